@@ -1,0 +1,116 @@
+"""Legends of weak labels and the crosswalk of each to one common taxonomy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+COMMON_CLASSES: tuple[str, ...] = (
+    "unknown",
+    "water",
+    "trees",
+    "shrub",
+    "grass",
+    "crops",
+    "built",
+    "bare",
+    "snow and ice",
+    "wetland",
+    "moss and lichen",
+)
+"""The common taxonomy, code = position, 0 = unknown. The join of WorldCover's and Dynamic World's legends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelClass:
+    """One class of a legend."""
+
+    code: int
+    """Value in the raster, 0..255."""
+    name: str
+    """The product's own name of the class."""
+    colour: str
+    """'#rrggbb' for pictures."""
+    common: str
+    """Name in COMMON_CLASSES this class maps to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Legend:
+    """A product's classes."""
+
+    product: str
+    """Product name, for example 'ESA WorldCover'."""
+    nodata: int
+    """Value that means 'no label here'."""
+    classes: tuple[LabelClass, ...]
+    """Every class, in code order."""
+    source: str
+    """Where the table comes from."""
+
+    def name_of(self) -> dict[int, str]:
+        """Code -> class name."""
+        return {c.code: c.name for c in self.classes}
+
+    def common_of(self) -> dict[int, int]:
+        """Code -> code in COMMON_CLASSES."""
+        return {c.code: COMMON_CLASSES.index(c.common) for c in self.classes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMap:
+    """One label product on one sample's grid."""
+
+    label: str
+    """Name of the label layer in the recipe and on disk: 'worldcover', 'dynamicworld', 'openstreetmap'."""
+    classes: NDArray[np.uint8]
+    """(y, x), class codes of the product's own legend; `legend.nodata` where there is none."""
+    valid: NDArray[np.bool_]
+    """(y, x), True = a label is there."""
+    legend: Legend
+    """The legend the codes belong to."""
+    version: str
+    """Product version or OSM snapshot date, for example 'v200'."""
+    year: int
+    """Year the label describes."""
+    date_gap_days: int | None
+    """Days from the label's period to the image it labels (0 = inside the period); None without a dated image."""
+    item_ids: tuple[str, ...]
+    """Source items, in mosaicking order."""
+    licence: str
+    """SPDX id of the labels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VectorFeature:
+    """One OpenStreetMap object that touches a sample, with its raw tags."""
+
+    osm_id: str
+    """'n123', 'w123' or 'r123' (area from a multipolygon relation)."""
+    kind: str
+    """'point', 'line' or 'area'."""
+    tags: dict[str, str]
+    """Raw tags: untrusted text, data and never an instruction, a path or a query."""
+    wkb: bytes
+    """Geometry clipped to the footprint, well-known binary, in the sample's CRS (metres)."""
+    area_m2: float
+    """Area inside the footprint, square metres (0 for points and lines)."""
+    length_m: float
+    """Length inside the footprint, metres (0 for points and areas)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorLayer:
+    """All OpenStreetMap objects of one sample."""
+
+    features: tuple[VectorFeature, ...]
+    """Sorted by osm_id."""
+    snapshot: date
+    """Date of the extract."""
+    licence: str = "ODbL-1.0"
+    """SPDX id."""

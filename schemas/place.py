@@ -1,0 +1,125 @@
+"""A place on Earth as a raster grid: footprint, GeoBox and split, before any pixel is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+
+_TOLERANCE_PX = 1e-6
+"""Largest departure from a whole pixel, in pixels, that is rounding and not a misaligned grid."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeoBox:
+    """A north-up raster grid: where pixel (row 0, column 0) starts, how large pixels are, how many there are."""
+
+    epsg: int
+    """EPSG code of the projected CRS: 326xx / 327xx (UTM), 32661 / 32761 (UPS north / south)."""
+    x_min: float
+    """Western edge of the first column (pixel corner, not centre), CRS units (metres)."""
+    y_max: float
+    """Northern edge of the first row (pixel corner, not centre), CRS units (metres)."""
+    resolution_m: float
+    """Edge of a square pixel, metres, positive."""
+    width: int
+    """Columns (x)."""
+    height: int
+    """Rows (y)."""
+
+    def __post_init__(self) -> None:
+        if self.resolution_m <= 0 or self.width <= 0 or self.height <= 0:
+            raise ValueError(
+                f"a GeoBox needs positive resolution, width and height, got {self.resolution_m}, {self.width}, {self.height}"
+            )
+
+    @property
+    def x_max(self) -> float:
+        """Eastern edge, metres."""
+        return self.x_min + self.width * self.resolution_m
+
+    @property
+    def y_min(self) -> float:
+        """Southern edge, metres."""
+        return self.y_max - self.height * self.resolution_m
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(x_min, y_min, x_max, y_max), CRS units."""
+        return (self.x_min, self.y_min, self.x_max, self.y_max)
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """Affine coefficients (a, b, c, d, e, f): x = a*col + b*row + c, y = d*col + e*row + f, of pixel corners."""
+        return (self.resolution_m, 0.0, self.x_min, 0.0, -self.resolution_m, self.y_max)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width): the (y, x) shape of an array on this grid."""
+        return (self.height, self.width)
+
+    def at(self, resolution_m: float) -> GeoBox:
+        """The same footprint with pixels of another size, whole pixels only.
+
+        Raises:
+            ValueError: the footprint is not a whole number of such pixels.
+        """
+        width, height = (n * self.resolution_m / resolution_m for n in (self.width, self.height))
+        if max(abs(width - round(width)), abs(height - round(height))) > _TOLERANCE_PX:
+            raise ValueError(
+                f"{self.width * self.resolution_m:g} m x {self.height * self.resolution_m:g} m "
+                f"is not a whole number of {resolution_m:g} m pixels"
+            )
+        return GeoBox(
+            epsg=self.epsg,
+            x_min=self.x_min,
+            y_max=self.y_max,
+            resolution_m=resolution_m,
+            width=round(width),
+            height=round(height),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """One sample's ground: made by sampling/ from recipe and seed alone, before anything is fetched."""
+
+    sample_id: str
+    """Unique in the dataset, stable for (recipe sampling section, seed): letters, digits, '_' and '-' only."""
+    lon: float
+    """Longitude of the footprint's centre, degrees east, WGS 84, in [-180, 180)."""
+    lat: float
+    """Latitude of the footprint's centre, degrees north, WGS 84."""
+    geobox: GeoBox
+    """The footprint at the recipe's base resolution; every modality's grid is `geobox.at(its resolution)`."""
+    split: Split
+    """Which split the block of ground that holds this footprint belongs to."""
+    block: str
+    """Id of that block of ground: samples of one block are never parted."""
+    cell: str
+    """Major-TOM grid cell id of the centre, for naming compatibility with other datasets."""
+    stratum: str | None = None
+    """Name of the stratum or input row group the point was drawn from, if the recipe has any."""
+
+
+def utm_epsg(lon: float, lat: float) -> int:
+    """EPSG code of the UTM zone of a point (WGS 84 degrees), with the Norway and Svalbard exceptions; UPS beyond.
+
+    UPS north (32661) from 84 degrees N, UPS south (32761) below 80 degrees S: the limits of UTM,
+    NGA.SIG.0012 (2014) sections 7 and 10. Zone exceptions 32V, 31X-37X: the same source, section 7-4.
+    """
+    if not (-90.0 <= lat <= 90.0):
+        raise ValueError(f"latitude {lat} is outside [-90, 90]")
+    if lat >= 84.0:
+        return 32661
+    if lat < -80.0:
+        return 32761
+    lon = (lon + 180.0) % 360.0 - 180.0
+    zone = min(int(math.floor((lon + 180.0) / 6.0)) + 1, 60)
+    if 56.0 <= lat < 64.0 and 3.0 <= lon < 12.0:
+        zone = 32
+    elif lat >= 72.0 and 0.0 <= lon < 42.0:
+        zone = 31 if lon < 9.0 else 33 if lon < 21.0 else 35 if lon < 33.0 else 37
+    return (32600 if lat >= 0.0 else 32700) + zone

@@ -1,0 +1,388 @@
+"""The recipe file: one dataset in one YAML, checked on reading, hashed, stored with what it made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date  # noqa: TC003 - pydantic needs it at run time
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from schemas.modality import MODALITIES
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+"""Lower-case letters, digits and '-': safe in paths, ids and URLs."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share 0..1."""
+Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
+Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
+BBox = tuple[Longitude, Latitude, Longitude, Latitude]
+"""(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused; values cannot change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Area(Strict):
+    """Where on Earth: a box, or the polygons of a file, or (neither) everywhere."""
+
+    bbox: BBox | None = Field(default=None, description="west, south, east, north; west > east crosses the antimeridian")
+    file: str | None = Field(default=None, description="GeoJSON or GeoParquet of polygons, relative to the recipe")
+    land_only: bool = Field(default=True, description="keep only samples whose centre is on land")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.bbox is not None and self.file is not None:
+            raise ValueError("give `bbox` or `file`, not both")
+        if self.bbox is not None and self.bbox[1] >= self.bbox[3]:
+            raise ValueError(f"bbox is west, south, east, north; south {self.bbox[1]} is not below north {self.bbox[3]}")
+        return self
+
+
+class UniformSampling(Strict):
+    """Points uniform over the area's surface (equal-area)."""
+
+    kind: Literal["uniform"] = "uniform"
+    count: int = Field(gt=0, le=100_000_000, description="how many samples to place")
+    area: Area = Field(default_factory=Area)
+    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
+
+
+class GridSampling(Strict):
+    """Every cell of a gap-free Major-TOM grid over the area."""
+
+    kind: Literal["grid"] = "grid"
+    spacing_m: float = Field(gt=0, description="edge of a grid cell; 10,000 gives Major TOM's own cells")
+    count: int | None = Field(default=None, gt=0, description="keep this many cells, chosen by the seed; all if absent")
+    area: Area = Field(default_factory=Area)
+    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
+
+
+class PointsSampling(Strict):
+    """Points from a file: CSV with lon and lat columns, GeoJSON or GeoParquet points.
+
+    Columns `epsg`, `x_min` and `y_max`, where present, fix the footprint exactly (to match an existing dataset);
+    a column `sample_id` names the samples; a column `split` is not read: splits come from `splits`.
+    """
+
+    kind: Literal["points"] = "points"
+    file: str = Field(min_length=1, description="path relative to the recipe")
+    area: Area = Field(default_factory=lambda: Area(land_only=False))
+    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
+
+
+Sampling = Annotated[UniformSampling | GridSampling | PointsSampling, Field(discriminator="kind")]
+
+
+class GridSpec(Strict):
+    """Size and lattice of a sample's footprint."""
+
+    size_m: float = Field(gt=0, le=100_000, description="edge of the square footprint, metres")
+    resolution_m: float = Field(default=10.0, gt=0, description="base pixel, metres")
+    snap_m: float | None = Field(
+        default=60.0,
+        gt=0,
+        description="footprint corners lie on multiples of this in UTM/UPS, so that Sentinel-2's 10, 20 and 60 m pixels "
+        "are copied and not resampled; null keeps the exact corners that a points file gives",
+    )
+    resolutions: dict[str, float] = Field(
+        default_factory=dict,
+        description="other resolution for a modality ('landsat: 10') or one layer ('sentinel2.bands_60m: 10'), metres",
+    )
+
+    @field_validator("resolutions")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        for key, resolution in value.items():
+            modality, _, layer = key.partition(".")
+            known = {"worldcover", "dynamicworld", "openstreetmap", *MODALITIES}
+            if modality not in known:
+                raise ValueError(f"unknown modality {modality!r}; known are {sorted(known)}")
+            if layer and (modality not in MODALITIES or layer not in {x.name for x in MODALITIES[modality].layers}):
+                raise ValueError(f"{modality} has no layer {layer!r}")
+            if resolution <= 0:
+                raise ValueError(f"resolution of {key} must be positive, got {resolution}")
+        return value
+
+
+class Window(Strict):
+    """A period from which one observation is wanted."""
+
+    name: Name
+    start: date = Field(description="first day, UTC")
+    end: date = Field(description="last day, UTC, inclusive")
+    target: date | None = Field(default=None, description="prefer scenes near this day; the middle if absent")
+    count: int = Field(default=1, ge=1, le=366, description="how many observations (date slots) from this window")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"window {self.name!r} ends {self.end} before it starts {self.start}")
+        if self.target is not None and not self.start <= self.target <= self.end:
+            raise ValueError(f"target {self.target} of window {self.name!r} is outside {self.start}..{self.end}")
+        return self
+
+
+class Provider(Strict):
+    """An archive behind a STAC API."""
+
+    url: str = Field(min_length=1, description="root of the STAC API; $NAME and ${NAME} are read from the environment at use")
+    dialect: Literal["generic", "earth-search", "planetary-computer", "dlr-eoc"] = Field(
+        default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
+    )
+    concurrency: int = Field(default=8, ge=1, le=256, description="requests under way at once, over all workers")
+    retries: int = Field(default=5, ge=0, le=20, description="tries after the first, for errors that can pass")
+    timeout_s: float = Field(default=60.0, gt=0, description="deadline of one request, seconds")
+
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if "@" in value.split("?", maxsplit=1)[0] or "?" in value:
+            raise ValueError("a provider's url must hold no user, password or query: credentials come from the environment")
+        return value
+
+
+class RasterSource(Strict):
+    """What every raster from a STAC API needs to know."""
+
+    providers: tuple[Name, ...] = Field(min_length=1, description="names of providers, tried in this order")
+    collection: str = Field(min_length=1, max_length=128, description="collection id at the provider")
+    required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
+
+
+class DatedSource(RasterSource):
+    """A source with one observation per date slot."""
+
+    windows: tuple[Name, ...] | None = Field(default=None, description="names of windows; all if absent")
+    max_candidates: int = Field(default=4, ge=1, le=64, description="scenes looked at per slot, best metadata first")
+    min_valid: Share = Field(default=0.95, description="least share of the chip with valid pixels")
+
+
+class OpticalSource(DatedSource):
+    """A dated source that clouds can hide."""
+
+    max_cloud: Share = Field(default=0.3, description="most cloud over the chip")
+    max_scene_cloud: Share = Field(default=0.9, description="most cloud over the scene, as its metadata says")
+
+
+class Sentinel2Source(OpticalSource):
+    """Sentinel-2 L2A: 12 bands and the scene classification, harmonised to one radiometric scale."""
+
+    kind: Literal["sentinel2"] = "sentinel2"
+    collection: str = Field(default="sentinel-2-l2a", min_length=1, max_length=128)
+
+
+class Sentinel1Source(DatedSource):
+    """Sentinel-1 RTC: VV and VH gamma0."""
+
+    kind: Literal["sentinel1"] = "sentinel1"
+    collection: str = Field(default="sentinel-1-rtc", min_length=1, max_length=128)
+    scale: Literal["db", "linear"] = Field(default="db", description="unit stored: decibels or linear power")
+    delivered: Literal["linear", "db"] = Field(default="linear", description="unit the archive delivers (RTC items do not say)")
+    orbit: Literal["ascending", "descending"] | None = Field(default=None, description="keep one orbit direction only")
+
+
+class LandsatSource(OpticalSource):
+    """Landsat 8/9 Collection 2 Level-2: 7 bands and QA_PIXEL."""
+
+    kind: Literal["landsat"] = "landsat"
+    collection: str = Field(default="landsat-c2-l2", min_length=1, max_length=128)
+
+
+class EnmapSource(OpticalSource):
+    """EnMAP L2A: 224 bands."""
+
+    kind: Literal["enmap"] = "enmap"
+    collection: str = Field(default="ENMAP_HSI_L2A", min_length=1, max_length=128)
+
+
+class DemSource(RasterSource):
+    """Copernicus DEM GLO-30."""
+
+    kind: Literal["dem"] = "dem"
+    collection: str = Field(default="cop-dem-glo-30", min_length=1, max_length=128)
+
+
+Source = Annotated[
+    Sentinel2Source | Sentinel1Source | LandsatSource | EnmapSource | DemSource, Field(discriminator="kind")
+]
+
+
+class WorldCoverLabel(RasterSource):
+    """ESA WorldCover."""
+
+    kind: Literal["worldcover"] = "worldcover"
+    collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
+    year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
+
+
+class DynamicWorldLabel(RasterSource):
+    """Dynamic World V1, the map nearest in time to the image."""
+
+    kind: Literal["dynamicworld"] = "dynamicworld"
+    collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
+    max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
+
+
+class OpenStreetMapLabel(Strict):
+    """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
+
+    kind: Literal["openstreetmap"] = "openstreetmap"
+    pbf: str = Field(min_length=1, description="path relative to the recipe, or URL; $NAME is read from the environment")
+    required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
+
+
+Label = Annotated[WorldCoverLabel | DynamicWorldLabel | OpenStreetMapLabel, Field(discriminator="kind")]
+
+
+class TemplateCaptions(Strict):
+    """Sentences from facts, without a model."""
+
+    kind: Literal["template"] = "template"
+    per_sample: int = Field(default=1, ge=1, le=8, description="wordings per sample")
+    facts_from: str | None = Field(default=None, description="label layer that class shares come from; the first if absent")
+
+
+class LlmCaptions(Strict):
+    """Sentences from a language model behind an OpenAI-compatible endpoint, checked against the facts."""
+
+    kind: Literal["llm"] = "llm"
+    model: str = Field(min_length=1, description="model name as the endpoint knows it")
+    base_url: str = Field(default="$OPENAI_BASE_URL", description="endpoint; $NAME is read from the environment")
+    api_key_variable: str = Field(
+        default="OPENAI_API_KEY", pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key"
+    )
+    per_sample: int = Field(default=1, ge=1, le=8)
+    attempts: int = Field(default=3, ge=1, le=10, description="answers asked for before the template speaks instead")
+    max_tokens: int = Field(default=300, ge=16, le=4096)
+    temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    facts_from: str | None = None
+
+
+Captions = Annotated[TemplateCaptions | LlmCaptions, Field(discriminator="kind")]
+
+
+class Quality(Strict):
+    """Rules for a sample as a whole; one that breaks them is in the ledger and not in the catalogue."""
+
+    min_modalities: int = Field(default=1, ge=0, description="fewest modalities obtained (at any date)")
+
+
+class Splits(Strict):
+    """Splits by blocks of ground, with a buffer between blocks of different splits."""
+
+    train: Share = 0.8
+    val: Share = 0.1
+    test: Share = 0.1
+    block_m: float = Field(default=20_000.0, gt=0, description="edge of a block of ground, metres")
+    buffer_m: float = Field(
+        default=1_000.0, ge=0, description="no two footprints of different splits come nearer; nearer ones are left out"
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"train + val + test must be 1, got {total:g}")
+        if self.buffer_m >= self.block_m:
+            raise ValueError(f"buffer_m {self.buffer_m:g} must be smaller than block_m {self.block_m:g}")
+        return self
+
+
+class Shards(Strict):
+    """How samples are packed."""
+
+    samples: int = Field(default=256, ge=1, le=65_536, description="samples in one shard")
+
+
+class Recipe(Strict):
+    """One dataset."""
+
+    name: Name
+    description: str = Field(default="", max_length=4_000)
+    licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the dataset as a whole")
+    seed: int = Field(ge=0, lt=2**63)
+    sampling: Sampling
+    grid: GridSpec
+    windows: tuple[Window, ...] = Field(default=(), max_length=366)
+    providers: dict[Name, Provider] = Field(default_factory=dict)
+    sources: tuple[Source, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = ()
+    captions: Captions | None = None
+    quality: Quality = Field(default_factory=Quality)
+    splits: Splits = Field(default_factory=Splits)
+    shards: Shards = Field(default_factory=Shards)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, kinds in (("sources", [s.kind for s in self.sources]), ("labels", [x.kind for x in self.labels])):
+            twice = sorted({k for k in kinds if kinds.count(k) > 1})
+            if twice:
+                raise ValueError(f"{what}: {twice[0]} is listed twice")
+        names = [w.name for w in self.windows]
+        if len(set(names)) != len(names):
+            raise ValueError("windows: two windows have the same name")
+        for entry in (*self.sources, *self.labels):
+            if isinstance(entry, RasterSource):
+                for provider in entry.providers:
+                    if provider not in self.providers:
+                        raise ValueError(
+                            f"{entry.kind}: provider {provider!r} is not defined; `providers` has {sorted(self.providers)}"
+                        )
+            if isinstance(entry, DatedSource):
+                if not self.windows:
+                    raise ValueError(f"{entry.kind}: needs at least one entry in `windows`")
+                for window in entry.windows or ():
+                    if window not in names:
+                        raise ValueError(f"{entry.kind}: window {window!r} is not defined; `windows` has {names}")
+        if self.captions is not None and self.captions.facts_from is not None:
+            labels = [x.kind for x in self.labels]
+            if self.captions.facts_from not in labels:
+                raise ValueError(f"captions: facts_from {self.captions.facts_from!r} is not among the labels {labels}")
+        self._nesting()
+        return self
+
+    def _nesting(self) -> None:
+        """Every layer's pixel must divide the footprint, and the snapping grid where there is one."""
+        wanted = {"base": self.grid.resolution_m}
+        for source in self.sources:
+            for layer in MODALITIES[source.kind].layers:
+                wanted[f"{source.kind}.{layer.name}"] = self.resolution_of(source.kind, layer.name)
+        for label in self.labels:
+            wanted[label.kind] = self.resolution_of(label.kind, None)
+        for what, resolution in wanted.items():
+            count = self.grid.size_m / resolution
+            if abs(count - round(count)) > 1e-6:
+                down, up = int(count) * resolution, (int(count) + 1) * resolution
+                raise ValueError(
+                    f"grid: size_m {self.grid.size_m:g} is not a whole number of the {resolution:g} m pixels of {what}; "
+                    f"the nearest sizes for it are {down:g} and {up:g}"
+                )
+
+    def resolution_of(self, modality: str, layer: str | None) -> float:
+        """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""
+        overrides = self.grid.resolutions
+        if layer is not None and f"{modality}.{layer}" in overrides:
+            return overrides[f"{modality}.{layer}"]
+        if modality in overrides:
+            return overrides[modality]
+        if modality in MODALITIES and layer is not None:
+            return MODALITIES[modality].layer(layer).resolution_m
+        return self.grid.resolution_m
+
+    def slots_of(self, source: Source) -> tuple[Window, ...]:
+        """The window of each date slot of a source, in order (a window with count n stands n times); static: ()."""
+        if not isinstance(source, DatedSource):
+            return ()
+        chosen = [w for w in self.windows if source.windows is None or w.name in source.windows]
+        return tuple(w for w in chosen for _ in range(w.count))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the resolved recipe (defaults written out), lower-case hex: the dataset's identity."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()

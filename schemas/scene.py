@@ -1,0 +1,89 @@
+"""A scene as the planner knows it: one STAC item reduced to what reading it right requires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssetBand:
+    """Where one band's pixels are."""
+
+    href: str
+    """Unsigned URL of the raster. Never a signed one: signatures are added at the moment of reading."""
+    index: int = 1
+    """1-based band index inside the raster."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Radiometry:
+    """How stored numbers of one asset become canonical ones, and why: decided per asset, recorded for ever.
+
+    canonical = clip(round(dn * gain + offset_dn), clip_min, None) for valid pixels; a fill pixel stays fill.
+    """
+
+    gain: float = 1.0
+    """Factor from the asset's numbers to the modality's canonical stored numbers."""
+    offset_dn: float = 0.0
+    """Added after the gain, in canonical stored numbers (Sentinel-2 baseline >= 04.00: -1000)."""
+    clip_min: float | None = None
+    """Smallest value a valid pixel may take (Sentinel-2: 1, so that a valid dark pixel is not read as nodata 0)."""
+    nodata: float | None = None
+    """Fill value in the asset (NaN counts as fill always)."""
+    to_db: bool = False
+    """True when linear power is turned into decibels: 10 * log10(dn); dn <= 0 is fill."""
+    to_linear: bool = False
+    """True when decibels are turned into linear power: 10 ** (dn / 10)."""
+    rule: str = "as delivered"
+    """The sentence that says which rule decided, with the facts it used. Goes into the dataset's provenance."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One item of an archive, parsed and judged by the source that knows its sensor."""
+
+    item_id: str
+    """The provider's own item id."""
+    provider: str
+    """Name of the provider in the recipe."""
+    collection: str
+    """The provider's collection id."""
+    modality: str
+    """Name of the modality (or label) it serves."""
+    datetime: datetime
+    """Acquisition time, UTC, timezone-aware; for products of a period, its middle."""
+    start: datetime
+    """Start of the period that the item describes (equals `datetime` for an instant)."""
+    end: datetime
+    """End of the period."""
+    geometry: dict[str, object]
+    """Footprint, GeoJSON in WGS 84 longitude/latitude."""
+    acquisition: str
+    """Identity of the acquisition: scenes that share it may be mosaicked (one datatake, one orbit pass, one product year)."""
+    product: str
+    """Identity of the product: of scenes that share it only the newest `revision` is used (reprocessings)."""
+    revision: str
+    """Sorts reprocessings of one product: the greatest string is the newest."""
+    assets: dict[str, AssetBand]
+    """Band name (of schemas.modality) -> where it is."""
+    radiometry: dict[str, Radiometry]
+    """Band name -> rule. Every key of `assets` is present."""
+    cloud_cover: float | None = None
+    """Cloud over the whole scene, share 0..1 as the provider says; None = not said."""
+    licence: str = "unknown"
+    """SPDX id or 'proprietary', as the item, its collection or the modality says."""
+    facts: dict[str, str | float | None] = field(default_factory=dict)
+    """What provenance keeps: baseline, orbit state, relative orbit, platform, product version, snapshot date."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One possible observation of a sample: scenes of one acquisition that together cover the chip, best first."""
+
+    scenes: tuple[str, ...]
+    """Item ids in mosaicking order: the first that has a valid pixel wins."""
+    datetime: datetime
+    """Time of the first scene."""
+    rank: tuple[float, ...]
+    """Sort key, smaller is better; decided at planning from metadata alone."""

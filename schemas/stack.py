@@ -1,0 +1,72 @@
+"""One place, co-registered: what flows through the factory from sources to shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from schemas.caption import Caption, Facts
+    from schemas.label import LabelMap, VectorLayer
+    from schemas.outcome import Outcome
+    from schemas.place import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One modality at one date (or once, if static) on one sample's grids."""
+
+    modality: str
+    """Name of the modality."""
+    slot: int
+    """Date slot, 0-based, in the recipe's order of windows; 0 if static."""
+    datetime: datetime
+    """Acquisition time of the first scene, UTC."""
+    arrays: dict[str, NDArray[np.generic]]
+    """Layer name (schemas.modality.Layer.name) -> pixels: (band, y, x), or (y, x) where the layer has one unnamed band.
+    dtype as the layer says. Fill pixels hold the layer's nodata."""
+    valid: NDArray[np.bool_]
+    """(y, x) at the modality's finest resolution. True = every band of the modality has a measured value here."""
+    cloud: NDArray[np.bool_] | None
+    """(y, x) at the cloud layer's resolution. True = cloud, cloud shadow or cirrus. None: this sensor sees no clouds."""
+    valid_fraction: float
+    """Share of True in `valid`."""
+    cloud_fraction: float | None
+    """Share of True in `cloud` among observed pixels."""
+    item_ids: tuple[str, ...]
+    """Source items, mosaicking order."""
+    provider: str
+    """Provider name in the recipe."""
+    radiometry: dict[str, str]
+    """Band name -> the rule that was applied, in words."""
+    resampling: dict[str, str]
+    """Layer name -> 'none' (pixels copied, same lattice), 'nearest', 'bilinear' or 'cubic'."""
+    facts: dict[str, str | float | None] = field(default_factory=dict)
+    """Provenance of the scenes: baseline, orbit, platform, product version."""
+    licence: str = "unknown"
+    """SPDX id."""
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """One sample: its place and all that was obtained for it."""
+
+    place: Place
+    """Where."""
+    observations: dict[tuple[str, int], Observation] = field(default_factory=dict)
+    """(modality, slot) -> what was obtained. Absent key = absent observation: never a filled array."""
+    labels: dict[str, LabelMap] = field(default_factory=dict)
+    """Label name -> map."""
+    vectors: VectorLayer | None = None
+    """OpenStreetMap objects, if the recipe asks for them."""
+    facts: Facts | None = None
+    """Facts for captions."""
+    captions: list[Caption] = field(default_factory=list)
+    """Checked captions."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """One row for each expected sample x layer x slot."""

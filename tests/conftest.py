@@ -1,0 +1,28 @@
+"""Fixtures and switches shared by every ring of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+"""Real satellite, OSM and STAC data: beside the checkout in CI, absent from a user's clone."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--online", action="store_true", help="also run tests that talk to the real services")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "online" in item.keywords and not config.getoption("--online"):
+            item.add_marker(pytest.mark.skip(reason="talks to the real services; run with --online"))
+        if "real" in item.keywords and not REAL.is_dir():
+            item.add_marker(pytest.mark.skip(reason="real test data is not in this clone; CI has it"))
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real data."""
+    return REAL
