@@ -1,1 +1,1 @@
-"""(to be written)"""
+"""The factory: plans and builds datasets; runs from a checkout, never installed."""

@@ -104,7 +104,8 @@ def _s2(name: str, common: str | None, center: float, fwhm: float) -> Band:
     return Band(name=name, common_name=common, center_um=center, fwhm_um=fwhm)
 
 
-# Sentinel-2 centre wavelengths and widths: microsoft/planetary-computer-tasks datasets/sentinel-2/collection/template.json
+# Sentinel-2 centre wavelengths and widths: microsoft/planetary-computer-tasks,
+# datasets/sentinel-2/collection/template.json
 SENTINEL2 = Modality(
     name="sentinel2",
     title="Sentinel-2 L2A surface reflectance",
@@ -254,7 +255,8 @@ ENMAP = Modality(
             unit="reflectance",
             scale=1e-4,
             bands=tuple(
-                Band(name=f"B{i:03d}", center_um=center, fwhm_um=fwhm) for i, (center, fwhm) in enumerate(ENMAP_BANDS, 1)
+                Band(name=f"B{i:03d}", center_um=center, fwhm_um=fwhm)
+                for i, (center, fwhm) in enumerate(ENMAP_BANDS, 1)
             ),
         ),
         Layer(

@@ -32,7 +32,8 @@ class GeoBox:
     def __post_init__(self) -> None:
         if self.resolution_m <= 0 or self.width <= 0 or self.height <= 0:
             raise ValueError(
-                f"a GeoBox needs positive resolution, width and height, got {self.resolution_m}, {self.width}, {self.height}"
+                "a GeoBox needs positive resolution, width and height, "
+                f"got {self.resolution_m}, {self.width}, {self.height}"
             )
 
     @property
@@ -117,7 +118,7 @@ def utm_epsg(lon: float, lat: float) -> int:
     if lat < -80.0:
         return 32761
     lon = (lon + 180.0) % 360.0 - 180.0
-    zone = min(int(math.floor((lon + 180.0) / 6.0)) + 1, 60)
+    zone = min(math.floor((lon + 180.0) / 6.0) + 1, 60)
     if 56.0 <= lat < 64.0 and 3.0 <= lon < 12.0:
         zone = 32
     elif lat >= 72.0 and 0.0 <= lon < 42.0:

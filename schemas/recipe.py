@@ -30,7 +30,9 @@ class Strict(BaseModel):
 class Area(Strict):
     """Where on Earth: a box, or the polygons of a file, or (neither) everywhere."""
 
-    bbox: BBox | None = Field(default=None, description="west, south, east, north; west > east crosses the antimeridian")
+    bbox: BBox | None = Field(
+        default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
+    )
     file: str | None = Field(default=None, description="GeoJSON or GeoParquet of polygons, relative to the recipe")
     land_only: bool = Field(default=True, description="keep only samples whose centre is on land")
 
@@ -39,7 +41,9 @@ class Area(Strict):
         if self.bbox is not None and self.file is not None:
             raise ValueError("give `bbox` or `file`, not both")
         if self.bbox is not None and self.bbox[1] >= self.bbox[3]:
-            raise ValueError(f"bbox is west, south, east, north; south {self.bbox[1]} is not below north {self.bbox[3]}")
+            raise ValueError(
+                f"bbox is west, south, east, north; south {self.bbox[1]} is not below north {self.bbox[3]}"
+            )
         return self
 
 
@@ -86,8 +90,8 @@ class GridSpec(Strict):
     snap_m: float | None = Field(
         default=60.0,
         gt=0,
-        description="footprint corners lie on multiples of this in UTM/UPS, so that Sentinel-2's 10, 20 and 60 m pixels "
-        "are copied and not resampled; null keeps the exact corners that a points file gives",
+        description="footprint corners lie on multiples of this in UTM/UPS, so that Sentinel-2's 10, 20 and 60 m "
+        "pixels are copied and not resampled; null keeps the exact corners that a points file gives",
     )
     resolutions: dict[str, float] = Field(
         default_factory=dict,
@@ -130,7 +134,7 @@ class Window(Strict):
 class Provider(Strict):
     """An archive behind a STAC API."""
 
-    url: str = Field(min_length=1, description="root of the STAC API; $NAME and ${NAME} are read from the environment at use")
+    url: str = Field(min_length=1, description="root of the STAC API; $NAME and ${NAME} come from the environment")
     dialect: Literal["generic", "earth-search", "planetary-computer", "dlr-eoc"] = Field(
         default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
     )
@@ -142,7 +146,9 @@ class Provider(Strict):
     @classmethod
     def _no_secret(cls, value: str) -> str:
         if "@" in value.split("?", maxsplit=1)[0] or "?" in value:
-            raise ValueError("a provider's url must hold no user, password or query: credentials come from the environment")
+            raise ValueError(
+                "a provider's url must hold no user, password or query: credentials come from the environment"
+            )
         return value
 
 
@@ -182,7 +188,9 @@ class Sentinel1Source(DatedSource):
     kind: Literal["sentinel1"] = "sentinel1"
     collection: str = Field(default="sentinel-1-rtc", min_length=1, max_length=128)
     scale: Literal["db", "linear"] = Field(default="db", description="unit stored: decibels or linear power")
-    delivered: Literal["linear", "db"] = Field(default="linear", description="unit the archive delivers (RTC items do not say)")
+    delivered: Literal["linear", "db"] = Field(
+        default="linear", description="unit the archive delivers; items do not say"
+    )
     orbit: Literal["ascending", "descending"] | None = Field(default=None, description="keep one orbit direction only")
 
 
@@ -232,7 +240,7 @@ class OpenStreetMapLabel(Strict):
     """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
 
     kind: Literal["openstreetmap"] = "openstreetmap"
-    pbf: str = Field(min_length=1, description="path relative to the recipe, or URL; $NAME is read from the environment")
+    pbf: str = Field(min_length=1, description="path relative to the recipe, or URL; $NAME comes from the environment")
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
 
@@ -244,7 +252,7 @@ class TemplateCaptions(Strict):
 
     kind: Literal["template"] = "template"
     per_sample: int = Field(default=1, ge=1, le=8, description="wordings per sample")
-    facts_from: str | None = Field(default=None, description="label layer that class shares come from; the first if absent")
+    facts_from: str | None = Field(default=None, description="label that class shares come from; the first if absent")
 
 
 class LlmCaptions(Strict):
@@ -319,32 +327,41 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for what, kinds in (("sources", [s.kind for s in self.sources]), ("labels", [x.kind for x in self.labels])):
-            twice = sorted({k for k in kinds if kinds.count(k) > 1})
-            if twice:
-                raise ValueError(f"{what}: {twice[0]} is listed twice")
-        names = [w.name for w in self.windows]
-        if len(set(names)) != len(names):
-            raise ValueError("windows: two windows have the same name")
+        self._no_doubles()
         for entry in (*self.sources, *self.labels):
-            if isinstance(entry, RasterSource):
-                for provider in entry.providers:
-                    if provider not in self.providers:
-                        raise ValueError(
-                            f"{entry.kind}: provider {provider!r} is not defined; `providers` has {sorted(self.providers)}"
-                        )
-            if isinstance(entry, DatedSource):
-                if not self.windows:
-                    raise ValueError(f"{entry.kind}: needs at least one entry in `windows`")
-                for window in entry.windows or ():
-                    if window not in names:
-                        raise ValueError(f"{entry.kind}: window {window!r} is not defined; `windows` has {names}")
-        if self.captions is not None and self.captions.facts_from is not None:
-            labels = [x.kind for x in self.labels]
-            if self.captions.facts_from not in labels:
-                raise ValueError(f"captions: facts_from {self.captions.facts_from!r} is not among the labels {labels}")
+            self._references(entry)
+        labels = [x.kind for x in self.labels]
+        wanted = self.captions.facts_from if self.captions is not None else None
+        if wanted is not None and wanted not in labels:
+            raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         self._nesting()
         return self
+
+    def _no_doubles(self) -> None:
+        listed: dict[str, list[str]] = {
+            "sources": [s.kind for s in self.sources],
+            "labels": [x.kind for x in self.labels],
+            "windows": [w.name for w in self.windows],
+        }
+        for what, names in listed.items():
+            twice = sorted({k for k in names if names.count(k) > 1})
+            if twice:
+                raise ValueError(f"{what}: {twice[0]} is listed twice")
+
+    def _references(self, entry: Source | Label) -> None:
+        """Providers and windows that an entry names must be defined."""
+        for provider in entry.providers if isinstance(entry, RasterSource) else ():
+            if provider not in self.providers:
+                known = sorted(self.providers)
+                raise ValueError(f"{entry.kind}: provider {provider!r} is not defined; `providers` has {known}")
+        if not isinstance(entry, DatedSource):
+            return
+        if not self.windows:
+            raise ValueError(f"{entry.kind}: needs at least one entry in `windows`")
+        names = [w.name for w in self.windows]
+        for window in entry.windows or ():
+            if window not in names:
+                raise ValueError(f"{entry.kind}: window {window!r} is not defined; `windows` has {names}")
 
     def _nesting(self) -> None:
         """Every layer's pixel must divide the footprint, and the snapping grid where there is one."""
@@ -359,8 +376,8 @@ class Recipe(Strict):
             if abs(count - round(count)) > 1e-6:
                 down, up = int(count) * resolution, (int(count) + 1) * resolution
                 raise ValueError(
-                    f"grid: size_m {self.grid.size_m:g} is not a whole number of the {resolution:g} m pixels of {what}; "
-                    f"the nearest sizes for it are {down:g} and {up:g}"
+                    f"grid: size_m {self.grid.size_m:g} is not a whole number of the {resolution:g} m pixels "
+                    f"of {what}; the nearest sizes for it are {down:g} and {up:g}"
                 )
 
     def resolution_of(self, modality: str, layer: str | None) -> float:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +54,16 @@ class Scene:
     """The provider's collection id."""
     modality: str
     """Name of the modality (or label) it serves."""
-    datetime: datetime
+    datetime: dt.datetime
     """Acquisition time, UTC, timezone-aware; for products of a period, its middle."""
-    start: datetime
+    start: dt.datetime
     """Start of the period that the item describes (equals `datetime` for an instant)."""
-    end: datetime
+    end: dt.datetime
     """End of the period."""
     geometry: dict[str, object]
     """Footprint, GeoJSON in WGS 84 longitude/latitude."""
     acquisition: str
-    """Identity of the acquisition: scenes that share it may be mosaicked (one datatake, one orbit pass, one product year)."""
+    """Identity of the acquisition: scenes that share it may be mosaicked (one datatake, orbit pass or product year)."""
     product: str
     """Identity of the product: of scenes that share it only the newest `revision` is used (reprocessings)."""
     revision: str
@@ -83,7 +86,7 @@ class Candidate:
 
     scenes: tuple[str, ...]
     """Item ids in mosaicking order: the first that has a valid pixel wins."""
-    datetime: datetime
+    datetime: dt.datetime
     """Time of the first scene."""
     rank: tuple[float, ...]
     """Sort key, smaller is better; decided at planning from metadata alone."""

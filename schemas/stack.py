@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    import datetime as dt
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Observation:
     """Name of the modality."""
     slot: int
     """Date slot, 0-based, in the recipe's order of windows; 0 if static."""
-    datetime: datetime
+    datetime: dt.datetime
     """Acquisition time of the first scene, UTC."""
     arrays: dict[str, NDArray[np.generic]]
     """Layer name (schemas.modality.Layer.name) -> pixels: (band, y, x), or (y, x) where the layer has one unnamed band.
@@ -33,7 +33,7 @@ class Observation:
     valid: NDArray[np.bool_]
     """(y, x) at the modality's finest resolution. True = every band of the modality has a measured value here."""
     cloud: NDArray[np.bool_] | None
-    """(y, x) at the cloud layer's resolution. True = cloud, cloud shadow or cirrus. None: this sensor sees no clouds."""
+    """(y, x) at the cloud layer's resolution. True = cloud, cloud shadow or cirrus. None: sees no clouds."""
     valid_fraction: float
     """Share of True in `valid`."""
     cloud_fraction: float | None

@@ -1,0 +1,247 @@
+"""Read a recipe file, and say in one line what is wrong with it, where, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from schemas.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+MAX_RECIPE_BYTES = 1_000_000
+"""A recipe is written by a person; anything larger is some other file."""
+
+_VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*))")
+
+
+class RecipeError(ValueError):
+    """The recipe cannot be used. `lines` holds one clear line per mistake."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeFile:
+    """A recipe and where it was read."""
+
+    recipe: Recipe
+    """The checked recipe."""
+    folder: Path
+    """Folder that relative paths in the recipe start from."""
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
+    """Read and check a recipe.
+
+    Args:
+        path: a YAML (or JSON) file.
+        overrides: 'a.b=value' assignments applied before the check; list entries by position
+            ('sources.0.max_cloud=0.1').
+
+    Raises:
+        RecipeError: one line per mistake: file, line, key, what was found, what was expected.
+    """
+    text = _read_text(path)
+    try:
+        yaml = YAML(typ="rt")
+        yaml.allow_duplicate_keys = False
+        tree = yaml.load(io.StringIO(text))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        problem = (error.problem or "not YAML").splitlines()[0]
+        raise RecipeError([f"{path.name} line {line}: not valid YAML: {problem}"]) from None
+    except YAMLError as error:
+        raise RecipeError([f"{path.name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+    if not isinstance(tree, dict):
+        found = "nothing" if tree is None else f"a {type(tree).__name__}"
+        raise RecipeError([f"{path.name}: a recipe is a mapping of keys (name, seed, sampling, …), found {found}"])
+    for override in overrides:
+        _assign(tree, override)
+    try:
+        recipe = Recipe.model_validate(_plain(tree))
+    except ValidationError as error:
+        raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()]) from None
+    return RecipeFile(recipe=recipe, folder=path.resolve().parent)
+
+
+def expand(value: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replace $NAME and ${NAME} by environment variables.
+
+    Raises:
+        RecipeError: a variable is not set; names it.
+    """
+    env = os.environ if environment is None else environment
+
+    def lookup(match: re.Match[str]) -> str:
+        name = match["braced"] or match["plain"]
+        if not env.get(name):
+            raise RecipeError([f"environment variable {name} is not set, and the recipe needs it ({value!r})"])
+        return env[name]
+
+    return _VARIABLE.sub(lookup, value)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the recipe file, for editors."""
+    schema = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "landweave recipe", **schema}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise RecipeError([f"{path.name}: larger than {MAX_RECIPE_BYTES} bytes, so not a recipe"])
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError([f"{path}: no such recipe file"]) from None
+    except IsADirectoryError:
+        raise RecipeError([f"{path}: is a folder; give the recipe's YAML file"]) from None
+    except UnicodeDecodeError:
+        raise RecipeError([f"{path.name}: not a text file (UTF-8 expected)"]) from None
+    except OSError as error:
+        raise RecipeError([f"{path.name}: cannot be read: {error.strerror}"]) from None
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's containers -> dict, list and scalars."""
+    if isinstance(node, dict):
+        return {str(k): _plain(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_plain(v) for v in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return node if type(node) is bool else kind(node)
+    return node
+
+
+def _assign(tree: dict[str, Any], override: str) -> None:
+    dotted, equals, raw = override.partition("=")
+    if not equals or not dotted:
+        raise RecipeError([f"--set {override!r}: expected key=value, for example sampling.count=1000"])
+    *parents, last = dotted.split(".")
+    node: Any = tree
+    for part in parents:
+        node = _step(node, part, dotted)
+    value = YAML(typ="safe").load(io.StringIO(raw))
+    if isinstance(node, list):
+        if not last.isdigit() or int(last) >= len(node):
+            raise RecipeError([f"--set {dotted}: the list has entries 0..{len(node) - 1}, found {last!r}"])
+        node[int(last)] = value
+    else:
+        node[last] = value
+
+
+def _step(node: Any, part: str, dotted: str) -> Any:
+    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        node = node[int(part)]
+    elif isinstance(node, dict):
+        node = node.setdefault(part, {})
+    if not isinstance(node, dict | list):
+        raise RecipeError([f"--set {dotted}: {part!r} is a value or is not there, nothing can be set inside it"])
+    return node
+
+
+def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
+    """One pydantic error as one line."""
+    location = [p for p in detail["loc"] if not _is_tag(p, tree, detail["loc"])]
+    where = ".".join(str(p) for p in location) or "recipe"
+    line = _line_of(tree, location)
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    found = detail.get("input")
+    match detail["type"]:
+        case "extra_forbidden":
+            message = "unknown key" + _did_you_mean(str(location[-1]), _fields_at(tuple(detail["loc"])[:-1]))
+        case "missing":
+            message = "this key is required and missing"
+        case "union_tag_not_found":
+            message = "needs a `kind`" + _kinds_at(tuple(detail["loc"]))
+        case "union_tag_invalid":
+            tag = str(detail["ctx"]["tag"])
+            message = f"unknown kind {tag!r}; expected one of {detail['ctx']['expected_tags']}"
+        case "value_error":
+            pass
+        case _:
+            if isinstance(found, str | int | float | bool) or found is None:
+                message = f"{message[:1].lower()}{message[1:]}, found {_short(found)}"
+    at = f" line {line}" if line is not None else ""
+    return f"{path.name}{at}: {where}: {message}"
+
+
+def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
+    """True for the discriminator that pydantic puts into a location ('sources', 0, 'sentinel2', 'max_cloud')."""
+    node = tree
+    for step in loc[: loc.index(part)]:
+        if isinstance(node, dict):
+            node = node.get(step, node)
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+    return isinstance(node, dict) and part not in node and node.get("kind") == part
+
+
+def _line_of(tree: Any, location: Sequence[str | int]) -> int | None:
+    node, line = tree, None
+    for part in location:
+        marks = getattr(getattr(node, "lc", None), "data", None)
+        if marks is None or part not in marks:
+            break
+        line = int(marks[part][0]) + 1
+        if isinstance(node, dict) and part not in node:
+            break
+        node = node[part]
+    return line
+
+
+def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
+    """Pydantic models that stand at a location of the recipe."""
+    models: list[type[BaseModel]] = [Recipe]
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        if tagged:
+            models = tagged
+            continue
+        models = [
+            inner for m in models if part in m.model_fields for inner in _inner_models(m.model_fields[part].annotation)
+        ]
+    return models
+
+
+def _inner_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in _inner_models(inner)]
+
+
+def _fields_at(loc: tuple[str | int, ...]) -> list[str]:
+    return sorted({name for m in _models_at(loc) for name in m.model_fields})
+
+
+def _kinds_at(loc: tuple[str | int, ...]) -> str:
+    kinds = [str(m.model_fields["kind"].default) for m in _models_at(loc) if "kind" in m.model_fields]
+    return f"; expected one of {', '.join(repr(k) for k in kinds)}" if kinds else ""
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(known)}" if known else ""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

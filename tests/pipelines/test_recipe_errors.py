@@ -1,0 +1,160 @@
+"""A bad recipe gives one clear line: the file, the line, the key, what was found and what would be right."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipelines.recipes import RecipeError, expand, json_schema, read_recipe
+
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "seed": 3,
+    "sampling": {"kind": "uniform", "count": 10},
+    "grid": {"size_m": 960},
+    "windows": [{"name": "summer", "start": "2021-06-01", "end": "2021-08-31"}],
+    "providers": {"earth-search": {"url": "https://stac.example/v1"}},
+    "sources": [{"kind": "sentinel2", "providers": ["earth-search"]}, {"kind": "dem", "providers": ["earth-search"]}],
+    "labels": [{"kind": "worldcover", "providers": ["earth-search"]}],
+    "captions": {"kind": "template"},
+}
+
+
+def write(folder: Path, tree: dict[str, Any]) -> Path:
+    path = folder / "recipe.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    return path
+
+
+def changed(*keys: str | int, to: Any = None, drop: bool = False) -> dict[str, Any]:
+    tree = copy.deepcopy(GOOD)
+    node: Any = tree
+    for key in keys[:-1]:
+        node = node[key]
+    if drop:
+        del node[keys[-1]]
+    else:
+        node[keys[-1]] = to
+    return tree
+
+
+def test_the_good_recipe_is_good(tmp_path: Path) -> None:
+    assert read_recipe(write(tmp_path, GOOD)).recipe.name == "small"
+
+
+BAD = [
+    (changed("seed", drop=True), ["seed", "required"]),
+    (changed("sead", to=1), ["sead", "unknown key", "'seed'"]),
+    (changed("name", to="Bad Name/.."), ["name", "Bad Name/.."]),
+    (changed("seed", to=-1), ["seed", "-1"]),
+    (changed("seed", to="many"), ["seed", "many"]),
+    (changed("sampling", "kind", to="random"), ["sampling", "'random'", "uniform", "grid", "points"]),
+    (changed("sampling", "kind", drop=True), ["sampling", "kind", "uniform", "grid", "points"]),
+    (changed("sampling", "count", to=0), ["sampling.count", "greater than 0", "0"]),
+    (changed("sampling", "area", to={"bbox": [0, 10, 5, -10]}), ["bbox", "south 10", "north -10"]),
+    (changed("sampling", "area", to={"bbox": [0, -100, 5, 10]}), ["bbox", "-100"]),
+    (changed("sampling", "area", to={"bbox": [0, 0, 1, 1], "file": "a.geojson"}), ["area", "not both"]),
+    (changed("grid", "size_m", to=1000), ["size_m 1000", "60 m pixels of sentinel2.bands_60m", "960 and 1020"]),
+    (changed("grid", "resolutions", to={"sentinel3": 10}), ["resolutions", "'sentinel3'", "sentinel2"]),
+    (changed("windows", 0, "end", to="2021-01-01"), ["windows.0", "ends 2021-01-01 before it starts 2021-06-01"]),
+    (changed("windows", 0, "start", to="June"), ["windows.0.start", "June"]),
+    (changed("windows", to=[]), ["sentinel2", "windows"]),
+    (changed("providers", to={}), ["sentinel2", "'earth-search'", "not defined"]),
+    (changed("providers", "earth-search", "url", to="https://me:secret@x.org/v1"), ["url", "credentials"]),
+    (changed("sources", to=[]), ["sources", "at least 1"]),
+    (changed("sources", 0, "kind", to="sentinel9"), ["sources.0", "'sentinel9'", "landsat"]),
+    (changed("sources", 0, "max_clouds", to=0.1), ["sources.0.max_clouds", "unknown key", "'max_cloud'"]),
+    (changed("sources", 0, "max_cloud", to=30), ["sources.0.max_cloud", "less than or equal to 1", "30"]),
+    (changed("sources", 0, "windows", to=["winter"]), ["'winter'", "summer"]),
+    (changed("sources", 1, to=GOOD["sources"][0]), ["sentinel2 is listed twice"]),
+    (changed("captions", "facts_from", to="openstreetmap"), ["facts_from 'openstreetmap'", "worldcover"]),
+    (changed("splits", to={"train": 0.5, "val": 0.1, "test": 0.1}), ["splits", "must be 1", "0.7"]),
+    (changed("splits", to={"block_m": 100, "buffer_m": 200}), ["buffer_m 200", "block_m 100"]),
+    (changed("shards", to={"samples": 0}), ["shards.samples", "0"]),
+]
+
+
+@pytest.mark.parametrize(("tree", "words"), BAD, ids=[str(i) for i in range(len(BAD))])
+def test_a_bad_recipe_gives_one_clear_line(tmp_path: Path, tree: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(write(tmp_path, tree))
+    assert len(caught.value.lines) == 1, caught.value.lines
+    line = caught.value.lines[0]
+    assert line.startswith("recipe.yaml")
+    assert "\n" not in line
+    for word in words:
+        assert word in line, line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["nothing"]),
+        ("- a\n- b\n", ["a mapping"]),
+        ("name: a\nname: b\n", ["line 2", "duplicate"]),
+        ("name: a\n\tseed: 1\n", ["line 2", "not valid YAML"]),
+        ("name: [a\n", ["not valid YAML"]),
+        ("name: &x [*x]\nseed: 1", ["name"]),
+    ],
+)
+def test_a_file_that_is_no_recipe_gives_one_clear_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    for word in words:
+        assert word in caught.value.lines[0]
+
+
+def test_missing_file_folder_and_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    for path, word in ((tmp_path / "no.yaml", "no such"), (tmp_path, "folder"), (tmp_path / "x.yaml", "text file")):
+        with pytest.raises(RecipeError, match=word):
+            read_recipe(path)
+
+
+def test_the_line_number_is_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path, changed("sources", 0, "max_cloud", to=7.5))
+    number = next(i for i, line in enumerate(path.read_text().splitlines(), 1) if "7.5" in line)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert f"line {number}:" in caught.value.lines[0]
+
+
+def test_overrides_are_applied_and_checked(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    recipe = read_recipe(path, ["sampling.count=99", "sources.0.max_cloud=0.05", "shards.samples=7"]).recipe
+    assert recipe.sampling.kind == "uniform"
+    assert recipe.sampling.count == 99
+    assert recipe.shards.samples == 7
+    for bad in ("sampling.count", "sources.9.max_cloud=1", "name.x=1"):
+        with pytest.raises(RecipeError, match="--set"):
+            read_recipe(path, [bad])
+
+
+def test_the_hash_depends_on_what_is_said_and_not_on_how(tmp_path: Path) -> None:
+    first = read_recipe(write(tmp_path, GOOD)).recipe
+    reordered = dict(reversed(list(GOOD.items())))
+    assert read_recipe(write(tmp_path, reordered)).recipe.sha256 == first.sha256
+    assert read_recipe(write(tmp_path, changed("seed", to=4))).recipe.sha256 != first.sha256
+
+
+def test_variables_come_from_the_environment() -> None:
+    assert expand("$HERE/stac/${HERE}", {"HERE": "http://x"}) == "http://x/stac/http://x"
+    with pytest.raises(RecipeError, match="NOT_SET_ANYWHERE"):
+        expand("$NOT_SET_ANYWHERE/stac")
+
+
+def test_the_published_schema_is_the_recipes() -> None:
+    import json
+
+    published = Path(__file__).parents[2] / "docs" / "recipe.schema.json"
+    assert json.loads(published.read_text()) == json_schema(), (
+        "run: python -m pipelines schema > docs/recipe.schema.json"
+    )
