@@ -1,0 +1,64 @@
+# landweave: `make help` lists what there is. Everything is set up in .venv by the first command that needs it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONPATH=. $(BIN)/python
+DATA := data
+
+.PHONY: help quickstart test test-fast check format schema lock wheel clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# One environment for everything that runs; tests and checks add to it. Each stamp is redone when the lists change.
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "landweave needs Python 3.11 or newer; none was found on the PATH"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.factory: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the factory's packages into $(VENV) (about a minute) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group factory
+	@touch $@
+
+$(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/.factory
+	@echo "installing the packages that tests and checks need, torch among them (a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group check
+	@touch $@
+
+quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, draw its picture, read it back
+	$(RUN) -m testbed make $(DATA)/earth
+	$(RUN) -m testbed run $(DATA)/earth -- $(BIN)/python -m pipelines build recipes/quickstart.yaml $(DATA)/quickstart
+	$(RUN) -m landweave show $(DATA)/quickstart --out $(DATA)/quickstart/contact-sheet.png
+	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
+
+test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+check: $(VENV)/.check  ## lint, formatting, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.check  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
+	$(RUN) -m pipelines schema > docs/recipe.schema.json
+
+lock: $(VENV)/.check  ## write constraints.txt from what is installed and tested here
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+
+wheel: $(VENV)/.check  ## build the reader's wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove what the commands above made, data included
+	rm -rf $(VENV) $(DATA) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
