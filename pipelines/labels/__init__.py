@@ -1,1 +1,46 @@
-"""(to be written)"""
+"""Weak labels: land-cover products and map objects on a sample's grid, with version, year and crosswalk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
+
+if TYPE_CHECKING:
+    from pipelines.labels.protocol import RasterLabeller, VectorLabeller
+    from schemas.label import Legend
+    from schemas.recipe import Label
+
+
+def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:
+    """The labeller of one entry of the recipe's `labels`: vector for OpenStreetMap, raster for all others."""
+    if isinstance(label, OpenStreetMapLabel):
+        return open_vector_labeller(label)
+    return open_raster_labeller(label)
+
+
+def open_raster_labeller(label: WorldCoverLabel | DynamicWorldLabel) -> RasterLabeller:
+    """The labeller of a product that lies in an archive as rasters."""
+    match label:
+        case WorldCoverLabel():
+            from pipelines.labels.worldcover import WorldCover
+
+            return WorldCover(label)
+        case DynamicWorldLabel():
+            from pipelines.labels.dynamicworld import DynamicWorld
+
+            return DynamicWorld(label)
+        case _:
+            assert_never(label)
+
+
+def open_vector_labeller(label: OpenStreetMapLabel) -> VectorLabeller:
+    """The labeller of a map extract."""
+    from pipelines.labels.openstreetmap import OpenStreetMap
+
+    return OpenStreetMap(label)
+
+
+def legend_of(label: Label) -> Legend:
+    """Legend of a label layer: codes, names, colours, crosswalk."""
+    return open_labeller(label).legend

@@ -1,0 +1,340 @@
+"""OpenStreetMap extracts: a .osm.pbf is read once into a GeoParquet of its objects, which answers boxes quickly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import osmium
+import osmium.filter
+import osmium.geom
+import osmium.osm
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from pipelines.access.osm_areas import is_area, is_paper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+FORMAT = 1
+"""Version of the GeoParquet that this file writes; part of its name, so another version is made anew."""
+ROWS = 4096
+"""Rows in a group: what one small box reads."""
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SCHEMA = pa.schema(
+    [
+        pa.field("osm_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("tags", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field(
+            "bbox", pa.struct([pa.field(n, pa.float64(), nullable=False) for n in ("xmin", "ymin", "xmax", "ymax")])
+        ),
+        pa.field("geometry", pa.binary(), nullable=False),
+    ]
+)
+
+
+class BadExtractError(ValueError):
+    """The extract cannot be used; the message is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OsmFeature:
+    """One object of the map."""
+
+    osm_id: str
+    """'n123', 'w123' or 'r123'."""
+    kind: str
+    """'point', 'line' or 'area'."""
+    tags: dict[str, str]
+    """Raw tags, keys sorted: untrusted text, data and never an instruction, a path or a query."""
+    geometry: BaseGeometry
+    """WGS 84 longitude, latitude, degrees."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extract:
+    """A .osm.pbf that has been read into Parquet."""
+
+    parquet: Path
+    """The objects: `osm_id`, `kind`, `tags`, `bbox`, `geometry` (WKB, longitude and latitude); GeoParquet 1.1."""
+    name: str
+    """File name and hash of the .osm.pbf: fit to be published, no path of this machine."""
+    sha256: str
+    """SHA-256 of the .osm.pbf, lower-case hex."""
+    snapshot: datetime
+    """The header's replication timestamp, else the time of the newest object, UTC."""
+    counts: dict[str, int]
+    """Objects with tags as osmium reads them: tagged_nodes, tagged_ways, relations, areas (of closed ways and of
+    multipolygon relations); what was kept: points, lines, way_areas, relation_areas; what was not: boundaries (on
+    paper only, see `osm_areas`), incomplete (nodes are missing), broken_areas (closed ways whose rings cross)."""
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prepare(pbf: Path, cache_dir: Path) -> Extract:
+    """Read a .osm.pbf into `cache_dir`, or find it there from last time (by the hash of its content).
+
+    Node locations and tagged objects are held in memory: for extracts of countries, not for the planet.
+
+    Raises:
+        BadExtractError: the file is missing, or no whole OpenStreetMap file.
+    """
+    if not pbf.is_file():
+        raise BadExtractError(f"{pbf.name}: no such OpenStreetMap extract; give the path of a .osm.pbf file")
+    sha256 = file_sha256(pbf)
+    target = cache_dir / f"osm-{sha256[:32]}-f{FORMAT}.parquet"
+    if target.is_file():
+        try:
+            return open_extract(target)
+        except BadExtractError:
+            pass  # half a file of an older machine: made anew
+    try:
+        rows, counts, snapshot = _read(pbf)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise BadExtractError(f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again") from error
+    name = f"{pbf.name} sha256:{sha256}"
+    about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}
+    _write(rows, about, target)
+    return open_extract(target)
+
+
+def open_extract(parquet: Path) -> Extract:
+    """The extract behind a Parquet that `prepare` wrote.
+
+    Raises:
+        BadExtractError: it is no such file.
+    """
+    try:
+        about = json.loads((pq.read_schema(parquet).metadata or {})[b"landweave_osm"])
+        pq.ParquetFile(parquet).close()
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise BadExtractError(
+            f"{parquet.name}: not an extract prepared by landweave; remove it and build again"
+        ) from error
+    return Extract(
+        parquet=parquet,
+        name=about["name"],
+        sha256=about["sha256"],
+        snapshot=datetime.fromisoformat(about["snapshot"]),
+        counts=about["counts"],
+    )
+
+
+def features_in(parquet: Path, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
+    """Objects whose boxes touch (west, south, east, north), degrees, sorted by osm_id; west > east wraps."""
+    with FeatureStore(parquet) as store:
+        return store.within(bbox)
+
+
+class FeatureStore:
+    """An open extract that many boxes are asked of: row groups are picked by their statistics and kept."""
+
+    def __init__(self, parquet: Path, *, keep: int = 32) -> None:
+        """`keep` row groups stay decoded."""
+        self._file = pq.ParquetFile(parquet)
+        self._keep = keep
+        self._groups: dict[int, tuple[NDArray[np.float64], pa.Table]] = {}
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.float64]:
+        """(row group, 4): xmin, ymin, xmax, ymax over each group."""
+        found = np.tile([np.inf, np.inf, -np.inf, -np.inf], (self._file.num_row_groups, 1))
+        for group in range(self._file.num_row_groups):
+            about = self._file.metadata.row_group(group)
+            if not about.num_rows:
+                continue
+            columns = [about.column(i) for i in range(about.num_columns)]
+            of = {column.path_in_schema: column.statistics for column in columns}
+            found[group] = [of["bbox.xmin"].min, of["bbox.ymin"].min, of["bbox.xmax"].max, of["bbox.ymax"].max]
+        return found
+
+    def within(self, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
+        """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id."""
+        west, south, east, north = bbox
+        parts = [bbox] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
+        found: dict[str, OsmFeature] = {}
+        for part in parts:
+            for group in np.flatnonzero(_touch(self._boxes, part)):
+                boxes, table = self._group(int(group))
+                found |= {f.osm_id: f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
+        return sorted(found.values(), key=lambda f: _id_order(f.osm_id))
+
+    def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
+        if group not in self._groups:
+            while len(self._groups) >= self._keep:
+                self._groups.pop(next(iter(self._groups)))
+            table = self._file.read_row_group(group)
+            struct = table.column("bbox").combine_chunks()
+            boxes = np.column_stack([struct.field(i).to_numpy() for i in range(4)])
+            self._groups[group] = (boxes, table)
+        return self._groups[group]
+
+
+def _touch(boxes: NDArray[np.float64], bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    west, south, east, north = bbox
+    touching: NDArray[np.bool_] = (
+        (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+    )
+    return touching
+
+
+def _features(table: pa.Table) -> Iterator[OsmFeature]:
+    shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
+    columns = (table.column(name).to_pylist() for name in ("osm_id", "kind", "tags"))
+    for osm_id, kind, tags, shape in zip(*columns, shapes, strict=True):
+        yield OsmFeature(osm_id, kind, dict(tags), shape)
+
+
+def _id_order(osm_id: str) -> tuple[str, int]:
+    return (osm_id[0], int(osm_id[1:]))
+
+
+_Row = tuple[str, str, dict[str, str], bytes]
+_COUNTS = (
+    "tagged_nodes", "tagged_ways", "relations", "areas", "points", "lines", "way_areas", "relation_areas",
+    "boundaries", "incomplete", "broken_areas",
+)  # fmt: skip
+
+
+def _read(pbf: Path) -> tuple[list[_Row], dict[str, int], datetime]:
+    """Rows (osm_id, kind, tags, WKB), counts and the time of the extract; untagged objects never reach Python."""
+    counts = dict.fromkeys(_COUNTS, 0)
+    rows: list[_Row] = []
+    wkb, expected_areas = osmium.geom.WKBFactory(), 0
+    processor = osmium.FileProcessor(pbf).with_areas().with_filter(osmium.filter.EmptyTagFilter())
+    for thing in processor:
+        if isinstance(thing, osmium.osm.Relation):
+            counts["relations"] += 1
+        elif isinstance(thing, osmium.osm.Node):
+            counts["tagged_nodes"] += 1
+            _keep(rows, counts, "points", (f"n{thing.id}", "point", _tags(thing)), partial(wkb.create_point, thing))
+        elif isinstance(thing, osmium.osm.Way):
+            counts["tagged_ways"] += 1
+            tags = _tags(thing)
+            if len(thing.nodes) > 3 and thing.is_closed() and is_area(tags):
+                expected_areas += 1  # comes again as an area, if its ring is sound
+                continue
+            _keep(rows, counts, "lines", (f"w{thing.id}", "line", tags), partial(wkb.create_linestring, thing))
+        elif isinstance(thing, osmium.osm.Area):
+            counts["areas"] += 1
+            tags, from_way = _tags(thing), thing.from_way()
+            if from_way and not is_area(tags):
+                continue  # it came as a line
+            expected_areas -= from_way
+            target, osm_id = (
+                ("way_areas", f"w{thing.orig_id()}") if from_way else ("relation_areas", f"r{thing.orig_id()}")
+            )
+            _keep(rows, counts, target, (osm_id, "area", tags), partial(wkb.create_multipolygon, thing))
+    counts["broken_areas"] = expected_areas
+    stamp = processor.header.get("osmosis_replication_timestamp")
+    return rows, counts, datetime.fromisoformat(stamp).astimezone(UTC) if stamp else _newest(pbf)
+
+
+def _tags(thing: osmium.osm.Node | osmium.osm.Way | osmium.osm.Area) -> dict[str, str]:
+    return dict(sorted((tag.k, tag.v) for tag in thing.tags))
+
+
+def _keep(
+    rows: list[_Row],
+    counts: dict[str, int],
+    target: str,
+    what: tuple[str, str, dict[str, str]],
+    make: Callable[[], str],
+) -> None:
+    """Add a row and count it under `target`, or under the reason why it is left out."""
+    if is_paper(what[2]):
+        target = "boundaries"
+    else:
+        try:
+            rows.append((*what, bytes.fromhex(make())))
+        except (RuntimeError, osmium.InvalidLocationError):
+            target = "incomplete"
+    counts[target] += 1
+
+
+def _newest(pbf: Path) -> datetime:
+    """Time of the newest object, for extracts whose header says nothing."""
+    times = (t.timestamp for t in osmium.FileProcessor(pbf) if not isinstance(t, osmium.osm.Changeset))
+    return max(times, default=datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def _write(rows: list[_Row], about: dict[str, Any], target: Path) -> None:
+    """Sorted along a space-filling curve, then by id; written aside and put into place in one step."""
+    boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
+    curve = _z_order(boxes)
+    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), _id_order(rows[i][0])))
+    table = pa.table(
+        {
+            "osm_id": [rows[i][0] for i in order],
+            "kind": [rows[i][1] for i in order],
+            "tags": pa.array([list(rows[i][2].items()) for i in order], _SCHEMA.field("tags").type),
+            "bbox": pa.StructArray.from_arrays(
+                [pa.array(boxes[order, k] if order else [], pa.float64()) for k in range(4)],
+                fields=list(_SCHEMA.field("bbox").type),
+            ),
+            "geometry": pa.array([rows[i][3] for i in order], pa.binary()),
+        },
+        schema=_SCHEMA,
+    )
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": [],
+                "covering": {"bbox": {name: ["bbox", name] for name in _CORNERS}},
+            }
+        },
+    }
+    metadata = {"geo": json.dumps(geo), "landweave_osm": json.dumps(about, sort_keys=True)}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        pq.write_table(table.replace_schema_metadata(metadata), aside, row_group_size=ROWS, compression="zstd")
+        os.replace(aside, target)  # noqa: PTH105 - the one call that is atomic and overwrites everywhere
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Morton number of each box's centre on a grid of 2^16 cells a side: near things get near numbers."""
+    if not len(boxes):
+        return np.zeros(0, dtype=np.uint64)
+    x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2 + 180.0) / 360.0 * 65_536, 0, 65_535).astype(np.uint64)
+    y = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2 + 90.0) / 180.0 * 65_536, 0, 65_535).astype(np.uint64)
+    found = np.zeros(len(boxes), dtype=np.uint64)
+    for bit in range(16):
+        shift = np.uint64(bit)
+        found |= ((x >> shift) & np.uint64(1)) << np.uint64(2 * bit)
+        found |= ((y >> shift) & np.uint64(1)) << np.uint64(2 * bit + 1)
+    return found
+
+
+def snapshot_date(extract: Extract) -> date:
+    """Day of the extract, UTC."""
+    return extract.snapshot.date()

@@ -1,0 +1,142 @@
+"""Dynamic World V1: 10 m land cover of single Sentinel-2 scenes, the map nearest in time to the image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.labels import items
+from pipelines.labels.footprint import covered_share
+from pipelines.labels.protocol import BAND, BadItemError, Chip
+from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from schemas.label import LabelClass, LabelMap, Legend
+from schemas.scene import AssetBand, Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from schemas.place import Place
+    from schemas.recipe import DynamicWorldLabel, Provider
+
+LEGEND = Legend(
+    product="Dynamic World V1",
+    nodata=255,
+    source="GOOGLE/DYNAMICWORLD/V1, band `label`: https://developers.google.com/earth-engine/datasets/catalog/"
+    "GOOGLE_DYNAMICWORLD_V1; order as in vishalned/MMEarth-data ee_utils/ee_data.py, whose codes are shifted by one",
+    classes=(
+        LabelClass(code=0, name="Water", colour="#419bdf", common="water"),
+        LabelClass(code=1, name="Trees", colour="#397d49", common="trees"),
+        LabelClass(code=2, name="Grass", colour="#88b053", common="grass"),
+        LabelClass(code=3, name="Flooded vegetation", colour="#7a87c6", common="wetland"),
+        LabelClass(code=4, name="Crops", colour="#e49635", common="crops"),
+        LabelClass(code=5, name="Shrub and scrub", colour="#dfc35a", common="shrub"),
+        LabelClass(code=6, name="Built", colour="#c4281b", common="built"),
+        LabelClass(code=7, name="Bare", colour="#a59b8f", common="bare"),
+        LabelClass(code=8, name="Snow and ice", colour="#b39fe1", common="snow and ice"),
+    ),
+)
+"""Codes and colours of the Earth Engine catalogue's page. The product has no fill code, its pixels are masked: 255 is
+what exports hold there."""
+
+_LICENCE = "CC-BY-4.0"
+_DATATAKE = re.compile(r"^(\d{8}T\d{6})_")
+"""Items are named like the Sentinel-2 scene that they label: <sensing time>_<generation time>_T<tile>."""
+_COVERS = 0.95
+"""A map that covers at least this share of the sample counts as covering it: then nearness in time decides."""
+_MOST = 4
+"""Candidates returned."""
+
+
+@dataclass(frozen=True)
+class DynamicWorld:
+    """Dynamic World as the recipe wants it."""
+
+    config: DynamicWorldLabel
+    """The recipe's entry."""
+    name: str = "dynamicworld"
+    legend: Legend = LEGEND
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+        """The map of one Sentinel-2 scene.
+
+        Raises:
+            BadItemError: the item lacks its time, footprint or map.
+        """
+        item_id, facts = items.identity(item), items.properties(item)
+        when = items.moment(item, "datetime", "start_datetime")
+        if when is None:
+            raise BadItemError(f"item {item_id}: `datetime` is missing, Dynamic World labels one Sentinel-2 scene")
+        datatake = _DATATAKE.match(item_id)
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=self.config.collection,
+            modality=self.name,
+            datetime=when,
+            start=when,
+            end=when,
+            geometry=items.geometry(item),
+            acquisition=f"dynamicworld-{datatake.group(1) if datatake else when.isoformat()}",
+            product=f"dynamicworld-{item_id}",
+            revision=str(facts.get("updated") or facts.get("created") or ""),
+            assets={BAND: AssetBand(href=items.asset_href(item, "label", "map", "data"))},
+            radiometry={BAND: Radiometry(nodata=LEGEND.nodata, rule="class codes as delivered")},
+            licence=_LICENCE,
+            facts={"product_version": "v1", "labelled_image": _labelled_image(facts)},
+        )
+
+    def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
+        """One candidate per Sentinel-2 datatake within `max_gap_days`: those that cover the sample first, then nearest.
+
+        Without a dated image the newest map is the nearest.
+        """
+        takes: dict[str, list[tuple[float, Scene]]] = {}
+        for scene in newest_revisions(scenes):
+            gap = gap_days(scene, reference_time)
+            if gap is not None and gap > self.config.max_gap_days:
+                continue
+            share = covered_share(scene.geometry, place.geobox)
+            if share > 0:
+                takes.setdefault(scene.acquisition, []).append((share, scene))
+        found = []
+        for tiles in takes.values():
+            tiles.sort(key=lambda pair: (-pair[0], pair[1].item_id))
+            share, first = tiles[0]
+            missing = 0.0 if share >= _COVERS else round(1.0 - min(1.0, sum(s for s, _ in tiles)), 2)
+            away_s = (
+                -first.datetime.timestamp()
+                if reference_time is None
+                else abs((first.datetime - reference_time).total_seconds())
+            )
+            found.append(
+                Candidate(
+                    scenes=tuple(scene.item_id for _, scene in tiles),
+                    datetime=first.datetime,
+                    rank=(missing, away_s),
+                )
+            )
+        return sorted(found, key=lambda candidate: (candidate.rank, candidate.scenes))[:_MOST]
+
+    def label(
+        self,
+        place: Place,  # noqa: ARG002
+        candidate: Candidate,
+        scenes: Mapping[str, Scene],
+        chip: Chip,
+        reference_time: datetime | None,
+    ) -> LabelMap:
+        """The map's pixels as a label map of its day."""
+        first = scenes[candidate.scenes[0]]
+        return label_map(
+            self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
+        )
+
+
+def _labelled_image(facts: dict[str, Any]) -> str | None:
+    """Id of the Sentinel-2 scene that the map labels, where the item says it."""
+    for name in ("dynamicworld:source_item", "s2:product_uri", "source_item"):
+        if isinstance(facts.get(name), str):
+            return str(facts[name])
+    return None

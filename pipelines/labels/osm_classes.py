@@ -1,0 +1,125 @@
+"""The legend that OpenStreetMap is drawn with: which tags mean which class, and how wide lines are."""
+
+from __future__ import annotations
+
+from schemas.label import LabelClass, Legend
+
+LEGEND = Legend(
+    product="OpenStreetMap",
+    nodata=0,
+    source="landweave's own legend; meanings of tags: https://wiki.openstreetmap.org/wiki/Map_features",
+    classes=(
+        LabelClass(code=1, name="Water", colour="#419bdf", common="water"),
+        LabelClass(code=2, name="Wetland", colour="#0096a0", common="wetland"),
+        LabelClass(code=3, name="Trees", colour="#006400", common="trees"),
+        LabelClass(code=4, name="Shrub", colour="#ffbb22", common="shrub"),
+        LabelClass(code=5, name="Grass", colour="#ffff4c", common="grass"),
+        LabelClass(code=6, name="Crops", colour="#f096ff", common="crops"),
+        LabelClass(code=7, name="Bare ground", colour="#b4b4b4", common="bare"),
+        LabelClass(code=8, name="Snow and ice", colour="#f0f0f0", common="snow and ice"),
+        LabelClass(code=9, name="Urban green", colour="#a8d08d", common="grass"),
+        LabelClass(code=10, name="Residential area", colour="#f4b6a6", common="built"),
+        LabelClass(code=11, name="Industrial or commercial area", colour="#cc4df2", common="built"),
+        LabelClass(code=12, name="Paved area", colour="#8c8c8c", common="built"),
+        LabelClass(code=13, name="Building", colour="#fa0000", common="built"),
+        LabelClass(code=14, name="Major road", colour="#3c3c3c", common="built"),
+        LabelClass(code=15, name="Minor road", colour="#6e6e6e", common="built"),
+        LabelClass(code=16, name="Railway", colour="#7a3e9d", common="built"),
+    ),
+)
+"""0 = the map says nothing about the ground here: unmapped, which is never 'no class'. The sea is unmapped too: it has
+a coastline and no area. Parks, pitches and gardens are 'Urban green', grass and trees mixed."""
+
+CODE = {c.name: c.code for c in LEGEND.classes}
+"""Class name -> code."""
+
+_ANY = frozenset({"*"})
+
+
+def _values(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AREA_RULES: tuple[tuple[str, frozenset[str], str], ...] = (
+    ("building", _ANY, "Building"),
+    ("natural", _values("water bay strait"), "Water"),
+    ("water", _ANY, "Water"),
+    ("waterway", _values("riverbank dock"), "Water"),
+    ("landuse", _values("reservoir basin salt_pond aquaculture"), "Water"),
+    ("natural", _values("wetland"), "Wetland"),
+    ("natural", _values("glacier"), "Snow and ice"),
+    ("natural", _values("wood tree_group"), "Trees"),
+    ("landuse", _values("forest"), "Trees"),
+    ("landcover", _values("trees"), "Trees"),
+    ("natural", _values("scrub heath shrubbery"), "Shrub"),
+    ("landcover", _values("scrub bushes"), "Shrub"),
+    ("natural", _values("grassland fell"), "Grass"),
+    ("landuse", _values("grass meadow flowerbed"), "Grass"),
+    ("landcover", _values("grass"), "Grass"),
+    ("landuse", _values("farmland farm orchard vineyard allotments greenhouse_horticulture plant_nursery"), "Crops"),
+    ("natural", _values("bare_rock rock sand scree shingle beach dune mud blockfield"), "Bare ground"),
+    ("landuse", _values("quarry landfill"), "Bare ground"),
+    ("leisure", _values("park garden pitch golf_course playground common dog_park"), "Urban green"),
+    ("landuse", _values("recreation_ground village_green cemetery"), "Urban green"),
+    ("highway", _values("pedestrian footway service rest_area services"), "Paved area"),
+    ("amenity", _values("parking marketplace fuel"), "Paved area"),
+    ("aeroway", _values("apron runway helipad taxiway"), "Paved area"),
+    (
+        "landuse",
+        _values("industrial commercial retail garages railway port depot farmyard"),
+        "Industrial or commercial area",
+    ),
+    ("power", _values("plant substation"), "Industrial or commercial area"),
+    ("landuse", _values("residential"), "Residential area"),
+)
+"""(key, values, class) for areas: the first rule that fits decides; '*' is any value but 'no'."""
+
+LINE_RULES: tuple[tuple[str, frozenset[str], str, float], ...] = (
+    ("highway", _values("motorway"), "Major road", 12.0),
+    ("highway", _values("trunk"), "Major road", 11.0),
+    ("highway", _values("primary"), "Major road", 9.0),
+    ("highway", _values("secondary"), "Major road", 8.0),
+    ("highway", _values("motorway_link trunk_link primary_link secondary_link"), "Major road", 6.0),
+    ("highway", _values("tertiary tertiary_link"), "Minor road", 7.0),
+    ("highway", _values("unclassified residential road living_street pedestrian"), "Minor road", 6.0),
+    ("highway", _values("service"), "Minor road", 4.0),
+    ("highway", _values("track"), "Minor road", 3.0),
+    ("railway", _values("rail"), "Railway", 6.0),
+    ("railway", _values("light_rail narrow_gauge tram funicular monorail"), "Railway", 4.0),
+    ("waterway", _values("river"), "Water", 15.0),
+    ("waterway", _values("canal"), "Water", 10.0),
+    ("waterway", _values("stream"), "Water", 3.0),
+    ("waterway", _values("ditch drain"), "Water", 2.0),
+)
+"""(key, values, class, width in metres) for lines. Widths are of one mapped way (dual carriageways are two ways): lanes
+of 3.5 m as OpenStreetMap's editors assume, with shoulders on motorways; waterways after
+https://wiki.openstreetmap.org/wiki/Key:waterway. Footpaths are below every pixel and are not drawn."""
+
+PAINT_ORDER = ("Water", "Minor road", "Major road", "Railway", "Building")
+"""Lines and buildings go over the land-cover areas in this order, the last on top. Areas themselves go largest first,
+so that a clearing in a wood, or a pond in a park, stays visible."""
+
+
+def class_of_area(tags: dict[str, str]) -> str | None:
+    """Class of an area with these tags; None = it says nothing about what covers the ground."""
+    if _underground(tags):
+        return None
+    for key, values, name in AREA_RULES:
+        value = tags.get(key)
+        if value is not None and value != "no" and (values is _ANY or value in values):
+            return name
+    return None
+
+
+def class_of_line(tags: dict[str, str]) -> tuple[str, float] | None:
+    """Class and width in metres of a line with these tags; None = it is not drawn."""
+    if _underground(tags):
+        return None
+    for key, values, name, width_m in LINE_RULES:
+        if tags.get(key) in values:
+            return name, width_m
+    return None
+
+
+def _underground(tags: dict[str, str]) -> bool:
+    return tags.get("tunnel", "no") != "no" or tags.get("location") == "underground" or tags.get("covered") == "yes"

@@ -1,0 +1,74 @@
+"""From pixels of a label product to a label map: codes checked, fill in place, date gap counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.labels.protocol import Chip, UnknownCodeError
+from schemas.label import LabelMap, Legend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from schemas.scene import Scene
+
+
+def gap_days(scene: Scene, reference_time: datetime | None) -> int | None:
+    """Whole days from the scene's period to the image, 0 inside it; None without an image."""
+    if reference_time is None:
+        return None
+    if reference_time < scene.start:
+        return int((scene.start - reference_time).total_seconds() // 86_400)
+    if reference_time > scene.end:
+        return int((reference_time - scene.end).total_seconds() // 86_400)
+    return 0
+
+
+def newest_revisions(scenes: Sequence[Scene]) -> list[Scene]:
+    """One scene per product, the one of the greatest revision; in order of product."""
+    best: dict[str, Scene] = {}
+    for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
+        best[scene.product] = scene
+    return [best[product] for product in sorted(best)]
+
+
+def label_map(
+    legend: Legend,
+    scene: Scene,
+    chip: Chip,
+    *,
+    name: str,
+    item_ids: tuple[str, ...],
+    reference_time: datetime | None,
+) -> LabelMap:
+    """A label map from pixels (y, x) as delivered; invalid ones and the legend's fill become `legend.nodata`.
+
+    Raises:
+        UnknownCodeError: a valid pixel holds a code that the legend does not know: another product, or another version.
+    """
+    if chip.classes.ndim != 2 or chip.classes.shape != chip.valid.shape:
+        raise ValueError(
+            f"{name}: expected classes and valid of one shape (y, x), got {chip.classes.shape} and {chip.valid.shape}"
+        )
+    valid = chip.valid & (chip.classes != legend.nodata)
+    known = np.array([c.code for c in legend.classes])
+    strange = np.setdiff1d(np.unique(chip.classes[valid]), known)
+    if strange.size:
+        raise UnknownCodeError(
+            f"{scene.item_id}: class code {strange[0]} is not in the legend of {legend.product} "
+            f"({', '.join(str(c.code) for c in legend.classes)})"
+        )
+    return LabelMap(
+        label=name,
+        classes=np.where(valid, chip.classes, legend.nodata).astype(np.uint8),
+        valid=valid,
+        legend=legend,
+        version=str(scene.facts["product_version"]),
+        year=scene.start.year,
+        date_gap_days=gap_days(scene, reference_time),
+        item_ids=item_ids,
+        licence=scene.licence,
+    )

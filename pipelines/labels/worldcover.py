@@ -1,0 +1,136 @@
+"""ESA WorldCover: 10 m land cover of 2020 (v100) and 2021 (v200) in tiles of 3 by 3 degrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.labels import items
+from pipelines.labels.footprint import covered_share
+from pipelines.labels.protocol import BAND, BadItemError, Chip
+from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from schemas.label import LabelClass, LabelMap, Legend
+from schemas.scene import AssetBand, Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from schemas.place import Place
+    from schemas.recipe import Provider, WorldCoverLabel
+
+LEGEND = Legend(
+    product="ESA WorldCover",
+    nodata=0,
+    source="microsoft/planetary-computer-tasks datasets/esa-worldcover/collection/template.json",
+    classes=(
+        LabelClass(code=10, name="Tree cover", colour="#006400", common="trees"),
+        LabelClass(code=20, name="Shrubland", colour="#ffbb22", common="shrub"),
+        LabelClass(code=30, name="Grassland", colour="#ffff4c", common="grass"),
+        LabelClass(code=40, name="Cropland", colour="#f096ff", common="crops"),
+        LabelClass(code=50, name="Built-up", colour="#fa0000", common="built"),
+        LabelClass(code=60, name="Bare / sparse vegetation", colour="#b4b4b4", common="bare"),
+        LabelClass(code=70, name="Snow and ice", colour="#f0f0f0", common="snow and ice"),
+        LabelClass(code=80, name="Permanent water bodies", colour="#0064c8", common="water"),
+        LabelClass(code=90, name="Herbaceous wetland", colour="#0096a0", common="wetland"),
+        LabelClass(code=95, name="Mangroves", colour="#00cf75", common="wetland"),
+        LabelClass(code=100, name="Moss and lichen", colour="#fae6a0", common="moss and lichen"),
+    ),
+)
+"""Codes, names and colours as the product's own items state them. Mangroves go to 'wetland', where Dynamic World's
+flooded vegetation puts them too."""
+
+_YEARS = {"v100": 2020, "v200": 2021}
+"""Product version -> the year it maps. They are different algorithms, not one series (WorldCover PUM v2.0)."""
+
+_LICENCE = "CC-BY-4.0"
+"""Terms of use of WorldCover, both versions."""
+
+
+@dataclass(frozen=True)
+class WorldCover:
+    """WorldCover as the recipe wants it."""
+
+    config: WorldCoverLabel
+    """The recipe's entry."""
+    name: str = "worldcover"
+    legend: Legend = LEGEND
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+        """One tile of one year.
+
+        Raises:
+            BadItemError: version, period, footprint or map is missing, or version and year contradict one another.
+        """
+        item_id, facts = items.identity(item), items.properties(item)
+        version = _version(item_id, facts.get("esa_worldcover:product_version"))
+        start, end = items.moment(item, "start_datetime"), items.moment(item, "end_datetime")
+        if start is None or end is None:
+            raise BadItemError(
+                f"item {item_id}: `start_datetime` or `end_datetime` is missing, WorldCover maps a period"
+            )
+        if _YEARS[version] != start.year:
+            raise BadItemError(f"item {item_id}: {version} maps {_YEARS[version]}, the item says {start.year}")
+        tile = facts.get("esa_worldcover:product_tile") or item_id
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=self.config.collection,
+            modality=self.name,
+            datetime=start + (end - start) / 2,
+            start=start,
+            end=end,
+            geometry=items.geometry(item),
+            acquisition=f"worldcover-{start.year}",
+            product=f"worldcover-{start.year}-{tile}",
+            revision=f"{version} {facts.get('updated') or facts.get('created') or ''}".strip(),
+            assets={BAND: AssetBand(href=items.asset_href(item, "map"))},
+            radiometry={BAND: Radiometry(nodata=LEGEND.nodata, rule="class codes as delivered")},
+            licence=_LICENCE,
+            facts={"product_version": version, "tile": str(tile), "year": float(start.year)},
+        )
+
+    def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
+        """One candidate per year with every tile that touches the sample: the recipe's year, else the nearest first."""
+        years: dict[int, list[tuple[float, Scene]]] = {}
+        for scene in newest_revisions(scenes):
+            share = covered_share(scene.geometry, place.geobox)
+            if share > 0 and self.config.year in (None, scene.start.year):
+                years.setdefault(scene.start.year, []).append((share, scene))
+        found = []
+        for year, tiles in years.items():
+            tiles.sort(key=lambda pair: (-pair[0], pair[1].item_id))
+            first = tiles[0][1]
+            gap = gap_days(first, reference_time)
+            found.append(
+                Candidate(
+                    scenes=tuple(scene.item_id for _, scene in tiles),
+                    datetime=first.datetime,
+                    rank=(0.0 if gap is None else float(gap), float(-year)),
+                )
+            )
+        return sorted(found, key=lambda candidate: candidate.rank)
+
+    def label(
+        self,
+        place: Place,  # noqa: ARG002
+        candidate: Candidate,
+        scenes: Mapping[str, Scene],
+        chip: Chip,
+        reference_time: datetime | None,
+    ) -> LabelMap:
+        """The tiles' pixels as a label map of their year; the gap is 0 when the image lies in that year."""
+        first = scenes[candidate.scenes[0]]
+        return label_map(
+            self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
+        )
+
+
+def _version(item_id: str, said: object) -> str:
+    """'2.0.0' (as items say) or 'v200' -> 'v200'."""
+    version = f"v{str(said).removeprefix('v').replace('.', '')}"
+    if version not in _YEARS:
+        raise BadItemError(
+            f"item {item_id}: `esa_worldcover:product_version` is {said!r}, known are 1.0.0 (v100) and 2.0.0 (v200)"
+        )
+    return version

@@ -1,0 +1,157 @@
+"""OpenStreetMap on a sample's grid: classes against shapely, sizes inside the footprint, unmapped ground."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.access.osm import Extract, FeatureStore, OsmFeature, prepare
+from pipelines.labels.agreement import agreement, agreement_map
+from pipelines.labels.footprint import lonlat_bbox
+from pipelines.labels.openstreetmap import OpenStreetMap
+from pipelines.labels.osm_classes import CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
+from schemas.label import LabelMap
+from schemas.place import GeoBox, Place
+from schemas.recipe import OpenStreetMapLabel
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+BOX = GeoBox(epsg=32632, x_min=540_000, y_max=5_221_280, resolution_m=10, width=128, height=128)
+PLACE = Place(sample_id="s", lon=9.53, lat=47.14, geobox=BOX, split="train", block="b", cell="c")
+EXTRACT = Extract(
+    parquet=Path("x.parquet"),
+    name="x.osm.pbf sha256:0",
+    sha256="0",
+    snapshot=datetime(2022, 7, 24, tzinfo=UTC),
+    counts={},
+)
+LABELLER = OpenStreetMap(OpenStreetMapLabel(pbf="x.osm.pbf"))
+TO_LONLAT = pyproj.Transformer.from_crs(32632, 4326, always_xy=True)
+
+
+def feature(osm_id: str, kind: str, shape: BaseGeometry, **tags: str) -> OsmFeature:
+    """An object given in metres from the footprint's south-western corner."""
+
+    def move(xy: np.ndarray) -> np.ndarray:
+        return np.column_stack(TO_LONLAT.transform(xy[:, 0] + BOX.x_min, xy[:, 1] + BOX.y_min))
+
+    return OsmFeature(osm_id, kind, tags, shapely.transform(shape, move))
+
+
+def layers(*features: OsmFeature) -> tuple[LabelMap, dict[str, object]]:
+    label, vectors = LABELLER.layers(PLACE, 10.0, features, EXTRACT, datetime(2022, 7, 20, tzinfo=UTC))
+    return label, {f.osm_id: f for f in vectors.features}
+
+
+def test_a_wood_with_a_clearing_a_road_and_a_house() -> None:
+    label, vectors = layers(
+        feature("w1", "area", shapely.box(-500, -500, 640, 1280), natural="wood", name="Ignore previous instructions"),
+        feature("w2", "area", shapely.box(100, 100, 200, 200), landuse="meadow"),
+        feature("w3", "line", shapely.LineString([(0, 645), (640, 645)]), highway="primary"),
+        feature("w4", "area", shapely.box(300, 640, 320, 660), building="yes"),
+        feature("n5", "point", shapely.Point(10, 10), natural="tree"),
+        feature("w6", "area", shapely.box(2000, 2000, 2100, 2100), natural="wood"),
+        feature("w7", "area", shapely.box(1280, 0, 1300, 100), natural="water"),
+    )
+    names = {code: int(n) for code, n in zip(*np.unique(label.classes, return_counts=True), strict=True)}
+    assert names[LEGEND.nodata] == 64 * 128
+    assert names[CODE["Grass"]] == 100
+    assert names[CODE["Building"]] == 4
+    assert names[CODE["Major road"]] == 64 - 2
+    assert (label.classes[:, 64:] == LEGEND.nodata).all()
+    assert not label.valid[:, 64:].any()
+    assert label.valid[:, :64].all()
+    assert label.classes[128 - 15, 15] == CODE["Grass"]
+    assert (label.version, label.year, label.date_gap_days) == ("2022-07-24", 2022, 4)
+    assert sorted(vectors) == ["n5", "w1", "w2", "w3", "w4"]
+    assert vectors["w1"].area_m2 == pytest.approx(640 * 1280, rel=1e-3)
+    assert vectors["w3"].length_m == pytest.approx(640, rel=1e-3)
+    assert vectors["w1"].tags["name"] == "Ignore previous instructions"
+    assert BOX.bounds[0] <= shapely.from_wkb(vectors["w1"].wkb).bounds[0]
+
+
+def test_unmapped_ground_is_nodata() -> None:
+    label, vectors = layers(feature("w1", "area", shapely.box(0, 0, 100, 100), name="nothing we know"))
+    assert not label.valid.any()
+    assert list(vectors) == ["w1"]
+    label, vectors = layers()
+    assert not label.valid.any()
+    assert vectors == {}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-300, 1500), st.integers(-300, 1500), st.integers(5, 900)), min_size=1, max_size=6)
+)
+def test_pixels_are_the_centres_that_the_largest_to_smallest_areas_cover(squares: list[tuple[int, int, int]]) -> None:
+    tags = [{"natural": "wood"}, {"landuse": "meadow"}, {"natural": "water"}]
+    shapes = [shapely.box(x + 0.3, y + 0.3, x + size + 0.3, y + size + 0.3) for x, y, size in squares]
+    label, _ = layers(*(feature(f"w{i}", "area", s, **tags[i % 3]) for i, s in enumerate(shapes)))
+    x, y = np.meshgrid(np.arange(128) * 10 + 5.0, 1275.0 - np.arange(128) * 10)
+    wanted = np.zeros((128, 128), dtype=np.uint8)
+    sizes = {size for _, _, size in squares}
+    if len(sizes) < len(squares):
+        return  # equal sizes are ordered by id
+    for i in sorted(range(len(shapes)), key=lambda i: -squares[i][2]):
+        wanted[shapely.contains_xy(shapes[i], x, y)] = CODE[("Trees", "Grass", "Water")[i % 3]]
+    assert (label.classes == wanted).all()
+
+
+def test_tables_are_closed_and_underground_is_not_drawn() -> None:
+    assert {name for _, _, name, _ in LINE_RULES} <= set(CODE)
+    assert class_of_area({"building": "no", "landuse": "forest"}) == "Trees"
+    assert class_of_area({"building": "garage"}) == "Building"
+    assert class_of_area({"name": "x"}) is None
+    assert class_of_line({"highway": "footway"}) is None
+    assert class_of_line({"highway": "primary", "tunnel": "yes"}) is None
+    assert class_of_line({"railway": "abandoned"}) is None
+    assert class_of_line({"waterway": "river"}) == ("Water", 15.0)
+
+
+def _map(name: str, classes: np.ndarray) -> LabelMap:
+    return LabelMap(
+        label=name, classes=classes.astype(np.uint8), valid=classes != LEGEND.nodata, legend=LEGEND, version="x",
+        year=2022, date_gap_days=None, item_ids=(), licence="ODbL-1.0",
+    )  # fmt: skip
+
+
+def test_agreement_counts_only_where_both_say_something() -> None:
+    one = np.array([[1, 1, 3, 0], [5, 9, 0, 0]])
+    two = np.array([[1, 2, 3, 1], [9, 5, 1, 0]])
+    found = agreement({"b": _map("b", two), "a": _map("a", one)})
+    assert found.pairs == {("a", "b"): (0.8, 5)}
+    assert (found.all_agree, found.pixels) == (0.8, 5)
+    assert agreement_map({"a": _map("a", one), "b": _map("b", two)}).tolist() == [[2, 1, 2, 1], [2, 2, 1, 0]]
+    assert agreement({"a": _map("a", one)}).all_agree is None
+    assert agreement({"a": _map("a", np.zeros((2, 2))), "b": _map("b", np.ones((2, 2)))}).pairs == {}
+    with pytest.raises(ValueError, match="share a grid"):
+        agreement({"a": _map("a", one), "b": _map("b", np.ones((2, 2)))})
+
+
+@pytest.mark.real
+def test_real_liechtenstein_is_the_same_twice_and_adds_up(real: Path, tmp_path: Path) -> None:
+    extract = prepare(real / "osm/liechtenstein-2022-07-21.osm.pbf", tmp_path)
+    with FeatureStore(extract.parquet) as store:
+        features = store.within(lonlat_bbox(BOX))
+    one = LABELLER.layers(PLACE, 10.0, features, extract, None)
+    two = LABELLER.layers(PLACE, 10.0, list(reversed(features)), extract, None)
+    assert one[1] == two[1]
+    assert (one[0].classes == two[0].classes).all()
+    buildings = [f for f in one[1].features if f.kind == "area" and "building" in f.tags]
+    assert len(buildings) > 80
+    drawn = (one[0].classes == CODE["Building"]).sum() * 100
+    assert drawn == pytest.approx(sum(f.area_m2 for f in buildings), rel=0.15)
+    for found in one[1].features:
+        shape = shapely.from_wkb(found.wkb)
+        assert shapely.box(*BOX.bounds).buffer(0.001).covers(shape)
+        assert found.area_m2 == pytest.approx(shape.area, abs=1e-3)
+        assert found.length_m == pytest.approx(shape.length if found.kind == "line" else 0.0, abs=1e-3)
