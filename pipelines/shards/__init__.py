@@ -1,1 +1,16 @@
-"""(to be written)"""
+"""The one bridge to disk: shards are written, verified and published here, and the catalogue is made of them.
+
+Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for each shard that is missing, `finalise`.
+"""
+
+from pipelines.shards.arrays import dataset_spec as dataset_spec
+from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
+from pipelines.shards.commit import clean_staging as clean_staging
+from pipelines.shards.commit import done_shards as done_shards
+from pipelines.shards.commit import withdraw as withdraw
+from pipelines.shards.finalise import IncompleteError as IncompleteError
+from pipelines.shards.finalise import finalise as finalise
+from pipelines.shards.verify import VerifyError as VerifyError
+from pipelines.shards.write import ShardPlan as ShardPlan
+from pipelines.shards.write import ShardReport as ShardReport
+from pipelines.shards.write import write_shard as write_shard

@@ -1,0 +1,100 @@
+"""Bytes of a shard: inner chunks (blosc, then crc32c) and the index that says where they lie.
+
+Zarr v3 sharding codec: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-codec/v1.0.html
+crc32c codec: the same site, v3/codecs/crc32c/v1.0.html. An index entry is (offset, length), both uint64 little-endian;
+an absent chunk has 2**64 - 1 in both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from landweave.layout import CodecSpec
+
+ABSENT = 2**64 - 1
+"""Offset and length of an inner chunk that was not written."""
+_CRC_BYTES = 4
+_BLOSC_HEADER_BYTES = 16
+_SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+
+
+class DamageError(ValueError):
+    """Bytes that are not what was written; the caller knows which sample and array and says so."""
+
+
+def _one_thread() -> None:
+    """Blosc's own threads write blocks in the order they finish, which changes bytes: parallelism is the caller's.
+
+    A process that has chosen `numcodecs.blosc.use_threads` itself keeps its choice for decoding.
+    """
+    if blosc.use_threads is None:
+        blosc.use_threads = False
+
+
+def index_bytes(chunks: int) -> int:
+    """Length of the index at the end of a shard of so many inner chunks."""
+    return 16 * chunks + _CRC_BYTES
+
+
+def encode_chunk(pixels: NDArray[Any], codec: CodecSpec) -> bytes:
+    """One inner chunk: little-endian C-order pixels -> blosc -> crc32c. Deterministic for a numcodecs version."""
+    blosc.use_threads = False
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    raw = little.view(np.uint8) if little.dtype == np.bool_ else little
+    packed = blosc.compress(raw, codec.cname.encode(), codec.level, _SHUFFLES[codec.shuffle], 0)
+    return bytes(packed) + _crc(packed)
+
+
+def decode_chunk(data: bytes | memoryview, out: NDArray[Any]) -> None:
+    """Decode one inner chunk into `out` (C-contiguous, of the chunk's dtype and shape).
+
+    Raises:
+        DamageError: truncated, crc32c wrong, or not the size that `out` has.
+    """
+    view = memoryview(data)
+    if len(view) < _BLOSC_HEADER_BYTES + _CRC_BYTES:
+        raise DamageError(f"{len(view)} bytes are too few for a chunk")
+    body = view[:-_CRC_BYTES]
+    if _crc(body) != bytes(view[-_CRC_BYTES:]):
+        raise DamageError("crc32c of the chunk is wrong")
+    size = int.from_bytes(body[4:8], "little")
+    if size != out.nbytes or int.from_bytes(body[12:16], "little") != len(body):
+        raise DamageError(f"chunk decodes to {size} bytes, expected {out.nbytes}")
+    _one_thread()
+    try:
+        blosc.decompress(body, out)
+    except (RuntimeError, ValueError) as error:
+        raise DamageError(f"blosc cannot decode the chunk: {error}") from error
+
+
+def encode_index(entries: NDArray[np.uint64]) -> bytes:
+    """Index of a shard from (chunks, 2) offsets and lengths."""
+    raw = np.ascontiguousarray(entries, dtype="<u8").tobytes()
+    return raw + _crc(raw)
+
+
+def decode_index(data: bytes | memoryview, chunks: int) -> NDArray[np.uint64]:
+    """(chunks, 2) offsets and lengths.
+
+    Raises:
+        DamageError: wrong length or crc32c.
+    """
+    if len(data) != index_bytes(chunks):
+        raise DamageError(f"shard index has {len(data)} bytes, expected {index_bytes(chunks)}")
+    view = memoryview(data)
+    if _crc(view[:-_CRC_BYTES]) != bytes(view[-_CRC_BYTES:]):
+        raise DamageError("crc32c of the shard index is wrong")
+    return np.frombuffer(view[:-_CRC_BYTES], dtype="<u8").reshape(chunks, 2)
+
+
+def _crc(data: bytes | memoryview) -> bytes:
+    return int(google_crc32c.value(bytes(data) if isinstance(data, memoryview) else data)).to_bytes(
+        _CRC_BYTES, "little"
+    )

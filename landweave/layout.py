@@ -1,0 +1,314 @@
+"""Every name and number on disk: what writer and reader must agree on, layout version 1.
+
+::
+
+    landweave.json                  manifest of the dataset, written last: its presence = a finished dataset
+    recipe.json                     the resolved recipe
+    data.zarr/zarr.json             plain Zarr v3; one group a modality or label, metadata consolidated here
+    data.zarr/<group>/<array>/c/<shard>/0/...   one object = one shard of samples x all dates
+    data.zarr/{epsg,x_min,y_max,lon,lat}        per row: CRS and corner of the footprint, centre; written at the end
+    data.zarr/<group>/{x,y}[_10m]   pixel centres, metres from the footprint's upper left corner (x_min, y_max)
+    shards/00007.json               manifest of a shard, written last for it: its presence = the shard is there
+    parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
+    vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
+    catalogue/{items,ledger}.parquet, catalogue/{collection,statistics,shards}.json
+
+Rules that the names do not say:
+
+* Row `r` of every array is one sample: shard `r // shard_samples`, row `r % shard_samples` of it. A shard holds samples
+  of one split. Rows without a sample (refused, or beyond the last) are holes.
+* The sharding codec's outer chunk is a shard x all dates; its inner chunk is ONE sample at ONE date, the whole chip.
+  Inner codecs: bytes (little), blosc, crc32c. So one random sample at one date is one range read and one decode, and a
+  flipped byte is found by reading. Shard index: bytes (little), crc32c, at the end.
+* Inner chunks lie in the object in order of (row, date), so that all dates of a sample are one contiguous range.
+* An observation that was not obtained has no inner chunk. Its presence is told by the catalogue and the shard manifest,
+  and never by pixels: plain Zarr readers see the fill value there.
+* Axes are (sample, [time,] [band,] y, x). Masks are bool: `valid` True = every band was measured, `cloud` True = cloud,
+  cloud shadow or cirrus. `valid` lies on the modality's finest grid, `cloud` on the grid of the layer it comes from.
+* Zarr's fill value is the layer's nodata; CF attributes (scale_factor, add_offset, _FillValue, units) say how stored
+  numbers become physical ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+LAYOUT_VERSION = 1
+"""Grows when a reader of the former version could no longer read right."""
+FORMAT = "landweave"
+MANIFEST = "landweave.json"
+RECIPE = "recipe.json"
+ZARR = "data.zarr"
+ITEMS = "catalogue/items.parquet"
+LEDGER = "catalogue/ledger.parquet"
+STATISTICS = "catalogue/statistics.json"
+COLLECTION = "catalogue/collection.json"
+SHARD_INDEX = "catalogue/shards.json"
+STAGING = ".staging"
+
+Json = dict[str, Any]
+"""A JSON object."""
+Role = Literal["pixels", "valid", "cloud"]
+COORDINATES: dict[str, str] = {
+    "epsg": "int32",
+    "x_min": "float64",
+    "y_max": "float64",
+    "lon": "float64",
+    "lat": "float64",
+}
+"""Root arrays with one number per row, and their dtypes; a hole has epsg 0 and NaN elsewhere."""
+
+
+def shard_name(shard: int) -> str:
+    """'00007': shards sort as text up to 100,000 of them, and stay unique beyond."""
+    return f"{shard:05d}"
+
+
+def shard_manifest(shard: int) -> str:
+    """Path of a shard's manifest."""
+    return f"shards/{shard_name(shard)}.json"
+
+
+def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
+    """Path of a shard's part of the catalogue."""
+    return f"parts/{kind}/{shard_name(shard)}.parquet"
+
+
+def vectors(label: str, shard: int) -> str:
+    """Path of a shard's vector objects."""
+    return f"vectors/{label}/{shard_name(shard)}.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BandSpec:
+    """One band of an array."""
+
+    name: str
+    """The field's name: 'B02'."""
+    common_name: str | None = None
+    """STAC `eo:common_name`."""
+    center_um: float | None = None
+    """Centre wavelength, micrometres."""
+    fwhm_um: float | None = None
+    """Full width at half maximum, micrometres."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSpec:
+    """One class of a label's legend."""
+
+    code: int
+    """Value in the array."""
+    name: str
+    """The product's own name."""
+    colour: str
+    """'#rrggbb'."""
+    common: str
+    """Name in the common taxonomy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodecSpec:
+    """Blosc settings of an array's inner chunks."""
+
+    cname: str
+    """Compressor inside blosc."""
+    level: int
+    """0..9."""
+    shuffle: Literal["noshuffle", "shuffle", "bitshuffle"]
+    """Filter before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArraySpec:
+    """One array on disk."""
+
+    group: str
+    """Modality or label."""
+    name: str
+    """Array name inside the group."""
+    role: Role
+    """'pixels' for measured layers and label classes; 'valid' and 'cloud' are masks."""
+    dims: tuple[str, ...]
+    """Dimension names; 'sample' first, 'time' second where dated."""
+    sample_shape: tuple[int, ...]
+    """Shape without the sample axis: ([time,] [band,] y, x)."""
+    dtype: str
+    """numpy dtype name."""
+    nodata: float | None
+    """Fill value; NaN for floats, None for masks."""
+    kind: Literal["continuous", "classes", "bits", "mask"]
+    """Only 'continuous' may be interpolated."""
+    resolution_m: float
+    """Pixel edge, metres."""
+    unit: str
+    """Unit of stored * scale + offset."""
+    scale: float
+    """See unit."""
+    offset: float
+    """See unit."""
+    bands: tuple[BandSpec, ...]
+    """In array order; a single entry where there is no band axis, none for masks."""
+    codec: CodecSpec
+    """How inner chunks are compressed."""
+
+    @property
+    def path(self) -> str:
+        """'sentinel2/bands_10m'."""
+        return f"{self.group}/{self.name}"
+
+    @property
+    def dated(self) -> bool:
+        """Whether there is a time axis."""
+        return "time" in self.dims
+
+    @property
+    def slots(self) -> int:
+        """Date slots; 1 where there is no time axis."""
+        return self.sample_shape[0] if self.dated else 1
+
+    @property
+    def chip_shape(self) -> tuple[int, ...]:
+        """Shape of one inner chunk's pixels: ([band,] y, x)."""
+        return self.sample_shape[1:] if self.dated else self.sample_shape
+
+    @property
+    def chip_bytes(self) -> int:
+        """Bytes of one decoded inner chunk."""
+        import numpy as np
+
+        return math.prod(self.chip_shape) * np.dtype(self.dtype).itemsize
+
+    def object(self, shard: int) -> str:
+        """Path of one shard's object, from the dataset's root."""
+        return "/".join((ZARR, self.path, "c", str(shard), *("0" for _ in self.sample_shape)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupSpec:
+    """One modality or label."""
+
+    name: str
+    """Name on disk and in recipes."""
+    kind: Literal["modality", "label"]
+    """Which of the two."""
+    title: str
+    """For people."""
+    slots: tuple[str, ...]
+    """Name of the window of each date slot; empty for static groups and labels."""
+    licence: str
+    """SPDX id, or 'proprietary'."""
+    attribution: str
+    """What users of the data must say."""
+    arrays: tuple[ArraySpec, ...]
+    """In the sensor's order, masks last."""
+    classes: tuple[ClassSpec, ...] = ()
+    """A label's legend, in code order."""
+    vectors: bool = False
+    """True where vector objects lie beside the arrays."""
+
+    @property
+    def dated(self) -> bool:
+        """Whether there is an observation per date slot."""
+        return bool(self.slots)
+
+    @property
+    def slot_count(self) -> int:
+        """Observations that a full sample has here."""
+        return max(1, len(self.slots))
+
+    def array(self, name: str) -> ArraySpec:
+        """The array of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for array in self.arrays:
+            if array.name == name:
+                return array
+        raise KeyError(f"{self.name} has no array {name!r}, it has {[a.name for a in self.arrays]}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSpec:
+    """All that fixes a dataset's form: picklable, JSON-serialisable, the same for every worker."""
+
+    name: str
+    """The recipe's name: also the STAC collection id."""
+    description: str
+    """The recipe's description."""
+    licence: str
+    """SPDX id of the dataset as a whole."""
+    recipe_sha256: str
+    """Identity of the dataset."""
+    shards: int
+    """Number of shards in the plan."""
+    shard_samples: int
+    """Rows of a shard."""
+    size_m: float
+    """Edge of a footprint, metres."""
+    resolution_m: float
+    """Base pixel, metres."""
+    groups: tuple[GroupSpec, ...]
+    """Modalities, then labels, in the recipe's order."""
+    recipe: str = field(default="{}", repr=False)
+    """The resolved recipe, canonical JSON."""
+
+    @property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """All arrays of all groups."""
+        return tuple(a for g in self.groups for a in g.arrays)
+
+    @property
+    def rows(self) -> int:
+        """Length of the sample axis."""
+        return self.shards * self.shard_samples
+
+    def group(self, name: str) -> GroupSpec:
+        """The group of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise KeyError(f"the dataset has no modality or label {name!r}, it has {[g.name for g in self.groups]}")
+
+
+def spec_to_json(spec: DatasetSpec) -> Json:
+    """The spec as JSON, without the recipe's text (that has its own file). NaN becomes 'NaN'."""
+    data = asdict(spec)
+    del data["recipe"]
+    for group in data["groups"]:
+        for array in group["arrays"]:
+            if array["nodata"] is not None and math.isnan(array["nodata"]):
+                array["nodata"] = "NaN"
+    return data
+
+
+def spec_from_json(data: Json) -> DatasetSpec:
+    """The spec that `spec_to_json` wrote; unknown keys, which later minor changes may add, are passed over."""
+    groups = []
+    for group in data["groups"]:
+        arrays = []
+        for a in group["arrays"]:
+            known = {
+                **a,
+                "nodata": float("nan") if a["nodata"] == "NaN" else a["nodata"],
+                "dims": tuple(a["dims"]),
+                "sample_shape": tuple(a["sample_shape"]),
+                "bands": tuple(BandSpec(**_known(BandSpec, b)) for b in a["bands"]),
+                "codec": CodecSpec(**_known(CodecSpec, a["codec"])),
+            }
+            arrays.append(ArraySpec(**_known(ArraySpec, known)))
+        classes = tuple(ClassSpec(**_known(ClassSpec, c)) for c in group["classes"])
+        known = {**group, "slots": tuple(group["slots"]), "arrays": tuple(arrays), "classes": classes}
+        groups.append(GroupSpec(**_known(GroupSpec, known)))
+    return DatasetSpec(**_known(DatasetSpec, {**data, "groups": tuple(groups)}))
+
+
+def _known(record: Any, data: Json) -> Json:
+    return {key: value for key, value in data.items() if key in record.__dataclass_fields__}

@@ -1,0 +1,201 @@
+"""From a recipe to the arrays on disk: which groups, which grids, which dtypes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from landweave.layout import ArraySpec, BandSpec, ClassSpec, CodecSpec, DatasetSpec, GroupSpec
+from schemas.modality import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas.label import Legend
+    from schemas.modality import Layer, Modality
+    from schemas.recipe import Recipe, Source
+
+NUMBERS = CodecSpec(cname="zstd", level=1, shuffle="shuffle")
+"""Multi-byte pixels: blosc-zstd-1 with byte shuffle, the best ratio at more than 500 MB/s of decoding on one core."""
+BYTES = CodecSpec(cname="zstd", level=1, shuffle="noshuffle")
+"""Class codes: byte shuffle does nothing to single bytes."""
+BITS = CodecSpec(cname="zstd", level=1, shuffle="bitshuffle")
+"""Masks: eight booleans fold into one byte before compression."""
+
+_LABEL_TITLES = {
+    "worldcover": "ESA WorldCover land cover",
+    "dynamicworld": "Dynamic World land cover",
+    "openstreetmap": "OpenStreetMap land cover, rasterised, and objects",
+}
+_LABEL_TERMS = {
+    "worldcover": ("CC-BY-4.0", "(c) ESA WorldCover project / Contains modified Copernicus Sentinel data"),
+    "dynamicworld": (
+        "CC-BY-4.0",
+        "Dynamic World Project by Google in partnership with National Geographic Society and World Resources Institute",
+    ),
+    "openstreetmap": ("ODbL-1.0", "(c) OpenStreetMap contributors"),
+}
+"""Licence (SPDX) and attribution as the products' own pages demand them: esa-worldcover.org/en/data-access,
+dynamicworld.app/about, openstreetmap.org/copyright."""
+
+
+def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> DatasetSpec:
+    """The form of the dataset that a recipe and the plan's number of shards lead to.
+
+    Args:
+        recipe: the resolved recipe.
+        shards: number of shards in the plan.
+        legends: label name -> legend, for every label of the recipe.
+
+    Raises:
+        KeyError: a label of the recipe has no legend in `legends`.
+    """
+    groups = [_modality(recipe, source, MODALITIES[source.kind]) for source in recipe.sources]
+    for label in recipe.labels:
+        if label.kind not in legends:
+            raise KeyError(f"no legend for label {label.kind!r}; legends were given for {sorted(legends)}")
+        groups.append(_label(recipe, label.kind, legends[label.kind]))
+    return DatasetSpec(
+        name=recipe.name,
+        description=recipe.description,
+        licence=recipe.licence,
+        recipe_sha256=recipe.sha256,
+        shards=shards,
+        shard_samples=recipe.shards.samples,
+        size_m=recipe.grid.size_m,
+        resolution_m=recipe.grid.resolution_m,
+        groups=tuple(groups),
+        recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+    )
+
+
+def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
+    slots = tuple(w.name for w in recipe.slots_of(source))
+    resolutions = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
+    grids = _GridNames(recipe.grid.size_m, tuple(resolutions.values()))
+    with_bands = [layer.name for layer in modality.layers if layer.has_band_axis]
+    arrays = []
+    for layer in modality.layers:
+        band_dim = "band" if len(with_bands) == 1 else f"band_{layer.name.removeprefix('bands_')}"
+        arrays.append(_pixels(modality.name, layer, slots, grids, (band_dim, resolutions[layer.name])))
+    arrays.append(_mask(modality.name, "valid", slots, grids, min(resolutions.values())))
+    if modality.cloud_layer is not None:
+        arrays.append(_mask(modality.name, "cloud", slots, grids, resolutions[modality.cloud_layer]))
+    if source.kind == "sentinel1" and source.scale == "linear":
+        arrays = [a if a.unit != "dB" else _with_unit(a, "linear power") for a in arrays]
+    return GroupSpec(
+        name=modality.name,
+        kind="modality",
+        title=modality.title,
+        slots=slots,
+        licence=modality.licence,
+        attribution=modality.attribution,
+        arrays=tuple(arrays),
+    )
+
+
+def _with_unit(array: ArraySpec, unit: str) -> ArraySpec:
+    from dataclasses import replace
+
+    return replace(array, unit=unit)
+
+
+class _GridNames:
+    """Names of the spatial dimensions of a group: 'y', 'x' where all layers share one grid, else 'y_10m', 'x_10m'."""
+
+    def __init__(self, size_m: float, resolutions: tuple[float, ...]) -> None:
+        self._size_m = size_m
+        self._one = len(set(resolutions)) == 1
+
+    def dims(self, resolution_m: float) -> tuple[str, str]:
+        suffix = "" if self._one else f"_{resolution_m:g}m"
+        return (f"y{suffix}", f"x{suffix}")
+
+    def shape(self, resolution_m: float) -> tuple[int, int]:
+        edge = round(self._size_m / resolution_m)
+        return (edge, edge)
+
+
+def _pixels(
+    group: str, layer: Layer, slots: tuple[str, ...], grids: _GridNames, band_and_resolution: tuple[str, float]
+) -> ArraySpec:
+    band_dim, resolution_m = band_and_resolution
+    dims, shape = _leading(slots)
+    if layer.has_band_axis:
+        dims, shape = (*dims, band_dim), (*shape, len(layer.bands))
+    return ArraySpec(
+        group=group,
+        name=layer.name,
+        role="pixels",
+        dims=(*dims, *grids.dims(resolution_m)),
+        sample_shape=(*shape, *grids.shape(resolution_m)),
+        dtype=layer.dtype,
+        nodata=layer.nodata,
+        kind=layer.kind,
+        resolution_m=resolution_m,
+        unit=layer.unit,
+        scale=layer.scale,
+        offset=layer.offset,
+        bands=tuple(
+            BandSpec(name=b.name, common_name=b.common_name, center_um=b.center_um, fwhm_um=b.fwhm_um)
+            for b in layer.bands
+        ),
+        codec=BYTES if layer.dtype == "uint8" else NUMBERS,
+    )
+
+
+def _mask(group: str, name: str, slots: tuple[str, ...], grids: _GridNames, resolution_m: float) -> ArraySpec:
+    dims, shape = _leading(slots)
+    return ArraySpec(
+        group=group,
+        name=name,
+        role="valid" if name == "valid" else "cloud",
+        dims=(*dims, *grids.dims(resolution_m)),
+        sample_shape=(*shape, *grids.shape(resolution_m)),
+        dtype="bool",
+        nodata=None,
+        kind="mask",
+        resolution_m=resolution_m,
+        unit="1",
+        scale=1.0,
+        offset=0.0,
+        bands=(),
+        codec=BITS,
+    )
+
+
+def _label(recipe: Recipe, name: str, legend: Legend) -> GroupSpec:
+    resolution_m = recipe.resolution_of(name, None)
+    grids = _GridNames(recipe.grid.size_m, (resolution_m,))
+    classes = ArraySpec(
+        group=name,
+        name="classes",
+        role="pixels",
+        dims=("sample", *grids.dims(resolution_m)),
+        sample_shape=grids.shape(resolution_m),
+        dtype="uint8",
+        nodata=legend.nodata,
+        kind="classes",
+        resolution_m=resolution_m,
+        unit="class",
+        scale=1.0,
+        offset=0.0,
+        bands=(BandSpec(name="classes"),),
+        codec=BYTES,
+    )
+    licence, attribution = _LABEL_TERMS[name]
+    return GroupSpec(
+        name=name,
+        kind="label",
+        title=_LABEL_TITLES[name],
+        slots=(),
+        licence=licence,
+        attribution=attribution,
+        arrays=(classes,),
+        classes=tuple(ClassSpec(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in legend.classes),
+        vectors=name == "openstreetmap",
+    )
+
+
+def _leading(slots: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return (("sample", "time"), (len(slots),)) if slots else (("sample",), ())

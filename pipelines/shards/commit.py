@@ -1,0 +1,167 @@
+"""Publishing: files are written aside, synced, moved into place, and the shard's manifest last of all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
+from landweave.manifest import ObjectSum, shard_from_bytes
+from pipelines.shards.metadata import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from landweave.layout import DatasetSpec
+    from landweave.manifest import ShardManifest
+
+_READ_BYTES = 1 << 20
+
+
+class OtherDatasetError(ValueError):
+    """The output folder holds a dataset of another recipe."""
+
+
+def prepare(out: Path, dataset: DatasetSpec) -> None:
+    """Write the files that stand before any shard, once; safe to call by every worker.
+
+    Raises:
+        OtherDatasetError: `out` holds a dataset of another recipe.
+    """
+    present = out / RECIPE
+    files = documents(dataset)
+    if present.is_file() and present.read_bytes() != files[RECIPE]:
+        raise OtherDatasetError(f"{out.name}/ holds a dataset of another recipe; build into another folder")
+    for path, content in files.items():
+        target = out / path
+        if path != RECIPE and not (target.is_file() and target.read_bytes() == content):
+            publish(out, path, content)
+    if not present.is_file():
+        publish(out, RECIPE, files[RECIPE])
+
+
+def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
+    """Numbers of the shards that are there, whole and of this dataset.
+
+    Raises:
+        landweave.CorruptError, landweave.LayoutError: a manifest is damaged or of another layout.
+        OtherDatasetError: a manifest belongs to another recipe.
+    """
+    return {i for i in range(dataset.shards) if read_manifest(out, i, dataset) is not None}
+
+
+def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest | None:
+    """The manifest of a published shard, or None where it has not been published.
+
+    Raises: see `done_shards`.
+    """
+    path = shard_manifest(shard)
+    try:
+        raw = (out / path).read_bytes()
+    except FileNotFoundError:
+        return None
+    manifest = shard_from_bytes(raw, path)
+    if manifest.recipe_sha256 != dataset.recipe_sha256:
+        raise OtherDatasetError(f"{path} was built from another recipe; build into another folder")
+    return manifest
+
+
+@contextlib.contextmanager
+def staging(out: Path, what: str) -> Iterator[Path]:
+    """A folder of one's own inside `out` (same file system, so that moving is atomic); gone at the end."""
+    root = out / STAGING
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{what}-", dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clean_staging(out: Path) -> int:
+    """Remove what interrupted writers left aside; call it when no other build of `out` runs. Returns how many."""
+    left = sorted((out / STAGING).glob("*-*"))
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(left)
+
+
+def withdraw(out: Path, shards: Iterable[int]) -> None:
+    """Take shards back, so that they are built again: the dataset is unfinished from here on.
+
+    The manifests go first, in one step each; the objects stay until the new ones replace them, unseen by readers.
+    """
+    for path in (MANIFEST, *(shard_manifest(s) for s in shards)):
+        with contextlib.suppress(FileNotFoundError):
+            (out / path).unlink()
+            _sync((out / path).parent)
+
+
+def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> None:
+    """Move a shard's objects from `folder` into place, file by file, and its manifest after all others are on disk."""
+    for path in paths:
+        _sync(folder / path)
+    _sync(folder / shard_manifest(shard))
+    parents = set()
+    for path in paths:
+        target = out / path
+        _make_folder(target.parent)
+        (folder / path).replace(target)
+        parents.add(target.parent)
+    for parent in sorted(parents):
+        _sync(parent)
+    target = out / shard_manifest(shard)
+    _make_folder(target.parent)
+    (folder / shard_manifest(shard)).replace(target)
+    _sync(target.parent)
+
+
+def publish(out: Path, path: str, content: bytes) -> ObjectSum:
+    """Put one file in place atomically."""
+    with staging(out, "file") as folder:
+        aside = folder / "content"
+        aside.write_bytes(content)
+        move(aside, out / path)
+    return ObjectSum(len(content), hashlib.sha256(content).hexdigest())
+
+
+def move(aside: Path, target: Path) -> None:
+    """Sync a finished file and rename it into place."""
+    _sync(aside)
+    _make_folder(target.parent)
+    aside.replace(target)
+    _sync(target.parent)
+
+
+def checksum(path: Path) -> ObjectSum:
+    """Size and SHA-256 of a file."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+            size += len(block)
+    return ObjectSum(size, digest.hexdigest())
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and sync each parent that gained an entry."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for step in reversed(missing):
+        step.mkdir(exist_ok=True)
+        _sync(step.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,208 @@
+"""The end of a build: parts become the catalogue, in shard order, and `landweave.json` is written last."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import shapely
+
+from landweave.layout import (
+    COLLECTION,
+    COORDINATES,
+    ITEMS,
+    LEDGER,
+    MANIFEST,
+    SHARD_INDEX,
+    STATISTICS,
+    ZARR,
+    part,
+    shard_manifest,
+)
+from landweave.manifest import DatasetManifest, ObjectSum, dataset_to_bytes
+from pipelines.shards import catalogue, ledger
+from pipelines.shards.collection import collection
+from pipelines.shards.commit import checksum, move, prepare, publish, read_manifest, staging
+from pipelines.shards.metadata import documents
+from pipelines.shards.statistics import Statistics
+from pipelines.shards.write import PARQUET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from landweave.layout import DatasetSpec, Json
+    from landweave.manifest import ShardManifest
+
+ROW_GROUP = 8_192
+"""Rows of a row group of the catalogue: one is read to answer for one sample."""
+
+
+class IncompleteError(RuntimeError):
+    """Shards of the plan are missing, so the dataset cannot be finished."""
+
+
+@dataclass(slots=True)
+class _Summary:
+    """What the collection says of all items, gathered while they stream past."""
+
+    splits: Counter[str] = field(default_factory=Counter)
+    licences: set[str] = field(default_factory=set)
+    attribution: dict[str, None] = field(default_factory=dict)
+    times: list[Any] = field(default_factory=list)
+    bounds: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def add(self, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
+        self.splits.update(table["split"].to_pylist())
+        self.licences.update(pc.unique(pc.list_flatten(table["licences"])).to_pylist())
+        self.attribution |= dict.fromkeys(pc.unique(pc.list_flatten(table["attribution"])).to_pylist())
+        self.times = sorted([*self.times[:1], *self.times[-1:], pc.min(table["datetime"]).as_py()])
+        self.times = [self.times[0], max(self.times[-1], pc.max(table["end_datetime"]).as_py())]
+        west, south, east, north = shapely.total_bounds(
+            shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+        )
+        self.bounds.append((float(west), float(south), float(east), float(north)))
+
+    def bbox(self) -> list[float]:
+        edges = np.array(self.bounds)
+        return [float(v) for v in (*edges[:, :2].min(0), *edges[:, 2:].max(0))]
+
+
+def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
+    """Compact the parts of all shards into the catalogue and finish the dataset; a second run changes nothing.
+
+    Raises:
+        IncompleteError: shards are missing, or no sample at all was kept.
+        landweave.CorruptError: a shard's manifest is damaged.
+    """
+    prepare(out, dataset)
+    manifests = [read_manifest(out, index, dataset) for index in range(dataset.shards)]
+    missing = [str(i) for i, m in enumerate(manifests) if m is None]
+    if missing:
+        some = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+        raise IncompleteError(f"{len(missing)} of {dataset.shards} shards are missing ({some}): run the build again")
+    shards = [m for m in manifests if m is not None]
+    if not any(s for m in shards for s in m.samples):
+        raise IncompleteError("no sample was kept: the ledger parts say why (parts/ledger)")
+    objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
+    summary = _Summary()
+    objects[ITEMS] = _compact(out, ITEMS, _item_tables(out, dataset, summary), _items_schema(dataset))
+    objects[LEDGER] = _compact(out, LEDGER, (_part(out, "ledger", i) for i in range(dataset.shards)), ledger.SCHEMA)
+    objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset)))
+    objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
+    objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(_shard_index(out, shards)))
+    objects |= _coordinates(out, dataset)
+    manifest = DatasetManifest(
+        spec=dataset,
+        samples=summary.splits.total(),
+        splits=dict(sorted(summary.splits.items())),
+        licences=tuple(sorted(summary.licences)),
+        attribution=tuple(summary.attribution),
+        objects=dict(sorted(objects.items())),
+    )
+    publish(out, MANIFEST, dataset_to_bytes(manifest))
+    return manifest
+
+
+def _part(out: Path, kind: Any, shard: int) -> pa.Table:
+    return pq.read_table(out / part(kind, shard), partitioning=None)
+
+
+def _item_tables(out: Path, dataset: DatasetSpec, summary: _Summary) -> Iterator[pa.Table]:
+    for index in range(dataset.shards):
+        table = _part(out, "items", index)
+        summary.add(table)
+        yield table
+
+
+def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema) -> ObjectSum:
+    """Stream tables into one Parquet file of even row groups."""
+    with staging(out, "file") as folder:
+        aside = folder / "table.parquet"
+        waiting: list[pa.Table] = []
+        with pq.ParquetWriter(aside, schema, **PARQUET) as writer:
+            for table in tables:
+                waiting.append(table.replace_schema_metadata(schema.metadata))
+                while sum(t.num_rows for t in waiting) >= ROW_GROUP:
+                    rows = pa.concat_tables(waiting).combine_chunks()
+                    writer.write_table(rows.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                    waiting = [rows.slice(ROW_GROUP)]
+            rest = pa.concat_tables(waiting).combine_chunks() if waiting else schema.empty_table()
+            if rest.num_rows:
+                writer.write_table(rest, row_group_size=ROW_GROUP)
+        found = checksum(aside)
+        move(aside, out / path)
+    return found
+
+
+def _items_schema(dataset: DatasetSpec) -> pa.Schema:
+    """Columns with GeoParquet 1.1 and stac-geoparquet 1.1 metadata. No CRS entry means OGC:CRS84 (GeoParquet 1.1)."""
+    covering = {edge: ["bbox", edge] for edge in ("xmin", "ymin", "xmax", "ymax")}
+    column = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "covering": {"bbox": covering}}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    stac = {"version": "1.1.0"}
+    metadata = {b"geo": _compact_json(geo), b"stac-geoparquet": _compact_json(stac)}
+    return catalogue.schema(dataset).with_metadata(metadata)
+
+
+def _statistics(out: Path, dataset: DatasetSpec) -> Json:
+    total = Statistics(dataset)
+    for index in range(dataset.shards):
+        total.merge(Statistics.read(out / part("statistics", index), dataset))
+    return {"split": "train", "values": "stored numbers, before scale and offset", "bands": total.summary()}
+
+
+def _collection(dataset: DatasetSpec, summary: _Summary) -> Json:
+    return collection(
+        dataset,
+        {
+            "bbox": summary.bbox(),
+            "interval": summary.times,
+            "splits": list(summary.splits),
+            "licences": sorted(summary.licences),
+            "attribution": list(summary.attribution),
+        },
+    )
+
+
+def _shard_index(out: Path, shards: list[ShardManifest]) -> Json:
+    index: Json = {}
+    for manifest in shards:
+        found = checksum(out / shard_manifest(manifest.shard))
+        index[str(manifest.shard)] = {
+            "sha256": found.sha256,
+            "size": found.size,
+            "split": manifest.split,
+            "samples": sum(s is not None for s in manifest.samples),
+            "refused": len(manifest.refused),
+        }
+    return index
+
+
+def _coordinates(out: Path, dataset: DatasetSpec) -> dict[str, ObjectSum]:
+    """The root arrays with one number a row, from the catalogue."""
+    table = pq.read_table(out / ITEMS, columns=["shard", "row", *COORDINATES])
+    rows = table["shard"].to_numpy().astype(np.int64) * dataset.shard_samples + table["row"].to_numpy()
+    objects = {}
+    for name, dtype in COORDINATES.items():
+        values = np.full(dataset.rows, 0 if dtype == "int32" else np.nan, np.dtype(dtype).newbyteorder("<"))
+        values[rows] = table[name].to_numpy()
+        path = f"{ZARR}/{name}/c/0"
+        objects[path] = publish(out, path, values.tobytes())
+    return objects
+
+
+def _json(data: Json) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _compact_json(data: Json) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()

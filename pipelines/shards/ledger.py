@@ -1,0 +1,77 @@
+"""The ledger: expected against obtained, one row for each sample x layer x slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from landweave.layout import DatasetSpec
+    from schemas.outcome import Outcome
+    from schemas.stack import Stack
+
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("layer", pa.string()),
+        ("slot", pa.int32()),
+        ("reason", pa.string()),
+        ("provider", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("detail", pa.string()),
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+"""Columns of the ledger: schemas.outcome.Outcome, and where the sample is (or would be)."""
+
+
+def refused(stack: Stack) -> bool:
+    """Whether a quality rule keeps the sample out of the catalogue: it has an outcome SAMPLE_REFUSED."""
+    return any(o.reason is Reason.SAMPLE_REFUSED for o in stack.outcomes)
+
+
+def rows(stack: Stack, shard: int, row: int) -> list[dict[str, object]]:
+    """The ledger rows of one sample, by layer and slot."""
+    ordered = sorted(stack.outcomes, key=lambda o: (o.layer, o.slot, o.reason.value))
+    return [
+        {
+            "sample_id": o.sample_id,
+            "layer": o.layer,
+            "slot": o.slot,
+            "reason": o.reason.value,
+            "provider": o.provider,
+            "item_ids": list(o.item_ids),
+            "detail": o.detail,
+            "shard": shard,
+            "row": row,
+        }
+        for o in ordered
+    ]
+
+
+def check(stack: Stack, dataset: DatasetSpec) -> None:
+    """Hold the outcomes against what the stack has: one row for each expected observation, OK where it is there.
+
+    Raises:
+        ValueError: a row is missing, doubled, or contradicts the stack: a mistake of the factory.
+    """
+    sample = stack.place.sample_id
+    told: dict[tuple[str, int], Outcome] = {}
+    for outcome in stack.outcomes:
+        key = (outcome.layer, outcome.slot)
+        if outcome.sample_id != sample or key in told:
+            raise ValueError(f"sample {sample}: outcome {key} is doubled or belongs to sample {outcome.sample_id}")
+        told[key] = outcome
+    for group in dataset.groups:
+        for slot in range(group.slot_count):
+            there = (group.name, slot) in stack.observations if group.kind == "modality" else group.name in stack.labels
+            row = told.get((group.name, slot))
+            if row is None or (row.reason is Reason.OK) != there:
+                said = "no outcome" if row is None else f"outcome {row.reason.value!r}"
+                raise ValueError(
+                    f"sample {sample}: {group.name} slot {slot} is {'there' if there else 'absent'} with {said}"
+                )

@@ -1,0 +1,266 @@
+"""Statistics per band of the train split: exact sums and fixed bins, so that no order of merging changes a digit.
+
+Stored numbers (before scale and offset), over pixels that are not nodata in that band (`all`), and over those that are
+not under the cloud mask either (`clear`). A pixel of a coarser layer is cloudy if any mask pixel in it is.
+
+Sums of integers are Python integers. A float32 is an integer times a power of two, so its sum and sum of squares are
+kept as integers in units of 2**-149 and 2**-298 (the smallest float32 and its square) and rounded once, at the end.
+Percentiles come from bins: 16 stored numbers wide for 16-bit integers, 1 for 8-bit ones, and 256 bins to each factor of
+two for floats (within 0.2 % of the value); they are interpolated inside the bin.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from landweave.layout import ArraySpec, DatasetSpec, Json
+    from schemas.stack import Stack
+
+PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
+_INT16_BIN = 16
+_FLOAT_SHIFT = 15
+"""Float bins keep sign, exponent and 8 bits of mantissa: 23 - 8 = 15 bits are dropped."""
+_SUM_UNIT = 149
+_SQUARE_UNIT = 298
+_SCHEMA = pa.schema(
+    [
+        ("array", pa.string()),
+        ("band", pa.string()),
+        ("pixels", pa.string()),
+        ("count", pa.int64()),
+        ("sum", pa.string()),
+        ("sum_of_squares", pa.string()),
+        ("min", pa.float64()),
+        ("max", pa.float64()),
+        ("bins", pa.list_(pa.int64())),
+        ("counts", pa.list_(pa.int64())),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Moments:
+    """Mergeable statistics of one band: adding in any order and grouping gives the same object."""
+
+    count: int = 0
+    """Pixels."""
+    total: int = 0
+    """Exact sum, in units of 1 (integers) or 2**-149 (floats)."""
+    squares: int = 0
+    """Exact sum of squares, in units of 1 or 2**-298."""
+    low: float = math.inf
+    """Smallest."""
+    high: float = -math.inf
+    """Largest."""
+    bins: dict[int, int] = field(default_factory=dict)
+    """Bin -> pixels."""
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Add pixels: integers of up to 16 bits, or finite float32."""
+        if values.size == 0:
+            return
+        self.count += int(values.size)
+        self.low = min(self.low, float(values.min()))
+        self.high = max(self.high, float(values.max()))
+        if values.dtype.kind == "f":
+            total, squares = _float_sums(values)
+        else:
+            wide = values.astype(np.int64)
+            total, squares = int(wide.sum()), int((wide * wide).sum())
+        self.total += total
+        self.squares += squares
+        for where, pixels in zip(*np.unique(_bin_of(values), return_counts=True), strict=True):
+            self.bins[int(where)] = self.bins.get(int(where), 0) + int(pixels)
+
+    def merge(self, other: Moments) -> None:
+        """Add what another one counted."""
+        self.count += other.count
+        self.total += other.total
+        self.squares += other.squares
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        for where, pixels in other.bins.items():
+            self.bins[where] = self.bins.get(where, 0) + pixels
+
+    def summary(self, dtype: np.dtype[Any]) -> Json:
+        """count, mean, std (population), min, max, percentiles; only the count where there is no pixel."""
+        if self.count == 0:
+            return {"count": 0}
+        units = (_SUM_UNIT, _SQUARE_UNIT) if dtype.kind == "f" else (0, 0)
+        mean = Fraction(self.total, self.count << units[0])
+        variance = Fraction(self.squares, self.count << units[1]) - mean * mean
+        return {
+            "count": self.count,
+            "mean": float(mean),
+            "std": math.sqrt(variance),
+            "min": self.low,
+            "max": self.high,
+            "percentiles": {str(p): self._percentile(p, dtype) for p in PERCENTILES},
+        }
+
+    def _percentile(self, percent: int, dtype: np.dtype[Any]) -> float:
+        rank, seen = percent / 100 * (self.count - 1), 0
+        for where in sorted(self.bins):
+            pixels = self.bins[where]
+            if rank < seen + pixels:
+                low, high = _edges(where, dtype)
+                value = low + (high - low) * ((rank - seen + 0.5) / pixels)
+                return min(max(value, self.low), self.high)
+            seen += pixels
+        return self.high
+
+
+class Statistics:
+    """Statistics of every continuous band of a dataset."""
+
+    def __init__(self, dataset: DatasetSpec) -> None:
+        self._arrays = [a for a in dataset.arrays if a.kind == "continuous"]
+        self.moments: dict[tuple[str, str, str], Moments] = {
+            (a.path, band.name, pixels): Moments()
+            for a in self._arrays
+            for band in a.bands
+            for pixels in (("all", "clear") if _has_clouds(a, dataset) else ("all",))
+        }
+
+    def add(self, stack: Stack) -> None:
+        """Add one sample of the train split."""
+        for array in self._arrays:
+            for slot in range(array.slots):
+                observation = stack.observations.get((array.group, slot))
+                if observation is None:
+                    continue
+                pixels = observation.arrays[array.name]
+                clear = None if observation.cloud is None else ~_on_grid(observation.cloud, pixels.shape[-2:])
+                for band, plane in zip(array.bands, pixels, strict=True):
+                    there = _measured(plane, array)
+                    self.moments[array.path, band.name, "all"].add(plane[there])
+                    if clear is not None:
+                        self.moments[array.path, band.name, "clear"].add(plane[there & clear])
+
+    def merge(self, other: Statistics) -> None:
+        """Add what another shard counted."""
+        for key, moments in other.moments.items():
+            self.moments[key].merge(moments)
+
+    def write(self, path: Path) -> None:
+        """Write the part of one shard."""
+        rows = [
+            {
+                "array": array,
+                "band": band,
+                "pixels": pixels,
+                "count": m.count,
+                "sum": str(m.total),
+                "sum_of_squares": str(m.squares),
+                "min": m.low,
+                "max": m.high,
+                "bins": sorted(m.bins),
+                "counts": [m.bins[b] for b in sorted(m.bins)],
+            }
+            for (array, band, pixels), m in self.moments.items()
+            if m.count
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), path, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path, dataset: DatasetSpec) -> Statistics:
+        """Read the part of one shard."""
+        statistics = cls(dataset)
+        for row in pq.read_table(path).to_pylist():
+            statistics.moments[row["array"], row["band"], row["pixels"]] = Moments(
+                count=row["count"],
+                total=int(row["sum"]),
+                squares=int(row["sum_of_squares"]),
+                low=row["min"],
+                high=row["max"],
+                bins=dict(zip(row["bins"], row["counts"], strict=True)),
+            )
+        return statistics
+
+    def summary(self) -> Json:
+        """Array -> band -> 'all' and 'clear' -> figures, in stored numbers."""
+        dtypes = {a.path: np.dtype(a.dtype) for a in self._arrays}
+        result: Json = {}
+        for (array, band, pixels), moments in self.moments.items():
+            result.setdefault(array, {}).setdefault(band, {})[pixels] = moments.summary(dtypes[array])
+        return result
+
+
+def _has_clouds(array: ArraySpec, dataset: DatasetSpec) -> bool:
+    return any(a.role == "cloud" for a in dataset.group(array.group).arrays)
+
+
+def _measured(plane: NDArray[Any], array: ArraySpec) -> NDArray[np.bool_]:
+    there = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, np.bool_)
+    if array.nodata is not None and not math.isnan(array.nodata):
+        there &= plane != array.nodata
+    return there
+
+
+def _on_grid(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask on another grid of the same footprint: a pixel is True if any mask pixel that it touches is True."""
+    for axis, size in enumerate(shape):
+        have = mask.shape[axis]
+        if have == size:
+            continue
+        first = np.arange(size) * have // size
+        last = -(-(np.arange(size) + 1) * have // size)
+        count = np.concatenate([np.zeros_like(mask.take([0], axis), np.int64), mask.cumsum(axis, dtype=np.int64)], axis)
+        mask = count.take(last, axis) > count.take(first, axis)
+    return mask
+
+
+def _float_sums(values: NDArray[Any]) -> tuple[int, int]:
+    """Exact sum in units of 2**-149 and of squares in units of 2**-298.
+
+    Each value is m * 2**(e - 149) with |m| < 2**24; m is summed by exponent in int64, which cannot overflow below
+    2**39 pixels, and its square is split into halves of 12 bits for the same reason.
+    """
+    mantissa, exponent = np.frexp(values.astype(np.float64))
+    whole = np.ldexp(mantissa, 24).astype(np.int64)
+    shift = exponent.astype(np.int64) - 24 + _SUM_UNIT
+    total = squares = 0
+    for step in np.unique(shift):
+        m = whole[shift == step]
+        high, low = np.abs(m) >> 12, np.abs(m) & 0xFFF
+        square = (int((high * high).sum()) << 24) + (int((high * low).sum()) << 13) + int((low * low).sum())
+        total += _scaled(int(m.sum()), int(step))
+        squares += _scaled(square, 2 * int(step))
+    return total, squares
+
+
+def _scaled(value: int, power: int) -> int:
+    """value * 2**power, exact: subnormal float32 have trailing zero bits where the power is negative."""
+    return value << power if power >= 0 else value >> -power
+
+
+def _bin_of(values: NDArray[Any]) -> NDArray[np.int64]:
+    if values.dtype.kind == "f":
+        bits = np.ascontiguousarray(values, np.float32).view(np.int32).astype(np.int64)
+        ordered = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+        return ordered >> _FLOAT_SHIFT
+    return values.astype(np.int64) // (_INT16_BIN if values.dtype.itemsize > 1 else 1)
+
+
+def _edges(where: int, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """First number of a bin and of the next one (integers: half a number lower, so a value is its middle)."""
+    if dtype.kind != "f":
+        width = _INT16_BIN if dtype.itemsize > 1 else 1
+        return where * width - 0.5, (where + 1) * width - 0.5
+    return _float_of(where << _FLOAT_SHIFT), _float_of((where + 1) << _FLOAT_SHIFT)
+
+
+def _float_of(ordered: int) -> float:
+    bits = np.array([abs(ordered)], np.int32).view(np.float32)[0]
+    return math.copysign(float(bits), ordered)

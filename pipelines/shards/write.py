@@ -1,0 +1,292 @@
+"""One shard from stacks to disk: streamed sample by sample, verified, published in one step.
+
+Memory: one stack, the indexes (16 bytes an inner chunk) and the shard's catalogue rows. Inner chunks are encoded and
+appended to one file an array as the stacks arrive, so a shard of any size needs no more than that. zarr-python would
+assemble every array of the shard in memory and store absent observations as fill values; this writes the same format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from landweave import codec
+from landweave.layout import part, shard_manifest, shard_name, vectors
+from landweave.manifest import ShardManifest, shard_to_bytes
+from pipelines.shards import catalogue, ledger
+from pipelines.shards.commit import checksum, prepare, publish_shard, read_manifest, staging
+from pipelines.shards.statistics import Statistics
+from pipelines.shards.verify import pixels_crc, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from landweave.layout import ArraySpec, DatasetSpec, Json
+    from schemas.stack import Stack
+
+PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "write_statistics": True, "version": "2.6"}
+"""Writer settings of every Parquet file: fixed, so that the same rows give the same bytes."""
+VECTOR_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("row", pa.int32()),
+        ("osm_id", pa.string()),
+        ("kind", pa.string()),
+        ("tags", pa.map_(pa.string(), pa.string())),
+        ("wkb", pa.binary()),
+        ("epsg", pa.int32()),
+        ("area_m2", pa.float64()),
+        ("length_m", pa.float64()),
+        ("snapshot", pa.date32()),
+    ]
+)
+"""Columns of vectors/<label>/<shard>.parquet; `wkb` in the sample's CRS; tags by key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """Which samples a shard holds."""
+
+    index: int
+    """Number of the shard, 0-based."""
+    split: str
+    """'train', 'val' or 'test': the same for all its samples."""
+    sample_ids: tuple[str, ...]
+    """Sample of each row, in order; at most the dataset's `shard_samples`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReport:
+    """What became of a shard."""
+
+    index: int
+    """Number of the shard."""
+    written: bool
+    """False where it was there already."""
+    samples: int
+    """Samples in it."""
+    refused: int
+    """Samples that a quality rule kept out."""
+    size_bytes: int
+    """Bytes of its objects."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Ledger rows by reason code; empty where it was there already."""
+
+
+def write_shard(
+    out: Path,
+    shard: ShardPlan,
+    stacks: Iterable[Stack],
+    dataset: DatasetSpec,
+    footprints: Mapping[str, dict[str, Any]],
+) -> ShardReport:
+    """Write, verify and publish one shard; nothing is read from `stacks` where it is published already.
+
+    Args:
+        out: the dataset's folder; created where it is not there.
+        shard: which samples.
+        stacks: one for each of `shard.sample_ids`, in that order. A stack with an outcome SAMPLE_REFUSED leaves a hole:
+            its ledger rows are kept, its pixels are not.
+        dataset: from `dataset_spec`.
+        footprints: sample id -> GeoJSON polygon or multipolygon, lon/lat, cut at the antimeridian.
+
+    Raises:
+        ValueError: stacks that are not those of the plan, or arrays that are not those of the dataset: our mistake.
+        VerifyError: what was written does not read back.
+        OtherDatasetError: `out` holds another recipe's dataset.
+        OSError: the disk is full or gone; nothing of the shard is visible then.
+    """
+    prepare(out, dataset)
+    existing = read_manifest(out, shard.index, dataset)
+    if existing is not None:
+        return _report(existing, written=False, reasons={})
+    if len(shard.sample_ids) > dataset.shard_samples or not 0 <= shard.index < dataset.shards:
+        raise ValueError(f"shard {shard.index} with {len(shard.sample_ids)} samples does not fit the dataset's form")
+    with staging(out, shard_name(shard.index)) as folder:
+        writer = _ShardWriter(folder, shard, dataset)
+        arrived = 0
+        for row, stack in enumerate(stacks):
+            expected = shard.sample_ids[row] if row < len(shard.sample_ids) else None
+            if stack.place.sample_id != expected or stack.place.split != shard.split:
+                raise ValueError(
+                    f"shard {shard.index} row {row}: got sample {stack.place.sample_id} of split {stack.place.split}, "
+                    f"the plan has {expected} of split {shard.split}"
+                )
+            writer.add(row, stack, footprints)
+            arrived += 1
+        if arrived != len(shard.sample_ids):
+            raise ValueError(f"shard {shard.index}: {arrived} stacks came, the plan has {len(shard.sample_ids)}")
+        manifest = writer.finish()
+        publish_shard(out, folder, sorted(manifest.objects), shard.index)
+    return _report(manifest, written=True, reasons=dict(sorted(writer.reasons.items())))
+
+
+def _report(manifest: ShardManifest, *, written: bool, reasons: dict[str, int]) -> ShardReport:
+    return ShardReport(
+        index=manifest.shard,
+        written=written,
+        samples=sum(s is not None for s in manifest.samples),
+        refused=len(manifest.refused),
+        size_bytes=sum(o.size for o in manifest.objects.values()),
+        reasons=reasons,
+    )
+
+
+class _ArrayWriter:
+    """One array's object of a shard: inner chunks appended in order, the index last."""
+
+    def __init__(self, file: BinaryIO, array: ArraySpec, rows: int) -> None:
+        self._file, self._array = file, array
+        self._entries = np.full((rows, array.slots, 2), codec.ABSENT, np.uint64)
+        self._offset = 0
+        self.written: dict[tuple[int, int], int] = {}
+
+    def add(self, row: int, slot: int, pixels: NDArray[Any]) -> None:
+        data = codec.encode_chunk(pixels, self._array.codec)
+        self._file.write(data)
+        self._entries[row, slot] = (self._offset, len(data))
+        self._offset += len(data)
+        self.written[row, slot] = pixels_crc(pixels)
+
+    def close(self) -> None:
+        self._file.write(codec.encode_index(self._entries.reshape(-1, 2)))
+        self._file.close()
+
+
+class _ShardWriter:
+    """Files of one shard in its staging folder."""
+
+    def __init__(self, folder: Path, shard: ShardPlan, dataset: DatasetSpec) -> None:
+        self._folder, self._shard, self._dataset = folder, shard, dataset
+        self._arrays: dict[str, _ArrayWriter] = {}
+        self._samples: list[str | None] = []
+        self._refused: list[str] = []
+        self._presence: dict[str, list[str]] = {g.name: [] for g in dataset.groups}
+        self._items: list[Json] = []
+        self._ledger: list[Json] = []
+        self._vectors: list[Json] = []
+        self._statistics = Statistics(dataset)
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, row: int, stack: Stack, footprints: Mapping[str, dict[str, Any]]) -> None:
+        sample = stack.place.sample_id
+        self._ledger += ledger.rows(stack, self._shard.index, row)
+        self.reasons.update(o.reason.value for o in stack.outcomes)
+        if ledger.refused(stack):
+            self._samples.append(None)
+            self._refused.append(sample)
+            for group in self._dataset.groups:
+                self._presence[group.name].append("0" * group.slot_count)
+            return
+        ledger.check(stack, self._dataset)
+        where = (self._shard.index, row, self._shard.split)
+        self._items.append(catalogue.item(stack, where, footprints[sample], self._dataset))
+        self._samples.append(sample)
+        for name, slots in catalogue.slots_present(stack, self._dataset).items():
+            self._presence[name].append(slots)
+        for array, slot, pixels in _chips(stack, self._dataset):
+            self._array(array).add(row, slot, pixels)
+        if self._shard.split == "train":
+            self._statistics.add(stack)
+        self._vectors += _vector_rows(stack, row)
+
+    def finish(self) -> ShardManifest:
+        """Close, verify, write the parts and the manifest."""
+        for writer in self._arrays.values():
+            writer.close()
+        index = self._shard.index
+        verify(self._folder, self._dataset, index, {path: w.written for path, w in self._arrays.items()})
+        paths = [a.object(index) for a in self._dataset.arrays if a.path in self._arrays]
+        paths += [part("items", index), part("ledger", index), part("statistics", index)]
+        _write_parquet(self._path(part("items", index)), self._items, catalogue.schema(self._dataset))
+        _write_parquet(self._path(part("ledger", index)), self._ledger, ledger.SCHEMA)
+        self._statistics.write(self._path(part("statistics", index)))
+        for group in self._dataset.groups:
+            if group.vectors:
+                paths.append(vectors(group.name, index))
+                _write_parquet(self._path(paths[-1]), self._vectors, VECTOR_SCHEMA)
+        manifest = ShardManifest(
+            shard=index,
+            split=self._shard.split,
+            recipe_sha256=self._dataset.recipe_sha256,
+            samples=tuple(self._samples),
+            refused=tuple(self._refused),
+            presence={name: tuple(rows) for name, rows in self._presence.items()},
+            objects={path: checksum(self._folder / path) for path in sorted(paths)},
+        )
+        self._path(shard_manifest(index)).write_bytes(shard_to_bytes(manifest))
+        return manifest
+
+    def _array(self, array: ArraySpec) -> _ArrayWriter:
+        if array.path not in self._arrays:
+            file = self._path(array.object(self._shard.index)).open("wb")
+            self._arrays[array.path] = _ArrayWriter(file, array, self._dataset.shard_samples)
+        return self._arrays[array.path]
+
+    def _path(self, path: str) -> Path:
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+
+def _chips(stack: Stack, dataset: DatasetSpec) -> Iterable[tuple[ArraySpec, int, NDArray[Any]]]:
+    """Every inner chunk of a sample, as the dataset's form wants it."""
+    for group in dataset.groups:
+        if group.kind == "label":
+            label = stack.labels.get(group.name)
+            if label is not None:
+                classes = np.where(label.valid, label.classes, np.uint8(label.legend.nodata))
+                yield _checked(stack, group.arrays[0], 0, classes)
+            continue
+        for slot in range(group.slot_count):
+            observation = stack.observations.get((group.name, slot))
+            if observation is None:
+                continue
+            for array in group.arrays:
+                masks = {"valid": observation.valid, "cloud": observation.cloud}
+                pixels = observation.arrays.get(array.name) if array.role == "pixels" else masks[array.role]
+                yield _checked(stack, array, slot, pixels)
+
+
+def _checked(
+    stack: Stack, array: ArraySpec, slot: int, pixels: NDArray[Any] | None
+) -> tuple[ArraySpec, int, NDArray[Any]]:
+    found = "nothing" if pixels is None else f"{pixels.dtype} {pixels.shape}"
+    if pixels is None or pixels.shape != array.chip_shape or pixels.dtype != np.dtype(array.dtype):
+        raise ValueError(
+            f"sample {stack.place.sample_id}: {array.path} slot {slot}: got {found}, "
+            f"expected {array.dtype} {array.chip_shape}"
+        )
+    return array, slot, pixels
+
+
+def _vector_rows(stack: Stack, row: int) -> list[Json]:
+    if stack.vectors is None:
+        return []
+    return [
+        {
+            "sample_id": stack.place.sample_id,
+            "row": row,
+            "osm_id": f.osm_id,
+            "kind": f.kind,
+            "tags": sorted(f.tags.items()),
+            "wkb": f.wkb,
+            "epsg": stack.place.geobox.epsg,
+            "area_m2": f.area_m2,
+            "length_m": f.length_m,
+            "snapshot": stack.vectors.snapshot,
+        }
+        for f in sorted(stack.vectors.features, key=lambda f: f.osm_id)
+    ]
+
+
+def _write_parquet(path: Path, rows: list[Json], schema: pa.Schema) -> None:
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, **PARQUET)
