@@ -1,0 +1,302 @@
+"""A threaded HTTP/1.1 keep-alive server on loopback with an append-only log and hooks that inject faults."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from testbed.ranges import content_type, file_answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Json = dict[str, Any]
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Largest request body taken, bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a client asked."""
+
+    method: str
+    """'GET', 'HEAD', 'POST'."""
+    path: str
+    """Percent-decoded path without the query."""
+    query: tuple[tuple[str, str], ...]
+    """Query parameters in order."""
+    headers: Mapping[str, str]
+    """Header fields, names in lower case."""
+    body: bytes
+    """Request body."""
+
+    @property
+    def range(self) -> str | None:
+        """The Range header as sent, or None."""
+        return self.headers.get("range")
+
+    def json(self) -> Json:
+        """The body as a JSON object.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = json.loads(self.body or b"{}")
+        if not isinstance(found, dict):
+            raise ValueError(  # noqa: TRY004 - malformed JSON and JSON of another type are one fault to the client
+                f"the body must be a JSON object, got {type(found).__name__}"
+            )
+        return found
+
+
+@dataclass(kw_only=True, slots=True)
+class Answer:
+    """What the server says."""
+
+    status: int = 200
+    """HTTP status."""
+    body: bytes = b""
+    """Whole body; not sent on HEAD."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Header fields beyond Content-Length."""
+
+    @classmethod
+    def of(cls, value: object, status: int = 200, kind: str = "application/json") -> Answer:
+        """A JSON answer."""
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return cls(status=status, body=body, headers={"Content-Type": kind})
+
+    @classmethod
+    def error(cls, status: int, description: str) -> Answer:
+        """An error as STAC API and OGC API Features word it."""
+        return cls.of({"code": HTTPStatus(status).phrase.replace(" ", ""), "description": description}, status)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """What goes wrong with one answer; a field left at its default goes right."""
+
+    status: int | None = None
+    """Answer with this status and `body` instead of the real answer."""
+    body: bytes = b"fault"
+    """Body of the answer when `status` is set."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header fields added, for example Retry-After."""
+    short_by_bytes: int = 0
+    """Promise the whole length, send this many bytes less, close the connection."""
+    delay_s: float = 0.0
+    """Wait before answering, seconds."""
+    reset: bool = False
+    """Close the connection with a TCP reset instead of an answer."""
+
+
+Hook = Callable[[Request], Fault | None]
+"""Asked about every request; None = nothing goes wrong. The first hook that returns a fault wins."""
+Route = Callable[[Request], "Answer | None"]
+"""Answers a request, or None where the path is not its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogEntry:
+    """One answered request, in the order in which answers were finished."""
+
+    method: str
+    path: str
+    query: str
+    range: str | None
+    status: int
+    bytes: int
+    """Body bytes sent."""
+    started_s: float
+    """Monotonic clock, seconds."""
+    ended_s: float
+    """Monotonic clock, seconds."""
+
+
+@dataclass(kw_only=True)
+class Files:
+    """Which URL paths are files: single ones, and folders under a prefix ending in '/'."""
+
+    single: dict[str, Path] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+
+    def find(self, path: str) -> Path | None:
+        """The file behind a URL path; None where there is none or the path leaves its folder."""
+        if path in self.single:
+            return self.single[path]
+        for prefix, folder in self.folders.items():
+            if path.startswith(prefix):
+                root = folder.resolve()
+                found = (root / path[len(prefix) :]).resolve() if "\0" not in path else root
+                if found.is_relative_to(root) and found.is_file():
+                    return found
+        return None
+
+    def __call__(self, request: Request) -> Answer | None:
+        """Answer with the file, honouring Range, If-Range, If-Match and If-None-Match."""
+        found = self.find(request.path)
+        if found is None or not found.is_file():
+            return None
+        if request.method not in ("GET", "HEAD"):
+            return Answer.error(405, f"{request.method} is not allowed here, use GET or HEAD")
+        status, body, headers = file_answer(
+            found, request.headers, content_type(request.path), request.method == "HEAD"
+        )
+        return Answer(status=status, body=body, headers=headers)
+
+
+class Server(ThreadingHTTPServer):
+    """The server: routes in order, then 404."""
+
+    daemon_threads = True
+    request_queue_size = 256
+    allow_reuse_address = True
+
+    def __init__(self, port: int = 0) -> None:
+        """Listen on 127.0.0.1.
+
+        Args:
+            port: port, 0 = any free one.
+        """
+        self.routes: list[Route] = []
+        self.hooks: list[Hook] = []
+        self.log: list[LogEntry] = []
+        self.log_lock = threading.Lock()
+        self.open_sockets: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def note(self, entry: LogEntry) -> None:
+        """Append to the log."""
+        with self.log_lock:
+            self.log.append(entry)
+
+    def log_json(self) -> list[Json]:
+        """The log so far."""
+        with self.log_lock:
+            return [asdict(e) for e in self.log]
+
+    def answer(self, request: Request) -> Answer:
+        """The right answer, before any fault."""
+        for route in self.routes:
+            found = route(request)
+            if found is not None:
+                return found
+        return Answer.error(404, f"nothing is at {request.path}")
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the game."""
+        del request, client_address
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+    timeout = 120
+    server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open_sockets.add(self.connection)
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.server.open_sockets.discard(self.connection)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+        del format, args
+
+    def _request(self) -> Request | None:
+        text = self.headers.get("Content-Length", "0")
+        length = int(text) if text.isdigit() else -1
+        if not 0 <= length <= MAX_BODY_BYTES:
+            self.close_connection = True
+            self._send(Answer.error(413, f"Content-Length {text!r} is not within 0..{MAX_BODY_BYTES}"), head=False)
+            return None
+        parts = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=unquote(parts.path),
+            query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+            headers={k.lower(): v for k, v in self.headers.items()},
+            body=self.rfile.read(length),
+        )
+
+    def _send(self, answer: Answer, *, head: bool, short_by_bytes: int = 0) -> int:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in answer.headers:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if head or answer.status in (204, 304):
+            return 0
+        body = answer.body[: max(0, len(answer.body) - short_by_bytes)]
+        self.wfile.write(body)
+        self.wfile.flush()
+        if short_by_bytes:
+            self.close_connection = True
+        return len(body)
+
+    def _serve(self) -> None:
+        started = time.monotonic()
+        request = self._request()
+        if request is None:
+            return
+        if request.path == "/log":
+            self._send(Answer.of(self.server.log_json()), head=self.command == "HEAD")
+            return
+        fault = next((f for f in (hook(request) for hook in self.server.hooks) if f is not None), Fault())
+        if fault.delay_s:
+            time.sleep(fault.delay_s)
+        status, sent = 0, 0
+        try:
+            if fault.reset:
+                self._reset()
+                return
+            answer = self._answer(request, fault)
+            status = answer.status
+            sent = self._send(answer, head=self.command == "HEAD", short_by_bytes=fault.short_by_bytes)
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+            self.close_connection = True
+        finally:
+            entry = LogEntry(
+                method=request.method,
+                path=request.path,
+                query=urlsplit(self.path).query,
+                range=request.range,
+                status=status,
+                bytes=sent,
+                started_s=started,
+                ended_s=time.monotonic(),
+            )
+            self.server.note(entry)
+
+    def _answer(self, request: Request, fault: Fault) -> Answer:
+        if fault.status is not None:
+            answer = Answer(status=fault.status, body=fault.body)
+        else:
+            try:
+                answer = self.server.answer(request)
+            except Exception as error:  # noqa: BLE001 - a server answers 500 and lives on
+                answer = Answer.error(500, f"{type(error).__name__}: {error}")
+        answer.headers.update(fault.headers)
+        return answer
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    do_GET = do_HEAD = do_POST = _serve  # noqa: N815 - http.server's names
