@@ -1,0 +1,344 @@
+"""Chips cut from remote rasters, scene by scene: each header read once, each needed block fetched and decoded once.
+
+Budget of one call, apart from the results themselves: `workers` rasters at work x (64 MiB of decoded or fetched blocks
+being decoded + as much on its way), plus the source windows of the chips of those rasters.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pipelines.access.http import AccessError, shown
+from pipelines.access.raster import Raster, open_raster
+from pipelines.access.warp import Frame, Part, frames, warp
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.access.http import Client
+    from pipelines.access.tiff import Block, Directory
+    from schemas.modality import Kernel
+    from schemas.place import GeoBox
+
+_KEPT_HEADERS = 4096
+"""Headers kept between calls of one reader; each is some tens of kilobytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChipRequest:
+    """Bands of one footprint, from one raster or from several that are laid together."""
+
+    hrefs: tuple[str, ...]
+    """Addresses of the rasters in mosaicking order: the first that has a valid pixel wins. All must deliver. They must
+    have one radiometry: numbers of adjacent tiles are mixed by the kernel."""
+    bands: tuple[int, ...]
+    """1-based band indices, the same in every raster."""
+    geobox: GeoBox
+    """The chip's grid."""
+    kernel: Kernel
+    """How values between pixels are made, where the lattices differ."""
+    fill: tuple[float, ...] = ()
+    """Numbers that mean 'no data', besides the file's own nodata, its mask, and NaN."""
+    epsg: int | None = None
+    """EPSG code that the item states; a file that says otherwise is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """What a request gave."""
+
+    pixels: NDArray[Any]
+    """(band, y, x). The source's dtype where pixels were copied or picked ('nearest'); float32 or float64 where they
+    were interpolated. Numbers where `valid` is False mean nothing."""
+    valid: NDArray[np.bool_]
+    """(band, y, x), True = measured."""
+    resampling: str
+    """'none' = pixels copied, otherwise the kernel."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request under way."""
+
+    position: int
+    request: ChipRequest
+    rasters: list[Raster]
+    frames: list[Frame]
+    filled: dict[tuple[int, int], tuple[NDArray[Any], NDArray[np.bool_]]] = field(default_factory=dict)
+    """(frame, part) -> pixels and validity of the part."""
+    left: int = 0
+    error: AccessError | None = None
+
+
+@dataclass(slots=True)
+class _Target:
+    """One part of one job, as a raster's worker fills it."""
+
+    job: _Job
+    key: tuple[int, int]
+    part: Part
+    pixels: NDArray[Any] | None = None
+    mask: NDArray[np.bool_] | None = None
+    """(y, x) of the file's own mask, if it has one."""
+    error: AccessError | None = None
+
+
+class Reader:
+    """Reads chips from the rasters of one provider. Share one among the threads of a worker; close it at the end."""
+
+    def __init__(self, client: Client, *, workers: int = 4) -> None:
+        """`workers` rasters are decoded at once; requests under way are bounded by the client."""
+        self.client = client
+        self._rasters = ThreadPoolExecutor(workers, thread_name_prefix="raster")
+        self._ranges = ThreadPoolExecutor(client.concurrency, thread_name_prefix="range")
+        self._headers: dict[str, Raster] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; what is under way is finished."""
+        self._rasters.shutdown()
+        self._ranges.shutdown()
+
+    def read_chips(self, requests: Sequence[ChipRequest]) -> list[Chip | AccessError]:
+        """All requests together, scene by scene.
+
+        Returns:
+            In the order of the requests: the chip, or why it could not be had. A chip that no raster touches is all
+            invalid. A block that cannot be fetched or decoded costs the chips that need it and no other.
+        """
+        results: list[Chip | AccessError | None] = [None] * len(requests)
+        opened = self._open(requests)
+        by_raster: dict[str, list[_Target]] = defaultdict(list)
+        for position, request in enumerate(requests):
+            try:
+                job = _plan(position, request, opened)
+            except AccessError as error:
+                results[position] = error
+                continue
+            for f, frame in enumerate(job.frames):
+                for p, part in enumerate(frame.parts):
+                    by_raster[request.hrefs[part.source]].append(_Target(job, (f, p), part))
+                    job.left += 1
+            if job.left == 0:
+                results[position] = _empty(job)
+        lock = threading.Lock()
+
+        def done(target: _Target) -> None:
+            job = target.job
+            with lock:
+                job.error = job.error or target.error
+                job.left -= 1
+                last = job.left == 0
+            if last:
+                results[job.position] = job.error or _finish(job)
+                job.filled.clear()
+
+        work = [
+            self._rasters.submit(self._read_raster, opened[href], targets, done) for href, targets in by_raster.items()
+        ]
+        for item in work:
+            item.result()
+        return [r for r in results if r is not None]
+
+    def _open(self, requests: Sequence[ChipRequest]) -> dict[str, Raster | AccessError]:
+        hrefs = list(dict.fromkeys(h for r in requests for h in r.hrefs))
+        if len(self._headers) + len(hrefs) > _KEPT_HEADERS:
+            self._headers.clear()
+
+        def one(href: str) -> Raster | AccessError:
+            try:
+                return self._headers.get(href) or open_raster(self.client, href)
+            except AccessError as error:
+                return error
+
+        opened = dict(zip(hrefs, self._ranges.map(one, hrefs), strict=True))
+        self._headers.update({h: r for h, r in opened.items() if isinstance(r, Raster)})
+        return opened
+
+    def _read_raster(
+        self, raster: Raster | AccessError, targets: list[_Target], done: Callable[[_Target], None]
+    ) -> None:
+        """Fill all windows of one raster, then report them."""
+        assert isinstance(raster, Raster)  # noqa: S101 - `_plan` has refused the others
+        try:
+            groups: dict[int, list[_Target]] = defaultdict(list)
+            for target in targets:
+                groups[id(target.part.level)].append(target)
+            for group in groups.values():
+                if raster.memory is not None:
+                    _from_memory(raster, group)
+                    continue
+                self._from_blocks(raster, group)
+        except AccessError as error:
+            for target in targets:
+                target.error = target.error or error
+        for target in targets:
+            if target.error is None:
+                _judge(raster, target)
+            target.pixels = target.mask = None
+            done(target)
+
+    def _from_blocks(self, raster: Raster, targets: list[_Target]) -> None:
+        level = targets[0].part.level
+        assert level.image is not None  # noqa: S101 - only files read whole have none
+        for target in targets:
+            _, _, height, width = target.part.window
+            bands = target.job.request.bands
+            target.pixels = np.empty((len(bands), height, width), raster.dtype)
+            for i, band in enumerate(bands):  # sparse blocks are never decoded: GDAL's value for them is nodata or 0
+                nodata = raster.nodata[band - 1]
+                target.pixels[i] = 0 if nodata is None else nodata
+            if level.mask is not None:
+                target.mask = np.zeros((height, width), np.bool_)
+        self._pour(raster, level.image, targets, lambda t: t.pixels)
+        if level.mask is not None:
+            self._pour(raster, level.mask, targets, lambda t: t.mask)
+
+    def _pour(
+        self, raster: Raster, image: Directory, targets: list[_Target], into: Callable[[_Target], NDArray[Any] | None]
+    ) -> None:
+        """Decode the blocks that the targets touch and copy each into all windows it belongs to."""
+        users = _users(image, targets)
+
+        def submit(function: Callable[..., bytes], *arguments: Any) -> Callable[[], bytes]:
+            future: Future[bytes] = self._ranges.submit(function, *arguments)
+            return future.result
+
+        for decoded in raster.blocks(image, dict.fromkeys(users, 0), submit):
+            for target in users[decoded.block]:
+                if decoded.pixels is None:
+                    target.error = target.error or decoded.error
+                elif (out := into(target)) is not None:
+                    _copy(image, decoded.block, decoded.pixels, target, out)
+
+
+def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job:
+    rasters = []
+    for href in request.hrefs:
+        raster = opened[href]
+        if isinstance(raster, AccessError):
+            raise raster
+        if max(request.bands) > raster.count:
+            raise AccessError(Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}")
+        if request.epsg is not None and raster.crs is not None and raster.crs.to_epsg() != request.epsg:
+            found = raster.crs.to_epsg()
+            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says {request.epsg}")
+        rasters.append(raster)
+    return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
+
+
+def _users(image: Directory, targets: Sequence[_Target]) -> dict[Block, list[_Target]]:
+    """Block -> the targets whose windows it touches."""
+    users: dict[Block, list[_Target]] = defaultdict(list)
+    for target in targets:
+        row, column, height, width = target.part.window
+        rows = range(row // image.block_height, (row + height - 1) // image.block_height + 1)
+        columns = range(column // image.block_width, (column + width - 1) // image.block_width + 1)
+        planes = sorted({b - 1 for b in target.job.request.bands}) if image.separate else (0,)
+        for plane in planes:
+            for y in rows:
+                for x in columns:
+                    users[plane, y, x].append(target)
+    return users
+
+
+def _copy(image: Directory, block: Block, pixels: NDArray[Any], target: _Target, out: NDArray[Any]) -> None:
+    row, column, height, width = target.part.window
+    y, x = block[1] * image.block_height, block[2] * image.block_width
+    top, left = max(row, y), max(column, x)
+    bottom, right = min(row + height, y + pixels.shape[1]), min(column + width, x + pixels.shape[2])
+    piece = pixels[:, top - y : bottom - y, left - x : right - x]
+    place = (slice(top - row, bottom - row), slice(left - column, right - column))
+    if out.ndim == 2:
+        out[place] = piece[0] != 0
+        return
+    for i, band in enumerate(target.job.request.bands):
+        if not image.separate:
+            out[(i, *place)] = piece[band - 1]
+        elif band - 1 == block[0]:
+            out[(i, *place)] = piece[0]
+
+
+def _from_memory(raster: Raster, targets: Sequence[_Target]) -> None:
+    for target in targets:
+        target.pixels = raster.read_memory(target.job.request.bands, target.part.window)
+
+
+def _judge(raster: Raster, target: _Target) -> None:
+    """Decide which pixels are measured, and hand the part to its job."""
+    pixels = target.pixels
+    assert pixels is not None  # noqa: S101 - filled before
+    request = target.job.request
+    valid = np.ones(pixels.shape, np.bool_) if target.mask is None else np.repeat(target.mask[None], len(pixels), 0)
+    if pixels.dtype.kind == "f":
+        valid &= ~np.isnan(pixels)
+    for value in request.fill:
+        if not np.isnan(value):
+            valid &= pixels != value
+    for i, band in enumerate(request.bands):
+        nodata = raster.nodata[band - 1]
+        if nodata is not None and not np.isnan(nodata) and target.mask is None:
+            valid[i] &= pixels[i] != nodata
+    target.job.filled[target.key] = (pixels, valid)
+
+
+def _finish(job: _Job) -> Chip | AccessError:
+    """Lay the parts of each frame together, warp the frames that need it, and let the first valid pixel win."""
+    try:
+        pieces = []
+        for f, frame in enumerate(job.frames):
+            if not frame.parts:
+                continue
+            parts = [job.filled[f, p] for p in range(len(frame.parts))]
+            pixels, valid = _laid(frame, parts)
+            if not frame.copied:
+                pixels, valid = warp(pixels, valid, frame, job.request.geobox, job.request.kernel)
+            pieces.append((pixels, valid))
+        pixels, valid = pieces[0]
+        for more, more_valid in pieces[1:]:
+            pixels = np.where(valid, pixels, more)
+            valid = valid | more_valid
+    except AccessError as error:
+        return error
+    copied = all(f.copied for f in job.frames if f.parts)
+    return Chip(pixels, valid, "none" if copied else job.request.kernel)
+
+
+def _laid(
+    frame: Frame, parts: list[tuple[NDArray[Any], NDArray[np.bool_]]]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    if len(parts) == 1 and parts[0][0].shape[1:] == frame.shape:
+        return parts[0]
+    dtype = np.result_type(*(p[0].dtype for p in parts))
+    pixels = np.zeros((len(parts[0][0]), *frame.shape), dtype)
+    valid = np.zeros(pixels.shape, np.bool_)
+    for part, (more, more_valid) in zip(frame.parts, parts, strict=True):
+        place = (
+            slice(None),
+            slice(part.at[0], part.at[0] + more.shape[1]),
+            slice(part.at[1], part.at[1] + more.shape[2]),
+        )
+        take = more_valid & ~valid[place]
+        pixels[place] = np.where(take, more, pixels[place])
+        valid[place] |= take
+    return pixels, valid
+
+
+def _empty(job: _Job) -> Chip:
+    """No raster touches the chip."""
+    shape = (len(job.request.bands), *job.request.geobox.shape)
+    return Chip(np.zeros(shape, job.rasters[0].dtype), np.zeros(shape, np.bool_), "none")

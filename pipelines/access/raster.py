@@ -1,0 +1,320 @@
+"""A remote raster: its header read once, its blocks fetched in merged ranges and decoded once, by GDAL, from memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+
+from pipelines.access.http import AccessError, shown
+from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from affine import Affine
+    from numpy.typing import NDArray
+    from rasterio.crs import CRS
+
+    from pipelines.access.http import Client
+
+_HEAD_BYTES = 1 << 16
+"""First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
+_MORE_BYTES = 1 << 15
+"""Least size of a further read of the header."""
+_GAP_BYTES = 1 << 16
+"""Ranges nearer than this are read as one: a request costs more than the bytes between."""
+_RANGE_BYTES = 8 << 20
+"""Largest merged range, so that one failure repeats little."""
+_WHOLE_BYTES = 1 << 28
+"""Largest file of another format than TIFF: it is read whole."""
+_OTHER_DRIVERS = ["JP2OpenJPEG", "JPEG", "PNG"]
+"""Formats whose files stand alone. GDAL's others (VRT and the like) could name further files and addresses to open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An image of the file on the ground: full resolution, or an overview."""
+
+    transform: Affine
+    """Pixel corner coordinates of this level."""
+    width: int
+    height: int
+    image: Directory | None
+    """Its directory; None for a file that is not a TIFF."""
+    mask: Directory | None
+    """Its validity mask inside the file, if it has one."""
+
+
+class Raster:
+    """One file of an archive. Made by `open_raster`; used by one thread at a time."""
+
+    def __init__(self, client: Client, href: str, source: _Bytes, memory: bytes | None) -> None:
+        """Describe the file from its header, which `source` holds already."""
+        self.href = href
+        self._client = client
+        self._source = source
+        self.memory = memory
+        images = [] if memory is not None else directories(source.read)
+        head = memory if memory is not None else header_tiff(images[0], source.read)
+        with _gdal(head, href) as dataset:
+            self.crs: CRS | None = dataset.crs
+            self.count: int = dataset.count
+            self.dtype = np.dtype(dataset.dtypes[0])
+            self.nodata: tuple[float | None, ...] = tuple(dataset.nodatavals)
+            width, height, transform = dataset.width, dataset.height, dataset.transform
+            if len(set(dataset.dtypes)) != 1:
+                raise AccessError(Reason.CORRUPT, f"{shown(href)} mixes dtypes {sorted(set(dataset.dtypes))}")
+        self.levels = _levels(images, transform, width, height)
+        self._layouts: dict[int, Layout] = {}
+
+    def blocks(self, image: Directory, plan: Mapping[Block, int], workers: _Submit) -> Iterator[_Decoded]:
+        """Fetch and decode blocks, in the order in which they lie in the file.
+
+        Args:
+            image: The directory they belong to.
+            plan: The wanted blocks (values unused), each asked for once.
+            workers: Runs a fetch in the background.
+
+        Yields:
+            Decoded blocks, or the error of a block. Sparse blocks are not yielded: they hold no data.
+        """
+        layout = self._layouts.setdefault(id(image), Layout(image, self._source.read))
+        spans = sorted((*layout.span(block), block) for block in plan)
+        spans = [s for s in spans if s[1] > 0]
+        batches = list(_batches(spans, image))
+        waiting = [self._start(batch, workers) for batch in batches[:1]]
+        for i, batch in enumerate(batches):
+            if i + 1 < len(batches):  # the next batch is on its way while this one is decoded
+                waiting.append(self._start(batches[i + 1], workers))
+            yield from self._finish(image, batch, waiting[i])
+            waiting[i] = []
+
+    def _start(self, batch: list[_Span], workers: _Submit) -> list[tuple[list[_Span], Callable[[], bytes]]]:
+        started = []
+        for group in _merged(batch):
+            start, end = group[0][0], max(s[0] + s[1] for s in group)
+            started.append((group, workers(self._source.fetch, start, end - start)))
+        return started
+
+    def _finish(
+        self, image: Directory, batch: list[_Span], started: list[tuple[list[_Span], Callable[[], bytes]]]
+    ) -> Iterator[_Decoded]:
+        data: dict[Block, bytes] = {}
+        for group, result in started:
+            try:
+                piece = result()
+            except AccessError as error:
+                yield from (_Decoded(block, None, error) for _, _, block in group)
+                continue
+            for offset, size, block in group:
+                data[block] = piece[offset - group[0][0] : offset - group[0][0] + size]
+        if data:
+            yield from self._decode(image, data)
+
+    def _decode(self, image: Directory, data: dict[Block, bytes]) -> Iterator[_Decoded]:
+        planes = sorted({b[0] for b in data}) if image.separate else [0]
+        try:
+            yield from list(self._read(image, planes, data))
+        except (RasterioError, AccessError) as error:
+            if len(data) == 1:
+                problem = AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} cannot be decoded")
+                problem.__cause__ = error
+                yield _Decoded(next(iter(data)), None, problem)
+                return
+            for block in data:  # one bad block must not cost the others
+                yield from self._decode(image, {block: data[block]})
+
+    def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
+        for block, raw in data.items():
+            rows = min(image.block_height, image.height - block[1] * image.block_height)
+            floor = rows * image.block_width * image.sample_bytes * (1 if image.separate else image.samples)
+            if image.uncompressed and image.sample_bytes * 8 != 8 and len(raw) < floor:
+                raise AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} holds {len(raw)} of {floor} bytes")
+        file, (top, left) = block_tiff(image, self._source.read, planes, data)
+        with _gdal(file, self.href) as dataset:
+            at: dict[tuple[int, int], list[int]] = {}
+            for plane, row, column in data:
+                at.setdefault((row, column), []).append(plane)
+            for (row, column), present in at.items():
+                y, x = row * image.block_height, column * image.block_width
+                height, width = min(image.block_height, image.height - y), min(image.block_width, image.width - x)
+                bands = [planes.index(p) + 1 for p in present] if image.separate else None
+                window = rasterio.windows.Window(x - left, y - top, width, height)
+                pixels = dataset.read(bands, window=window)
+                if image.separate:
+                    for i, plane in enumerate(present):
+                        yield _Decoded((plane, row, column), pixels[i : i + 1], None)
+                else:
+                    yield _Decoded((0, row, column), pixels, None)
+
+    def read_memory(self, bands: Sequence[int], window: tuple[int, int, int, int]) -> NDArray[Any]:
+        """Pixels (band, y, x) of a file that was read whole; window is (row, column, height, width)."""
+        row, column, height, width = window
+        if self.memory is None:
+            raise AssertionError("only files of another format than TIFF are held whole")
+        try:
+            with _gdal(self.memory, self.href) as dataset:
+                pixels: NDArray[Any] = dataset.read(
+                    list(bands), window=rasterio.windows.Window(column, row, width, height)
+                )
+        except RasterioError as error:
+            raise AccessError(Reason.CORRUPT, f"{shown(self.href)} cannot be decoded") from error
+        return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A block's pixels (band, y, x), cut at the image's edge, or why they are not there."""
+
+    block: Block
+    pixels: NDArray[Any] | None
+    error: AccessError | None
+
+
+_Span = tuple[int, int, Block]
+"""(offset, size, block) in the file."""
+_Submit = "Callable[..., Callable[[], bytes]]"
+
+
+class _Bytes:
+    """The part of a file that is known so far: its header, and whatever came with it."""
+
+    def __init__(self, client: Client, href: str) -> None:
+        self._client = client
+        self._href = href
+        first = client.get_range(href, 0, _HEAD_BYTES)
+        self.total = first.total if first.total is not None else None
+        self.etag = first.etag
+        self.whole = len(first.data) < _HEAD_BYTES or first.total == len(first.data)
+        self._pieces: list[tuple[int, bytes]] = [(0, first.data)]
+
+    @property
+    def head(self) -> bytes:
+        return self._pieces[0][1]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the header, fetched where they are not known yet and kept."""
+        known = self._known(offset, length)
+        if known is None:
+            wanted = max(length, _MORE_BYTES)
+            if self.total is not None:
+                wanted = min(wanted, self.total - offset)
+            if wanted < length or length < 0:
+                raise AccessError(
+                    Reason.CORRUPT, f"{shown(self._href)}: the header points behind the end of the file"
+                )
+            self._pieces.append((offset, self.fetch(offset, wanted)))
+            known = self._pieces[-1][1][:length]
+        return known
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Bytes of the file, from what is known or from the archive, not kept."""
+        known = self._known(offset, length)
+        if known is not None:
+            return known
+        if self.whole or (self.total is not None and offset + length > self.total):
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+        got = self._client.get_range(self._href, offset, length)
+        if (self.etag and got.etag and got.etag != self.etag) or (self.total and got.total and got.total != self.total):
+            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
+        if len(got.data) != length:
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+        return got.data
+
+    def _known(self, offset: int, length: int) -> bytes | None:
+        for start, piece in self._pieces:
+            if start <= offset and offset + length <= start + len(piece):
+                return piece[offset - start : offset - start + length]
+        return None
+
+
+def open_raster(client: Client, href: str) -> Raster:
+    """Read a raster's header: one request for most files.
+
+    Raises:
+        AccessError: classed; CORRUPT where it is no raster.
+    """
+    source = _Bytes(client, href)
+    if is_tiff(source.head):
+        return Raster(client, href, source, None)
+    memory = source.head if source.whole else client.get_all(href, _WHOLE_BYTES)
+    return Raster(client, href, source, memory)
+
+
+class _gdal:  # noqa: N801 - used as a context, like open()
+    """A dataset over bytes in memory."""
+
+    def __init__(self, data: bytes, href: str) -> None:
+        self._file = MemoryFile(data)
+        self._href = href
+        self._drivers = ["GTiff"] if is_tiff(data) else _OTHER_DRIVERS
+
+    def __enter__(self) -> Any:
+        try:
+            self._dataset = self._file.open(driver=self._drivers)
+        except RasterioError as error:
+            self._file.close()
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is not a raster that GDAL can read") from error
+        return self._dataset
+
+    def __exit__(self, *_: object) -> None:
+        self._dataset.close()
+        self._file.close()
+
+
+def _levels(images: list[Directory], transform: Affine, width: int, height: int) -> tuple[Level, ...]:
+    """Full resolution first, then overviews from fine to coarse, each with its mask where there is one."""
+    if not images:
+        return (Level(transform, width, height, None, None),)
+    masks = {(d.width, d.height): d for d in images[1:] if d.subfile & 4}
+    full = images[0]
+    chosen = [full]
+    chosen += sorted(
+        (d for d in images[1:] if d.subfile & 1 and not d.subfile & 4 and d.samples == full.samples),
+        key=lambda d: -d.width,
+    )
+    return tuple(
+        Level(
+            transform * transform.scale(width / d.width, height / d.height),
+            d.width,
+            d.height,
+            d,
+            masks.get((d.width, d.height)),
+        )
+        for d in chosen
+    )
+
+
+def _batches(spans: list[_Span], image: Directory, limit: int = 64 << 20) -> Iterator[list[_Span]]:
+    """Blocks in file order, cut where decoded or fetched bytes would pass the limit."""
+    batch: list[_Span] = []
+    held = 0
+    for span in spans:
+        size = max(image.block_bytes, span[1])
+        if batch and held + size > limit:
+            yield batch
+            batch, held = [], 0
+        batch.append(span)
+        held += size
+    if batch:
+        yield batch
+
+
+def _merged(batch: list[_Span]) -> Iterator[list[_Span]]:
+    """Groups of blocks that are fetched by one request."""
+    group: list[_Span] = []
+    for span in batch:
+        if group:
+            end = max(s[0] + s[1] for s in group)
+            if span[0] - end > _GAP_BYTES or span[0] + span[1] - group[0][0] > _RANGE_BYTES:
+                yield group
+                group = []
+        group.append(span)
+    if group:
+        yield group

@@ -1,0 +1,320 @@
+"""Where a chip lies in a source raster, and the one warp that brings the source's pixels onto the chip's grid.
+
+Rules:
+- Same CRS, and the chip's corners fall on corners of source pixels of the same size within 1e-3 pixel: pixels are copied.
+- Otherwise one warp by GDAL with the layer's kernel, straight from source pixels. The window handed to GDAL holds more
+  than the kernel can reach, so that the result equals warping the whole file.
+- Rasters of one lattice (adjacent tiles) are laid into one window before the warp: no seam.
+- Full resolution is read, so that GDAL's kernel does the averaging where the chip is coarser; an overview is taken for
+  bilinear and cubic only, where the chip's pixel is at least 4 source pixels wide: the coarsest one that still has 2
+  pixels or more to each pixel of the chip. Nearest always reads full resolution.
+- A pixel is valid as GDAL decides it: the source pixel under its centre is valid; the kernel leaves invalid ones out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+
+from pipelines.access.http import AccessError
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.access.raster import Level, Raster
+    from schemas.modality import Kernel
+    from schemas.place import GeoBox
+
+_ALIGNED_PX = 1e-3
+"""Largest departure from whole pixels, in source pixels, that counts as the same lattice."""
+_RADIUS = {"nearest": 1, "bilinear": 1, "cubic": 2}
+"""Kernel radius, source pixels (GDAL's GWKGetFilterRadius: 0, 1, 2)."""
+_SLOP_PX = 2
+"""For GDAL's approximate transformer (0.125 px) and for curvature between the sampled points."""
+_PAD_PX = 40
+"""Border of the window handed to GDAL beyond what the kernel reaches: there GDAL looks for its scale, not for values."""
+_SAMPLES = 33
+_MAX_FRAME_PIXELS = 1 << 28
+
+
+@dataclass(slots=True)
+class Part:
+    """A window of one raster, and where it goes in its frame."""
+
+    source: int
+    """Position of the raster in the request."""
+    level: Level
+    window: tuple[int, int, int, int]
+    """(row, column, height, width) in pixels of the level."""
+    at: tuple[int, int]
+    """(row, column) of the window's first pixel in the frame."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """Source pixels of one lattice that a chip is made of."""
+
+    transform: Affine
+    """Pixel corner coordinates of the frame, in `crs`."""
+    crs: CRS
+    shape: tuple[int, int]
+    """(height, width), pixels."""
+    copied: bool
+    """True: the frame is the chip's own grid."""
+    box: tuple[slice, slice] = (slice(None), slice(None))
+    """(rows, columns) that the kernel can reach. Outside is a border that no value is taken from."""
+    parts: list[Part] = field(default_factory=list)
+    """In the order of the request's rasters: the first that has a valid pixel wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A chip's outline seen in another CRS."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    x_middle: float
+    wraps: bool
+    """True where longitudes were unrolled beyond +-180 degrees."""
+    around: bool
+    """True where a pole is inside: the chip has all longitudes."""
+
+
+def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Frame]:
+    """What to read of each raster for one chip; rasters that do not touch it are left out.
+
+    Raises:
+        AccessError: WRONG_GRID where a raster has no CRS or cannot be related to the chip.
+    """
+    found: list[Frame] = []
+    groups: list[tuple[Frame, list[tuple[int, Level, Affine]], _View, CRS]] = []
+    for i, raster in enumerate(rasters):
+        if raster.crs is None:
+            raise AccessError(Reason.WRONG_GRID, "the raster has no coordinate reference system")
+        view = _view(geobox.epsg, geobox.bounds, raster.crs.to_wkt())
+        if raster.crs == _crs(geobox.epsg):
+            level = raster.levels[0]
+            if (corner := _aligned(geobox, level)) is not None:
+                _add_copy(found, geobox, (i, level, corner))
+                continue
+        level = _level(raster, geobox, kernel, view)
+        for shift in _shifts(raster.crs, level, view):
+            placed = Affine.translation(shift, 0.0) * level.transform
+            if _window(level, placed, geobox, kernel, view) is None:
+                continue
+            for _, members, _, crs in groups:
+                if crs == raster.crs and _same_lattice(members[0], (level, placed)):
+                    members.append((i, level, placed))
+                    break
+            else:
+                frame = Frame(placed, raster.crs, (0, 0), copied=False)
+                found.append(frame)
+                groups.append((frame, [(i, level, placed)], view, raster.crs))
+    for frame, members, view, _ in groups:
+        _fill(frame, members, geobox, kernel, view)
+    return found
+
+
+def warp(
+    pixels: NDArray[Any], valid: NDArray[np.bool_], frame: Frame, geobox: GeoBox, kernel: Kernel
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A frame's pixels on the chip's grid.
+
+    Args:
+        pixels: (band, y, x) of the frame.
+        valid: (band, y, x), True = measured.
+        frame: Where they are.
+        geobox: The chip.
+        kernel: How values between pixels are made.
+
+    Returns:
+        (pixels, valid), both (band, y, x) on the chip: the source's dtype for 'nearest', float for the others.
+    """
+    if kernel == "nearest":
+        out = np.zeros((len(pixels), *geobox.shape), pixels.dtype)
+        _reproject(pixels, out, frame, geobox, kernel)
+        mask = np.zeros(out.shape, np.uint8)
+        _reproject(valid.astype(np.uint8), mask, frame, geobox, kernel)
+        return out, mask.astype(bool)
+    dtype = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+    values = np.where(valid, pixels, dtype(np.nan)).astype(dtype, copy=False)
+    result = np.full((len(pixels), *geobox.shape), np.nan, dtype)
+    reached = valid[:, *frame.box]
+    if reached.all():
+        _reproject(values, result, frame, geobox, kernel)
+    elif len(valid) == 1 or (reached == reached[0]).all():
+        _reproject(values, result, frame, geobox, kernel, src_nodata=np.nan)
+    else:  # GDAL would take a pixel for valid that is so in any band
+        for band, target in zip(values, result, strict=True):
+            _reproject(band, target, frame, geobox, kernel, src_nodata=np.nan)
+    return result, ~np.isnan(result)
+
+
+def _reproject(
+    source: NDArray[Any], target: NDArray[Any], frame: Frame, geobox: GeoBox, kernel: Kernel, **more: float
+) -> None:
+    if kernel != "nearest":
+        more["dst_nodata"] = np.nan
+    reproject(
+        source,
+        target,
+        src_transform=frame.transform,
+        src_crs=frame.crs,
+        dst_transform=Affine(*geobox.transform),
+        dst_crs=_crs(geobox.epsg),
+        resampling=Resampling[kernel],
+        **more,
+    )
+
+
+@lru_cache(maxsize=256)
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
+
+
+@lru_cache(maxsize=64)
+def _transformer(epsg: int, wkt: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(epsg, pyproj.CRS.from_wkt(wkt), always_xy=True)
+
+
+@lru_cache(maxsize=4096)
+def _view(epsg: int, bounds: tuple[float, float, float, float], wkt: str) -> _View:
+    """The chip's outline and inside, sampled, in the CRS of `wkt`; longitudes unrolled around the chip's middle."""
+    x_min, y_min, x_max, y_max = bounds
+    grid_x, grid_y = np.meshgrid(np.linspace(x_min, x_max, _SAMPLES), np.linspace(y_max, y_min, _SAMPLES))
+    transformer = _transformer(epsg, wkt)
+    x, y = transformer.transform(grid_x, grid_y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be reached from EPSG:{epsg} here")
+    middle = float(x[_SAMPLES // 2, _SAMPLES // 2])
+    wraps = around = False
+    if transformer.target_crs is not None and transformer.target_crs.is_geographic:
+        unrolled = middle + (x - middle + 180.0) % 360.0 - 180.0
+        if np.ptp(unrolled) < 180.0:  # else a pole is inside: all longitudes are
+            wraps = bool(np.abs(unrolled - x).max() > 1.0)
+            x = unrolled
+        else:
+            middle, around = 0.0, True
+    return _View(np.asarray(x), np.asarray(y), middle, wraps, around)
+
+
+def _shifts(crs: CRS, level: Level, view: _View) -> tuple[float, ...]:
+    """Multiples of 360 degrees by which a raster in longitudes is moved to meet the chip."""
+    if not crs.is_geographic:
+        return (0.0,)
+    x = level.transform.c + level.transform.a * level.width / 2
+    nearest = round((view.x_middle - x) / 360.0)
+    wide = abs(level.transform.a) * level.width > 180.0
+    turns = (nearest - 1, nearest, nearest + 1) if wide and view.wraps else (nearest,)
+    return tuple(360.0 * k for k in turns)
+
+
+def _aligned(geobox: GeoBox, level: Level) -> tuple[int, int] | None:
+    """(row, column) of the chip's first pixel in the raster, if both have one lattice; else None."""
+    inverse = ~level.transform
+    column, row = inverse * (geobox.x_min, geobox.y_max)
+    column_1, row_1 = inverse * (geobox.x_max, geobox.y_min)
+    exact = (round(column), round(row), round(column) + geobox.width, round(row) + geobox.height)
+    found = (column, row, column_1, row_1)
+    return (exact[1], exact[0]) if max(abs(a - b) for a, b in zip(exact, found, strict=True)) <= _ALIGNED_PX else None
+
+
+def _add_copy(found: list[Frame], geobox: GeoBox, item: tuple[int, Level, tuple[int, int]]) -> None:
+    source, level, (row, column) = item
+    frame = next((f for f in found if f.copied), None)
+    if frame is None:
+        frame = Frame(Affine(*geobox.transform), _crs(geobox.epsg), geobox.shape, copied=True)
+        found.append(frame)
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = min(row + geobox.height, level.height), min(column + geobox.width, level.width)
+    if bottom > top and right > left:
+        frame.parts.append(Part(source, level, (top, left, bottom - top, right - left), (top - row, left - column)))
+
+
+def _level(raster: Raster, geobox: GeoBox, kernel: Kernel, view: _View) -> Level:
+    full = raster.levels[0]
+    if kernel == "nearest" or len(raster.levels) == 1:
+        return full
+    columns, rows = ~full.transform * (view.x, view.y)
+    ratio = min(np.ptp(columns) / geobox.width, np.ptp(rows) / geobox.height)
+    if ratio < 4.0:
+        return full
+    chosen = full
+    for level in raster.levels[1:]:
+        if full.width / level.width <= ratio / 2.0:
+            chosen = level
+    return chosen
+
+
+def _window(
+    level: Level, placed: Affine, geobox: GeoBox, kernel: Kernel, view: _View
+) -> tuple[int, int, int, int] | None:
+    """(row, column, height, width) of what the kernel can reach, cut at the raster's edge; None = nothing."""
+    columns, rows = ~placed * (view.x, view.y)
+    spans = []
+    for values, size, pixels in ((rows, level.height, geobox.height), (columns, level.width, geobox.width)):
+        low, high = float(values.min()), float(values.max())
+        margin = math.ceil(_RADIUS[kernel] * max(1.0, (high - low) / pixels)) + _SLOP_PX
+        spans.append((max(0, math.floor(low) - margin), min(size, math.ceil(high) + margin)))
+    (top, bottom), (left, right) = spans
+    return (top, left, bottom - top, right - left) if bottom > top and right > left else None
+
+
+def _same_lattice(first: tuple[int, Level, Affine], other: tuple[Level, Affine]) -> bool:
+    inverse = ~first[2]
+    level, placed = other
+    column, row = inverse * (placed.c, placed.f)
+    far = inverse * (placed * (level.width, level.height))
+    exact = (round(column), round(row), round(column) + level.width, round(row) + level.height)
+    return max(abs(a - b) for a, b in zip(exact, (column, row, *far), strict=True)) <= _ALIGNED_PX
+
+
+def _fill(
+    frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox, kernel: Kernel, view: _View
+) -> None:
+    """Lay the windows of all rasters of one lattice into one frame, with a border, cut where no raster is."""
+    anchor = members[0][2]
+    windows, extents = [], []
+    for source, level, placed in members:
+        column, row = (round(v) for v in ~anchor * (placed.c, placed.f))
+        window = _window(level, placed, geobox, kernel, view)
+        if window is not None:
+            windows.append((source, level, window, (window[0] + row, window[1] + column)))
+            extents.append((row, column, row + level.height, column + level.width))
+    top = max(min(w[3][0] for w in windows) - _PAD_PX, min(e[0] for e in extents))
+    left = max(min(w[3][1] for w in windows) - _PAD_PX, min(e[1] for e in extents))
+    bottom = min(max(w[3][0] + w[2][2] for w in windows) + _PAD_PX, max(e[2] for e in extents))
+    right = min(max(w[3][1] + w[2][3] for w in windows) + _PAD_PX, max(e[3] for e in extents))
+    if (bottom - top) * (right - left) > _MAX_FRAME_PIXELS:
+        raise AccessError(Reason.WRONG_GRID, f"a chip would need {bottom - top} x {right - left} source pixels")
+    frame.shape = (bottom - top, right - left)
+    frame.box = (
+        slice(min(w[3][0] for w in windows) - top, max(w[3][0] + w[2][2] for w in windows) - top),
+        slice(min(w[3][1] for w in windows) - left, max(w[3][1] + w[2][3] for w in windows) - left),
+    )
+    frame.transform = anchor * Affine.translation(left, top)
+    if not view.around and (view.wraps or abs(frame.transform.c) > 180.0):
+        frame.crs, frame.transform = _turned(frame.crs, frame.transform)
+    frame.parts = [Part(s, level, window, (y - top, x - left)) for s, level, window, (y, x) in windows]
+
+
+def _turned(crs: CRS, transform: Affine) -> tuple[CRS, Affine]:
+    """The same longitudes counted from the 180th meridian, where they do not jump."""
+    if not crs.is_geographic:
+        return crs, transform
+    if crs.to_epsg() != 4326:
+        raise AccessError(Reason.WRONG_GRID, "a raster across the 180th meridian must be in EPSG:4326 or projected")
+    turn = 180.0 if transform.c > 0 else -180.0
+    return CRS.from_proj4("+proj=longlat +datum=WGS84 +pm=180 +no_defs"), Affine.translation(-turn, 0.0) * transform
