@@ -1,1 +1,13 @@
-"""(to be written)"""
+"""Where and when: places, splits, shards and seasons, as pure functions of recipe and seed, without the network."""
+
+from __future__ import annotations
+
+from sampling.errors import SamplingError as SamplingError
+from sampling.geobox import bbox as bbox
+from sampling.geobox import footprint as footprint
+from sampling.geobox import geobox_at as geobox_at
+from sampling.packing import pack as pack
+from sampling.places import SamplingResult as SamplingResult
+from sampling.places import sample_places as sample_places
+from sampling.seasons import Season as Season
+from sampling.seasons import season as season

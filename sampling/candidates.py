@@ -1,0 +1,167 @@
+"""Candidates for samples in order of preference: drawn points, cells of a grid, points of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sampling import majortom
+from sampling.chance import Purpose, ranks
+from sampling.geobox import Footprints, place_footprints
+from sampling.geobox import joined as footprints_joined
+from sampling.land import on_land
+from sampling.region import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from schemas.recipe import Area, GridSampling, GridSpec, PointsSampling, UniformSampling
+
+_CHUNK = 65_536
+"""Candidates made at once."""
+_PATIENCE = 2_000_000
+"""Points drawn in a row without one inside the area and on land, after which the area counts as having none."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidates:
+    """Footprints in order of preference, with the numbers that name them."""
+
+    footprints: Footprints
+    key: NDArray[np.int64]
+    """(n, 2) draw number and 0, row and column of a cell, or row of the file and 0."""
+
+    def __len__(self) -> int:
+        return len(self.footprints)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Candidates:
+        """Those at `index` (positions, mask or slice)."""
+        return Candidates(self.footprints.take(index), self.key[index])
+
+
+def nothing() -> Candidates:
+    """No candidates."""
+    none = np.empty(0)
+    empty = Footprints(np.empty(0, dtype=np.int32), none, none, none, none, size_m=1.0)
+    return Candidates(empty, np.empty((0, 2), dtype=np.int64))
+
+
+def joined(parts: list[Candidates]) -> Candidates:
+    """Candidates of several lists in one, in order; empty ones do not count."""
+    full = [p for p in parts if len(p)]
+    if len(full) < 2:
+        return full[0] if full else nothing()
+    return Candidates(footprints_joined([p.footprints for p in full]), np.concatenate([p.key for p in full]))
+
+
+def uniform(sampling: UniformSampling, region: Region, grid: GridSpec, seed: int) -> Iterator[Candidates]:
+    """Points uniform over the area, on land if asked for, endlessly until there seem to be none."""
+    start, barren = 0, 0
+    step = min(_CHUNK, max(1_024, 4 * sampling.count))
+    while barren < _PATIENCE:
+        lon, lat, taken = region.draw(seed, start, start + step)
+        if sampling.area.land_only:
+            taken &= on_land(lon, lat)
+        index = np.flatnonzero(taken)
+        key = np.stack([start + index, np.zeros_like(index)], axis=1)
+        drawn = Candidates(place_footprints(lon[index], lat[index], grid), key)
+        drawn = drawn.take(_within(drawn.footprints, sampling.area, region))
+        barren = 0 if len(drawn) else barren + step
+        if len(drawn):
+            yield drawn
+        start += step
+        step = _CHUNK
+
+
+def all_cells(sampling: GridSampling, region: Region, grid: GridSpec, left_out: dict[str, int]) -> Iterator[Candidates]:
+    """Every cell of the grid whose middle is in the area, from south to north and west to east; sea is counted."""
+    for row, column, sea in _cells_on_land(sampling, region):
+        found = _cell_candidates(row, column, sampling, grid)
+        within = _within(found.footprints, sampling.area, region)
+        left_out["not_on_land"] += sea + int((~within).sum())
+        if within.any():
+            yield found.take(within)
+
+
+def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed: int) -> Iterator[Candidates]:
+    """The cells in the order of a rank made from seed, row and column: a cell's rank depends on no other cell.
+
+    The grid is gone through once for every so many cells, so that a fine grid over the Earth needs no more memory
+    than the cells in use.
+    """
+    held, above = max(4 * (sampling.count or 1), _CHUNK), -1
+    more = True
+    while more:
+        row, column, more = _first_ranked(sampling, region, seed, held, above)
+        for begin in range(0, len(row), _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            found = _cell_candidates(row[part], column[part], sampling, grid)
+            yield found.take(_within(found.footprints, sampling.area, region))
+        if len(row):
+            above = int(ranks(seed, Purpose.CELLS, row[-1:], column[-1:])[0])
+
+
+def _within(footprints: Footprints, area: Area, region: Region) -> NDArray[np.bool_]:
+    """True where the centre, moved by the lattice, is still in the area and on land."""
+    inside = region.contains(footprints.lon, footprints.lat)
+    return inside & on_land(footprints.lon, footprints.lat) if area.land_only else inside
+
+
+def _first_ranked(
+    sampling: GridSampling, region: Region, seed: int, held: int, above: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
+    """The `held` cells of lowest rank above `above`, in order of rank, and whether there are more."""
+    row, column = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    more = False
+    for new_row, new_column, _ in _cells_on_land(sampling, region):
+        row, column = np.concatenate([row, new_row]), np.concatenate([column, new_column])
+        rank = ranks(seed, Purpose.CELLS, row, column)
+        order = np.argsort(rank, kind="stable")
+        if above >= 0:
+            order = order[rank[order] > np.uint64(above)]
+        more = more or len(order) > held
+        row, column = row[order[:held]], column[order[:held]]
+    return row, column, more
+
+
+def _cells_on_land(
+    sampling: GridSampling, region: Region
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
+    """Chunks of cells (row, column) in the area, and how many of the chunk were left out as sea."""
+    for number, box in enumerate(region.boxes):
+        part = (
+            region if region.polygons is None else Region(region.boxes[number : number + 1], (region.polygons[number],))
+        )
+        west, south, east, north = box.tolist()
+        for row, column in majortom.cells_in((west, south, east, north), sampling.spacing_m, _CHUNK):
+            lon, lat = majortom.centres(row, column, sampling.spacing_m)
+            inside = part.contains(lon, lat)
+            land = inside & on_land(lon, lat) if sampling.area.land_only else inside
+            yield row[land], column[land], int(inside.sum() - land.sum())
+
+
+def _cell_candidates(
+    row: NDArray[np.int64], column: NDArray[np.int64], sampling: GridSampling, grid: GridSpec
+) -> Candidates:
+    lon, lat = majortom.centres(row, column, sampling.spacing_m)
+    return Candidates(place_footprints(lon, lat, grid), np.stack([row, column], axis=1))
+
+
+def listed(
+    sampling: PointsSampling, region: Region, footprints: Footprints, left_out: dict[str, int]
+) -> Iterator[Candidates]:
+    """The file's points whose centre is in the area, in the order of the file."""
+    lon, lat = footprints.lon, footprints.lat
+    inside = region.contains(lon, lat)
+    land = inside & on_land(lon, lat) if sampling.area.land_only else inside
+    left_out["outside_area"] = int((~inside).sum())
+    left_out["not_on_land"] = int((inside & ~land).sum())
+    index = np.flatnonzero(land)
+    key = np.stack([index, np.zeros_like(index)], axis=1)
+    for begin in range(0, len(index), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        yield Candidates(footprints.take(index[part]), key[part])

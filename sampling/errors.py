@@ -1,0 +1,7 @@
+"""The one exception of this room: a sampling section that cannot be carried out as it is written."""
+
+from __future__ import annotations
+
+
+class SamplingError(ValueError):
+    """Something in the recipe's sampling section, or in a file it names, is wrong; the text is one clear line."""

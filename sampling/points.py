@@ -1,0 +1,264 @@
+"""Points from the user's file: CSV, GeoJSON or GeoParquet, checked row by row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from sampling.errors import SamplingError
+from sampling.geobox import UPS, Footprints, footprints_at, joined, place_footprints, projected
+from sampling.parquet import is_lon_lat, read_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from schemas.recipe import GridSpec
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_POINT = 0
+"""Type id of a Point in GEOS."""
+_CORNER = ("epsg", "x_min", "y_max")
+_ZONE_WIDTH_M = 1_000_000.0
+"""Eastings of a UTM zone lie in 0..1,000,000 m: 500 km to either side of its central meridian."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PointTable:
+    """The rows of a points file."""
+
+    name: str
+    """The file as the recipe names it."""
+    where: Sequence[str]
+    """(n,) how to find a row in the file: 'line 3', 'feature 2', 'row 2'."""
+    sample_id: list[str]
+    """(n,) unique."""
+    lon: NDArray[np.float64]
+    """(n,) degrees in [-180, 180]."""
+    lat: NDArray[np.float64]
+    """(n,) degrees in [-90, 90]."""
+    epsg: NDArray[np.int32]
+    """(n,) CRS of a footprint given exactly; 0 where the row leaves it to the lattice."""
+    x_min: NDArray[np.float64]
+    """(n,) western edge of a footprint given exactly, metres; NaN where it is not."""
+    y_max: NDArray[np.float64]
+    """(n,) northern edge of a footprint given exactly, metres; NaN where it is not."""
+
+    def footprints(self, grid: GridSpec) -> Footprints:
+        """Footprints in the order of the file: exact corners kept as they are, other points snapped.
+
+        Raises:
+            SamplingError: an exact footprint lies elsewhere than its point, or outside its zone.
+        """
+        exact = self.epsg > 0
+        given = footprints_at(self.epsg[exact], self.x_min[exact], self.y_max[exact], grid.size_m)
+        self._check_exact(np.flatnonzero(exact), grid.size_m)
+        snapped = place_footprints(self.lon[~exact], self.lat[~exact], grid)
+        order = np.argsort(np.concatenate([np.flatnonzero(exact), np.flatnonzero(~exact)]), kind="stable")
+        return joined([given, snapped]).take(order)
+
+    def _check_exact(self, rows: NDArray[np.int64], size_m: float) -> None:
+        epsg, centre_x, centre_y = self.epsg[rows], self.x_min[rows] + size_m / 2, self.y_max[rows] - size_m / 2
+        polar = np.isin(epsg, list(UPS))
+        outside = ~polar & ((centre_x < 0) | (centre_x > _ZONE_WIDTH_M))
+        self._refuse(rows, outside, lambda r: f"x_min {self.x_min[r]:g} is outside the zone of EPSG:{self.epsg[r]}")
+        x, y = projected(epsg, self.lon[rows], self.lat[rows])
+        away = np.maximum(np.abs(x - centre_x), np.abs(y - centre_y))
+        self._refuse(
+            rows,
+            ~(away <= size_m),
+            lambda r: (
+                f"lon {self.lon[r]:g}, lat {self.lat[r]:g} is not in the footprint that epsg, x_min and y_max give"
+            ),
+        )
+
+    def _refuse(self, rows: NDArray[np.int64], bad: NDArray[np.bool_], what: Callable[[int], str]) -> None:
+        if bad.any():
+            row = int(rows[np.flatnonzero(bad)[0]])
+            raise SamplingError(f"{self.name!r}, {self.where[row]}: {what(row)}{_more(bad)}")
+
+
+def read_points(name: str, recipe_dir: Path) -> PointTable:
+    """Read a points file: longitude and latitude, and where present sample_id, epsg, x_min and y_max.
+
+    Rows without sample_id are named p0000001, p0000002, … by their place in the file.
+
+    Args:
+        name: file name from the recipe, relative to `recipe_dir`; .csv, .geojson, .json, .parquet or .geoparquet.
+        recipe_dir: folder of the recipe.
+
+    Raises:
+        SamplingError: says which row is wrong, what was found and what was expected.
+    """
+    path = recipe_dir / name
+    if not path.is_file():
+        raise SamplingError(f"points file {name!r} is not there; it is looked for relative to the recipe")
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        columns, where = _csv(name, path)
+    elif suffix in {".geojson", ".json"}:
+        columns, where = _geojson(name, path)
+    elif suffix in {".parquet", ".geoparquet"}:
+        columns, where = _geoparquet(name, path)
+    else:
+        raise SamplingError(f"points file {name!r}: expected .csv, .geojson, .json or .parquet, found {suffix!r}")
+    return _table(name, columns, where)
+
+
+def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [h.strip() for h in next(reader, [])]
+            rows, where = [], []
+            for row in reader:
+                if not any(cell.strip() for cell in row):
+                    continue
+                if len(row) != len(header):
+                    raise SamplingError(
+                        f"{name!r}, line {reader.line_num}: {len(row)} values under {len(header)} columns"
+                    )
+                rows.append(row)
+                where.append(f"line {reader.line_num}")
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise SamplingError(f"{name!r} is not readable as CSV in UTF-8: {e}") from e
+    twice = sorted({h for h in header if header.count(h) > 1})
+    if twice:
+        raise SamplingError(f"{name!r}: column {twice[0]!r} is there twice")
+    return {h: [row[i].strip() for row in rows] for i, h in enumerate(header)}, where
+
+
+def _geojson(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+    try:
+        document: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as e:
+        raise SamplingError(f"{name!r} is not readable as GeoJSON: {e}") from e
+    if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
+        raise SamplingError(f"{name!r} is not a GeoJSON FeatureCollection")
+    crs = document.get("crs")
+    if crs is not None and not is_lon_lat((crs.get("properties") or {}).get("name")):
+        raise SamplingError(f"{name!r} is in another CRS; expected longitude/latitude, reproject it to EPSG:4326")
+    features = document.get("features") or []
+    columns: dict[str, list[Any]] = {"lon": [], "lat": []}
+    properties = []
+    for number, feature in enumerate(features, 1):
+        try:
+            geometry = feature["geometry"]
+            kind, position = geometry["type"], geometry["coordinates"]
+            if kind != "Point":
+                raise SamplingError(f"{name!r}, feature {number}: geometry is a {kind}, expected a Point")
+            columns["lon"].append(position[0])
+            columns["lat"].append(position[1])
+        except (KeyError, TypeError, IndexError) as e:
+            raise SamplingError(f"{name!r}, feature {number}: no readable Point geometry") from e
+        properties.append(feature.get("properties") or {})
+    for key in ("sample_id", *_CORNER):
+        if any(key in p for p in properties):
+            columns[key] = [p.get(key) for p in properties]
+    return columns, [f"feature {i}" for i in range(1, len(features) + 1)]
+
+
+def _geoparquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+    columns, geometries = read_parquet(name, path)
+    where = [f"row {i}" for i in range(1, len(next(iter(columns.values()), geometries or [])) + 1)]
+    if geometries is not None:
+        shapes = np.array(geometries, dtype=object)
+        bad = (shapely.get_type_id(shapes) != _POINT) | shapely.is_empty(shapes)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            kind = "missing" if shapes[row] is None else str(shapes[row].geom_type)
+            raise SamplingError(f"{name!r}, {where[row]}: geometry is {kind}, expected a Point{_more(bad)}")
+        columns |= {"lon": shapely.get_x(shapes).tolist(), "lat": shapely.get_y(shapes).tolist()}
+    return columns, where
+
+
+def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointTable:
+    for required in ("lon", "lat"):
+        if required not in columns:
+            raise SamplingError(
+                f"{name!r} has no column {required!r}; its columns are {', '.join(columns) or '(none)'}"
+            )
+    if not where:
+        raise SamplingError(f"{name!r} holds no point")
+    corner = [c for c in _CORNER if c in columns]
+    if corner and len(corner) < len(_CORNER):
+        raise SamplingError(f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}")
+    lon, lat = (_numbers(name, c, columns[c], where, optional=False) for c in ("lon", "lat"))
+    for column, values, limit in (("lat", lat, 90.0), ("lon", lon, 180.0)):
+        bad = np.asarray(np.abs(values) > limit)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise SamplingError(
+                f"{name!r}, {where[row]}: {column} {values[row]:g} is outside [{-limit:g}, {limit:g}]{_more(bad)}"
+            )
+    epsg, x_min, y_max = _corners(name, columns, where)
+    ids = columns.get("sample_id")
+    sample_id = [f"p{i:07d}" for i in range(1, len(where) + 1)] if ids is None else _ids(name, ids, where)
+    return PointTable(name, where, sample_id, lon, lat, epsg, x_min, y_max)
+
+
+def _corners(
+    name: str, columns: dict[str, list[Any]], where: list[str]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """EPSG code (0 where absent), western and northern edges (NaN where absent)."""
+    absent: list[Any] = [None] * len(where)
+    code, x_min, y_max = (_numbers(name, c, columns.get(c, absent), where, optional=True) for c in _CORNER)
+    given = np.stack([np.isfinite(code), np.isfinite(x_min), np.isfinite(y_max)])
+    partial = np.asarray(given.any(axis=0) & ~given.all(axis=0))
+    if partial.any():
+        row = int(np.flatnonzero(partial)[0])
+        raise SamplingError(f"{name!r}, {where[row]}: give all of {', '.join(_CORNER)} or none{_more(partial)}")
+    zone = np.nan_to_num(code, nan=0.0) % 100
+    utm = np.isin(np.nan_to_num(code, nan=0.0) // 100, [326, 327]) & (zone >= 1) & (zone <= 60)
+    bad = given[0] & ~((utm | np.isin(code, list(UPS))) & (code == np.round(code)))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise SamplingError(
+            f"{name!r}, {where[row]}: epsg {code[row]:g} is not UTM (32601..32660, 32701..32760) or UPS "
+            f"(32661, 32761){_more(bad)}"
+        )
+    return np.where(given[0], np.nan_to_num(code), 0).astype(np.int32), x_min, y_max
+
+
+def _numbers(name: str, column: str, values: list[Any], where: list[str], *, optional: bool) -> NDArray[np.float64]:
+    """float64 column; missing values become NaN if they may be missing."""
+    numbers = np.full(len(values), np.nan)
+    for i, value in enumerate(values):
+        if value is None or value == "":
+            if optional:
+                continue
+            raise SamplingError(f"{name!r}, {where[i]}: {column} is missing")
+        try:
+            numbers[i] = float(value)
+        except (TypeError, ValueError):
+            raise SamplingError(f"{name!r}, {where[i]}: {column} is {value!r}, expected a number") from None
+        if not np.isfinite(numbers[i]) and not (optional and np.isnan(numbers[i])):
+            raise SamplingError(f"{name!r}, {where[i]}: {column} is {value!r}, expected a finite number")
+    return numbers
+
+
+def _ids(name: str, values: list[Any], where: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    for i, value in enumerate(values):
+        text = "" if value is None else str(value)
+        if not _ID.fullmatch(text):
+            raise SamplingError(
+                f"{name!r}, {where[i]}: sample_id {text!r} is not 1 to 128 of letters, digits, '_' and '-'"
+            )
+        if text in seen:
+            raise SamplingError(f"{name!r}, {where[i]}: sample_id {text!r} is already that of {where[seen[text]]}")
+        seen[text] = i
+    return list(seen)
+
+
+def _more(bad: NDArray[np.bool_]) -> str:
+    others = int(bad.sum()) - 1
+    return f" (and {others} more such row{'s' if others > 1 else ''})" if others else ""

@@ -1,0 +1,155 @@
+"""The recipe's area: points drawn uniformly over it, and whether a point lies in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from sampling.chance import Purpose, uniforms
+from sampling.errors import SamplingError
+from sampling.parquet import read_parquet
+from sampling.sphere import authalic_sine, latitude_of, rounded, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from schemas.recipe import Area
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Region:
+    """An area as boxes and, if it comes from a file, the one polygon inside each box; none of them overlap."""
+
+    boxes: NDArray[np.float64]
+    """(m, 4) west, south, east, north, degrees; west in [-180, 180), east up to west + 360."""
+    polygons: tuple[shapely.Polygon, ...] | None
+    """One polygon a box, in lon/lat degrees within [-180, 180]; None where the boxes are the area."""
+
+    def draw(
+        self, seed: int, start: int, stop: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Candidates start..stop-1 of the endless sequence of points uniform over the area (equal-area, WGS 84).
+
+        Candidate k depends on seed and k alone. A box is drawn from directly; a polygon by rejection from its box.
+
+        Returns:
+            lon, lat: (n,) degrees; inside: (n,) bool, False where a candidate fell outside its polygon.
+        """
+        u = uniforms(seed, Purpose.POINTS, start, stop)
+        low, high = authalic_sine(self.boxes[:, 1]), authalic_sine(self.boxes[:, 3])
+        shares = np.cumsum((high - low) * (self.boxes[:, 2] - self.boxes[:, 0]))
+        part = np.minimum(np.searchsorted(shares, u[:, 2] * shares[-1], side="right"), len(shares) - 1)
+        west, south, east, north = self.boxes[part].T
+        lat = np.clip(latitude_of(low[part] + u[:, 0] * (high - low)[part]), south, north)
+        lon = wrapped(west + u[:, 1] * (east - west))
+        return lon, rounded(lat), self._inside(part, lon, rounded(lat))
+
+    def contains(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """True where a point lies in the area (borders of a box included)."""
+        inside = np.zeros(len(lon), dtype=bool)
+        for index, (west, south, east, north) in enumerate(self.boxes):
+            here = np.flatnonzero((lat >= south) & (lat <= north) & (np.mod(lon - west, 360.0) <= east - west))
+            inside[here] |= self._inside(np.full(len(here), index), lon[here], lat[here])
+        return inside
+
+    def _inside(self, part: NDArray[np.int64], lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if self.polygons is None:
+            return np.ones(len(lon), dtype=bool)
+        inside = np.zeros(len(lon), dtype=bool)
+        order = np.argsort(part, kind="stable")
+        used, first = np.unique(part[order], return_index=True)
+        for index, chosen in zip(used, np.split(order, first[1:]), strict=True):
+            inside[chosen] = shapely.contains_xy(self.polygons[index], lon[chosen], lat[chosen])
+        return inside
+
+
+def region_of(area: Area, recipe_dir: Path) -> Region:
+    """The region that an area of a recipe means; no bbox and no file is the whole Earth.
+
+    Args:
+        area: from the recipe's sampling section.
+        recipe_dir: folder that `area.file` is relative to.
+
+    Raises:
+        SamplingError: the file is missing, unreadable, not in longitude/latitude, or holds no polygon.
+    """
+    if area.file is not None:
+        parts = _disjoint(_polygons(area.file, recipe_dir))
+        if not parts:
+            raise SamplingError(f"area file {area.file!r} holds no polygon with an area")
+        for part in parts:
+            shapely.prepare(part)
+        return Region(boxes=np.array([p.bounds for p in parts]), polygons=tuple(parts))
+    west, south, east, north = area.bbox or (-180.0, -90.0, 180.0, 90.0)
+    if west == east:
+        raise SamplingError(f"area.bbox has no width: west and east are both {west:g}")
+    return Region(boxes=np.array([[west, south, east + 360.0 if east < west else east, north]]), polygons=None)
+
+
+def _polygons(name: str, recipe_dir: Path) -> list[shapely.Geometry]:
+    """Geometries of a GeoJSON or GeoParquet file, longitude/latitude."""
+    path = recipe_dir / name
+    if not path.is_file():
+        raise SamplingError(f"area file {name!r} is not there; it is looked for relative to the recipe")
+    suffix = path.suffix.lower()
+    if suffix in {".json", ".geojson"}:
+        return _geojson(name, path)
+    if suffix in {".parquet", ".geoparquet"}:
+        geometries = read_parquet(f"area file {name}", path)[1]
+        if geometries is None:
+            raise SamplingError(f"area file {name!r} has no geometries: it is Parquet but not GeoParquet")
+        return geometries
+    raise SamplingError(f"area file {name!r}: expected .geojson, .json or .parquet, found {suffix or 'no suffix'!r}")
+
+
+def _geojson(name: str, path: Path) -> list[shapely.Geometry]:
+    try:
+        document: Any = json.loads(path.read_bytes())
+        entries = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+        shapes = [e.get("geometry") if e.get("type") == "Feature" else e for e in entries]
+        return [shapely.from_geojson(json.dumps(s)) for s in shapes if s]
+    except (ValueError, AttributeError, TypeError, shapely.errors.ShapelyError) as e:
+        raise SamplingError(f"area file {name!r} is not readable as GeoJSON: {e}") from e
+
+
+def _disjoint(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:
+    """Polygons that do not overlap, cut at 180 degrees, in a fixed order; other geometries are not areas."""
+    whole: list[shapely.Geometry] = []
+    for polygon in _simple_polygons(geometries):
+        west, south, east, north = polygon.bounds
+        if south < -90.0 or north > 90.0 or west < -360.0 or east > 360.0:
+            raise SamplingError(
+                f"area file: a polygon spans {west:g}, {south:g}, {east:g}, {north:g}; "
+                f"expected degrees of longitude and latitude"
+            )
+        whole.append(_cut(polygon) if west < -180.0 or east > 180.0 or _leaps(polygon) else polygon)
+    union = shapely.union_all([shapely.make_valid(w) for w in whole])
+    parts = [p for p in _simple_polygons([union]) if p.area > 0]
+    return sorted(parts, key=lambda p: (*p.bounds, p.area))
+
+
+def _simple_polygons(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:
+    flat = shapely.get_parts(shapely.get_parts(np.array(list(geometries), dtype=object)))
+    return [g for g in flat if isinstance(g, shapely.Polygon) and not g.is_empty]
+
+
+def _leaps(polygon: shapely.Polygon) -> bool:
+    """True where an edge is longer than half a turn: the ring was meant to cross 180 degrees."""
+    lon = np.asarray(polygon.exterior.coords)[:, 0]
+    leap = np.abs(np.diff(lon)) > 180.0
+    seam = (np.abs(lon[:-1]) == 180.0) & (np.abs(lon[1:]) == 180.0)
+    return bool(np.any(leap & ~seam))
+
+
+def _cut(polygon: shapely.Polygon) -> shapely.Geometry:
+    import antimeridian
+
+    fixed: shapely.Geometry = antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False)
+    return fixed

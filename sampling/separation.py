@@ -1,0 +1,86 @@
+"""How far footprints lie apart on the ground, within one projection and across two."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from sampling.geobox import UPS_POLE_M, Footprints, transformer
+from sampling.sphere import SMALLEST_RADIUS_M
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TOUCH_M = 1e-6
+"""Footprints that share an edge are apart by nothing but rounding: nearer than this counts as touching."""
+LARGEST_STRETCH = 1.007
+"""Ground metres per projected metre, at most: 1 / 0.994 at the poles in UPS, 1 / 0.9996 in UTM."""
+_UTM_SCALE, _UTM_MIDDLE_M = 0.9996, 500_000.0
+"""Scale and easting of a zone's central meridian (NGA.SIG.0012, 2014, section 7)."""
+_UPS_SCALE = 0.994
+"""Scale at the pole in UPS (the same, section 10)."""
+_STEEPEST = 12.0
+"""More than the tangent of any latitude within UTM (84 degrees and a footprint): bounds how an edge curves."""
+
+
+def gaps(first: Footprints, second: Footprints, within_m: float = 0.0) -> NDArray[np.float64]:
+    """Distance on the ground between footprints number i of both lists, from below.
+
+    In one CRS the distance between squares is exact in projected metres and is divided by the largest scale of the
+    projection there, so that the ground is never less. Across two CRS the second outline is brought into the first
+    CRS with its edges cut into parts, and what the chords may hide is taken off.
+
+    Args:
+        first: n footprints.
+        second: n footprints of the same size.
+        within_m: distances up to this are wanted; it widens the area over which the scale is bounded.
+
+    Returns:
+        (n,) metres; negative where footprints overlap, within 1e-6 of zero where they share an edge.
+    """
+    size = first.size_m
+    result = np.empty(len(first))
+    same = first.epsg == second.epsg
+    dx = np.abs(first.x_min[same] - second.x_min[same]) - size
+    dy = np.abs(first.y_max[same] - second.y_max[same]) - size
+    apart = np.hypot(np.maximum(dx, 0.0), np.maximum(dy, 0.0))
+    result[same] = np.where(np.maximum(dx, dy) > 0.0, apart, np.maximum(dx, dy))
+    pairs = np.stack([first.epsg, second.epsg], axis=1)
+    for a, b in np.unique(pairs[~same], axis=0).tolist():
+        index = np.flatnonzero((first.epsg == a) & (second.epsg == b))
+        result[index] = _across(first.take(index), second.take(index))
+    return np.where(result > 0.0, result / _largest_scale(first, within_m), result)
+
+
+def _across(first: Footprints, second: Footprints) -> NDArray[np.float64]:
+    """Distance in the first CRS (one) to footprints of the second CRS (one); -1 where they overlap."""
+    size = first.size_m
+    parts = min(4 + math.ceil(size / 2_000.0), 64)
+    step = np.arange(parts) / parts
+    zero, one = np.zeros(parts), np.ones(parts)
+    u = np.concatenate([step, one, 1.0 - step, zero]) * size
+    v = np.concatenate([zero, step, one, 1.0 - step]) * size
+    x, y = transformer(int(second.epsg[0]), int(first.epsg[0])).transform(
+        (second.x_min[:, None] + u).ravel(), (second.y_max[:, None] - size + v).ravel()
+    )
+    outline = shapely.polygons(np.stack([np.asarray(x), np.asarray(y)], axis=1).reshape(len(first), 4 * parts, 2))
+    square = shapely.box(first.x_min, first.y_max - size, first.x_min + size, first.y_max)
+    hidden = (size / parts) ** 2 / 8.0 / SMALLEST_RADIUS_M * _STEEPEST
+    distance = np.asarray(shapely.distance(square, outline)) - hidden
+    return np.where(distance > 0.0, distance, -1.0)
+
+
+def _largest_scale(footprints: Footprints, margin_m: float) -> NDArray[np.float64]:
+    """(n,) upper bound of projected metres per ground metre over footprints and a margin around them; at least 1."""
+    reach = footprints.size_m + margin_m
+    radius = SMALLEST_RADIUS_M
+    off = np.abs(footprints.x_min + footprints.size_m / 2.0 - _UTM_MIDDLE_M) + reach
+    utm = _UTM_SCALE * np.cosh(off / (_UTM_SCALE * radius))
+    x = footprints.x_min + footprints.size_m / 2.0 - UPS_POLE_M
+    y = footprints.y_max - footprints.size_m / 2.0 - UPS_POLE_M
+    ups = _UPS_SCALE * (1.0 + ((np.hypot(x, y) + 2.0 * reach) / (2.0 * _UPS_SCALE * radius)) ** 2)
+    scale = np.where((footprints.epsg == 32661) | (footprints.epsg == 32761), ups, utm)
+    return np.maximum(scale, 1.0)

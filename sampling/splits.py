@@ -1,0 +1,125 @@
+"""Splits by blocks of ground: shares that hold, and a strip without samples between different splits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from sampling import majortom
+from sampling.chance import Purpose, ranks
+from sampling.separation import LARGEST_STRETCH, TOUCH_M, gaps
+from sampling.sphere import geocentric
+from schemas.place import Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sampling.geobox import Footprints
+    from schemas.recipe import Splits
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""train, val, test: a split's code is its place here."""
+_QUERIES = 2_000
+"""Footprints whose neighbours are looked up at once: bounds memory where samples are crowded."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Assignment:
+    """Which split and block each footprint belongs to, and which footprints keep the buffer."""
+
+    split: NDArray[np.int64]
+    """(n,) place in SPLITS."""
+    block: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Signed (row, column), each (n,), of the block that holds the centre: a Major-TOM cell of spacing block_m."""
+    kept: NDArray[np.bool_]
+    """(n,) False where a footprint came nearer than the buffer to another split and is left out."""
+
+
+def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
+    """Give every footprint a split by its block of ground, and leave out those that break the buffer.
+
+    Blocks are the cells of a gap-free grid of edge block_m over the whole Earth (rows of equal height, columns of
+    equal width in metres), so blocks depend on no sample. The blocks that hold samples are shuffled by the seed,
+    fuller ones first, and each goes to the split whose share it serves best; then an empty split gets the least
+    block of the fullest. Shares so hold to about one block, for ten blocks as for ten thousand. The price:
+    an assignment belongs to this set of samples, and adding samples may move a block to another split (a hash
+    of the block alone would never move one, and would leave test empty in a third of all datasets of ten blocks).
+
+    Of two footprints of different splits nearer than buffer_m, the one of the split with the larger share is left
+    out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`).
+    """
+    row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
+    blocks, member, counts = np.unique(np.stack([row, column], axis=1), axis=0, return_inverse=True, return_counts=True)
+    shares = np.array([getattr(splits, name) for name in SPLITS], dtype=np.float64)
+    order = ranks(seed, Purpose.BLOCKS, blocks[:, 0], blocks[:, 1])
+    split = _shared_out(counts, order, shares)[member.ravel()]
+    return Assignment(split=split, block=(row, column), kept=_keeping(footprints, split, shares, splits.buffer_m))
+
+
+def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(b,) split of every block, so that the samples in each split come near their share.
+
+    Each block goes where it lowers the chi-square distance between samples got and samples wanted the most.
+    """
+    open_splits = [code for code, share in enumerate(shares.tolist()) if share > 0]
+    wanted = (shares * counts.sum()).tolist()
+    got = [0] * len(shares)
+    split = np.zeros(len(counts), dtype=np.int64)
+    size_class = np.floor(np.log2(counts)).astype(np.int64)
+    for block in np.lexsort((order, -size_class)).tolist():
+        size = int(counts[block])
+        chosen = min(open_splits, key=lambda code: (size + 2.0 * (got[code] - wanted[code])) / wanted[code])
+        split[block] = chosen
+        got[chosen] += size
+    for empty in [code for code in open_splits if got[code] == 0]:
+        held = np.bincount(split, minlength=len(shares))
+        donors = np.flatnonzero(held[split] > 1)
+        if len(donors):
+            least = min(donors.tolist(), key=lambda b: (-got[split[b]], counts[b], int(order[b])))
+            got[split[least]] -= int(counts[least])
+            got[empty] += int(counts[least])
+            split[least] = empty
+    return split
+
+
+def _keeping(
+    footprints: Footprints, split: NDArray[np.int64], shares: NDArray[np.float64], buffer_m: float
+) -> NDArray[np.bool_]:
+    """(n,) False where a footprint is too near to a kept one of a split with a smaller share."""
+    kept = np.ones(len(footprints), dtype=bool)
+    points = geocentric(footprints.lon, footprints.lat)
+    protected = np.empty(0, dtype=np.int64)
+    for code in np.lexsort((-np.arange(len(shares)), shares)).tolist():
+        mine = np.flatnonzero(split == code)
+        if len(mine) and len(protected):
+            kept[mine[_too_near(footprints, points, mine, protected, buffer_m)]] = False
+        protected = np.concatenate([protected, mine[kept[mine]]])
+    return kept
+
+
+def _too_near(
+    footprints: Footprints,
+    points: NDArray[np.float64],
+    mine: NDArray[np.int64],
+    others: NDArray[np.int64],
+    buffer_m: float,
+) -> NDArray[np.bool_]:
+    """(m,) True where footprint number mine[i] lies nearer than the buffer to any of the others."""
+    reach = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH + buffer_m
+    tree = KDTree(points[others])
+    answer = np.zeros(len(mine), dtype=bool)
+    nearest, _ = tree.query(points[mine], distance_upper_bound=reach)
+    suspects = np.flatnonzero(np.isfinite(nearest))
+    for start in range(0, len(suspects), _QUERIES):
+        chosen = suspects[start : start + _QUERIES]
+        found = tree.query_ball_point(points[mine[chosen]], reach)
+        lengths = np.array([len(f) for f in found])
+        left = np.repeat(chosen, lengths)
+        right = others[np.concatenate([np.asarray(f, dtype=np.int64) for f in found])]
+        apart = gaps(footprints.take(mine[left]), footprints.take(right), buffer_m)
+        answer[left[apart < buffer_m - TOUCH_M]] = True
+    return answer
