@@ -1,0 +1,188 @@
+"""One sample: its pixels, masks, labels, captions and where each came from, read when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from landweave.errors import AbsentError, UnknownNameError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, GroupSpec, Json
+
+Affine = tuple[float, float, float, float, float, float]
+"""(a, b, c, d, e, f): x = a*col + b*row + c, y = d*col + e*row + f, of pixel corners."""
+
+
+class Pixels(Protocol):
+    """What a sample reads its arrays and objects from."""
+
+    def read(
+        self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str
+    ) -> NDArray[Any]:
+        """All dates of one sample's array, into `out`."""
+        ...
+
+    def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
+        """Vector objects of one sample."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """A caption and what it rests on."""
+
+    text: str
+    """English."""
+    captioner: str
+    """'template' or 'llm'."""
+    model: str | None
+    """Model name, None for a template."""
+    prompt_version: str
+    """Version of prompt or template."""
+    fallback: bool
+    """True where a model was refused and the template spoke instead."""
+
+
+class Sample:
+    """One place, co-registered. Arrays by name: `sample["sentinel2/bands_10m"]` is (time, band, y, x).
+
+    Static modalities are (band, y, x), labels and masks lack the band axis. A dated array has all its date slots;
+    slots that were not obtained hold nodata and are False in `present`. Reading an array of which no slot was obtained
+    raises AbsentError, `get` answers None.
+    """
+
+    def __init__(self, item: Json, spec: DatasetSpec, pixels: Pixels) -> None:
+        self.item = item
+        """Every catalogue column of this sample."""
+        self.id: str = item["id"]
+        """Sample id."""
+        self.split: str = item["split"]
+        """'train', 'val' or 'test'."""
+        self.epsg: int = item["epsg"]
+        """CRS of the footprint and of every array."""
+        self._spec = spec
+        self._pixels = pixels
+        self._read: dict[str, NDArray[Any]] = {}
+
+    def __repr__(self) -> str:
+        there = [name for name, slots in self.present.items() if any(slots)]
+        return f"Sample({self.id!r}, split={self.split!r}, lon={self.lonlat[0]:.5f}, lat={self.lonlat[1]:.5f}, {there})"
+
+    @property
+    def present(self) -> dict[str, tuple[bool, ...]]:
+        """Modality or label -> for each date slot whether it was obtained."""
+        return {g.name: tuple(self.item[f"{g.name}_present"]) for g in self._spec.groups}
+
+    @property
+    def lonlat(self) -> tuple[float, float]:
+        """Centre of the footprint, degrees, WGS 84."""
+        return (self.item["lon"], self.item["lat"])
+
+    def __contains__(self, name: object) -> bool:
+        group = str(name).split("/", maxsplit=1)[0]
+        return any(self.present.get(group, ()))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Stored numbers of an array, by 'group/array'; a label's classes also by the label's name alone.
+
+        Raises:
+            UnknownNameError: the dataset has no such array.
+            AbsentError: nothing was obtained here for it.
+            CorruptError: the shard is damaged.
+        """
+        array = self._array(name)
+        slots = self.item[f"{array.group}_present"]
+        if not any(slots):
+            raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
+        if array.path not in self._read:
+            out = np.empty(array.sample_shape, array.dtype)
+            where = (self.item["shard"], self.item["row"])
+            present = "".join("1" if slot else "0" for slot in slots)
+            self._read[array.path] = self._pixels.read(array, where, present, out, self.id)
+        return self._read[array.path]
+
+    def get(self, name: str) -> NDArray[Any] | None:
+        """Like `sample[name]`, None where it is absent."""
+        try:
+            return self[name]
+        except AbsentError:
+            return None
+
+    def physical(self, name: str) -> NDArray[np.float32]:
+        """Stored * scale + offset in the array's unit, float32, NaN where there is no measured value."""
+        array, stored = self._array(name), self[name]
+        values = (stored.astype(np.float64) * array.scale + array.offset).astype(np.float32)
+        if array.nodata is not None and not np.isnan(array.nodata):
+            values[stored == array.nodata] = np.nan
+        return values
+
+    def valid(self, modality: str) -> NDArray[np.bool_]:
+        """([time,] y, x) on the modality's finest grid; True = every band was measured."""
+        return self[f"{modality}/valid"]
+
+    def cloud(self, modality: str) -> NDArray[np.bool_]:
+        """([time,] y, x); True = cloud, cloud shadow or cirrus. UnknownNameError for sensors that see no clouds."""
+        return self[f"{modality}/cloud"]
+
+    def transform(self, name: str) -> Affine:
+        """Affine coefficients of an array's pixel corners in `epsg`."""
+        resolution_m = self._array(name).resolution_m
+        return (resolution_m, 0.0, self.item["x_min"], 0.0, -resolution_m, self.item["y_max"])
+
+    def bands(self, name: str) -> tuple[str, ...]:
+        """Band names of an array, in order."""
+        return tuple(b.name for b in self._array(name).bands)
+
+    def wavelengths(self, name: str) -> NDArray[np.float64]:
+        """(band,) centre wavelengths, micrometres; NaN where a band has none."""
+        return np.array([np.nan if b.center_um is None else b.center_um for b in self._array(name).bands])
+
+    def datetimes(self, modality: str) -> tuple[datetime | None, ...]:
+        """Acquisition time of each date slot, UTC; None where absent."""
+        stamps = self.item[f"{self._group(modality).name}_datetimes"]
+        return tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
+
+    def legend(self, label: str) -> tuple[ClassSpec, ...]:
+        """Classes of a label."""
+        return self._group(label).classes
+
+    @property
+    def captions(self) -> tuple[Captions, ...]:
+        """Checked captions."""
+        fields = Captions.__dataclass_fields__
+        return tuple(Captions(**{k: v for k, v in c.items() if k in fields}) for c in self.item["captions"] or ())
+
+    @property
+    def facts(self) -> Json | None:
+        """Facts that the captions rest on."""
+        return None if self.item["facts"] is None else dict(json.loads(self.item["facts"]))
+
+    def vectors(self, label: str = "openstreetmap") -> pa.Table:
+        """Vector objects: osm_id, kind, tags, wkb (in `epsg`), area_m2, length_m. Tags are untrusted text."""
+        if not self._group(label).vectors:
+            raise UnknownNameError(f"{label} has no vectors")
+        return self._pixels.vectors(label, self.item["shard"], self.id)
+
+    def _array(self, name: str) -> ArraySpec:
+        group, _, array = name.partition("/")
+        found = self._group(group)
+        if not array and found.kind == "label":
+            array = found.arrays[0].name
+        try:
+            return found.array(array)
+        except KeyError as error:
+            raise UnknownNameError(f"no array {name!r}; {group} has {[a.path for a in found.arrays]}") from error
+
+    def _group(self, name: str) -> GroupSpec:
+        try:
+            return self._spec.group(name)
+        except KeyError as error:
+            raise UnknownNameError(str(error.args[0])) from error
