@@ -28,9 +28,10 @@ def read_parquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[shap
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as file:
+            table = pq.read_table(file)
     except (OSError, pa.ArrowException) as e:
-        raise SamplingError(f"{name!r} is not readable as Parquet: {_one_line(e)}") from e
+        raise SamplingError(f"{name!r} is not readable as Parquet: {one_line(e)}") from e
     metadata = (table.schema.metadata or {}).get(b"geo")
     if metadata is None:
         return {c: table.column(c).to_pylist() for c in table.column_names}, None
@@ -39,14 +40,14 @@ def read_parquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[shap
         column = geo["primary_column"]
         entry = geo["columns"][column]
     except (ValueError, KeyError, TypeError) as e:
-        raise SamplingError(f"{name!r}: its GeoParquet metadata is not readable: {_one_line(e)}") from e
+        raise SamplingError(f"{name!r}: its GeoParquet metadata is not readable: {one_line(e)}") from e
     if entry.get("encoding") != "WKB":
         raise SamplingError(f"{name!r}: geometry encoding is {entry.get('encoding')!r}, expected 'WKB'")
     _check_crs(name, entry)
     try:
         geometries = list(shapely.from_wkb(table.column(column).to_pylist()))
     except shapely.errors.ShapelyError as e:
-        raise SamplingError(f"{name!r}: a geometry is not readable as WKB: {_one_line(e)}") from e
+        raise SamplingError(f"{name!r}: a geometry is not readable as WKB: {one_line(e)}") from e
     return {c: table.column(c).to_pylist() for c in table.column_names if c != column}, geometries
 
 
@@ -70,5 +71,8 @@ def _check_crs(name: str, entry: dict[str, Any]) -> None:
         raise SamplingError(f"{name!r} is in CRS {told!r}; expected longitude/latitude, reproject it to EPSG:4326")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The message on one line, without the path of a file on this machine."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split())[:200]

@@ -13,7 +13,7 @@ import shapely
 
 from sampling.errors import SamplingError
 from sampling.geobox import UPS, Footprints, footprints_at, joined, place_footprints, projected
-from sampling.parquet import is_lon_lat, read_parquet
+from sampling.parquet import is_lon_lat, one_line, read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,7 +129,7 @@ def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
                 rows.append(row)
                 where.append(f"line {reader.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise SamplingError(f"{name!r} is not readable as CSV in UTF-8: {e}") from e
+        raise SamplingError(f"{name!r} is not readable as CSV in UTF-8: {one_line(e)}") from e
     twice = sorted({h for h in header if header.count(h) > 1})
     if twice:
         raise SamplingError(f"{name!r}: column {twice[0]!r} is there twice")
@@ -140,7 +140,7 @@ def _geojson(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     try:
         document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError) as e:
-        raise SamplingError(f"{name!r} is not readable as GeoJSON: {e}") from e
+        raise SamplingError(f"{name!r} is not readable as GeoJSON: {one_line(e)}") from e
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
         raise SamplingError(f"{name!r} is not a GeoJSON FeatureCollection")
     crs = document.get("crs")

@@ -11,7 +11,7 @@ import shapely
 
 from sampling.chance import Purpose, uniforms
 from sampling.errors import SamplingError
-from sampling.parquet import read_parquet
+from sampling.parquet import one_line, read_parquet
 from sampling.sphere import authalic_sine, latitude_of, rounded, wrapped
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Region:
         return inside
 
     def _inside(self, part: NDArray[np.int64], lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
-        if self.polygons is None:
+        if self.polygons is None or not len(lon):
             return np.ones(len(lon), dtype=bool)
         inside = np.zeros(len(lon), dtype=bool)
         order = np.argsort(part, kind="stable")
@@ -115,8 +115,8 @@ def _geojson(name: str, path: Path) -> list[shapely.Geometry]:
         entries = document.get("features") if document.get("type") == "FeatureCollection" else [document]
         shapes = [e.get("geometry") if e.get("type") == "Feature" else e for e in entries]
         return [shapely.from_geojson(json.dumps(s)) for s in shapes if s]
-    except (ValueError, AttributeError, TypeError, shapely.errors.ShapelyError) as e:
-        raise SamplingError(f"area file {name!r} is not readable as GeoJSON: {e}") from e
+    except (OSError, ValueError, AttributeError, TypeError, shapely.errors.ShapelyError) as e:
+        raise SamplingError(f"area file {name!r} is not readable as GeoJSON: {one_line(e)}") from e
 
 
 def _disjoint(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:
