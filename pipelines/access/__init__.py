@@ -1,1 +1,1 @@
-"""(to be written)"""
+"""How to reach an archive: HTTP, STAC search, rasters in blocks, OpenStreetMap extracts."""

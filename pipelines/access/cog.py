@@ -233,7 +233,9 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
         if isinstance(raster, AccessError):
             raise raster
         if max(request.bands) > raster.count:
-            raise AccessError(Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}")
+            raise AccessError(
+                Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}"
+            )
         if request.epsg is not None and raster.crs is not None and raster.crs.to_epsg() != request.epsg:
             found = raster.crs.to_epsg()
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says {request.epsg}")
@@ -318,9 +320,7 @@ def _finish(job: _Job) -> Chip | AccessError:
     return Chip(pixels, valid, "none" if copied else job.request.kernel)
 
 
-def _laid(
-    frame: Frame, parts: list[tuple[NDArray[Any], NDArray[np.bool_]]]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _laid(frame: Frame, parts: list[tuple[NDArray[Any], NDArray[np.bool_]]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     if len(parts) == 1 and parts[0][0].shape[1:] == frame.shape:
         return parts[0]
     dtype = np.result_type(*(p[0].dtype for p in parts))

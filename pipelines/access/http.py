@@ -127,7 +127,9 @@ def interpolate(text: str, environment: dict[str, str], *, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match.group(1) or match.group(2)
         if not environment.get(name):
-            raise SettingError(f"{where}: environment variable {name} is not set; set it, or write the url into the recipe")
+            raise SettingError(
+                f"{where}: environment variable {name} is not set; set it, or write the url into the recipe"
+            )
         return environment[name]
 
     return _VARIABLE.sub(value, text)
@@ -242,7 +244,9 @@ class Client:
                 value = json.loads(answer.body)
             except ValueError as error:
                 raise AccessError(
-                    Reason.UNAVAILABLE, f"expected JSON from {shown(url)}, got {len(answer.body)} other bytes", retryable=True
+                    Reason.UNAVAILABLE,
+                    f"expected JSON from {shown(url)}, got {len(answer.body)} other bytes",
+                    retryable=True,
                 ) from error
             if not isinstance(value, dict):
                 raise AccessError(Reason.UNAVAILABLE, f"expected a JSON object from {shown(url)}", retryable=True)
@@ -396,7 +400,10 @@ def _check_length(answer: _Answer, href: str) -> None:
     said = answer.headers.get("Content-Length")
     if said is not None and said.isdigit() and int(said) != len(answer.body):
         raise AccessError(
-            Reason.UNAVAILABLE, f"{shown(href)} sent {len(answer.body)} of {said} bytes", retryable=True, status=answer.status
+            Reason.UNAVAILABLE,
+            f"{shown(href)} sent {len(answer.body)} of {said} bytes",
+            retryable=True,
+            status=answer.status,
         )
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from pipelines.access.http import Client
 
+    _Submit = Callable[..., Callable[[], bytes]]
+    """Runs a function in the background; what it returns waits for the result."""
+
 _HEAD_BYTES = 1 << 16
 """First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
 _MORE_BYTES = 1 << 15
@@ -89,10 +92,10 @@ class Raster:
         spans = [s for s in spans if s[1] > 0]
         batches = list(_batches(spans, image))
         waiting = [self._start(batch, workers) for batch in batches[:1]]
-        for i, batch in enumerate(batches):
+        for i in range(len(batches)):
             if i + 1 < len(batches):  # the next batch is on its way while this one is decoded
                 waiting.append(self._start(batches[i + 1], workers))
-            yield from self._finish(image, batch, waiting[i])
+            yield from self._finish(image, waiting[i])
             waiting[i] = []
 
     def _start(self, batch: list[_Span], workers: _Submit) -> list[tuple[list[_Span], Callable[[], bytes]]]:
@@ -102,9 +105,7 @@ class Raster:
             started.append((group, workers(self._source.fetch, start, end - start)))
         return started
 
-    def _finish(
-        self, image: Directory, batch: list[_Span], started: list[tuple[list[_Span], Callable[[], bytes]]]
-    ) -> Iterator[_Decoded]:
+    def _finish(self, image: Directory, started: list[tuple[list[_Span], Callable[[], bytes]]]) -> Iterator[_Decoded]:
         data: dict[Block, bytes] = {}
         for group, result in started:
             try:
@@ -127,8 +128,8 @@ class Raster:
                 problem.__cause__ = error
                 yield _Decoded(next(iter(data)), None, problem)
                 return
-            for block in data:  # one bad block must not cost the others
-                yield from self._decode(image, {block: data[block]})
+            for block, raw in data.items():  # one bad block must not cost the others
+                yield from self._decode(image, {block: raw})
 
     def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
         for block, raw in data.items():
@@ -179,7 +180,6 @@ class _Decoded:
 
 _Span = tuple[int, int, Block]
 """(offset, size, block) in the file."""
-_Submit = "Callable[..., Callable[[], bytes]]"
 
 
 class _Bytes:
@@ -206,9 +206,7 @@ class _Bytes:
             if self.total is not None:
                 wanted = min(wanted, self.total - offset)
             if wanted < length or length < 0:
-                raise AccessError(
-                    Reason.CORRUPT, f"{shown(self._href)}: the header points behind the end of the file"
-                )
+                raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points behind the end of the file")
             self._pieces.append((offset, self.fetch(offset, wanted)))
             known = self._pieces[-1][1][:length]
         return known

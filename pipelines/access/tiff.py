@@ -1,8 +1,8 @@
 """TIFF directories read from a few bytes, and small TIFFs made of chosen blocks, for GDAL to decode from memory.
 
 Only the skeleton of a file is read here (TIFF 6.0, BigTIFF): where each block lies and how the file describes itself.
-Decoding stays GDAL's: the chosen blocks, as they came, are put under a copy of the file's own tags, so that every codec,
-predictor and byte order that GDAL reads works, and a block that was not fetched cannot be read as zeros.
+Decoding stays GDAL's: the chosen blocks, as they came, are put under a copy of the file's own tags, so that every
+codec, predictor and byte order that GDAL reads works, and a block that was not fetched cannot be read as zeros.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def header_tiff(directory: Directory, read: Callable[[int, int], bytes]) -> byte
     rows, columns = directory.grid
     blocks = rows * columns * (directory.samples if directory.separate else 1)
     skip = (*_layout_tags(directory), *_DROPPED)
-    values = {code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip}
+    values = {
+        code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip
+    }
     values[_SUBFILE] = _longs(directory.order, [0])
     offsets, sizes = _layout_tags(directory)
     values[offsets] = _longs(directory.order, [0] * blocks)
@@ -191,7 +193,9 @@ def block_tiff(
     height = min(directory.height, (row_1 + 1) * directory.block_height) - top
     width = min(directory.width, (column_1 + 1) * directory.block_width) - left
     skip = (*_layout_tags(directory), *_DROPPED, *_GEO)
-    values = {code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip}
+    values = {
+        code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip
+    }
     values[_SUBFILE] = _longs(order, [0])
     values[_WIDTH], values[_LENGTH] = _longs(order, [width]), _longs(order, [height])
     values[33550] = (12, 3, struct.pack(f"{order}3d", 1.0, 1.0, 0.0))
@@ -226,6 +230,17 @@ def _select_samples(order: str, values: dict[int, tuple[int, int, bytes]], count
     values.pop(_EXTRA, None)
     if count > 1:
         values[_EXTRA] = (3, count - 1, struct.pack(f"{order}{count - 1}H", *[0] * (count - 1)))
+
+
+def _kept(
+    directory: Directory, skip: Sequence[int], read: Callable[[int, int], bytes]
+) -> dict[int, tuple[int, int, bytes]]:
+    """(type, count, value) of the tags that a small copy of the image needs too."""
+    return {
+        code: (tag.kind, tag.count, _raw(directory, code, read))
+        for code, tag in directory.tags.items()
+        if code not in skip
+    }
 
 
 def _layout_tags(directory: Directory) -> tuple[int, int]:

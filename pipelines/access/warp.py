@@ -1,13 +1,13 @@
 """Where a chip lies in a source raster, and the one warp that brings the source's pixels onto the chip's grid.
 
 Rules:
-- Same CRS, and the chip's corners fall on corners of source pixels of the same size within 1e-3 pixel: pixels are copied.
+- Same CRS, and the chip's corners fall on corners of source pixels of the same size within 1e-3 px: pixels are copied.
 - Otherwise one warp by GDAL with the layer's kernel, straight from source pixels. The window handed to GDAL holds more
   than the kernel can reach, so that the result equals warping the whole file.
 - Rasters of one lattice (adjacent tiles) are laid into one window before the warp: no seam.
-- Full resolution is read, so that GDAL's kernel does the averaging where the chip is coarser; an overview is taken for
-  bilinear and cubic only, where the chip's pixel is at least 4 source pixels wide: the coarsest one that still has 2
-  pixels or more to each pixel of the chip. Nearest always reads full resolution.
+- Full resolution is read, and GDAL's kernel does the averaging where the chip is coarser. Only where the chip's pixel
+  is 16 source pixels wide or more, bilinear and cubic start from an overview: the coarsest one that still has 4 pixels
+  or more to each pixel of the chip. Nearest always reads full resolution.
 - A pixel is valid as GDAL decides it: the source pixel under its centre is valid; the kernel leaves invalid ones out.
 """
 
@@ -43,8 +43,10 @@ _RADIUS = {"nearest": 1, "bilinear": 1, "cubic": 2}
 """Kernel radius, source pixels (GDAL's GWKGetFilterRadius: 0, 1, 2)."""
 _SLOP_PX = 2
 """For GDAL's approximate transformer (0.125 px) and for curvature between the sampled points."""
-_PAD_PX = 40
-"""Border of the window handed to GDAL beyond what the kernel reaches: there GDAL looks for its scale, not for values."""
+_PAD_PX = 16
+"""Border of the window handed to GDAL beyond what the kernel reaches, at scale 1: GDAL finds its scale from the window."""
+_PAD_PER_SCALE = 12
+"""Added to it for each source pixel in a chip's pixel: GDAL widens its own window by ten of the chip's pixels at most."""
 _SAMPLES = 33
 _MAX_FRAME_PIXELS = 1 << 28
 
@@ -249,11 +251,11 @@ def _level(raster: Raster, geobox: GeoBox, kernel: Kernel, view: _View) -> Level
         return full
     columns, rows = ~full.transform * (view.x, view.y)
     ratio = min(np.ptp(columns) / geobox.width, np.ptp(rows) / geobox.height)
-    if ratio < 4.0:
+    if ratio < 16.0:
         return full
     chosen = full
     for level in raster.levels[1:]:
-        if full.width / level.width <= ratio / 2.0:
+        if full.width / level.width <= ratio / 4.0:
             chosen = level
     return chosen
 
@@ -278,12 +280,10 @@ def _same_lattice(first: tuple[int, Level, Affine], other: tuple[Level, Affine])
     column, row = inverse * (placed.c, placed.f)
     far = inverse * (placed * (level.width, level.height))
     exact = (round(column), round(row), round(column) + level.width, round(row) + level.height)
-    return max(abs(a - b) for a, b in zip(exact, (column, row, *far), strict=True)) <= _ALIGNED_PX
+    return bool(max(abs(a - b) for a, b in zip(exact, (column, row, *far), strict=True)) <= _ALIGNED_PX)
 
 
-def _fill(
-    frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox, kernel: Kernel, view: _View
-) -> None:
+def _fill(frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox, kernel: Kernel, view: _View) -> None:
     """Lay the windows of all rasters of one lattice into one frame, with a border, cut where no raster is."""
     anchor = members[0][2]
     windows, extents = [], []
@@ -293,10 +293,13 @@ def _fill(
         if window is not None:
             windows.append((source, level, window, (window[0] + row, window[1] + column)))
             extents.append((row, column, row + level.height, column + level.width))
-    top = max(min(w[3][0] for w in windows) - _PAD_PX, min(e[0] for e in extents))
-    left = max(min(w[3][1] for w in windows) - _PAD_PX, min(e[1] for e in extents))
-    bottom = min(max(w[3][0] + w[2][2] for w in windows) + _PAD_PX, max(e[2] for e in extents))
-    right = min(max(w[3][1] + w[2][3] for w in windows) + _PAD_PX, max(e[3] for e in extents))
+    columns, rows = ~anchor * (view.x, view.y)
+    scale = max(1.0, np.ptp(columns) / geobox.width, np.ptp(rows) / geobox.height)
+    pad = _PAD_PX + math.ceil(_PAD_PER_SCALE * scale)
+    top = max(min(w[3][0] for w in windows) - pad, min(e[0] for e in extents))
+    left = max(min(w[3][1] for w in windows) - pad, min(e[1] for e in extents))
+    bottom = min(max(w[3][0] + w[2][2] for w in windows) + pad, max(e[2] for e in extents))
+    right = min(max(w[3][1] + w[2][3] for w in windows) + pad, max(e[3] for e in extents))
     if (bottom - top) * (right - left) > _MAX_FRAME_PIXELS:
         raise AccessError(Reason.WRONG_GRID, f"a chip would need {bottom - top} x {right - left} source pixels")
     frame.shape = (bottom - top, right - left)

@@ -1,0 +1,243 @@
+"""Searching a STAC API: to the last page, complete or not at all, in an order of our own.
+
+Not through pystac-client: its requests go around our I/O layer (status classes, deadlines, counters), it does not see a
+page that lost its 'next' link, and it follows links that lead in circles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode, urljoin
+
+from pipelines.access.cog import Reader
+from pipelines.access.http import AccessError, interpolate, shown
+from pipelines.access.signing import client_of
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipelines.access.http import Client
+    from schemas.recipe import Provider
+
+Item = dict[str, Any]
+BBox = tuple[float, float, float, float]
+
+_PAGE = 250
+"""Items a page: services answer 502 to much larger pages of large items (stac-utils/pystac-client#659)."""
+_MAX_PAGES = 10_000
+_MAX_EMPTY = 3
+"""Empty pages in a row that still point to a next one."""
+_FILTERS = ("collections", "bbox", "intersects", "datetime", "limit")
+
+
+class Archives:
+    """The providers of a recipe, as one worker reaches them: a client and a reader for each, made when first needed."""
+
+    def __init__(self, providers: Mapping[str, Provider], *, workers: int = 1) -> None:
+        """`workers`: processes that share the providers' limits."""
+        self.providers = dict(providers)
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._clients: dict[str, Client] = {}
+        self._readers: dict[str, Reader] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End threads and connections."""
+        for reader in self._readers.values():
+            reader.close()
+        for client in self._clients.values():
+            client.close()
+        self._readers.clear()
+        self._clients.clear()
+
+    def client(self, name: str) -> Client:
+        """HTTP to a provider.
+
+        Raises:
+            SettingError: its url names an environment variable that is not set.
+        """
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = client_of(name, self.providers[name], workers=self._workers)
+            return self._clients[name]
+
+    def reader(self, name: str) -> Reader:
+        """Chips from a provider's rasters."""
+        client = self.client(name)
+        with self._lock:
+            if name not in self._readers:
+                self._readers[name] = Reader(client)
+            return self._readers[name]
+
+    def search(
+        self,
+        name: str,
+        collection: str,
+        areas: Sequence[BBox] | Item,
+        period: tuple[date | datetime, date | datetime] | None,
+    ) -> list[Item]:
+        """`search` at a provider, by its name in the recipe."""
+        client = self.client(name)
+        return search(name, self.providers[name], collection, areas=areas, period=period, client=client)
+
+
+def search(
+    name: str,
+    provider: Provider,
+    collection: str,
+    *,
+    areas: Sequence[BBox] | Item,
+    period: tuple[date | datetime, date | datetime] | None,
+    client: Client,
+) -> list[Item]:
+    """All items of a collection that touch an area in a period.
+
+    Args:
+        name: The provider's name in the recipe, for messages.
+        provider: Its entry; $NAME in its url is read from the environment.
+        collection: Collection id.
+        areas: Boxes (west, south, east, north) in degrees, west > east crossing the 180th meridian; or one GeoJSON
+            geometry. Ask for the boxes of a block of samples at once.
+        period: First and last moment, UTC; a date stands for its whole day. None = any time.
+        client: HTTP to this provider.
+
+    Returns:
+        STAC item dicts, each id once, sorted by id.
+
+    Raises:
+        SettingError: an environment variable in the url is not set.
+        AccessError: the archive did not answer in full: a partial answer is never returned.
+    """
+    root = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}").rstrip("/")
+    body: Item = {"collections": [collection], "limit": _PAGE}
+    if period is not None:
+        body["datetime"] = "/".join((_moment(period[0], last=False), _moment(period[1], last=True)))
+    wheres: list[Item]
+    if isinstance(areas, dict):
+        wheres = [{"intersects": areas}]
+    else:
+        wheres = [{"bbox": list(box)} for box in sorted({b for area in areas for b in _split(area)})]
+    found: dict[str, Item] = {}
+    for where in wheres:
+        asked = {**body, **where}
+        for item in client.retrying(lambda _, asked=asked: list(_pages(client, f"{root}/search", asked))):  # type: ignore[misc]
+            if item.get("collection", collection) == collection:
+                found.setdefault(item["id"], item)
+    return [found[key] for key in sorted(found)]
+
+
+def _split(box: BBox) -> tuple[BBox, ...]:
+    west, south, east, north = box
+    if west <= east:
+        return (box,)
+    return ((west, south, 180.0, north), (-180.0, south, east, north))
+
+
+def _moment(when: date | datetime, *, last: bool) -> str:
+    if not isinstance(when, datetime):
+        when = datetime(when.year, when.month, when.day, tzinfo=UTC)
+        if last:
+            when += timedelta(days=1) - timedelta(milliseconds=1)
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _pages(client: Client, url: str, body: Item) -> Iterator[Item]:
+    """Items of one search, page by page, checked for circles and for completeness."""
+    method, asked, base = "POST", body, url
+    requested: set[str] = set()
+    seen: set[str] = set()
+    matched: int | None = None
+    empty = 0
+    for _ in range(_MAX_PAGES):
+        key = json.dumps([method, url, asked], sort_keys=True)
+        if key in requested:
+            raise _incomplete(base, f"its next links lead in a circle after {len(seen)} items")
+        requested.add(key)
+        page = _ask(client, method, url, asked)
+        features = list(_features(page, base))
+        matched = _matched(page) if _matched(page) is not None else matched
+        fresh = [f for f in features if f["id"] not in seen]
+        if features and not fresh:
+            raise _incomplete(base, f"a page repeats items that were there before, after {len(seen)} items")
+        seen.update(f["id"] for f in fresh)
+        yield from fresh
+        empty = 0 if features else empty + 1
+        following = _next(page, url, asked)
+        done = matched is not None and len(seen) >= matched
+        if following is None or (not features and done) or empty > _MAX_EMPTY:
+            break
+        method, url, asked = following
+    else:
+        raise _incomplete(base, f"more than {_MAX_PAGES} pages")
+    if matched is not None and len(seen) < matched:
+        raise _incomplete(base, f"it says {matched} items match and gave {len(seen)}")
+
+
+def _ask(client: Client, method: str, url: str, body: Item) -> Item:
+    try:
+        return client.json(method, url, body if method == "POST" else None)
+    except AccessError as error:
+        if error.status != 405 or method != "POST":
+            raise
+    flat = {k: v if isinstance(v, (str, int, float)) else _flat(k, v) for k, v in body.items()}
+    return client.json("GET", f"{url}?{urlencode(flat)}")
+
+
+def _flat(key: str, value: Any) -> str:
+    return json.dumps(value) if key == "intersects" else ",".join(str(v) for v in value)
+
+
+def _features(page: Item, url: str) -> Iterable[Item]:
+    features = page.get("features")
+    if not isinstance(features, list):
+        raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} answered with no list of features", retryable=True)
+    for feature in features:
+        if not isinstance(feature, dict) or not isinstance(feature.get("id"), str):
+            raise AccessError(
+                Reason.UNAVAILABLE, f"{shown(url)} answered with a feature that has no id", retryable=True
+            )
+        yield feature
+
+
+def _matched(page: Item) -> int | None:
+    """How many items match, as the service counts them: OGC's numberMatched, or the older context extension."""
+    context = page.get("context")
+    for value in (page.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _next(page: Item, url: str, asked: Item) -> tuple[str, str, Item] | None:
+    """(method, url, body) of the next page.
+
+    A body that lost the filters of the search (as DLR's does: start index and limit alone) is completed with them,
+    whether or not the link says 'merge'.
+    """
+    links = page.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "next" and isinstance(link.get("href"), str):
+            method = str(link.get("method", "GET")).upper()
+            href = urljoin(url, link["href"])
+            body = link.get("body")
+            body = body if isinstance(body, dict) else {}
+            if method == "POST":
+                kept = asked if link.get("merge") else {k: v for k, v in asked.items() if k in _FILTERS}
+                return method, href, {**kept, **body}
+            return "GET", href, {}
+    return None
+
+
+def _incomplete(url: str, why: str) -> AccessError:
+    return AccessError(Reason.UNAVAILABLE, f"{shown(url)}: the search is incomplete: {why}", retryable=True)
