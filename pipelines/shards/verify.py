@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
@@ -14,6 +14,8 @@ from landweave.store import LocalStore
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from landweave.layout import ArraySpec, DatasetSpec
 
 
@@ -21,7 +23,7 @@ class VerifyError(RuntimeError):
     """What was written does not read back: a broken disk, memory or codec; nothing is published."""
 
 
-def pixels_crc(pixels: np.ndarray) -> int:  # type: ignore[type-arg]
+def pixels_crc(pixels: NDArray[Any]) -> int:
     """crc32c of an array's bytes, C order."""
     return int(google_crc32c.value(np.ascontiguousarray(pixels).tobytes()))
 

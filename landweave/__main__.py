@@ -1,0 +1,236 @@
+"""The command line of the reader: info, query, show, check.
+
+Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landweave.dataset import open_dataset
+from landweave.errors import LandweaveError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from landweave.catalogue import Selection
+    from landweave.dataset import Dataset
+
+_COLUMNS = ("id", "split", "lon", "lat", "datetime")
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except LandweaveError as error:
+        sys.stderr.write(f"landweave: {error}\n")
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="landweave",
+        description="Look into a dataset that landweave built.",
+        epilog="example: landweave info data/quickstart",
+        formatter_class=_RAW,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    info = _command(commands, "info", "what the dataset holds", "landweave info data/quickstart")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(run=_info)
+    query = _command(
+        commands,
+        "query",
+        "samples for which a condition holds",
+        "landweave query data/quickstart \"worldcover_trees > 0.5 and split == 'train'\" --bbox 5 45 16 48",
+    )
+    _selection_arguments(query)
+    query.add_argument("--columns", help="catalogue columns to print, separated by commas; 'all' for every one")
+    query.add_argument("--limit", type=_positive, default=20, help="print so many (default 20)")
+    query.add_argument("--json", action="store_true", help="one JSON object a line")
+    query.set_defaults(run=_query)
+    show = _command(
+        commands,
+        "show",
+        "draw a contact sheet",
+        "landweave show data/quickstart sheet.png \"split == 'test'\" --count 6",
+    )
+    show.add_argument("picture", type=Path, help="PNG to write")
+    _selection_arguments(show)
+    show.add_argument(
+        "--count", type=_positive, default=8, help="samples to draw, spread over the selection (default 8)"
+    )
+    show.set_defaults(run=_show)
+    check = _command(
+        commands,
+        "check",
+        "verify every byte and every agreement; a line for each fault",
+        "landweave check data/quickstart",
+    )
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
+    )
+    command.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://)")
+    return command
+
+
+def _selection_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("where", nargs="?", help="condition on catalogue columns, in Python's spelling")
+    command.add_argument("--bbox", nargs=4, type=float, metavar=("WEST", "SOUTH", "EAST", "NORTH"), help="degrees")
+    command.add_argument("--time", nargs=2, metavar=("FIRST", "LAST"), help="dates, for example 2021-06-01 2021-08-31")
+    command.add_argument("--split", choices=("train", "val", "test"))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _select(dataset: Dataset, arguments: argparse.Namespace) -> Selection:
+    equal = {} if arguments.split is None else {"split": arguments.split}
+    bbox = None if arguments.bbox is None else tuple(arguments.bbox)
+    time = None if arguments.time is None else tuple(arguments.time)
+    return dataset.query(arguments.where, bbox=bbox, time=time, **equal)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    facts: dict[str, Any] = {
+        "name": dataset.spec.name,
+        "description": dataset.spec.description,
+        "samples": len(dataset),
+        "splits": dataset.splits,
+        "footprint_m": dataset.spec.size_m,
+        "shards": dataset.spec.shards,
+        "recipe_sha256": dataset.spec.recipe_sha256,
+        "licences": list(dataset.manifest.licences),
+        "attribution": list(dataset.manifest.attribution),
+        "arrays": {
+            a.path: {
+                "dims": list(a.dims[1:]),
+                "shape": list(a.sample_shape),
+                "dtype": a.dtype,
+                "resolution_m": a.resolution_m,
+            }
+            for a in dataset.spec.arrays
+        },
+        "observations": {g.name: int(dataset.catalogue.presence(g.name).sum()) for g in dataset.spec.groups},
+    }
+    if arguments.json:
+        _print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    arrays, observations = facts.pop("arrays"), facts.pop("observations")
+    for name, value in facts.items():
+        lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
+        text = (
+            ("\n" + " " * 15).join(lines)
+            if name == "attribution"
+            else ", ".join(lines)
+            if lines is not value
+            else value
+        )
+        _print(f"{name:14} {', '.join(text) if isinstance(text, list) else text}")
+    _print("")
+    for path, array in arrays.items():
+        there = observations[path.split("/")[0]]
+        grid = " x ".join(f"{d} {n}" for d, n in zip(array["dims"], array["shape"], strict=True))
+        _print(f"{path:28} {array['dtype']:8} {array['resolution_m']:>5g} m  {there:>7} obs  {grid}")
+    return 0
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    selection = _select(dataset, arguments)
+    names = dataset.catalogue.schema.names
+    chosen = list(_COLUMNS) if arguments.columns is None else arguments.columns.split(",")
+    chosen = [n for n in names if n not in ("geometry", "links", "assets")] if chosen == ["all"] else chosen
+    unknown = [c for c in chosen if c not in names]
+    if unknown:
+        sys.stderr.write(f"landweave: no column {unknown[0]!r}; there are {', '.join(names)}\n")
+        return 2
+    rows = selection.table.select(chosen).slice(0, arguments.limit).to_pylist()
+    if arguments.json:
+        for row in rows:
+            _print(json.dumps(row, default=str, ensure_ascii=False))
+        return 0
+    _table(chosen, rows)
+    _print(
+        f"{len(selection)} of {len(dataset)} samples" + (f", {len(rows)} shown" if len(rows) < len(selection) else "")
+    )
+    return 0
+
+
+def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    text = [[_cell(row[c]) for c in columns] for row in rows]
+    widths = [max([len(c), *(len(line[i]) for line in text)]) for i, c in enumerate(columns)]
+    for line in [columns, *text]:
+        _print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))[:60]
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from landweave.draw import contact_sheet
+
+    dataset = open_dataset(arguments.dataset)
+    ids = _select(dataset, arguments).ids
+    if not ids:
+        sys.stderr.write("landweave: no sample fulfils the condition, nothing was drawn\n")
+        return 1
+    step = max(1, len(ids) // arguments.count)
+    chosen = ids[::step][: arguments.count]
+    try:
+        contact_sheet(dataset, chosen, arguments.picture)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"landweave: drawing needs {error.name}: pip install 'landweave[show]'\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"landweave: {arguments.picture}: cannot be written: {error.strerror}\n")
+        return 1
+    _print(f"{arguments.picture}: {len(chosen)} of {len(ids)} samples")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from landweave.check import check
+
+    dataset, faults = open_dataset(arguments.dataset), 0
+    for fault in check(dataset):
+        faults += 1
+        _print(fault)
+    if faults:
+        sys.stderr.write(f"landweave: {faults} fault{'s' if faults > 1 else ''} found\n")
+        return 1
+    _print(f"{len(dataset)} samples in {dataset.spec.shards} shards: no fault found")
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Every fault of a dataset, one line each: checksums, catalogue against manifests against arrays, splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from landweave import codec
+from landweave.errors import CorruptError, LandweaveError
+from landweave.layout import ITEMS, SHARD_INDEX, shard_manifest
+from landweave.manifest import shard_from_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from landweave.dataset import Dataset
+    from landweave.manifest import ObjectSum, ShardManifest
+
+_Seat = tuple[str, str]
+"""(sample id, split) of a row."""
+
+
+def check(dataset: Dataset, *, threads: int = 4) -> Iterator[str]:
+    """Yield one line a fault; nothing where all is well. Reads every byte of the dataset once.
+
+    Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
+    and the shard indexes agreeing on which samples and observations there are; one split a shard and a block.
+    """
+    for path, expected in sorted(dataset.manifest.objects.items()):
+        fault = _object(dataset, path, expected)
+        if fault:
+            yield fault
+    try:
+        catalogue = _catalogue(dataset)
+        index = json.loads(dataset.store.get(SHARD_INDEX))
+    except (LandweaveError, FileNotFoundError, ValueError, KeyError, pa.ArrowException) as error:
+        yield f"{ITEMS} or {SHARD_INDEX} cannot be read, shards were not compared with it: {error}"
+        return
+    yield from _uniqueness(dataset)
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(_shard, dataset, i, index, catalogue.get(i, {})) for i in range(dataset.spec.shards)]
+        for job in jobs:
+            yield from job.result()
+
+
+def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
+    try:
+        raw = dataset.store.get(path)
+    except FileNotFoundError:
+        return f"{path}: is missing"
+    except LandweaveError as error:
+        return f"{path}: {error}"
+    if len(raw) != expected.size:
+        return f"{path}: has {len(raw)} bytes, expected {expected.size}"
+    if hashlib.sha256(raw).hexdigest() != expected.sha256:
+        return f"{path}: content differs from its checksum"
+    return None
+
+
+def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
+    """Shard -> row -> who sits there, as the catalogue says."""
+    seats: dict[int, dict[int, _Seat]] = {}
+    light = dataset.catalogue.light
+    for sample, shard, row, split in zip(*(light[c].to_pylist() for c in ("id", "shard", "row", "split")), strict=True):
+        seats.setdefault(shard, {})[row] = (sample, split)
+    return seats
+
+
+def _uniqueness(dataset: Dataset) -> Iterator[str]:
+    light = dataset.catalogue.light
+    for sample, times in Counter(light["id"].to_pylist()).items():
+        if times > 1:
+            yield f"sample {sample}: stands {times} times in {ITEMS}"
+    if light.num_rows != len(dataset):
+        yield f"{ITEMS}: {light.num_rows} samples, landweave.json says {len(dataset)}"
+    blocks: dict[str, str] = {}
+    table = pq.read_table(dataset.store.parquet(ITEMS), columns=["id", "block", "split"]).to_pydict()
+    for sample, block, split in zip(table["id"], table["block"], table["split"], strict=True):
+        if blocks.setdefault(block, split) != split:
+            yield f"sample {sample}: is in split {split}, its block {block} is in {blocks[block]}"
+
+
+def _shard(dataset: Dataset, number: int, index: dict[str, dict[str, object]], seats: dict[int, _Seat]) -> list[str]:
+    path = shard_manifest(number)
+    try:
+        raw = dataset.store.get(path)
+        manifest = shard_from_bytes(raw, path)
+    except FileNotFoundError:
+        return [f"{path}: is missing"]
+    except LandweaveError as error:
+        return [str(error)]
+    faults = []
+    if hashlib.sha256(raw).hexdigest() != index.get(str(number), {}).get("sha256"):
+        faults.append(f"{path}: is not the manifest that the catalogue was made from")
+    if manifest.recipe_sha256 != dataset.spec.recipe_sha256:
+        faults.append(f"{path}: belongs to another recipe")
+    for name, expected in sorted(manifest.objects.items()):
+        fault = _object(dataset, name, expected)
+        if fault:
+            faults.append(fault)
+    told = {row: (sample, manifest.split) for row, sample in enumerate(manifest.samples) if sample is not None}
+    faults += [
+        f"shard {number} row {row}: the manifest has {told.get(row)}, the catalogue {seats.get(row)}"
+        for row in sorted(told.keys() | seats.keys())
+        if told.get(row) != seats.get(row)
+    ]
+    return faults + _presence(dataset, manifest) + _indexes(dataset, manifest)
+
+
+def _presence(dataset: Dataset, manifest: ShardManifest) -> list[str]:
+    """Presence in the catalogue against the manifest."""
+    faults = []
+    inside = np.flatnonzero(dataset.catalogue.where[:, 0] == manifest.shard)
+    for group in dataset.spec.groups:
+        rows = dataset.catalogue.presence(group.name)[inside]
+        for (_, row), there in zip(dataset.catalogue.where[inside], rows, strict=True):
+            said = "".join("1" if slot else "0" for slot in there)
+            if row >= len(manifest.samples) or manifest.presence[group.name][row] != said:
+                faults.append(f"shard {manifest.shard} row {row}: catalogue and manifest disagree on {group.name}")
+    return faults
+
+
+def _indexes(dataset: Dataset, manifest: ShardManifest) -> list[str]:
+    """Inner chunks in the shard's objects against the manifest."""
+    faults = []
+    for array in dataset.spec.arrays:
+        rows = manifest.presence[array.group]
+        expected = np.zeros((dataset.spec.shard_samples, array.slots), np.bool_)
+        for row, slots in enumerate(rows):
+            expected[row] = [slot == "1" for slot in slots]
+        if array.object(manifest.shard) not in manifest.objects:
+            if expected.any():
+                faults.append(f"shard {manifest.shard}: {array.path} should be there and has no object")
+            continue
+        try:
+            found = dataset.reader.index(array, manifest.shard)[..., 0] != codec.ABSENT
+        except CorruptError as error:
+            faults.append(str(error))
+            continue
+        for row, slot in np.argwhere(found != expected):
+            what = "holds" if found[row, slot] else "lacks"
+            faults.append(f"shard {manifest.shard}: {array.path} {what} row {row} slot {slot}, against its manifest")
+    return faults
