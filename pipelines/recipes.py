@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +14,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 MAX_RECIPE_BYTES = 1_000_000
 """A recipe is written by a person; anything larger is some other file."""
-
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*))")
 
 
 class RecipeError(ValueError):
@@ -75,23 +71,6 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
     except ValidationError as error:
         raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()]) from None
     return RecipeFile(recipe=recipe, folder=path.resolve().parent)
-
-
-def expand(value: str, environment: Mapping[str, str] | None = None) -> str:
-    """Replace $NAME and ${NAME} by environment variables.
-
-    Raises:
-        RecipeError: a variable is not set; names it.
-    """
-    env = os.environ if environment is None else environment
-
-    def lookup(match: re.Match[str]) -> str:
-        name = match["braced"] or match["plain"]
-        if not env.get(name):
-            raise RecipeError([f"environment variable {name} is not set, and the recipe needs it ({value!r})"])
-        return env[name]
-
-    return _VARIABLE.sub(lookup, value)
 
 
 def json_schema() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from datetime import date
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-COMMON_CLASSES: tuple[str, ...] = (
+CommonClass = Literal[
     "unknown",
     "water",
     "trees",
@@ -23,7 +23,9 @@ COMMON_CLASSES: tuple[str, ...] = (
     "snow and ice",
     "wetland",
     "moss and lichen",
-)
+]
+"""Name of a class of the common taxonomy."""
+COMMON_CLASSES: tuple[str, ...] = get_args(CommonClass)
 """The common taxonomy, code = position, 0 = unknown. The join of WorldCover's and Dynamic World's legends."""
 
 

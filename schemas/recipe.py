@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
@@ -100,14 +101,8 @@ class GridSpec(Strict):
 
     @field_validator("resolutions")
     @classmethod
-    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+    def _positive(cls, value: dict[str, float]) -> dict[str, float]:
         for key, resolution in value.items():
-            modality, _, layer = key.partition(".")
-            known = {"worldcover", "dynamicworld", "openstreetmap", *MODALITIES}
-            if modality not in known:
-                raise ValueError(f"unknown modality {modality!r}; known are {sorted(known)}")
-            if layer and (modality not in MODALITIES or layer not in {x.name for x in MODALITIES[modality].layers}):
-                raise ValueError(f"{modality} has no layer {layer!r}")
             if resolution <= 0:
                 raise ValueError(f"resolution of {key} must be positive, got {resolution}")
         return value
@@ -220,7 +215,16 @@ Source = Annotated[
 ]
 
 
-class WorldCoverLabel(RasterSource):
+class LabelSource(RasterSource):
+    """A raster label product."""
+
+    @property
+    def layer(self) -> str:
+        """Name of the label on disk, in the catalogue and in the ledger."""
+        return str(self.kind)  # type: ignore[attr-defined]
+
+
+class WorldCoverLabel(LabelSource):
     """ESA WorldCover."""
 
     kind: Literal["worldcover"] = "worldcover"
@@ -228,12 +232,51 @@ class WorldCoverLabel(RasterSource):
     year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
 
 
-class DynamicWorldLabel(RasterSource):
+class DynamicWorldLabel(LabelSource):
     """Dynamic World V1, the map nearest in time to the image."""
 
     kind: Literal["dynamicworld"] = "dynamicworld"
     collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
+
+
+class LegendEntry(Strict):
+    """One class of a legend that the recipe states."""
+
+    code: int = Field(ge=0, le=255, description="value in the raster")
+    name: str = Field(min_length=1, max_length=100, description="the product's own name of the class")
+    colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
+    common: CommonClass = Field(description="class of the common taxonomy it maps to")
+
+
+class RasterLabel(LabelSource):
+    """Any other map of classes behind a STAC API, with the legend that the recipe states."""
+
+    kind: Literal["raster"] = "raster"
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$", description="name of the layer on disk and in the catalogue")
+    product: str = Field(min_length=1, max_length=100, description="the product's name, for people")
+    version: str = Field(default="unknown", max_length=32, description="the product's version, where items do not say")
+    asset: str = Field(default="data", min_length=1, description="key of the item's asset that holds the classes")
+    nodata: int = Field(default=0, ge=0, le=255, description="value that means 'no label here'")
+    classes: tuple[LegendEntry, ...] = Field(min_length=1, max_length=255)
+    licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
+    attribution: str = Field(default="", max_length=500, description="what users of the labels must say")
+    max_gap_days: int | None = Field(default=None, ge=0, description="largest distance in time to the image")
+
+    @property
+    def layer(self) -> str:
+        """Name of the label on disk, in the catalogue and in the ledger."""
+        return self.name
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        codes = [c.code for c in self.classes]
+        twice = sorted({c for c in codes if codes.count(c) > 1})
+        if twice or self.nodata in codes:
+            raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} stands for two things")
+        if self.name in (*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"):
+            raise ValueError(f"{self.name!r} is the name of a layer that landweave knows; choose another")
+        return self
 
 
 class OpenStreetMapLabel(Strict):
@@ -243,8 +286,15 @@ class OpenStreetMapLabel(Strict):
     pbf: str = Field(min_length=1, description="path relative to the recipe, or URL; $NAME comes from the environment")
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
+    @property
+    def layer(self) -> str:
+        """Name of the label on disk, in the catalogue and in the ledger."""
+        return self.kind
 
-Label = Annotated[WorldCoverLabel | DynamicWorldLabel | OpenStreetMapLabel, Field(discriminator="kind")]
+
+RasterLabelEntry = WorldCoverLabel | DynamicWorldLabel | RasterLabel
+"""Labels that lie in an archive as rasters."""
+Label = Annotated[WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel, Field(discriminator="kind")]
 
 
 class TemplateCaptions(Strict):
@@ -330,17 +380,31 @@ class Recipe(Strict):
         self._no_doubles()
         for entry in (*self.sources, *self.labels):
             self._references(entry)
-        labels = [x.kind for x in self.labels]
+        labels = [x.layer for x in self.labels]
         wanted = self.captions.facts_from if self.captions is not None else None
         if wanted is not None and wanted not in labels:
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
+        self._overrides(labels)
         self._nesting()
         return self
+
+    def _overrides(self, labels: list[str]) -> None:
+        """Resolutions may be given for the layers of this recipe only."""
+        known: dict[str, list[str]] = {x: [] for x in labels}
+        known |= {s.kind: [x.name for x in MODALITIES[s.kind].layers] for s in self.sources}
+        for key in self.grid.resolutions:
+            name, _, layer = key.partition(".")
+            if name not in known:
+                raise ValueError(
+                    f"grid.resolutions: {name!r} is no source or label of this recipe; known: {sorted(known)}"
+                )
+            if layer and layer not in known[name]:
+                raise ValueError(f"grid.resolutions: {name} has no layer {layer!r}; it has {known[name]}")
 
     def _no_doubles(self) -> None:
         listed: dict[str, list[str]] = {
             "sources": [s.kind for s in self.sources],
-            "labels": [x.kind for x in self.labels],
+            "labels": [x.layer for x in self.labels],
             "windows": [w.name for w in self.windows],
         }
         for what, names in listed.items():
@@ -370,7 +434,7 @@ class Recipe(Strict):
             for layer in MODALITIES[source.kind].layers:
                 wanted[f"{source.kind}.{layer.name}"] = self.resolution_of(source.kind, layer.name)
         for label in self.labels:
-            wanted[label.kind] = self.resolution_of(label.kind, None)
+            wanted[label.layer] = self.resolution_of(label.layer, None)
         for what, resolution in wanted.items():
             count = self.grid.size_m / resolution
             if abs(count - round(count)) > 1e-6:

@@ -87,6 +87,14 @@ class Counters:
     failures: int = 0
     """Operations that ended in an AccessError."""
 
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
+            self.requests + other.requests,
+            self.bytes_received + other.bytes_received,
+            self.retries + other.retries,
+            self.failures + other.failures,
+        )
+
     def __sub__(self, other: Counters) -> Counters:
         return Counters(
             self.requests - other.requests,

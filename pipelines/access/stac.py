@@ -11,10 +11,10 @@ import os
 import threading
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from pipelines.access.cog import Reader
-from pipelines.access.http import AccessError, interpolate, shown
+from pipelines.access.http import AccessError, Counters, interpolate, shown
 from pipelines.access.signing import client_of
 from schemas.outcome import Reason
 
@@ -60,6 +60,25 @@ class Archives:
             client.close()
         self._readers.clear()
         self._clients.clear()
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Provider name -> scheme://host[:port] of its address now.
+
+        Raises:
+            SettingError: an address names an environment variable that is not set.
+        """
+        found = {}
+        for name, provider in self.providers.items():
+            parts = urlsplit(interpolate(provider.url, dict(os.environ), where=f"provider {name!r}"))
+            found[name] = f"{parts.scheme}://{parts.netloc}"
+        return found
+
+    @property
+    def counters(self) -> Counters:
+        """Requests, bytes, retries and failures of all providers so far."""
+        with self._lock:
+            return sum((client.counters for client in self._clients.values()), Counters())
 
     def client(self, name: str) -> Client:
         """HTTP to a provider.

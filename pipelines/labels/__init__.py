@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
+from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
 
 if TYPE_CHECKING:
     from pipelines.labels.protocol import RasterLabeller, VectorLabeller
     from schemas.label import Legend
-    from schemas.recipe import Label
+    from schemas.recipe import Label, RasterLabelEntry
 
 
 def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:
@@ -19,7 +19,7 @@ def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:
     return open_raster_labeller(label)
 
 
-def open_raster_labeller(label: WorldCoverLabel | DynamicWorldLabel) -> RasterLabeller:
+def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller:
     """The labeller of a product that lies in an archive as rasters."""
     match label:
         case WorldCoverLabel():
@@ -30,6 +30,10 @@ def open_raster_labeller(label: WorldCoverLabel | DynamicWorldLabel) -> RasterLa
             from pipelines.labels.dynamicworld import DynamicWorld
 
             return DynamicWorld(label)
+        case RasterLabel():
+            from pipelines.labels.otherproduct import OtherProduct
+
+            return OtherProduct(label)
         case _:
             assert_never(label)
 

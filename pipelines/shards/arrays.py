@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from landweave.layout import ArraySpec, BandSpec, ClassSpec, CodecSpec, DatasetSpec, GroupSpec
 from schemas.modality import MODALITIES
+from schemas.recipe import RasterLabel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas.label import Legend
     from schemas.modality import Layer, Modality
-    from schemas.recipe import Recipe, Source
+    from schemas.recipe import Label, Recipe, Source
 
 NUMBERS = CodecSpec(cname="zstd", level=1, shuffle="shuffle")
 """Multi-byte pixels: blosc-zstd-1 with byte shuffle, the best ratio at more than 500 MB/s of decoding on one core."""
@@ -52,9 +53,9 @@ def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> 
     """
     groups = [_modality(recipe, source, MODALITIES[source.kind]) for source in recipe.sources]
     for label in recipe.labels:
-        if label.kind not in legends:
-            raise KeyError(f"no legend for label {label.kind!r}; legends were given for {sorted(legends)}")
-        groups.append(_label(recipe, label.kind, legends[label.kind]))
+        if label.layer not in legends:
+            raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
+        groups.append(_label(recipe, label, legends[label.layer]))
     return DatasetSpec(
         name=recipe.name,
         description=recipe.description,
@@ -164,7 +165,8 @@ def _mask(group: str, name: str, slots: tuple[str, ...], grids: _GridNames, reso
     )
 
 
-def _label(recipe: Recipe, name: str, legend: Legend) -> GroupSpec:
+def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
+    name = label.layer
     resolution_m = recipe.resolution_of(name, None)
     grids = _GridNames(recipe.grid.size_m, (resolution_m,))
     classes = ArraySpec(
@@ -183,11 +185,11 @@ def _label(recipe: Recipe, name: str, legend: Legend) -> GroupSpec:
         bands=(BandSpec(name="classes"),),
         codec=BYTES,
     )
-    licence, attribution = _LABEL_TERMS[name]
+    title, licence, attribution = _terms(label)
     return GroupSpec(
         name=name,
         kind="label",
-        title=_LABEL_TITLES[name],
+        title=title,
         slots=(),
         licence=licence,
         attribution=attribution,
@@ -195,6 +197,13 @@ def _label(recipe: Recipe, name: str, legend: Legend) -> GroupSpec:
         classes=tuple(ClassSpec(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in legend.classes),
         vectors=name == "openstreetmap",
     )
+
+
+def _terms(label: Label) -> tuple[str, str, str]:
+    """Title, licence (SPDX) and attribution of a label layer."""
+    if isinstance(label, RasterLabel):
+        return label.product, label.licence, label.attribution
+    return (_LABEL_TITLES[label.kind], *_LABEL_TERMS[label.kind])
 
 
 def _leading(slots: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.recipes import RecipeError, expand, json_schema, read_recipe
+from pipelines.recipes import RecipeError, json_schema, read_recipe
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -143,12 +143,6 @@ def test_the_hash_depends_on_what_is_said_and_not_on_how(tmp_path: Path) -> None
     reordered = dict(reversed(list(GOOD.items())))
     assert read_recipe(write(tmp_path, reordered)).recipe.sha256 == first.sha256
     assert read_recipe(write(tmp_path, changed("seed", to=4))).recipe.sha256 != first.sha256
-
-
-def test_variables_come_from_the_environment() -> None:
-    assert expand("$HERE/stac/${HERE}", {"HERE": "http://x"}) == "http://x/stac/http://x"
-    with pytest.raises(RecipeError, match="NOT_SET_ANYWHERE"):
-        expand("$NOT_SET_ANYWHERE/stac")
 
 
 def test_the_published_schema_is_the_recipes() -> None:

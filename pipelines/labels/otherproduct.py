@@ -1,0 +1,102 @@
+"""Any other map of classes behind a STAC API, with the legend that the recipe states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.labels import items
+from pipelines.labels.footprint import covered_share
+from pipelines.labels.protocol import BAND, BadItemError, Chip
+from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from schemas.label import LabelClass, LabelMap, Legend
+from schemas.scene import AssetBand, Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from schemas.place import Place
+    from schemas.recipe import Provider, RasterLabel
+
+
+@dataclass(frozen=True)
+class OtherProduct:
+    """A product that landweave does not know by name."""
+
+    config: RasterLabel
+    """The recipe's entry."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.config.name
+
+    @property
+    def legend(self) -> Legend:
+        """The recipe's legend."""
+        classes = sorted(self.config.classes, key=lambda c: c.code)
+        return Legend(
+            product=self.config.product,
+            nodata=self.config.nodata,
+            source="the recipe",
+            classes=tuple(LabelClass(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in classes),
+        )
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+        """One map.
+
+        Raises:
+            BadItemError: time, footprint or the asset is missing.
+        """
+        item_id, facts = items.identity(item), items.properties(item)
+        start = items.moment(item, "start_datetime", "datetime")
+        end = items.moment(item, "end_datetime", "datetime")
+        if start is None or end is None:
+            raise BadItemError(f"item {item_id}: neither `datetime` nor `start_datetime` and `end_datetime` say when")
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=self.config.collection,
+            modality=self.name,
+            datetime=start + (end - start) / 2,
+            start=start,
+            end=end,
+            geometry=items.geometry(item),
+            acquisition=f"{self.name}-{start:%Y%m%dT%H%M%S}",
+            product=item_id,
+            revision=str(facts.get("updated") or facts.get("created") or ""),
+            assets={BAND: AssetBand(href=items.asset_href(item, self.config.asset))},
+            radiometry={BAND: Radiometry(nodata=self.config.nodata, rule="class codes as delivered")},
+            licence=self.config.licence,
+            facts={"product_version": str(facts.get("version") or self.config.version)},
+        )
+
+    def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
+        """One candidate per period with every map that touches the sample, nearest to the image first."""
+        periods: dict[str, list[tuple[float, Scene]]] = {}
+        for scene in newest_revisions(scenes):
+            share, gap = covered_share(scene.geometry, place.geobox), gap_days(scene, reference_time)
+            near = self.config.max_gap_days is None or gap is None or gap <= self.config.max_gap_days
+            if share > 0 and near:
+                periods.setdefault(scene.acquisition, []).append((share, scene))
+        found = []
+        for maps in periods.values():
+            maps.sort(key=lambda pair: (-pair[0], pair[1].item_id))
+            first = maps[0][1]
+            gap = gap_days(first, reference_time)
+            rank = (float(gap or 0), -first.start.timestamp())
+            found.append(Candidate(scenes=tuple(s.item_id for _, s in maps), datetime=first.datetime, rank=rank))
+        return sorted(found, key=lambda candidate: candidate.rank)
+
+    def label(
+        self,
+        place: Place,  # noqa: ARG002
+        candidate: Candidate,
+        scenes: Mapping[str, Scene],
+        chip: Chip,
+        reference_time: datetime | None,
+    ) -> LabelMap:
+        """Pixels as a label map."""
+        first, ids = scenes[candidate.scenes[0]], candidate.scenes
+        return label_map(self.legend, first, chip, name=self.name, item_ids=ids, reference_time=reference_time)
