@@ -175,7 +175,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "licences": _licences(stack),
         "attribution": list(dict.fromkeys(g.attribution for g in present)),
         "captions": [{**asdict(c), "checks": list(c.checks)} for c in stack.captions],
-        "facts": None if stack.facts is None else _json(asdict(stack.facts)),
+        "facts": None if stack.facts is None else _facts(asdict(stack.facts)),
     }
     for group in dataset.groups:
         columns = _modality_row(stack, group) if group.kind == "modality" else _label_row(stack, group)
@@ -288,3 +288,8 @@ def stamp(moment: datetime) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _facts(value: Any) -> str:
+    """Canonical JSON as the caption's `facts_sha256` was taken of: ASCII, sorted keys, no blanks."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +17,16 @@ import numpy as np
 from landweave.layout import COORDINATES, FORMAT, LAYOUT_VERSION, RECIPE, ZARR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec, Json
 
 _BYTES: Json = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC: Json = {"name": "crc32c"}
 
 
-def documents(dataset: DatasetSpec) -> dict[str, bytes]:
+@lru_cache(maxsize=4)
+def documents(dataset: DatasetSpec) -> Mapping[str, bytes]:
     """Path from the dataset's root -> content of every file that stands before any shard."""
     files: dict[str, bytes] = {RECIPE: (dataset.recipe + "\n").encode()}
     nodes: dict[str, Json] = {}
@@ -39,7 +44,7 @@ def documents(dataset: DatasetSpec) -> dict[str, bytes]:
     files[f"{ZARR}/zarr.json"] = _json({**root, "consolidated_metadata": consolidated})
     for path, node in nodes.items():
         files[f"{ZARR}/{path}/zarr.json"] = _json(node)
-    return dict(sorted(files.items()))
+    return MappingProxyType(dict(sorted(files.items())))
 
 
 def _root_attributes(dataset: DatasetSpec) -> Json:

@@ -191,7 +191,9 @@ def stack(dataset: DatasetSpec, shard: ShardPlan, row: int, seed: int) -> Stack:
     made.captions = [_caption(f"Caption of {where.sample_id}: woods beside a lake.")]
     if shard.index == 0 and row == 3:
         made.outcomes.append(
-            Outcome(sample_id=where.sample_id, layer="sample", slot=0, reason=Reason.SAMPLE_REFUSED, detail="too little")
+            Outcome(
+                sample_id=where.sample_id, layer="sample", slot=0, reason=Reason.SAMPLE_REFUSED, detail="too little"
+            )
         )
     return made
 
@@ -215,8 +217,8 @@ def _observation(rng: np.random.Generator, dataset: DatasetSpec, name: str, slot
         cloud_fraction=None if cloud is None else float(cloud.mean()),
         item_ids=(f"{name}-{slot}-item",),
         provider="earth",
-        radiometry={band: "as delivered" for band in modality.band_names[:2]},
-        resampling={layer: "none" for layer in arrays},
+        radiometry=dict.fromkeys(modality.band_names[:2], "as delivered"),
+        resampling=dict.fromkeys(arrays, "none"),
         facts={"baseline": "05.09", "orbit": None},
         licence=modality.licence,
     )
