@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -74,6 +75,10 @@ class Plan:
     """What the build is expected to cost."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Files the plan was made from -> SHA-256."""
+    extract: str | None = None
+    """File name of the prepared map extract in the work folder."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about the samples, one line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,9 @@ class PlanSummary:
     unavailable: dict[str, int]
     """Layer -> wishes that could not even be planned because the archive did not answer."""
     inputs: dict[str, str]
+    splits: dict[str, int]
+    extract: str | None = None
+    notes: tuple[str, ...] | list[str] = ()
     version: int = PLAN_VERSION
 
     @classmethod
@@ -132,7 +140,40 @@ class PlanSummary:
             estimate=plan.estimate,
             unavailable=dict(sorted(unavailable.items())),
             inputs=dict(sorted(plan.inputs.items())),
+            splits=dict(sorted(Counter(p.split for places in plan.shards for p in places).items())),
+            extract=plan.extract,
+            notes=plan.notes,
         )
+
+    def text(self) -> str:
+        """The plan as lines for a person."""
+        e = self.estimate
+        lines = [
+            f"samples   {self.samples:,} in {self.shards} shards ("
+            + ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
+            + ")",
+            "left out  " + (", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in self.left_out.items()) or "none"),
+            "scenes    " + (", ".join(f"{k} {v:,}" for k, v in self.scenes.items()) or "none"),
+            f"searches  {self.searches:,} requests",
+            f"to fetch  about {e['requests']:,.0f} requests, {e['bytes'] / 1e6:,.1f} MB",
+            f"to build  about {_duration(e['seconds'])} with one worker",
+        ]
+        lines += [f"note      {note}" for note in self.notes]
+        lines += [
+            f"missing   {k}: {v:,} wishes could not be planned, the archive did not answer"
+            for k, v in self.unavailable.items()
+        ]
+        return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 5400
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 90
+        else f"{seconds:.0f} s"
+    )
 
 
 def write_plan(folder: Path, plan: Plan, hrefs: Hrefs) -> PlanSummary:
@@ -224,10 +265,25 @@ def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:
     )
 
 
-def read_places(folder: Path) -> list[list[Place]]:
-    """Places of all shards, in shard and row order."""
-    file = pq.ParquetFile(folder / "samples.parquet")
-    return [[_place_from(row) for row in file.read_row_group(i).to_pylist()] for i in range(file.num_row_groups)]
+def read_plan(folder: Path, hrefs: Hrefs) -> Plan:
+    """A whole plan back into memory.
+
+    Raises:
+        PlanError: there is none, or it is damaged.
+    """
+    summary = read_summary(folder)
+    if summary is None:
+        raise PlanError(f"{folder.name}: no plan here")
+    plan = Plan(recipe=read_recipe_of(folder), shards=[], left_out=summary.left_out, searches=summary.searches)
+    plan.inputs, plan.extract, plan.notes = summary.inputs, summary.extract, tuple(summary.notes)
+    for index in range(summary.shards):
+        shard = read_shard(folder, index, hrefs)
+        plan.shards.append(shard.places)
+        plan.candidates |= shard.candidates
+        plan.absences |= shard.absences
+        for layer, scenes in shard.scenes.items():
+            plan.scenes.setdefault(layer, {}).update(scenes)
+    return plan
 
 
 def _row_group(path: Path, index: int) -> list[dict[str, Any]]:

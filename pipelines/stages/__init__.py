@@ -1,1 +1,1 @@
-"""(to be written)"""
+"""Thin Beam transforms: wiring only, the work is in plain functions below."""

@@ -1,0 +1,267 @@
+"""One shard, from the frozen plan to disk: read scene-major, label, caption, judge, hand stacks to the writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from pipelines.access.osm import FeatureStore, open_extract
+from pipelines.access.stac import Archives
+from pipelines.captions import open_captioner
+from pipelines.labels import gather as gather_labels
+from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
+from pipelines.shards import ShardPlan as Rows
+from pipelines.shards import dataset_spec, write_shard
+from pipelines.sources import gather as gather_source
+from pipelines.sources import open_source
+from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
+from sampling import bbox, footprint
+from schemas.outcome import Outcome, Reason
+from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
+from schemas.stack import Stack
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from landweave.layout import DatasetSpec
+    from pipelines.captions import Captioner
+    from pipelines.tables import PlanSummary
+    from schemas.label import LabelMap, VectorLayer
+    from schemas.place import Place
+    from schemas.recipe import Label, Recipe, Source
+
+PLAN_FOLDER = "plan"
+"""Where the frozen plan lies inside a dataset's folder."""
+WORK_FOLDER = ".work"
+"""Caches of a build: the prepared map extract, answers of language models. Not part of the dataset."""
+STACKS_BYTES = 512 << 20
+"""Pixels held at once while a shard is built: larger shards are read in several groups of samples."""
+
+
+@dataclass(kw_only=True)
+class Factory:
+    """What all shards that one process builds have in common: opened once."""
+
+    out: Path
+    recipe: Recipe
+    summary: PlanSummary
+    archives: Archives
+    captioner: Captioner | None
+    extract: FeatureStore | None
+
+    @classmethod
+    def open(cls, out: Path, workers: int = 1) -> Self:
+        """Open a planned dataset for building.
+
+        Args:
+            out: the dataset's folder, which holds the plan.
+            workers: processes that share the archives.
+
+        Raises:
+            PlanError: there is no usable plan.
+            SettingError: an environment variable is missing.
+        """
+        summary = read_summary(out / PLAN_FOLDER)
+        if summary is None:
+            raise PlanError(f"{out.name}: has no plan; run `python -m pipelines plan` first")
+        recipe = read_recipe_of(out / PLAN_FOLDER)
+        extract = None if summary.extract is None else out / WORK_FOLDER / summary.extract
+        if extract is not None and not extract.exists():
+            raise PlanError(f"{out.name}/{WORK_FOLDER}: the prepared map extract is gone; plan again (--again)")
+        return cls(
+            out=out,
+            recipe=recipe,
+            summary=summary,
+            archives=Archives(recipe.providers, workers=workers),
+            captioner=None if recipe.captions is None else open_captioner(recipe.captions, out / WORK_FOLDER),
+            extract=None if extract is None else FeatureStore(open_extract(extract)),
+        )
+
+    def close(self) -> None:
+        """End threads and connections."""
+        self.archives.close()
+
+    def build(self, index: int) -> int:
+        """Build and publish one shard; returns the number of samples that came into the catalogue."""
+        plan = read_shard(self.out / PLAN_FOLDER, index, Hrefs(origins=self.archives.origins))
+        report = write_shard(
+            self.out,
+            Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
+            self.stacks(plan),
+            form_of(self.recipe, self.summary.shards),
+            {place.sample_id: footprint(place.geobox) for place in plan.places},
+        )
+        return report.samples
+
+    def stacks(self, plan: ShardPlan) -> Iterator[Stack]:
+        """The samples of a shard in row order, read in groups that fit into STACKS_BYTES."""
+        at_once = max(1, STACKS_BYTES // sample_bytes(self.recipe))
+        for start in range(0, len(plan.places), at_once):
+            stacks = [Stack(place=place) for place in plan.places[start : start + at_once]]
+            for source in self.recipe.sources:
+                self._observe(source, plan, stacks)
+            for label in self.recipe.labels:
+                self._label(label, plan, stacks)
+            for stack in stacks:
+                _judge(stack, self.recipe)
+                self._caption(stack)
+                yield stack
+
+    def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
+        """Pixels of one sensor for all samples together."""
+        by_id = {stack.place.sample_id: stack for stack in stacks}
+        slots = range(max(1, len(self.recipe.slots_of(source))))
+        wishes = [(stack.place, slot) for stack in stacks for slot in slots]
+        planned = [(p, s, plan.candidates.get((p.sample_id, source.kind, s), ())) for p, s in wishes]
+        results = gather_source(
+            open_source(source),
+            self.recipe,
+            [(place, slot, candidates) for place, slot, candidates in planned if candidates],
+            plan.scenes.get(source.kind, {}),
+            self.archives,
+        )
+        found = iter(results)
+        for place, slot, candidates in planned:
+            stack = by_id[place.sample_id]
+            if not candidates:
+                stack.outcomes.append(plan.absences[(place.sample_id, source.kind, slot)])
+                continue
+            result = next(found)
+            if isinstance(result, Outcome):
+                stack.outcomes.append(result)
+                continue
+            stack.observations[(source.kind, slot)] = result
+            stack.outcomes.append(_obtained(place, source.kind, slot, result.provider, result.item_ids))
+
+    def _label(self, label: Label, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
+        """One label product for all samples together."""
+        if isinstance(label, OpenStreetMapLabel):
+            for stack in stacks:
+                self._map_objects(label, stack)
+            return
+        wished = [s for s in stacks if (s.place.sample_id, label.layer, 0) in plan.candidates]
+        results = gather_labels(
+            open_raster_labeller(label),
+            self.recipe,
+            [
+                (s.place, plan.candidates[(s.place.sample_id, label.layer, 0)], reference_time(s, self.recipe))
+                for s in wished
+            ],
+            plan.scenes.get(label.layer, {}),
+            self.archives,
+        )
+        for stack, result in zip(wished, results, strict=True):
+            if isinstance(result, Outcome):
+                stack.outcomes.append(result)
+            else:
+                _attach(stack, result, plan.scenes[label.layer][result.item_ids[0]].provider)
+        for stack in stacks:
+            key = (stack.place.sample_id, label.layer, 0)
+            if key not in plan.candidates:
+                stack.outcomes.append(plan.absences[key])
+
+    def _map_objects(self, label: OpenStreetMapLabel, stack: Stack) -> None:
+        assert self.extract is not None  # noqa: S101 - planned with the recipe
+        place, labeller = stack.place, open_vector_labeller(label)
+        features = [f for box in bbox(place.geobox) for f in self.extract.within(box)]
+        resolution_m = self.recipe.resolution_of(label.layer, None)
+        when = reference_time(stack, self.recipe)
+        classes, vectors = labeller.layers(place, resolution_m, features, self.extract.extract, when)
+        if not vectors.features:
+            stack.outcomes.append(
+                Outcome(
+                    sample_id=place.sample_id,
+                    layer=label.layer,
+                    slot=0,
+                    reason=Reason.LABEL_MISSING,
+                    detail="the map extract has no object in this footprint",
+                )
+            )
+            return
+        _attach(stack, classes, None, vectors)
+
+    def _caption(self, stack: Stack) -> None:
+        if self.captioner is None or _refused(stack):
+            return
+        facts, captions = self.captioner.caption(stack)
+        stack.facts = facts
+        if isinstance(captions, Outcome):
+            stack.outcomes.append(captions)
+        else:
+            stack.captions = captions
+
+
+def form_of(recipe: Recipe, shards: int) -> DatasetSpec:
+    """The form on disk that a recipe and the plan's number of shards lead to."""
+    return dataset_spec(recipe, shards, {x.layer: legend_of(x) for x in recipe.labels})
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Open what needs settings from the environment, so that a missing one is told before anything is fetched.
+
+    Raises:
+        SettingError: names the variable.
+    """
+    with Archives(recipe.providers) as archives:
+        _ = archives.origins
+    if recipe.captions is not None:
+        open_captioner(recipe.captions, None)
+
+
+def reference_time(stack: Stack, recipe: Recipe) -> dt.datetime | None:
+    """The moment that labels should describe: of the first optical image, else of the first dated one, else None."""
+    dated = [s for s in recipe.sources if isinstance(s, DatedSource)]
+    for source in sorted(dated, key=lambda s: not isinstance(s, OpticalSource)):
+        times = [o.datetime for (name, _), o in sorted(stack.observations.items()) if name == source.kind]
+        if times:
+            return times[0]
+    return None
+
+
+def sample_bytes(recipe: Recipe) -> int:
+    """Bytes of one sample's pixels with all its dates."""
+    from schemas.modality import MODALITIES
+
+    total = 0
+    for source in recipe.sources:
+        slots = max(1, len(recipe.slots_of(source)))
+        for layer in MODALITIES[source.kind].layers:
+            edge = round(recipe.grid.size_m / recipe.resolution_of(source.kind, layer.name))
+            total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
+    return max(1, total)
+
+
+def _attach(stack: Stack, label: LabelMap, provider: str | None, vectors: VectorLayer | None = None) -> None:
+    stack.labels[label.label] = label
+    stack.vectors = vectors if vectors is not None else stack.vectors
+    stack.outcomes.append(_obtained(stack.place, label.label, 0, provider, label.item_ids))
+
+
+def _obtained(place: Place, layer: str, slot: int, provider: str | None, item_ids: tuple[str, ...]) -> Outcome:
+    return Outcome(
+        sample_id=place.sample_id, layer=layer, slot=slot, reason=Reason.OK, provider=provider, item_ids=item_ids
+    )
+
+
+def _refused(stack: Stack) -> bool:
+    return any(outcome.reason is Reason.SAMPLE_REFUSED for outcome in stack.outcomes)
+
+
+def _judge(stack: Stack, recipe: Recipe) -> None:
+    """Refuse a sample that lacks what the recipe requires."""
+    obtained = {name for name, _ in stack.observations}
+    wanting = [s.kind for s in recipe.sources if s.required and s.kind not in obtained]
+    wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
+    detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
+    if len(obtained) < recipe.quality.min_modalities:
+        detail = (
+            detail or f"{len(obtained)} modalities obtained, quality.min_modalities is {recipe.quality.min_modalities}"
+        )
+    if detail:
+        sample_id = stack.place.sample_id
+        refusal = Outcome(sample_id=sample_id, layer="sample", slot=0, reason=Reason.SAMPLE_REFUSED, detail=detail)
+        stack.outcomes.append(refusal)

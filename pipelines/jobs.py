@@ -1,0 +1,177 @@
+"""What the commands do: plan a dataset, build it, tell how far it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from pipelines.access.stac import Archives
+from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
+from pipelines.build import BuildError, Engine, ProgressPrinter, run_shards, sole_builder
+from pipelines.plan import complete_plan, make_plan
+from pipelines.shards import clean_staging, done_shards, finalise, ledger_part, withdraw
+from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_recipe_of, read_summary, write_plan
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pipelines.recipes import RecipeFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a dataset is."""
+
+    name: str
+    """The recipe's name."""
+    shards: int
+    """Shards planned."""
+    done: int
+    """Shards published."""
+    finished: bool
+    """Whether the catalogue is written: the dataset can be opened."""
+    samples: int
+    """Samples planned."""
+    outcomes: Mapping[str, Mapping[str, int]]
+    """Layer -> reason -> how many, over the shards that are done."""
+    undelivered: Sequence[str]
+    """One line for each layer and provider that did not deliver what could be had on another try."""
+
+    def json(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**vars(self), "outcomes": {k: dict(v) for k, v in self.outcomes.items()}}
+
+    def text(self) -> str:
+        """As a table for a person."""
+        state = "finished" if self.finished else "not finished"
+        lines = [f"{self.name}: {state}, {self.done} of {self.shards} shards, {self.samples:,} samples planned"]
+        for layer, reasons in self.outcomes.items():
+            wanted = sum(reasons.values())
+            rest = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items() if reason != Reason.OK)
+            lines.append(
+                f"  {layer:15} {reasons.get(Reason.OK, 0):>7,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
+            )
+        return "\n".join(lines)
+
+
+def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
+    """Plan, unless `out` holds this recipe's plan already; `again` asks anew for what archives did not answer.
+
+    Raises:
+        PlanError: `out` belongs to another recipe.
+        BuildError: a build of `out` is running.
+    """
+    with sole_builder(out):
+        return _planned(file, out, again=again)
+
+
+def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: bool) -> Status:
+    """Plan if need be, build the shards that are not there, write the catalogue.
+
+    Args:
+        file: the recipe.
+        out: folder of the dataset.
+        engine: the Beam runner.
+        retry_failed: also ask anew for what archives did not deliver, and rebuild the shards that lack it.
+
+    Raises:
+        BuildError: shards failed, or a build of `out` is running.
+        PlanError: `out` belongs to another recipe.
+    """
+    with sole_builder(out):
+        check_settings(file.recipe)
+        summary = _planned(file, out, again=retry_failed and bool(_undelivered_at_planning(out)))
+        clean_staging(out)
+        form = form_of(file.recipe, summary.shards)
+        if retry_failed:
+            withdraw(out, _lacking(out, done_shards(out, form)))
+        todo = sorted(set(range(summary.shards)) - done_shards(out, form))
+        if todo:
+            printer = ProgressPrinter(f"building {file.recipe.name}")
+            failed = run_shards(out, todo, engine, lambda: len(done_shards(out, form)), printer)
+            if failed:
+                numbers = ", ".join(str(b.shard) for b in failed)
+                raise BuildError(f"shards {numbers} failed by a mistake of ours:\n{failed[0].error}")
+        if todo or not _finished(out):
+            finalise(out, form)
+        return status_of(out)
+
+
+def status_of(out: Path) -> Status:
+    """How far a dataset is.
+
+    Raises:
+        PlanError: there is no plan.
+    """
+    summary = read_summary(out / PLAN_FOLDER)
+    if summary is None:
+        raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
+    recipe = read_recipe_of(out / PLAN_FOLDER)
+    done = done_shards(out, form_of(recipe, summary.shards))
+    counts: dict[str, Counter[str]] = {}
+    lost: Counter[tuple[str, str]] = Counter()
+    for shard in sorted(done):
+        for row in _ledger(out, shard):
+            counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
+            if Reason(row["reason"]).retryable:
+                lost[(row["layer"], row["provider"] or "?")] += 1
+    return Status(
+        name=recipe.name,
+        shards=summary.shards,
+        done=len(done),
+        finished=_finished(out),
+        samples=summary.samples,
+        outcomes={layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()},
+        undelivered=[
+            f"{layer}: provider {provider!r} did not deliver {count:,} of {sum(counts[layer].values()):,}; "
+            "they are absent and in the ledger; run again with --retry-failed"
+            for (layer, provider), count in sorted(lost.items())
+        ],
+    )
+
+
+def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
+    summary = read_summary(out / PLAN_FOLDER)
+    if summary is not None and summary.recipe_sha256 != file.recipe.sha256:
+        raise PlanError(
+            f"{out.name}: was planned from another recipe (or this one has changed since); "
+            "choose another folder, or delete this one"
+        )
+    if summary is not None and not again:
+        return summary
+    with Archives(file.recipe.providers) as archives:
+        hrefs = Hrefs(origins=archives.origins)
+        work = out / WORK_FOLDER
+        work.mkdir(parents=True, exist_ok=True)
+        plan = make_plan(file, archives, work, ProgressPrinter(f"planning {file.recipe.name}", "searches"))
+        if summary is not None:
+            old = read_plan(out / PLAN_FOLDER, hrefs)
+            if old.shards != plan.shards:
+                raise PlanError(f"{out.name}: a file that the places come from has changed; choose another folder")
+            plan = complete_plan(old, plan)
+        return write_plan(out / PLAN_FOLDER, plan, hrefs)
+
+
+def _undelivered_at_planning(out: Path) -> Mapping[str, int]:
+    summary = read_summary(out / PLAN_FOLDER)
+    return {} if summary is None else summary.unavailable
+
+
+def _lacking(out: Path, done: set[int]) -> list[int]:
+    """Published shards that lack something another try could bring."""
+    return [shard for shard in sorted(done) if any(Reason(r["reason"]).retryable for r in _ledger(out, shard))]
+
+
+def _ledger(out: Path, shard: int) -> list[dict[str, Any]]:
+    columns = ["layer", "reason", "provider"]
+    rows: list[dict[str, Any]] = pq.read_table(ledger_part(out, shard), columns=columns, partitioning=None).to_pylist()
+    return rows
+
+
+def _finished(out: Path) -> bool:
+    return (out / "landweave.json").exists()

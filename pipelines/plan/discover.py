@@ -1,0 +1,122 @@
+"""Ask the archives what they hold: one search per block of ground, layer and period, never one per sample."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pipelines.access.http import AccessError
+from schemas.outcome import Outcome, Reason
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipelines.access.archives import Archives
+    from pipelines.plan.blocks import Block
+    from schemas.place import Place
+    from schemas.recipe import Provider
+    from schemas.scene import Scene
+
+SEARCHES_AT_ONCE = 8
+"""Searches under way at once; each provider's own `concurrency` bounds it further."""
+
+
+class ItemParser(Protocol):
+    """Turns an item into a scene, or raises `ItemRefusedError`."""
+
+    def __call__(self, item: dict[str, object], provider_name: str, provider: Provider) -> Scene:
+        """Parse one item."""
+        ...
+
+
+class ItemRefusedError(ValueError):
+    """An item that its pixels cannot be read right from."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What one layer asks of the archives for one period."""
+
+    layer: str
+    """Modality or label."""
+    providers: tuple[str, ...]
+    """Names of providers, tried in this order."""
+    collection: str
+    period: tuple[dt.date, dt.date] | None
+    """First and last day, UTC; None = at any time."""
+    slots: tuple[int, ...]
+    """Date slots that the answer serves."""
+    parse: ItemParser
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What the archives said to one question about one block."""
+
+    scenes: list[Scene] = field(default_factory=list)
+    """Sorted by item id."""
+    refused: list[tuple[Reason, str]] = field(default_factory=list)
+    """Items that cannot be used, and why."""
+    provider: str | None = None
+    """Who answered."""
+    error: AccessError | None = None
+    """Why nobody did."""
+
+
+def ask(archives: Archives, question: Question, block: Block) -> Answer:
+    """One question about one block: providers in order until one answers."""
+    answer = Answer()
+    for name in question.providers:
+        try:
+            items = archives.search(name, question.collection, block.bboxes, question.period)
+        except AccessError as error:
+            answer.error, answer.provider = error, name
+            continue
+        answer.error, answer.provider = None, name
+        for item in items:
+            try:
+                answer.scenes.append(question.parse(item, name, archives.providers[name]))
+            except ItemRefusedError as refused:
+                answer.refused.append((refused.reason, refused.detail))
+        answer.scenes.sort(key=lambda scene: scene.item_id)
+        return answer
+    return answer
+
+
+def ask_all(
+    archives: Archives, questions: Sequence[tuple[Question, Block]], told: Callable[[int, int], None]
+) -> Iterator[Answer]:
+    """Answers in the order of the questions; searches run beside one another."""
+    with ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix="search") as pool:
+        running = [pool.submit(ask, archives, question, block) for question, block in questions]
+        for number, answer in enumerate(running, 1):
+            yield answer.result()
+            told(number, len(running))
+
+
+def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outcome:
+    """The ledger's row for a wish that no scene can fulfil."""
+    if answer.error is not None:
+        reason, detail = answer.error.reason, answer.error.detail
+    elif answer.refused and not answer.scenes:
+        reason, detail = answer.refused[0]
+    else:
+        period = (
+            "" if question.period is None else f" from {question.period[0]:%Y-%m-%d} to {question.period[1]:%Y-%m-%d}"
+        )
+        reason, detail = Reason.NO_SCENE, f"{question.collection} has no scene over this place{period}"
+    return Outcome(
+        sample_id=place.sample_id,
+        layer=question.layer,
+        slot=slot,
+        reason=reason,
+        provider=answer.provider,
+        detail=detail,
+    )

@@ -1,0 +1,73 @@
+"""Build shards on Beam: shard numbers in, one report a shard out."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipelines.assemble import Factory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one shard."""
+
+    shard: int
+    """Shard number."""
+    samples: int
+    """Samples in the catalogue."""
+    error: str | None = None
+    """Traceback of a mistake of ours, or None."""
+
+
+class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no types
+    """Shard numbers -> `Built`. A shard that fails is reported and does not hold the others.
+
+    Args:
+        out: folder of the dataset, which holds the plan.
+    """
+
+    def __init__(self, out: str) -> None:
+        super().__init__()
+        self.out = out
+
+    def expand(self, shards: beam.PCollection[int]) -> beam.PCollection[Built]:
+        """Spread the shards over the workers and build each where it lands."""
+        return shards | "spread" >> beam.Reshuffle() | "build" >> beam.ParDo(_BuildShard(self.out))
+
+
+class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
+    def __init__(self, out: str) -> None:
+        super().__init__()
+        self.out = out
+        self.factory: Factory | None = None
+
+    def setup(self) -> None:
+        """Open what all shards of this worker share."""
+        self.factory = Factory.open(Path(self.out))
+
+    def process(self, shard: int, *_args: Any, **_kwargs: Any) -> Iterator[Built]:
+        """Build one shard."""
+        assert self.factory is not None  # noqa: S101 - setup() ran
+        try:
+            samples = self.factory.build(shard)
+        except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
+            Metrics.counter("landweave", "shards_failed").inc()
+            yield Built(shard=shard, samples=0, error=traceback.format_exc())
+        else:
+            Metrics.counter("landweave", "shards_built").inc()
+            Metrics.counter("landweave", "samples").inc(samples)
+            yield Built(shard=shard, samples=samples)
+
+    def teardown(self) -> None:
+        """Let go of connections."""
+        if self.factory is not None:
+            self.factory.close()
