@@ -1,1 +1,32 @@
-"""(to be written)"""
+"""Captions: facts from the stack, sentences from a template or a model, both checked against the facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from schemas.recipe import LlmCaptions, TemplateCaptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.captions.protocol import Captioner
+    from schemas.recipe import Captions
+
+
+def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:
+    """The captioner of the recipe's `captions`; a model's answers are kept in `cache_dir`.
+
+    Raises:
+        pipelines.access.http.SettingError: an endpoint or key is missing from the environment; one clear line.
+    """
+    match captions:
+        case TemplateCaptions():
+            from pipelines.captions.template import TemplateCaptioner
+
+            return TemplateCaptioner(captions)
+        case LlmCaptions():
+            from pipelines.captions.llm import LlmCaptioner
+
+            return LlmCaptioner(captions, cache_dir)
+        case _:
+            assert_never(captions)

@@ -1,0 +1,278 @@
+"""Captions by a language model behind any OpenAI-compatible endpoint: asked for JSON, checked, cached, and replaced by
+the template where it will not keep to the facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import openai
+import stamina
+from openai.types.chat import ChatCompletion
+
+from pipelines.access.http import SettingError, interpolate
+from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
+from pipelines.captions.facts import facts_for, facts_sha256
+from pipelines.captions.prompts import PROMPT_VERSION, SCHEMA, messages
+from pipelines.captions.template import TEMPLATE_VERSION, speak
+from schemas.caption import Caption
+from schemas.outcome import Outcome, Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from schemas.caption import Facts
+    from schemas.recipe import LlmCaptions
+    from schemas.stack import Stack
+
+_TRIES = 6
+"""Times one question is sent while the endpoint is busy or broken."""
+_TIMEOUT_S = 120.0
+"""Deadline of one request."""
+_MAX_RETRY_AFTER_S = 120.0
+"""An endpoint that asks for a longer pause is unavailable to this run."""
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""Statuses after which the same question may be answered (RFC 9110; RFC 6585; 529: some endpoints' 'overloaded')."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: str | None
+    """The caption, None where the answer holds none."""
+    why: str
+    """Why not."""
+    tokens: int
+
+
+class _UnavailableError(Exception):
+    """The endpoint did not answer."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class LlmCaptioner:
+    """Asks a model, checks its answers against the facts, keeps them in a folder.
+
+    The same facts, sample, prompt, model and settings give the same bytes again from the folder, and spend nothing.
+    """
+
+    config: LlmCaptions
+    """The recipe's entry."""
+    cache_dir: Path
+    """Where answers are kept."""
+    backoff_s: float = 1.0
+    """First pause between tries."""
+    timeout_s: float = _TIMEOUT_S
+    """Deadline of one request, seconds."""
+
+    def __post_init__(self) -> None:
+        """Fail before anything is spent.
+
+        Raises:
+            SettingError: the endpoint's address or key is not in the environment.
+        """
+        self._base_url()
+        self._key()
+
+    def caption(self, stack: Stack) -> list[Caption] | Outcome:
+        """`per_sample` captions; or the outcome `unavailable` or `denied` where the endpoint gives no answer at all.
+
+        An answer that is no JSON, or that the facts do not bear, is asked for again, up to `attempts`; then the
+        template speaks, and the caption says so (`fallback`).
+
+        Raises:
+            SettingError: the endpoint calls the request wrong (no such model, a parameter it does not know).
+        """
+        facts, sample_id = facts_for(stack, self.config.facts_from), stack.place.sample_id
+        found: list[Caption] = []
+        for index in range(self.config.per_sample):
+            path = self._path(facts, sample_id, index)
+            kept = _kept(path, facts)
+            caption = self._ask(facts, sample_id, index) if kept is None else kept
+            if isinstance(caption, Outcome):
+                return caption
+            if kept is None:
+                _keep(path, caption)
+            found.append(caption)
+        return found
+
+    def _ask(self, facts: Facts, sample_id: str, index: int) -> Caption | Outcome:
+        tokens, refused = 0, None
+        for attempt in range(1, self.config.attempts + 1):
+            try:
+                answer = self._answer(messages(facts, refused), _seed(sample_id, index, attempt))
+            except _UnavailableError as error:
+                return Outcome(sample_id=sample_id, layer="captions", slot=0, reason=error.reason, detail=error.detail)
+            tokens += answer.tokens
+            if answer.text is None:
+                refused = answer.why
+                continue
+            refusal = refusal_of(answer.text, facts)
+            if refusal is None:
+                return Caption(
+                    text=answer.text,
+                    captioner="llm",
+                    model=self.config.model,
+                    prompt_version=PROMPT_VERSION,
+                    facts_sha256=facts_sha256(facts),
+                    checks=tuple(CHECKS),
+                    attempts=attempt,
+                    fallback=False,
+                    tokens=tokens,
+                )
+            refused = refusal.reason
+        return speak(facts, sample_id, index, attempts=self.config.attempts, tokens=tokens, fallback=True)
+
+    def _answer(self, asked: list[dict[str, str]], seed: int) -> _Answer:
+        """One answer, after as many tries as a busy endpoint needs."""
+        try:
+            for attempt in stamina.retry_context(
+                on=_pause,
+                attempts=_TRIES,
+                timeout=None,
+                wait_initial=self.backoff_s,
+                wait_max=30.0,
+                wait_jitter=self.backoff_s,
+            ):
+                with attempt:
+                    return _read(self._send(asked, seed))
+        except openai.APIStatusError as error:
+            raise self._refused(error.status_code) from None
+        except openai.APIConnectionError as error:  # timeouts are among them
+            raise _UnavailableError(
+                Reason.UNAVAILABLE, f"the caption endpoint gave no answer ({type(error).__name__}) in {_TRIES} tries"
+            ) from None
+        except (openai.OpenAIError, ValueError) as error:  # a body that is no answer of the chat completions API
+            return _Answer(None, f"the answer could not be read ({type(error).__name__})", 0)
+        raise AssertionError("stamina ended without a result or an error")
+
+    def _send(self, asked: list[dict[str, str]], seed: int) -> object:
+        parameters: dict[str, Any] = {
+            "model": self.config.model,
+            "messages": asked,
+            "temperature": self.config.temperature,
+            "max_tokens": self.config.max_tokens,
+            "seed": seed,
+            "response_format": {"type": "json_schema", "json_schema": SCHEMA},
+        }
+        return self._client.chat.completions.create(**parameters)
+
+    def _refused(self, status: int) -> Exception:
+        """What a status means. The endpoint's own text is not repeated: it may quote the key."""
+        if status in (401, 403):
+            name = self.config.api_key_variable
+            return _UnavailableError(
+                Reason.DENIED, f"the caption endpoint refused the key in ${name} (status {status})"
+            )
+        if status in _BUSY or status >= 500:
+            return _UnavailableError(
+                Reason.UNAVAILABLE, f"the caption endpoint answered status {status} {_TRIES} times"
+            )
+        return SettingError(
+            f"captions: the endpoint refused the request with status {status}: is {self.config.model!r} a model it has, "
+            f"and does it know `response_format` json_schema? Set `captions.model` or `captions.base_url`"
+        )
+
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=self._base_url(), api_key=self._key(), timeout=self.timeout_s, max_retries=0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A captioner travels to workers without its connections."""
+        return {name: value for name, value in self.__dict__.items() if name != "_client"}
+
+    def _base_url(self) -> str:
+        return interpolate(self.config.base_url, dict(os.environ), where="captions.base_url")
+
+    def _key(self) -> str:
+        name = self.config.api_key_variable
+        key = os.environ.get(name, "")
+        if not key:
+            raise SettingError(
+                f"captions: the environment variable {name} is not set: put the endpoint's key there (any word where "
+                f"it asks for none), or choose captions of kind 'template', which need no model"
+            )
+        return key
+
+    def _path(self, facts: Facts, sample_id: str, index: int) -> Path:
+        """Where an answer is kept: everything that decides it is in the name."""
+        said = {
+            "facts": facts_sha256(facts),
+            "sample": sample_id,
+            "index": index,
+            "model": self.config.model,
+            "prompt": PROMPT_VERSION,
+            "template": TEMPLATE_VERSION,
+            "checks": CHECKS_VERSION,
+            "temperature": self.config.temperature,
+            "max_tokens": self.config.max_tokens,
+            "attempts": self.config.attempts,
+        }
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return self.cache_dir / digest[:2] / f"{digest}.json"
+
+
+def _pause(error: Exception) -> bool | float:
+    """Whether, or after how many seconds, the question is sent again."""
+    if isinstance(error, openai.APIStatusError):
+        if error.status_code not in _BUSY:
+            return False
+        try:
+            seconds = float(error.response.headers["retry-after"])
+        except (KeyError, ValueError):
+            return True
+        return max(0.0, seconds) if seconds <= _MAX_RETRY_AFTER_S else False
+    return isinstance(error, openai.APIConnectionError)
+
+
+def _read(completion: object) -> _Answer:
+    """The caption in an answer, or why there is none; the model's text is only ever parsed as JSON and checked."""
+    if not isinstance(completion, ChatCompletion):
+        return _Answer(None, "the answer was no chat completion", 0)
+    tokens = completion.usage.total_tokens if completion.usage is not None else 0
+    choice = completion.choices[0] if completion.choices else None
+    text = "" if choice is None else choice.message.content or ""
+    if choice is not None and choice.finish_reason == "length":
+        return _Answer(None, "the answer was cut off, write a shorter one", tokens)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return _Answer(None, "the answer was not JSON" if text else "the answer was empty", tokens)
+    if not isinstance(content, dict) or set(content) != {"caption"} or not isinstance(content["caption"], str):
+        return _Answer(None, 'the answer was not {"caption": "..."}', tokens)
+    return _Answer(content["caption"].strip(), "", tokens)
+
+
+def _seed(sample_id: str, index: int, attempt: int) -> int:
+    """0..2^31-1, another for each sample, wording and attempt."""
+    digest = hashlib.sha256(f"{sample_id}/{index}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _kept(path: Path, facts: Facts) -> Caption | None:
+    """The caption kept there; None where there is none, or it cannot be read, or it does not pass the checks."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        caption = Caption(**{**content, "checks": tuple(content["checks"])})
+        sound = caption.facts_sha256 == facts_sha256(facts) and refusal_of(caption.text, facts) is None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return caption if sound else None
+
+
+def _keep(path: Path, caption: Caption) -> None:
+    """Written aside and put into place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    content = {name: getattr(caption, name) for name in Caption.__dataclass_fields__}
+    aside.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,21 @@
+"""What a captioner is: one stack in, checked captions out, or an outcome that says why there are none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from schemas.caption import Caption
+    from schemas.outcome import Outcome
+    from schemas.stack import Stack
+
+
+class Captioner(Protocol):
+    """Speaks of one sample. Every caption has passed `pipelines.captions.check` against the sample's facts."""
+
+    def caption(self, stack: Stack) -> list[Caption] | Outcome:
+        """As many captions as the recipe asks, or why there are none (layer 'captions', slot 0).
+
+        The facts are `stack.facts` where they are there, otherwise made from the stack's labels, vectors and images.
+        """
+        ...
