@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from schemas.recipe import Recipe
 
+Recipes = Callable[..., Recipe]
 
-def recipe(sampling: dict[str, Any], **sections: Any) -> Recipe:
+
+def recipe_of(sampling: dict[str, Any], **sections: Any) -> Recipe:
     """A whole recipe with this sampling section; other sections as given."""
     document: dict[str, Any] = {
         "name": "test",
@@ -19,3 +24,9 @@ def recipe(sampling: dict[str, Any], **sections: Any) -> Recipe:
         "sampling": sampling,
     }
     return Recipe.model_validate(document | sections)
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipes:
+    """Makes recipes: `recipe(sampling, **sections)`."""
+    return recipe_of

@@ -1,0 +1,168 @@
+"""Points files: three formats, exact corners, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import shapely
+
+from sampling import SamplingError
+from sampling.points import read_points
+from schemas.recipe import GridSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GRID = GridSpec(size_m=2_240, resolution_m=10)
+SITES = [("282D_485L_3_3", -48.10604, -25.31595, 32722, 790236.0403820039, 7198039.252334285)]
+
+
+def write_geojson(path: Path, features: list[dict[str, Any]], **members: Any) -> None:
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **members}))
+
+
+def point(lon: Any, lat: Any, **properties: Any) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": {"type": "Point", "coordinates": [lon, lat]}, "properties": properties}
+
+
+def test_three_formats_say_the_same(tmp_path: Path) -> None:
+    import geopandas as gpd
+
+    (tmp_path / "p.csv").write_text("\ufeffsample_id, lon ,lat,split\na,10.5,46.25,test\nb,-179.75,-16.5,train\n\n")
+    write_geojson(tmp_path / "p.geojson", [point(10.5, 46.25, sample_id="a"), point(-179.75, -16.5, sample_id="b")])
+    frame = gpd.GeoDataFrame({"sample_id": ["a", "b"]}, geometry=gpd.points_from_xy([10.5, -179.75], [46.25, -16.5]))
+    frame.set_crs(4326).to_parquet(tmp_path / "p.parquet")
+    tables = [read_points(name, tmp_path) for name in ("p.csv", "p.geojson", "p.parquet")]
+    for table in tables:
+        assert table.sample_id == ["a", "b"]
+        assert table.lon.tolist() == [10.5, -179.75]
+        assert table.lat.tolist() == [46.25, -16.5]
+        assert table.footprints(GRID).epsg.tolist() == [32632, 32701]
+
+
+def test_plain_parquet_with_columns(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"lon": [1.5, 2.5], "lat": [3, 4]}), tmp_path / "p.parquet")
+    table = read_points("p.parquet", tmp_path)
+    assert table.sample_id == ["p0000001", "p0000002"]
+    assert table.lat.tolist() == [3.0, 4.0]
+
+
+def test_exact_corners_are_kept_to_the_bit_and_other_rows_snapped(tmp_path: Path) -> None:
+    name, lon, lat, epsg, x_min, y_max = SITES[0]
+    (tmp_path / "p.csv").write_text(
+        f"sample_id,lon,lat,epsg,x_min,y_max\nfree,10,46,,,\n{name},{lon},{lat},{epsg},{x_min!r},{y_max!r}\n"
+    )
+    footprints = read_points("p.csv", tmp_path).footprints(GRID)
+    box = footprints.geobox(1, 10.0)
+    assert (box.epsg, box.x_min, box.y_max) == (epsg, x_min, y_max)
+    assert (footprints.lon[1], footprints.lat[1]) == (pytest.approx(lon, abs=1e-4), pytest.approx(lat, abs=1e-4))
+    assert footprints.geobox(0, 10.0).x_min % 60 == 0
+
+
+@pytest.mark.real
+def test_terramesh_footprints_are_reproduced(real: Path, tmp_path: Path) -> None:
+    import rasterio
+    from rasterio.warp import transform
+
+    rows, truth = ["sample_id,lon,lat,epsg,x_min,y_max"], []
+    for folder in sorted((real / "multimodal" / "terramesh").iterdir()):
+        with rasterio.open(folder / "S2L2A.tif") as image:
+            left, bottom, right, top = image.bounds
+            (lon,), (lat,) = transform(image.crs, "EPSG:4326", [(left + right) / 2], [(top + bottom) / 2])
+            rows.append(f"{folder.name},{lon},{lat},{image.crs.to_epsg()},{left!r},{top!r}")
+            truth.append((image.crs.to_epsg(), image.transform.to_gdal(), image.shape))
+    (tmp_path / "p.csv").write_text("\n".join(rows))
+    footprints = read_points("p.csv", tmp_path).footprints(GRID)
+    for i, (epsg, geotransform, shape) in enumerate(truth):
+        box = footprints.geobox(i, 10.0)
+        a, b, c, d, e, f = box.transform
+        assert (box.epsg, (c, a, b, f, d, e), box.shape) == (epsg, geotransform, shape)
+
+
+CSV_MISTAKES = {
+    "empty file": ("", "has no column 'lon'"),
+    "no rows": ("lon,lat\n", "holds no point"),
+    "no lon": ("longitude,lat\n1,2\n", "has no column 'lon'; its columns are longitude, lat"),
+    "lat out of range": ("lon,lat\n1,2\n3,91\n", r"line 3: lat 91 is outside \[-90, 90\]"),
+    "lon out of range": ("lon,lat\n190,2\n-181,3\n", r"line 2: lon 190 is outside .* \(and 1 more such row\)"),
+    "not a number": ("lon,lat\n1,north\n", "line 2: lat is 'north', expected a number"),
+    "missing": ("lon,lat\n1,\n", "line 2: lat is missing"),
+    "nan": ("lon,lat\n1,nan\n", "line 2: lat is 'nan', expected a finite number"),
+    "ragged": ("lon,lat\n1,2,3\n", "line 2: 3 values under 2 columns"),
+    "twice": ("sample_id,lon,lat\na,1,2\nb,1,3\na,2,2\n", "line 4: sample_id 'a' is already that of line 2"),
+    "bad id": ("sample_id,lon,lat\n../a,1,2\n", "line 2: sample_id '../a' is not 1 to 128"),
+    "empty id": ("sample_id,lon,lat\n,1,2\n", "line 2: sample_id '' is not"),
+    "column twice": ("lon,lon,lat\n1,1,2\n", "column 'lon' is there twice"),
+    "half a corner": ("lon,lat,epsg\n1,2,32631\n", "has epsg but not all of epsg, x_min, y_max"),
+    "corner with a hole": (
+        "lon,lat,epsg,x_min,y_max\n1,2,32631,,5\n",
+        "line 2: give all of epsg, x_min, y_max or none",
+    ),
+    "geographic epsg": ("lon,lat,epsg,x_min,y_max\n1,2,4326,1,2\n", "line 2: epsg 4326 is not UTM"),
+    "zone 61": ("lon,lat,epsg,x_min,y_max\n1,2,32761.5,1,2\n", "line 2: epsg 32761.5 is not UTM"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), CSV_MISTAKES.values(), ids=CSV_MISTAKES)
+def test_csv_mistakes_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    expect(tmp_path, "p.csv", message)
+
+
+def expect(folder: Path, name: str, message: str) -> None:
+    with pytest.raises(SamplingError, match=message) as caught:
+        read_points(name, folder).footprints(GRID)
+    assert "\n" not in str(caught.value)
+    assert str(folder) not in str(caught.value)
+    assert re.search(re.escape(name), str(caught.value))
+
+
+def test_other_mistakes(tmp_path: Path) -> None:
+    import geopandas as gpd
+
+    expect(tmp_path, "gone.csv", "is not there")
+    (tmp_path / "p.xlsx").write_bytes(b"PK")
+    expect(tmp_path, "p.xlsx", r"expected \.csv")
+    (tmp_path / "latin.csv").write_bytes("lon,lat,name\n1,2,Z\xfcrich\n".encode("latin-1"))
+    expect(tmp_path, "latin.csv", "UTF-8")
+    (tmp_path / "p.geojson").write_text("{")
+    expect(tmp_path, "p.geojson", "not readable as GeoJSON")
+    write_geojson(tmp_path / "none.geojson", [])
+    expect(tmp_path, "none.geojson", "holds no point")
+    line = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
+    write_geojson(tmp_path / "line.geojson", [point(1, 2), {"type": "Feature", "geometry": line, "properties": {}}])
+    expect(tmp_path, "line.geojson", "feature 2: geometry is a LineString, expected a Point")
+    write_geojson(tmp_path / "null.geojson", [{"type": "Feature", "geometry": None, "properties": {}}])
+    expect(tmp_path, "null.geojson", "feature 1: no readable Point")
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}
+    write_geojson(tmp_path / "crs.geojson", [point(1, 2)], crs=crs)
+    expect(tmp_path, "crs.geojson", "another CRS")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    expect(tmp_path, "bad.parquet", "not readable as Parquet")
+    frame = gpd.GeoDataFrame(geometry=gpd.points_from_xy([10.5], [46.25]), crs=4326)
+    frame.to_crs(32632).to_parquet(tmp_path / "utm.parquet")
+    expect(tmp_path, "utm.parquet", "UTM zone 32N.*reproject")
+    gpd.GeoDataFrame(geometry=[shapely.Point(1, 2), shapely.box(0, 0, 1, 1)], crs=4326).to_parquet(
+        tmp_path / "m.parquet"
+    )
+    expect(tmp_path, "m.parquet", "row 2: geometry is Polygon, expected a Point")
+
+
+def test_corners_far_from_their_point(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("lon,lat,epsg,x_min,y_max\n10,46,32632,500000,5200000\n")
+    expect(tmp_path, "p.csv", "line 2: lon 10, lat 46 is not in the footprint")
+    (tmp_path / "q.csv").write_text("lon,lat,epsg,x_min,y_max\n40,46,32632,3000000,5200000\n")
+    expect(tmp_path, "q.csv", "line 2: x_min 3e[+]06 is outside the zone of EPSG:32632")
+
+
+def test_crs84_of_legacy_geojson_is_lon_lat(tmp_path: Path) -> None:
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    write_geojson(tmp_path / "p.geojson", [point(1, 2)], crs=crs)
+    assert np.array_equal(read_points("p.geojson", tmp_path).lon, [1.0])
