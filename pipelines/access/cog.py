@@ -48,8 +48,8 @@ class ChipRequest:
     """How values between pixels are made, where the lattices differ."""
     fill: tuple[float, ...] = ()
     """Numbers that mean 'no data', besides the file's own nodata, its mask, and NaN."""
-    epsg: int | None = None
-    """EPSG code that the item states; a file that says otherwise is refused."""
+    epsgs: tuple[int | None, ...] = ()
+    """EPSG code that each raster's item states (None = it does not); a file that says otherwise is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class Reader:
 
 def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job:
     rasters = []
-    for href in request.hrefs:
+    for i, href in enumerate(request.hrefs):
         raster = opened[href]
         if isinstance(raster, AccessError):
             raise raster
@@ -236,9 +236,10 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
             raise AccessError(
                 Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}"
             )
-        if request.epsg is not None and raster.crs is not None and raster.crs.to_epsg() != request.epsg:
+        stated = request.epsgs[i] if request.epsgs else None
+        if stated is not None and raster.crs is not None and raster.crs.to_epsg() != stated:
             found = raster.crs.to_epsg()
-            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says {request.epsg}")
+            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says EPSG:{stated}")
         rasters.append(raster)
     return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
 

@@ -44,9 +44,10 @@ _RADIUS = {"nearest": 1, "bilinear": 1, "cubic": 2}
 _SLOP_PX = 2
 """For GDAL's approximate transformer (0.125 px) and for curvature between the sampled points."""
 _PAD_PX = 16
-"""Border of the window handed to GDAL beyond what the kernel reaches, at scale 1: GDAL finds its scale from the window."""
-_PAD_PER_SCALE = 12
-"""Added to it for each source pixel in a chip's pixel: GDAL widens its own window by ten of the chip's pixels at most."""
+"""Border of the window handed to GDAL beyond what the kernel reaches: GDAL finds its scale from its own window, which
+must not be cut where the whole file would not cut it."""
+_PAD_PER_SCALE = 24
+"""Added for each source pixel in a chip's pixel; measured: 12 still changes GDAL's scale at a raster's edge."""
 _SAMPLES = 33
 _MAX_FRAME_PIXELS = 1 << 28
 

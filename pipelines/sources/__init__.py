@@ -1,1 +1,38 @@
-"""(to be written)"""
+"""What a sensor means: items to scenes, scenes to candidates, delivered numbers to canonical observations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from schemas.recipe import DemSource, EnmapSource, LandsatSource, Sentinel1Source, Sentinel2Source
+
+if TYPE_CHECKING:
+    from pipelines.sources.protocol import SensorSource
+    from schemas.recipe import Source
+
+
+def open_source(source: Source) -> SensorSource:
+    """The sensor behind a recipe's entry. Nothing is read or asked."""
+    match source:
+        case Sentinel2Source():
+            from pipelines.sources.sentinel2 import Sentinel2
+
+            return Sentinel2(source)
+        case Sentinel1Source():
+            from pipelines.sources.sentinel1 import Sentinel1
+
+            return Sentinel1(source)
+        case LandsatSource():
+            from pipelines.sources.landsat import Landsat
+
+            return Landsat(source)
+        case EnmapSource():
+            from pipelines.sources.enmap import Enmap
+
+            return Enmap(source)
+        case DemSource():
+            from pipelines.sources.dem import Dem
+
+            return Dem(source)
+        case _:
+            assert_never(source)

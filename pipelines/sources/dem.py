@@ -1,0 +1,102 @@
+"""Copernicus DEM GLO-30: one elevation in metres, from tiles laid together; voids stay voids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.choose import Rules, choose, newest
+from pipelines.sources.items import geometry, identity, licence, require, text, times
+from pipelines.sources.protocol import SceneRejected
+from schemas.modality import DEM, Modality
+from schemas.outcome import Reason
+from schemas.scene import Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.sources.protocol import Item
+    from schemas.place import Place
+    from schemas.recipe import DemSource, Provider, Window
+
+_VOIDS = (-32767.0, -32768.0)
+"""Void values in use: Copernicus DEM product handbook (-32767), SRTM and mirrors (-32768)."""
+_MARGIN_M = 100.0
+"""Tiles this near to the chip are read too: the kernel reaches two 30 m pixels across a seam."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dem:
+    """The source `dem`."""
+
+    config: DemSource
+
+    @property
+    def modality(self) -> Modality:
+        """Copernicus DEM GLO-30."""
+        return DEM
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """Void values, declared or not. 0 is sea level: a height."""
+        return _VOIDS
+
+    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+        """Parse and judge one item; raises SceneRejected."""
+        item_id = identity(item)
+        when, start, end = times(item)
+        asset = require(item, "elevation", ("elevation", "data", "dem"))
+        if asset.unit is not None and asset.unit.casefold() not in ("m", "meter", "metre", "meters", "metres"):
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is in {asset.unit!r}, not in metres")
+        collection = str(item.get("collection") or self.config.collection)
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=collection,
+            modality="dem",
+            datetime=when,
+            start=start,
+            end=end,
+            geometry=geometry(item),
+            acquisition=collection,
+            product=item_id,
+            revision=text(item, "updated", "created") or "",
+            assets={"elevation": asset.where},
+            radiometry={"elevation": Radiometry(nodata=asset.nodata, rule="metres as delivered; voids are fill")},
+            licence=licence(item, DEM.licence),
+            facts={
+                "platform": text(item, "platform"),
+                "version": text(item, "version", "dem:version"),
+                "crs": f"EPSG:{asset.epsg}" if asset.epsg else None,
+            },
+        )
+
+    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """Each tile once."""
+        return newest(scenes)
+
+    def candidates(
+        self,
+        scenes: Sequence[Scene],
+        place: Place,
+        window: Window | None,  # noqa: ARG002 - static
+        occurrence: int = 0,  # noqa: ARG002
+    ) -> list[Candidate]:
+        """One: all tiles that the chip or its border touches. The open sea has none."""
+        return choose(scenes, place, None, Rules(margin_m=_MARGIN_M, all_parts=True))
+
+    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """A height model has no clouds."""
+        return np.zeros(layer.shape[-2:], np.bool_)
+
+    def contradiction(
+        self,
+        scenes: Sequence[Scene],  # noqa: ARG002
+        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
+    ) -> str | None:
+        """Nothing in the pixels can contradict the metadata."""
+        return None

@@ -1,0 +1,160 @@
+"""EnMAP L2A: 224 bands of surface reflectance in one file, and the cloud mask beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.choose import Rules, choose, newest, period_of
+from pipelines.sources.items import (
+    BandAsset,
+    band_asset,
+    bands_of,
+    cloud_share,
+    geometry,
+    identity,
+    licence,
+    number,
+    properties,
+    require,
+    text,
+    times,
+)
+from pipelines.sources.protocol import SceneRejected
+from schemas.modality import ENMAP, Modality
+from schemas.outcome import Reason
+from schemas.scene import Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.sources.protocol import Item
+    from schemas.place import Place
+    from schemas.recipe import EnmapSource, Provider, Window
+
+_BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)
+_SCALE = ENMAP.layer("bands_30m").scale
+_FILL = -32768.0
+"""enmap:nodata of the provider's items."""
+_ID = re.compile(r"DT(\d+)_(\d{8}T\d{6}Z)_(\d{3})_V(\d+)_(\d{8}T\d{6}Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Enmap:
+    """The source `enmap`."""
+
+    config: EnmapSource
+
+    @property
+    def modality(self) -> Modality:
+        """EnMAP L2A."""
+        return ENMAP
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """-32768 in the spectral image."""
+        return (_FILL,)
+
+    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+        """Parse and judge one item; raises SceneRejected."""
+        item_id = identity(item)
+        level = text(item, "processing:level") or ""
+        if level and level != "L2A":
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
+        when, start, end = times(item)
+        image = _image(item, item_id)
+        cloud = require(item, "QUALITY_CLOUD", ("quality_cloud",))
+        name = _ID.search(item_id)
+        take = name.group(1) if name else text(item, "enmap:datatakeID") or item_id
+        tile = name.group(3) if name else text(item, "enmap:tileID") or ""
+        version = text(item, "version", "enmap:archivedVersion") or (name.group(4) if name else "")
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=str(item.get("collection") or self.config.collection),
+            modality="enmap",
+            datetime=when,
+            start=start,
+            end=end,
+            geometry=geometry(item),
+            acquisition=take,
+            product=f"{take}|{tile}",
+            revision=f"{version}|{name.group(5) if name else text(item, 'enmap:processingDate', 'created') or ''}",
+            assets={**{b: a.where for b, a in image.items()}, "QUALITY_CLOUD": cloud.where},
+            radiometry={
+                **{b: _radiometry(item, a) for b, a in image.items()},
+                "QUALITY_CLOUD": Radiometry(nodata=cloud.nodata, rule="classes as delivered: 1 = cloud"),
+            },
+            cloud_cover=cloud_share(item),
+            licence=licence(item, ENMAP.licence),
+            facts={
+                "platform": "enmap",
+                "version": version or None,
+                "relative_orbit": text(item, "sat:relative_orbit"),
+                "overall_quality": text(item, "enmap:overallQuality"),
+                "crs": f"EPSG:{image['B001'].epsg}" if image["B001"].epsg else None,
+            },
+        )
+
+    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """The newest processing of each tile of a datatake."""
+        return newest(scenes)
+
+    def candidates(
+        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
+    ) -> list[Candidate]:
+        """Tiles of one datatake, laid together where the chip needs several."""
+        rules = Rules(
+            max_candidates=self.config.max_candidates,
+            min_valid=self.config.min_valid,
+            max_scene_cloud=self.config.max_scene_cloud,
+        )
+        return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+
+    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """(y, x) of QUALITY_CLOUD -> cloud (cirrus, haze and shadow are layers of their own, not read)."""
+        return np.asarray(layer == 1)
+
+    def contradiction(
+        self,
+        scenes: Sequence[Scene],  # noqa: ARG002
+        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
+    ) -> str | None:
+        """Nothing in the pixels can contradict the metadata."""
+        return None
+
+
+def _image(item: Item, item_id: str) -> dict[str, BandAsset]:
+    """All bands of the spectral image, in the order of the file."""
+    for key in ("image", "spectral_image"):
+        if (asset := bands_of(item, key)) is not None:
+            break
+    else:
+        raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has no asset 'image'")
+    if len(asset[1]) != len(_BANDS):
+        raise SceneRejected(
+            Reason.BAD_ITEM, f"item {item_id!r} describes {len(asset[1])} bands, a whole image has {len(_BANDS)}"
+        )
+    return {band: band_asset(item, key, i) for i, band in enumerate(_BANDS)}
+
+
+def _radiometry(item: Item, asset: BandAsset) -> Radiometry:
+    """Gain and offset of one band, as the item states them; never guessed."""
+    gain = number(asset.band.get("enmap:gain_of_band"))
+    offset = number(asset.band.get("enmap:offset_of_band"))
+    said = "enmap:gain_of_band"
+    if gain is None:
+        gain, offset, said = asset.scale, asset.offset, "the band's scale"
+    if gain is None or gain <= 0.0:
+        raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
+    nodata = number(properties(item).get("enmap:nodata"))
+    fill = asset.nodata if asset.nodata is not None else nodata if nodata is not None else _FILL
+    gain, moved = round(gain / _SCALE, 9), round((offset or 0.0) / _SCALE, 6)
+    rule = f"{said} is {gain * _SCALE:g}, offset {offset or 0.0:g}"
+    rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {_SCALE:g}"
+    return Radiometry(gain=gain, offset_dn=moved, nodata=fill, rule=rule)

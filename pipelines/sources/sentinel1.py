@@ -1,0 +1,155 @@
+"""Sentinel-1 RTC: VV and VH gamma0, in decibels or linear power as the recipe asks.
+
+Interpolation happens in the unit in which the archive delivers; decibels are made afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.choose import Rules, choose, newest, period_of
+from pipelines.sources.items import BandAsset, find, geometry, identity, licence, text, times
+from pipelines.sources.protocol import SceneRejected
+from schemas.modality import SENTINEL1, Modality
+from schemas.outcome import Reason
+from schemas.scene import Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.sources.protocol import Item
+    from schemas.place import Place
+    from schemas.recipe import Provider, Sentinel1Source, Window
+
+_CORRECTED = ("RTC", "NRB", "ORB")
+"""sar:product_type of terrain-corrected products (CEOS: normalised radar backscatter)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinel1:
+    """The source `sentinel1`."""
+
+    config: Sentinel1Source
+
+    @property
+    def modality(self) -> Modality:
+        """Sentinel-1 RTC, with the unit that the recipe stores."""
+        if self.config.scale == "db":
+            return SENTINEL1
+        layers = tuple(replace(layer, unit="linear power") for layer in SENTINEL1.layers)
+        return replace(SENTINEL1, layers=layers)
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """0 is no backscatter but a border or shadow (microsoft/PlanetaryComputer#493); -32768 is RTC's own fill."""
+        return (0.0, -32768.0) if self.config.delivered == "linear" else (-32768.0,)
+
+    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+        """Parse and judge one item; raises SceneRejected."""
+        item_id = identity(item)
+        when, start, end = times(item)
+        found = self._assets(item, item_id)
+        orbit = (text(item, "sat:orbit_state") or "").casefold() or None
+        if self.config.orbit is not None and orbit != self.config.orbit:
+            raise SceneRejected(
+                Reason.NO_SCENE, f"item {item_id!r} is {orbit or 'of unknown orbit'}, asked for another"
+            )
+        platform = (text(item, "platform") or "sentinel-1").casefold()
+        absolute, relative = text(item, "sat:absolute_orbit"), text(item, "sat:relative_orbit")
+        taken = text(item, "s1:datatake_id") or absolute or f"{relative or ''}|{when:%Y%m%d}"
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=str(item.get("collection") or self.config.collection),
+            modality="sentinel1",
+            datetime=when,
+            start=start,
+            end=end,
+            geometry=geometry(item),
+            acquisition=f"{platform}|{taken}|{orbit or ''}",
+            product=_product(item_id),
+            revision="|".join(text(item, n) or "" for n in ("s1:processing_datetime", "created", "updated")) + item_id,
+            assets={band: asset.where for band, asset in found.items()},
+            radiometry={band: self._radiometry(asset) for band, asset in found.items()},
+            licence=licence(item, SENTINEL1.licence),
+            facts={
+                "platform": platform,
+                "orbit_state": orbit,
+                "relative_orbit": relative,
+                "absolute_orbit": absolute,
+                "crs": f"EPSG:{found['VV'].epsg}" if found["VV"].epsg else None,
+            },
+        )
+
+    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """The newest processing of each slice."""
+        return newest(scenes)
+
+    def candidates(
+        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
+    ) -> list[Candidate]:
+        """Slices of one pass, laid together where the chip needs several."""
+        rules = Rules(max_candidates=self.config.max_candidates, min_valid=self.config.min_valid)
+        return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+
+    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Radar sees no clouds."""
+        return np.zeros(layer.shape[-2:], np.bool_)
+
+    def contradiction(
+        self,
+        scenes: Sequence[Scene],  # noqa: ARG002
+        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],
+    ) -> str | None:
+        """Negative numbers cannot be linear power: the archive delivers decibels then, whatever the recipe says."""
+        if self.config.delivered != "linear":
+            return None
+        negative = sum(int(np.count_nonzero(valid & (numbers < 0))) for numbers, valid in bands.values())
+        seen = sum(int(np.count_nonzero(valid)) for _, valid in bands.values())
+        if seen == 0 or negative / seen <= 0.5:
+            return None
+        return f"{negative / seen:.0%} of the numbers are negative: decibels, not linear power (set `delivered: db`)"
+
+    def _assets(self, item: Item, item_id: str) -> dict[str, BandAsset]:
+        found = {band: find(item, (band,)) for band in ("VV", "VH")}
+        got = {band: asset for band, asset in found.items() if asset is not None}
+        kind = (text(item, "sar:product_type") or "").upper()
+        names = [item_id, str(item.get("collection") or ""), *(a.where.href for a in got.values())]
+        if kind not in _CORRECTED and not any("rtc" in n.casefold() for n in names):
+            raise SceneRejected(
+                Reason.BAD_ITEM, f"item {item_id!r} is {kind or 'of unknown type'}, not terrain-corrected gamma0 (RTC)"
+            )
+        if len(got) < 2:
+            raise SceneRejected(
+                Reason.NO_SCENE, f"item {item_id!r} has no VV and VH: it has {sorted(got) or 'neither'}"
+            )
+        return got
+
+    def _radiometry(self, asset: BandAsset) -> Radiometry:
+        delivered, scale = self.config.delivered, self.config.scale
+        said = (asset.unit or "").casefold()
+        if (said == "db") != (delivered == "db") and said in ("db", "linear", "1", "linear power"):
+            raise SceneRejected(
+                Reason.BAD_ITEM, f"the item says its unit is {asset.unit!r}, the recipe says `delivered: {delivered}`"
+            )
+        rule = f"delivered in {'decibels' if delivered == 'db' else 'linear power'} (the recipe's `delivered`)"
+        if delivered == scale:
+            return Radiometry(nodata=asset.nodata, rule=f"{rule}, stored as delivered")
+        if scale == "db":
+            return Radiometry(nodata=asset.nodata, to_db=True, rule=f"{rule}, stored as 10 log10(dn); dn <= 0 is fill")
+        return Radiometry(nodata=asset.nodata, to_linear=True, rule=f"{rule}, stored as 10^(dn/10)")
+
+
+def _product(item_id: str) -> str:
+    """A slice by mission, mode and times: reprocessings differ in the last, unique part of the name."""
+    match = re.match(r"(S1[A-D]_\w{2}_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_\w{6})", item_id)
+    if match:
+        return match.group(1)
+    opera = re.match(r"(OPERA_L2_RTC-S1_[A-Z0-9-]+_\d{8}T\d{6}Z)_\d{8}T\d{6}Z", item_id)
+    return opera.group(1) if opera else item_id
