@@ -58,6 +58,7 @@ def share_column(label: str, common: str) -> str:
 def schema(dataset: DatasetSpec) -> pa.Schema:
     """Columns of items.parquet, fixed by the dataset's form alone: never learnt from data."""
     fields: list[tuple[str, pa.DataType]] = [
+        ("type", pa.string()),
         ("id", pa.string()),
         ("geometry", pa.binary()),
         ("bbox", _BBOX),
@@ -140,6 +141,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
     times = times or sorted(o.datetime for o in stack.observations.values()) or _label_years(stack)
     present = [g for g in dataset.groups if _slots_present(stack, g).count("1")]
     row: Json = {
+        "type": "Feature",
         "id": place.sample_id,
         "geometry": shapely.to_wkb(geometry, byte_order=1),
         "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), bbox(geometry), strict=True)),

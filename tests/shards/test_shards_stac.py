@@ -1,0 +1,140 @@
+"""The catalogue is valid STAC 1.1 and stac-geoparquet, by schemas and by the libraries people read it with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import geopandas
+import jsonschema
+import pyarrow.parquet as pq
+import pystac
+import pytest
+import referencing
+import shapely
+import stac_geoparquet.arrow
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing.jsonschema import DRAFT7
+
+from pipelines.captions.facts import facts_sha256
+from pipelines.shards.catalogue import bbox
+from tests.shards.synthetic import planned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAN = planned((3, 3, 2), sources=("sentinel2", "sentinel1", "dem"))
+PROJECTION = {
+    "type": "object",
+    "required": ["proj:code", "proj:shape", "proj:transform", "proj:bbox"],
+    "properties": {
+        "proj:code": {"type": "string", "pattern": r"^[A-Z]+:\S+$"},
+        "proj:shape": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer", "minimum": 1}},
+        "proj:transform": {
+            "oneOf": [{"type": "array", "minItems": n, "maxItems": n, "items": {"type": "number"}} for n in (6, 9)]
+        },
+        "proj:bbox": {
+            "oneOf": [{"type": "array", "minItems": n, "maxItems": n, "items": {"type": "number"}} for n in (4, 6)]
+        },
+        "proj:epsg": False,
+    },
+}
+"""Written after the text of the projection extension, v2.0.0 (README of stac-extensions/projection)."""
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return PLAN.build(tmp_path_factory.mktemp("stac") / "out")
+
+
+@pytest.fixture(scope="module")
+def items(out: Path) -> list[dict[str, Any]]:
+    table = pq.read_table(out / "catalogue" / "items.parquet")
+    return [json.loads(json.dumps(i)) for i in stac_geoparquet.arrow.stac_table_to_items(table)]
+
+
+def validator(kind: str) -> jsonschema.Draft7Validator:
+    schemas = get_local_schema_cache()
+    registry = referencing.Registry().with_resources(
+        (uri, DRAFT7.create_resource(schema)) for uri, schema in schemas.items()
+    )
+    schema = schemas[f"https://schemas.stacspec.org/v1.1.0/{kind}-spec/json-schema/{kind}.json"]
+    return jsonschema.Draft7Validator(schema, registry=registry, format_checker=jsonschema.FormatChecker())
+
+
+def test_items_are_valid(items: list[dict[str, Any]]) -> None:
+    core, projection = validator("item"), jsonschema.Draft7Validator(PROJECTION)
+    assert len(items) == 8
+    for item in items:
+        core.validate(item)
+        projection.validate(item["properties"])
+        made = pystac.Item.from_dict(item)
+        assert made.bbox == pytest.approx(list(shapely.geometry.shape(item["geometry"]).bounds))
+        hrefs = {name: asset.href for name, asset in made.assets.items()}
+        assert all(href == f"../data.zarr/{name}" for name, href in hrefs.items())
+        present = {g.name for g in PLAN.dataset.groups if any(item["properties"][f"{g.name}_present"])}
+        assert set(hrefs) == present
+        assert made.get_single_link("store").target == "../data.zarr"
+
+
+def test_assets_point_at_groups(out: Path, items: list[dict[str, Any]]) -> None:
+    for item in items:
+        for asset in item["assets"].values():
+            node = json.loads((out / "catalogue" / asset["href"] / "zarr.json").read_text())
+            assert node["node_type"] == "group"
+            assert asset["type"] == "application/vnd.zarr; version=3"
+
+
+def test_collection_is_valid(out: Path) -> None:
+    collection = json.loads((out / "catalogue" / "collection.json").read_text())
+    validator("collection").validate(collection)
+    made = pystac.Collection.from_dict(collection)
+    assert made.extent.temporal.intervals[0][0].isoformat().startswith("2021-01-15T10:")
+    assert collection["summaries"]["split"] == ["test", "train", "val"]
+    assert "ODbL-1.0" in collection["summaries"]["licences"]
+    names = [b["name"] for b in collection["item_assets"]["sentinel2"]["bands"]]
+    assert names[:4] == ["B02", "B03", "B04", "B08"]
+
+
+def test_properties_say_where_everything_came_from(items: list[dict[str, Any]]) -> None:
+    properties = items[0]["properties"]
+    assert properties["sentinel2_items"] == [["sentinel2-0-item"], ["sentinel2-1-item"]]
+    assert json.loads(properties["sentinel2_radiometry"][0]) == {"B02": "as delivered", "B03": "as delivered"}
+    assert properties["worldcover_version"] == "v200"
+    assert properties["licences"] == ["CC-BY-4.0", "CC-BY-SA-3.0-IGO", "ODbL-1.0", "proprietary"]
+    assert properties["captions"][0]["text"].startswith("Caption of s000_000")
+    stack = next(PLAN.stacks(PLAN.shards[0]))
+    assert hashlib.sha256(properties["facts"].encode()).hexdigest() == facts_sha256(stack.facts)
+
+
+def test_class_shares_add_up(items: list[dict[str, Any]]) -> None:
+    for item in items:
+        p = item["properties"]
+        if p["worldcover_present"] == [True]:
+            shares = [p[f"worldcover_{c}"] for c in ("trees", "crops", "water")]
+            assert sum(shares) == pytest.approx(1.0)
+            assert sum(s["share"] for s in p["worldcover_shares"]) == pytest.approx(1.0)
+        else:
+            assert p.get("worldcover_trees") is None
+
+
+def test_duckdb_and_geopandas_read_it(out: Path) -> None:
+    path = out / "catalogue" / "items.parquet"
+    frame = geopandas.read_parquet(path)
+    assert frame.crs.to_string() == "OGC:CRS84"
+    assert frame.geometry.is_valid.all()
+    assert len(geopandas.read_parquet(path, bbox=(14.9, 46.9, 15.1, 47.0))) == 8
+    question = "select count(*) from read_parquet(?) where worldcover_trees > 0.2 and sentinel2_present[1]"
+    assert duckdb.execute(question, [str(path)]).fetchall() == [(6,)]
+    metadata = pq.read_metadata(path).metadata
+    assert json.loads(metadata[b"stac-geoparquet"])["version"] == "1.1.0"
+    assert json.loads(metadata[b"geo"])["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+
+
+def test_bbox_of_a_footprint_across_the_antimeridian() -> None:
+    east, west = shapely.box(179.9, -17, 180, -16.9), shapely.box(-180, -17, -179.9, -16.9)
+    assert bbox(shapely.MultiPolygon([east, west])) == (179.9, -17, -179.9, -16.9)
+    pole = shapely.box(-180, 89, 180, 90)
+    assert bbox(pole) == (-180, 89, 180, 90)
