@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CHECKS_VERSION = "1"
 """Raised when a rule changes, so that cached answers are asked for again."""
-MIN_CHARACTERS, MAX_CHARACTERS = 40, 1200
+MIN_CHARACTERS, MAX_CHARACTERS = 30, 1200
 """Length of a caption."""
 _ALPHABET = re.compile(r"[A-Za-z0-9 ,.;:'()%°\u2013-]+")
 """No line break, markup, URL, quote or slash can be written with these."""
@@ -115,31 +115,25 @@ def _unborne(reading: Reading, facts: Facts) -> str | None:  # noqa: ARG001
     return None
 
 
+_REGIONAL = frozenset(
+    ["top", "bottom", "left", "right", "middle", "centre", "center", "upper", "lower", "vegetation", "plants"]
+)
+_MONTHS = frozenset(month.lower() for month in MONTHS)
+_KNOWN = frozenset(
+    {*STARTERS, *RELIEF_WORDS, *_MONTHS, *_REGIONAL}
+    | {word for words in CLASS_WORDS.values() for word in re.split(r"[ |-]", words)}
+    | {word for kind in KINDS.values() for word in re.split(r"[ |]", kind.words)}
+)
+"""Words that a sentence may begin with."""
+
+
 def _names(reading: Reading, facts: Facts) -> str | None:
-    known = {word for words in CLASS_WORDS.values() for word in re.split(r"[ |-]", words)}
-    known |= {word for kind in KINDS.values() for word in re.split(r"[ |]", kind.words)}
-    known |= {*STARTERS, *RELIEF_WORDS, *(m.lower() for m in MONTHS), *re.split(r"[ -]", facts.place or "")}
-    regional = {
-        "top",
-        "bottom",
-        "left",
-        "right",
-        "middle",
-        "centre",
-        "center",
-        "upper",
-        "lower",
-        "vegetation",
-        "plants",
-    }
+    known = _KNOWN.union(re.split(r"[ -]", facts.place or ""))
     for sentence in reading.sentences:
         for match in _CAPITAL.finditer(sentence):
             word = match.group().lower()
-            parts = re.split(r"['-]", word)
-            allowed = word in (m.lower() for m in MONTHS)
-            if match.start() == 0:
-                allowed = word in known or word in regional or all(p in known | regional for p in parts)
-            if not allowed:
+            first = match.start() == 0 and all(part in known for part in re.split(r"['-]", word))
+            if not first and word not in _MONTHS:
                 return f"{match.group()!r} reads as a name, and the facts name no places"
     return None
 

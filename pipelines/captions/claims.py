@@ -38,16 +38,24 @@ _REGION = re.compile(
     r"\b(?:" + "|".join(f"(?P<r{i}>{pattern})" for i, (pattern, _) in enumerate(_REGION_ALTERNATIVES)) + r")\b"
     r"(?: (?:half|quarter|quadrant|corner|part|section|side|third|portion|area))?"
 )
-_CLAUSE = re.compile(r";|,? (?:while|whereas|but|although|though) ")
+_CLAUSE = re.compile(
+    r";|,? (?:while|whereas|but|although|though) |"
+    r", and (?=(?:in |on |at )?the (?:top|bottom|upper|lower|left|right|middle|cent|north|south|east|west))"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?(?:%|percent|per cent)")
 _FRACTION = re.compile("|".join(f"(?P<f{i}>\\b(?:{pattern})(?!\\w))" for i, (pattern, _, _) in enumerate(FRACTIONS)))
 _TOP = re.compile(rf"\b(?:{TOP})\b")
 _HEDGE_SPAN = 24
-_NEAR = re.compile(r"(?:about|around|roughly|some) $")
-_BELOW = re.compile(r"(?:nearly|almost|close to|just under|just below) $")
-_MORE = re.compile(r"(?:more than|over|above|at least) $")
-_LESS = re.compile(r"(?:less than|under|below|at most|up to) $")
+_NEAR = re.compile(r"\b(?:about|around|roughly|some) $")
+_BELOW = re.compile(r"\b(?:nearly|almost|close to|just under|just below) $")
+_MORE = re.compile(r"\b(?:more than|over|above|at least) $")
+_LESS = re.compile(r"\b(?:less than|under|below|at most|up to) $")
+_VERB = re.compile(
+    r"\b(?:cover\w*|hold\w*|occup\w+|mak\w+ up|account\w* for|tak\w+ up|reach\w*|compris\w+|contribut\w+|fill\w*) "
+    r"(?:\w+ ){0,2}$"
+)
+"""Ends with a verb whose subject stands before it: the share behind it is the subject's."""
 _BREAK_COST = 40
 """A comma, 'and', 'with' or bracket between a share and a word parts them like this many letters."""
 _BREAK = re.compile(r"[,()]|\band\b|\bwith\b|\bfollowed\b")
@@ -154,7 +162,7 @@ class Clause:
         mention_runs = [run for is_region, run in runs if not is_region]
         region_runs = [run for is_region, run in runs if is_region]
         if not mention_runs:
-            return ()
+            return () if self.carried is None or not region_runs else (self._carried_group(self.carried),)
         if not region_runs:
             return (Group(self.mentions, (("overall",),)),)
         count = max(len(mention_runs), len(region_runs))
@@ -202,6 +210,11 @@ class Clause:
             before = [m for m in self.mentions if m.end <= opened]
             if before:
                 return before[-1]
+        verb = _VERB.search(self.text[: share.start])
+        if verb is not None and not any(m.start <= verb.start() < m.end for m in self.mentions):
+            subjects = [m for m in self.mentions if m.end <= verb.start() and m.term.classes]
+            if subjects or self.carried is not None:
+                return subjects[-1] if subjects else self.carried
         return min(self.mentions, key=lambda m: (self._cost(share, m), -m.start), default=self.carried)
 
     def _cost(self, share: Share, mention: Mention) -> int:
@@ -211,8 +224,10 @@ class Clause:
 
     def group_of(self, mention: Mention) -> Group:
         """The group that a mention stands in; one carried over is claimed of this clause's regions."""
-        carried = Group((mention,), tuple(names for _, names in self.regions) or (("overall",),))
-        return next((g for g in self.groups if mention in g.mentions), carried)
+        return next((g for g in self.groups if mention in g.mentions), self._carried_group(mention))
+
+    def _carried_group(self, mention: Mention) -> Group:
+        return Group((mention,), tuple(names for _, names in self.regions) or (("overall",),))
 
     def linked(self, mention: Mention) -> tuple[Mention, ...]:
         """The mention and those that only 'and' joins to it: 'trees and crops dominate'."""

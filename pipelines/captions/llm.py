@@ -178,7 +178,7 @@ class LlmCaptioner:
                 Reason.UNAVAILABLE, f"the caption endpoint answered status {status} {_TRIES} times"
             )
         return SettingError(
-            f"captions: the endpoint refused the request with status {status}: is {self.config.model!r} a model it has, "
+            f"captions: the endpoint refused the request with status {status}: has it {self.config.model!r}, "
             f"and does it know `response_format` json_schema? Set `captions.model` or `captions.base_url`"
         )
 

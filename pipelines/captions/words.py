@@ -160,7 +160,8 @@ STARTERS = _words(
     """
     the a an this these those that it its they their in on at of from over across along around among within
     throughout through between toward towards with while whereas where which as to for by and but also both each every
-    all most much some many several more less about roughly nearly almost just only here there elsewhere overall
+    all most much some many several few hundreds thousands dozens
+    more less about roughly nearly almost just only here there elsewhere overall
     together meanwhile beyond below above beside besides next further smaller larger small large
     seen set spread mapped dominated dominating covering covered measuring located situated stretching occupying
     surrounded surrounding bordering taken captured viewed photographed observed filling
@@ -180,7 +181,8 @@ NUMBER_WORDS = {
 FRACTIONS: tuple[tuple[str, float, float], ...] = (
     (r"less than (?:one|1) (?:percent|per cent)|under (?:one|1) (?:percent|per cent)|less than 1 ?%", 0.0, 1.0),
     (r"(?:nearly|almost|just under|close to|slightly less than) half(?: of)?", 42.0, 50.0),
-    (r"(?:more than|over|just over|slightly more than) half(?: of)?", 50.0, 60.0),
+    (r"(?:just over|slightly more than) half(?: of)?", 50.0, 60.0),
+    (r"(?:more than|over) half(?: of)?", 50.0, 100.0),
     (r"(?:about|around|roughly )?half(?: of)?", 45.0, 55.0),
     (r"(?:about |around |roughly |nearly |almost )?(?:two[- ]thirds|2[- ]thirds)", 62.0, 71.0),
     (r"(?:about |around |roughly |nearly |almost )?(?:three|3)[- ]quarters", 70.0, 80.0),
