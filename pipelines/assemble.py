@@ -10,12 +10,13 @@ import numpy as np
 from pipelines.access.osm import FeatureStore, open_extract
 from pipelines.access.stac import Archives
 from pipelines.captions import open_captioner
-from pipelines.labels import gather as gather_labels
+from pipelines.captions.facts import facts
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
+from pipelines.labels.gather import gather as gather_labels
 from pipelines.shards import ShardPlan as Rows
 from pipelines.shards import dataset_spec, write_shard
-from pipelines.sources import gather as gather_source
 from pipelines.sources import open_source
+from pipelines.sources.gather import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import bbox, footprint
 from schemas.outcome import Outcome, Reason
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landweave.layout import DatasetSpec
-    from pipelines.captions import Captioner
+    from pipelines.captions.protocol import Captioner
     from pipelines.tables import PlanSummary
     from schemas.label import LabelMap, VectorLayer
     from schemas.place import Place
@@ -77,7 +78,9 @@ class Factory:
             recipe=recipe,
             summary=summary,
             archives=Archives(recipe.providers, workers=workers),
-            captioner=None if recipe.captions is None else open_captioner(recipe.captions, out / WORK_FOLDER),
+            captioner=None
+            if recipe.captions is None
+            else open_captioner(recipe.captions, out / WORK_FOLDER / "captions"),
             extract=None if extract is None else FeatureStore(open_extract(extract)),
         )
 
@@ -113,29 +116,26 @@ class Factory:
 
     def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """Pixels of one sensor for all samples together."""
-        by_id = {stack.place.sample_id: stack for stack in stacks}
         slots = range(max(1, len(self.recipe.slots_of(source))))
-        wishes = [(stack.place, slot) for stack in stacks for slot in slots]
-        planned = [(p, s, plan.candidates.get((p.sample_id, source.kind, s), ())) for p, s in wishes]
-        results = gather_source(
+        wishes = [(stack, slot, (stack.place.sample_id, source.kind, slot)) for stack in stacks for slot in slots]
+        results = gather(
             open_source(source),
             self.recipe,
-            [(place, slot, candidates) for place, slot, candidates in planned if candidates],
+            [
+                Assignment(place=stack.place, slot=slot, candidates=plan.candidates[key])
+                for stack, slot, key in wishes
+                if key in plan.candidates
+            ],
             plan.scenes.get(source.kind, {}),
-            self.archives,
+            self.archives.reader,
         )
-        found = iter(results)
-        for place, slot, candidates in planned:
-            stack = by_id[place.sample_id]
-            if not candidates:
-                stack.outcomes.append(plan.absences[(place.sample_id, source.kind, slot)])
-                continue
-            result = next(found)
+        for stack, slot, key in wishes:
+            result = next(results) if key in plan.candidates else plan.absences[key]
             if isinstance(result, Outcome):
                 stack.outcomes.append(result)
                 continue
             stack.observations[(source.kind, slot)] = result
-            stack.outcomes.append(_obtained(place, source.kind, slot, result.provider, result.item_ids))
+            stack.outcomes.append(_obtained(stack.place, source.kind, slot, result.provider, result.item_ids))
 
     def _label(self, label: Label, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """One label product for all samples together."""
@@ -187,8 +187,8 @@ class Factory:
     def _caption(self, stack: Stack) -> None:
         if self.captioner is None or _refused(stack):
             return
-        facts, captions = self.captioner.caption(stack)
-        stack.facts = facts
+        stack.facts = facts(stack, facts_label(stack, self.recipe))
+        captions = self.captioner.caption(stack)
         if isinstance(captions, Outcome):
             stack.outcomes.append(captions)
         else:
@@ -200,7 +200,14 @@ def form_of(recipe: Recipe, shards: int) -> DatasetSpec:
     return dataset_spec(recipe, shards, {x.layer: legend_of(x) for x in recipe.labels})
 
 
-def check_settings(recipe: Recipe) -> None:
+def facts_label(stack: Stack, recipe: Recipe) -> str | None:
+    """The label that class shares come from: the recipe's choice, else the first that is there."""
+    wanted = None if recipe.captions is None else recipe.captions.facts_from
+    names = [x.layer for x in recipe.labels] if wanted is None else [wanted]
+    return next((name for name in names if name in stack.labels), None)
+
+
+def check_settings(recipe: Recipe, work: Path) -> None:
     """Open what needs settings from the environment, so that a missing one is told before anything is fetched.
 
     Raises:
@@ -209,7 +216,7 @@ def check_settings(recipe: Recipe) -> None:
     with Archives(recipe.providers) as archives:
         _ = archives.origins
     if recipe.captions is not None:
-        open_captioner(recipe.captions, None)
+        open_captioner(recipe.captions, work / "captions")
 
 
 def reference_time(stack: Stack, recipe: Recipe) -> dt.datetime | None:

@@ -111,7 +111,8 @@ def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outc
         period = (
             "" if question.period is None else f" from {question.period[0]:%Y-%m-%d} to {question.period[1]:%Y-%m-%d}"
         )
-        reason, detail = Reason.NO_SCENE, f"{question.collection} has no scene over this place{period}"
+        near = f"none of {len(answer.scenes)} scenes nearby suits" if answer.scenes else "no scene nearby"
+        reason, detail = Reason.NO_SCENE, f"{question.collection}{period}: {near}"
     return Outcome(
         sample_id=place.sample_id,
         layer=question.layer,
