@@ -12,13 +12,13 @@ from sampling.chance import Purpose, ranks
 from sampling.geobox import Footprints, place_footprints
 from sampling.geobox import joined as footprints_joined
 from sampling.land import on_land
-from sampling.region import Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from sampling.region import Region
     from schemas.recipe import Area, GridSampling, GridSpec, PointsSampling, UniformSampling
 
 _CHUNK = 65_536
@@ -133,13 +133,10 @@ def _cells_on_land(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
     """Chunks of cells (row, column) in the area, and how many of the chunk were left out as sea."""
     for number, box in enumerate(region.boxes):
-        part = (
-            region if region.polygons is None else Region(region.boxes[number : number + 1], (region.polygons[number],))
-        )
         west, south, east, north = box.tolist()
         for row, column in majortom.cells_in((west, south, east, north), sampling.spacing_m, _CHUNK):
             lon, lat = majortom.centres(row, column, sampling.spacing_m)
-            inside = part.contains(lon, lat)
+            inside = region.within(np.full(len(row), number), lon, lat)
             land = inside & on_land(lon, lat) if sampling.area.land_only else inside
             yield row[land], column[land], int(inside.sum() - land.sum())
 

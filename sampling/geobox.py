@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyproj
+import shapely
 
 from sampling.sphere import rounded, wrapped
 from schemas.place import GeoBox
@@ -160,67 +161,93 @@ def geobox_at(lon: float, lat: float, grid: GridSpec) -> GeoBox:
     return place_footprints(np.array([lon]), np.array([lat]), grid).geobox(0, grid.resolution_m)
 
 
-def ring(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Outline of a GeoBox in degrees, counter-clockwise from the south-west, open, edges cut into parts.
-
-    Returns:
-        lon in [-180, 180] as the projection gives it (it may leap at 180), lat; each (4 * 16,).
-    """
-    step = np.arange(_EDGE_PARTS) / _EDGE_PARTS
-    zero, one = np.zeros(_EDGE_PARTS), np.ones(_EDGE_PARTS)
-    u = np.concatenate([step, one, 1.0 - step, zero])
-    v = np.concatenate([zero, step, one, 1.0 - step])
-    x = geobox.x_min + u * (geobox.x_max - geobox.x_min)
-    y = geobox.y_min + v * (geobox.y_max - geobox.y_min)
-    lon, lat = transformer(geobox.epsg, 4326).transform(x, y)
-    return np.asarray(lon), np.asarray(lat)
-
-
 def footprint(geobox: GeoBox) -> dict[str, Any]:
-    """A GeoBox's ground as GeoJSON Polygon, or MultiPolygon where it crosses 180 degrees or holds a pole.
+    """A GeoBox's ground as GeoJSON: a Polygon, or a MultiPolygon where it crosses 180 degrees.
 
     Positions are longitude, latitude in WGS 84 degrees within [-180, 180], outer rings counter-clockwise
-    (RFC 7946, sections 3.1.6 and 3.1.9); edges are cut into 16 parts so that they follow the ground.
+    (RFC 7946, sections 3.1.6 and 3.1.9); edges are cut into 16 parts so that they follow the ground. A GeoBox that
+    holds a pole becomes a Polygon from -180 to 180 with the pole as its edge.
     """
-    import antimeridian
-    import shapely
-
-    lon, lat = ring(geobox)
-    pole = _pole_inside(geobox)
-    polygon = shapely.Polygon(np.stack([np.round(lon, 7), np.round(lat, 7)], axis=1))
-    if pole is None and float(np.ptp(lon)) < 180.0:
-        return dict(shapely.geometry.mapping(shapely.geometry.polygon.orient(polygon)))
-    fixed = antimeridian.fix_polygon(
-        polygon, fix_winding=False, great_circle=False, force_north_pole=pole == 90.0, force_south_pole=pole == -90.0
-    )
-    return dict(shapely.geometry.mapping(fixed))
+    return dict(shapely.geometry.mapping(_outline(geobox)))
 
 
 def bbox(geobox: GeoBox) -> list[tuple[float, float, float, float]]:
     """Boxes (west, south, east, north) in degrees that hold a GeoBox: one, or two where it crosses 180 degrees.
 
-    For searches that know nothing of the antimeridian. A GeoBox with a pole inside gets the whole cap.
+    For searches that know nothing of the antimeridian: the box at 180 comes first, the box at -180 second. A GeoBox
+    with a pole inside gets the whole cap.
     """
-    lon, lat = ring(geobox)
-    south, north = float(lat.min()), float(lat.max())
-    pole = _pole_inside(geobox)
-    if pole is not None:
-        return [(-180.0, min(south, pole), 180.0, max(north, pole))]
+    bounds = [part.bounds for part in shapely.get_parts(_outline(geobox))]
+    return sorted(bounds, key=lambda b: (-b[2], b[0]))
+
+
+def _outline(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon:
+    if geobox.epsg in UPS and _on_polar_seam(geobox):
+        halves = [h for sign in (-1, 1) if (h := _polar_half(geobox, sign)) is not None]
+        return shapely.geometry.polygon.orient(halves[0]) if len(halves) == 1 else _oriented(shapely.union_all(halves))
+    x, y = _edges(geobox.bounds)
+    lon, lat = transformer(geobox.epsg, 4326).transform(x, y)
+    polygon = shapely.Polygon(np.stack([np.round(lon, 7), np.round(lat, 7)], axis=1))
     if float(np.ptp(lon)) < 180.0:
-        return [(float(lon.min()), south, float(lon.max()), north)]
-    return [(float(lon[lon > 0].min()), south, 180.0, north), (-180.0, south, float(lon[lon <= 0].max()), north)]
+        return shapely.geometry.polygon.orient(polygon)
+    import antimeridian
+
+    return _oriented(antimeridian.fix_polygon(polygon, fix_winding=False, great_circle=False))
+
+
+def _oriented(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon:
+    """Outer rings counter-clockwise, one Polygon if there is one part."""
+    parts = [shapely.geometry.polygon.orient(part) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _edges(bounds: tuple[float, float, float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(x, y) along a box counter-clockwise from its south-western corner, open, every edge cut into parts."""
+    x_min, y_min, x_max, y_max = bounds
+    x = np.linspace(x_min, x_max, _EDGE_PARTS + 1)[:-1]
+    y = np.linspace(y_min, y_max, _EDGE_PARTS + 1)[:-1]
+    back_x, back_y = np.linspace(x_max, x_min, _EDGE_PARTS + 1)[:-1], np.linspace(y_max, y_min, _EDGE_PARTS + 1)[:-1]
+    return (
+        np.concatenate([x, np.full(_EDGE_PARTS, x_max), back_x, np.full(_EDGE_PARTS, x_min)]),
+        np.concatenate([np.full(_EDGE_PARTS, y_min), y, np.full(_EDGE_PARTS, y_max), back_y]),
+    )
+
+
+def _on_polar_seam(geobox: GeoBox) -> bool:
+    """True where a UPS GeoBox touches the meridian of 180 degrees: x = 2,000 km, beyond the pole."""
+    x_min, y_min, x_max, y_max = geobox.bounds
+    beyond = y_max >= UPS_POLE_M if UPS[geobox.epsg] > 0 else y_min <= UPS_POLE_M
+    return x_min <= UPS_POLE_M <= x_max and beyond
+
+
+def _polar_half(geobox: GeoBox, sign: int) -> shapely.Polygon | None:
+    """The half of a UPS GeoBox with longitudes of one sign, cut in the plane, where neither seam nor pole is special.
+
+    Vertices on the cut get longitude 0 or 180 by their side of the pole; the pole itself becomes an edge between
+    the longitudes before and after it.
+    """
+    x_min, y_min, x_max, y_max = geobox.bounds
+    x_min, x_max = (UPS_POLE_M, x_max) if sign > 0 else (x_min, UPS_POLE_M)
+    if x_max <= x_min:
+        return None
+    x, y = _edges((x_min, y_min, x_max, y_max))
+    if y_min < UPS_POLE_M < y_max:
+        seam = np.flatnonzero((x == UPS_POLE_M) & ((y > UPS_POLE_M) if sign > 0 else (y < UPS_POLE_M)))
+        x, y = np.insert(x, seam[-1] + 1, UPS_POLE_M), np.insert(y, seam[-1] + 1, UPS_POLE_M)
+    lon, lat = (np.asarray(c) for c in transformer(geobox.epsg, 4326).transform(x, y))
+    pole = UPS[geobox.epsg]
+    beyond = (y - UPS_POLE_M) * pole > 0
+    lon = np.where(x == UPS_POLE_M, np.where(beyond, sign * 180.0, 0.0), lon)
+    ring: list[tuple[float, float]] = []
+    for i in range(len(x)):
+        if x[i] == UPS_POLE_M and y[i] == UPS_POLE_M:
+            ring += [(float(lon[i - 1]), pole), (float(lon[(i + 1) % len(x)]), pole)]
+        else:
+            ring.append((round(float(lon[i]), 7), round(float(lat[i]), 7)))
+    return shapely.Polygon(ring)
 
 
 def _snapped(value: NDArray[np.float64], origin: NDArray[np.float64], snap_m: float | None) -> NDArray[np.float64]:
     if snap_m is None:
         return np.round(value, _MILLIMETRES)
     return origin + np.rint((value - origin) / snap_m) * snap_m
-
-
-def _pole_inside(geobox: GeoBox) -> float | None:
-    """Latitude of the pole that a UPS GeoBox holds (or touches), if any."""
-    if geobox.epsg not in UPS:
-        return None
-    x_min, y_min, x_max, y_max = geobox.bounds
-    inside = x_min <= UPS_POLE_M <= x_max and y_min <= UPS_POLE_M <= y_max
-    return UPS[geobox.epsg] if inside else None

@@ -165,8 +165,10 @@ def _places(chosen: Candidates, assignment: Assignment, names: list[str], resolu
 def _notes(places: list[Place], left_out: dict[str, int], wanted: int | None, splits: Splits) -> tuple[str, ...]:
     notes = []
     if wanted is not None and len(places) < wanted:
+        reasons = _why(left_out)
         notes.append(
-            f"{len(places)} samples were placed of {wanted} asked for: the area has no more room ({_why(left_out)})"
+            f"{len(places)} samples were placed of {wanted} asked for: the area has no more room"
+            + (f" ({reasons})" if reasons else "")
         )
     blocks = len({p.block for p in places})
     notes += [

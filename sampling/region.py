@@ -49,17 +49,20 @@ class Region:
         west, south, east, north = self.boxes[part].T
         lat = np.clip(latitude_of(low[part] + u[:, 0] * (high - low)[part]), south, north)
         lon = wrapped(west + u[:, 1] * (east - west))
-        return lon, rounded(lat), self._inside(part, lon, rounded(lat))
+        return lon, rounded(lat), self.within(part, lon, rounded(lat))
 
     def contains(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
         """True where a point lies in the area (borders of a box included)."""
+        if self.polygons is None:
+            west, south, east, north = self.boxes[0]
+            return np.asarray((lat >= south) & (lat <= north) & (np.mod(lon - west, 360.0) <= east - west))
+        point, part = shapely.STRtree(self.polygons).query(shapely.points(lon, lat))
         inside = np.zeros(len(lon), dtype=bool)
-        for index, (west, south, east, north) in enumerate(self.boxes):
-            here = np.flatnonzero((lat >= south) & (lat <= north) & (np.mod(lon - west, 360.0) <= east - west))
-            inside[here] |= self._inside(np.full(len(here), index), lon[here], lat[here])
+        inside[point[self.within(part, lon[point], lat[point])]] = True
         return inside
 
-    def _inside(self, part: NDArray[np.int64], lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def within(self, part: NDArray[np.int64], lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """True where point number i, which lies in box number part[i], lies in the polygon of that box."""
         if self.polygons is None or not len(lon):
             return np.ones(len(lon), dtype=bool)
         inside = np.zeros(len(lon), dtype=bool)
@@ -88,8 +91,8 @@ def region_of(area: Area, recipe_dir: Path) -> Region:
             shapely.prepare(part)
         return Region(boxes=np.array([p.bounds for p in parts]), polygons=tuple(parts))
     west, south, east, north = area.bbox or (-180.0, -90.0, 180.0, 90.0)
-    if west == east:
-        raise SamplingError(f"area.bbox has no width: west and east are both {west:g}")
+    if west == east or (west, east) == (180.0, -180.0):
+        raise SamplingError(f"area.bbox has no width: west is {west:g} and east is {east:g}")
     return Region(boxes=np.array([[west, south, east + 360.0 if east < west else east, north]]), polygons=None)
 
 

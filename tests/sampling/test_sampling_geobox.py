@@ -159,3 +159,36 @@ def test_a_footprint_on_the_antimeridian_has_two_parts_and_two_boxes() -> None:
     assert 179.9 < w1 < 180
     assert -180 < e2 < -179.9
     assert s1 == s2 < n1 == n2
+
+
+POLAR = st.floats(0, 600_000) | st.sampled_from([0.0, 10.0, 640.0, 1_280.0, 2_560.0])
+
+
+@given(
+    st.sampled_from([32661, 32761]),
+    st.tuples(POLAR, st.sampled_from([-1, 1])),
+    st.tuples(POLAR, st.sampled_from([-1, 1])),
+    st.sampled_from([600, 2_560, 20_480, 100_000]),
+)
+@example(32761, (1_280.0, -1), (10.0, -1), 2_560)
+@example(32661, (2_560.0, -1), (0.0, 1), 2_560)
+def test_outlines_round_the_poles(epsg: int, dx: tuple[float, int], dy: tuple[float, int], size: int) -> None:
+    """Boxes on, beside and along the pole and the meridian of 180 degrees: valid, covered by their boxes, right area."""
+    box = GeoBox(
+        epsg=epsg,
+        x_min=2_000_000 + dx[0] * dx[1],
+        y_max=2_000_000 + dy[0] * dy[1],
+        resolution_m=10,
+        width=size // 10,
+        height=size // 10,
+    )
+    geometry = shapely.geometry.shape(footprint(box))
+    assert geometry.is_valid
+    west, south, east, north = geometry.bounds
+    assert -180 <= west <= east <= 180
+    assert -90 <= south <= north <= 90
+    assert all(part.exterior.is_ccw for part in shapely.get_parts(geometry))
+    assert shapely.union_all([shapely.box(*b) for b in bbox(box)]).covers(geometry)
+    equal_area = pyproj.Transformer.from_crs(4326, 6933, always_xy=True)
+    flat = shapely.transform(shapely.segmentize(geometry, 0.5), lambda c: np.stack(equal_area.transform(*c.T), axis=1))
+    assert flat.area == pytest.approx(size**2, rel=0.035)

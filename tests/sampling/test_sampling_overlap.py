@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,21 @@ def local(lon: float, lat: float) -> str:
     return f"+proj=laea +lat_0={lat} +lon_0={lon} +ellps=WGS84"
 
 
+@cache
+def transformer(source: int, target: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
 def polygons(footprints: Footprints, lon: float, lat: float) -> list[shapely.Polygon]:
     """Outlines in one local plane, edges cut into 12 parts: another projection than the code uses."""
     size, step = footprints.size_m, np.arange(12) / 12
     found = []
     for i in range(len(footprints)):
-        to_local = pyproj.Transformer.from_crs(int(footprints.epsg[i]), local(lon, lat), always_xy=True)
         u = np.concatenate([step, step * 0 + 1, 1 - step, step * 0]) * size
         v = np.concatenate([step * 0, step, step * 0 + 1, 1 - step]) * size
-        x, y = to_local.transform(footprints.x_min[i] + u, footprints.y_max[i] - size + v)
+        x, y = transformer(int(footprints.epsg[i]), local(lon, lat)).transform(
+            footprints.x_min[i] + u, footprints.y_max[i] - size + v
+        )
         found.append(shapely.Polygon(np.stack([x, y], axis=1)))
     return found
 
