@@ -78,6 +78,8 @@ class Frame:
     """True: the frame is the chip's own grid."""
     box: tuple[slice, slice] = (slice(None), slice(None))
     """(rows, columns) that the kernel can reach. Outside is a border that no value is taken from."""
+    around: bool = False
+    """True where a pole is inside."""
     parts: list[Part] = field(default_factory=list)
     """In the order of the request's rasters: the first that has a valid pixel wins."""
 
@@ -166,8 +168,10 @@ def warp(
 
 
 def _reproject(
-    source: NDArray[Any], target: NDArray[Any], frame: Frame, geobox: GeoBox, kernel: Kernel, **more: float
+    source: NDArray[Any], target: NDArray[Any], frame: Frame, geobox: GeoBox, kernel: Kernel, **more: Any
 ) -> None:
+    if frame.around:  # GDAL looks at a chip's edges only, unless told, and misses what lies at the pole
+        more["SAMPLE_GRID"] = "YES"
     if kernel != "nearest":
         more["dst_nodata"] = np.nan
     reproject(
@@ -210,6 +214,8 @@ def _view(epsg: int, bounds: tuple[float, float, float, float], wkt: str) -> _Vi
             x = unrolled
         else:
             middle, around = 0.0, True
+            x = np.asarray(x).copy()
+            x[0, 0], x[0, -1] = -180.0, 180.0
     return _View(np.asarray(x), np.asarray(y), middle, wraps, around)
 
 
@@ -309,6 +315,7 @@ def _fill(frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox
         slice(min(w[3][1] for w in windows) - left, max(w[3][1] + w[2][3] for w in windows) - left),
     )
     frame.transform = anchor * Affine.translation(left, top)
+    frame.around = view.around
     if not view.around and (view.wraps or abs(frame.transform.c) > 180.0):
         frame.crs, frame.transform = _turned(frame.crs, frame.transform)
     frame.parts = [Part(s, level, window, (y - top, x - left)) for s, level, window, (y, x) in windows]
