@@ -82,7 +82,8 @@ def all_cells(sampling: GridSampling, region: Region, grid: GridSpec, left_out: 
     for row, column, sea in _cells_on_land(sampling, region):
         found = _cell_candidates(row, column, sampling, grid)
         within = _within(found.footprints, sampling.area, region)
-        left_out["not_on_land"] += sea + int((~within).sum())
+        left_out["not_on_land"] += sea
+        left_out["not_on_land" if sampling.area.land_only else "outside_area"] += int((~within).sum())
         if within.any():
             yield found.take(within)
 

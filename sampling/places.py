@@ -79,7 +79,7 @@ def sample_places(recipe: Recipe, recipe_dir: Path) -> SamplingResult:
     places = _places(chosen, assignment, names, grid.resolution_m)[:wanted]
     if not places:
         raise SamplingError(f"no sample is left: {_why(left_out) or 'the area is empty or has no land'}")
-    notes = _notes(places, left_out, wanted, recipe.splits)
+    notes = _notes(places, left_out, wanted, recipe)
     return SamplingResult(places, {reason: count for reason, count in left_out.items() if count}, notes)
 
 
@@ -162,13 +162,19 @@ def _places(chosen: Candidates, assignment: Assignment, names: list[str], resolu
     ]
 
 
-def _notes(places: list[Place], left_out: dict[str, int], wanted: int | None, splits: Splits) -> tuple[str, ...]:
-    notes = []
+def _notes(places: list[Place], left_out: dict[str, int], wanted: int | None, recipe: Recipe) -> tuple[str, ...]:
+    notes, splits = [], recipe.splits
     if wanted is not None and len(places) < wanted:
         reasons = _why(left_out)
         notes.append(
             f"{len(places)} samples were placed of {wanted} asked for: the area has no more room"
             + (f" ({reasons})" if reasons else "")
+        )
+    if isinstance(recipe.sampling, GridSampling) and left_out["overlap"] > len(places) / 20:
+        size, spacing, lost = recipe.grid.size_m, recipe.sampling.spacing_m, left_out["overlap"]
+        notes.append(
+            f"{lost} cells were left out: footprints of {size:g} m overlap at a spacing of {spacing:g} m; "
+            f"spacing_m: {_roomy_spacing_m(recipe):g} keeps them apart, allow_overlap: true keeps them all"
         )
     blocks = len({p.block for p in places})
     notes += [
@@ -184,6 +190,15 @@ def _notes(places: list[Place], left_out: dict[str, int], wanted: int | None, sp
             f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer"
         )
     return tuple(notes)
+
+
+def _roomy_spacing_m(recipe: Recipe) -> float:
+    """A spacing at which no two footprints of a grid overlap, in tens of metres.
+
+    Cells follow meridians, footprints the zone's own north, up to 3 degrees apart: a neighbour half a cell to the
+    side comes nearer by 0.5 * sin(3 deg) = 2.6 %; snapping takes up to snap_m, cells are a little under the spacing.
+    """
+    return math.ceil((recipe.grid.size_m * 1.05 + (recipe.grid.snap_m or 0.0)) / 10.0) * 10.0
 
 
 def _why(left_out: dict[str, int]) -> str:

@@ -112,6 +112,20 @@ def test_grid_is_every_cell_and_a_count_is_a_subset_by_seed(recipe: Recipes) -> 
     assert some[0] | some[2] <= {p.sample_id for p in whole.places}
 
 
+def test_a_tight_grid_says_what_it_lost_and_what_would_keep_it(recipe: Recipes) -> None:
+    grid = {"kind": "grid", "spacing_m": 2_560, "area": {"bbox": [9.0, 46.0, 9.8, 46.6]}}
+    splits = {"train": 1.0, "val": 0.0, "test": 0.0}
+    tight = sample_places(recipe(grid, splits=splits), HERE)
+    (note,) = tight.notes
+    assert note.startswith(f"{tight.left_out['overlap']} cells were left out: footprints of 2560 m overlap")
+    spacing = float(note.split("spacing_m: ")[1].split()[0])
+    for bbox in ([9.0, 46.0, 9.8, 46.6], [6.0, 59.0, 8.0, 60.0], [15.5, 0.0, 16.5, 1.0], [11.2, -50.0, 11.9, -49.5]):
+        area = {"bbox": bbox, "land_only": False}
+        roomy = sample_places(recipe(grid | {"spacing_m": spacing, "area": area}, splits=splits), HERE)
+        assert "overlap" not in roomy.left_out
+        assert roomy.notes == ()
+
+
 def test_grid_covers_the_area_without_gaps(recipe: Recipes) -> None:
     """Cells 5 km apart under 10 km footprints with overlap: no point of the area is uncovered."""
     sampling = {"kind": "grid", "spacing_m": 5_000, "allow_overlap": True}
