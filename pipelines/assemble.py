@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from pipelines.access.osm import FeatureStore, open_extract
+from pipelines.access.osm import open_extract
 from pipelines.access.stac import Archives
 from pipelines.captions import open_captioner
-from pipelines.captions.facts import facts
+from pipelines.captions.facts import facts_of
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
+from pipelines.labels.gather import Assignment as LabelAssignment
 from pipelines.labels.gather import gather as gather_labels
+from pipelines.labels.gather import gather_objects
 from pipelines.shards import ShardPlan as Rows
 from pipelines.shards import dataset_spec, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.gather import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
-from sampling import bbox, footprint
+from sampling import footprint
 from schemas.outcome import Outcome, Reason
 from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
 from schemas.stack import Stack
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from landweave.layout import DatasetSpec
+    from pipelines.access.osm import Extract
     from pipelines.captions.protocol import Captioner
+    from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
-    from schemas.label import LabelMap, VectorLayer
+    from schemas.label import LabelMap
     from schemas.place import Place
     from schemas.recipe import Label, Recipe, Source
 
@@ -52,7 +55,7 @@ class Factory:
     summary: PlanSummary
     archives: Archives
     captioner: Captioner | None
-    extract: FeatureStore | None
+    extract: Extract | None
 
     @classmethod
     def open(cls, out: Path, workers: int = 1) -> Self:
@@ -73,15 +76,14 @@ class Factory:
         extract = None if summary.extract is None else out / WORK_FOLDER / summary.extract
         if extract is not None and not extract.exists():
             raise PlanError(f"{out.name}/{WORK_FOLDER}: the prepared map extract is gone; plan again (--again)")
+        captions, answers = recipe.captions, out / WORK_FOLDER / "captions"
         return cls(
             out=out,
             recipe=recipe,
             summary=summary,
             archives=Archives(recipe.providers, workers=workers),
-            captioner=None
-            if recipe.captions is None
-            else open_captioner(recipe.captions, out / WORK_FOLDER / "captions"),
-            extract=None if extract is None else FeatureStore(open_extract(extract)),
+            captioner=None if captions is None else open_captioner(captions, answers),
+            extract=None if extract is None else open_extract(extract),
         )
 
     def close(self) -> None:
@@ -140,54 +142,36 @@ class Factory:
     def _label(self, label: Label, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """One label product for all samples together."""
         if isinstance(label, OpenStreetMapLabel):
-            for stack in stacks:
-                self._map_objects(label, stack)
+            self._map_objects(label, stacks)
             return
-        wished = [s for s in stacks if (s.place.sample_id, label.layer, 0) in plan.candidates]
-        results = gather_labels(
-            open_raster_labeller(label),
-            self.recipe,
-            [
-                (s.place, plan.candidates[(s.place.sample_id, label.layer, 0)], reference_time(s, self.recipe))
-                for s in wished
-            ],
-            plan.scenes.get(label.layer, {}),
-            self.archives,
-        )
-        for stack, result in zip(wished, results, strict=True):
-            if isinstance(result, Outcome):
-                stack.outcomes.append(result)
-            else:
-                _attach(stack, result, plan.scenes[label.layer][result.item_ids[0]].provider)
+        labeller, scenes = open_raster_labeller(label), plan.scenes.get(label.layer, {})
+        wishes = []
         for stack in stacks:
             key = (stack.place.sample_id, label.layer, 0)
             if key not in plan.candidates:
                 stack.outcomes.append(plan.absences[key])
+                continue
+            when, near = reference_time(stack, self.recipe), [scenes[i] for i in plan.candidates[key][0].scenes]
+            maps = tuple(labeller.candidates(near, stack.place, when))
+            wishes.append((stack, LabelAssignment(place=stack.place, candidates=maps, reference_time=when)))
+        results = gather_labels(labeller, self.recipe, [a for _, a in wishes], scenes, self.archives.reader)
+        for (stack, _), result in zip(wishes, results, strict=True):
+            _attach(stack, result, None if isinstance(result, Outcome) else scenes[result.item_ids[0]].provider)
 
-    def _map_objects(self, label: OpenStreetMapLabel, stack: Stack) -> None:
+    def _map_objects(self, label: OpenStreetMapLabel, stacks: Sequence[Stack]) -> None:
+        """Objects of the map extract, rasterised and as they are."""
         assert self.extract is not None  # noqa: S101 - planned with the recipe
-        place, labeller = stack.place, open_vector_labeller(label)
-        features = [f for box in bbox(place.geobox) for f in self.extract.within(box)]
-        resolution_m = self.recipe.resolution_of(label.layer, None)
-        when = reference_time(stack, self.recipe)
-        classes, vectors = labeller.layers(place, resolution_m, features, self.extract.extract, when)
-        if not vectors.features:
-            stack.outcomes.append(
-                Outcome(
-                    sample_id=place.sample_id,
-                    layer=label.layer,
-                    slot=0,
-                    reason=Reason.LABEL_MISSING,
-                    detail="the map extract has no object in this footprint",
-                )
-            )
-            return
-        _attach(stack, classes, None, vectors)
+        labeller = open_vector_labeller(label)
+        wishes = [LabelAssignment(place=s.place, reference_time=reference_time(s, self.recipe)) for s in stacks]
+        results = gather_objects(labeller, self.recipe, wishes, self.extract)
+        for stack, (classes, vectors) in zip(stacks, results, strict=True):
+            stack.vectors = vectors
+            _attach(stack, classes, None)
 
     def _caption(self, stack: Stack) -> None:
         if self.captioner is None or _refused(stack):
             return
-        stack.facts = facts(stack, facts_label(stack, self.recipe))
+        stack.facts = facts_of(stack, facts_label(stack, self.recipe))
         captions = self.captioner.caption(stack)
         if isinstance(captions, Outcome):
             stack.outcomes.append(captions)
@@ -242,9 +226,11 @@ def sample_bytes(recipe: Recipe) -> int:
     return max(1, total)
 
 
-def _attach(stack: Stack, label: LabelMap, provider: str | None, vectors: VectorLayer | None = None) -> None:
+def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None) -> None:
+    if isinstance(label, Outcome):
+        stack.outcomes.append(label)
+        return
     stack.labels[label.label] = label
-    stack.vectors = vectors if vectors is not None else stack.vectors
     stack.outcomes.append(_obtained(stack.place, label.label, 0, provider, label.item_ids))
 
 
@@ -261,7 +247,7 @@ def _refused(stack: Stack) -> bool:
 def _judge(stack: Stack, recipe: Recipe) -> None:
     """Refuse a sample that lacks what the recipe requires."""
     obtained = {name for name, _ in stack.observations}
-    wanting = [s.kind for s in recipe.sources if s.required and s.kind not in obtained]
+    wanting: list[str] = [s.kind for s in recipe.sources if s.required and s.kind not in obtained]
     wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
     detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
     if len(obtained) < recipe.quality.min_modalities:

@@ -6,13 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.build import BuildError, Engine, ProgressPrinter, run_shards, sole_builder
 from pipelines.plan import complete_plan, make_plan
-from pipelines.shards import clean_staging, done_shards, finalise, ledger_part, withdraw
+from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, withdraw
 from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_recipe_of, read_summary, write_plan
 from schemas.outcome import Reason
 
@@ -84,7 +82,7 @@ def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: 
         PlanError: `out` belongs to another recipe.
     """
     with sole_builder(out):
-        check_settings(file.recipe)
+        check_settings(file.recipe, out / WORK_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(_undelivered_at_planning(out)))
         clean_staging(out)
         form = form_of(file.recipe, summary.shards)
@@ -116,7 +114,7 @@ def status_of(out: Path) -> Status:
     counts: dict[str, Counter[str]] = {}
     lost: Counter[tuple[str, str]] = Counter()
     for shard in sorted(done):
-        for row in _ledger(out, shard):
+        for row in ledger_of(out, shard):
             counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
             if Reason(row["reason"]).retryable:
                 lost[(row["layer"], row["provider"] or "?")] += 1
@@ -164,13 +162,7 @@ def _undelivered_at_planning(out: Path) -> Mapping[str, int]:
 
 def _lacking(out: Path, done: set[int]) -> list[int]:
     """Published shards that lack something another try could bring."""
-    return [shard for shard in sorted(done) if any(Reason(r["reason"]).retryable for r in _ledger(out, shard))]
-
-
-def _ledger(out: Path, shard: int) -> list[dict[str, Any]]:
-    columns = ["layer", "reason", "provider"]
-    rows: list[dict[str, Any]] = pq.read_table(ledger_part(out, shard), columns=columns, partitioning=None).to_pylist()
-    return rows
+    return [shard for shard in sorted(done) if any(Reason(r["reason"]).retryable for r in ledger_of(out, shard))]
 
 
 def _finished(out: Path) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.access.archives import Archives
+    from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
     from schemas.place import Place
     from schemas.recipe import Provider

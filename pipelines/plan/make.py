@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pipelines.access.osm import prepare
+from pipelines.access.osm_download import obtain
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import BadItemError
@@ -54,7 +55,7 @@ def make_plan(file: RecipeFile, archives: Archives, work: Path, told: Callable[[
         notes=sampled.notes,
         inputs=_inputs(file),
     )
-    _map_extract(plan, file, work, archives)
+    _map_extract(plan, file, work)
     blocks = blocks_of(sampled.places)
     asked = [(wish, block) for wish in _wishes(recipe) for block in blocks]
     before = archives.counters.requests
@@ -176,12 +177,11 @@ def _refusing(parse: Callable[..., Scene]) -> Callable[..., Scene]:
     return parsed
 
 
-def _map_extract(plan: Plan, file: RecipeFile, work: Path, archives: Archives) -> None:
+def _map_extract(plan: Plan, file: RecipeFile, work: Path) -> None:
     """Read the OpenStreetMap extract once, for all shards."""
     for label in file.recipe.labels:
         if isinstance(label, OpenStreetMapLabel):
-            address = expand(label.pbf)
-            extract = prepare(fetch(address, work) if is_url(address) else file.folder / address, work)
+            extract = prepare(obtain(label.pbf, file.folder, work), work)
             plan.extract, plan.inputs["openstreetmap"] = extract.parquet.name, extract.name
 
 

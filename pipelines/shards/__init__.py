@@ -3,6 +3,7 @@
 Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for each shard that is missing, `finalise`.
 """
 
+from landweave.layout import DatasetSpec as DatasetSpec
 from pipelines.shards.arrays import dataset_spec as dataset_spec
 from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
 from pipelines.shards.commit import clean_staging as clean_staging
@@ -10,6 +11,7 @@ from pipelines.shards.commit import done_shards as done_shards
 from pipelines.shards.commit import withdraw as withdraw
 from pipelines.shards.finalise import IncompleteError as IncompleteError
 from pipelines.shards.finalise import finalise as finalise
+from pipelines.shards.ledger import ledger_of as ledger_of
 from pipelines.shards.verify import VerifyError as VerifyError
 from pipelines.shards.write import ShardPlan as ShardPlan
 from pipelines.shards.write import ShardReport as ShardReport

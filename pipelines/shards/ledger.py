@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from landweave.layout import part
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from landweave.layout import DatasetSpec
     from schemas.outcome import Outcome
     from schemas.stack import Stack
@@ -75,3 +79,12 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
                 raise ValueError(
                     f"sample {sample}: {group.name} slot {slot} is {'there' if there else 'absent'} with {said}"
                 )
+
+
+def ledger_of(out: Path, shard: int) -> list[dict[str, Any]]:
+    """'layer', 'reason' and 'provider' of every ledger row of a published shard."""
+    columns = ["layer", "reason", "provider"]
+    rows: list[dict[str, Any]] = pq.read_table(
+        out / part("ledger", shard), columns=columns, partitioning=None
+    ).to_pylist()
+    return rows
