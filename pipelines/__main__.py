@@ -124,11 +124,20 @@ class _errors:  # noqa: N801 - reads as a statement
 def _expected() -> tuple[type[Exception], ...]:
     """Errors whose text is written for users."""
     from pipelines.access.http import AccessError, SettingError
-    from pipelines.build import BuildError
+    from pipelines.access.osm import BadExtractError
+    from pipelines.jobs import BuildError
+    from pipelines.shards import IncompleteError, OtherDatasetError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
-    return (AccessError, BuildError, PlanError, SamplingError, SettingError)
+    known = (AccessError, BadExtractError, BuildError, IncompleteError, OtherDatasetError, PlanError, SamplingError)
+    return (*known, SettingError, *_engine_errors())
+
+
+def _engine_errors() -> tuple[type[Exception], ...]:
+    """Beam's failures, if Beam was needed."""
+    build = sys.modules.get("pipelines.build")
+    return () if build is None else (build.EngineError,)
 
 
 def _unavailable(layers: dict[str, int]) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
-import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -20,7 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.stages.shards import BuildShards, Built
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from apache_beam.runners.runner import PipelineRunner
 
@@ -31,16 +27,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 """Root of the checkout: workers import the factory from here."""
 
 
-class BuildError(RuntimeError):
-    """The build cannot go on; the text says why and what to do."""
-
-
-class Progress(Protocol):
-    """Told how far the build is."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """`done` of `total` shards are published."""
-        ...
+class EngineError(RuntimeError):
+    """The Beam runner failed; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,24 +52,8 @@ class Engine:
         return PipelineOptions([*local, *self.options], save_main_session=False)
 
 
-@contextlib.contextmanager
-def sole_builder(out: Path) -> Iterator[None]:
-    """Hold the dataset's folder while building.
-
-    Raises:
-        BuildError: another build of this folder is running on this machine.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BuildError(f"{out.name}: another build of this dataset is running; wait for it or stop it") from None
-        yield
-
-
 def run_shards(
-    out: Path, shards: Sequence[int], engine: Engine, done: Callable[[], int], progress: Progress
+    out: Path, shards: Sequence[int], engine: Engine, done: Callable[[], int], progress: Callable[[int, int], None]
 ) -> list[Built]:
     """Build shards on Beam; returns when all were tried.
 
@@ -90,13 +62,13 @@ def run_shards(
         shards: numbers of the shards to build.
         engine: the runner and its options.
         done: counts the shards that are published now.
-        progress: told about it every POLL_S seconds.
+        progress: told (done, total) every POLL_S seconds.
 
     Returns:
         The shards that failed by a mistake of ours, with tracebacks; [] when all were built.
 
     Raises:
-        BuildError: the engine itself failed.
+        EngineError: the engine itself failed.
     """
     before, total = done(), len(shards)
     failures = out / ".staging" / "failures"
@@ -110,7 +82,7 @@ def run_shards(
         thread.join(POLL_S)
         progress(done() - before, total)
     if run.error is not None:
-        raise BuildError(f"the Beam runner failed: {type(run.error).__name__}: {run.error}") from run.error
+        raise EngineError(f"the Beam runner failed: {type(run.error).__name__}: {run.error}") from run.error
     return [_read_failure(path) for path in sorted(failures.iterdir())]
 
 
@@ -151,37 +123,3 @@ def _write_failure(built: Built, folder: str) -> None:
 
 def _read_failure(path: Path) -> Built:
     return Built(shard=int(path.stem), samples=0, error=path.read_text())
-
-
-class ProgressPrinter:
-    """Progress with an estimate: one live line on a terminal, a line every ten seconds in a log."""
-
-    EVERY_S = 10.0
-
-    def __init__(self, what: str, unit: str = "shards") -> None:
-        self.what = what
-        self.unit = unit
-        self.start = time.monotonic()
-        self.last = 0.0
-        self.live = sys.stderr.isatty()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Print if there is something new to say."""
-        now = time.monotonic()
-        finished = done >= total
-        if not finished and now - self.last < (POLL_S if self.live else self.EVERY_S):
-            return
-        self.last = now
-        elapsed = now - self.start
-        left = f", about {_time(elapsed / done * (total - done))} left" if 0 < done < total else ""
-        line = f"{self.what}: {done} of {total} {self.unit}, {_time(elapsed)}{left}"
-        sys.stderr.write(f"\r\033[K{line}" if self.live else f"{line}\n")
-        if self.live and finished:
-            sys.stderr.write("\n")
-        sys.stderr.flush()
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
-from pipelines.build import BuildError, Engine, ProgressPrinter, run_shards, sole_builder
 from pipelines.plan import complete_plan, make_plan
+from pipelines.progress import ProgressPrinter
 from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, withdraw
 from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_recipe_of, read_summary, write_plan
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pipelines.build import Engine
     from pipelines.recipes import RecipeFile
+
+
+class BuildError(RuntimeError):
+    """The build cannot go on; the text says why and what to do."""
+
+
+@contextlib.contextmanager
+def sole_builder(out: Path) -> Iterator[None]:
+    """Hold the dataset's folder while building.
+
+    Raises:
+        BuildError: another build of this folder is running on this machine.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildError(f"{out.name}: another build of this dataset is running; wait for it or stop it") from None
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +102,11 @@ def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: 
 
     Raises:
         BuildError: shards failed, or a build of `out` is running.
+        EngineError: the Beam runner failed.
         PlanError: `out` belongs to another recipe.
     """
+    from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
+
     with sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(_undelivered_at_planning(out)))

@@ -91,8 +91,9 @@ class GridSpec(Strict):
     snap_m: float | None = Field(
         default=60.0,
         gt=0,
-        description="footprint corners lie on multiples of this in UTM/UPS (in y counted from the equator), so that Sentinel-2's 10, 20 and 60 m "
-        "pixels are copied and not resampled; null keeps the exact corners that a points file gives",
+        description="footprint corners lie on multiples of this in UTM/UPS (y counted from the equator), so that "
+        "Sentinel-2's 10, 20 and 60 m pixels are copied and not resampled; null keeps the exact corners that a points "
+        "file gives",
     )
     resolutions: dict[str, float] = Field(
         default_factory=dict,

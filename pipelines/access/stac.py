@@ -207,8 +207,8 @@ def _ask(client: Client, method: str, url: str, body: Item) -> Item:
     try:
         return client.json(method, url, body if method == "POST" else None)
     except AccessError as error:
-        if error.status != 405 or method != "POST":
-            raise
+        if error.status != 405 or method != "POST":  # its retries are spent: the search must not begin anew
+            raise AccessError(error.reason, error.detail, status=error.status) from error
     flat = {k: v if isinstance(v, (str, int, float)) else _flat(k, v) for k, v in body.items()}
     return client.json("GET", f"{url}?{urlencode(flat)}")
 

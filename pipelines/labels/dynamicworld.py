@@ -45,6 +45,8 @@ _DATATAKE = re.compile(r"^(\d{8}T\d{6})_")
 """Items are named like the Sentinel-2 scene that they label: <sensing time>_<generation time>_T<tile>."""
 _COVERS = 0.95
 """A map that covers at least this share of the sample counts as covering it: then nearness in time decides."""
+_ASSETS = ("label", "map", "data")
+"""Names that archives give the raster of class codes, the first that is there."""
 _MOST = 4
 """Candidates returned."""
 
@@ -81,10 +83,10 @@ class DynamicWorld:
             acquisition=f"dynamicworld-{datatake.group(1) if datatake else when.isoformat()}",
             product=f"dynamicworld-{item_id}",
             revision=str(facts.get("updated") or facts.get("created") or ""),
-            assets={BAND: AssetBand(href=items.asset_href(item, "label", "map", "data"))},
+            assets={BAND: AssetBand(href=items.asset_href(item, *_ASSETS))},
             radiometry={BAND: Radiometry(nodata=LEGEND.nodata, rule="class codes as delivered")},
             licence=_LICENCE,
-            facts={"product_version": "v1", "labelled_image": _labelled_image(facts)},
+            facts={"product_version": "v1", "crs": items.crs(item, *_ASSETS)},
         )
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
@@ -132,11 +134,3 @@ class DynamicWorld:
         return label_map(
             self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
         )
-
-
-def _labelled_image(facts: dict[str, Any]) -> str | None:
-    """Id of the Sentinel-2 scene that the map labels, where the item says it."""
-    for name in ("dynamicworld:source_item", "s2:product_uri", "source_item"):
-        if isinstance(facts.get(name), str):
-            return str(facts[name])
-    return None

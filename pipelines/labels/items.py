@@ -78,6 +78,21 @@ def asset_href(item: Mapping[str, Any], *names: str) -> str:
     raise BadItemError(f"item {identity(item)}: no asset {' or '.join(map(repr, names))}, it has {sorted(known)}")
 
 
+def crs(item: Mapping[str, Any], *names: str) -> str | None:
+    """'EPSG:4326' as the item, or the first of the assets `names` that is there, states it; None where it does not."""
+    assets = item.get("assets")
+    asset: dict[str, Any] = (
+        next((assets[n] for n in names if isinstance(assets.get(n), dict)), {}) if isinstance(assets, dict) else {}
+    )
+    for said in (asset, properties(item)):
+        code, epsg = said.get("proj:code"), said.get("proj:epsg")
+        if isinstance(code, str) and code.startswith("EPSG:") and code[5:].isdigit():
+            return code
+        if isinstance(epsg, int):
+            return f"EPSG:{epsg}"
+    return None
+
+
 def _own_address(item: Mapping[str, Any]) -> str:
     links = item.get("links")
     for link in links if isinstance(links, list) else []:

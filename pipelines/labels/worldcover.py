@@ -87,7 +87,7 @@ class WorldCover:
             assets={BAND: AssetBand(href=items.asset_href(item, "map"))},
             radiometry={BAND: Radiometry(nodata=LEGEND.nodata, rule="class codes as delivered")},
             licence=_LICENCE,
-            facts={"product_version": version, "tile": str(tile), "year": float(start.year)},
+            facts={"product_version": version, "tile": str(tile), "crs": items.crs(item, "map")},
         )
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:

@@ -1,0 +1,41 @@
+"""Progress with an estimate, for people who watch and for logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class ProgressPrinter:
+    """Progress with an estimate: one live line on a terminal, a line every ten seconds in a log."""
+
+    EVERY_S = 10.0
+    LIVE_EVERY_S = 0.5
+
+    def __init__(self, what: str, unit: str = "shards") -> None:
+        self.what = what
+        self.unit = unit
+        self.start = time.monotonic()
+        self.last = 0.0
+        self.live = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print if there is something new to say."""
+        now = time.monotonic()
+        finished = done >= total
+        if not finished and now - self.last < (self.LIVE_EVERY_S if self.live else self.EVERY_S):
+            return
+        self.last = now
+        elapsed = now - self.start
+        left = f", about {_time(elapsed / done * (total - done))} left" if 0 < done < total else ""
+        line = f"{self.what}: {done} of {total} {self.unit}, {_time(elapsed)}{left}"
+        sys.stderr.write(f"\r\033[K{line}" if self.live else f"{line}\n")
+        if self.live and finished:
+            sys.stderr.write("\n")
+        sys.stderr.flush()
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
