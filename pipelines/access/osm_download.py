@@ -1,0 +1,120 @@
+"""Bringing a .osm.pbf here: a path is found, a URL is downloaded once, goes on where it stopped, and is hashed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.access.http import AccessError, Client, interpolate, public_url, shown
+from pipelines.access.osm import BadExtractError, file_sha256
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_STEP_BYTES = 16 << 20
+"""Bytes a request."""
+_RESTARTS = 3
+"""Times a download begins again because the file behind the URL was replaced meanwhile."""
+
+
+def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None) -> Path:
+    """The extract that a recipe's `pbf` names, on this machine.
+
+    Args:
+        pbf: Path relative to `folder`, or an http(s), s3 or gs address; $NAME is read from the environment.
+        folder: Folder of the recipe.
+        cache_dir: Where downloads are kept, beside a .json with size, version and SHA-256. What lies there is not asked
+            for again: a 'latest' extract stays the one it was; remove the file for a newer one.
+        client: HTTP; one with default limits if absent.
+
+    Raises:
+        SettingError: an environment variable is not set.
+        BadExtractError: the path does not exist.
+        AccessError: the address did not deliver.
+    """
+    said = interpolate(pbf, dict(os.environ), where="labels: openstreetmap: pbf")
+    if "://" not in said:
+        path = folder / said
+        if not path.is_file():
+            raise BadExtractError(f"{path.name}: no such OpenStreetMap extract beside the recipe; correct `pbf`")
+        return path
+    return download(public_url(said), cache_dir, client or Client())
+
+
+def download(url: str, cache_dir: Path, client: Client) -> Path:
+    """The whole file behind a URL, in `cache_dir`; what an earlier try left is gone on with.
+
+    Raises:
+        AccessError: classed; the part that came stays for the next try.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(url).path.rsplit("/", 1)[-1])[-80:] or "extract.osm.pbf"
+    target = cache_dir / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+    if target.is_file():
+        return target
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(target.with_name(f"{target.name}.lock")):
+        if not target.is_file():
+            _fetch(url, target, client)
+    return target
+
+
+def _fetch(url: str, target: Path, client: Client) -> None:
+    part, note = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
+    for _ in range(_RESTARTS):
+        begun = _read_note(note)
+        if begun.get("etag") is None or not part.is_file():  # without a version nobody knows what the part is of
+            begun = {}
+            part.write_bytes(b"")
+        if _append(url, part, note, begun, client):
+            break
+        note.unlink(missing_ok=True)  # another file is behind the address now
+    else:
+        raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} was replaced {_RESTARTS} times while it was downloaded")
+    about = {"bytes": part.stat().st_size, "etag": _read_note(note).get("etag"), "url": shown(url)}
+    about["sha256"] = file_sha256(part)
+    target.with_name(f"{target.name}.json").write_text(json.dumps(about, sort_keys=True, indent=1) + "\n")
+    part.replace(target)
+    note.unlink(missing_ok=True)
+
+
+def _append(url: str, part: Path, note: Path, begun: dict[str, Any], client: Client) -> bool:
+    """Ask for what is missing, step by step; False where the file is another than the one that was begun."""
+    with part.open("r+b") as file:
+        at = file.seek(0, os.SEEK_END)
+        while begun.get("bytes") is None or at < begun["bytes"]:
+            got = client.get_range(url, at, _STEP_BYTES)
+            now = {"etag": got.etag, "bytes": got.total}
+            if not begun:
+                begun = now
+                note.write_text(json.dumps(begun))
+            if now != begun:
+                return False
+            at += file.write(got.data)
+            file.flush()
+            if len(got.data) < _STEP_BYTES:
+                break
+    return True
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Only one process of this machine downloads a file at a time."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
