@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import stamina
-from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.access.http import SettingError, interpolate
 from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
@@ -38,6 +38,26 @@ _MAX_RETRY_AFTER_S = 120.0
 """An endpoint that asks for a longer pause is unavailable to this run."""
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same question may be answered (RFC 9110; RFC 6585; 529: some endpoints' 'overloaded')."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    total_tokens: int = Field(default=0, ge=0)
+
+
+class _Completion(BaseModel):
+    """What is read of an answer of the chat completions API; the client itself checks nothing."""
+
+    choices: tuple[_Choice, ...]
+    usage: _Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +171,10 @@ class LlmCaptioner:
             raise _UnavailableError(
                 Reason.UNAVAILABLE, f"the caption endpoint gave no answer ({type(error).__name__}) in {_TRIES} tries"
             ) from None
-        except (openai.OpenAIError, ValueError) as error:  # a body that is no answer of the chat completions API
-            return _Answer(None, f"the answer could not be read ({type(error).__name__})", 0)
         raise AssertionError("stamina ended without a result or an error")
 
-    def _send(self, asked: list[dict[str, str]], seed: int) -> object:
+    def _send(self, asked: list[dict[str, str]], seed: int) -> str:
+        """The answer's body."""
         parameters: dict[str, Any] = {
             "model": self.config.model,
             "messages": asked,
@@ -164,7 +183,7 @@ class LlmCaptioner:
             "seed": seed,
             "response_format": {"type": "json_schema", "json_schema": SCHEMA},
         }
-        return self._client.chat.completions.create(**parameters)
+        return str(self._client.chat.completions.with_raw_response.create(**parameters).http_response.text)
 
     def _refused(self, status: int) -> Exception:
         """What a status means. The endpoint's own text is not repeated: it may quote the key."""
@@ -234,9 +253,11 @@ def _pause(error: Exception) -> bool | float:
     return isinstance(error, openai.APIConnectionError)
 
 
-def _read(completion: object) -> _Answer:
+def _read(body: str) -> _Answer:
     """The caption in an answer, or why there is none; the model's text is only ever parsed as JSON and checked."""
-    if not isinstance(completion, ChatCompletion):
+    try:
+        completion = _Completion.model_validate_json(body)
+    except ValidationError:
         return _Answer(None, "the answer was no chat completion", 0)
     tokens = completion.usage.total_tokens if completion.usage is not None else 0
     choice = completion.choices[0] if completion.choices else None
