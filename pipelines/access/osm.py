@@ -7,23 +7,19 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import cached_property, partial
+from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import osmium
-import osmium.filter
-import osmium.geom
-import osmium.osm
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.access.osm_areas import is_area, is_paper
+from pipelines.access.osm_objects import Row, id_order, read_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -80,7 +76,7 @@ class Extract:
     counts: dict[str, int]
     """Objects with tags as osmium reads them: tagged_nodes, tagged_ways, relations, areas (of closed ways and of
     multipolygon relations); what was kept: points, lines, way_areas, relation_areas; what was not: boundaries (on
-    paper only, see `osm_areas`), incomplete (nodes are missing), broken_areas (closed ways whose rings cross)."""
+    paper only, see `osm_objects`), incomplete (nodes are missing), broken_areas (closed ways whose rings cross)."""
 
 
 def file_sha256(path: Path) -> str:
@@ -107,7 +103,7 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
         except BadExtractError:
             pass  # half a file of an older machine: made anew
     try:
-        rows, counts, snapshot = _read(pbf)
+        rows, counts, snapshot = read_objects(pbf)
     except (RuntimeError, ValueError, OverflowError) as error:
         raise BadExtractError(f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again") from error
     name = f"{pbf.name} sha256:{sha256}"
@@ -181,7 +177,7 @@ class FeatureStore:
             for group in np.flatnonzero(_touch(self._boxes, part)):
                 boxes, table = self._group(int(group))
                 found |= {f.osm_id: f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
-        return sorted(found.values(), key=lambda f: _id_order(f.osm_id))
+        return sorted(found.values(), key=lambda f: id_order(f.osm_id))
 
     def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
         if group not in self._groups:
@@ -209,84 +205,11 @@ def _features(table: pa.Table) -> Iterator[OsmFeature]:
         yield OsmFeature(osm_id, kind, dict(tags), shape)
 
 
-def _id_order(osm_id: str) -> tuple[str, int]:
-    return (osm_id[0], int(osm_id[1:]))
-
-
-_Row = tuple[str, str, dict[str, str], bytes]
-_COUNTS = (
-    "tagged_nodes", "tagged_ways", "relations", "areas", "points", "lines", "way_areas", "relation_areas",
-    "boundaries", "incomplete", "broken_areas",
-)  # fmt: skip
-
-
-def _read(pbf: Path) -> tuple[list[_Row], dict[str, int], datetime]:
-    """Rows (osm_id, kind, tags, WKB), counts and the time of the extract; untagged objects never reach Python."""
-    counts = dict.fromkeys(_COUNTS, 0)
-    rows: list[_Row] = []
-    wkb, expected_areas = osmium.geom.WKBFactory(), 0
-    processor = osmium.FileProcessor(pbf).with_areas().with_filter(osmium.filter.EmptyTagFilter())
-    for thing in processor:
-        if isinstance(thing, osmium.osm.Relation):
-            counts["relations"] += 1
-        elif isinstance(thing, osmium.osm.Node):
-            counts["tagged_nodes"] += 1
-            _keep(rows, counts, "points", (f"n{thing.id}", "point", _tags(thing)), partial(wkb.create_point, thing))
-        elif isinstance(thing, osmium.osm.Way):
-            counts["tagged_ways"] += 1
-            tags = _tags(thing)
-            if len(thing.nodes) > 3 and thing.is_closed() and is_area(tags):
-                expected_areas += 1  # comes again as an area, if its ring is sound
-                continue
-            _keep(rows, counts, "lines", (f"w{thing.id}", "line", tags), partial(wkb.create_linestring, thing))
-        elif isinstance(thing, osmium.osm.Area):
-            counts["areas"] += 1
-            tags, from_way = _tags(thing), thing.from_way()
-            if from_way and not is_area(tags):
-                continue  # it came as a line
-            expected_areas -= from_way
-            target, osm_id = (
-                ("way_areas", f"w{thing.orig_id()}") if from_way else ("relation_areas", f"r{thing.orig_id()}")
-            )
-            _keep(rows, counts, target, (osm_id, "area", tags), partial(wkb.create_multipolygon, thing))
-    counts["broken_areas"] = expected_areas
-    stamp = processor.header.get("osmosis_replication_timestamp")
-    return rows, counts, datetime.fromisoformat(stamp).astimezone(UTC) if stamp else _newest(pbf)
-
-
-def _tags(thing: osmium.osm.Node | osmium.osm.Way | osmium.osm.Area) -> dict[str, str]:
-    return dict(sorted((tag.k, tag.v) for tag in thing.tags))
-
-
-def _keep(
-    rows: list[_Row],
-    counts: dict[str, int],
-    target: str,
-    what: tuple[str, str, dict[str, str]],
-    make: Callable[[], str],
-) -> None:
-    """Add a row and count it under `target`, or under the reason why it is left out."""
-    if is_paper(what[2]):
-        target = "boundaries"
-    else:
-        try:
-            rows.append((*what, bytes.fromhex(make())))
-        except (RuntimeError, osmium.InvalidLocationError):
-            target = "incomplete"
-    counts[target] += 1
-
-
-def _newest(pbf: Path) -> datetime:
-    """Time of the newest object, for extracts whose header says nothing."""
-    times = (t.timestamp for t in osmium.FileProcessor(pbf) if not isinstance(t, osmium.osm.Changeset))
-    return max(times, default=datetime(1970, 1, 1, tzinfo=UTC))
-
-
-def _write(rows: list[_Row], about: dict[str, Any], target: Path) -> None:
+def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
     """Sorted along a space-filling curve, then by id; written aside and put into place in one step."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = _z_order(boxes)
-    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), _id_order(rows[i][0])))
+    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(rows[i][0])))
     table = pa.table(
         {
             "osm_id": [rows[i][0] for i in order],

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.osm import BadExtractError, FeatureStore, features_in, open_extract, prepare
-from pipelines.access.osm_areas import is_area
+from pipelines.access.osm_objects import is_area
 
 if TYPE_CHECKING:
     from pathlib import Path
