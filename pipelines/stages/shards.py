@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -54,7 +54,7 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         """Open what all shards of this worker share."""
         self.factory = Factory.open(Path(self.out))
 
-    def process(self, shard: int, *_args: Any, **_kwargs: Any) -> Iterator[Built]:
+    def process(self, shard: int) -> Iterator[Built]:
         """Build one shard."""
         assert self.factory is not None  # noqa: S101 - setup() ran
         try:
