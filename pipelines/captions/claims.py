@@ -259,7 +259,7 @@ class Reading:
         low = text.lower()
         for known in (facts.place, "sea level"):
             if known:
-                low = low.replace(known.lower(), "_" * len(known))
+                low = re.sub(rf"\b{re.escape(known.lower())}\b", "_" * len(known), low)
         return cls(text, low)
 
     @cached_property

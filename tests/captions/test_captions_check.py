@@ -188,6 +188,15 @@ def test_swapped_regions_are_refused_where_they_differ(seed: int, data: st.DataO
     assert refusal_of(sentence.format(other), facts) is not None
 
 
+def test_the_subtropics_are_not_the_tropics() -> None:
+    facts = dataclasses.replace(FACTS, place="tropics", season="tropics")
+    text = "Trees dominate this scene in the {}, holding 62 percent of it."
+    assert refusal_of(text.format("tropics"), facts) is None
+    refusal = refusal_of(text.format("subtropics"), facts)
+    assert refusal is not None
+    assert refusal.check == "time"
+
+
 def text_before(facts: Facts) -> str:
     return template_caption(facts, "s", 0)
 
