@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from landweave.errors import CorruptError, QueryError, UnknownNameError
+from landweave.errors import CorruptError, QueryError
 from landweave.layout import ITEMS, Json
 
 if TYPE_CHECKING:
@@ -89,18 +89,24 @@ class Catalogue:
             raise CorruptError(f"{ITEMS} cannot be read: {_first_line(error)}; run `landweave check`") from error
 
     def item(self, position: int) -> Json:
-        """All columns of one sample."""
-        source = pq.ParquetFile(self._source())
-        first = 0
-        for number in range(source.num_row_groups):
-            rows = source.metadata.row_group(number).num_rows
-            if position < first + rows:
-                kept = self._group
-                if kept is None or kept[0] != number:
-                    self._group = kept = (number, source.read_row_group(number))
-                return dict(kept[1].slice(position - first, 1).to_pylist()[0])
-            first += rows
-        raise UnknownNameError(f"sample number {position}: the catalogue holds {first}")
+        """All columns of one sample: its row group is read, and kept for its neighbours."""
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        kept = self._group
+        if kept is None or kept[0] != number:
+            table = pq.ParquetFile(self._source(), metadata=self._metadata).read_row_group(number)
+            self._group = kept = (number, table)
+        first = int(self._ends[number]) - kept[1].num_rows
+        return dict(kept[1].slice(position - first, 1).to_pylist()[0])
+
+    @cached_property
+    def _metadata(self) -> pq.FileMetaData:
+        return pq.read_metadata(self._source())
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """Position after the last sample of each row group."""
+        groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
+        return np.cumsum(groups, dtype=np.int64)
 
     def match(self, where: pc.Expression | None) -> NDArray[np.int64]:
         """Positions of the samples that fulfil `where`, ascending."""

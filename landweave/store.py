@@ -1,11 +1,12 @@
 """Bytes of a dataset by path, from a local folder or a URL; whole objects and ranges, nothing else.
 
-Local files are read with `pread`, which is safe in threads and after a fork. URLs go through obstore, which keeps
-threads of its own that do not survive a fork: a forked worker opens its own connection, and says so where it cannot.
+Local files are read with `pread`, which is safe in threads and after a fork. URLs go through obstore, whose threads do
+not survive a fork: a child of a process that has read a URL would wait for ever, so it is told to be spawned instead.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections import OrderedDict
@@ -18,6 +19,9 @@ from landweave.errors import AccessError
 
 _OPEN_FILES = 256
 """Local files kept open at once: well under the usual limit of 1,024 a process."""
+
+_STARTED: list[int] = []
+"""Process that started obstore's threads, if any: a forked child does not have them."""
 
 
 class Store(Protocol):
@@ -127,7 +131,7 @@ class RemoteStore:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._opened: tuple[int, Any] | None = None
+        self._opened: Any = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[str]]:
@@ -149,35 +153,78 @@ class RemoteStore:
         """See `Store.parquet`."""
         import obstore
 
+        connection = self._store()
         try:
-            return pa.PythonFile(obstore.open_reader(self._store(), path), mode="r")
+            size = int(obstore.head(connection, path)["size"])
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
         except Exception as error:
             raise AccessError(_unreachable(self.url, path, error)) from error
+        return pa.PythonFile(_RangeFile(self, path, size), mode="r")
 
     def _ask(self, path: str, options: Any) -> bytes:
         import obstore
 
+        connection = self._store()
         try:
-            return bytes(obstore.get(self._store(), path, options=options).bytes())
+            return bytes(obstore.get(connection, path, options=options).bytes())
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
         except Exception as error:
             raise AccessError(_unreachable(self.url, path, error)) from error
 
     def _store(self) -> Any:
-        """The connection of this process: one made before a fork is not used after it."""
-        from obstore.store import from_url
-
         with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():
-                options: Any = {"client_options": {"allow_http": True}} if self.url.startswith("http://") else {}
-                try:
-                    self._opened = (os.getpid(), from_url(self.url, **options))
-                except Exception as error:
-                    raise AccessError(f"{self.url}: cannot be opened: {_first_line(error)}") from error
-            return self._opened[1]
+            if self._opened is None:
+                self._opened = _connect(self.url)
+            elif os.getpid() not in _STARTED:
+                raise AccessError(_FORKED)
+            return self._opened
+
+
+_FORKED = (
+    "this process was forked from one that had read from a URL, which obstore does not survive; start workers with "
+    "DataLoader(..., multiprocessing_context='spawn') or 'forkserver'"
+)
+
+
+def _connect(url: str) -> Any:
+    if _STARTED and os.getpid() not in _STARTED:
+        raise AccessError(_FORKED)
+    from obstore.store import from_url
+
+    _STARTED[:] = [os.getpid()]
+    options: Any = {"client_options": {"allow_http": True}} if url.startswith("http://") else {}
+    try:
+        return from_url(url, **options)
+    except Exception as error:
+        raise AccessError(f"{url}: cannot be opened: {_first_line(error)}") from error
+
+
+class _RangeFile(io.RawIOBase):
+    """A remote object as a file that can seek: every read is one range."""
+
+    def __init__(self, store: RemoteStore, path: str, size: int) -> None:
+        self._store, self._path, self._size, self._at = store, path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        stop = self._size if size < 0 else min(self._size, self._at + size)
+        data = self._store.get_range(self._path, self._at, stop - self._at) if stop > self._at else b""
+        self._at += len(data)
+        return data
 
 
 def _unreachable(url: str, path: str, error: Exception) -> str:

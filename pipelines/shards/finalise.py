@@ -130,7 +130,7 @@ def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema
         waiting: list[pa.Table] = []
         with pq.ParquetWriter(aside, schema, **PARQUET) as writer:
             for table in tables:
-                waiting.append(table.replace_schema_metadata(schema.metadata))
+                waiting.append(table.cast(schema))
                 while sum(t.num_rows for t in waiting) >= ROW_GROUP:
                     rows = pa.concat_tables(waiting).combine_chunks()
                     writer.write_table(rows.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
@@ -138,6 +138,8 @@ def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema
             rest = pa.concat_tables(waiting).combine_chunks() if waiting else schema.empty_table()
             if rest.num_rows:
                 writer.write_table(rest, row_group_size=ROW_GROUP)
+            if schema.metadata:
+                writer.add_key_value_metadata(schema.metadata)
         found = checksum(aside)
         move(aside, out / path)
     return found

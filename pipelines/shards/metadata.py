@@ -41,7 +41,8 @@ def documents(dataset: DatasetSpec) -> Mapping[str, bytes]:
                 files[f"{ZARR}/{group.name}/{dim}/c/0"] = _offset_values(dim, size, array.resolution_m)
     root: Json = {"zarr_format": 3, "node_type": "group", "attributes": _root_attributes(dataset)}
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(nodes.items()))}
-    files[f"{ZARR}/zarr.json"] = _json({**root, "consolidated_metadata": consolidated})
+    whole = {**root, "consolidated_metadata": consolidated}
+    files[f"{ZARR}/zarr.json"] = (json.dumps(whole, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
     for path, node in nodes.items():
         files[f"{ZARR}/{path}/zarr.json"] = _json(node)
     return MappingProxyType(dict(sorted(files.items())))

@@ -171,7 +171,7 @@ class Statistics:
             for (array, band, pixels), m in self.moments.items()
             if m.count
         ]
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), path, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), path, compression="zstd", store_schema=False)
 
     @classmethod
     def read(cls, path: Path, dataset: DatasetSpec) -> Statistics:

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from landweave.layout import ArraySpec, DatasetSpec, Json
     from schemas.stack import Stack
 
-PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "write_statistics": True, "version": "2.6"}
-"""Writer settings of every Parquet file: fixed, so that the same rows give the same bytes."""
+PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "store_schema": False, "version": "2.6"}
+"""Writer settings of every Parquet file: fixed, so that the same rows give the same bytes. The Arrow schema is left out,
+since Parquet's own types say all of ours."""
+PART: dict[str, Any] = {**PARQUET, "write_statistics": False, "use_dictionary": False}
+"""Parts hold few rows of many columns: statistics and dictionaries would be most of the file."""
 VECTOR_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -212,7 +215,7 @@ class _ShardWriter:
         for group in self._dataset.groups:
             if group.vectors:
                 paths.append(vectors(group.name, index))
-                _write_parquet(self._path(paths[-1]), self._vectors, VECTOR_SCHEMA)
+                _write_parquet(self._path(paths[-1]), self._vectors, VECTOR_SCHEMA, PARQUET)
         manifest = ShardManifest(
             shard=index,
             split=self._shard.split,
@@ -288,5 +291,5 @@ def _vector_rows(stack: Stack, row: int) -> list[Json]:
     ]
 
 
-def _write_parquet(path: Path, rows: list[Json], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(rows, schema), path, **PARQUET)
+def _write_parquet(path: Path, rows: list[Json], schema: pa.Schema, settings: dict[str, Any] = PART) -> None:
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, **settings)

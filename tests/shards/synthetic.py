@@ -114,10 +114,14 @@ class Planned:
 
 
 def planned(counts: tuple[int, ...] = (4, 3, 2), *, seed: int = 0, size_m: float = 240.0, **kwargs: Any) -> Planned:
-    """A plan with so many samples in its shards; the second last is val, the last is test."""
+    """A plan with so many samples in its shards: train, then one of val, then one of test."""
     made = recipe(samples=max(counts), size_m=size_m, **kwargs)
     dataset = dataset_spec(made, len(counts), LEGENDS)
-    splits = ["train"] * (len(counts) - 2) + ["val", "test"] if len(counts) > 2 else ["train"] * len(counts)
+    splits = (
+        (["train"] * len(counts) + ["val", "test"])[-len(counts) :]
+        if len(counts) > 2
+        else ["train", "test"][: len(counts)]
+    )
     shards = tuple(
         ShardPlan(index=i, split=split, sample_ids=tuple(f"s{i:03d}_{row:03d}" for row in range(count)))
         for i, (count, split) in enumerate(zip(counts, splits, strict=True))

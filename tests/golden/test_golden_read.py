@@ -1,0 +1,35 @@
+"""Every dataset that an earlier layout version wrote stays readable, pixel for pixel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import landweave
+from landweave.check import check
+from tests.golden.make_v1 import digests
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("version", ["v1"])
+def test_golden(version: str) -> None:
+    data = landweave.open(HERE / version)
+    assert list(check(data)) == []
+    assert digests(data) == json.loads((HERE / f"{version}.json").read_text())
+
+
+def test_v1_says_what_it_said() -> None:
+    data = landweave.open(HERE / "v1")
+    assert data.splits == {"test": 1, "train": 3}
+    sample = data.sample("s000_001")
+    assert sample.present["dynamicworld"] == (False,)
+    assert sample.present["sentinel2"] == (True, True)
+    assert sample.captions[0].text == "Caption of s000_001: woods beside a lake."
+    assert sample.epsg == 32633
+    assert sample.transform("sentinel2/bands_60m") == (60.0, 0.0, 501240.0, 0.0, -60.0, 5200020.0)
+    assert [v["osm_id"] for v in sample.vectors().to_pylist()] == ["r7", "w12"]
+    assert data.query("worldcover_trees > 0.0", split="train").ids == ["s000_000", "s000_001"]
+    assert data.statistics["dem/elevation"]["elevation"]["all"]["count"] == 12
