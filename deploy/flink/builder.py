@@ -1,0 +1,103 @@
+"""Build the shards whose numbers arrive on standard input, one a line; answer each with a line of JSON.
+
+Runs in the factory's Python, started by a Flink worker (job.py) whose Python and packages are others. Answers:
+`{"ready": true}` once, or `{"refused": "why"}` and the end when nothing can be built here; then for each shard
+`{"shard": 3, "error": null}`, with the traceback of a mistake of ours in `error`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOMS = ("landweave", "pipelines", "sampling", "schemas")
+"""Packages whose code decides the bytes of a shard."""
+LIBRARIES = ("numpy", "zarr", "pyarrow", "rasterio", "pyproj", "shapely")
+"""Libraries whose versions decide them too."""
+
+
+def code_version(checkout: Path = CHECKOUT) -> str:
+    """Digest of the factory's code and of the libraries it computes with: workers must have the submitter's."""
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((checkout / room).rglob("*.py")):
+            digest.update(f"{path.relative_to(checkout)}\0".encode())
+            digest.update(path.read_bytes())
+    for library in LIBRARIES:
+        digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.flink.builder", description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path, help="folder of a planned dataset")
+    parser.add_argument("--code", required=True, help="`code_version()` of whoever submitted")
+    asked = parser.parse_args()
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints goes to the log
+
+    def say(**answer: object) -> None:
+        answers.write(json.dumps(answer) + "\n")
+
+    if code_version() != asked.code:
+        say(refused=f"worker {os.uname().nodename} has other code or libraries than the submitter: install the same")
+        return 1
+    from pipelines.access.http import SettingError
+    from pipelines.assemble import Factory
+    from pipelines.tables import PlanError
+
+    try:
+        factory = Factory.open(asked.dataset)
+    except (PlanError, SettingError) as error:
+        say(refused=f"worker {os.uname().nodename}: {error}")
+        return 1
+    say(ready=True)
+    for shard in _arriving():
+        try:
+            factory.build(shard)
+        except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
+            say(shard=shard, error=traceback.format_exc())
+        else:
+            say(shard=shard, error=None)
+    factory.close()
+    return 0
+
+
+def _arriving() -> Iterator[int]:
+    """Numbers from standard input. When it ends amid a shard the worker has died: end at once, another builds it."""
+    queue: SimpleQueue[int | None] = SimpleQueue()
+    building = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            queue.put(int(line))
+        if building.is_set():
+            os._exit(1)
+        queue.put(None)
+
+    threading.Thread(target=listen, name="listen", daemon=True).start()
+    while True:
+        building.clear()
+        shard = queue.get()
+        if shard is None:
+            return
+        building.set()
+        yield shard
+
+
+if __name__ == "__main__":
+    sys.exit(main())
