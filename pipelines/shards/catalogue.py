@@ -175,7 +175,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "cell": place.cell,
         "stratum": place.stratum,
         "licences": _licences(stack),
-        "attribution": list(dict.fromkeys(g.attribution for g in present)),
+        "attribution": list(dict.fromkeys(g.attribution for g in present if g.attribution)),
         "captions": [{**asdict(c), "checks": list(c.checks)} for c in stack.captions],
         "facts": None if stack.facts is None else _facts(asdict(stack.facts)),
     }

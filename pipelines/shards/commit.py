@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,24 @@ def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
         landweave.CorruptError, landweave.LayoutError: a manifest is damaged or of another layout.
         OtherDatasetError: a manifest belongs to another recipe.
     """
-    return {i for i in range(dataset.shards) if read_manifest(out, i, dataset) is not None}
+    try:
+        names = {entry.name: entry.stat() for entry in os.scandir((out / shard_manifest(0)).parent)}
+    except FileNotFoundError:
+        return set()
+    done = set()
+    for index in range(dataset.shards):
+        path = out / shard_manifest(index)
+        if path.name in names:
+            found = names[path.name]
+            _checked(path, (found.st_mtime_ns, found.st_size), index, dataset.recipe_sha256)
+            done.add(index)
+    return done
+
+
+@lru_cache(maxsize=65_536)
+def _checked(path: Path, _seen: tuple[int, int], shard: int, recipe_sha256: str) -> None:
+    """Read a manifest for its faults, once for each state of the file: a watcher asks often."""
+    _of_recipe(shard_from_bytes(path.read_bytes(), shard_manifest(shard)), recipe_sha256)
 
 
 def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest | None:
@@ -65,9 +83,12 @@ def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest 
         raw = (out / path).read_bytes()
     except FileNotFoundError:
         return None
-    manifest = shard_from_bytes(raw, path)
-    if manifest.recipe_sha256 != dataset.recipe_sha256:
-        raise OtherDatasetError(f"{path} was built from another recipe; build into another folder")
+    return _of_recipe(shard_from_bytes(raw, path), dataset.recipe_sha256)
+
+
+def _of_recipe(manifest: ShardManifest, recipe_sha256: str) -> ShardManifest:
+    if manifest.recipe_sha256 != recipe_sha256:
+        raise OtherDatasetError(f"shard {manifest.shard} was built from another recipe; build into another folder")
     return manifest
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from schemas.stack import Stack
 
 PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "store_schema": False, "version": "2.6"}
-"""Writer settings of every Parquet file: fixed, so that the same rows give the same bytes. The Arrow schema is left out,
+"""Writer settings of every Parquet file: fixed, so that the same rows give the same bytes. No Arrow schema is kept,
 since Parquet's own types say all of ours."""
 PART: dict[str, Any] = {**PARQUET, "write_statistics": False, "use_dictionary": False}
 """Parts hold few rows of many columns: statistics and dictionaries would be most of the file."""
