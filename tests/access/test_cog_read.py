@@ -114,7 +114,7 @@ def test_mask_inside_the_file_decides(folder: tuple[Path, Services]) -> None:
     mask = np.indices((SIZE, SIZE)).sum(axis=0) % 3 > 0
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
         path / "m.tif", "w", driver="GTiff", count=1, height=SIZE, width=SIZE, dtype="uint16", crs="EPSG:32632",
-        transform=Affine(10, 0, 500_000, 0, -10, 5_000_000), tiled=True, blockxsize=64, blockysize=64, compress="deflate",
+        transform=Affine(10, 0, 500_000, 0, -10, 5_000_000), tiled=True, blockxsize=64, blockysize=64,
     ) as dataset:  # fmt: skip
         dataset.write(pixels)
         dataset.write_mask(mask)

@@ -55,24 +55,17 @@ def oracle(path: Path, geobox: GeoBox, kernel: str, **how: Any) -> tuple[NDArray
         "resampling": Resampling[kernel],
     }
     with rasterio.open(path) as dataset:
+        how |= {"src_transform": dataset.transform, "src_crs": dataset.crs}
         valid = np.zeros(geobox.shape, np.uint8)
         mask = (dataset.read_masks(1) > 0).astype(np.uint8)
         if kernel == "nearest":
             out = np.zeros(geobox.shape, dataset.dtypes[0])
-            reproject(dataset.read(1), out, src_transform=dataset.transform, src_crs=dataset.crs, **how)
-            reproject(mask, valid, src_transform=dataset.transform, src_crs=dataset.crs, **how)
+            reproject(dataset.read(1), out, **how)
+            reproject(mask, valid, **how)
             return out, valid > 0
         source = np.where(mask > 0, dataset.read(1), np.nan).astype(np.float64)
         out = np.full(geobox.shape, np.nan)
-        reproject(
-            source,
-            out,
-            src_transform=dataset.transform,
-            src_crs=dataset.crs,
-            src_nodata=np.nan,
-            dst_nodata=np.nan,
-            **how,
-        )
+        reproject(source, out, src_nodata=np.nan, dst_nodata=np.nan, **how)
         return out, ~np.isnan(out)
 
 
@@ -189,7 +182,7 @@ def test_tiles_that_meet_leave_no_seam(kernel: str, tmp_path: Path) -> None:
 
 def test_first_valid_pixel_wins_across_zones(folder: tuple[Path, Services], tmp_path: Path) -> None:
     """Two granules in two UTM zones: each is brought to the chip, the first goes where it has pixels."""
-    path, services = folder
+    path, _ = folder
     with rasterio.open(path / "utm.tif") as dataset:
         pixels = dataset.read(1)
     pixels[:, 300:] = 0
