@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shapely.geometry import shape
@@ -51,7 +51,7 @@ def parse_time(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadQueryError(f"{text!r} is not an RFC 3339 time") from error
-    return found if found.tzinfo else datetime.fromisoformat(text + "+00:00")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def property_of(item: Json, name: str) -> Any:
