@@ -56,10 +56,10 @@ def download(url: str, cache_dir: Path, client: Client) -> Path:
         AccessError: classed; the part that came stays for the next try.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(url).path.rsplit("/", 1)[-1])[-80:] or "extract.osm.pbf"
-    target = cache_dir / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+    target = cache_dir / hashlib.sha256(url.encode()).hexdigest()[:16] / name
     if target.is_file():
         return target
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target.with_name(f"{target.name}.lock")):
         if not target.is_file():
             _fetch(url, target, client)
