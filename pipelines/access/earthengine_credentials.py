@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from pipelines.access.http import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Kind = Literal["auto", "service_account", "application_default", "workload_identity", "anonymous"]
 SCOPES = ("https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform")
@@ -64,32 +65,65 @@ def _from_file(kind: Kind, path: str) -> Any:
     if not Path(path).is_file():
         raise SettingError(f"Earth Engine: {KEY_VARIABLE} names a file that is not there")
     try:
-        found, _ = google.auth.load_credentials_from_file(path, scopes=list(SCOPES))  # type: ignore[no-untyped-call]
-    except (google_errors.GoogleAuthError, ValueError, KeyError, OSError):
+        info = json.loads(Path(path).read_text())
+        got = str(info["type"])
+        _check_type(kind, got)
+        return _MAKERS[got](info)
+    except (google_errors.GoogleAuthError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        if isinstance(error, SettingError):
+            raise
         raise SettingError(f"Earth Engine: the file that {KEY_VARIABLE} names is not a credential file") from None
+
+
+def _check_type(kind: Kind, got: str) -> None:
     wanted = _TYPES.get(kind)
-    if wanted is not None and (got := _type_of(found)) not in wanted:
+    if wanted is not None and got not in wanted:
         raise SettingError(
-            f"Earth Engine: {KEY_VARIABLE} names a file of type {got!r}, expected {' or '.join(sorted(wanted))} "
+            f"Earth Engine: {KEY_VARIABLE} names a file of type {got[:40]!r}, expected {' or '.join(sorted(wanted))} "
             f"for `credentials: {kind}`"
         )
-    return found
 
 
-def _type_of(found: object) -> str:
-    module = type(found).__module__
-    for part, name in (
-        ("service_account", "service_account"),
-        ("impersonated_credentials", "impersonated_service_account"),
-        ("identity_pool", "external_account"),
-        ("external_account", "external_account"),
-        ("aws", "external_account"),
-        ("pluggable", "external_account"),
-        ("oauth2.credentials", "authorized_user"),
-    ):
-        if part in module:
-            return name
-    return type(found).__name__
+# Made by type and not by google.auth.load_credentials_from_file: that asks Google for the project's name meanwhile.
+
+
+def _service_account(info: dict[str, Any]) -> Any:
+    from google.oauth2 import service_account
+
+    return service_account.Credentials.from_service_account_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+
+
+def _person(info: dict[str, Any]) -> Any:
+    from google.oauth2.credentials import Credentials
+
+    found = Credentials.from_authorized_user_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+    project = info.get("quota_project_id")
+    return found.with_quota_project(project) if project else found
+
+
+def _federation(info: dict[str, Any]) -> Any:
+    from google.auth import aws, identity_pool, pluggable
+
+    source = info["credential_source"]
+    if str(source.get("environment_id", "")).startswith("aws"):
+        return aws.Credentials.from_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+    if "executable" in source:
+        return pluggable.Credentials.from_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+    return identity_pool.Credentials.from_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+
+
+def _impersonated(info: dict[str, Any]) -> Any:
+    from google.auth import impersonated_credentials as made
+
+    return made.Credentials.from_impersonated_service_account_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "service_account": _service_account,
+    "authorized_user": _person,
+    "external_account": _federation,
+    "impersonated_service_account": _impersonated,
+}
 
 
 def project_of(project: str | None, found: object, environment: Mapping[str, str] | None = None) -> str:

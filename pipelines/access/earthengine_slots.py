@@ -72,6 +72,7 @@ class Slots:
         self._next_start_s = 0.0
         self._resume_s = 0.0
         self._cut_s = float("-inf")
+        self._calm_s = float("-inf")
 
     @property
     def limit(self) -> int:
@@ -124,16 +125,16 @@ class Slots:
                 return  # sent before the last cut: the same congestion
             self._ceiling = max(1.0, min(self._ceiling, self._limit) - 1.0)
             self._limit = max(1.0, self._limit * _CUT)
-            self._cut_s = now_s
+            self._cut_s = self._calm_s = now_s
 
     def succeeded(self) -> None:
         """The service took a request."""
         with self._changed:
             if self._limit >= self.share:
                 return
-            if self._limit + 1.0 / self._limit > self._ceiling and self._clock() - self._cut_s > self._probe_s:
+            if self._limit + 1.0 / self._limit > self._ceiling and self._clock() - self._calm_s > self._probe_s:
                 self._ceiling = min(float(self.share), self._ceiling + 1.0)
-                self._cut_s = self._clock()
+                self._calm_s = self._clock()
             before = int(self._limit)
             self._limit = min(self._ceiling, self._limit + 1.0 / self._limit)
             if int(self._limit) > before:

@@ -116,6 +116,7 @@ class Tokens:
         else:
             answer = Answer(body=b"ok")
         answer.headers["Metadata-Flavor"] = "Google"
+        answer.headers.setdefault("Content-Type", "application/text")
         return answer
 
 
