@@ -6,8 +6,9 @@ items and files; `testbed.llm` is a language model server that misbehaves on req
 
 from __future__ import annotations
 
+from testbed.planet import make_planet
 from testbed.server import Fault, Files, LogEntry, Request
 from testbed.services import Services, serve, serve_catalogue
 from testbed.stac_api import Catalogue
 
-__all__ = ["Catalogue", "Fault", "Files", "LogEntry", "Request", "Services", "serve", "serve_catalogue"]
+__all__ = ["Catalogue", "Fault", "Files", "LogEntry", "Request", "Services", "make_planet", "serve", "serve_catalogue"]

@@ -1,0 +1,56 @@
+"""Command line of the testbed: `python -m testbed make DIR` and `python -m testbed serve DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from testbed import make_planet, serve
+from testbed.plane import Layout
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m testbed",
+        description="A miniature Earth and its loopback services.",
+        epilog="example: python -m testbed make data/planet && python -m testbed serve data/planet --port 8080",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    make = verbs.add_parser("make", help="make the planet; does nothing where it is already")
+    make.add_argument("folder", type=Path)
+    make.add_argument("--seed", type=int, default=7)
+    make.add_argument("--size-px", type=int, default=Layout.size_px, help="edge of a tile in 10 m pixels, multiple of 12")
+    make.add_argument("--workers", type=int, default=2, help="processes")
+    run = verbs.add_parser("serve", help="serve the planet on 127.0.0.1 until interrupted")
+    run.add_argument("folder", type=Path)
+    run.add_argument("--port", type=int, default=0, help="0 = any free one")
+    run.add_argument("--url-file", type=Path, help="write the base URL here once the server answers")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; 0 = done, 1 = a user's mistake, said in one line."""
+    asked = _parser().parse_args(argv)
+    try:
+        if asked.verb == "make":
+            print(make_planet(asked.folder, asked.seed, asked.size_px, asked.workers))  # noqa: T201
+            return 0
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with serve(asked.folder, asked.port) as services:
+            print(services.base_url, flush=True)  # noqa: T201
+            if asked.url_file is not None:
+                asked.url_file.write_text(services.base_url)
+            stop.wait()
+    except (OSError, ValueError) as error:
+        print(f"testbed: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
