@@ -12,7 +12,6 @@ two for floats (within 0.2 % of the value); they are interpolated inside the bin
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -50,25 +49,27 @@ _SCHEMA = pa.schema(
 )
 
 
-@dataclass(slots=True)
 class Moments:
-    """Mergeable statistics of one band: adding in any order and grouping gives the same object."""
+    """Mergeable statistics of one band: adding in any order and grouping gives the same figures."""
 
-    count: int = 0
-    """Pixels."""
-    total: int = 0
-    """Exact sum, in units of 1 (integers) or 2**-149 (floats)."""
-    squares: int = 0
-    """Exact sum of squares, in units of 1 or 2**-298."""
-    low: float = math.inf
-    """Smallest."""
-    high: float = -math.inf
-    """Largest."""
-    bins: dict[int, int] = field(default_factory=dict)
-    """Bin -> pixels."""
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        """Of the pixels: integers of up to 16 bits, or float32."""
+        self.count = 0
+        """Pixels."""
+        self.total = 0
+        """Exact sum, in units of 1 (integers) or 2**-149 (floats)."""
+        self.squares = 0
+        """Exact sum of squares, in units of 1 or 2**-298."""
+        self.low = math.inf
+        """Smallest."""
+        self.high = -math.inf
+        """Largest."""
+        self.bins = np.zeros(_bin_count(dtype), np.int64)
+        """Pixels by bin; see `_bin_of`."""
 
     def add(self, values: NDArray[Any]) -> None:
-        """Add pixels: integers of up to 16 bits, or finite float32."""
+        """Add pixels, all finite."""
         if values.size == 0:
             return
         self.count += int(values.size)
@@ -78,11 +79,10 @@ class Moments:
             total, squares = _float_sums(values)
         else:
             wide = values.astype(np.int64)
-            total, squares = int(wide.sum()), int((wide * wide).sum())
+            total, squares = int(wide.sum()), int(np.dot(wide, wide))
         self.total += total
         self.squares += squares
-        for where, pixels in zip(*np.unique(_bin_of(values), return_counts=True), strict=True):
-            self.bins[int(where)] = self.bins.get(int(where), 0) + int(pixels)
+        self.bins += np.bincount(_bin_of(values), minlength=self.bins.size)
 
     def merge(self, other: Moments) -> None:
         """Add what another one counted."""
@@ -90,14 +90,13 @@ class Moments:
         self.total += other.total
         self.squares += other.squares
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-        for where, pixels in other.bins.items():
-            self.bins[where] = self.bins.get(where, 0) + pixels
+        self.bins += other.bins
 
-    def summary(self, dtype: np.dtype[Any]) -> Json:
+    def summary(self) -> Json:
         """count, mean, std (population), min, max, percentiles; only the count where there is no pixel."""
         if self.count == 0:
             return {"count": 0}
-        units = (_SUM_UNIT, _SQUARE_UNIT) if dtype.kind == "f" else (0, 0)
+        units = (_SUM_UNIT, _SQUARE_UNIT) if self.dtype.kind == "f" else (0, 0)
         mean = Fraction(self.total, self.count << units[0])
         variance = Fraction(self.squares, self.count << units[1]) - mean * mean
         return {
@@ -106,19 +105,17 @@ class Moments:
             "std": math.sqrt(variance),
             "min": self.low,
             "max": self.high,
-            "percentiles": {str(p): self._percentile(p, dtype) for p in PERCENTILES},
+            "percentiles": {str(p): self._percentile(p) for p in PERCENTILES},
         }
 
-    def _percentile(self, percent: int, dtype: np.dtype[Any]) -> float:
-        rank, seen = percent / 100 * (self.count - 1), 0
-        for where in sorted(self.bins):
-            pixels = self.bins[where]
-            if rank < seen + pixels:
-                low, high = _edges(where, dtype)
-                value = low + (high - low) * ((rank - seen + 0.5) / pixels)
-                return min(max(value, self.low), self.high)
-            seen += pixels
-        return self.high
+    def _percentile(self, percent: int) -> float:
+        rank = percent / 100 * (self.count - 1)
+        ends = np.cumsum(self.bins)
+        where = int(np.searchsorted(ends, rank, side="right"))
+        pixels = int(self.bins[where])
+        low, high = _edges(where, self.dtype)
+        value = low + (high - low) * ((rank - (int(ends[where]) - pixels) + 0.5) / pixels)
+        return min(max(value, self.low), self.high)
 
 
 class Statistics:
@@ -127,7 +124,7 @@ class Statistics:
     def __init__(self, dataset: DatasetSpec) -> None:
         self._arrays = [a for a in dataset.arrays if a.kind == "continuous"]
         self.moments: dict[tuple[str, str, str], Moments] = {
-            (a.path, band.name, pixels): Moments()
+            (a.path, band.name, pixels): Moments(np.dtype(a.dtype))
             for a in self._arrays
             for band in a.bands
             for pixels in (("all", "clear") if _has_clouds(a, dataset) else ("all",))
@@ -165,8 +162,8 @@ class Statistics:
                 "sum_of_squares": str(m.squares),
                 "min": m.low,
                 "max": m.high,
-                "bins": sorted(m.bins),
-                "counts": [m.bins[b] for b in sorted(m.bins)],
+                "bins": np.flatnonzero(m.bins),
+                "counts": m.bins[m.bins > 0],
             }
             for (array, band, pixels), m in self.moments.items()
             if m.count
@@ -178,22 +175,17 @@ class Statistics:
         """Read the part of one shard."""
         statistics = cls(dataset)
         for row in pq.read_table(path).to_pylist():
-            statistics.moments[row["array"], row["band"], row["pixels"]] = Moments(
-                count=row["count"],
-                total=int(row["sum"]),
-                squares=int(row["sum_of_squares"]),
-                low=row["min"],
-                high=row["max"],
-                bins=dict(zip(row["bins"], row["counts"], strict=True)),
-            )
+            moments = statistics.moments[row["array"], row["band"], row["pixels"]]
+            moments.count, moments.low, moments.high = row["count"], row["min"], row["max"]
+            moments.total, moments.squares = int(row["sum"]), int(row["sum_of_squares"])
+            moments.bins[row["bins"]] = row["counts"]
         return statistics
 
     def summary(self) -> Json:
         """Array -> band -> 'all' and 'clear' -> figures, in stored numbers."""
-        dtypes = {a.path: np.dtype(a.dtype) for a in self._arrays}
         result: Json = {}
         for (array, band, pixels), moments in self.moments.items():
-            result.setdefault(array, {}).setdefault(band, {})[pixels] = moments.summary(dtypes[array])
+            result.setdefault(array, {}).setdefault(band, {})[pixels] = moments.summary()
         return result
 
 
@@ -245,16 +237,26 @@ def _scaled(value: int, power: int) -> int:
     return value << power if power >= 0 else value >> -power
 
 
+def _bin_count(dtype: np.dtype[Any]) -> int:
+    if dtype.kind == "f":
+        return 2 << (31 - _FLOAT_SHIFT)
+    return 2**16 // _INT16_BIN if dtype.itemsize > 1 else 2**8
+
+
 def _bin_of(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Bin of each pixel, from 0; bins of signed types are counted from the middle."""
+    middle = _bin_count(values.dtype) // 2
     if values.dtype.kind == "f":
         bits = np.ascontiguousarray(values, np.float32).view(np.int32).astype(np.int64)
-        ordered = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
-        return ordered >> _FLOAT_SHIFT
-    return values.astype(np.int64) // (_INT16_BIN if values.dtype.itemsize > 1 else 1)
+        return (np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF)) >> _FLOAT_SHIFT) + middle
+    bins = values.astype(np.int64) // (_INT16_BIN if values.dtype.itemsize > 1 else 1)
+    return bins + middle if values.dtype.kind == "i" else bins
 
 
 def _edges(where: int, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """First number of a bin and of the next one (integers: half a number lower, so a value is its middle)."""
+    """First number of a bin and of the next (integers: half a number lower, so that a value is its own middle)."""
+    if dtype.kind in "if":
+        where -= _bin_count(dtype) // 2
     if dtype.kind != "f":
         width = _INT16_BIN if dtype.itemsize > 1 else 1
         return where * width - 0.5, (where + 1) * width - 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landweave
@@ -23,6 +23,7 @@ def data(dataset_path: Path) -> landweave.Dataset:
     return landweave.open(dataset_path)
 
 
+@settings(deadline=None)
 @given(
     samples=st.integers(1, 200),
     batch=st.integers(2, 9),
@@ -45,6 +46,7 @@ def test_every_sample_once_and_equal_batches(samples: int, batch: int, ranks: in
     assert all(1 <= part.stop - part.start <= batch for share in shares for part in share)
 
 
+@settings(deadline=None)
 @given(samples=st.integers(1, 100), batch=st.integers(1, 9), ranks=st.integers(1, 8))
 def test_drop_and_repeat_give_full_batches(samples: int, batch: int, ranks: int) -> None:
     for remainder in ("drop", "repeat"):
