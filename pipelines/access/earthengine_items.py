@@ -140,7 +140,7 @@ def _properties(given: Mapping[str, Any], product: Product) -> dict[str, Any]:
             found["sat:orbit_state"] = found["sat:orbit_state"].lower()
     if product.modality == "worldcover":
         version = product.collection.rpartition("/")[2]
-        found |= {"esa_worldcover:product_version": f"{version[1]}.{version[2:]}.0", "version": version}
+        found |= {"esa_worldcover:product_version": ".".join(version[1:]), "version": version}
     return found
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _DOUBLE = np.dtype("float64")
+_ROUNDING_PX = 1e-3
+"""Outlines pass through longitude and latitude, where straight edges are chords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,8 @@ def lattice(image: Image, region: Region, outline: BaseGeometry) -> tuple[Grid, 
     local = reprojected(outline, "EPSG:4326", crs)
     west, south, east, north = local.bounds
     columns, rows = zip(*(~affine * corner for corner in ((west, north), (east, south))), strict=True)
-    left, top = math.floor(min(columns) + 1e-6), math.floor(min(rows) + 1e-6)
-    right, bottom = math.ceil(max(columns) - 1e-6), math.ceil(max(rows) - 1e-6)
+    left, top = math.floor(min(columns) + _ROUNDING_PX), math.floor(min(rows) + _ROUNDING_PX)
+    right, bottom = math.ceil(max(columns) - _ROUNDING_PX), math.ceil(max(rows) - _ROUNDING_PX)
     moved = affine * Affine.translation(left, top)
     return Grid(Projection(crs, moved), max(1, right - left), max(1, bottom - top)), local
 

@@ -22,7 +22,7 @@ from pipelines.access import earthengine_graphs as graphs
 from pipelines.access.earthengine import Settings, open_session
 from pipelines.access.http import AccessError, SettingError
 from schemas.outcome import Reason
-from testbed.earthengine import STS_PATH, TOKEN_PATH, Running, Tokens, serve_earthengine
+from testbed.earthengine import STS_PATH, TOKEN_PATH, EeCatalogue, Running, Tokens, serve_earthengine
 from tests.access import earthengine_scenes as scenes
 from tests.access.earthengine_scenes import S2_A, box
 
@@ -30,10 +30,14 @@ SETTINGS = Settings(project="testbed-project", requests_per_s=None, backoff_s=0.
 EMAIL = "worker@testbed-project.iam.gserviceaccount.com"
 
 
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> EeCatalogue:
+    return scenes.catalogue(tmp_path_factory.mktemp("ee"))
+
+
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    tokens = Tokens()
-    with serve_earthengine(scenes.catalogue(tmp_path), tokens=tokens, projects=frozenset({"testbed-project"})) as found:
+def running(catalogue: EeCatalogue) -> Iterator[Running]:
+    with serve_earthengine(catalogue, tokens=Tokens(), projects=frozenset({"testbed-project"})) as found:
         yield found
 
 

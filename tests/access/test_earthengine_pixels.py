@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipelines.access.earthengine import Session, Settings, open_session
 from pipelines.access.earthengine_products import PRODUCTS
 from pipelines.access.earthengine_reader import EarthEngineReader
 from pipelines.access.http import AccessError
+from schemas import recipe
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.earthengine import Running, serve_earthengine
@@ -276,3 +278,35 @@ def test_radar_holes_and_float_bands(session: Session, folder: Path) -> None:
     raw = window(folder / "s1.tif", geobox, 10, [1, 2])
     np.testing.assert_array_equal(chip.valid, ~np.isnan(raw))
     np.testing.assert_array_equal(chip.pixels[chip.valid], raw[~np.isnan(raw)].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("collection", "source"),
+    [
+        (S2, "pipelines.sources.sentinel2:Sentinel2:Sentinel2Source"),
+        ("LANDSAT/LC08/C02/T1_L2", "pipelines.sources.landsat:Landsat:LandsatSource"),
+        ("LANDSAT/LC09/C02/T1_L2", "pipelines.sources.landsat:Landsat:LandsatSource"),
+        ("COPERNICUS/DEM/GLO30", "pipelines.sources.dem:Dem:DemSource"),
+        ("ESA/WorldCover/v100", "pipelines.labels.worldcover:WorldCover:WorldCoverLabel"),
+        ("ESA/WorldCover/v200", "pipelines.labels.worldcover:WorldCover:WorldCoverLabel"),
+        (DW, "pipelines.labels.dynamicworld:DynamicWorld:DynamicWorldLabel"),
+    ],
+)
+def test_sources_and_labels_read_the_items_as_they_are(session: Session, collection: str, source: str) -> None:
+    """No sensor knows that the archive is Earth Engine: its parser takes the item, and its scene's hrefs are read."""
+    module, kind, config = source.split(":")
+    settings = getattr(recipe, config)(providers=("ee",), collection=collection)
+    parser = getattr(importlib.import_module(module), kind)(settings)
+    provider = recipe.Provider(url="https://earthengine-highvolume.googleapis.com")
+    found = items.search(session, collection, areas=[AREA], period=None)
+    assert found
+    for item in found:
+        scene = parser.scene(item, "ee", provider)
+        assert scene.item_id == item["id"]
+        for band, asset in scene.assets.items():
+            assert asset.index <= len(items.parse_href(asset.href).bands), band
+        if collection == S2:
+            assert scene.radiometry["B02"].offset_dn == 0.0
+            assert scene.radiometry["B02"].clip_min == 1.0
+            assert "has applied the offset" in scene.radiometry["B02"].rule
+            assert scene.acquisition != found[0]["id"]
