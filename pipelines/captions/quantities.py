@@ -45,8 +45,8 @@ def _number_is_borne(value: float, text: str, match: re.Match[str], facts: Facts
     if unit is not None:
         if unit.group(3) or unit.group(4):
             return facts.slope_mean_deg is not None and abs(value - facts.slope_mean_deg) <= 0.5
-        metres = value * 1000.0 if unit.group(1) else value
-        return any(abs(metres - known) <= max(5.0, 0.03 * abs(known)) for known in _lengths(text, facts))
+        metres, rounding_m = (value * 1000.0, 50.0) if unit.group(1) else (value, 5.0)  # 1.6 km: to a tenth
+        return any(abs(metres - known) <= max(rounding_m, 0.03 * abs(known)) for known in _lengths(text, facts))
     counted = _counted(after)
     if counted is not None:
         counts = [count for kind, count in facts.objects if kind in counted]

@@ -248,3 +248,14 @@ def test_a_stack_that_shows_nothing_still_has_a_place() -> None:
         assert refusal_of(text, facts) is None, text
     dated = dataclasses.replace(facts, month=5, year=2021, season="tropics")
     assert "May 2021" in template_caption(dated, "s", 0)
+
+
+def test_every_length_of_roads_that_the_template_rounds_is_borne() -> None:
+    from pipelines.captions.template import _length
+
+    for metres in range(10, 30_000, 10):
+        facts = Facts(label=None, road_length_m=metres, objects=(("road", 3),), size_m=960)
+        said = f"Roads run for {_length(metres)} in all."
+        refusal = refusal_of(said, facts)
+        assert refusal is None or "numbers" not in refusal.check, (metres, refusal)
+    assert refusal_of("Roads run for 2.4 km in all.", Facts(label=None, road_length_m=1600, size_m=960)) is not None
