@@ -289,7 +289,7 @@ def _levels(images: list[Directory], transform: Affine, width: int, height: int)
     )
 
 
-def _batches(spans: list[_Span], image: Directory, limit: int = 64 << 20) -> Iterator[list[_Span]]:
+def _batches(spans: list[_Span], image: Directory, limit: int = 16 << 20) -> Iterator[list[_Span]]:
     """Blocks in file order, cut where decoded or fetched bytes would pass the limit."""
     batch: list[_Span] = []
     held = 0

@@ -71,7 +71,7 @@ def times(item: Item) -> tuple[datetime, datetime, datetime]:
         if start is None or end is None:
             raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has no datetime and no period")
         when = start + (end - start) / 2
-    return when, start or when, end or when
+    return when, min(start or when, when), max(end or when, when)  # DLR cuts the time to seconds, before the start
 
 
 def _time(item: Item, name: str) -> datetime | None:

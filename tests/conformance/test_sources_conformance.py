@@ -1,0 +1,186 @@
+"""What every sensor must keep, run over the miniature Earth through search, planning and reading."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipelines.access.stac import Archives
+from pipelines.sources import open_source
+from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.protocol import SceneRejected
+from schemas.outcome import Outcome, Reason
+from schemas.place import GeoBox, Place
+from schemas.recipe import DatedSource, Recipe
+from schemas.stack import Observation
+from testbed import make_planet, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.sources.protocol import SensorSource
+    from schemas.scene import Scene
+    from testbed.services import Services
+
+pytestmark = pytest.mark.slow
+KINDS = ("sentinel2", "sentinel1", "landsat", "enmap", "dem")
+QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+
+
+@pytest.fixture(scope="module")
+def earth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    folder = tmp_path_factory.mktemp("earth") / "planet"
+    make_planet(folder, seed=7, size_px=600)
+    with serve(folder) as services:
+        before = os.environ.get("LANDWEAVE_TESTBED")
+        os.environ["LANDWEAVE_TESTBED"] = services.base_url
+        yield services
+        os.environ.pop("LANDWEAVE_TESTBED")
+        if before is not None:
+            os.environ["LANDWEAVE_TESTBED"] = before
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return Recipe.model_validate(YAML(typ="safe").load(QUICKSTART.read_text()))
+
+
+@pytest.fixture(scope="module")
+def archives(earth: Services, recipe: Recipe) -> Iterator[Archives]:
+    with Archives(recipe.providers) as opened:
+        yield opened
+
+
+def found(archives: Archives, recipe: Recipe, kind: str) -> tuple[SensorSource, list[Scene]]:
+    """All scenes that the planet's archive holds for a sensor."""
+    entry = next(s for s in recipe.sources if s.kind == kind)
+    source = open_source(entry)
+    name = entry.providers[0]
+    period = (date(2021, 1, 1), date(2022, 12, 31)) if source.modality.dated else None
+    scenes = []
+    for item in archives.search(name, entry.collection, [(-180.0, -89.0, 180.0, 89.0)], period):
+        try:
+            scenes.append(source.scene(item, name, recipe.providers[name]))
+        except SceneRejected as rejected:
+            pytest.fail(f"{kind}: {rejected.detail}")
+    return source, source.collapse(scenes)
+
+
+def places(scenes: list[Scene], source: SensorSource) -> list[Place]:
+    """Four chips in the middle of what the sensor sees."""
+    import pyproj
+    from shapely.geometry import shape
+
+    point = shape(scenes[0].geometry).representative_point()
+    epsg = 32600 + int((point.x + 180) // 6) + 1
+    x, y = pyproj.Transformer.from_crs(4326, epsg, always_xy=True).transform(point.x, point.y)
+    made = []
+    for i in range(4):
+        geobox = GeoBox(
+            epsg=epsg, x_min=round(x / 60) * 60 + 960 * (i % 2), y_max=round(y / 60) * 60 + 960 * (i // 2),
+            resolution_m=10, width=96, height=96,
+        )  # fmt: skip
+        made.append(
+            Place(sample_id=f"s{i}", lon=point.x, lat=point.y, geobox=geobox, split="train", block="b", cell="c")
+        )
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scenes_are_whole(kind: str, archives: Archives, recipe: Recipe) -> None:
+    source, scenes = found(archives, recipe, kind)
+    assert scenes
+    bands = set(source.modality.band_names)
+    for scene in scenes:
+        assert scene.modality == source.modality.name == kind
+        assert set(scene.assets) == set(scene.radiometry) == bands
+        assert scene.start <= scene.datetime <= scene.end
+        assert scene.datetime.utcoffset() == datetime.now(UTC).utcoffset()
+        assert all(rule.rule for rule in scene.radiometry.values())
+        assert scene.cloud_cover is None or 0.0 <= scene.cloud_cover <= 1.0
+    assert len({s.product for s in scenes}) == len(scenes)
+    assert source.collapse(scenes[::-1]) == scenes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_candidates_are_ranked_and_fall_into_the_window(kind: str, archives: Archives, recipe: Recipe) -> None:
+    source, scenes = found(archives, recipe, kind)
+    times = {s.item_id: s.datetime for s in scenes}
+    for place in places(scenes, source):
+        for window in recipe.windows if source.modality.dated else (None,):
+            chosen = source.candidates(scenes, place, window)
+            assert chosen == source.candidates(scenes[::-1], place, window)
+            assert [c.rank for c in chosen] == sorted(c.rank for c in chosen)
+            if isinstance(source.config, DatedSource):
+                assert len(chosen) <= source.config.max_candidates
+            for candidate in chosen:
+                assert candidate.datetime == times[candidate.scenes[0]]
+                assert window is None or window.start <= candidate.datetime.date() <= window.end
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_observations_keep_the_contract(kind: str, archives: Archives, recipe: Recipe) -> None:
+    source, scenes = found(archives, recipe, kind)
+    window = recipe.windows[-1] if source.modality.dated else None
+    wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
+    known = {s.item_id: s for s in scenes}
+    got = list(gather(source, recipe, wishes, known, archives.reader))
+    assert len(got) == len(wishes)
+    observations = [g for g in got if isinstance(g, Observation)]
+    assert observations, [g.detail for g in got if isinstance(g, Outcome)]
+    for outcome in (g for g in got if isinstance(g, Outcome)):
+        assert outcome.reason in (Reason.TOO_CLOUDY, Reason.TOO_LITTLE_VALID, Reason.NO_SCENE)
+    for wish, made in zip(wishes, got, strict=True):
+        if isinstance(made, Observation):
+            check(source, recipe, wish.place, made)
+    again = list(gather(source, recipe, wishes[::-1], known, archives.reader))[::-1]
+    for a, b in zip(got, again, strict=True):
+        assert type(a) is type(b)
+        if isinstance(a, Observation) and isinstance(b, Observation):
+            for name in a.arrays:
+                np.testing.assert_array_equal(a.arrays[name], b.arrays[name])
+
+
+def check(source: SensorSource, recipe: Recipe, place: Place, made: Observation) -> None:
+    modality = source.modality
+    shares: list[Any] = [made.valid_fraction, made.cloud_fraction]
+    assert set(made.arrays) == set(made.resampling) == {x.name for x in modality.layers}
+    assert set(made.radiometry) == set(modality.band_names)
+    assert set(made.resampling.values()) <= {"none", "nearest", "bilinear", "cubic"}
+    assert all(s is None or 0.0 <= s <= 1.0 for s in shares)
+    assert (made.cloud is None) == (made.cloud_fraction is None) == (modality.cloud_layer is None)
+    for layer in modality.layers:
+        array = made.arrays[layer.name]
+        shape = place.geobox.at(recipe.resolution_of(modality.name, layer.name)).shape
+        assert array.dtype == np.dtype(layer.dtype)
+        assert array.shape == ((len(layer.bands), *shape) if layer.has_band_axis else shape)
+        if layer.kind != "continuous":
+            assert made.resampling[layer.name] in ("none", "nearest")
+        if layer.kind == "continuous" and shape == made.valid.shape and layer.nodata is not None:
+            filled = np.isnan(array) if np.isnan(layer.nodata) else array == layer.nodata
+            assert not (filled.any(axis=0) & made.valid).any()
+    assert made.valid.dtype == np.bool_
+    assert made.valid_fraction == np.count_nonzero(made.valid) / made.valid.size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_that_is_down_leaves_rows_and_no_pixels(kind: str, earth: Services, recipe: Recipe) -> None:
+    quick = {n: p.model_copy(update={"retries": 0, "timeout_s": 5.0}) for n, p in recipe.providers.items()}
+    with Archives(quick) as archives:
+        source, scenes = found(archives, recipe, kind)
+        window = recipe.windows[-1] if source.modality.dated else None
+        wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
+        wishes = [w for w in wishes if w.candidates]
+        earth.take_down()
+        try:
+            got = list(gather(source, recipe, wishes, {s.item_id: s for s in scenes}, archives.reader))
+        finally:
+            earth.bring_up()
+    assert got
+    assert all(isinstance(g, Outcome) and g.reason is Reason.UNAVAILABLE for g in got)
