@@ -1,9 +1,11 @@
-"""Command line of the testbed: `python -m testbed make DIR` and `python -m testbed serve DIR`."""
+"""Command line of the testbed: make a planet, serve it, run a command beside it."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -22,13 +24,38 @@ def _parser() -> argparse.ArgumentParser:
     make = verbs.add_parser("make", help="make the planet; does nothing where it is already")
     make.add_argument("folder", type=Path)
     make.add_argument("--seed", type=int, default=7)
-    make.add_argument("--size-px", type=int, default=Layout.size_px, help="edge of a tile in 10 m pixels, multiple of 12")
+    make.add_argument(
+        "--size-px", type=int, default=Layout.size_px, help="edge of a tile in 10 m pixels, multiple of 12"
+    )
     make.add_argument("--workers", type=int, default=2, help="processes")
     run = verbs.add_parser("serve", help="serve the planet on 127.0.0.1 until interrupted")
     run.add_argument("folder", type=Path)
     run.add_argument("--port", type=int, default=0, help="0 = any free one")
     run.add_argument("--url-file", type=Path, help="write the base URL here once the server answers")
+    with_it = verbs.add_parser(
+        "run",
+        help="run a command while the planet is served; it finds the base URL in LANDWEAVE_TESTBED",
+        epilog="example: python -m testbed run data/earth -- python -m pipelines plan recipes/quickstart.yaml out/",
+    )
+    with_it.add_argument("folder", type=Path)
+    with_it.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
     return parser
+
+
+def _run(folder: Path, command: list[str]) -> int:
+    """Serve the planet, run a command beside it, and return its exit status."""
+    words = command[1:] if command[:1] == ["--"] else command
+    if not words:
+        raise ValueError("run: no command given; write it behind --")
+    with serve(folder) as services:
+        environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url}
+        child = subprocess.Popen(words, env=environment)  # noqa: S603 - the user's own command
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue  # the terminal has told the child too: it ends by itself
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         if asked.verb == "make":
             print(make_planet(asked.folder, asked.seed, asked.size_px, asked.workers))  # noqa: T201
             return 0
+        if asked.verb == "run":
+            return _run(asked.folder, asked.command)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())

@@ -1,7 +1,7 @@
 """Writes arrays as Cloud-Optimised GeoTIFFs: bands one after the other, overviews and headers in front.
 
-GDAL before 3.11 cannot keep bands apart in its COG driver, and 224 interleaved bands are slow to write and to read; so the
-GTiff driver copies a tiled file with its overviews, the layout that GDAL's validate_cloud_optimized_geotiff asks for.
+GDAL before 3.11 cannot keep bands apart in its COG driver, and 224 interleaved bands are slow to write and to read; so
+the GTiff driver copies a tiled file with its overviews, the layout that validate_cloud_optimized_geotiff asks for.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ def write_cog(
     shape = {"width": grid.width, "height": grid.height, "count": stack.shape[0], "dtype": stack.dtype.name}
     place = {"crs": grid.crs, "transform": grid.transform, "nodata": nodata}
     tile = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band"}
-    packed = {"compress": "deflate", "zlevel": 6, "predictor": predictor or chosen, "copy_src_overviews": True, "bigtiff": "NO"}
+    packed = {
+        "compress": "deflate",
+        "zlevel": 6,
+        "predictor": predictor or chosen,
+        "copy_src_overviews": True,
+        "bigtiff": "NO",
+    }
     factors = overview_factors(max(grid.width, grid.height)) if stack.shape[0] < 8 else [4]
     with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=512, GDAL_TIFF_OVR_BLOCKSIZE="256"), MemoryFile() as memory:
         with memory.open(driver="GTiff", **shape, **place, **tile) as file:

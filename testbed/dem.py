@@ -34,7 +34,7 @@ def split_at_meridian(whole: Grid, at: float) -> dict[str, Grid]:
 
 
 def dem_grids(scenery: Scenery) -> dict[str, Grid]:
-    """Grids of the two tiles' needed parts: posts on whole arc seconds are pixel centres, so corners lie half a pixel off."""
+    """Grids of the two tiles' needed parts: pixel centres on whole arc seconds, so corners lie half a pixel off."""
     half = STEP_DEG / 2
     whole = scenery.layout.around("EPSG:4326", STEP_DEG, STEP_DEG, half, 8 * STEP_DEG)
     return split_at_meridian(whole, LON_DEG - half)
@@ -45,8 +45,8 @@ def write_dem(scenery: Scenery, folder: Path) -> dict[str, Grid]:
     grids = dem_grids(scenery)
     rng = scenery.rng(81)
     above = np.zeros(max(Cover) + 1, dtype=np.float32)
-    for cover, height in CANOPY_M.items():
-        above[cover] = height
+    for kind, height in CANOPY_M.items():
+        above[kind] = height
     for side, grid in grids.items():
         cover = scenery.covers(grid)
         noise = np.where(cover == Cover.WATER, 0.0, 0.5) * rng.standard_normal(cover.shape)

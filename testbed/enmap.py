@@ -1,7 +1,7 @@
 """Writes one EnMAP L2A scene: 224 bands in one COG, and its quality layers.
 
-The scene carries no texture and no light of the terrain, and no noise but in the water vapour bands: 224 bands of it would
-not fit the planet's size on disk.
+The scene carries no texture and no light of the terrain, and no noise but in the water vapour bands: 224 bands of it
+would not fit the planet's size on disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUALITY = ("CLOUD", "CLOUDSHADOW", "CIRRUS", "HAZE", "SNOW")
 """Masks 0 or 1 beside the image, names as in the product's file names."""
 WET_NOISE_DN = 24.0
 """Standard deviation of noise where water vapour leaves little light (1.34 to 1.46 and 1.77 to 1.98 um), DN."""
-STEP_DN = (10, 40)
+STEP_DN = (10, 50)
 """Values are rounded to this, DN, below and above 0.7 um: the sensor's least step here."""
 
 
@@ -57,7 +57,7 @@ def write_enmap(scenery: Scenery, folder: Path) -> dict[str, float]:
     wet = ((centres > 1.34) & (centres < 1.46)) | ((centres > 1.77) & (centres < 1.98))
     image = np.empty((len(ENMAP_BANDS), grid.height, grid.width), dtype=np.int16)
     for k in range(len(ENMAP_BANDS)):
-        value = (lit @ table[:, k]) * 10_000
+        value = np.einsum("yxm,m->yx", lit, table[:, k]) * 10_000
         if wet[k]:
             value += rng.standard_normal(value.shape, dtype=np.float32) * np.float32(WET_NOISE_DN)
         step = STEP_DN[int(centres[k] > 0.7)]

@@ -97,6 +97,7 @@ def _swath(grid: Grid, taken: Sentinel2Pass, zone: int) -> list[list[float]]:
 
 def _sentinel2_facts(taken: Sentinel2Pass, zone: int, shares: Mapping[str, float]) -> Json:
     mgrs, made, when = TILES[zone], f"{taken.made:%Y%m%dT%H%M%S}", f"{taken.sky.when:%Y%m%dT%H%M%S}"
+    oper, absolute = f"{taken.platform}_OPER_MSI_L2A", f"{taken.absolute_orbit:06d}"
     base = taken.baseline.replace(".", "")
     uri = f"{taken.platform}_MSIL2A_{when}_N{base}_R{taken.orbit:03d}_T{mgrs}_{made}.SAFE"
     facts = {f"s2:{name}_percentage": shares[code] for code, name in _SCL_NAMES.items()}
@@ -108,16 +109,18 @@ def _sentinel2_facts(taken: Sentinel2Pass, zone: int, shares: Mapping[str, float
         "s2:product_type": "S2MSI2A",
         "s2:processing_baseline": taken.baseline,
         "s2:generation_time": stamp(taken.made, 6),
-        "s2:datatake_id": f"G{taken.platform}_{when}_{taken.absolute_orbit:06d}_N{taken.baseline}",
+        "s2:datatake_id": f"G{taken.platform}_{when}_{absolute}_N{taken.baseline}",
         "s2:datatake_type": "INS-NOBS",
-        "s2:datastrip_id": f"{taken.platform}_OPER_MSI_L2A_DS_VGS4_{made}_S{when}_N{taken.baseline}",
-        "s2:granule_id": f"{taken.platform}_OPER_MSI_L2A_TL_VGS4_{made}_A{taken.absolute_orbit:06d}_T{mgrs}_N{taken.baseline}",
+        "s2:datastrip_id": f"{oper}_DS_VGS4_{made}_S{when}_N{taken.baseline}",
+        "s2:granule_id": f"{oper}_TL_VGS4_{made}_A{absolute}_T{mgrs}_N{taken.baseline}",
         "s2:degraded_msi_data_percentage": 0.0,
         "s2:saturated_defective_pixel_percentage": 0.0,
     }
 
 
-def sentinel2_planetary_computer(scenery: Scenery, taken: Sentinel2Pass, zone: int, shares: Mapping[str, float]) -> Json:
+def sentinel2_planetary_computer(
+    scenery: Scenery, taken: Sentinel2Pass, zone: int, shares: Mapping[str, float]
+) -> Json:
     """Planetary Computer's layout: pixels as ESA made them, no word about the offset but the baseline."""
     tile, mgrs = scenery.layout.tile(zone), TILES[zone]
     folder = f"sentinel2/{taken.name}_T{zone}"
@@ -127,7 +130,9 @@ def sentinel2_planetary_computer(scenery: Scenery, taken: Sentinel2Pass, zone: i
         asset = {"href": f"{folder}/{band.name}.tif", "type": COG, "roles": ["data"], "gsd": float(gsd)}
         asset |= _place(tile.coarser(gsd // 10), box=True)
         if band.name != "SCL":
-            asset["eo:bands"] = [{"name": band.name, "common_name": band.common_name, "center_wavelength": band.center_um}]
+            asset["eo:bands"] = [
+                {"name": band.name, "common_name": band.common_name, "center_wavelength": band.center_um}
+            ]
         assets[band.name] = asset
     facts = _sentinel2_facts(taken, zone, shares) | {
         "platform": f"Sentinel-2{taken.platform[-1]}",
@@ -139,7 +144,9 @@ def sentinel2_planetary_computer(scenery: Scenery, taken: Sentinel2Pass, zone: i
         "s2:mean_solar_zenith": 90.0 - taken.sky.sun_elevation_deg,
         "s2:mean_solar_azimuth": taken.sky.sun_azimuth_deg,
     }
-    identity = f"{taken.platform}_MSIL2A_{taken.sky.when:%Y%m%dT%H%M%S}_R{taken.orbit:03d}_T{mgrs}_{taken.made:%Y%m%dT%H%M%S}"
+    identity = (
+        f"{taken.platform}_MSIL2A_{taken.sky.when:%Y%m%dT%H%M%S}_R{taken.orbit:03d}_T{mgrs}_{taken.made:%Y%m%dT%H%M%S}"
+    )
     ring = _swath(tile, taken, zone)
     return item(identity, "sentinel-2-l2a", ring, facts, assets, ("eo/v1.0.0", "sat/v1.0.0", "projection/v1.1.0"))
 
@@ -165,7 +172,13 @@ def sentinel2_earth_search(
     assets: Json = {}
     for band, key in ES_KEYS.items():
         gsd = RESOLUTION_OF[band]
-        numbers = {"nodata": 0, "data_type": "uint16", "bits_per_sample": 15, "spatial_resolution": gsd, "scale": 0.0001}
+        numbers = {
+            "nodata": 0,
+            "data_type": "uint16",
+            "bits_per_sample": 15,
+            "spatial_resolution": gsd,
+            "scale": 0.0001,
+        }
         asset = {"href": f"{folder}/{band}.tif", "type": COG, "roles": ["data", "reflectance"], "gsd": gsd}
         asset |= _place(tile.coarser(gsd // 10)) | {"raster:bands": [numbers | {"offset": said}]}
         spectral = next(b for layer in SENTINEL2.layers for b in layer.bands if b.name == band)
@@ -202,7 +215,13 @@ def sentinel1_rtc(scenery: Scenery, taken: Sentinel1Pass, zone: int) -> Json:
     number = {"nodata": -32768, "data_type": "float32", "spatial_resolution": 10.0}
     folder = f"sentinel1/{taken.when:%Y%m%d}_T{zone}"
     assets = {
-        key: {"href": f"{folder}/{key.upper()}.tif", "type": COG, "roles": ["data"], "title": title, "raster:bands": [number]}
+        key: {
+            "href": f"{folder}/{key.upper()}.tif",
+            "type": COG,
+            "roles": ["data"],
+            "title": title,
+            "raster:bands": [number],
+        }
         for key, title in bands.items()
     }
     facts = {
@@ -229,7 +248,12 @@ def sentinel1_rtc(scenery: Scenery, taken: Sentinel1Pass, zone: int) -> Json:
     # one scene of the real archive is larger than a tile; here each tile is a slice, told apart by its number
     identity = f"S1A_IW_GRDH_1SDV_{span}_{taken.absolute_orbit:06d}_{taken.datatake:06X}_T{zone}_rtc"
     return item(
-        identity, "sentinel-1-rtc", tile.footprint(), facts, assets, ("sar/v1.0.0", "sat/v1.0.0", "projection/v1.1.0", "raster/v1.1.0")
+        identity,
+        "sentinel-1-rtc",
+        tile.footprint(),
+        facts,
+        assets,
+        ("sar/v1.0.0", "sat/v1.0.0", "projection/v1.1.0", "raster/v1.1.0"),
     )
 
 

@@ -42,7 +42,11 @@ def dem_items(scenery: Scenery, *, earth_search: bool) -> list[Json]:
         if earth_search:
             number = {"sampling": "point", "data_type": "float32", "spatial_resolution": 30, "unit": "meter"}
             asset["raster:bands"] = [number]
-            facts |= {"platform": "tandem-x", "grid:code": f"CDEM-N48E{NAMES[side][-6:-3]}", "storage:requester_pays": False}
+            facts |= {
+                "platform": "tandem-x",
+                "grid:code": f"CDEM-N48E{NAMES[side][-6:-3]}",
+                "storage:requester_pays": False,
+            }
         found.append(item(identity, "cop-dem-glo-30", grid.footprint(), facts, {"data": asset}, ("projection/v1.1.0",)))
     return found
 
@@ -70,7 +74,7 @@ def worldcover_items(scenery: Scenery) -> list[Json]:
 
 
 def dynamic_world_item(scenery: Scenery, taken: Sentinel2Pass, zone: int, labelled: float) -> Json:
-    """dynamic-world-v1 in a layout of our own: Earth Engine is the real home; the id is that of the Sentinel-2 image."""
+    """dynamic-world-v1 in a layout of our own (Earth Engine is its home); the id is made like Earth Engine's."""
     tile = scenery.layout.tile(zone)
     when = f"{taken.sky.when:%Y%m%dT%H%M%S}"
     classes = [{"value": v, "name": k} for k, v in sorted(DYNAMIC_WORLD_CODE.items(), key=lambda kv: kv[1]) if v != 255]

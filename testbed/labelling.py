@@ -99,9 +99,7 @@ def _winner(classes: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
     return out
 
 
-def spoil(
-    classes: NDArray[np.uint8], errors: Errors, rng: np.random.Generator, step_m: float
-) -> NDArray[np.uint8]:
+def spoil(classes: NDArray[np.uint8], errors: Errors, rng: np.random.Generator, step_m: float) -> NDArray[np.uint8]:
     """A product's version of a map of common classes (y, x): unit, then blobs of confusion, then frayed borders."""
     out = _winner(classes, errors.unit_px)
     truth = out.copy()

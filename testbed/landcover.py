@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from testbed.terrain import CELL_M, WHOLE, fractal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from testbed.plane import Patch
     from testbed.settlements import Settlements
@@ -76,7 +78,7 @@ class LandCover:
     forests: tuple[Polygon, ...]
     """Forests larger than 1 ha."""
     lakes: tuple[Polygon, ...]
-    rivers: tuple[tuple[LineString, Polygon, float], ...]
+    rivers: tuple[tuple[LineString, BaseGeometry, float], ...]
     """Centre line, water surface, mean width in metres."""
     tracks: tuple[Road, ...]
     """Field roads."""
@@ -109,9 +111,11 @@ def _parcels(
     centre = np.array(cell.centroid.coords[0])
     edges = np.cumsum(rng.uniform(0.6, 1.4, int(2 * reach / wide_m) + 4) * wide_m) - reach - wide_m
     corners = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        cuts = np.cumsum(rng.uniform(0.6, 1.5, int(2 * reach / long_m) + 5) * long_m) - reach - long_m * rng.uniform(1, 2)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for low, high in pairwise(edges):
+        cuts = (
+            np.cumsum(rng.uniform(0.6, 1.5, int(2 * reach / long_m) + 5) * long_m) - reach - long_m * rng.uniform(1, 2)
+        )
+        for a, b in pairwise(cuts):
             corners.append([[a, low], [b, low], [b, high], [a, high], [a, low]])
     local = np.array(corners)
     c, s = np.cos(turn), np.sin(turn)
@@ -133,7 +137,9 @@ def _smooth(values: NDArray[np.float32], patch: Patch) -> NDArray[np.float32]:
     return np.asarray(across[top] * (1 - fi) + across[top + 1] * fi, dtype=np.float32)
 
 
-def _burn(geometries: list[tuple[object, int]], patch: Patch, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def _burn(
+    geometries: list[tuple[object, int]], patch: Patch, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Rasterise shapes with values (pixel centres), onto zeros or `into`."""
     if not geometries:
         return np.zeros(patch.shape, dtype=np.uint8) if into is None else into
@@ -210,7 +216,7 @@ def _natural(ground: _Ground, parcel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cover
 
 
-def _water(terrain: Terrain, patch: Patch) -> tuple[list[tuple[LineString, Polygon, float]], list[Polygon]]:
+def _water(terrain: Terrain, patch: Patch) -> tuple[list[tuple[LineString, BaseGeometry, float]], list[Polygon]]:
     window = box(*patch.bounds).buffer(400.0)
     rivers = []
     for river in terrain.rivers:
@@ -224,7 +230,9 @@ def _water(terrain: Terrain, patch: Patch) -> tuple[list[tuple[LineString, Polyg
         rivers.append((line, shapely.union_all(pieces), float(river.width_m.mean())))
     found = shapes(terrain.lakes.astype(np.uint8), mask=terrain.lakes, transform=WHOLE.transform)
     lakes = [shape(g).buffer(90.0).buffer(-150.0).buffer(75.0).simplify(4.0) for g, _ in found]
-    return rivers, [x for lake in lakes for x in getattr(lake, "geoms", [lake]) if x.area > 10_000 and x.intersects(window)]
+    return rivers, [
+        x for lake in lakes for x in getattr(lake, "geoms", [lake]) if x.area > 10_000 and x.intersects(window)
+    ]
 
 
 def _fields(rng: np.random.Generator, patch: Patch) -> tuple[list[tuple[Polygon, int, bool]], list[Road]]:
@@ -239,7 +247,7 @@ def _fields(rng: np.random.Generator, patch: Patch) -> tuple[list[tuple[Polygon,
         polygons, variety, ploughed = _parcels(cell, own, number)
         parcels += zip(polygons.tolist(), variety.tolist(), ploughed.tolist(), strict=True)
         ring = np.array(cell.exterior.coords)
-        for a, b in zip(ring[:-1], ring[1:], strict=True):
+        for a, b in pairwise(ring):
             if tuple(a) < tuple(b) and np.hypot(*(a - b)) > 120.0:
                 tracks.append(Road(kind="track", line=LineString([a, b])))
     return parcels, tracks
@@ -251,12 +259,11 @@ def _polygons(mask: NDArray[np.bool_], patch: Patch, factor: int = 4) -> tuple[P
     part = mask[: mask.shape[0] // factor * factor, : mask.shape[1] // factor * factor]
     part = part.reshape(part.shape[0] // factor, factor, -1, factor).mean(axis=(1, 3)) > 0.5
     found = (shape(g) for g, _ in shapes(part.astype(np.uint8), mask=part, transform=coarse.transform))
-    return tuple(p for g in found if g.area > 10_000 for p in [g.simplify(12.0)] if p.is_valid and p.geom_type == "Polygon")
+    simple = (g.simplify(12.0) for g in found if g.area > 10_000)
+    return tuple(p for p in simple if isinstance(p, Polygon) and p.is_valid)
 
 
-def make_landcover(
-    rng: np.random.Generator, terrain: Terrain, settlements: Settlements, patch: Patch
-) -> LandCover:
+def make_landcover(rng: np.random.Generator, terrain: Terrain, settlements: Settlements, patch: Patch) -> LandCover:
     """The truth on a patch: nature by ground and chance, fields, then roads, houses and water on top."""
     window = box(*patch.bounds).buffer(200.0)
     parcels, tracks = _fields(rng, patch)

@@ -60,8 +60,10 @@ def write_landsat(scenery: Scenery, taken: LandsatPass, folder: Path) -> dict[st
     thick, thin = weather.thickness, weather.cirrus
     for k, band in enumerate(bands):
         white = table[NAMES.index("cloud"), k]
-        ground = (lit @ table[:, k]) * (1 - SHADE * weather.shadow * (1 - thick))
-        value = ground * (1 - thick) * (1 - thin) + white * (0.55 + 0.55 * thick) * thick + 0.9 * white * thin * (1 - thick)
+        ground = np.einsum("yxm,m->yx", lit, table[:, k]) * (1 - SHADE * weather.shadow * (1 - thick))
+        value = (
+            ground * (1 - thick) * (1 - thin) + white * (0.55 + 0.55 * thick) * thick + 0.9 * white * thin * (1 - thick)
+        )
         value += rng.standard_normal(value.shape, dtype=np.float32) * np.float32(NOISE)
         dn = np.clip(np.rint((value - OFFSET) / SCALE), 1, 65_455)
         write_cog(folder / f"{band}.TIF", np.where(inside, dn, 0).astype(np.uint16), grid, nodata=0, point=True)

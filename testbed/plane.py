@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,9 @@ class Grid:
     def footprint(self) -> list[list[float]]:
         """Closed counter-clockwise ring of the corners, longitude and latitude rounded to 1e-6 degrees."""
         x0, y0, x1, y1 = self.bounds
-        lon, lat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True).transform([x0, x1, x1, x0], [y0, y0, y1, y1])
+        lon, lat = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True).transform(
+            [x0, x1, x1, x0], [y0, y0, y1, y1]
+        )
         ring = [[round(a, 6), round(b, 6)] for a, b in zip(lon, lat, strict=True)]
         return [*ring, ring[0]]
 
@@ -140,8 +142,8 @@ class Patch:
         """x of the columns and y of the rows, pixel centres, metres."""
         half = self.step_m / 2
         return (
-            self.x_min + half + self.step_m * np.arange(self.width),
-            self.y_max - half - self.step_m * np.arange(self.height),
+            self.x_min + half + self.step_m * np.arange(self.width, dtype=np.float64),
+            self.y_max - half - self.step_m * np.arange(self.height, dtype=np.float64),
         )
 
     def contains(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
@@ -183,6 +185,7 @@ class Layout:
         """Edge of a tile, metres."""
         return self.size_px * 10.0
 
+    @cache  # noqa: B019 - a handful of layouts live as long as the process
     def tile(self, zone: int) -> Grid:
         """The 10 m grid of zone 32's or 33's tile: corners on multiples of 60 m, 0.6 km and more beyond 12 E."""
         crs = f"EPSG:326{zone}"
@@ -193,14 +196,18 @@ class Layout:
         x_min, y_max = round(west / snap) * snap, round((y + self.edge_m / 2) / snap) * snap
         return Grid(crs=crs, x_min=x_min, y_max=y_max, step=10.0, width=self.size_px, height=self.size_px)
 
+    @cache  # noqa: B019 - as above
     def _corners(self, crs: Any) -> tuple[float, float, float, float]:
         boxes = []
         for zone in (32, 33):
             tile = self.tile(zone)
-            boxes.append(Transformer.from_crs(tile.crs, crs, always_xy=True).transform_bounds(*tile.bounds, densify_pts=41))
+            boxes.append(
+                Transformer.from_crs(tile.crs, crs, always_xy=True).transform_bounds(*tile.bounds, densify_pts=41)
+            )
         west, south, east, north = (np.array(boxes)[:, i] for i in range(4))
         return float(west.min()), float(south.min()), float(east.max()), float(north.max())
 
+    @cache  # noqa: B019 - as above
     def patch(self) -> Patch:
         """The part of the plane that is written: all tiles and a margin, 5 m pixels."""
         west, south, east, north = self._corners(PLANE_CRS)

@@ -160,14 +160,25 @@ def _area(layout: Layout) -> Json:
     rings = []
     for zone in ZONES:
         x0, y0, x1, y1 = layout.tile(zone).bounds
-        corners = [(x0 + inner, y0 + inner), (x1 - inner, y0 + inner), (x1 - inner, y1 - inner), (x0 + inner, y1 - inner)]
+        corners = [
+            (x0 + inner, y0 + inner),
+            (x1 - inner, y0 + inner),
+            (x1 - inner, y1 - inner),
+            (x0 + inner, y1 - inner),
+        ]
         to_plane = Transformer.from_crs(f"EPSG:326{zone}", PLANE_CRS, always_xy=True)
         side = Polygon([to_plane.transform(*c) for c in corners])
         far = 40_000.0
-        half = Polygon([(0, -far), (0, far), (-far, far), (-far, -far)] if zone == 32 else [(0, -far), (far, -far), (far, far), (0, far)])
+        half = Polygon(
+            [(0, -far), (0, far), (-far, far), (-far, -far)]
+            if zone == 32
+            else [(0, -far), (far, -far), (far, far), (0, far)]
+        )
         rings.append(side.intersection(half))
     whole = rings[0].union(rings[1].buffer(0.001))
     to_lonlat = Transformer.from_crs(PLANE_CRS, "EPSG:4326", always_xy=True)
+    if not isinstance(whole, Polygon):
+        raise TypeError(f"the two tiles' areas do not touch: {whole.geom_type}")
     lonlat = Polygon([tuple(round(v, 6) for v in to_lonlat.transform(x, y)) for x, y in whole.exterior.coords])
     feature = {"type": "Feature", "properties": {"name": "testbed", "footprint_m": 960}, "geometry": mapping(lonlat)}
     return {"type": "FeatureCollection", "features": [feature]}

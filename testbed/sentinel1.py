@@ -55,7 +55,7 @@ def write_sentinel1(scenery: Scenery, taken: Sentinel1Pass, zone: int, folder: P
     x, y = grid.plane_xy
     patch = scenery.patch
     cover, variety = patch.nearest(scenery.cover, x, y), patch.nearest(scenery.variety, x, y)
-    gy, gx = np.gradient(scenery.elevation_m, CELL_M)
+    gx = np.asarray(np.gradient(scenery.elevation_m, CELL_M, axis=1))
     # the radar looks right: to the west when descending, to the east when ascending; 12 % of the slope's effect remains
     toward = 1.0 if taken.state == "descending" else -1.0
     residual = 0.12 * np.clip(toward * WHOLE.bilinear(gx, x, y), -0.8, 0.8) * 10

@@ -54,7 +54,11 @@ def observe(scenery: Scenery, grid: Grid, taken: Sentinel2Pass, zone: int) -> Sc
     light = scenery.light(grid, taken.sky)
     lit = scenery.shares(grid, 10.0, 2, taken.sky.when) * light[..., None]
     rows, cols = np.mgrid[0 : grid.height, 0 : grid.width]
-    swath = cols - 0.2 * (rows - grid.height / 2) < 0.86 * grid.width if zone in taken.edge else np.ones_like(rows, dtype=bool)
+    swath = (
+        cols - 0.2 * (rows - grid.height / 2) < 0.86 * grid.width
+        if zone in taken.edge
+        else np.ones_like(rows, dtype=bool)
+    )
     return Scene(lit=lit, weather=scenery.weather(grid, taken.sky), observed=swath)
 
 
@@ -63,9 +67,11 @@ def reflectance(scene: Scene, factor: int, response: NDArray[np.float32]) -> NDA
     lit, thick, dark, thin = scene.lit, scene.weather.thickness, scene.weather.shadow, scene.weather.cirrus
     if factor > 1:
         lit, thick, dark, thin = (block_mean(v, factor) for v in (lit, thick, dark, thin))
-    ground = (lit @ response) * (1 - SHADE * dark * (1 - thick))
+    ground = np.einsum("yxm,m->yx", lit, response) * (1 - SHADE * dark * (1 - thick))
     cloud = response[NAMES.index("cloud")] * (0.55 + 0.55 * thick)
-    return np.asarray(ground * (1 - thick) * (1 - thin) + cloud * thick + 0.9 * response[NAMES.index("cloud")] * thin * (1 - thick))
+    return np.asarray(
+        ground * (1 - thick) * (1 - thin) + cloud * thick + 0.9 * response[NAMES.index("cloud")] * thin * (1 - thick)
+    )
 
 
 def classify(scenery: Scenery, grid: Grid, scene: Scene) -> NDArray[np.uint8]:
@@ -74,7 +80,9 @@ def classify(scenery: Scenery, grid: Grid, scene: Scene) -> NDArray[np.uint8]:
     for cover, code in _SCL.items():
         table[cover] = code
     scl = table[scenery.covers(grid)]
-    thick, dark, thin = (block_mean(v, 2) for v in (scene.weather.thickness, scene.weather.shadow, scene.weather.cirrus))
+    thick, dark, thin = (
+        block_mean(v, 2) for v in (scene.weather.thickness, scene.weather.shadow, scene.weather.cirrus)
+    )
     scl[dark > 0.25] = 3
     scl[thin > 0.06] = 10
     scl[thick > 0.12] = 7
@@ -84,7 +92,9 @@ def classify(scenery: Scenery, grid: Grid, scene: Scene) -> NDArray[np.uint8]:
     return np.asarray(scl, dtype=np.uint8)
 
 
-def write_sentinel2(scenery: Scenery, taken: tuple[Sentinel2Pass, ...], zone: int, folder: Path) -> dict[str, dict[str, float]]:
+def write_sentinel2(
+    scenery: Scenery, taken: tuple[Sentinel2Pass, ...], zone: int, folder: Path
+) -> dict[str, dict[str, float]]:
     """Write every processing of one datatake on one tile; they share light, weather and noise.
 
     Args:
@@ -118,4 +128,3 @@ def write_sentinel2(scenery: Scenery, taken: tuple[Sentinel2Pass, ...], zone: in
     share = {str(c): round(float((seen == c).mean()) * 100, 6) for c in range(1, 12)}
     share["0"] = round(float((scl == 0).mean()) * 100, 6)
     return {name: share for name, _ in places}
-

@@ -74,8 +74,38 @@ class Settlements:
     """(building,), True = a large hall."""
 
 
-_FIRST = ("Ober", "Unter", "Neu", "Alt", "Hohen", "Klein", "Gross", "Mitter", "Wald", "Stein", "See", "Erl", "Birk", "Lind")
-_LAST = ("hausen", "bach", "dorf", "berg", "kirchen", "feld", "brunn", "ried", "heim", "au", "ach", "furt", "stetten", "moos")
+_FIRST = (
+    "Ober",
+    "Unter",
+    "Neu",
+    "Alt",
+    "Hohen",
+    "Klein",
+    "Gross",
+    "Mitter",
+    "Wald",
+    "Stein",
+    "See",
+    "Erl",
+    "Birk",
+    "Lind",
+)
+_LAST = (
+    "hausen",
+    "bach",
+    "dorf",
+    "berg",
+    "kirchen",
+    "feld",
+    "brunn",
+    "ried",
+    "heim",
+    "au",
+    "ach",
+    "furt",
+    "stetten",
+    "moos",
+)
 
 
 def _suitability(terrain: Terrain) -> NDArray[np.float64]:
@@ -131,9 +161,13 @@ def _route_costs(terrain: Terrain) -> tuple[Patch, coo_matrix]:
     """Grid and symmetric cost of driving between neighbouring cells: length, steep ground, water."""
     grid = WHOLE.coarser(_ROUTE_CELLS)
     k = _ROUTE_CELLS
-    high = terrain.elevation_m[: grid.height * k, : grid.width * k].reshape(grid.height, k, grid.width, k).mean(axis=(1, 3))
-    wet = terrain.lakes.reshape(grid.height, k, grid.width, k).any(axis=(1, 3))
-    near = terrain.valley_m.reshape(grid.height, k, grid.width, k).min(axis=(1, 3)) < 90.0
+    high = (
+        terrain.elevation_m[: grid.height * k, : grid.width * k]
+        .reshape(grid.height, k, grid.width, k)
+        .mean(axis=(1, 3))
+    )
+    wet = np.asarray(terrain.lakes.reshape(grid.height, k, grid.width, k).any(axis=(1, 3)))
+    near = np.asarray(terrain.valley_m.reshape(grid.height, k, grid.width, k).min(axis=(1, 3)) < 90.0)
     index = np.arange(high.size).reshape(high.shape)
     rows, cols, costs = [], [], []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -169,8 +203,13 @@ def _connect(terrain: Terrain, towns: list[Town]) -> list[Road]:
     grid, costs = _route_costs(terrain)
     xs, ys = grid.centres()
     points = np.array([[t.x, t.y] for t in towns] + [[xs[0], 2_700.0], [xs[-1], 3_400.0]])
-    cells = [int((grid.y_max - y) / grid.step_m) * grid.width + int((x - grid.x_min) / grid.step_m) for x, y in points[:-2]]
-    ends = [int((grid.y_max - y) / grid.step_m) * grid.width + c for (_, y), c in zip(points[-2:], (0, grid.width - 1), strict=True)]
+    cells = [
+        int((grid.y_max - y) / grid.step_m) * grid.width + int((x - grid.x_min) / grid.step_m) for x, y in points[:-2]
+    ]
+    ends = [
+        int((grid.y_max - y) / grid.step_m) * grid.width + c
+        for (_, y), c in zip(points[-2:], (0, grid.width - 1), strict=True)
+    ]
     cells += ends
     wanted = [(i, j, _kind(towns[i], towns[j])) for i, j in _neighbours(points[:-2])]
     wanted.append((len(cells) - 2, len(cells) - 1, "motorway"))
@@ -209,7 +248,9 @@ def _streets(rng: np.random.Generator, town: Town) -> list[Road]:
             at = np.array([town.x, town.y]) + across * (k * step_m + rng.uniform(-5, 5))
             cut = LineString([at - along * reach, at + along * reach]).intersection(town.outline)
             parts = getattr(cut, "geoms", [cut])
-            roads += [Road(kind="residential", line=p) for p in parts if p.geom_type == "LineString" and p.length > 60.0]
+            roads += [
+                Road(kind="residential", line=p) for p in parts if p.geom_type == "LineString" and p.length > 60.0
+            ]
     return roads
 
 
@@ -261,7 +302,9 @@ def make_settlements(rng: np.random.Generator, terrain: Terrain, window: Polygon
     buildings = np.concatenate(shapes) if shapes else np.array([], dtype=object)
     industrial = np.concatenate(halls) if halls else np.array([], dtype=bool)
     if len(buildings):
-        main = shapely.union_all([r.line.buffer(ROAD_WIDTH_M[r.kind] / 2 + 3) for r in roads if r.line.intersects(window)])
+        main = shapely.union_all(
+            [r.line.buffer(ROAD_WIDTH_M[r.kind] / 2 + 3) for r in roads if r.line.intersects(window)]
+        )
         shapely.prepare(main)
         free = ~shapely.intersects(main, buildings)
         buildings, industrial = buildings[free], industrial[free]

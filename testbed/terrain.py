@@ -65,9 +65,7 @@ class Terrain:
     """(y, x) on `WHOLE`, distance to the nearest river, metres."""
 
 
-def fractal(
-    rng: np.random.Generator, shape: tuple[int, int], step_m: float, longest_m: float, slope: float
-) -> Floats:
+def fractal(rng: np.random.Generator, shape: tuple[int, int], step_m: float, longest_m: float, slope: float) -> Floats:
     """Random field with a power spectrum that falls as frequency ** -slope; mean 0, standard deviation 1.
 
     Args:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from shapely.geometry import box
 
-from testbed.landcover import Cover, LandCover, make_landcover
-from testbed.plane import Grid, Layout, Patch
+from testbed.landcover import LandCover, make_landcover
 from testbed.settlements import Settlements, make_settlements
 from testbed.spectra import NAMES, mixtures
 from testbed.terrain import CELL_M, WHOLE, Terrain, fractal, make_terrain
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from testbed.plane import Grid, Layout, Patch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,9 @@ class Scenery:
     @classmethod
     def load(cls, folder: Path, seed: int, layout: Layout) -> Scenery:
         """Map the rasters that `save` wrote."""
-        arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("cover", "variety", "elevation_m", "texture")}
+        arrays = {
+            n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("cover", "variety", "elevation_m", "texture")
+        }
         return cls(seed=seed, layout=layout, **arrays)
 
     def rng(self, *what: int) -> np.random.Generator:
@@ -122,7 +124,7 @@ class Scenery:
     def light(self, grid: Grid, sky: Sky) -> NDArray[np.float32]:
         """Brightness from slope, sun and texture, around 1 (y, x); 60 % of the terrain's effect is corrected away."""
         x, y = grid.plane_xy
-        gy, gx = np.gradient(self.elevation_m, CELL_M)
+        gy, gx = (np.asarray(np.gradient(self.elevation_m, CELL_M, axis=a)) for a in (0, 1))
         dz_dx, dz_dy = WHOLE.bilinear(gx, x, y), WHOLE.bilinear(-gy, x, y)
         azimuth, elevation = np.deg2rad(sky.sun_azimuth_deg), np.deg2rad(sky.sun_elevation_deg)
         facing = np.sin(elevation) - np.cos(elevation) * (dz_dx * np.sin(azimuth) + dz_dy * np.cos(azimuth))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,13 @@ import numpy as np
 from affine import Affine
 
 from testbed.earthengine import filters, geometries, reducers
+from testbed.earthengine import image_functions as on_images
 from testbed.earthengine.arithmetic import BINARY, CASTS, UNARY, binary, unary
 from testbed.earthengine.errors import bad
 from testbed.earthengine.evaluate import Collection, Evaluation, Feature
-from testbed.earthengine.grids import Grid, Projection, crs_of, metres_per_unit
+from testbed.earthengine.grids import Projection
 from testbed.earthengine.images import (
     Image,
-    Plane,
-    by_projection,
-    cast,
-    constant,
-    drawn_bilinear,
-    drawn_nearest,
     of_asset,
     retyped,
 )
@@ -34,23 +28,6 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 Args = dict[str, Any]
-
-
-def as_image(value: Any, where: str) -> Image:
-    """An image from an image, a number or a list of numbers.
-
-    Raises:
-        EeError: 400.
-    """
-    if isinstance(value, Image):
-        return value
-    if isinstance(value, (int, float)):
-        return constant([float(value)])
-    if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
-        return constant([float(v) for v in value])
-    if value is None:
-        raise bad(f"{where}: Parameter 'input' is required and may not be null.")
-    raise bad(f"{where}: Cannot read the value as an image.")
 
 
 def as_collection(value: Any, where: str) -> Collection:
@@ -125,7 +102,7 @@ def _merge(_: Evaluation, args: Args) -> Collection:
 
 
 def _from_images(_: Evaluation, args: Args) -> Collection:
-    return Collection(tuple(as_image(i, "ImageCollection.fromImages") for i in args["images"]))
+    return Collection(tuple(on_images.as_image(i, "ImageCollection.fromImages") for i in args["images"]))
 
 
 def _reduce_collection(_: Evaluation, args: Args) -> Image:
@@ -137,221 +114,6 @@ def _aggregate(_: Evaluation, args: Args) -> list[Any]:
     images = as_collection(args["collection"], "AggregateFeatureCollection.array").images
     values = [i.properties.get(str(args["property"])) for i in images]
     return [v for v in values if v is not None]
-
-
-# Bands
-
-
-def _selected(image: Image, selectors: list[Any]) -> list[int]:
-    found: list[int] = []
-    for selector in selectors:
-        if isinstance(selector, (int, float)):
-            if not 0 <= int(selector) < len(image.bands):
-                raise bad(f"Image.select: Band index {int(selector)} is out of bounds.")
-            hits = [int(selector)]
-        elif selector in image.names:
-            hits = [image.names.index(selector)]
-        else:
-            hits = [i for i, n in enumerate(image.names) if re.fullmatch(str(selector), n)]
-        if not hits:
-            raise bad(
-                f"Image.select: Band pattern '{selector}' did not match any bands. "
-                f"Available bands: [{', '.join(image.names)}]"
-            )
-        found += [h for h in hits if h not in found]
-    return found
-
-
-def _select(_: Evaluation, args: Args) -> Image:
-    image = as_image(args.get("input"), "Image.select")
-    selectors = args["bandSelectors"]
-    picked = image.pick(_selected(image, selectors if isinstance(selectors, list) else [selectors]))
-    return picked if args.get("newNames") is None else _renamed(picked, args["newNames"])
-
-
-def _renamed(image: Image, names: Any) -> Image:
-    names = names if isinstance(names, list) else [names]
-    if len(names) != len(image.bands):
-        raise bad(f"Image.rename: Must have as many names ({len(names)}) as bands ({len(image.bands)}).")
-    return replace(image, bands=tuple(replace(b, name=str(n)) for b, n in zip(image.bands, names, strict=True)))
-
-
-def _add_bands(_: Evaluation, args: Args) -> Image:
-    image, other = as_image(args["dstImg"], "Image.addBands"), as_image(args["srcImg"], "Image.addBands")
-    if args.get("names") is not None:
-        other = other.pick(_selected(other, args["names"]))
-    if args.get("overwrite"):
-        image = image.pick([i for i, n in enumerate(image.names) if n not in other.names])
-    return _joined([image, other])
-
-
-def _joined(images: list[Image]) -> Image:
-    used: dict[str, int] = {}
-    bands = []
-    for band in (b for image in images for b in image.bands):
-        count = used[band.name] = used.get(band.name, 0) + 1
-        bands.append(band if count == 1 else replace(band, name=f"{band.name}_{count - 1}"))
-
-    def compute(grid: Grid) -> list[Plane]:
-        return [plane for image in images for plane in image.compute(grid)]
-
-    return Image(tuple(bands), compute, images[0].properties, images[0].footprint)
-
-
-def _cat(_: Evaluation, args: Args) -> Image:
-    return _joined([as_image(i, "Image.cat") for i in args["images"]])
-
-
-# Masks
-
-
-def _mask(ev: Evaluation, args: Args) -> Image:
-    image = as_image(args["image"], "Image.mask")
-    if args.get("mask") is not None:
-        return _update_mask(ev, args, replacing=True)
-
-    def compute(grid: Grid) -> list[Plane]:
-        ones = _inside(image, grid)
-        return [(m.astype(np.float64), ones) for _, m in image.compute(grid)]
-
-    double = np.dtype("float64")
-    return replace(image, bands=tuple(replace(b, dtype=double) for b in image.bands), compute=compute)
-
-
-def _inside(image: Image, grid: Grid) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """1 inside the image's footprint: what stays valid of an operation that keeps the footprint."""
-    if image.footprint is None:
-        return np.ones((grid.height, grid.width), np.float32)
-    return geometries.inside(image.footprint, grid).astype(np.float32)
-
-
-def _update_mask(_: Evaluation, args: Args, *, replacing: bool = False) -> Image:
-    image, mask = as_image(args["image"], "Image.updateMask"), as_image(args["mask"], "Image.updateMask")
-    if len(mask.bands) not in (1, len(image.bands)):
-        raise bad("Image.updateMask: The mask must have one band, or as many bands as the image.")
-
-    def compute(grid: Grid) -> list[Plane]:
-        masks = [np.where(m > 0, np.clip(v.astype(np.float32), 0, 1), 0) for v, m in mask.compute(grid)]
-        masks = masks * len(image.bands) if len(masks) == 1 else masks
-        planes = zip(image.compute(grid), masks, strict=True)
-        return [(v, new if replacing else np.minimum(m, new)) for (v, m), new in planes]
-
-    return replace(image, compute=compute)
-
-
-def _unmask(_: Evaluation, args: Args) -> Image:
-    image = as_image(args["input"], "Image.unmask")
-    value = as_image(0 if args.get("value") is None else args["value"], "Image.unmask")
-    same = args.get("sameFootprint", True) is not False
-    if len(value.bands) not in (1, len(image.bands)):
-        raise bad("Image.unmask: The value must have one band, or as many bands as the image.")
-    fills = list(value.bands) * (len(image.bands) // len(value.bands))
-    dtypes = [
-        np.promote_types(b.dtype, f.dtype) if f.dtype.kind == "f" else b.dtype
-        for b, f in zip(image.bands, fills, strict=True)
-    ]
-
-    def compute(grid: Grid) -> list[Plane]:
-        under = value.compute(grid)
-        under = under * len(image.bands) if len(under) == 1 else under
-        allowed = _inside(image, grid) if same else np.float32(1)
-        found = []
-        for dtype, (v, m), (fill, fill_mask) in zip(dtypes, image.compute(grid), under, strict=True):
-            out = np.where(m > 0, v, cast(fill, dtype)).astype(dtype)
-            found.append((out, np.where(m > 0, m, fill_mask * allowed).astype(np.float32)))
-        return found
-
-    bands = tuple(replace(b, dtype=d) for b, d in zip(image.bands, dtypes, strict=True))
-    return replace(image, bands=bands, compute=compute, footprint=image.footprint if same else None)
-
-
-def _clip(_: Evaluation, args: Args) -> Image:
-    image = as_image(args.get("input"), "Image.clip")
-    if any(args.get(k) is not None for k in ("width", "height", "maxDimension", "scale")):
-        raise bad("Image.clipToBoundsAndScale: the testbed's Earth Engine clips, it does not scale.")
-    outline = geometries.geometry_of(args.get("geometry"))
-    if outline is None:
-        return image
-
-    def compute(grid: Grid) -> list[Plane]:
-        keep = geometries.inside(outline, grid)
-        return [(v, np.where(keep, m, 0).astype(np.float32)) for v, m in image.compute(grid)]
-
-    footprint = outline if image.footprint is None else outline.intersection(image.footprint)
-    return replace(image, compute=compute, footprint=footprint)
-
-
-def _remap(_: Evaluation, args: Args) -> Image:
-    image = as_image(args["image"], "Image.remap")
-    if args.get("bandName") is not None:
-        image = image.pick(_selected(image, [args["bandName"]]))
-    image = image.pick([0])
-    table = dict(zip(args["from"], args["to"], strict=True))
-    default = args.get("defaultValue")
-
-    def compute(grid: Grid) -> list[Plane]:
-        ((values, mask),) = image.compute(grid)
-        out = np.full(values.shape, 0 if default is None else default, np.int32)
-        hit = np.zeros(values.shape, bool)
-        for old, new in table.items():
-            out[values == old], hit[values == old] = new, True
-        return [(out, mask if default is not None else np.where(hit, mask, 0).astype(np.float32))]
-
-    return replace(image, bands=(replace(image.bands[0], name="remapped", dtype=np.dtype("int32")),), compute=compute)
-
-
-# Projections
-
-
-def _projection(args: Args, where: str) -> Projection:
-    crs = args["crs"]
-    base = crs if isinstance(crs, Projection) else Projection(geometries.code_of(crs), Affine.identity())
-    if args.get("crsTransform") is not None:
-        return Projection(base.crs, Affine(*args["crsTransform"]))
-    if args.get("scale") is not None:
-        step = float(args["scale"]) / metres_per_unit(base.crs)
-        return Projection(base.crs, Affine(step, 0, 0, 0, -step, 0))
-    if isinstance(crs, Projection):
-        return base
-    raise bad(f"{where}: a crs needs a crsTransform or a scale.")
-
-
-def _reproject(_: Evaluation, args: Args) -> Image:
-    image, projection = as_image(args["image"], "Image.reproject"), _projection(args, "Image.reproject")
-    return replace(
-        image,
-        bands=tuple(replace(b, projection=projection) for b in image.bands),
-        compute=lambda grid: drawn_nearest(image, projection, grid),
-    )
-
-
-def _resample(_: Evaluation, args: Args) -> Image:
-    image = as_image(args["image"], "Image.resample")
-    if (args.get("mode") or "bilinear") != "bilinear":
-        raise bad("Image.resample: the testbed's Earth Engine interpolates bilinearly only.")
-    return replace(image, compute=lambda grid: by_projection(image, drawn_bilinear, grid))
-
-
-def _default_projection(_: Evaluation, args: Args) -> Image:
-    image, projection = as_image(args["image"], "setDefaultProjection"), _projection(args, "setDefaultProjection")
-    return replace(image, bands=tuple(replace(b, projection=projection) for b in image.bands))
-
-
-def _projection_of(_: Evaluation, args: Args) -> Projection:
-    image = as_image(args["image"], "Image.projection")
-    found = {b.projection for b in image.bands}
-    if len(found) != 1:
-        raise bad(
-            "Image.projection: The bands of the specified image contains different projections. "
-            "Use Image.select to pick exactly one band."
-        )
-    return found.pop()
-
-
-def _new_projection(_: Evaluation, args: Args) -> Projection:
-    transform = args.get("transform")
-    crs_of(str(args["crs"]))
-    return Projection(str(args["crs"]), Affine(*transform) if transform else Affine.identity())
 
 
 # Values
@@ -367,7 +129,7 @@ def _reduce_region(_: Evaluation, args: Args) -> dict[str, Any]:
         max_pixels=float(args.get("maxPixels") or 1e7),
         best_effort=bool(args.get("bestEffort")),
     )
-    return reducers.reduce_region(as_image(args["image"], "Image.reduceRegion"), args["reducer"], region)
+    return reducers.reduce_region(on_images.as_image(args["image"], "Image.reduceRegion"), args["reducer"], region)
 
 
 def _get(_: Evaluation, args: Args) -> Any:
@@ -436,28 +198,30 @@ def _table() -> dict[str, Callable[[Evaluation, Args], Any]]:
         "ImageCollection.mosaic": lambda _, a: reducers.mosaic(as_collection(a["collection"], "mosaic").images),
         "ImageCollection.reduce": _reduce_collection,
         "AggregateFeatureCollection.array": _aggregate,
-        "Image.select": _select,
-        "Image.rename": lambda _, a: _renamed(as_image(a["input"], "Image.rename"), a["names"]),
-        "Image.addBands": _add_bands,
-        "Image.cat": _cat,
-        "Image.constant": lambda _, a: as_image(a["value"], "Image.constant"),
-        "Image.mask": _mask,
-        "Image.updateMask": _update_mask,
-        "Image.selfMask": lambda e, a: _update_mask(e, {"image": a["image"], "mask": a["image"]}),
-        "Image.unmask": _unmask,
-        "Image.clip": _clip,
-        "Image.clipToBoundsAndScale": _clip,
-        "Image.remap": _remap,
-        "Image.reproject": _reproject,
-        "Image.resample": _resample,
-        "Image.setDefaultProjection": _default_projection,
-        "Image.projection": _projection_of,
-        "Image.reduce": lambda _, a: reducers.across_bands(a["reducer"], as_image(a["image"], "Image.reduce")),
+        "Image.select": on_images.select,
+        "Image.rename": lambda _, a: on_images.renamed(on_images.as_image(a["input"], "Image.rename"), a["names"]),
+        "Image.addBands": on_images.add_bands,
+        "Image.cat": on_images.cat,
+        "Image.constant": lambda _, a: on_images.as_image(a["value"], "Image.constant"),
+        "Image.mask": on_images.mask,
+        "Image.updateMask": on_images.update_mask,
+        "Image.selfMask": lambda e, a: on_images.update_mask(e, {"image": a["image"], "mask": a["image"]}),
+        "Image.unmask": on_images.unmask,
+        "Image.clip": on_images.clip,
+        "Image.clipToBoundsAndScale": on_images.clip,
+        "Image.remap": on_images.remap,
+        "Image.reproject": on_images.reproject,
+        "Image.resample": on_images.resample,
+        "Image.setDefaultProjection": on_images.default_projection,
+        "Image.projection": on_images.projection_of,
+        "Image.reduce": lambda _, a: reducers.across_bands(
+            a["reducer"], on_images.as_image(a["image"], "Image.reduce")
+        ),
         "Image.reduceRegion": _reduce_region,
-        "Image.bandNames": lambda _, a: as_image(a["image"], "Image.bandNames").names,
+        "Image.bandNames": lambda _, a: on_images.as_image(a["image"], "Image.bandNames").names,
         "Image.geometry": _footprint,
         "Element.geometry": _footprint,
-        "Projection": _new_projection,
+        "Projection": on_images.new_projection,
         "Projection.nominalScale": lambda _, a: a["proj"].metres,
         "Element.get": _get,
         "Element.set": _set,
@@ -510,15 +274,19 @@ def _reducer(name: str, _: Evaluation, __: Args) -> reducers.Reducer:
 
 
 def _binary(name: str, _: Evaluation, args: Args) -> Image:
-    return binary(name, as_image(args.get("image1"), f"Image.{name}"), as_image(args.get("image2"), f"Image.{name}"))
+    return binary(
+        name,
+        on_images.as_image(args.get("image1"), f"Image.{name}"),
+        on_images.as_image(args.get("image2"), f"Image.{name}"),
+    )
 
 
 def _unary(name: str, _: Evaluation, args: Args) -> Image:
-    return unary(name, as_image(args.get("value"), f"Image.{name}"))
+    return unary(name, on_images.as_image(args.get("value"), f"Image.{name}"))
 
 
 def _cast(dtype: np.dtype[Any], _: Evaluation, args: Args) -> Image:
-    return retyped(as_image(args.get("value"), "Image.cast"), dtype)
+    return retyped(on_images.as_image(args.get("value"), "Image.cast"), dtype)
 
 
 def _filter_of(name: str, _: Evaluation, args: Args) -> filters.Passes | None:

@@ -19,9 +19,10 @@ from testbed.earthengine.describe import described
 from testbed.earthengine.encode import check_limits, encoded
 from testbed.earthengine.errors import EeError, bad
 from testbed.earthengine.evaluate import Cost, Evaluation
-from testbed.earthengine.functions import FUNCTIONS, as_image
+from testbed.earthengine.functions import FUNCTIONS
 from testbed.earthengine.geometries import code_of
 from testbed.earthengine.grids import Grid, Projection
+from testbed.earthengine.image_functions import as_image
 from testbed.earthengine.quota import Limits, Quota
 from testbed.earthengine.reducers import Region, lattice
 from testbed.server import Answer

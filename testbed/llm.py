@@ -1,0 +1,261 @@
+"""An OpenAI-compatible chat server on loopback that captions from facts, and misbehaves on request."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from testbed.server import Answer, LogEntry, Request, Server
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Json = dict[str, Any]
+Mode = Literal["good", "invents", "invalid-json", "empty", "rate-limited", "error", "slow", "obeys-injection"]
+"""good: says what the facts say. invents: names a class that is not there. invalid-json: cut off in the middle.
+empty: an empty text. rate-limited: 429 with Retry-After, then good. error: 500. slow: good after `delay_s`.
+obeys-injection: does what an instruction inside the facts says, else good."""
+MODES: tuple[Mode, ...] = get_args(Mode)
+_INVENTED = "a large harbour with container ships beside a glacier"
+_ORDER = re.compile(r"(?:ignore|disregard)[^\"\n]{0,80}?(?:and|:)\s+(?P<order>[^\"\n]{1,200})", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class LanguageModel:
+    """A running server; a context manager that stops it."""
+
+    server: Server
+    mode: Mode = "good"
+    """What every answer does from now on, unless `script` says otherwise."""
+    script: list[Mode] = field(default_factory=list)
+    """Modes of the next answers, taken from the front."""
+    delay_s: float = 1.0
+    """How long a slow answer takes, seconds."""
+    requests: list[Json] = field(default_factory=list)
+    """Bodies of all chat requests, in order of arrival."""
+    thread: threading.Thread | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _limited: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Start answering."""
+        self.server.routes.append(self._route)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    @property
+    def base_url(self) -> str:
+        """'http://127.0.0.1:PORT/v1', as OPENAI_BASE_URL wants it; any API key will do."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+
+    @property
+    def log(self) -> tuple[LogEntry, ...]:
+        """All requests answered so far."""
+        with self.server.log_lock:
+            return tuple(self.server.log)
+
+    def close(self) -> None:
+        """Stop."""
+        self.server.shutdown()
+        self.server.server_close()
+        if self.thread is not None:
+            self.thread.join(timeout=5)
+
+    def __enter__(self) -> Self:
+        """Already running."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop."""
+        self.close()
+
+    def _route(self, request: Request) -> Answer | None:
+        if request.path == "/v1/models":
+            return Answer.of({"object": "list", "data": [{"id": "testbed", "object": "model", "owned_by": "testbed"}]})
+        if request.path != "/v1/chat/completions" or request.method != "POST":
+            return None
+        try:
+            body = request.json()
+        except ValueError as error:
+            return _refusal(400, f"body: {error}", "invalid_request_error")
+        if body.get("stream"):
+            return _refusal(400, "this server does not stream", "invalid_request_error")
+        if not isinstance(body.get("messages"), list) or not body["messages"]:
+            return _refusal(400, "messages: expected a list with at least one message", "invalid_request_error")
+        with self._lock:
+            self.requests.append(body)
+            mode = self.script.pop(0) if self.script else self.mode
+        return self._answer(body, mode)
+
+    def _answer(self, body: Json, mode: Mode) -> Answer:
+        if mode == "error":
+            return _refusal(500, "the model fell over", "server_error")
+        if mode == "rate-limited":
+            key = json.dumps(body["messages"], sort_keys=True)
+            with self._lock:
+                first = key not in self._limited
+                self._limited.add(key)
+            if first:
+                answer = _refusal(429, "too many requests", "rate_limit_error")
+                answer.headers["Retry-After"] = "1"
+                return answer
+        if mode == "slow":
+            time.sleep(self.delay_s)
+        return _completion(body, _content(body, mode))
+
+
+def _refusal(status: int, message: str, kind: str) -> Answer:
+    return Answer.of({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+def _text_of(message: Json) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def find_facts(messages: list[Json]) -> Json:
+    """The largest JSON object in the last user message; empty where there is none."""
+    text = next((_text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")
+    decoder = json.JSONDecoder()
+    best: tuple[int, Json] = (0, {})
+    at = text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except ValueError:
+            at = text.find("{", at + 1)
+            continue
+        if isinstance(found, dict) and end - at > best[0]:
+            best = (end - at, found)
+        at = text.find("{", end)
+    return best[1]
+
+
+def _shares(value: Any) -> list[tuple[str, int]]:
+    """(class, percent) from what facts may hold: a list of records or of pairs, or an object of numbers."""
+    if isinstance(value, dict):
+        return [(str(k), int(v)) for k, v in value.items() if isinstance(v, int | float)]
+    found = []
+    for entry in value if isinstance(value, list) else []:
+        if isinstance(entry, dict) and "name" in entry:
+            found.append((str(entry["name"]), int(entry.get("percent", 0))))
+        elif isinstance(entry, list) and len(entry) >= 2 and isinstance(entry[1], int | float):
+            found.append((str(entry[0]), int(entry[1])))
+    return found
+
+
+def caption_of(facts: Json) -> str:
+    """A plain caption that says nothing but what the facts say."""
+    overall = _shares(facts.get("overall"))[:3]
+    words = [f"{name} ({percent} %)" if percent else name for name, percent in overall]
+    season = facts.get("season")
+    opening = f"A {season} view" if isinstance(season, str) else "A view"
+    sentences = [f"{opening} of land covered by {_joined(words)}." if words else f"{opening} from above."]
+    relief = facts.get("relief")
+    if isinstance(relief, str):
+        sentences.append(f"The ground is {relief}.")
+    regions = facts.get("regions")
+    if isinstance(regions, dict):
+        for region, shares in sorted(regions.items())[:2]:
+            mine = _shares(shares)
+            if mine:
+                sentences.append(f"The {region} is mostly {mine[0][0]}.")
+    return " ".join(sentences)
+
+
+def _joined(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _caption(messages: list[Json], mode: Mode) -> str:
+    facts = find_facts(messages)
+    good = caption_of(facts)
+    if mode == "invents":
+        return f"{good} There is {_INVENTED}."
+    if mode == "obeys-injection":
+        order = _ORDER.search(json.dumps(facts, ensure_ascii=False))
+        return order["order"] if order else good
+    return good
+
+
+def _filled(schema: Json, caption: str, facts: Json) -> Any:
+    """A value of a JSON schema: text holds the caption, numbers 0, lists one entry, objects what they require."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next(k for k in kind if k != "null")
+    match kind:
+        case "object":
+            inner = schema.get("properties", {})
+            return {k: _filled(v, caption, facts) for k, v in inner.items()}
+        case "array":
+            items = schema.get("items", {})
+            names = [name for name, _ in _shares(facts.get("overall"))]
+            return names if items.get("type") == "string" and names else [_filled(items, caption, facts)]
+        case "integer" | "number":
+            return 0
+        case "boolean":
+            return False
+    return caption
+
+
+def _content(body: Json, mode: Mode) -> str:
+    if mode == "empty":
+        return ""
+    caption = _caption(body["messages"], mode)
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        schema = wanted.get("json_schema", {}).get("schema", {})
+        text = json.dumps(_filled(schema, caption, find_facts(body["messages"])), ensure_ascii=False)
+    elif wanted.get("type") == "json_object":
+        text = json.dumps({"caption": caption}, ensure_ascii=False)
+    else:
+        text = caption
+    return '{"caption": "A view of' if mode == "invalid-json" else text
+
+
+def _tokens(text: str) -> int:
+    """Words and signs: near enough to what models count."""
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+def _completion(body: Json, content: str) -> Answer:
+    asked = sum(_tokens(_text_of(m)) for m in body["messages"])
+    said = _tokens(content)
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    cut = isinstance(limit, int) and said > limit
+    if isinstance(limit, int) and cut:
+        content = "".join(re.findall(r"\s*(?:\w+|[^\w\s])", content)[:limit])
+        said = limit
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content, "refusal": None},
+        "logprobs": None,
+        "finish_reason": "length" if cut else "stop",
+    }
+    answer = {
+        "id": "chatcmpl-testbed",
+        "object": "chat.completion",
+        "created": 1_656_849_600,
+        "model": str(body.get("model", "testbed")),
+        "choices": [choice],
+        "usage": {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
+    }
+    return Answer.of(answer)
+
+
+def serve_language_model(mode: Mode = "good", port: int = 0) -> LanguageModel:
+    """Start the server.
+
+    Args:
+        mode: what its answers do; change `LanguageModel.mode` or fill `script` while it runs.
+        port: port on 127.0.0.1, 0 = any free one.
+    """
+    return LanguageModel(server=Server(port), mode=mode)
