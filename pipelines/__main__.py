@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def build(
     What follows -- is passed on to Apache Beam. Exit code: 0 all obtained, 3 built but an archive did not deliver
     something (named), 1 failed.
     """
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
     from pipelines.build import Engine
     from pipelines.jobs import build_dataset
 

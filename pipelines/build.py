@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.stages.shards import BuildShards, Built
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 """How often the watcher looks for finished shards, seconds."""
+
+WORKER_LOG = ".work/workers.log"
+"""What worker processes print, inside the dataset's folder."""
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 """Root of the checkout: workers import the factory from here."""
@@ -40,16 +46,21 @@ class Engine:
     options: tuple[str, ...] = ()
     """Beam pipeline options, passed on as they are."""
 
-    def runner(self) -> PipelineRunner:
-        """The runner, named explicitly: Beam's default one tries to fetch a binary from the network."""
-        return FnApiRunner()
+    def runner(self, log: Path) -> PipelineRunner:
+        """The runner, named explicitly: Beam's default one tries to fetch a binary from the network.
+
+        Args:
+            log: file that worker processes write their messages to.
+        """
+        if self.workers == 1:
+            return FnApiRunner()
+        worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+        command = f"exec {shlex.join(worker)} >>{shlex.quote(str(log))} 2>&1"
+        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
 
     def pipeline_options(self) -> PipelineOptions:
         """Options for `runner`."""
-        local = ["--direct_running_mode=in_memory"]
-        if self.workers > 1:
-            local = ["--direct_running_mode=multi_processing", f"--direct_num_workers={self.workers}"]
-        return PipelineOptions([*local, *self.options], save_main_session=False)
+        return PipelineOptions([f"--direct_num_workers={self.workers}", *self.options], save_main_session=False)
 
 
 def run_shards(
@@ -82,7 +93,8 @@ def run_shards(
         thread.join(POLL_S)
         progress(done() - before, total)
     if run.error is not None:
-        raise EngineError(f"the Beam runner failed: {type(run.error).__name__}: {run.error}") from run.error
+        log = f"; what the workers said is in {out.name}/{WORKER_LOG}" if engine.workers > 1 else ""
+        raise EngineError(f"the Beam runner failed: {type(run.error).__name__}: {run.error}{log}") from run.error
     return [_read_failure(path) for path in sorted(failures.iterdir())]
 
 
@@ -98,8 +110,14 @@ class _Run:
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
         failures = str(self.out / ".staging" / "failures")
         try:
-            with beam.Pipeline(runner=self.engine.runner(), options=self.engine.pipeline_options()) as pipeline:
-                built = pipeline | "shards" >> beam.Create(list(self.shards)) | BuildShards(str(self.out))
+            with beam.Pipeline(
+                runner=self.engine.runner(self.out / WORKER_LOG), options=self.engine.pipeline_options()
+            ) as pipeline:
+                built = (
+                    pipeline
+                    | "shards" >> beam.Create(list(self.shards))
+                    | BuildShards(str(self.out), self.engine.workers)
+                )
                 _ = (
                     built
                     | "failed" >> beam.Filter(lambda b: b.error is not None)

@@ -22,9 +22,10 @@ from google.auth.transport.requests import Request as TokenRequest
 
 from pipelines.access.earthengine_credentials import Kind, check_host, credentials, project_of
 from pipelines.access.earthengine_meter import Meter, eecu_s, profile_eecu_s
-from pipelines.access.earthengine_requests import Piece, bits_dtype, pieces
+from pipelines.access.earthengine_requests import Piece, pieces
 from pipelines.access.earthengine_slots import PROJECT_REQUESTS_PER_S, PROJECT_SLOTS, Slots, share_of
 from pipelines.access.earthengine_transport import TooLargeError, Transport
+from pipelines.access.earthengine_validity import unpacked, with_validity
 from pipelines.access.http import AccessError, Client, Counters, SettingError
 from schemas.outcome import Reason
 
@@ -41,10 +42,6 @@ _ENDPOINTS = {
     "high-volume": ee.data.HIGH_VOLUME_API_BASE_URL,
 }
 """Many small requests belong to high-volume (https://developers.google.com/earth-engine/guides/processing_environments)."""
-_BITS = "validity_bits"
-"""Name of the band that carries validity."""
-_WHOLE = 0.999
-"""A mask at least this large is whole; where interpolation met a masked neighbour it is less."""
 _PROFILE_EVERY = 50
 """One pixel request in so many is profiled, and the first: a profile costs one more small request."""
 _WIDEST = np.dtype("float64")
@@ -222,7 +219,7 @@ class Session:
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         dtype, images = kind
         request = {
-            "expression": _with_validity(expression, bands, dtype),
+            "expression": with_validity(expression, bands, dtype),
             "fileFormat": "NUMPY_NDARRAY",
             "grid": piece.grid(geobox),
         }
@@ -230,7 +227,7 @@ class Session:
 
         def once(_: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             table = self._metered(expected_s, lambda: ee.data.computePixels(dict(request)))
-            return _unpacked(table, bands, dtype, (piece.height, piece.width))
+            return unpacked(table, bands, dtype, (piece.height, piece.width))
 
         return self._tries.retrying(once)
 
@@ -252,59 +249,6 @@ class Session:
             return  # the pixels are there; the next profile will do
         if isinstance(text, str) and (measured_s := profile_eecu_s(text)) > 0.0:
             self.meter.measured(expected_s, charged_s, measured_s)
-
-
-def _with_validity(expression: ee.Image, bands: tuple[str, ...], dtype: np.dtype[Any] | None) -> ee.Image:
-    """The bands, cast, and one more band whose bit i says that band i is measured.
-
-    Masked pixels come as zeros from the service, and zero may be a value: so validity travels apart. The bits are
-    unmasked beyond the footprint too (sameFootprint = False).
-    """
-    picked = expression.select(list(bands))
-    whole = picked.mask().gte(_WHOLE)
-    if len(bands) > 1:
-        whole = whole.multiply(ee.Image.constant([1 << i for i in range(len(bands))])).reduce(ee.Reducer.sum())
-    bits = _cast(whole.unmask(0, False), bits_dtype(len(bands))).rename([_BITS])
-    return (picked if dtype is None else _cast(picked, dtype)).addBands(bits)
-
-
-def _cast(image: ee.Image, dtype: np.dtype[Any]) -> ee.Image:
-    calls: dict[str, Callable[[], ee.Image]] = {
-        "uint8": image.toUint8,
-        "int8": image.toInt8,
-        "uint16": image.toUint16,
-        "int16": image.toInt16,
-        "uint32": image.toUint32,
-        "int32": image.toInt32,
-        "float32": image.toFloat,
-        "float64": image.toDouble,
-    }
-    return calls[dtype.name]()
-
-
-def _unpacked(
-    table: NDArray[Any], bands: tuple[str, ...], dtype: np.dtype[Any] | None, shape: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """(band, y, x) and validity from the structured array of an answer.
-
-    Raises:
-        AccessError: CORRUPT, it is not what was asked for.
-    """
-    names = (*bands, _BITS)
-    if table.dtype.names != names or table.shape != shape:
-        raise AccessError(
-            Reason.CORRUPT,
-            f"asked Earth Engine for bands {list(names)} of {shape[0]} x {shape[1]} pixels, got "
-            f"{list(table.dtype.names or ())} of {' x '.join(map(str, table.shape))}",
-            retryable=True,
-        )
-    kinds = {table.dtype[name].newbyteorder("=") for name in bands}
-    if dtype is not None and kinds != {dtype}:
-        raise AccessError(Reason.CORRUPT, f"asked Earth Engine for {dtype.name}, got {sorted(k.name for k in kinds)}")
-    pixels = np.stack([table[name] for name in bands]).astype(dtype or np.result_type(*kinds))
-    bits = table[_BITS].astype(np.uint32)
-    valid = np.stack([(bits >> i) & 1 for i in range(len(bands))]).astype(np.bool_)
-    return pixels, valid
 
 
 def _page(request: Mapping[str, Any], token: str | None) -> dict[str, Any]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pipelines.access.earthengine_slots import PROJECT_REQUESTS_PER_S
+import numpy as np
+
+from pipelines.access.earthengine_requests import pieces, pixel_bytes
+from pipelines.access.earthengine_slots import PROJECT_REQUESTS_PER_S, PROJECT_SLOTS
 from pipelines.access.http import AccessError
 from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from schemas.place import GeoBox
 
 EECU_S_PER_REQUEST = 0.03
 """Assumed compute time of a request that reads nothing, EECU-seconds."""
@@ -110,6 +119,33 @@ class Cost:
     """Between these the truth is assumed to lie."""
     hours: float
     """Wall time at the quota: whichever is longer, slots busy all the time or the rate of requests."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedChip:
+    """One chip that a plan will ask for."""
+
+    geobox: GeoBox
+    bands: int
+    """Bands of one lattice: read together."""
+    dtype: str
+    """numpy dtype asked for."""
+    images: int = 1
+    """Images laid together."""
+
+
+def estimate(chips: Iterable[PlannedChip], slots: int = PROJECT_SLOTS) -> Cost:
+    """What a plan's chips will take, cut into requests as the session cuts them; `slots`: the project's."""
+    requests, size, compute_s = 0, 0, 0.0
+    for chip in chips:
+        dtype = np.dtype(chip.dtype)
+        for piece in pieces(chip.geobox, chip.bands, dtype):
+            bands = piece.bands.stop - piece.bands.start
+            pixels = piece.width * piece.height
+            requests += 1
+            size += pixels * pixel_bytes(bands, dtype)
+            compute_s += eecu_s(pixels, bands, chip.images)
+    return cost(requests, size, compute_s, slots)
 
 
 def cost(requests: int, pixel_bytes: int, compute_s: float, slots: int) -> Cost:

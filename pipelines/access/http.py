@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import json
 import random
 import re
@@ -11,16 +14,30 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
 
 import stamina
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, LocationValueError, MaxRetryError
 
+from pipelines.access.deadline import Deadlines, pool_manager
+from pipelines.access.failure import AccessError, SettingError, interpolate, public_url, shown
+from pipelines.access.limits import Breaker, Pace
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = [
+    "AccessError",
+    "Client",
+    "Counters",
+    "Range",
+    "SettingError",
+    "Signer",
+    "interpolate",
+    "public_url",
+    "shown",
+]
 
 _T = TypeVar("_T")
 
@@ -32,39 +49,13 @@ _MAX_JSON_BYTES = 256 << 20
 _MAX_WHOLE_BYTES = 512 << 20
 """Largest body accepted from a server that answers a range request with the whole object."""
 _CHUNK_BYTES = 1 << 18
+_CONNECT_S = 10.0
+"""A server that does not take a connection within this time is not there."""
+_LONGEST_PAUSE_S = 30.0
+"""Between two tries, where the server does not say."""
+_DIGEST = re.compile(r"(?:^|,)\s*(sha-256|sha-512)\s*=\s*:([A-Za-z0-9+/=]*):")
+"""RFC 9530 section 2: what the bytes of this very answer hash to, ranges included."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-
-
-class SettingError(ValueError):
-    """The user's mistake outside the recipe: an environment variable that is not set. One clear line."""
-
-
-class AccessError(Exception):
-    """An archive did not give what was asked for.
-
-    `retryable` says whether the same request may succeed at once; after the client's own retries it only says which
-    class the failure was of. `detail` never holds a query string, a signature or a user name.
-    """
-
-    def __init__(
-        self,
-        reason: Reason,
-        detail: str,
-        *,
-        retryable: bool = False,
-        status: int | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-        self.retryable = retryable
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        return f"{self.reason.value}: {self.detail}"
 
 
 class Signer(Protocol):
@@ -125,52 +116,13 @@ class _Answer:
     body: bytes
 
 
-def interpolate(text: str, environment: dict[str, str], *, where: str) -> str:
-    """Replace $NAME and ${NAME} by environment variables.
-
-    Raises:
-        SettingError: a variable is not set, or is empty.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        if not environment.get(name):
-            raise SettingError(
-                f"{where}: environment variable {name} is not set; set it, or write the url into the recipe"
-            )
-        return environment[name]
-
-    return _VARIABLE.sub(value, text)
-
-
-def public_url(href: str) -> str:
-    """The https form of an href of a public bucket (s3://, gs://); http and https pass through.
-
-    Raises:
-        AccessError: BAD_ITEM for any other scheme: a path or a file is never read because an item names it.
-    """
-    parts = urlsplit(href)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        return href
-    if parts.scheme in ("s3", "gs") and parts.netloc:
-        path = quote(parts.path, safe="/%")
-        if parts.scheme == "gs":
-            return f"https://storage.googleapis.com/{parts.netloc}{path}"
-        if "." in parts.netloc:  # a dotted bucket name does not match the wildcard certificate
-            return f"https://s3.amazonaws.com/{parts.netloc}{path}"
-        return f"https://{parts.netloc}.s3.amazonaws.com{path}"
-    raise AccessError(Reason.BAD_ITEM, f"expected an http, https, s3 or gs address, got scheme {parts.scheme[:16]!r}")
-
-
-def shown(url: str) -> str:
-    """An address as it may be told: scheme, host and path, without user, query or fragment."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-
 class Client:
-    """HTTP towards one provider, shared by all threads of a worker; its limits hold for them together."""
+    """HTTP towards one provider, shared by all threads of a worker; its limits hold for them together.
+
+    Each host behind the provider has a circuit breaker: once it failed in two whole operations' worth of tries with
+    nothing between, further operations end at once as UNAVAILABLE; a probe now and then finds out when it is back.
+    A Retry-After holds back all threads from that host.
+    """
 
     def __init__(
         self,
@@ -180,8 +132,20 @@ class Client:
         timeout_s: float = 60.0,
         backoff_s: float = 0.5,
         signer: Signer | None = None,
+        requests_per_s: float | None = None,
+        cooldown_s: float = 15.0,
     ) -> None:
-        """`timeout_s` bounds one try from connecting to the last byte; `backoff_s` is the first pause between tries."""
+        """Limits.
+
+        Args:
+            concurrency: Requests under way at once.
+            retries: Tries after the first.
+            timeout_s: Bounds one try from connecting to the last byte.
+            backoff_s: First pause between tries.
+            signer: Adds credentials.
+            requests_per_s: Requests started a second; None = not limited.
+            cooldown_s: How long a host that is taken for dead is left alone before the first probe.
+        """
         self.concurrency = concurrency
         self._retries = retries
         self._timeout_s = timeout_s
@@ -190,7 +154,11 @@ class Client:
         self._slots = threading.BoundedSemaphore(concurrency)
         self._lock = threading.Lock()
         self._counters = Counters()
-        self._pool = urllib3.PoolManager(maxsize=concurrency, block=False, headers={"User-Agent": "landweave/0.1"})
+        self._pace = Pace(requests_per_s)
+        self._cooldown_s = cooldown_s
+        self._hosts: dict[str, Breaker] = {}
+        self._deadlines = Deadlines(min(1.0, timeout_s / 10.0))
+        self._pool = pool_manager(concurrency)
 
     @property
     def counters(self) -> Counters:
@@ -200,8 +168,13 @@ class Client:
 
     @property
     def deadline_s(self) -> float:
-        """Longest time that one operation can take, all tries and pauses together."""
-        return (self._retries + 1) * self._timeout_s + self._retries * _MAX_RETRY_AFTER_S
+        """Longest time that one operation can take once it has its turn: all tries, and the pauses servers ask for."""
+        return (self._retries + 1) * (self._timeout_s + 2.0 * _MAX_RETRY_AFTER_S)
+
+    @property
+    def tries(self) -> int:
+        """How often an operation is tried at most."""
+        return self._retries + 1
 
     def close(self) -> None:
         """Close idle connections."""
@@ -267,14 +240,14 @@ class Client:
 
         `fresh` is True for the one try that follows refused credentials.
         """
-        refused = False
+        refused = renew = False
 
         def pause(error: Exception) -> bool | float:
-            nonlocal refused
+            nonlocal refused, renew
             if not isinstance(error, AccessError):
                 return False
             if error.reason is Reason.DENIED and self._signer is not None and not refused:
-                refused = True
+                refused = renew = True
                 return 0.0
             if not error.retryable or (error.retry_after_s or 0.0) > _MAX_RETRY_AFTER_S:
                 return False
@@ -288,13 +261,14 @@ class Client:
                 attempts=self._retries + 1,
                 timeout=None,
                 wait_initial=self._backoff_s,
-                wait_max=30.0,
+                wait_max=_LONGEST_PAUSE_S,
                 wait_jitter=self._backoff_s,
             ):
                 with attempt:
                     if attempt.num > 1:
                         self._count(Counters(retries=1))
-                    return once(refused and attempt.num > 1)
+                    fresh, renew = renew, False
+                    return once(fresh)
         except AccessError:
             self._count(Counters(failures=1))
             raise
@@ -307,20 +281,53 @@ class Client:
         if self._signer is not None:
             url, extra = self._signer.sign(url, fresh=fresh)
             headers = {**headers, **extra}
+        host = self._host(url)
         with self._slots:
-            self._count(Counters(requests=1))
-            deadline = time.monotonic() + self._timeout_s
+            if not host.admits():
+                raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} failed many times in a row: left alone for now")
+            time.sleep(max(host.quiet(), self._pace.turn()))
+            began_s = time.monotonic()
             try:
-                answer = self._exchange(method, url, headers, body, (max_bytes, deadline))
-            except MaxRetryError as error:
-                cause = error.reason if error.reason is not None else error
-                raise _broken(cause, href) from None
-            except (LocationParseError, LocationValueError):
-                raise AccessError(Reason.BAD_ITEM, "the address cannot be parsed") from None
-            except (HTTPError, OSError) as error:
-                raise _broken(error, href) from None
+                answer = self._classed(method, (url, href), headers, body, max_bytes)
+            except AccessError as error:
+                if not error.retryable:
+                    host.succeeded()  # it answered, and the answer is no
+                else:
+                    host.failed(began_s)
+                    if error.retry_after_s is not None and error.retry_after_s <= _MAX_RETRY_AFTER_S:
+                        host.pause(error.retry_after_s)
+                raise
+            host.succeeded()
+        return answer
+
+    def _host(self, url: str) -> Breaker:
+        """The state of the host that an address is on."""
+        name = urlsplit(url).netloc
+        with self._lock:
+            if name not in self._hosts:
+                pauses = (min(self._backoff_s * 2.0**i, _LONGEST_PAUSE_S) for i in range(self._retries))
+                self._hosts[name] = Breaker(2 * self.tries, sum(pauses), self._cooldown_s)
+            return self._hosts[name]
+
+    def _classed(
+        self, method: str, url: tuple[str, str], headers: dict[str, str], body: bytes | None, max_bytes: int
+    ) -> _Answer:
+        """One request; all that goes wrong is an AccessError. `url`: (to ask, to tell)."""
+        self._count(Counters(requests=1))
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            with self._deadlines.until(deadline):
+                answer = self._exchange(method, url[0], headers, body, (max_bytes, deadline))
+        except MaxRetryError as error:
+            cause = error.reason if error.reason is not None else error
+            raise _broken(cause, url[1]) from None
+        except (LocationParseError, LocationValueError):
+            raise AccessError(Reason.BAD_ITEM, "the address cannot be parsed") from None
+        except (HTTPError, OSError) as error:
+            raise _broken(error, url[1]) from None
         if answer.status >= 300:
-            raise _refused(answer, href)
+            raise _refused(answer, url[1])
+        _check_digest(answer, url[1])
         return answer
 
     def _exchange(
@@ -332,7 +339,7 @@ class Client:
             url,
             body=body,
             headers={**self._pool.headers, **headers},
-            timeout=urllib3.Timeout(total=self._timeout_s),
+            timeout=urllib3.Timeout(connect=min(_CONNECT_S, self._timeout_s), total=self._timeout_s),
             retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5),
             preload_content=False,
         )
@@ -370,6 +377,11 @@ class Client:
             )
 
 
+def _origin(href: str) -> str:
+    parts = urlsplit(shown(public_url(href)))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _broken(error: BaseException, href: str) -> AccessError:
     """A connection that failed: reset, timeout, short body, name or certificate trouble. All may pass."""
     return AccessError(Reason.UNAVAILABLE, f"{type(error).__name__} from {shown(href)}", retryable=True)
@@ -402,6 +414,22 @@ def _retry_after_s(value: str | None) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def _check_digest(answer: _Answer, href: str) -> None:
+    """Compare the body with its Content-Digest, where the server sends one."""
+    for name, value in _DIGEST.findall(answer.headers.get("Content-Digest", "")):
+        try:
+            said = base64.b64decode(value, validate=True)
+        except binascii.Error:
+            continue
+        if hashlib.new(name.replace("-", ""), answer.body).digest() != said:
+            raise AccessError(
+                Reason.UNAVAILABLE,
+                f"{shown(href)} sent {len(answer.body)} bytes that are not those of their digest",
+                retryable=True,
+                status=answer.status,
+            )
 
 
 def _check_length(answer: _Answer, href: str) -> None:

@@ -33,17 +33,30 @@ class PlanetaryComputerSigner:
     PC_SDK_SUBSCRIPTION_KEY, as its own SDK does.
     """
 
-    def __init__(self, token_url: str = _TOKEN_URL, host: str = _BLOB, now: Callable[[], float] = time.time) -> None:
-        """Ask `token_url` for tokens of objects on hosts that end in `host`."""
+    def __init__(
+        self,
+        token_url: str = _TOKEN_URL,
+        host: str = _BLOB,
+        now: Callable[[], float] = time.time,
+        client: Client | None = None,
+    ) -> None:
+        """Ask `token_url` for tokens of objects on hosts that end in `host`; `client` overrides its limits."""
         self._token_url = token_url
         self._host = host
         self._now = now
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
-        self._client = Client(concurrency=1, retries=5, timeout_s=30.0)
+        self._used = threading.local()
+        self._client = client or Client(concurrency=1, retries=5, timeout_s=30.0)
 
     def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:
-        """The address with a valid token; other hosts' addresses pass through."""
+        """The address with a valid token; other hosts' addresses pass through.
+
+        Many threads are refused at once when a token ends early: the first of them gets a new one for all.
+
+        Raises:
+            AccessError: the signing service did not deliver; its own retries are spent.
+        """
         parts = urlsplit(url)
         host = parts.hostname or ""
         if not host.endswith(self._host) or parts.query:
@@ -51,17 +64,25 @@ class PlanetaryComputerSigner:
         key = (host.removesuffix(self._host), parts.path.split("/")[1])
         with self._lock:
             token, end = self._tokens.get(key, ("", 0.0))
-            if fresh or self._now() > end - _EARLY_S:
+            refused = fresh and token == getattr(self._used, "token", token)
+            if refused or self._now() > end - _EARLY_S:
                 token, end = self._token(key)
                 self._tokens[key] = (token, end)
+        self._used.token = token
         return f"{url}?{token}", {}
 
     def _token(self, key: tuple[str, str]) -> tuple[str, float]:
-        answer = self._client.json("GET", f"{self._token_url}/{key[0]}/{key[1]}")
+        try:
+            answer = self._client.json("GET", f"{self._token_url}/{key[0]}/{key[1]}")
+        except AccessError as error:  # its tries are spent, and the request to be signed must not repeat them
+            raise AccessError(error.reason, f"no token for {key[0]}/{key[1]}: {error.detail}") from error
         token, expiry = answer.get("token"), answer.get("msft:expiry")
-        if not isinstance(token, str) or not isinstance(expiry, str):
-            raise AccessError(Reason.DENIED, f"no token for {key[0]}/{key[1]} in the signing service's answer")
-        end = datetime.fromisoformat(expiry.replace("Z", "+00:00"))
+        try:
+            end = datetime.fromisoformat(str(expiry).replace("Z", "+00:00"))
+        except ValueError:
+            end = None
+        if not isinstance(token, str) or end is None:
+            raise AccessError(Reason.UNAVAILABLE, f"no token for {key[0]}/{key[1]} in the signing service's answer")
         return token, (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp()
 
 
@@ -101,7 +122,7 @@ def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
     Args:
         name: The provider's name in the recipe, for messages.
         provider: Its entry.
-        workers: Processes that share the provider: each gets its part of the concurrency, at least one.
+        workers: Processes that share the provider: each gets its part of the rate, and of the concurrency at least one.
 
     Raises:
         SettingError: its address names an environment variable that is not set.
@@ -111,5 +132,6 @@ def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
         concurrency=max(1, provider.concurrency // workers),
         retries=provider.retries,
         timeout_s=provider.timeout_s,
+        requests_per_s=None if provider.requests_per_s is None else provider.requests_per_s / workers,
         signer=signer_of(provider),
     )

@@ -33,26 +33,27 @@ class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no t
 
     Args:
         out: folder of the dataset, which holds the plan.
+        workers: processes that build at once: they divide the providers' limits among them.
     """
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, workers: int = 1) -> None:
         super().__init__()
-        self.out = out
+        self.out, self.workers = out, workers
 
     def expand(self, shards: beam.PCollection[int]) -> beam.PCollection[Built]:
         """Spread the shards over the workers and build each where it lands."""
-        return shards | "spread" >> beam.Reshuffle() | "build" >> beam.ParDo(_BuildShard(self.out))
+        return shards | "spread" >> beam.Reshuffle() | "build" >> beam.ParDo(_BuildShard(self.out, self.workers))
 
 
 class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, workers: int) -> None:
         super().__init__()
-        self.out = out
+        self.out, self.workers = out, workers
         self.factory: Factory | None = None
 
     def setup(self) -> None:
         """Open what all shards of this worker share."""
-        self.factory = Factory.open(Path(self.out))
+        self.factory = Factory.open(Path(self.out), self.workers)
 
     def process(self, shard: int) -> Iterator[Built]:
         """Build one shard."""
