@@ -72,7 +72,9 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, Services]]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint16", "float64", *(pytest.param(t, marks=pytest.mark.slow) for t in ("uint8", "int16", "float32"))]
+)
 def test_every_layout_is_copied_pixel_for_pixel(layout: str, dtype: str, folder: tuple[Path, Services]) -> None:
     path, services = folder
     rng = np.random.default_rng(7)
