@@ -135,6 +135,9 @@ class Provider(Strict):
         default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
     )
     concurrency: int = Field(default=8, ge=1, le=256, description="requests under way at once, over all workers")
+    requests_per_s: float | None = Field(
+        default=None, gt=0, description="requests started a second, over all workers; not limited if absent"
+    )
     retries: int = Field(default=5, ge=0, le=20, description="tries after the first, for errors that can pass")
     timeout_s: float = Field(default=60.0, gt=0, description="deadline of one request, seconds")
 
