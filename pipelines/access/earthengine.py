@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import ee
 import numpy as np
-from google.auth import exceptions as google_errors
 from google.auth.transport.requests import Request as TokenRequest
 
 from pipelines.access.earthengine_credentials import Kind, check_host, credentials, project_of
 from pipelines.access.earthengine_meter import Meter, eecu_s, profile_eecu_s
 from pipelines.access.earthengine_requests import Piece, pieces
 from pipelines.access.earthengine_slots import PROJECT_REQUESTS_PER_S, PROJECT_SLOTS, Slots, share_of
-from pipelines.access.earthengine_transport import TooLargeError, Transport
+from pipelines.access.earthengine_transport import TooLargeError, Transport, classed
 from pipelines.access.earthengine_validity import unpacked, with_validity
 from pipelines.access.http import AccessError, Client, Counters, SettingError
 from schemas.outcome import Reason
@@ -138,7 +137,7 @@ class Session:
 
         def once(_: bool) -> Any:
             self.meter.reserve(expected_s)
-            return _classed(lambda: ee.data.computeValue(expression))
+            return classed(lambda: ee.data.computeValue(expression))
 
         return self._tries.retrying(once)
 
@@ -161,7 +160,7 @@ class Session:
             token = str(following)
 
     def _listed(self, request: Mapping[str, Any], token: str | None) -> dict[str, Any]:
-        return self._tries.retrying(lambda _: _classed(lambda: _page(request, token)))
+        return self._tries.retrying(lambda _: classed(lambda: _page(request, token)))
 
     def compute_chip(
         self,
@@ -234,17 +233,17 @@ class Session:
     def _metered(self, expected_s: float, call: Callable[[], _T]) -> _T:
         charged_s = self.meter.reserve(expected_s)
         if next(self._numbers) % _PROFILE_EVERY:
-            return _classed(call)
+            return classed(call)
         profiles: list[str] = []
         with ee.data.profiling(profiles.append):
-            result = _classed(call)
+            result = classed(call)
         if profiles:
             self._profiled(profiles, expected_s, charged_s)
         return result
 
     def _profiled(self, profiles: list[str], expected_s: float, charged_s: float) -> None:
         try:
-            text = _classed(lambda: ee.data.computeValue(ee.ApiFunction.call_("Profile.getProfiles", profiles)))
+            text = classed(lambda: ee.data.computeValue(ee.ApiFunction.call_("Profile.getProfiles", profiles)))
         except AccessError:
             return  # the pixels are there; the next profile will do
         if isinstance(text, str) and (measured_s := profile_eecu_s(text)) > 0.0:
@@ -256,38 +255,6 @@ def _page(request: Mapping[str, Any], token: str | None) -> dict[str, Any]:
         {**request, "pageSize": 1000, **({} if token is None else {"pageToken": token})}
     )
     return found
-
-
-def _classed(call: Callable[[], _T]) -> _T:
-    """Run a call of the client; whatever goes wrong is an AccessError.
-
-    The transport raises AccessErrors by itself; what is left are refused tokens, answers that are not what the client
-    can read, and the client's own complaints.
-    """
-    try:
-        return call()
-    except AccessError:
-        raise
-    except (google_errors.RefreshError, google_errors.InvalidOperation):
-        raise AccessError(Reason.DENIED, "Earth Engine credentials were refused by the token service") from None
-    except google_errors.GoogleAuthError as error:
-        raise AccessError(
-            Reason.UNAVAILABLE, f"{type(error).__name__} while asking for an access token", retryable=True
-        ) from None
-    except ee.EEException as error:
-        status = getattr(getattr(error.__context__, "resp", None), "status", None)
-        if status == 401:
-            raise AccessError(
-                Reason.DENIED,
-                "Earth Engine answered 401: the credentials are refused, also after a renewal",
-                status=401,
-            ) from None
-        text = "".join(c if c.isprintable() else " " for c in str(error))[:300]
-        raise AccessError(Reason.BAD_ITEM, f"the Earth Engine client refuses the request: {text}") from None
-    except (ValueError, KeyError, EOFError) as error:
-        raise AccessError(
-            Reason.CORRUPT, f"Earth Engine's answer cannot be read ({type(error).__name__})", retryable=True
-        ) from None
 
 
 _lock = threading.Lock()
@@ -317,7 +284,7 @@ def open_session(settings: Settings, environment: Mapping[str, str] | None = Non
         slots = Slots(share, requests_per_s=rate)
         transport = Transport(settings.url, slots, timeout_s=settings.timeout_s)
         session = Session(settings, transport, slots)
-        session._tries.retrying(lambda _: _classed(lambda: _initialize(found, settings.url, project, transport)))
+        session._tries.retrying(lambda _: classed(lambda: _initialize(found, settings.url, project, transport)))
         _open.append(session)
         return session
 

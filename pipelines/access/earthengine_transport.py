@@ -7,18 +7,23 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import ee
 import httplib2  # type: ignore[import-untyped]
 import urllib3
+from google.auth import exceptions as google_errors
 from urllib3.exceptions import HTTPError
 
 from pipelines.access.http import AccessError, Counters, shown
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipelines.access.earthengine_slots import Slots
 
+_T = TypeVar("_T")
 _CHUNK_BYTES = 1 << 18
 _MAX_BODY_BYTES = 256 << 20
 """Pixels come in at most 48 MB; the list of algorithms and pages of assets are smaller than this."""
@@ -198,3 +203,35 @@ def _seconds(value: str | None) -> float | None:
         return None if value is None else max(0.0, float(value))
     except ValueError:
         return None
+
+
+def classed(call: Callable[[], _T]) -> _T:
+    """Run a call of the client; whatever goes wrong is an AccessError.
+
+    The transport raises AccessErrors by itself; what is left are refused tokens, answers that are not what the client
+    can read, and the client's own complaints.
+    """
+    try:
+        return call()
+    except AccessError:
+        raise
+    except (google_errors.RefreshError, google_errors.InvalidOperation):
+        raise AccessError(Reason.DENIED, "Earth Engine credentials were refused by the token service") from None
+    except google_errors.GoogleAuthError as error:
+        raise AccessError(
+            Reason.UNAVAILABLE, f"{type(error).__name__} while asking for an access token", retryable=True
+        ) from None
+    except ee.EEException as error:
+        status = getattr(getattr(error.__context__, "resp", None), "status", None)
+        if status == 401:
+            raise AccessError(
+                Reason.DENIED,
+                "Earth Engine answered 401: the credentials are refused, also after a renewal",
+                status=401,
+            ) from None
+        text = "".join(c if c.isprintable() else " " for c in str(error))[:300]
+        raise AccessError(Reason.BAD_ITEM, f"the Earth Engine client refuses the request: {text}") from None
+    except (ValueError, KeyError, EOFError) as error:
+        raise AccessError(
+            Reason.CORRUPT, f"Earth Engine's answer cannot be read ({type(error).__name__})", retryable=True
+        ) from None

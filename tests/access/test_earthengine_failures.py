@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines.access import earthengine_graphs as graphs
 from pipelines.access.earthengine import Session, Settings, open_session
-from pipelines.access.earthengine_meter import Meter, cost, eecu_s, profile_eecu_s
+from pipelines.access.earthengine_meter import Meter, PlannedChip, cost, eecu_s, estimate, profile_eecu_s
 from pipelines.access.earthengine_requests import MAX_BYTES, MAX_SIDE_PX, pieces, pixel_bytes
 from pipelines.access.earthengine_transport import TooLargeError, refusal
 from pipelines.access.http import AccessError, SettingError
@@ -181,7 +181,7 @@ def test_pixels_of_another_shape_are_corrupt(session: Session, running: Running)
 def test_slow_answers_end_at_the_deadline(running: Running) -> None:
     settings = replace(ANONYMOUS, endpoint=running.base_url, timeout_s=0.3, retries=0)
     with open_session(settings) as session:
-        faults(running, Fault(delay_s=1.0))
+        faults(running, Fault(delay_s=1.0, status=503))
         with pytest.raises(AccessError) as error:
             chip(session)
     assert error.value.reason is Reason.UNAVAILABLE
@@ -288,6 +288,16 @@ def test_cost_at_the_quota() -> None:
     assert found.hours == pytest.approx(1.0)
     assert found.eecu_hours == pytest.approx(2.0)
     assert found.eecu_hours_range[0] < 2.0 < found.eecu_hours_range[1]
+
+
+def test_the_estimate_counts_what_is_sent(session: Session, running: Running) -> None:
+    before, received = running.service.requests.get("computePixels", 0), session.counters.bytes_received
+    planned = estimate([PlannedChip(geobox=box(), bands=2, dtype="uint16")] * 3)
+    for _ in range(3):
+        chip(session)
+    assert running.service.requests["computePixels"] - before == planned.requests == 3
+    masks = 3 * 64 * 48 * 3  # the service counts them and does not send them
+    assert session.counters.bytes_received - received == pytest.approx(planned.bytes - masks, rel=0.05)
 
 
 def test_restricted_mode_is_seen(tmp_path: Path) -> None:
