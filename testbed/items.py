@@ -10,7 +10,7 @@ from schemas.enmap_bands import ENMAP_BANDS
 from schemas.modality import LANDSAT, SENTINEL2
 from testbed.enmap import QUALITY, enmap_grid
 from testbed.landsat import OFFSET, SCALE, landsat_grid
-from testbed.overpasses import ENMAP_SKY, TILES
+from testbed.overpasses import ENMAP_SKY, TILES, ZONES
 from testbed.sentinel2 import RESOLUTION_OF
 
 if TYPE_CHECKING:
@@ -210,7 +210,9 @@ def sentinel2_earth_search(
 def sentinel1_rtc(scenery: Scenery, taken: Sentinel1Pass, zone: int) -> Json:
     """Planetary Computer's sentinel-1-rtc layout, with its times written with a blank."""
     tile = scenery.layout.tile(zone)
-    start, end = (taken.when + timedelta(seconds=s) for s in (-6.2, 6.2))
+    # a scene of the real archive is larger than a tile; here each tile is a slice of the pass, the next 12.4 s later
+    middle = taken.when + timedelta(seconds=12.4 * ZONES.index(zone))
+    start, end = (middle + timedelta(seconds=s) for s in (-6.2, 6.2))
     bands = {"vh": "VH: vertical transmit, horizontal receive", "vv": "VV: vertical transmit, vertical receive"}
     number = {"nodata": -32768, "data_type": "float32", "spatial_resolution": 10.0}
     folder = f"sentinel1/{taken.when:%Y%m%d}_T{zone}"
@@ -225,7 +227,7 @@ def sentinel1_rtc(scenery: Scenery, taken: Sentinel1Pass, zone: int) -> Json:
         for key, title in bands.items()
     }
     facts = {
-        "datetime": stamp(taken.when, 6),
+        "datetime": stamp(middle, 6),
         "start_datetime": f"{start:%Y-%m-%d %H:%M:%S.%f}+00:00",
         "end_datetime": f"{end:%Y-%m-%d %H:%M:%S.%f}+00:00",
         "platform": "SENTINEL-1A",
@@ -245,8 +247,7 @@ def sentinel1_rtc(scenery: Scenery, taken: Sentinel1Pass, zone: int) -> Json:
     }
     facts |= _place(tile, box=True)
     span = f"{start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}"
-    # one scene of the real archive is larger than a tile; here each tile is a slice, told apart by its number
-    identity = f"S1A_IW_GRDH_1SDV_{span}_{taken.absolute_orbit:06d}_{taken.datatake:06X}_T{zone}_rtc"
+    identity = f"S1A_IW_GRDH_1SDV_{span}_{taken.absolute_orbit:06d}_{taken.datatake:06X}_rtc"
     return item(
         identity,
         "sentinel-1-rtc",
