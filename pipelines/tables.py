@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from schemas.scene import Coefficients, Shape
+
 PLAN_VERSION = 1
 """Version of the plan's tables; a plan of another version is refused."""
 
@@ -389,9 +391,22 @@ def _scene_json(scene: Scene, hrefs: Hrefs) -> str:
     return json.dumps(content, sort_keys=True)
 
 
+def _pair(asset: Mapping[str, Any]) -> Shape | None:
+    return None if asset.get("shape") is None else (asset["shape"][0], asset["shape"][1])
+
+
+def _six(asset: Mapping[str, Any]) -> Coefficients | None:
+    if asset.get("transform") is None:
+        return None
+    a, b, c, d, e, f = asset["transform"]
+    return (a, b, c, d, e, f)
+
+
 def _scene_from(content: dict[str, Any], hrefs: Hrefs) -> Scene:
     content["assets"] = {
-        band: AssetBand(href=hrefs.expand(asset["href"]), index=asset["index"])
+        band: AssetBand(
+            href=hrefs.expand(asset["href"]), index=asset["index"], shape=_pair(asset), transform=_six(asset)
+        )
         for band, asset in content["assets"].items()
     }
     content["radiometry"] = {band: Radiometry(**rule) for band, rule in content["radiometry"].items()}

@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     import datetime as dt
 
 
+Shape = tuple[int, int]
+"""(rows, columns)."""
+Coefficients = tuple[float, float, float, float, float, float]
+"""(a, b, c, d, e, f): x = a*column + b*row + c, y = d*column + e*row + f."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssetBand:
     """Where one band's pixels are."""
@@ -17,6 +23,10 @@ class AssetBand:
     """Unsigned URL of the raster. Never a signed one: signatures are added at the moment of reading."""
     index: int = 1
     """1-based band index inside the raster."""
+    shape: Shape | None = None
+    """(rows, columns) of the raster, if the item states it (proj:shape)."""
+    transform: Coefficients | None = None
+    """Pixel corner coordinates of the raster, if the item states them (proj:transform)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

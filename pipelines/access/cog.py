@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from pipelines.access.grid import contradicted
 from pipelines.access.http import AccessError, shown
 from pipelines.access.raster import Raster, open_raster
 from pipelines.access.warp import Frame, Part, frames, warp
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.access.tiff import Block, Directory
     from schemas.modality import Kernel
     from schemas.place import GeoBox
+    from schemas.scene import Coefficients, Shape
 
 _KEPT_HEADERS = 4096
 """Headers kept between calls of one reader; each is some tens of kilobytes."""
@@ -50,6 +52,8 @@ class ChipRequest:
     """Numbers that mean 'no data', besides the file's own nodata, its mask, and NaN."""
     epsgs: tuple[int | None, ...] = ()
     """EPSG code that each raster's item states (None = it does not); a file that says otherwise is refused."""
+    grids: tuple[tuple[Shape | None, Coefficients | None], ...] = ()
+    """(shape, transform) that each raster's item states, as `schemas.scene.AssetBand`; the same holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Reader:
             try:
                 job = _plan(position, request, opened)
             except AccessError as error:
-                results[position] = error
+                results[position] = _final(error, request, opened)
                 continue
             for f, frame in enumerate(job.frames):
                 for p, part in enumerate(frame.parts):
@@ -161,7 +165,8 @@ class Reader:
 
         def one(href: str) -> Raster | AccessError:
             try:
-                return self._headers.get(href) or open_raster(self.client, href)
+                known = self._headers.get(href)
+                return known if known is not None and not known.doubtful else open_raster(self.client, href)
             except AccessError as error:
                 return error
 
@@ -240,8 +245,23 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
         if stated is not None and raster.crs is not None and raster.crs.to_epsg() != stated:
             found = raster.crs.to_epsg()
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says EPSG:{stated}")
+        if request.grids and (problem := contradicted(raster.levels[0], *request.grids[i])) is not None:
+            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} {problem}")
         rasters.append(raster)
     return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
+
+
+def _final(error: AccessError, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> AccessError:
+    """A refusal for what headers say, once they have come twice the same; else that they did not."""
+    if error.reason not in (Reason.WRONG_GRID, Reason.BAD_ITEM):
+        return error
+    try:
+        for raster in (opened[href] for href in request.hrefs):
+            if isinstance(raster, Raster):
+                raster.confirm()
+    except AccessError as changed:
+        return changed
+    return error
 
 
 def _users(image: Directory, targets: Sequence[_Target]) -> dict[Block, list[_Target]]:

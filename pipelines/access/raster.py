@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from pipelines.access.http import AccessError, shown
-from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff
+from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff, sound
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Raster:
         self._client = client
         self._source = source
         self.memory = memory
+        self.doubtful = False
+        """True once its header has come in two versions: open it anew."""
         images = [] if memory is not None else directories(source.read)
         head = memory if memory is not None else header_tiff(images[0], source.read)
         with _gdal(head, href) as dataset:
@@ -122,22 +124,52 @@ class Raster:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
         try:
             yield from list(self._read(image, planes, data))
-        except (RasterioError, AccessError) as error:
+        except (RasterioError, AccessError):
             if len(data) == 1:
-                problem = AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} cannot be decoded")
-                problem.__cause__ = error
-                yield _Decoded(next(iter(data)), None, problem)
+                yield self._again(image, *next(iter(data.items())))
                 return
             for block, raw in data.items():  # one bad block must not cost the others
                 yield from self._decode(image, {block: raw})
+
+    def _again(self, image: Directory, block: Block, raw: bytes) -> _Decoded:
+        """A block that could not be decoded: corrupt if it comes a second time as it was, else damaged on its way."""
+        offset, size = self._layouts[id(image)].span(block)
+        problem = AccessError(Reason.UNAVAILABLE, f"a block of {shown(self.href)} comes damaged, each time differently")
+        try:
+            for _ in range(self._client.tries):
+                before, raw = raw, self._source.anew(offset, size)
+                if raw == before:
+                    problem = AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} cannot be decoded")
+                    self.confirm()
+                    break
+                try:
+                    return next(iter(list(self._read(image, [block[0]], {block: raw}))))
+                except (RasterioError, AccessError):
+                    continue
+        except AccessError as error:
+            problem = error
+        return _Decoded(block, None, problem)
+
+    def confirm(self) -> None:
+        """Fetch the header once more, before a file is refused for good for what its header says.
+
+        Raises:
+            AccessError: UNAVAILABLE where it comes differently: it was damaged on its way, and must be read anew.
+        """
+        try:
+            self._source.confirm()
+        except AccessError:
+            self.doubtful = True
+            raise
 
     def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
         for block, raw in data.items():
             rows = min(image.block_height, image.height - block[1] * image.block_height)
             floor = rows * image.block_width * image.sample_bytes * (1 if image.separate else image.samples)
-            if image.uncompressed and image.sample_bytes * 8 != 8 and len(raw) < floor:
+            if image.compression == 1 and image.sample_bytes * 8 != 8 and len(raw) < floor:
                 raise AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} holds {len(raw)} of {floor} bytes")
-        file, (top, left) = block_tiff(image, self._source.read, planes, data)
+        sound_data = {block: sound(image, raw) for block, raw in data.items()}
+        file, (top, left) = block_tiff(image, self._source.read, planes, sound_data)
         with _gdal(file, self.href) as dataset:
             at: dict[tuple[int, int], list[int]] = {}
             for plane, row, column in data:
@@ -165,6 +197,7 @@ class Raster:
                     list(bands), window=rasterio.windows.Window(column, row, width, height)
                 )
         except RasterioError as error:
+            self.confirm()
             raise AccessError(Reason.CORRUPT, f"{shown(self.href)} cannot be decoded") from error
         return pixels
 
@@ -192,11 +225,12 @@ class _Bytes:
         self.total = first.total if first.total is not None else None
         self.etag = first.etag
         self.whole = len(first.data) < _HEAD_BYTES or first.total == len(first.data)
-        self._pieces: list[tuple[int, bytes]] = [(0, first.data)]
+        self.pieces: list[tuple[int, bytes]] = [(0, first.data)]
+        self._confirmed = False
 
     @property
     def head(self) -> bytes:
-        return self._pieces[0][1]
+        return self.pieces[0][1]
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of the header, fetched where they are not known yet and kept."""
@@ -207,8 +241,8 @@ class _Bytes:
                 wanted = min(wanted, self.total - offset)
             if wanted < length or length < 0:
                 raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points behind the end of the file")
-            self._pieces.append((offset, self.fetch(offset, wanted)))
-            known = self._pieces[-1][1][:length]
+            self.pieces.append((offset, self.fetch(offset, wanted)))
+            known = self.pieces[-1][1][:length]
         return known
 
     def fetch(self, offset: int, length: int) -> bytes:
@@ -216,7 +250,23 @@ class _Bytes:
         known = self._known(offset, length)
         if known is not None:
             return known
-        if self.whole or (self.total is not None and offset + length > self.total):
+        return self.anew(offset, length)
+
+    def confirm(self) -> None:
+        """Fetch what is kept once more.
+
+        Raises:
+            AccessError: UNAVAILABLE where it differs.
+        """
+        if not self._confirmed and any(self.anew(at, len(piece)) != piece for at, piece in self.pieces):
+            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} came differently when it was read again")
+        self._confirmed = True
+
+    def anew(self, offset: int, length: int) -> bytes:
+        """Bytes of the file from the archive, whatever is known."""
+        if self.whole and self._known(offset, length) is None:
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+        if self.total is not None and offset + length > self.total:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
         got = self._client.get_range(self._href, offset, length)
         if (self.etag and got.etag and got.etag != self.etag) or (self.total and got.total and got.total != self.total):
@@ -226,7 +276,7 @@ class _Bytes:
         return got.data
 
     def _known(self, offset: int, length: int) -> bytes | None:
-        for start, piece in self._pieces:
+        for start, piece in self.pieces:
             if start <= offset and offset + length <= start + len(piece):
                 return piece[offset - start : offset - start + length]
         return None
@@ -236,13 +286,22 @@ def open_raster(client: Client, href: str) -> Raster:
     """Read a raster's header: one request for most files.
 
     Raises:
-        AccessError: classed; CORRUPT where it is no raster.
+        AccessError: classed; CORRUPT where it is no raster, and the same bytes came twice.
     """
-    source = _Bytes(client, href)
-    if is_tiff(source.head):
-        return Raster(client, href, source, None)
-    memory = source.head if source.whole else client.get_all(href, _WHOLE_BYTES)
-    return Raster(client, href, source, memory)
+    before: list[tuple[int, bytes]] = []
+    for _ in range(client.tries):
+        source = _Bytes(client, href)
+        try:
+            if is_tiff(source.head):
+                return Raster(client, href, source, None)
+            if not source.whole:
+                source.pieces = [(0, client.get_all(href, _WHOLE_BYTES))]
+            return Raster(client, href, source, source.head)
+        except AccessError as error:
+            if error.reason is not Reason.CORRUPT or source.pieces == before:
+                raise
+            before = source.pieces
+    raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} comes damaged, each time differently")
 
 
 class _gdal:  # noqa: N801 - used as a context, like open()

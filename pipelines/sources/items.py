@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipelines.sources.protocol import Item
+    from schemas.scene import Coefficients, Shape
 
 _PICTURES = frozenset(("visual", "preview", "rendered_preview", "thumbnail", "overview", "tilejson", "metadata"))
 """Asset keys and roles of renderings: their numbers are no measurements."""
@@ -242,7 +243,12 @@ def _found(item: Item, key: str, asset: dict[str, Any], index: int) -> BandAsset
     unit = stated("unit", "raster:unit")
     return BandAsset(
         key=key,
-        where=AssetBand(href=_unsigned(_absolute(item, asset["href"])), index=index + 1),
+        where=AssetBand(
+            href=_unsigned(_absolute(item, asset["href"])),
+            index=index + 1,
+            shape=_shape(_stating(item, asset, "proj:shape")),
+            transform=_transform(_stating(item, asset, "proj:transform")),
+        ),
         epsg=_epsg(asset) or _epsg(properties(item)),
         scale=scale,
         offset=offset,
@@ -258,6 +264,34 @@ def _epsg(place: dict[str, Any]) -> int | None:
         return int(match.group(1))
     old = place.get("proj:epsg")
     return int(old) if isinstance(old, int) and not isinstance(old, bool) else None
+
+
+def _stating(item: Item, asset: dict[str, Any], name: str) -> object:
+    """What an asset states; the item's word only where no asset of it states its own (bands differ in pixel size)."""
+    if asset.get(name) is not None:
+        return asset[name]
+    assets = item.get("assets")
+    own = any(
+        isinstance(a, dict) and a.get(name) is not None for a in (assets if isinstance(assets, dict) else {}).values()
+    )
+    return None if own else properties(item).get(name)
+
+
+def _shape(value: object) -> Shape | None:
+    if not isinstance(value, list) or len(value) != 2 or not all(type(v) is int and v > 0 for v in value):
+        return None
+    return (value[0], value[1])
+
+
+def _transform(value: object) -> Coefficients | None:
+    """proj:transform, 6 or 9 numbers; None where it maps no area."""
+    if not isinstance(value, list) or len(value) not in (6, 9):
+        return None
+    numbers = [number(v) for v in value[:6]]
+    if any(v is None or not math.isfinite(v) for v in numbers):
+        return None
+    a, b, c, d, e, f = (float(v or 0.0) for v in numbers)
+    return (a, b, c, d, e, f) if a * e != b * d else None
 
 
 def _absolute(item: Item, href: str) -> str:

@@ -78,6 +78,7 @@ def asks(source: SensorSource, layer: Layer, scenes: Sequence[Scene], place: Pla
                         kernel=layer.kernel,
                         fill=fill,
                         epsgs=tuple(_epsg(s) for s in group),
+                        grids=tuple((s.assets[bands[0]].shape, s.assets[bands[0]].transform) for s in group),
                     ),
                 )
             )
