@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,10 @@ def install_prism(cache: Path) -> Path:
     with _complete(folder) as missing:
         if missing:
             module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{version}"
-            _run([_program("go"), "install", module], {"GOBIN": str(folder)})
+            sources = folder / "sources"  # 870 MB, of no use once it is built
+            settings = {"GOBIN": str(folder), "GOPATH": str(sources), "GOCACHE": str(sources / "built")}
+            _run([_program("go"), "install", module], {**settings, "GOFLAGS": "-modcacherw"})
+            shutil.rmtree(sources)
     return folder / "prism"
 
 
@@ -146,8 +150,10 @@ def _run(command: list[str], extra: dict[str, str] | None = None) -> None:
         command, env={**os.environ, **(extra or {})}, capture_output=True, text=True, check=False
     )
     if result.returncode:
-        told = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-        raise InstallError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {' | '.join(told[:3])}")
+        told = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr)
+        lines = [line.strip() for line in told.splitlines() if line.strip()] or [f"exit status {result.returncode}"]
+        cause = next((line for line in lines if re.search(r"(?i)could not|couldn't|error|failed", line)), lines[-1])
+        raise InstallError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {cause[:500]}")
 
 
 def main() -> int:
