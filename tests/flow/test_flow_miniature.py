@@ -1,0 +1,256 @@
+"""The whole job on a small miniature Earth, by its commands, as a user runs it: build, look, break it, go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import landweave
+import testbed
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
+
+CHECKOUT = Path(__file__).parents[2]
+SIZE_PX = 600
+Tree = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("earth") / "planet"
+    testbed.make_planet(folder, seed=7, size_px=SIZE_PX)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Path:
+    """The quick start's recipe, with smaller samples and shards."""
+    tree = YAML(typ="safe").load((CHECKOUT / "recipes" / "quickstart.yaml").read_text())
+    tree["sampling"] |= {"spacing_m": 1100, "area": {"file": str(earth / "aoi.geojson")}}
+    tree["grid"]["size_m"] = 480
+    tree["shards"]["samples"] = 6
+    tree["splits"] = {"train": 0.6, "val": 0.2, "test": 0.2, "block_m": 2000, "buffer_m": 100}
+    path = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    return path
+
+
+def run(services: testbed.Services, *words: str | Path, wait: bool = True) -> Any:
+    """`python -m pipelines ...` in a process of its own."""
+    environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pipelines", *map(str, words)]
+    started = subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=CHECKOUT,
+        start_new_session=True,
+    )
+    if not wait:
+        return started
+    out, err = started.communicate(timeout=600)
+    return subprocess.CompletedProcess(command, started.returncode, out, err)
+
+
+def tree_of(out: Path) -> Tree:
+    """Every file of a dataset -> SHA-256; caches and locks of the build left aside."""
+    aside = (".work", ".staging", ".lock")
+    files = [p for p in sorted(out.rglob("*")) if p.is_file() and p.relative_to(out).parts[0] not in aside]
+    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory, earth: Path, recipe: Path) -> Path:
+    """The dataset of an undisturbed build with two worker processes."""
+    out = tmp_path_factory.mktemp("clean") / "dataset"
+    with testbed.serve(earth) as services:
+        done = run(services, "build", recipe, out, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_it_holds_five_sensors_three_labels_and_captions(clean: Path) -> None:
+    dataset = landweave.open(clean)
+    assert list(dataset.modalities) == ["sentinel2", "sentinel1", "landsat", "enmap", "dem"]
+    assert list(dataset.labels) == ["worldcover", "dynamicworld", "openstreetmap"]
+    assert len(dataset) >= 15
+    assert all(dataset.splits.get(split, 0) > 0 for split in ("train", "val", "test"))
+    for name in (*dataset.modalities, *dataset.labels):
+        share = sum(any(sample.present[name]) for sample in dataset) / len(dataset)
+        assert share > 0.9, name
+    assert all(len(sample.captions) == 2 for sample in dataset)
+    assert sum(len(batch["id"]) for batch in dataset.stream(batch_size=4, arrays=["dem"])) == len(dataset)
+
+
+def test_check_finds_no_fault_and_a_contact_sheet_is_drawn(clean: Path, tmp_path: Path) -> None:
+    for words in (["check", str(clean)], ["show", str(clean), str(tmp_path / "sheet.png"), "--count", "2"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "landweave", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_build_asks_nothing_and_changes_nothing(clean: Path, earth: Path, recipe: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in clean.rglob("*") if p.is_file() and p.name != ".lock"}
+    with testbed.serve(earth) as services:
+        done = run(services, "build", recipe, clean)
+        assert done.returncode == 0, done.stderr
+        assert not services.log
+    assert {p: p.stat().st_mtime_ns for p in clean.rglob("*") if p.is_file() and p.name != ".lock"} == before
+
+
+def test_one_worker_inside_the_process_makes_the_same_bytes(
+    clean: Path, earth: Path, recipe: Path, tmp_path: Path
+) -> None:
+    with testbed.serve(earth) as services:
+        done = run(services, "build", recipe, tmp_path / "dataset", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert tree_of(tmp_path / "dataset") == tree_of(clean)
+
+
+def test_killed_at_random_moments_and_run_again_it_makes_the_same_bytes(
+    clean: Path, earth: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out, chance = tmp_path / "dataset", random.Random(5)
+    with testbed.serve(earth) as services:
+        for _ in range(4):
+            started = run(services, "build", recipe, out, wait=False)
+            time.sleep(chance.uniform(2.0, 9.0))
+            os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
+            if (out / "landweave.json").exists():
+                break
+            with pytest.raises(landweave.NotADatasetError):
+                landweave.open(out)
+        done = run(services, "build", recipe, out)
+    assert done.returncode == 0, done.stderr
+    assert tree_of(out) == tree_of(clean)
+
+
+def test_interrupted_it_says_how_to_go_on(earth: Path, recipe: Path, tmp_path: Path) -> None:
+    with testbed.serve(earth) as services:
+        started = run(services, "build", recipe, tmp_path / "dataset", wait=False)
+        while not list((tmp_path / "dataset").glob("shards/*.json")) and started.poll() is None:
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGINT)
+        _, err = started.communicate(timeout=60)
+        if started.returncode != 0:  # it may have been done already
+            assert started.returncode == 130, err
+            assert "run the same command again" in err
+            assert "Traceback" not in err
+
+
+def test_an_unplugged_provider_is_named_and_can_be_asked_again(
+    clean: Path, earth: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out, quick = tmp_path / "dataset", ["--set", "providers.dlr.retries=0"]
+    with testbed.serve(earth) as services:
+        services.take_down("dlr-eoc")
+        done = run(services, "build", recipe, out, *quick)
+        assert done.returncode == 3, done.stderr
+        assert "enmap: provider 'dlr' did not deliver" in done.stderr
+        assert "Traceback" not in done.stderr
+        dataset = landweave.open(out)
+        assert not any(any(sample.present["enmap"]) for sample in dataset)
+        with pytest.raises(landweave.AbsentError, match="enmap"):
+            dataset.sample(0)["enmap/bands_30m"]
+        rows = [r for r in dataset.ledger.to_pylist() if r["layer"] == "enmap"]
+        assert {r["reason"] for r in rows} == {"unavailable"}
+        assert {r["provider"] for r in rows} == {"dlr"}
+        services.bring_up("dlr-eoc")
+        done = run(services, "build", recipe, out, *quick, "--retry-failed")
+        assert done.returncode == 0, done.stderr
+        again = run(services, "build", recipe, tmp_path / "whole", *quick)
+        assert again.returncode == 0, again.stderr
+    pixels = {k: v for k, v in tree_of(out).items() if not k.startswith("plan/")}
+    assert pixels == {k: v for k, v in tree_of(tmp_path / "whole").items() if not k.startswith("plan/")}
+
+
+def test_a_provider_that_breaks_while_building_leaves_an_absence_with_its_reason(
+    earth: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out, quick = tmp_path / "dataset", ["--set", "providers.planetary-computer.retries=0"]
+    with testbed.serve(earth) as services:
+        assert run(services, "plan", recipe, out, *quick).returncode == 0
+        services.take_down("planetary-computer", "reset")
+        done = run(services, "build", recipe, out, *quick)
+    assert done.returncode == 3, done.stderr
+    for layer in ("sentinel1", "landsat", "worldcover"):
+        assert f"{layer}: provider 'planetary-computer' did not deliver" in done.stderr
+    dataset = landweave.open(out)
+    assert all(any(sample.present["sentinel2"]) for sample in dataset)
+    assert not any(any(sample.present["landsat"]) for sample in dataset)
+
+
+def test_plan_tells_the_cost_and_reads_metadata_only(earth: Path, recipe: Path, tmp_path: Path) -> None:
+    with testbed.serve(earth) as services:
+        done = run(services, "plan", recipe, tmp_path / "dataset")
+        assert done.returncode == 0, done.stderr
+        rasters = [entry.path for entry in services.log if entry.path.endswith((".tif", ".tiff", ".TIF"))]
+        assert not rasters
+    for word in ("samples", "scenes", "requests", "MB", "one worker"):
+        assert word in done.stdout
+    done = run(services, "status", tmp_path / "dataset", "--json")
+    status = json.loads(done.stdout)
+    assert status["done"] == 0
+    assert not status["finished"]
+
+
+def test_nothing_written_names_this_machine(clean: Path, earth: Path) -> None:
+    for path in clean.rglob("*"):
+        if path.is_file() and path.relative_to(clean).parts[0] != ".work":
+            content = path.read_bytes()
+            for word in (b"127.0.0.1", b"localhost", str(CHECKOUT).encode(), str(earth).encode()):
+                assert word not in content, path
+
+
+def test_another_recipe_does_not_touch_the_dataset(clean: Path, earth: Path, recipe: Path) -> None:
+    before = tree_of(clean)
+    with testbed.serve(earth) as services:
+        done = run(services, "build", recipe, clean, "--set", "seed=8")
+    assert done.returncode == 1
+    assert "another recipe" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert tree_of(clean) == before
+
+
+def test_a_missing_variable_is_one_line_before_anything_is_fetched(recipe: Path, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "LANDWEAVE_TESTBED"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "build", str(recipe), str(tmp_path / "dataset")],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "LANDWEAVE_TESTBED" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "build", "status", "schema"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", command, "--help"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Example: python -m pipelines " + command in " ".join(done.stdout.split())
