@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.builder", description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="folder of a planned dataset")
     parser.add_argument("--code", required=True, help="`code_version()` of whoever submitted")
+    parser.add_argument("--workers", type=int, default=1, help="builders that share the limits of the archives")
     asked = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to the log
@@ -61,7 +62,7 @@ def main() -> int:
     from pipelines.tables import PlanError
 
     try:
-        factory = Factory.open(asked.dataset)
+        factory = Factory.open(asked.dataset, asked.workers)
     except (PlanError, SettingError) as error:
         say(refused=f"worker {os.uname().nodename}: {error}")
         return 1

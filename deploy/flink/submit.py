@@ -218,10 +218,11 @@ def main() -> int:
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = asked.dataset.resolve()
+    builder = [asked.factory_python, "-m", "deploy.flink.builder", str(out), "--code", code_version()]
     submission = Submission(
         master=asked.flink_master,
         parallelism=asked.parallelism,
-        builder=[asked.factory_python, "-m", "deploy.flink.builder", str(out), "--code", code_version()],
+        builder=[*builder, "--workers", str(asked.parallelism)],
         deadline_s=asked.shard_deadline_s,
         config=asked.flink_config,
     )
