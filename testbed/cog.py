@@ -61,7 +61,7 @@ def write_cog(
         "copy_src_overviews": True,
         "bigtiff": "NO",
     }
-    factors = overview_factors(max(grid.width, grid.height)) if stack.shape[0] < 8 else [4]
+    factors = overview_factors(max(grid.width, grid.height)) if stack.shape[0] < 8 else [8]
     with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=512, GDAL_TIFF_OVR_BLOCKSIZE="256"), MemoryFile() as memory:
         with memory.open(driver="GTiff", **shape, **place, **tile) as file:
             file.write(stack)
@@ -76,8 +76,8 @@ def write_cog(
 
 
 def overview_factors(longest_px: int) -> list[int]:
-    """4, 8, ... until an overview fits into one internal tile; 2 is left out, it would be a fifth of the file."""
+    """4, 8, ... until an overview is at most 512 pixels long; 2 is left out, it would be a fifth of the file."""
     factors = [4]
-    while longest_px / factors[-1] > 256:
+    while longest_px / factors[-1] > 512:
         factors.append(factors[-1] * 2)
     return factors

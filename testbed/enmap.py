@@ -28,7 +28,7 @@ QUALITY = ("CLOUD", "CLOUDSHADOW", "CIRRUS", "HAZE", "SNOW")
 """Masks 0 or 1 beside the image, names as in the product's file names."""
 WET_NOISE_DN = 24.0
 """Standard deviation of noise where water vapour leaves little light (1.34 to 1.46 and 1.77 to 1.98 um), DN."""
-STEP_DN = (10, 50)
+STEP_DN = (20, 60)
 """Values are rounded to this, DN, below and above 0.7 um: the sensor's least step here."""
 
 

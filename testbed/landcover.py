@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -137,9 +137,7 @@ def _smooth(values: NDArray[np.float32], patch: Patch) -> NDArray[np.float32]:
     return np.asarray(across[top] * (1 - fi) + across[top + 1] * fi, dtype=np.float32)
 
 
-def _burn(
-    geometries: list[tuple[object, int]], patch: Patch, into: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
+def _burn(geometries: list[tuple[object, int]], patch: Patch, into: NDArray[Any] | None = None) -> NDArray[Any]:
     """Rasterise shapes with values (pixel centres), onto zeros or `into`."""
     if not geometries:
         return np.zeros(patch.shape, dtype=np.uint8) if into is None else into
@@ -253,7 +251,7 @@ def _fields(rng: np.random.Generator, patch: Patch) -> tuple[list[tuple[Polygon,
     return parcels, tracks
 
 
-def _polygons(mask: NDArray[np.bool_], patch: Patch, factor: int = 4) -> tuple[Polygon, ...]:
+def _polygons(mask: NDArray[np.bool_], patch: Patch, factor: int = 2) -> tuple[Polygon, ...]:
     """Outlines of a mask at `factor` times its pixels, larger than 1 ha, simplified."""
     coarse = patch.coarser(factor)
     part = mask[: mask.shape[0] // factor * factor, : mask.shape[1] // factor * factor]
@@ -263,25 +261,38 @@ def _polygons(mask: NDArray[np.bool_], patch: Patch, factor: int = 4) -> tuple[P
     return tuple(p for p in simple if isinstance(p, Polygon) and p.is_valid)
 
 
-def make_landcover(rng: np.random.Generator, terrain: Terrain, settlements: Settlements, patch: Patch) -> LandCover:
-    """The truth on a patch: nature by ground and chance, fields, then roads, houses and water on top."""
-    window = box(*patch.bounds).buffer(200.0)
-    parcels, tracks = _fields(rng, patch)
-    use = _burn([(p, 1 if ploughed else 2) for p, _, ploughed in parcels], patch)
-    lot = _burn([(p, v) for p, v, _ in parcels], patch)
-    ground = _ground(rng, terrain, settlements, patch)
+def _soft(
+    ground: _Ground,
+    parcels: list[tuple[Polygon, int, bool]],
+    settlements: Settlements,
+    rivers: list[tuple[LineString, BaseGeometry, float]],
+    patch: Patch,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cover and variety of all that has no sharp edge: nature, fields, banks, gardens and squares (y, x)."""
+    number = _burn([(p, i) for i, (p, _, _) in enumerate(parcels, 1)], patch, np.zeros(patch.shape, dtype=np.uint16))
+    use = np.array([0, *(1 if ploughed else 2 for _, _, ploughed in parcels)], dtype=np.uint8)[number]
+    lot = np.array([0, *(v for _, v, _ in parcels)], dtype=np.uint8)[number]
     cover = _natural(ground, use)
-    forests = _polygons((cover == Cover.BROADLEAF) | (cover == Cover.NEEDLELEAF), patch)
     slow = np.clip(128 + 48 * np.rint(1.1 * ground.vigour), 0, 255).astype(np.uint8)
     farmed = (cover == Cover.CROPS) | ((cover == Cover.MEADOW) & (use > 0))
-    variety = np.where(farmed, lot, slow).astype(np.uint8)
-    rivers, lakes = _water(terrain, patch)
     banks = _burn([(w.buffer(14.0), 1) for _, w, wide in rivers if wide > 7.0], patch) > 0
     cover[banks & (ground.wild > -0.3) & (ground.town < 0.5)] = Cover.BROADLEAF
     garden = _burn([(t.outline, 1) for t in settlements.towns], patch) > 0
     cover[garden] = np.where(ground.wild > 1.05, Cover.BROADLEAF, Cover.GARDEN)[garden]
     centre = _burn([(scale(t.outline, 0.5, 0.5), 1) for t in settlements.towns], patch) > 0
     cover[centre & (np.mod(ground.wild * 3.0, 1.0) < 0.6)] = Cover.ROAD
+    return cover, np.where(farmed, lot, slow).astype(np.uint8)
+
+
+def make_landcover(rng: np.random.Generator, terrain: Terrain, settlements: Settlements, patch: Patch) -> LandCover:
+    """The truth on a patch: nature by ground and chance, fields, then roads, houses and water on top."""
+    window = box(*patch.bounds).buffer(200.0)
+    parcels, tracks = _fields(rng, patch)
+    rivers, lakes = _water(terrain, patch)
+    coarse = patch.coarser(2)
+    soft, variety = _soft(_ground(rng, terrain, settlements, coarse), parcels, settlements, rivers, coarse)
+    forests = _polygons((soft == Cover.BROADLEAF) | (soft == Cover.NEEDLELEAF), coarse)
+    cover, variety = (a.repeat(2, axis=0).repeat(2, axis=1)[: patch.height, : patch.width] for a in (soft, variety))
     dry_tracks = [t for t in tracks if not any(t.line.intersects(x.outline) for x in settlements.towns)]
     _burn([(t.line.buffer(ROAD_WIDTH_M["track"] / 2 + 1.0), int(Cover.BARE_SOIL)) for t in dry_tracks], patch, cover)
     wet: list[tuple[object, int]] = [(w, int(Cover.WATER)) for _, w, wide in rivers if wide > 4.5]

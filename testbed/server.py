@@ -97,6 +97,12 @@ class Fault:
     """Wait before answering, seconds."""
     reset: bool = False
     """Close the connection with a TCP reset instead of an answer."""
+    pause_at: int | None = None
+    """Send this many bytes of the body, then wait `pause_s` before the rest."""
+    pause_s: float = 0.0
+    """See `pause_at`, seconds."""
+    change: Callable[[Answer], Answer] | None = None
+    """Makes another answer of the right one."""
 
 
 Hook = Callable[[Request], Fault | None]
@@ -233,7 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
             body=self.rfile.read(length),
         )
 
-    def _send(self, answer: Answer, *, head: bool, short_by_bytes: int = 0) -> int:
+    def _send(self, answer: Answer, *, head: bool, fault: Fault | None = None) -> int:
+        fault = fault or Fault()
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -242,10 +249,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if head or answer.status in (204, 304):
             return 0
-        body = answer.body[: max(0, len(answer.body) - short_by_bytes)]
-        self.wfile.write(body)
+        body = answer.body[: max(0, len(answer.body) - fault.short_by_bytes)]
+        if fault.pause_at is not None:
+            self.wfile.write(body[: fault.pause_at])
+            self.wfile.flush()
+            time.sleep(fault.pause_s)
+            self.wfile.write(body[fault.pause_at :])
+        else:
+            self.wfile.write(body)
         self.wfile.flush()
-        if short_by_bytes:
+        if fault.short_by_bytes:
             self.close_connection = True
         return len(body)
 
@@ -267,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             answer = self._answer(request, fault)
             status = answer.status
-            sent = self._send(answer, head=self.command == "HEAD", short_by_bytes=fault.short_by_bytes)
+            sent = self._send(answer, head=self.command == "HEAD", fault=fault)
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
         finally:
@@ -291,6 +304,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = self.server.answer(request)
             except Exception as error:  # noqa: BLE001 - a server answers 500 and lives on
                 answer = Answer.error(500, f"{type(error).__name__}: {error}")
+        if fault.change is not None:
+            answer = fault.change(answer)
         answer.headers.update(fault.headers)
         return answer
 

@@ -41,6 +41,8 @@ class Catalogue:
     """STAC items; every asset href that starts with '/' gets the server's base URL when served."""
     collections: dict[str, Json] = field(default_factory=dict)
     """Collection id -> STAC collection; made from the items where one is missing."""
+    largest_page: int | None = None
+    """Items on a page at most, whatever the client asks for."""
     merge_next: bool = False
     """POST paging: True = the next link's body holds only the token and is to be merged into the request's body."""
 
@@ -148,7 +150,7 @@ class StacApi:
 
     def _page(self, search: Search, path: str, query: dict[str, str], body: Json | None) -> Answer:
         found = search(self.catalogue.items)
-        page = found[search.start : search.start + search.limit]
+        page = found[search.start : search.start + min(search.limit, self.catalogue.largest_page or search.limit)]
         links = [self._link("root", ""), self._link("self", path, "application/geo+json")]
         if search.start + len(page) < len(found) and page:
             token = {"token": f"next:{search.start + len(page)}"}

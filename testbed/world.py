@@ -175,7 +175,7 @@ def make_world(seed: int, layout: Layout) -> World:
     terrain = make_terrain(np.random.default_rng([seed, 1]))
     settlements = make_settlements(np.random.default_rng([seed, 2]), terrain, box(*patch.bounds).buffer(100.0))
     landcover = make_landcover(np.random.default_rng([seed, 3]), terrain, settlements, patch)
-    grain = fractal(np.random.default_rng([seed, 4]), (600, 600), 10.0, 900.0, 3.2)
+    grain = fractal(np.random.default_rng([seed, 4]), (600, 600), 10.0, 600.0, 4.0)
     shape = patch.coarser(2).shape
     grain = np.tile(grain, (shape[0] // 600 + 1, shape[1] // 600 + 1))[: shape[0], : shape[1]]
     scenery = Scenery(
