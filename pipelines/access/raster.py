@@ -10,7 +10,9 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
+from pipelines.access.decode import Deflate, deflate_of
 from pipelines.access.http import AccessError, shown
+from pipelines.access.ranges import fetched, gap_limit, merged
 from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff, sound
 from schemas.outcome import Reason
 
@@ -26,16 +28,14 @@ if TYPE_CHECKING:
     _Submit = Callable[..., Callable[[], bytes]]
     """Runs a function in the background; what it returns waits for the result."""
 
-_HEAD_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 15
 """First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
 _MORE_BYTES = 1 << 15
 """Least size of a further read of the header."""
-_GAP_BYTES = 1 << 16
-"""Ranges nearer than this are read as one: a request costs more than the bytes between."""
-_RANGE_BYTES = 8 << 20
-"""Largest merged range, so that one failure repeats little."""
 _WHOLE_BYTES = 1 << 28
 """Largest file of another format than TIFF: it is read whole."""
+_TOGETHER_BYTES = 16 << 20
+"""Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
 _OTHER_DRIVERS = ["JP2OpenJPEG", "JPEG", "PNG"]
 """Formats whose files stand alone. GDAL's others (VRT and the like) could name further files and addresses to open."""
 
@@ -92,33 +92,36 @@ class Raster:
         layout = self._layouts.setdefault(id(image), Layout(image, self._source.read))
         spans = sorted((*layout.span(block), block) for block in plan)
         spans = [s for s in spans if s[1] > 0]
-        batches = list(_batches(spans, image))
-        waiting = [self._start(batch, workers) for batch in batches[:1]]
-        for i in range(len(batches)):
-            if i + 1 < len(batches):  # the next batch is on its way while this one is decoded
-                waiting.append(self._start(batches[i + 1], workers))
-            yield from self._finish(image, waiting[i])
-            waiting[i] = []
-
-    def _start(self, batch: list[_Span], workers: _Submit) -> list[tuple[list[_Span], Callable[[], bytes]]]:
-        started = []
-        for group in _merged(batch):
-            start, end = group[0][0], max(s[0] + s[1] for s in group)
-            started.append((group, workers(self._source.fetch, start, end - start)))
-        return started
-
-    def _finish(self, image: Directory, started: list[tuple[list[_Span], Callable[[], bytes]]]) -> Iterator[_Decoded]:
-        data: dict[Block, bytes] = {}
-        for group, result in started:
+        groups = list(merged(spans, gap_limit(spans)))
+        fast = deflate_of(image, self.dtype)
+        left: dict[Block, bytes] = {}
+        held = 0
+        for group, wait in fetched(groups, lambda offset, size: workers(self._source.fetch, offset, size)):
             try:
-                piece = result()
+                piece = memoryview(wait())
             except AccessError as error:
                 yield from (_Decoded(block, None, error) for _, _, block in group)
                 continue
             for offset, size, block in group:
-                data[block] = piece[offset - group[0][0] : offset - group[0][0] + size]
-        if data:
-            yield from self._decode(image, data)
+                raw = piece[offset - group[0][0] : offset - group[0][0] + size]
+                pixels = None if fast is None else self._fast(fast, image, block, raw)
+                if pixels is not None:
+                    yield _Decoded(block, pixels, None)
+                    continue
+                left[block] = bytes(raw)
+                held += max(image.block_bytes, size)
+                if held >= _TOGETHER_BYTES:
+                    yield from self._decode(image, left)
+                    left, held = {}, 0
+        if left:
+            yield from self._decode(image, left)
+
+    def _fast(self, fast: Deflate, image: Directory, block: Block, raw: memoryview) -> NDArray[Any] | None:
+        """Pixels (band, y, x) of a block, cut at the image's edge; None where GDAL must look at it."""
+        height = min(image.block_height, image.height - block[1] * image.block_height)
+        width = min(image.block_width, image.width - block[2] * image.block_width)
+        pixels = fast.decode(raw, image.block_height if image.tiled else height)
+        return None if pixels is None else pixels[:, :height, :width]
 
     def _decode(self, image: Directory, data: dict[Block, bytes]) -> Iterator[_Decoded]:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
@@ -346,32 +349,3 @@ def _levels(images: list[Directory], transform: Affine, width: int, height: int)
         )
         for d in chosen
     )
-
-
-def _batches(spans: list[_Span], image: Directory, limit: int = 16 << 20) -> Iterator[list[_Span]]:
-    """Blocks in file order, cut where decoded or fetched bytes would pass the limit."""
-    batch: list[_Span] = []
-    held = 0
-    for span in spans:
-        size = max(image.block_bytes, span[1])
-        if batch and held + size > limit:
-            yield batch
-            batch, held = [], 0
-        batch.append(span)
-        held += size
-    if batch:
-        yield batch
-
-
-def _merged(batch: list[_Span]) -> Iterator[list[_Span]]:
-    """Groups of blocks that are fetched by one request."""
-    group: list[_Span] = []
-    for span in batch:
-        if group:
-            end = max(s[0] + s[1] for s in group)
-            if span[0] - end > _GAP_BYTES or span[0] + span[1] - group[0][0] > _RANGE_BYTES:
-                yield group
-                group = []
-        group.append(span)
-    if group:
-        yield group
