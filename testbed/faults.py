@@ -49,7 +49,7 @@ class Event:
 
 def usual(share: float) -> dict[str, float]:
     """Kind -> probability a request; `share` in all, slow ones seldom."""
-    weights = {kind: 0.1 if kind in ("stall", "pause") else 1.0 for kind in KINDS}
+    weights = {kind: 0.05 if kind in ("stall", "pause") else 1.0 for kind in KINDS}
     total = sum(weights.values())
     return {kind: share * weight / total for kind, weight in weights.items()}
 

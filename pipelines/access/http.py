@@ -42,6 +42,8 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+stamina.instrumentation.set_on_retry_hooks(())  # no line for each: retries are counted, losses are in the ledger
+
 _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """RFC 9110 sections 15.5.9, 15.6; RFC 6585 section 4 (429); RFC 8470 (425): the request may succeed when sent again."""
 _MAX_RETRY_AFTER_S = 120.0
@@ -447,6 +449,14 @@ def _check_length(answer: _Answer, href: str) -> None:
 def _checked_range(answer: _Answer, href: str, start: int, length: int) -> Range:
     _check_length(answer, href)
     etag = answer.headers.get("ETag")
+    page = answer.headers.get("Content-Type", "").startswith("text/html")
+    if answer.status == 200 and (page or len(answer.body) < start):
+        raise AccessError(
+            Reason.UNAVAILABLE,
+            f"{shown(href)} answered a range with {len(answer.body)} bytes of something else",
+            retryable=True,
+            status=answer.status,
+        )
     if answer.status == 200:  # a server without ranges sends everything
         return Range(answer.body[start : start + length], start, len(answer.body), etag)
     match = _CONTENT_RANGE.match(answer.headers.get("Content-Range", "").strip())

@@ -59,12 +59,8 @@ class Breaker:
         self._probe_s: float | None = None
         """When the next probe may go; None = closed."""
         self._quiet_s = 0.0
-
-    @property
-    def open(self) -> bool:
-        """True while the service counts as dead."""
-        with self._lock:
-            return self._probe_s is not None
+        self.ever_opened = False
+        """True once the service has counted as dead."""
 
     def admits(self) -> bool:
         """Whether a request may go out now. The one that is let through an open breaker is the probe."""
@@ -103,3 +99,4 @@ class Breaker:
                 self._probe_s = now_s + self._pause_s
             elif self._failures >= self._tries and now_s - self._since_s >= self._patience_s:
                 self._probe_s = now_s + self._pause_s
+                self.ever_opened = True

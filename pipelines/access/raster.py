@@ -63,8 +63,6 @@ class Raster:
         self._client = client
         self._source = source
         self.memory = memory
-        self.doubtful = False
-        """True once its header has come in two versions: open it anew."""
         images = [] if memory is not None else directories(source.read)
         head = memory if memory is not None else header_tiff(images[0], source.read)
         with _gdal(head, href) as dataset:
@@ -153,17 +151,18 @@ class Raster:
             problem = error
         return _Decoded(block, None, problem)
 
+    @property
+    def doubtful(self) -> bool:
+        """True once the file has come in two versions: open it anew."""
+        return self._source.changed
+
     def confirm(self) -> None:
         """Fetch the header once more, before a file is refused for good for what its header says.
 
         Raises:
             AccessError: UNAVAILABLE where it comes differently: it was damaged on its way, and must be read anew.
         """
-        try:
-            self._source.confirm()
-        except AccessError:
-            self.doubtful = True
-            raise
+        self._source.confirm()
 
     def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
         for block, raw in data.items():
@@ -229,6 +228,8 @@ class _Bytes:
         self.etag = first.etag
         self.whole = len(first.data) < _HEAD_BYTES or first.total == len(first.data)
         self.pieces: list[tuple[int, bytes]] = [(0, first.data)]
+        self.changed = False
+        """True once the archive has given two versions of the file."""
         self._confirmed = False
 
     @property
@@ -262,6 +263,7 @@ class _Bytes:
             AccessError: UNAVAILABLE where it differs.
         """
         if not self._confirmed and any(self.anew(at, len(piece)) != piece for at, piece in self.pieces):
+            self.changed = True
             raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} came differently when it was read again")
         self._confirmed = True
 
@@ -273,6 +275,7 @@ class _Bytes:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
         got = self._client.get_range(self._href, offset, length)
         if (self.etag and got.etag and got.etag != self.etag) or (self.total and got.total and got.total != self.total):
+            self.changed = True
             raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
         if len(got.data) != length:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
