@@ -7,7 +7,7 @@ import json
 from datetime import date  # noqa: TC003 - pydantic needs it at run time
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
@@ -22,6 +22,19 @@ BBox = tuple[Longitude, Latitude, Longitude, Latitude]
 """(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
 
 
+def _relative(path: str) -> str:
+    if path.startswith(("/", "~", "file:")) or path[1:3] in (":\\", ":/"):
+        raise ValueError(
+            "give a path relative to the recipe (recipes are stored with the dataset and must not name your machine); "
+            f"found {path!r}"
+        )
+    return path
+
+
+RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
+"""A path that starts from the recipe's folder."""
+
+
 class Strict(BaseModel):
     """Unknown keys are refused; values cannot change after reading."""
 
@@ -34,7 +47,7 @@ class Area(Strict):
     bbox: BBox | None = Field(
         default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
     )
-    file: str | None = Field(default=None, description="GeoJSON or GeoParquet of polygons, relative to the recipe")
+    file: RelativePath | None = Field(default=None, description="GeoJSON or GeoParquet of polygons, beside the recipe")
     land_only: bool = Field(default=True, description="keep only samples whose centre is on land")
 
     @model_validator(mode="after")
@@ -75,7 +88,7 @@ class PointsSampling(Strict):
     """
 
     kind: Literal["points"] = "points"
-    file: str = Field(min_length=1, description="path relative to the recipe")
+    file: RelativePath = Field(description="path relative to the recipe")
     area: Area = Field(default_factory=lambda: Area(land_only=False))
     allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
 
@@ -287,7 +300,7 @@ class OpenStreetMapLabel(Strict):
     """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
 
     kind: Literal["openstreetmap"] = "openstreetmap"
-    pbf: str = Field(min_length=1, description="path relative to the recipe, or URL; $NAME comes from the environment")
+    pbf: RelativePath = Field(description="path relative to the recipe, or URL; $NAME comes from the environment")
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
     @property

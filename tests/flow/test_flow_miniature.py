@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,11 +38,12 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Path:
     """The quick start's recipe, with smaller samples and shards."""
     tree = YAML(typ="safe").load((CHECKOUT / "recipes" / "quickstart.yaml").read_text())
-    tree["sampling"] |= {"spacing_m": 1100, "area": {"file": str(earth / "aoi.geojson")}}
+    tree["sampling"] |= {"spacing_m": 1100, "area": {"file": "aoi.geojson"}}
     tree["grid"]["size_m"] = 480
     tree["shards"]["samples"] = 6
     tree["splits"] = {"train": 0.6, "val": 0.2, "test": 0.2, "block_m": 2000, "buffer_m": 100}
     path = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    shutil.copy(earth / "aoi.geojson", path.parent)
     with path.open("w") as file:
         YAML(typ="safe").dump(tree, file)
     return path

@@ -59,6 +59,7 @@ BAD = [
     (changed("sampling", "area", to={"bbox": [0, 10, 5, -10]}), ["bbox", "south 10", "north -10"]),
     (changed("sampling", "area", to={"bbox": [0, -100, 5, 10]}), ["bbox", "-100"]),
     (changed("sampling", "area", to={"bbox": [0, 0, 1, 1], "file": "a.geojson"}), ["area", "not both"]),
+    (changed("sampling", "area", to={"file": "/home/me/a.geojson"}), ["area.file", "relative to the recipe"]),
     (changed("grid", "size_m", to=1000), ["size_m 1000", "60 m pixels of sentinel2.bands_60m", "960 and 1020"]),
     (changed("grid", "resolutions", to={"sentinel3": 10}), ["resolutions", "'sentinel3'", "sentinel2"]),
     (changed("windows", 0, "end", to="2021-01-01"), ["windows.0", "ends 2021-01-01 before it starts 2021-06-01"]),
