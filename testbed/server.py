@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ Route = Callable[[Request], "Answer | None"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEntry:
-    """One answered request, in the order in which answers were finished."""
+    """One answered request, in the order in which answers were ready."""
 
     method: str
     path: str
@@ -121,7 +121,7 @@ class LogEntry:
     range: str | None
     status: int
     bytes: int
-    """Body bytes sent."""
+    """Body bytes sent; of an answer still on its way, those it will be."""
     started_s: float
     """Monotonic clock, seconds."""
     ended_s: float
@@ -180,10 +180,16 @@ class Server(ThreadingHTTPServer):
         self.open_sockets: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
 
-    def note(self, entry: LogEntry) -> None:
-        """Append to the log."""
+    def note(self, entry: LogEntry) -> int:
+        """Append to the log; the entry's place."""
         with self.log_lock:
             self.log.append(entry)
+            return len(self.log) - 1
+
+    def settle(self, at: int, sent: int) -> None:
+        """Write into an entry what was really sent, and when that was done."""
+        with self.log_lock:
+            self.log[at] = replace(self.log[at], bytes=sent, ended_s=time.monotonic())
 
     def log_json(self) -> list[Json]:
         """The log so far."""
@@ -273,28 +279,30 @@ class _Handler(BaseHTTPRequestHandler):
         fault = next((f for f in (hook(request) for hook in self.server.hooks) if f is not None), Fault())
         if fault.delay_s:
             time.sleep(fault.delay_s)
-        status, sent = 0, 0
+        entry = LogEntry(
+            method=request.method,
+            path=request.path,
+            query=urlsplit(self.path).query,
+            range=request.range,
+            status=0,
+            bytes=0,
+            started_s=started,
+            ended_s=time.monotonic(),
+        )
+        if fault.reset:
+            self.server.note(entry)
+            self._reset()
+            return
+        answer = self._answer(request, fault)
+        # noted before the first byte leaves, so that a client that has its answer finds it in the log
+        at = self.server.note(replace(entry, status=answer.status, bytes=len(answer.body), ended_s=time.monotonic()))
+        sent = 0
         try:
-            if fault.reset:
-                self._reset()
-                return
-            answer = self._answer(request, fault)
-            status = answer.status
             sent = self._send(answer, head=self.command == "HEAD", fault=fault)
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
         finally:
-            entry = LogEntry(
-                method=request.method,
-                path=request.path,
-                query=urlsplit(self.path).query,
-                range=request.range,
-                status=status,
-                bytes=sent,
-                started_s=started,
-                ended_s=time.monotonic(),
-            )
-            self.server.note(entry)
+            self.server.settle(at, sent)
 
     def _answer(self, request: Request, fault: Fault) -> Answer:
         if fault.status is not None:
