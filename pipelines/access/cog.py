@@ -6,6 +6,7 @@ and as much on its way; a single larger block counts as itself), plus the source
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -309,14 +310,24 @@ def _judge(raster: Raster, target: _Target) -> None:
     valid = np.ones(pixels.shape, np.bool_) if target.mask is None else np.repeat(target.mask[None], len(pixels), 0)
     if pixels.dtype.kind == "f":
         valid &= ~np.isnan(pixels)
-    for value in request.fill:
-        if not np.isnan(value):
-            valid &= pixels != value
     for i, band in enumerate(request.bands):
-        nodata = raster.nodata[band - 1]
-        if nodata is not None and not np.isnan(nodata) and target.mask is None:
-            valid[i] &= pixels[i] != nodata
+        nodata = raster.nodata[band - 1] if target.mask is None else None
+        for value in {*request.fill, *(() if nodata is None else (nodata,))}:
+            if (number := _as_number(value, pixels.dtype)) is not None:
+                valid[i] &= pixels[i] != number
     target.job.filled[target.key] = (pixels, valid)
+
+
+def _as_number(value: float, dtype: np.dtype[Any]) -> np.generic | None:
+    """A fill value in the pixels' own dtype, so that comparing costs no cast; None where no pixel can be it."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        whole = math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
+        return dtype.type(int(value)) if whole else None
+    if math.isnan(value) or (math.isfinite(value) and abs(value) > np.finfo(dtype).max):
+        return None
+    number: np.generic = dtype.type(value)
+    return number
 
 
 def _finish(job: _Job) -> Chip | AccessError:

@@ -10,6 +10,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.access.cog import _as_number
 from pipelines.access.decode import deflate_of
 from pipelines.access.ranges import AHEAD_BYTES, RANGE_BYTES, WASTE_SHARE, fetched, gap_limit, merged
 from pipelines.access.tiff import Layout, directories
@@ -145,3 +146,15 @@ def test_little_is_on_its_way_at_once() -> None:
 
     seen = [int.from_bytes(wait(), "big") for _, wait in fetched([[b] for b in blocks], start)]
     assert seen == [b[0] for b in blocks]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("value", [0.0, 255.0, -9999.0, 65536.0, 0.5, -9999.9, 1e39, np.inf, np.nan])
+def test_fill_in_the_pixels_own_dtype_finds_the_same_pixels(dtype: str, value: float) -> None:
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind != "f" else np.finfo(dtype)
+    numbers = [v for v in (0.0, 1.0, 255.0, -9999.0, -9999.9, 0.5) if limits.min <= v <= limits.max]
+    pixels = np.array([*numbers, *([np.inf] if np.isinf(value) and np.dtype(dtype).kind == "f" else [])]).astype(dtype)
+    number = _as_number(value, np.dtype(dtype))
+    with np.errstate(over="ignore"):
+        expected = pixels == value
+    np.testing.assert_array_equal(np.zeros(len(pixels), bool) if number is None else pixels == number, expected)
