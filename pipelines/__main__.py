@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import stamina.instrumentation
 import typer
 
 from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
@@ -16,6 +17,8 @@ from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
 OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: all obtained; failed; wrong command line (typer's own); built, but something is absent that an archive
 did not deliver; stopped by the user."""
+
+stamina.instrumentation.set_on_retry_hooks([])  # retries are counted, and told by `status`, not printed one by one
 
 app = typer.Typer(
     add_completion=False,
@@ -78,7 +81,7 @@ def build(
 
     with _errors():
         engine = Engine(workers=workers, options=tuple(context.args))
-        result = build_dataset(_recipe(recipe, overrides), out, engine, retry_failed=retry_failed)
+        result = build_dataset(_recipe(recipe, overrides), out, engine, retry_failed=retry_failed, say=typer.echo)
         typer.echo(result.text())
         if result.undelivered:
             _stop(PARTIAL, "\n".join(result.undelivered))

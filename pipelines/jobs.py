@@ -17,7 +17,7 @@ from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_reci
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipelines.build import Engine
@@ -91,7 +91,14 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
         return _planned(file, out, again=again)
 
 
-def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: bool) -> Status:
+def build_dataset(
+    file: RecipeFile,
+    out: Path,
+    engine: Engine,
+    *,
+    retry_failed: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Status:
     """Plan if need be, build the shards that are not there, write the catalogue.
 
     Args:
@@ -99,6 +106,7 @@ def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: 
         out: folder of the dataset.
         engine: the Beam runner.
         retry_failed: also ask anew for what archives did not deliver, and rebuild the shards that lack it.
+        say: told what a new plan will cost, before anything is fetched.
 
     Raises:
         BuildError: shards failed, or a build of `out` is running.
@@ -109,7 +117,10 @@ def build_dataset(file: RecipeFile, out: Path, engine: Engine, *, retry_failed: 
 
     with sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
-        summary = _planned(file, out, again=retry_failed and bool(_undelivered_at_planning(out)))
+        known = read_summary(out / PLAN_FOLDER)
+        summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
+        if summary != known:
+            say(summary.text())
         clean_staging(out)
         form = form_of(file.recipe, summary.shards)
         if retry_failed:
@@ -179,11 +190,6 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
                 raise PlanError(f"{out.name}: a file that the places come from has changed; choose another folder")
             plan = complete_plan(old, plan)
         return write_plan(out / PLAN_FOLDER, plan, hrefs)
-
-
-def _undelivered_at_planning(out: Path) -> Mapping[str, int]:
-    summary = read_summary(out / PLAN_FOLDER)
-    return {} if summary is None else summary.unavailable
 
 
 def _lacking(out: Path, done: set[int]) -> list[int]:

@@ -18,11 +18,15 @@ class ProgressPrinter:
         self.start = time.monotonic()
         self.last = 0.0
         self.live = sys.stderr.isatty()
+        self.said_all = False
 
     def __call__(self, done: int, total: int) -> None:
         """Print if there is something new to say."""
         now = time.monotonic()
         finished = done >= total
+        if finished and self.said_all:
+            return
+        self.said_all = finished
         if not finished and now - self.last < (self.LIVE_EVERY_S if self.live else self.EVERY_S):
             return
         self.last = now

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from ruamel.yaml import YAML
 
 import landweave
@@ -49,9 +52,13 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Path:
     return path
 
 
+def with_checkout() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+
+
 def run(services: testbed.Services, *words: str | Path, wait: bool = True) -> Any:
     """`python -m pipelines ...` in a process of its own."""
-    environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url, "PYTHONPATH": str(CHECKOUT)}
+    environment = {**with_checkout(), "LANDWEAVE_TESTBED": services.base_url}
     command = [sys.executable, "-m", "pipelines", *map(str, words)]
     started = subprocess.Popen(
         command,
@@ -105,6 +112,20 @@ def test_check_finds_no_fault_and_a_contact_sheet_is_drawn(clean: Path, tmp_path
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_notebook_and_the_readmes_lines_run(clean: Path) -> None:
+    notebook = nbformat.read(CHECKOUT / "notebooks" / "quickstart.ipynb", as_version=4)
+    os.environ["LANDWEAVE_DATASET"] = str(clean)
+    try:
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(CHECKOUT)}}).execute()
+    finally:
+        del os.environ["LANDWEAVE_DATASET"]
+    lines = re.search(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    assert lines is not None
+    code = lines[1].replace('"data/quickstart"', repr(str(clean)))
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "docs/read_a_sample.py", str(clean)], cwd=CHECKOUT, env=with_checkout(), check=True)
 
 
 def test_a_second_build_asks_nothing_and_changes_nothing(clean: Path, earth: Path, recipe: Path) -> None:

@@ -58,7 +58,7 @@ def built(folder: Path, recipe: Json, items: list[Json], files: dict[str, Path])
     with testbed.serve_catalogue(items, files, name="real") as services:
         os.environ["REAL_ARCHIVE"] = services.stac_url("real")
         try:
-            build_dataset(read_recipe(path), folder / "out", Engine(workers=1), retry_failed=False)
+            build_dataset(read_recipe(path), folder / "out", Engine(workers=1))
         finally:
             del os.environ["REAL_ARCHIVE"]
     yield landweave.open(folder / "out")

@@ -1,0 +1,79 @@
+"""The house itself: what is installed, what is published, what the documents promise."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import landweave
+import pipelines
+import sampling
+import schemas
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def test_the_factory_is_the_checkouts_own() -> None:
+    for package in (schemas, sampling, pipelines, landweave):
+        assert Path(str(package.__file__)).is_relative_to(CHECKOUT), package
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_reader_and_nothing_else(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+        str(CHECKOUT),
+    ]
+    subprocess.run([*command, str(CHECKOUT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"landweave"}
+
+
+def test_every_make_target_that_the_documents_name_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.M))
+    for document in ("README.md", "CONTRIBUTING.md"):
+        for named in re.findall(r"`?make ([a-z-]+)", (CHECKOUT / document).read_text()):
+            assert named in targets, f"{document}: make {named}"
+    assert "make test" in (CHECKOUT / ".ci" / "run").read_text()
+
+
+def test_every_file_that_the_documents_link_is_there() -> None:
+    for document in [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_notebook_imports_the_reader_and_is_committed_without_output() -> None:
+    notebook = json.loads((CHECKOUT / "notebooks" / "quickstart.ipynb").read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] for cell in code)
+    imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join("".join(c["source"]) for c in code), re.M))
+    assert imported <= {"landweave", "numpy", "matplotlib", "os", "pathlib"}
+
+
+def test_pinned_versions_name_no_host_and_no_path() -> None:
+    for line in (CHECKOUT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line), line
+
+
+def test_every_recipe_that_is_shipped_is_good() -> None:
+    from pipelines.recipes import read_recipe
+
+    found = sorted((CHECKOUT / "recipes").glob("*.yaml"))
+    assert found
+    for path in found:
+        assert read_recipe(path).recipe.name == path.stem
