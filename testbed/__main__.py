@@ -71,9 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         with serve(asked.folder, asked.port) as services:
-            print(services.base_url, flush=True)  # noqa: T201
             if asked.url_file is not None:
-                asked.url_file.write_text(services.base_url)
+                aside = asked.url_file.with_name(asked.url_file.name + ".partial")
+                aside.write_text(services.base_url)
+                aside.replace(asked.url_file)
+            print(services.base_url, flush=True)  # noqa: T201
             stop.wait()
     except (OSError, ValueError) as error:
         print(f"testbed: {error}", file=sys.stderr)  # noqa: T201

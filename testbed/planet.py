@@ -19,6 +19,7 @@ from testbed import items as scenes
 from testbed import items_static as statics
 from testbed.dem import write_dem
 from testbed.enmap import write_enmap
+from testbed.items_sentinel2 import sentinel2_earth_search, sentinel2_planetary_computer
 from testbed.labelling import write_dynamic_world, write_truth, write_worldcover
 from testbed.landsat import write_landsat
 from testbed.openstreetmap import write_osm
@@ -109,8 +110,8 @@ def _sentinel2_items(scenery: Scenery, found: dict[Job, Any]) -> tuple[list[Json
             for taken in (p for p in processings if zone in p.zones):
                 shares = found[Job(product="sentinel2", number=number, zone=zone)][f"{taken.name}_T{zone}"]
                 older = processings[0] if taken is not processings[0] else None
-                earth_search.append(scenes.sentinel2_earth_search(scenery, taken, zone, shares, older))
-                planetary.append(scenes.sentinel2_planetary_computer(scenery, taken, zone, shares))
+                earth_search.append(sentinel2_earth_search(scenery, taken, zone, shares, older))
+                planetary.append(sentinel2_planetary_computer(scenery, taken, zone, shares))
     return earth_search, planetary
 
 
