@@ -178,6 +178,11 @@ class DatedSource(RasterSource):
     windows: tuple[Name, ...] | None = Field(default=None, description="names of windows; all if absent")
     max_candidates: int = Field(default=4, ge=1, le=64, description="scenes looked at per slot, best metadata first")
     min_valid: Share = Field(default=0.95, description="least share of the chip with valid pixels")
+    sharing: Share = Field(
+        default=0.05,
+        description="how much worse a scene may be than a chip's best one (share of the chip uncovered; cloud plus "
+        "distance in time) if its neighbours use it too: fewer scenes, requests and bytes; 0 = only among equals",
+    )
 
 
 class OpticalSource(DatedSource):

@@ -15,6 +15,7 @@ from pipelines.plan.blocks import blocks_of
 from pipelines.plan.discover import Answer, ItemRefusedError, Question, absence, ask_all
 from pipelines.plan.estimate import estimate
 from pipelines.sources import open_source
+from pipelines.sources.cover import cover
 from pipelines.sources.protocol import SceneRejected
 from pipelines.tables import Plan
 from sampling import pack, sample_places
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
     from pipelines.recipes import RecipeFile
+    from pipelines.tables import CandidateKey
     from schemas.place import Place
     from schemas.recipe import RasterLabelEntry, Recipe, Source, Window
 
@@ -62,6 +64,7 @@ def make_plan(file: RecipeFile, archives: Archives, work: Path, told: Callable[[
     answers = ask_all(archives, [(wish.question, block) for wish, block in asked], told)
     for (wish, block), answer in zip(asked, answers, strict=True):
         wish.serve(plan, block, answer)
+    share_scenes(plan)
     plan.searches = archives.counters.requests - before
     plan.estimate = estimate(plan)
     return plan
@@ -84,6 +87,18 @@ def complete_plan(old: Plan, new: Plan) -> Plan:
     old.searches += new.searches
     old.estimate = estimate(old)
     return old
+
+
+def share_scenes(plan: Plan) -> None:
+    """Let the samples of a shard agree on scenes, as far as the recipe allows."""
+    for source in plan.recipe.sources:
+        if not isinstance(source, DatedSource):
+            continue
+        for places in plan.shards:
+            for slot in range(len(plan.recipe.slots_of(source))):
+                keys: list[CandidateKey] = [(place.sample_id, source.kind, slot) for place in places]
+                listed = {key: plan.candidates[key] for key in keys if key in plan.candidates}
+                plan.candidates |= cover(listed, source.sharing)
 
 
 class _SourceWish:
