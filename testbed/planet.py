@@ -217,14 +217,31 @@ def make_planet(folder: Path | str, seed: int = 7, size_px: int = Layout.size_px
         what = "another planet (other seed, size or version)" if (folder / MARKER).is_file() else "no planet"
         raise FileExistsError(f"{folder} is there and holds {what}; remove it or name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+    _sweep(folder)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
     try:
         _make(aside, seed, layout, workers)
         aside.chmod(0o755)
-        os.replace(aside, folder)  # noqa: PTH105 - replaces an empty folder in one step, which Path.rename need not
+        try:
+            os.replace(aside, folder)  # noqa: PTH105 - replaces an empty folder in one step, which Path.rename need not
+        except OSError:
+            if not is_whole(folder, seed, size_px):  # else another process was quicker, with the same bytes
+                raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are dead by now left aside."""
+    for left in folder.parent.glob(f".{folder.name}.partial-*-*"):
+        maker = int(left.name.split(".partial-")[1].split("-")[0])
+        try:
+            os.kill(maker, 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except PermissionError:
+            continue
 
 
 def _make(aside: Path, seed: int, layout: Layout, workers: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,31 @@ def test_a_second_make_does_nothing_and_strangers_are_left_alone(planet: Path, t
         testbed.make_planet(tmp_path, seed=7, size_px=SIZE_PX)
     with pytest.raises(FileNotFoundError, match="make one"):
         testbed.serve(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_make_killed_in_the_middle_leaves_no_planet(planet: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "testbed",
+        "make",
+        str(tmp_path / "p"),
+        "--size-px",
+        str(SIZE_PX),
+        "--workers",
+        "1",
+    ]
+    with subprocess.Popen(command) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob(".p.partial-*/files/*/*")) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.kill()
+    assert list(tmp_path.glob(".p.partial-*"))
+    assert not (tmp_path / "p").exists()
+    testbed.make_planet(tmp_path / "p", seed=7, size_px=SIZE_PX, workers=1)
+    assert [f.name for f in tmp_path.iterdir()] == ["p"]
+    assert digest(tmp_path / "p") == digest(planet)
 
 
 def test_every_file_is_a_cog_that_its_items_describe(planet: Path, items: dict[str, list[Json]]) -> None:
