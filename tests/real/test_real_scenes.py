@@ -58,7 +58,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, real: Path) -> landweave.Da
         load(landsat / "LC08_L2SP_001062_20201031_20201106_02_T2_SR_stac.json"),
     ]
     for stated in items[0]["assets"].values():  # true of the whole files: these are reduced
-        stated.pop("proj:shape", None), asset.pop("proj:transform", None)
+        stated.pop("proj:shape", None)
+        stated.pop("proj:transform", None)
     files: dict[str, Path] = {}
     for scene, where in zip(items, (sentinel, landsat), strict=True):
         on_disk = {p.name: p for p in where.iterdir()}
