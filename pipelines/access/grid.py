@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from affine import Affine
@@ -10,8 +11,23 @@ if TYPE_CHECKING:
     from pipelines.access.raster import Level
     from schemas.scene import Coefficients, Shape
 
+_FAR = 1e10
+"""No CRS of the Earth has coordinates this large, whatever its unit."""
+_SMALL = 1e-28
+"""A pixel's area against the square of its largest coefficient: 1e7 m and 1e-6 m at most."""
 _TOLERANCE_PX = 0.01
 """Rounding of coordinates in items, source pixels."""
+
+
+def unusable(transform: Affine, width: int, height: int) -> str | None:
+    """Why coordinates cannot be computed with a transform, in a few words; None where they can."""
+    corners = [transform * (x, y) for x in (0.0, float(width)) for y in (0.0, float(height))]
+    if not all(math.isfinite(v) and abs(v) < _FAR for corner in corners for v in corner):
+        return "has corners that lie nowhere"
+    area = transform.a * transform.e - transform.b * transform.d
+    if not area or abs(area) < _SMALL * max(abs(v) for v in transform[:6]) ** 2:
+        return "has pixels without area"
+    return None
 
 
 def contradicted(level: Level, shape: Shape | None, transform: Coefficients | None) -> str | None:

@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from pipelines.access.decode import Deflate, deflate_of
+from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
 from pipelines.access.ranges import fetched, gap_limit, merged
 from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff, sound
@@ -71,10 +72,16 @@ class Raster:
             self.dtype = np.dtype(dataset.dtypes[0])
             self.nodata: tuple[float | None, ...] = tuple(dataset.nodatavals)
             width, height, transform = dataset.width, dataset.height, dataset.transform
+            if (problem := unusable(transform, width, height)) is not None:
+                raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
             if len(set(dataset.dtypes)) != 1:
                 raise AccessError(Reason.CORRUPT, f"{shown(href)} mixes dtypes {sorted(set(dataset.dtypes))}")
         self.levels = _levels(images, transform, width, height)
         self._layouts: dict[int, Layout] = {}
+
+    def mean_block_bytes(self, image: Directory) -> float:
+        """Mean stored size of a block of one of the file's images, bytes."""
+        return self._layouts.setdefault(id(image), Layout(image, self._source.read)).mean_bytes
 
     def blocks(self, image: Directory, plan: Mapping[Block, int], workers: _Submit) -> Iterator[_Decoded]:
         """Fetch and decode blocks, in the order in which they lie in the file.

@@ -42,11 +42,15 @@ _DEFLATE = (8, 32946)
 """Adobe's and the older number of the same codec."""
 _SLACK_BYTES = 1 << 16
 """More than a block's pixels that a stream may hold, for writers that pad."""
+_PREDICTOR = 317
+_CODECS = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)
+"""None, LZW, JPEG, deflate, PackBits, deflate (old), LERC, LZMA, ZSTD, WebP. libtiff's others are of fax and film."""
 _MAX_DIRECTORIES = 64
 _MAX_ENTRIES = 1024
 _MAX_BLOCKS = 1 << 22
 _MAX_TAG_BYTES = 1 << 27
-_MAX_BLOCK_BYTES = 1 << 29
+_MAX_BLOCK_BYTES = 1 << 28
+_MAX_SAMPLES = 4096
 """Limits that no raster of an archive comes near: beyond them a header is taken for corrupt."""
 
 
@@ -123,6 +127,12 @@ class Layout:
             raise _corrupt(f"{expected} blocks in the image, {len(found[0])} offsets and {len(found[1])} sizes")
         self._offsets, self._sizes = found
         self._rows, self._columns = rows, columns
+
+    @property
+    def mean_bytes(self) -> float:
+        """Mean stored size of a block, bytes; blocks that the file leaves out do not count."""
+        there = self._sizes[self._sizes > 0]
+        return float(there.mean()) if len(there) else 0.0
 
     def span(self, block: Block) -> tuple[int, int]:
         """(offset, size) of a block in the file, bytes; (0, 0) where the file leaves it out (sparse)."""
@@ -355,10 +365,25 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
         separate=samples > 1 and number(_PLANAR, 1) == 2,
         sample_bytes=max(1, number(_BITS, 1) // 8),
     )
+    _usual(directory, number)
     rows, columns = directory.grid
     if rows * columns * samples > _MAX_BLOCKS or directory.block_bytes > _MAX_BLOCK_BYTES:
         raise _corrupt(f"{rows} x {columns} blocks of {directory.block_bytes} bytes")
     return directory
+
+
+def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
+    """Refuse what no archive's raster has and GDAL's decoders would have to cope with."""
+    compression, predictor, bits = number(_COMPRESSION, 1), number(_PREDICTOR, 1), number(_BITS, 1)
+    if compression not in _CODECS:
+        raise _corrupt(f"compression {compression}")
+    if predictor not in (1, 2, 3) or not 1 <= bits <= 64 or directory.samples > _MAX_SAMPLES:
+        raise _corrupt(f"{directory.samples} bands of {bits} bits, predictor {predictor}")
+    said = directory.tags[_BITS].count if _BITS in directory.tags else 1
+    if said not in (1, directory.samples):
+        raise _corrupt(f"{directory.samples} bands and the depths of {said}")
+    if directory.tiled and (directory.block_width % 16 or directory.block_height % 16):
+        raise _corrupt(f"tiles of {directory.block_width} x {directory.block_height}, not multiples of 16")
 
 
 def _raw(directory: Directory, code: int, read: Callable[[int, int], bytes]) -> bytes:

@@ -201,8 +201,11 @@ def _view(epsg: int, bounds: tuple[float, float, float, float], wkt: str) -> _Vi
     """The chip's outline and inside, sampled, in the CRS of `wkt`; longitudes unrolled around the chip's middle."""
     x_min, y_min, x_max, y_max = bounds
     grid_x, grid_y = np.meshgrid(np.linspace(x_min, x_max, _SAMPLES), np.linspace(y_max, y_min, _SAMPLES))
-    transformer = _transformer(epsg, wkt)
-    x, y = transformer.transform(grid_x, grid_y)
+    try:
+        transformer = _transformer(epsg, wkt)
+        x, y = transformer.transform(grid_x, grid_y)
+    except pyproj.exceptions.ProjError as error:
+        raise AccessError(Reason.WRONG_GRID, "the raster's CRS cannot be used for coordinates") from error
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be reached from EPSG:{epsg} here")
     middle = float(x[_SAMPLES // 2, _SAMPLES // 2])
