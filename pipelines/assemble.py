@@ -21,6 +21,7 @@ from pipelines.sources import open_source
 from pipelines.sources.gather import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import footprint
+from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
 from schemas.stack import Stack
@@ -215,8 +216,6 @@ def reference_time(stack: Stack, recipe: Recipe) -> dt.datetime | None:
 
 def sample_bytes(recipe: Recipe) -> int:
     """Bytes of one sample's pixels with all its dates."""
-    from schemas.modality import MODALITIES
-
     total = 0
     for source in recipe.sources:
         slots = max(1, len(recipe.slots_of(source)))

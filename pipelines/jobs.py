@@ -188,7 +188,7 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
             old = read_plan(out / PLAN_FOLDER, hrefs)
             if old.shards != plan.shards:
                 raise PlanError(f"{out.name}: a file that the places come from has changed; choose another folder")
-            plan = complete_plan(old, plan)
+            plan = complete_plan(old, plan, archives)
         return write_plan(out / PLAN_FOLDER, plan, hrefs)
 
 

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.failure import AccessError
+from pipelines.access.raster import open_raster
+from pipelines.assemble import sample_bytes
 from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pipelines.access.stac import Archives
     from pipelines.tables import Plan
     from schemas.place import GeoBox, Place
     from schemas.recipe import Recipe
     from schemas.scene import Candidate, Scene
 
 BLOCK_PX = 512
-"""Assumed edge of a COG's internal tile: the COG driver's default, and what Sentinel-2 COGs have (GDAL, COG driver)."""
+"""Assumed edge of an internal tile where no raster of a layer could be looked at (GDAL's COG driver: 512)."""
 STORED_SHARE = 0.6
-"""Assumed compressed size of a tile against its pixels: deflate on reflectances gives 0.5 to 0.7 (docs/measured.md)."""
+"""Assumed stored size of a tile against its pixels, in the same case."""
 HEADER_BYTES = 32_768
 """Read to learn a raster's layout."""
 LINK_BYTES_S = 20e6
@@ -30,8 +34,21 @@ REQUEST_S = 0.05
 """Assumed time to first byte of one request, seconds."""
 REQUESTS_AT_ONCE = 8
 """Assumed requests under way at once."""
-SAMPLE_S = 0.05
-"""Assumed CPU time for one sample: warp, label, compress, verify, seconds."""
+SAMPLE_S, MEGABYTE_S = 0.15, 0.15
+"""CPU time for one sample and for each megabyte of its pixels: decode, warp, label, compress, verify, seconds; measured
+on the quick start (0.3 s for a sample of 0.9 MB)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How the rasters of one layer are cut into blocks: from the header of one of them."""
+
+    edge_px: float
+    """Edge of a block, pixels of the layer's own resolution."""
+    block_bytes: float
+    """Mean stored size of a block."""
+    separate: bool
+    """True where each band has blocks of its own."""
 
 
 @dataclass(kw_only=True)
@@ -47,20 +64,24 @@ class Tally:
         self.bytes += HEADER_BYTES + blocks * block_bytes
 
 
-def estimate(plan: Plan) -> dict[str, float]:
+def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
     """Expected cost of building a plan: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker).
 
     Every candidate's cloud layer is read, and all bands of the best candidate. Tiles are counted once per scene and
-    shard, as they are read.
+    shard, as they are read. The header of one raster of each layer is looked at.
     """
-    tally = Tally()
+    tally, cuts = Tally(), _cuts(plan, archives)
     wished: dict[str, list[tuple[str, tuple[Candidate, ...]]]] = {}
     for (sample_id, layer, _), candidates in plan.candidates.items():
         wished.setdefault(sample_id, []).append((layer, candidates))
     for places in plan.shards:
-        _shard(plan, places, wished, tally)
+        _shard(plan, places, wished, (cuts, tally))
     samples = sum(len(places) for places in plan.shards)
-    seconds = tally.bytes / LINK_BYTES_S + tally.requests * REQUEST_S / REQUESTS_AT_ONCE + samples * SAMPLE_S
+    seconds = (
+        tally.bytes / LINK_BYTES_S
+        + tally.requests * REQUEST_S / REQUESTS_AT_ONCE
+        + samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
+    )
     return {
         "samples": samples,
         "scenes": sum(len(scenes) for scenes in plan.scenes.values()),
@@ -71,8 +92,12 @@ def estimate(plan: Plan) -> dict[str, float]:
 
 
 def _shard(
-    plan: Plan, places: Iterable[Place], wished: Mapping[str, list[tuple[str, tuple[Candidate, ...]]]], tally: Tally
+    plan: Plan,
+    places: Iterable[Place],
+    wished: Mapping[str, list[tuple[str, tuple[Candidate, ...]]]],
+    count: tuple[Mapping[tuple[str, str], Cut], Tally],
 ) -> None:
+    cuts, tally = count
     chips: dict[tuple[str, str, bool], list[GeoBox]] = {}
     for place in places:
         for layer, candidates in wished.get(place.sample_id, ()):
@@ -81,29 +106,52 @@ def _shard(
                     chips.setdefault((layer, item, rank == 0), []).append(place.geobox)
     for (layer, item, best), boxes in sorted(chips.items(), key=lambda entry: entry[0]):
         scene = plan.scenes[layer][item]
-        for resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene, best=best):
-            blocks, runs = _blocks(boxes, resolution_m)
+        for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene, best=best):
+            assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
+            cut = cuts.get((layer, part), assumed)
+            blocks, runs = _blocks(boxes, cut.edge_px * resolution_m)
             for bands in rasters:
-                tally.add(blocks * bands, runs * bands, BLOCK_PX**2 * itemsize * STORED_SHARE)
+                planes = bands if cut.separate else 1
+                tally.add(blocks * planes, runs * planes, cut.block_bytes)
 
 
-def _rasters(recipe: Recipe, layer: str, scene: Scene, *, best: bool) -> list[tuple[float, int, list[int]]]:
-    """(pixel edge in metres, bytes a pixel, bands needed of each raster) for each layer that is read of a scene."""
+def _cuts(plan: Plan, archives: Archives) -> dict[tuple[str, str], Cut]:
+    """(layer, part) -> how its rasters are cut; a part that nothing could be learned of is left out."""
+    found: dict[tuple[str, str], Cut] = {}
+    for layer, scenes in sorted(plan.scenes.items()):
+        scene = scenes[min(scenes)]
+        parts = {p.name: p.bands[0].name for p in MODALITIES[layer].layers} if layer in MODALITIES else {"": "classes"}
+        for part, band in parts.items():
+            if band not in scene.assets:
+                continue
+            try:
+                raster = open_raster(archives.client(scene.provider), scene.assets[band].href)
+            except AccessError:
+                continue
+            image = raster.levels[0].image
+            if image is not None:
+                edge = (image.block_width * image.block_height) ** 0.5
+                stored = raster.mean_block_bytes(image)
+                found[(layer, part)] = Cut(edge_px=edge, block_bytes=stored, separate=image.separate)
+    return found
+
+
+def _rasters(recipe: Recipe, layer: str, scene: Scene, *, best: bool) -> list[tuple[str, float, int, list[int]]]:
+    """(part, pixel edge in metres, bytes a pixel, bands needed of each raster) for all that is read of a scene."""
     if layer not in MODALITIES:
-        return [(recipe.resolution_of(layer, None), 1, [1])] if best else []
+        return [("", recipe.resolution_of(layer, None), 1, [1])] if best else []
     modality, wanted = MODALITIES[layer], []
     for part in modality.layers:
         if part.name != modality.cloud_layer and not best:
             continue
         hrefs = [scene.assets[band.name].href for band in part.bands if band.name in scene.assets]
         rasters = [hrefs.count(href) for href in sorted(set(hrefs))]
-        wanted.append((part.resolution_m, np.dtype(part.dtype).itemsize, rasters))
+        wanted.append((part.name, part.resolution_m, np.dtype(part.dtype).itemsize, rasters))
     return wanted
 
 
-def _blocks(boxes: list[GeoBox], resolution_m: float) -> tuple[int, int]:
+def _blocks(boxes: list[GeoBox], edge_m: float) -> tuple[int, int]:
     """Internal tiles that chips touch, and runs of neighbours along a row (each about one merged request)."""
-    edge_m = BLOCK_PX * resolution_m
     touched: set[tuple[int, int, int]] = set()
     for box in boxes:
         columns = range(math.floor(box.x_min / edge_m), math.ceil(box.x_max / edge_m))

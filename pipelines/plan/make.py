@@ -66,11 +66,11 @@ def make_plan(file: RecipeFile, archives: Archives, work: Path, told: Callable[[
         wish.serve(plan, block, answer)
     share_scenes(plan)
     plan.searches = archives.counters.requests - before
-    plan.estimate = estimate(plan)
+    plan.estimate = estimate(plan, archives)
     return plan
 
 
-def complete_plan(old: Plan, new: Plan) -> Plan:
+def complete_plan(old: Plan, new: Plan, archives: Archives) -> Plan:
     """The old plan, with the new one's word wherever an archive did not answer when the old one was made.
 
     All else stays, so that shards built from the old plan are still what the plan says.
@@ -85,7 +85,7 @@ def complete_plan(old: Plan, new: Plan) -> Plan:
         else:
             old.absences[key] = new.absences[key]
     old.searches += new.searches
-    old.estimate = estimate(old)
+    old.estimate = estimate(old, archives)
     return old
 
 
