@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help quickstart test test-fast check format schema lock wheel clean
+.PHONY: help quickstart test test-fast test-cluster check format schema lock wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,10 +36,13 @@ quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, 
 	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster"
 
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster"
+
+test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster here (needs Java; installs Flink first)
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: $(VENV)/.check  ## lint, formatting, types, import contracts
 	$(BIN)/ruff check .
