@@ -62,9 +62,14 @@ class Work:
     def failures(self) -> dict[int, str]:
         return {int(path.stem): path.read_text() for path in (self.out / "failures").iterdir()}
 
-    def work_s(self) -> float:
-        """From the first attempt to the last publication: without the start of job and workers."""
-        return max(self.done().values()) - self.attempts()[0][1]
+    def rate(self) -> float:
+        """Shards a second while all builders were building: without the start of job and workers, and the end."""
+        done = self.done()
+        times: dict[int, list[float]] = {}
+        for shard, start, pid in self.attempts():
+            times.setdefault(pid, []).extend([start, done[shard]])
+        begin, end = max(min(t) for t in times.values()), min(max(t) for t in times.values())
+        return sum(begin < t <= end for t in done.values()) / (end - begin)
 
 
 def during(event: Callable[[], None], work: Work, after: int) -> threading.Thread:
@@ -97,18 +102,18 @@ def ended(pids: Iterable[int]) -> bool:
 def test_two_taskmanagers_build_each_shard_once_and_twice_as_fast(
     flink: Flink, cluster: FlinkCluster, tmp_path: Path
 ) -> None:
-    times = {}
+    rates = {}
     for parallelism in (1, 2):
-        work = Work(tmp_path / f"by-{parallelism}", shards=12, seconds=2.0)
+        work = Work(tmp_path / f"by-{parallelism}", shards=14, seconds=2.0)
         submission = work.submission(cluster.address, parallelism)
         run(flink, submission, range(work.shards), work.out, work.out / "failures")
-        assert sorted(shard for shard, _, _ in work.attempts()) == list(range(12)), "each exactly once"
-        assert sorted(work.done()) == list(range(12))
+        assert sorted(shard for shard, _, _ in work.attempts()) == list(range(14)), "each exactly once"
+        assert sorted(work.done()) == list(range(14))
         assert len({pid for _, _, pid in work.attempts()}) == parallelism
         assert not any((work.out / ".staging").iterdir()), "the job leaves nothing aside"
-        times[parallelism] = work.work_s()
-    assert times[1] / times[2] >= 1.8
-    assert times[1] <= 12 * 2.0 * 1.25, "the engine's share of a shard of 2 s"
+        rates[parallelism] = work.rate()
+    assert rates[2] / rates[1] >= 1.8
+    assert 1 / rates[1] <= 2.0 * 1.25, "the engine's share of a shard of 2 s, on a busy machine"
 
 
 def test_a_killed_taskmanager_costs_only_what_it_was_building(
@@ -128,9 +133,7 @@ def test_a_killed_taskmanager_costs_only_what_it_was_building(
     killer.join()
     assert sorted(work.done()) == list(range(14))
     assert work.failures() == {}
-    shards = [shard for shard, _, _ in work.attempts()]
-    before = sum(work.attempts()[0][1] + 4.0 > t for _, t, _ in work.attempts())
-    assert len(shards) - 14 <= before, "what other slots had built is not built again"
+    assert len(work.attempts()) <= 15, "only the shard that was being built is built again"
     assert ended(builders), "no builder outlives its worker"
 
 
@@ -148,7 +151,7 @@ def test_a_killed_worker_is_replaced(flink: Flink, cluster: FlinkCluster, tmp_pa
     assert sorted(work.done()) == list(range(8))
     assert work.failures() == {}
     if victim == "builder":
-        assert len(work.attempts()) == 9, "one shard was built again"
+        assert len(work.attempts()) <= 9, "only the shard that was being built is built again"
 
 
 def test_shards_that_cannot_be_built_do_not_hold_the_others(
