@@ -146,7 +146,7 @@ def sound(directory: Directory, raw: bytes) -> bytes:
 
     Of the codecs in use deflate carries a check sum (Adler-32) that GDAL does not look at: measured, one flipped byte
     in eight gives other pixels and no error. It is verified here, and the block goes on as a deflate stream without
-    compression, which costs GDAL a copy. LERC verifies its own; LZW, ZSTD, PackBits and plain blocks have none.
+    compression, which costs GDAL a copy. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and plain blocks have none.
 
     Raises:
         AccessError: CORRUPT.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import shapely
 
 from pipelines.sources.protocol import SceneRejected
 from schemas.outcome import Reason
@@ -94,15 +97,28 @@ def geometry(item: Item) -> dict[str, object]:
     """
     shape = item.get("geometry")
     if isinstance(shape, dict) and shape.get("type") in ("Polygon", "MultiPolygon") and shape.get("coordinates"):
-        return {"type": shape["type"], "coordinates": shape["coordinates"]}
+        return _sound({"type": shape["type"], "coordinates": shape["coordinates"]}, item)
     box = item.get("bbox")
-    if isinstance(box, list) and len(box) in (4, 6) and all(isinstance(v, (int, float)) for v in box):
+    if isinstance(box, list) and len(box) in (4, 6) and all(number(v) is not None for v in box):
+        box = [float(v) for v in box]
         west, south, east, north = box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1]
         if east < west:
             east += 360.0
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        return {"type": "Polygon", "coordinates": [ring]}
+        return _sound({"type": "Polygon", "coordinates": [ring]}, item)
     raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has no footprint")
+
+
+def _sound(found: dict[str, object], item: Item) -> dict[str, object]:
+    """A footprint that can be computed with: finite, with an area, on the Earth (longitudes may run over 180)."""
+    try:
+        shape = shapely.from_geojson(json.dumps(found))
+        west, south, east, north = shape.bounds
+        if shape.area > 0.0 and -361.0 <= west <= east <= 541.0 and -90.0 <= south <= north <= 90.0:
+            return found
+    except (shapely.errors.ShapelyError, ValueError, RecursionError):
+        pass
+    raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has a footprint that is none") from None
 
 
 def number(value: object) -> float | None:
@@ -159,7 +175,8 @@ def require(item: Item, band: str, names: Sequence[str]) -> BandAsset:
     """
     found = find(item, names)
     if found is None:
-        keys = ", ".join(str(k)[:24] for k in list(item.get("assets") or {})[:12])
+        assets = item.get("assets")
+        keys = ", ".join(str(k)[:24] for k in list(assets if isinstance(assets, dict) else ())[:12])
         raise SceneRejected(
             Reason.BAD_ITEM, f"item {item.get('id')!r} has no asset for {band}; it has {keys or 'none'}"
         )
