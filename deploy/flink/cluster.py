@@ -61,7 +61,7 @@ class ClusterError(RuntimeError):
 
 @dataclass
 class FlinkCluster:
-    """A session cluster; a context manager that ends every process it started.
+    """A session cluster; a context manager that ends every process it started, even if this one is killed.
 
     Example:
         with FlinkCluster(install_flink(cache_folder()), Path("logs"), taskmanagers=2) as cluster:
@@ -83,12 +83,15 @@ class FlinkCluster:
     address: str = field(default="", init=False)
     """host:port of the jobmanager's REST interface."""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
+    _guard: subprocess.Popen[str] | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         rpc, rest, *keeper = _free_ports(5)
         self.address = f"{HOST}:{rest}"
         self._configure(rpc, rest, keeper)
+        guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
+        self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
         try:
             if self.recovery:
                 self._start("zookeeper", "1")
@@ -137,6 +140,10 @@ class FlinkCluster:
             _signal_group(process, signal.SIGKILL)
             process.wait()
         self._processes.clear()
+        if self._guard is not None:
+            self._tell_guard("leave")
+            self._guard.communicate()
+            self._guard = None
 
     def _configure(self, rpc: int, rest: int, keeper: list[int]) -> None:
         settings = {
@@ -196,7 +203,13 @@ class FlinkCluster:
                 start_new_session=True,
             )
         self._processes[role] = process
+        self._tell_guard(str(process.pid))
         return process.pid
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.write(f"{line}\n")
+            self._guard.stdin.flush()
 
     def _await_taskmanagers(self) -> None:
         deadline = time.monotonic() + START_S

@@ -223,6 +223,19 @@ def test_a_new_jobmanager_goes_on_with_the_job_of_a_killed_one(flink: Flink, tmp
     assert len(work.attempts()) <= 9, "what was published is not built again"
 
 
+def test_a_cluster_does_not_outlive_a_killed_owner(flink: Flink, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deploy.flink.cluster", "--folder", str(tmp_path / "flink")]
+    owner = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline().startswith("127.0.0.1:")
+    children = [int(pid) for pid in Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()]
+    assert len(children) == 3, "guard, jobmanager, taskmanager"
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert ended(children)
+
+
 def test_no_cluster_is_one_line(flink: Flink, tmp_path: Path) -> None:
     work = Work(tmp_path / "data", shards=1, seconds=0.0)
     with pytest.raises(SubmitError, match=r"^no Flink answers at 127\.0\.0\.1:9 \(.*Connection refused\)") as caught:
