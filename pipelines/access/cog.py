@@ -1,7 +1,7 @@
 """Chips cut from remote rasters, scene by scene: each header read once, each needed block fetched and decoded once.
 
-Budget of one call, apart from the results: `workers` rasters at work x (16 MiB of blocks, fetched and decoded,
-and as much on its way; a single larger block counts as itself), plus the source windows of the chips of those rasters.
+Budget of one call, apart from the results themselves: `workers` rasters at work x (16 MiB of stored blocks on their
+way + one range of 8 MiB being decoded, or 16 MiB handed to GDAL), plus the source windows of those rasters' chips.
 """
 
 from __future__ import annotations

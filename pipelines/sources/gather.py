@@ -5,11 +5,15 @@ Rules that make the result a function of the plan and not of luck:
   observation absent, with that reason. Another candidate is never taken instead, so that a later run of the same plan
   gives the bytes that a clean run would have given.
 - A failure for good (404, corrupt, wrong grid, an item whose pixels contradict it) drops the candidate; the next one,
-  in the order of cloud over the chip and then of rank, is read.
+  in the order of cloud over the chip and then of the plan, is read.
+- A scene that the plan puts first because neighbours share it stays first while cloud over the chip is within the
+  recipe's `sharing` of the clearest candidate's. Each sample is judged by its own pixels alone: what neighbours' pixels
+  say, or that they cannot be read, changes nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,8 +35,12 @@ if TYPE_CHECKING:
 
 _GROUP_BYTES = 256 << 20
 """Samples are taken in groups whose observations come to about this; a group needs about three times as much."""
+PEAK_BYTES = 1200 << 20
+"""Most memory that a worker takes for reading, its imports included, whatever the shard: three groups' worth, what is
+on its way from the archive (`pipelines.access.cog`), and 200 MiB for Python and its libraries. Tested under this limit;
+what the caller keeps comes on top."""
 _CLOUD_STEP = 0.05
-"""Candidates whose cloud over the chip differs by less than this are ordered by rank."""
+"""Candidates whose cloud over the chip is in one step are ordered as planned."""
 _SHOWN = (Reason.TOO_CLOUDY, Reason.TOO_LITTLE_VALID)
 """What is told where candidates fell out for different reasons: these first, else that of the best candidate."""
 
@@ -77,7 +85,8 @@ def gather(
     Yields:
         One result per assignment, in their order. Memory is bounded as long as the caller does not keep them.
     """
-    size = max(1, _GROUP_BYTES // _sample_bytes(source, recipe, assignments))
+    most = max(1, _GROUP_BYTES // _sample_bytes(source, recipe, assignments))
+    size = max(1, math.ceil(len(assignments) / math.ceil(len(assignments) / most))) if assignments else 1
     for first in range(0, len(assignments), size):
         wishes = [_wish(source, a, scenes) for a in assignments[first : first + size]]
         if source.modality.cloud_layer is not None:
@@ -115,7 +124,7 @@ def _sort_by_cloud(
         for scenes in wish.waiting
     ]
     reads = _read([(scenes[0].provider, found) for _, scenes, found in plan], reader)
-    order: dict[int, list[tuple[int, int, tuple[Scene, ...]]]] = {}
+    order: dict[int, list[tuple[float, int, tuple[Scene, ...]]]] = {}
     for (wish, scenes, _), got in zip(plan, reads, strict=True):
         if isinstance(got, AccessError):
             _lose(source, wish, scenes, got)
@@ -125,13 +134,24 @@ def _sort_by_cloud(
         cloud = int(np.count_nonzero(source.cloud_mask(sky.values[0]) & sky.valid[0])) / seen if seen else 1.0
         entries = order.setdefault(id(wish), [])
         if (problem := _refusal(source, wish, scenes, seen / sky.valid.size, cloud)) is None:
-            entries.append((int(cloud / _CLOUD_STEP), len(entries), scenes))
+            entries.append((cloud, len(entries), scenes))
             wish.skies[tuple(s.item_id for s in scenes)] = got
         else:
             wish.lost.append(problem)
     for wish in open_wishes:
         if wish.result is None:
-            wish.waiting = [scenes for _, _, scenes in sorted(order.get(id(wish), []), key=lambda e: e[:2])]
+            wish.waiting = _clearest(order.get(id(wish), []), getattr(source.config, "sharing", 0.0))
+
+
+def _clearest(entries: Sequence[tuple[float, int, tuple[Scene, ...]]], sharing: float) -> list[tuple[Scene, ...]]:
+    """Candidates (cloud over the chip, position in the plan, scenes) in the order in which they are read."""
+    least = min((cloud for cloud, _, _ in entries), default=0.0)
+
+    def key(entry: tuple[float, int, tuple[Scene, ...]]) -> tuple[int, int]:
+        cloud, position, _ = entry
+        return (0 if cloud <= least + sharing else 1 + int(cloud / _CLOUD_STEP), position)
+
+    return [scenes for _, _, scenes in sorted(entries, key=key)]
 
 
 def _refusal(source: SensorSource, wish: _Wish, scenes: Sequence[Scene], valid: float, cloud: float) -> Outcome | None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources.cover import cover
-from schemas.scene import Candidate
+from pipelines.sources.gather import _clearest
+from schemas.scene import Candidate, Scene
 
 NOW = datetime(2022, 6, 1, tzinfo=UTC)
 
@@ -103,3 +104,22 @@ def test_a_scene_open_already_costs_nothing() -> None:
 def test_static_candidates_without_a_rank_pass() -> None:
     wanted = {1: [Candidate(scenes=("x",), datetime=NOW, rank=())]}
     assert cover(wanted, 0.1) == {1: tuple(wanted[1])}
+
+
+def scene(name: str) -> Scene:
+    return Scene(
+        item_id=name, provider="p", collection="c", modality="sentinel2", datetime=NOW, start=NOW, end=NOW, geometry={},
+        acquisition=name, product=name, revision="", assets={}, radiometry={},
+    )  # fmt: skip
+
+
+@given(st.lists(st.floats(0, 1), max_size=6), st.sampled_from([0.0, 0.05, 0.2]))
+@settings(max_examples=100, deadline=None)
+def test_the_planned_scene_stays_first_while_it_is_about_as_clear(clouds: list[float], sharing: float) -> None:
+    """Of each sample's own candidates, whatever its neighbours' pixels are."""
+    entries = [(cloud, i, (scene(str(i)),)) for i, cloud in enumerate(clouds)]
+    order = [int(scenes[0].item_id) for scenes in _clearest(entries, sharing)]
+    assert sorted(order) == list(range(len(clouds)))
+    if clouds:
+        assert clouds[order[0]] <= min(clouds) + sharing
+        assert order[0] == min(i for i, cloud in enumerate(clouds) if cloud <= min(clouds) + sharing)
