@@ -31,9 +31,6 @@ def shard() -> list[Place]:
     for i in range(SAMPLES):
         x = LEFT + 60 * chance.randrange((EDGE_M - SIZE_M) // 60)
         y = TOP - 60 * chance.randrange((EDGE_M - SIZE_M) // 60)
-            LEFT + 60 * chance.randrange((EDGE_M - SIZE_M) // 60),
-            TOP - 60 * chance.randrange((EDGE_M - SIZE_M) // 60),
-        )
         box = GeoBox(epsg=32632, x_min=x, y_max=y, resolution_m=10, width=SIZE_M // 10, height=SIZE_M // 10)
         lon, lat = pyproj.Transformer.from_crs(32632, 4326, always_xy=True).transform(x + SIZE_M / 2, y - SIZE_M / 2)
         found.append(Place(sample_id=f"s{i}", lon=lon, lat=lat, geobox=box, split="train", block="b", cell="c"))
