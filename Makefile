@@ -32,7 +32,9 @@ $(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/.factory
 quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, draw its picture, read it back
 	$(RUN) -m testbed make $(DATA)/earth
 	$(RUN) -m testbed run $(DATA)/earth -- $(BIN)/python -m pipelines build recipes/quickstart.yaml $(DATA)/quickstart
-	$(RUN) -m landweave show $(DATA)/quickstart $(DATA)/quickstart/contact-sheet.png
+	@[ $(DATA)/quickstart/contact-sheet.png -nt $(DATA)/quickstart/landweave.json ] || \
+		$(RUN) -m landweave show $(DATA)/quickstart $(DATA)/quickstart/contact-sheet.png
+	@echo "its picture: $(DATA)/quickstart/contact-sheet.png"
 	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)

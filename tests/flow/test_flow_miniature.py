@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 import landweave
 import testbed
+from testbed.llm import serve_language_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 
@@ -278,3 +279,62 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         check=True,
     )
     assert "Example: python -m pipelines " + command in " ".join(done.stdout.split())
+
+
+def asking(recipe: Path, folder: Path) -> Path:
+    """A recipe of four samples whose captions come from a language model."""
+    tree = YAML(typ="safe").load(recipe.read_text())
+    tree["name"] = "asking"
+    tree["sampling"] |= {"count": 4}
+    tree["sources"] = [s for s in tree["sources"] if s["kind"] == "dem"]
+    tree["labels"] = [x for x in tree["labels"] if x["kind"] == "worldcover"]
+    tree["quality"] = {"min_modalities": 1}
+    tree["captions"] = {"kind": "llm", "model": "loopback", "attempts": 2}
+    shutil.copy(recipe.parent / "aoi.geojson", folder)
+    path = folder / "asking.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["good", "invents", "obeys-injection"])
+def test_a_language_models_captions_are_checked_kept_and_not_paid_for_twice(
+    earth: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    path = asking(recipe, tmp_path)
+    with testbed.serve(earth) as services, serve_language_model(mode) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
+        done = run(services, "build", path, tmp_path / "dataset", "--workers", "1")
+        assert done.returncode == 0, done.stderr
+        asked = len(model.requests)
+        shards = tmp_path / "dataset" / "shards"
+        before = tree_of(tmp_path / "dataset")
+        for manifest in shards.iterdir():  # build the shards again: the answers are kept
+            manifest.unlink()
+        done = run(services, "build", path, tmp_path / "dataset", "--workers", "1")
+        assert done.returncode == 0, done.stderr
+        assert len(model.requests) == asked
+    assert tree_of(tmp_path / "dataset") == before
+    dataset = landweave.open(tmp_path / "dataset")
+    for sample in dataset:
+        (caption,) = sample.captions
+        assert caption.fallback == (mode == "invents")
+        assert "harbour" not in caption.text
+        assert caption.model == "loopback" or caption.fallback
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"sk-secret" not in file.read_bytes(), file
+    assert "sk-secret" not in done.stdout + done.stderr
+
+
+def test_a_missing_key_is_told_before_anything_is_fetched(
+    earth: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with testbed.serve(earth) as services:
+        done = run(services, "build", asking(recipe, tmp_path), tmp_path / "dataset")
+        assert not services.log
+    assert done.returncode == 1
+    assert "OPENAI_API_KEY" in done.stderr
+    assert done.stderr.count("\n") == 1
