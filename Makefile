@@ -43,7 +43,9 @@ test: $(VENV)/.check  ## run every test that needs no network (sets up everythin
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster"
 
-test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster here (needs Java; installs Flink first)
+test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster here (needs Java and Go; installs first)
+	$(RUN) -m deploy.flink.install flink
+	$(RUN) -m deploy.flink.install prism
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: $(VENV)/.check  ## lint, formatting, types, import contracts

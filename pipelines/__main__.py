@@ -66,21 +66,24 @@ def build(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="worker processes on this machine", show_default="one a core")
     ] = os.cpu_count() or 1,
+    runner: Annotated[
+        str, typer.Option(help="a file of deploy/runners/, or the path of one: local, flink, prism, ...")
+    ] = "local",
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="also rebuild shards that lack what an archive did not deliver")
     ] = False,
 ) -> None:
     """Plan if need be, then build the shards that are not there yet. Can be interrupted and run again.
 
-    What follows -- is passed on to Apache Beam. Exit code: 0 all obtained, 3 built but an archive did not deliver
+    What follows -- is passed on to the runner. Exit code: 0 all obtained, 3 built but an archive did not deliver
     something (named), 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
-    from pipelines.build import Engine
+    from pipelines.engines import read_engine
     from pipelines.jobs import build_dataset
 
     with _errors():
-        engine = Engine(workers=workers, options=tuple(context.args))
+        engine = read_engine(runner, workers, context.args)
         result = build_dataset(_recipe(recipe, overrides), out, engine, retry_failed=retry_failed, say=typer.echo)
         typer.echo(result.text())
         if result.undelivered:
@@ -130,12 +133,22 @@ def _expected() -> tuple[type[Exception], ...]:
     """Errors whose text is written for users."""
     from pipelines.access.http import AccessError, SettingError
     from pipelines.access.osm import BadExtractError
+    from pipelines.engines import RunnerError
     from pipelines.jobs import BuildError
     from pipelines.shards import IncompleteError, OtherDatasetError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
-    known = (AccessError, BadExtractError, BuildError, IncompleteError, OtherDatasetError, PlanError, SamplingError)
+    known = (
+        AccessError,
+        BadExtractError,
+        BuildError,
+        IncompleteError,
+        OtherDatasetError,
+        PlanError,
+        RunnerError,
+        SamplingError,
+    )
     return (*known, SettingError, *_engine_errors())
 
 

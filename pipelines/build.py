@@ -1,27 +1,32 @@
-"""Build a planned dataset: hand the shards that are not there yet to Beam, watch, finish."""
+"""Build a planned dataset: hand the shards that are not there yet to the engine, and watch."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipelines.engines import LOCAL
 from pipelines.stages.shards import BuildShards, Built
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from apache_beam.runners.runner import PipelineRunner
+    from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+    from pipelines.engines import Engine
 
 POLL_S = 0.5
 """How often the watcher looks for finished shards, seconds."""
@@ -34,33 +39,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 class EngineError(RuntimeError):
-    """The Beam runner failed; the text says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Which Beam runner builds, and with what."""
-
-    workers: int
-    """Worker processes on this machine; 1 = inside this process."""
-    options: tuple[str, ...] = ()
-    """Beam pipeline options, passed on as they are."""
-
-    def runner(self, log: Path) -> PipelineRunner:
-        """The runner, named explicitly: Beam's default one tries to fetch a binary from the network.
-
-        Args:
-            log: file that worker processes write their messages to.
-        """
-        if self.workers == 1:
-            return FnApiRunner()
-        worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-        command = f"exec {shlex.join(worker)} >>{shlex.quote(str(log))} 2>&1"
-        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
-
-    def pipeline_options(self) -> PipelineOptions:
-        """Options for `runner`."""
-        return PipelineOptions([f"--direct_num_workers={self.workers}", *self.options], save_main_session=False)
+    """The engine failed; the text says why."""
 
 
 def run_shards(
@@ -86,45 +65,94 @@ def run_shards(
     failures.mkdir(parents=True, exist_ok=True)
     for old in failures.iterdir():
         old.unlink()
-    run = _Run(out=out, shards=shards, engine=engine)
-    thread = threading.Thread(target=run, name="beam", daemon=True)
+    run = _Command(out, shards, engine) if engine.command else _Beam(out, shards, engine)
+    thread = threading.Thread(target=run, name="engine", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(POLL_S)
-        progress(done() - before, total)
+    try:
+        while thread.is_alive():
+            thread.join(POLL_S)
+            progress(done() - before, total)
+    finally:
+        run.stop()
     if run.error is not None:
-        log = f"; what the workers said is in {out.name}/{WORKER_LOG}" if engine.workers > 1 else ""
-        raise EngineError(f"the Beam runner failed: {type(run.error).__name__}: {run.error}{log}") from run.error
+        raise run.error
     return [_read_failure(path) for path in sorted(failures.iterdir())]
 
 
-class _Run:
+class _Beam:
     """The Beam pipeline, in a thread of its own so that the main thread can watch and be interrupted."""
 
-    def __init__(self, *, out: Path, shards: Sequence[int], engine: Engine) -> None:
-        self.out, self.shards, self.engine = out, shards, engine
-        self.error: Exception | None = None
-
-    def __call__(self) -> None:
+    def __init__(self, out: Path, shards: Sequence[int], engine: Engine) -> None:
+        self.out, self.engine = out, engine
+        self.error: EngineError | None = None
         _checkout_on_path()
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
-        failures = str(self.out / ".staging" / "failures")
+        self.pipeline = beam.Pipeline(runner=self._runner(), options=self._options())
+        built = self.pipeline | "shards" >> beam.Create(list(shards)) | BuildShards(str(out), engine.workers)
+        failed = built | "failed" >> beam.Filter(lambda b: b.error is not None)
+        _ = failed | "keep" >> beam.Map(_write_failure, str(out / ".staging" / "failures"))
+        self.result: PipelineResult | None = None
+        if engine.beam != LOCAL:  # starts a job server, which only the main thread may; FnApiRunner runs to the end
+            with self._told():
+                self.result = self.pipeline.run()
+
+    def __call__(self) -> None:
+        if self.error is None:
+            with self._told():
+                (self.result or self.pipeline.run()).wait_until_finish()
+
+    def stop(self) -> None:
+        """Cancel what is under way elsewhere; local workers end with this process."""
+        if self.result is not None and not PipelineState.is_terminal(self.result.state):
+            self.result.cancel()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            with beam.Pipeline(
-                runner=self.engine.runner(self.out / WORKER_LOG), options=self.engine.pipeline_options()
-            ) as pipeline:
-                built = (
-                    pipeline
-                    | "shards" >> beam.Create(list(self.shards))
-                    | BuildShards(str(self.out), self.engine.workers)
-                )
-                _ = (
-                    built
-                    | "failed" >> beam.Filter(lambda b: b.error is not None)
-                    | "keep" >> beam.Map(_write_failure, failures)
-                )
+            yield
         except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-            self.error = error
+            log = f"; what the workers said is in {self.out.name}/{WORKER_LOG}" if self.engine.workers > 1 else ""
+            self.error = EngineError(f"the Beam runner failed: {type(error).__name__}: {error}{log}")
+
+    def _runner(self) -> PipelineRunner:
+        if self.engine.beam != LOCAL:
+            return create_runner(self.engine.beam)
+        if self.engine.workers == 1:
+            return FnApiRunner()
+        worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+        command = f"exec {shlex.join(worker)} >>{shlex.quote(str(self.out / WORKER_LOG))} 2>&1"
+        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
+
+    def _options(self) -> PipelineOptions:
+        local = [f"--direct_num_workers={self.engine.workers}"] if self.engine.beam == LOCAL else []
+        return PipelineOptions([*local, *self.engine.options], save_main_session=False)
+
+
+class _Command:
+    """An engine that is a program of its own, such as deploy/flink/submit.py."""
+
+    def __init__(self, out: Path, shards: Sequence[int], engine: Engine) -> None:
+        self.error: EngineError | None = None
+        self.work = out.resolve() / ".staging" / "shards.txt"
+        self.work.write_text("".join(f"{shard}\n" for shard in shards))
+        program = [sys.executable if part == "python" else part for part in engine.command]
+        places = [str(out.resolve()), str(self.work), str(self.work.with_name("failures"))]
+        self.process = subprocess.Popen(  # noqa: S603 - the runner file's own command
+            [*program, *places, *engine.options], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
+        )
+
+    def __call__(self) -> None:
+        _, told = self.process.communicate()
+        if self.process.returncode:
+            lines = told.strip().splitlines() or [f"it ended with exit status {self.process.returncode}"]
+            self.error = EngineError(lines[-1])
+
+    def stop(self) -> None:
+        """Have the program cancel what it has under way."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        self.work.unlink(missing_ok=True)
 
 
 def _checkout_on_path() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.build import Engine
+    from pipelines.engines import Engine
     from pipelines.recipes import RecipeFile
 
 
@@ -104,13 +104,13 @@ def build_dataset(
     Args:
         file: the recipe.
         out: folder of the dataset.
-        engine: the Beam runner.
+        engine: who builds.
         retry_failed: also ask anew for what archives did not deliver, and rebuild the shards that lack it.
         say: told what a new plan will cost, before anything is fetched.
 
     Raises:
         BuildError: shards failed, or a build of `out` is running.
-        EngineError: the Beam runner failed.
+        EngineError: the engine failed.
         PlanError: `out` belongs to another recipe.
     """
     from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it

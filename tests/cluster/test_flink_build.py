@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.build import Engine
+from pipelines.engines import Engine
 from pipelines.jobs import build_dataset
 from tests.cluster.elevation import served, tree
 

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 from deploy.flink.install import cache_folder, install_prism
-from pipelines.build import Engine
+from pipelines.engines import Engine
 from pipelines.jobs import build_dataset
 from pipelines.stages.shards import BuildShards
 from tests.cluster.elevation import served, tree

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 import landweave
 import testbed
-from pipelines.build import Engine
+from pipelines.engines import Engine
 from pipelines.jobs import build_dataset
 from pipelines.recipes import read_recipe
 

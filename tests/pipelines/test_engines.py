@@ -1,0 +1,42 @@
+"""Runner files: found by name or path, the command line wins, mistakes are one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.engines import Engine, RunnerError, read_engine
+
+
+def test_the_local_runner_is_named_and_takes_more_options() -> None:
+    assert read_engine("local", 4, ["--x=1"]) == Engine(workers=4, beam="FnApiRunner", options=("--x=1",))
+
+
+def test_the_command_line_comes_after_the_file() -> None:
+    engine = read_engine("flink", 2, ["--parallelism=64"])
+    assert engine.command == ("python", "-m", "deploy.flink.submit")
+    assert engine.options[0] == "--flink-master=127.0.0.1:8081"
+    assert engine.options.index("--parallelism=2") < engine.options.index("--parallelism=64")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("options: {}", "has to hold `options` and one of `beam` and `command`"),
+        ("{beam: A, command: [b], options: {}}", "has to hold `options` and one of `beam` and `command`"),
+        ("{beam: A, options: [--x]}", "options: has to be a mapping of option to value"),
+        ("{", "is not YAML"),
+    ],
+)
+def test_a_file_of_another_form_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RunnerError, match=message) as caught:
+        read_engine(str(path), 1, [])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_runner_names_those_known() -> None:
+    with pytest.raises(RunnerError, match=r"--runner flonk: .* known are dataflow, flink, flink-beam, local, prism"):
+        read_engine("flonk", 1, [])
