@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from affine import Affine
 
 if TYPE_CHECKING:
-    from pipelines.access.raster import Level
     from schemas.scene import Coefficients, Shape
 
 _FAR = 1e10
@@ -17,6 +16,25 @@ _SMALL = 1e-28
 """A pixel's area against the square of its largest coefficient: 1e7 m and 1e-6 m at most."""
 _TOLERANCE_PX = 0.01
 """Rounding of coordinates in items, source pixels."""
+
+
+class Lattice(Protocol):
+    """Where an image lies (`pipelines.access.raster.Level` is one)."""
+
+    @property
+    def transform(self) -> Affine:
+        """Pixel corner coordinates."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        ...
 
 
 def unusable(transform: Affine, width: int, height: int) -> str | None:
@@ -30,7 +48,7 @@ def unusable(transform: Affine, width: int, height: int) -> str | None:
     return None
 
 
-def contradicted(level: Level, shape: Shape | None, transform: Coefficients | None) -> str | None:
+def contradicted(level: Lattice, shape: Shape | None, transform: Coefficients | None) -> str | None:
     """Why a raster is not the one that its item describes, in a few words; None where it is.
 
     The file's own georeference is what is used. An item's transform may be half a pixel off it, in x, in y or in both:
