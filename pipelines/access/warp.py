@@ -108,12 +108,12 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     for i, raster in enumerate(rasters):
         if raster.crs is None:
             raise AccessError(Reason.WRONG_GRID, "the raster has no coordinate reference system")
-        view = _view(geobox.epsg, geobox.bounds, raster.crs.to_wkt())
         if raster.crs == _crs(geobox.epsg):
             level = raster.levels[0]
             if (corner := _aligned(geobox, level)) is not None:
                 _add_copy(found, geobox, (i, level, corner))
                 continue
+        view = _view(geobox.epsg, geobox.bounds, raster.crs.to_wkt())
         level = _level(raster, geobox, kernel, view)
         for shift in _shifts(raster.crs, level, view):
             placed = Affine.translation(shift, 0.0) * level.transform
