@@ -63,7 +63,7 @@ def _runs(raster: Raster, boxes: Sequence[tuple[float, float, float, float]], jo
     image = raster.levels[0].image
     assert image is not None  # noqa: S101 - the files of this benchmark are TIFFs
     assert raster.crs is not None  # noqa: S101
-    layout = Layout(image, raster._source.read)  # noqa: SLF001 - to measure, not to read
+    layout = Layout(image, raster._source.read)
     rows, columns = image.grid
     tiles: set[tuple[int, int]] = set()
     for box in boxes:
@@ -104,7 +104,9 @@ def fetch_and_decode(runs: Sequence[Run]) -> tuple[float, float]:
             raw = np.empty(run.shape, run.dtype)
             pixels = np.empty(run.shape, run.dtype)
             for offset, size in run.tiles:
-                imagecodecs.deflate_decode(data[offset - first : offset - first + size], out=raw.reshape(-1).view(np.uint8))
+                imagecodecs.deflate_decode(
+                    data[offset - first : offset - first + size], out=raw.reshape(-1).view(np.uint8)
+                )
                 if run.predictor == 2:
                     imagecodecs.delta_decode(raw, axis=-1, out=pixels)
                 elif run.predictor == 3:

@@ -77,7 +77,12 @@ def odc_stac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
     def read(chip: Chip) -> list[NDArray[Any]]:
         box = GeoBox((chip["px"], chip["px"]), Affine(10, 0, chip["x"], 0, -10, chip["y"]), f"EPSG:{epsg}")
         loaded = odc.stac.load(
-            [_item(chip, bands, epsg)], bands=list(bands), geobox=box, resampling="nearest", stac_cfg=known, pool=threads
+            [_item(chip, bands, epsg)],
+            bands=list(bands),
+            geobox=box,
+            resampling="nearest",
+            stac_cfg=known,
+            pool=threads,
         )
         return [loaded[band].to_numpy()[0] for band in bands]
 
@@ -86,7 +91,7 @@ def odc_stac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
 
 def stackstac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
     """A stack per chip, computed by Dask's threads."""
-    import stackstac as library
+    import stackstac as library  # type: ignore[import-untyped]
     from rasterio.enums import Resampling
 
     def read(chip: Chip) -> list[NDArray[Any]]:
@@ -105,10 +110,16 @@ def stackstac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
 def rasterio_windows(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
     """Windows of datasets that stay open, GDAL tuned for COGs."""
     del epsg
-    os.environ.update(
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".tif", GDAL_INGESTED_BYTES_AT_OPEN="32768",
-        GDAL_HTTP_MERGE_CONSECUTIVE_RANGES="YES", VSI_CACHE="TRUE", VSI_CACHE_SIZE="67108864", GDAL_CACHEMAX="1024",
-    )  # fmt: skip
+    tuned = {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif",
+        "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+        "VSI_CACHE": "TRUE",
+        "VSI_CACHE_SIZE": "67108864",
+        "GDAL_CACHEMAX": "1024",
+    }
+    os.environ.update(tuned)
     import rasterio
     from rasterio.windows import Window
 
@@ -164,8 +175,10 @@ def rslearn(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
 
     from rasterio.crs import CRS
     from rasterio.enums import Resampling
-    from rslearn.data_sources.direct_materialize_data_source import DirectMaterializeDataSource
-    from rslearn.utils.geometry import Projection
+    from rslearn.data_sources.direct_materialize_data_source import (  # type: ignore[import-not-found]
+        DirectMaterializeDataSource,
+    )
+    from rslearn.utils.geometry import Projection  # type: ignore[import-not-found]
 
     projection = Projection(CRS.from_epsg(epsg), 10, -10)
     source: Any = SimpleNamespace()
@@ -196,7 +209,12 @@ def gdal_warp(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
             opened[chip["href"]] = rasterio.open(chip["href"])
         m = chip["resolution_m"]
         px = round(chip["px"] * 10 / m)
-        place = {"crs": f"EPSG:{epsg}", "transform": Affine(m, 0, chip["x"], 0, -m, chip["y"]), "width": px, "height": px}
+        place = {
+            "crs": f"EPSG:{epsg}",
+            "transform": Affine(m, 0, chip["x"], 0, -m, chip["y"]),
+            "width": px,
+            "height": px,
+        }
         with WarpedVRT(opened[chip["href"]], resampling=Resampling[chip["kernel"]], **place) as view:
             return list(view.read())
 

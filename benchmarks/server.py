@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(rb"\r\nrange:\s*bytes=(\d+)-(\d*)", re.IGNORECASE)
 _TARGET = re.compile(r"/d(\d+)/([\w.-]+)/(.+)")
-_DATED = re.compile(r"s2/(\w+)/[\w-]+/(\w+\.tif)")
+_DATED = re.compile(r"s2/(\w+)/[\w-]+/([\w-]+\.tif)")
 
 
 class _Connection(asyncio.Protocol):
@@ -55,21 +55,11 @@ class _Connection(asyncio.Protocol):
         content = self._file(match.group(3))
         if content is None:
             return self._send(b"404 Not Found", b"", memoryview(b""), delay_s)
-        size = len(content)
-        more = b'Accept-Ranges: bytes\r\nETag: "%x"\r\n' % size
         if method == b"HEAD":
-            return self._send(b"200 OK", more, memoryview(b""), delay_s, size)
-        asked = _RANGE.search(head)
-        if asked is None:
-            count[1] += size
-            return self._send(b"200 OK", more, memoryview(content), delay_s)
-        first = int(asked.group(1))
-        last = min(int(asked.group(2)), size - 1) if asked.group(2) else size - 1
-        if first >= size:
-            return self._send(b"416 Range Not Satisfiable", b"Content-Range: bytes */%d\r\n" % size, memoryview(b""), 0.0)
-        count[1] += last + 1 - first
-        more += b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, size)
-        return self._send(b"206 Partial Content", more, memoryview(content)[first : last + 1], delay_s)
+            return self._send(b"200 OK", _described(content), memoryview(b""), delay_s, len(content))
+        status, more, body = _part(content, _RANGE.search(head))
+        count[1] += len(body)
+        return self._send(status, _described(content) + more, body, delay_s)
 
     def _file(self, name: str) -> mmap.mmap | None:
         name = _DATED.sub(r"s2/\1/\2", name)
@@ -97,6 +87,23 @@ class _Connection(asyncio.Protocol):
             out()
 
 
+def _described(content: mmap.mmap) -> bytes:
+    return b'Accept-Ranges: bytes\r\nETag: "%x"\r\n' % len(content)
+
+
+def _part(content: mmap.mmap, asked: re.Match[bytes] | None) -> tuple[bytes, bytes, memoryview]:
+    """(status, headers, body) of a GET."""
+    size = len(content)
+    if asked is None:
+        return b"200 OK", b"", memoryview(content)
+    first = int(asked.group(1))
+    last = min(int(asked.group(2)), size - 1) if asked.group(2) else size - 1
+    if first >= size:
+        return b"416 Range Not Satisfiable", b"Content-Range: bytes */%d\r\n" % size, memoryview(b"")
+    said = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, size)
+    return b"206 Partial Content", said, memoryview(content)[first : last + 1]
+
+
 class Server:
     """A running server."""
 
@@ -109,7 +116,7 @@ class Server:
 
     def counted(self, tag: str) -> tuple[int, int]:
         """(requests, body bytes) of a tag."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_log") as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_log") as answer:
             requests, size = json.load(answer).get(tag, (0, 0))
         return requests, size
 
@@ -136,7 +143,5 @@ async def _run(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(_run(Path(sys.argv[1]).resolve()))
-    except KeyboardInterrupt:
-        pass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,10 +22,9 @@ class Worker:
 
     def __init__(self, *command: str, environment: dict[str, str] | None = None) -> None:
         """Start `command`; `environment` is added to this process's own."""
-        import os
-
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=ROOT,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
 
@@ -33,6 +34,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do a job.
@@ -49,8 +51,9 @@ class Worker:
             pass
         line = self._process.stdout.readline()
         if not line:
-            _, errors = self._process.communicate()
-            raise WorkerFailed((errors.strip().splitlines() or ["no word"])[-1])
+            self._process.wait()
+            self._errors.seek(0)
+            raise WorkerFailed((self._errors.read().strip().splitlines() or ["no word"])[-1])
         answer: dict[str, Any] = json.loads(line)
         return answer
 
