@@ -10,6 +10,7 @@ From metadata alone, so that planning costs no pixel. The rank, smaller is bette
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -166,18 +167,21 @@ def _footprint(geojson: str, epsg: int) -> BaseGeometry:
 
 
 def _unrolled(polygon: BaseGeometry) -> BaseGeometry:
-    """A polygon whose vertices jump across the 180th meridian, with longitudes that go on instead."""
+    """A polygon whose vertices jump across the 180th meridian, with longitudes that go on instead.
 
-    def unroll(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        out = points.copy()
-        out[:, 0] = np.rad2deg(np.unwrap(np.deg2rad(points[:, 0])))
-        return out
-
-    rings = [shapely.get_exterior_ring(polygon)]
-    points = shapely.get_coordinates(rings[0])
-    if len(points) < 4 or np.abs(np.diff(points[:, 0])).max() <= 180.0:
+    An edge from -180 to 180 degrees is no jump: it runs along a parallel, or along the pole of an outline that holds
+    one. An outline that goes round a pole without closing over it gets the pole's edge.
+    """
+    ring = shapely.get_exterior_ring(polygon)
+    points = shapely.get_coordinates(ring)
+    jumps = np.abs(np.diff(points[:, 0]))
+    if len(points) < 4 or not ((jumps > 180.0) & (jumps < 359.99)).any():
         return polygon
-    return shapely.Polygon(unroll(points))
+    points[:, 0] = np.rad2deg(np.unwrap(np.deg2rad(points[:, 0])))
+    if abs(points[-1, 0] - points[0, 0]) > 180.0:
+        pole = math.copysign(90.0, points[:, 1].mean())
+        points = np.concatenate([points, [[points[-1, 0], pole], [points[0, 0], pole]], points[:1]])
+    return shapely.Polygon(points)
 
 
 @lru_cache(maxsize=128)

@@ -53,6 +53,7 @@ def oracle(path: Path, geobox: GeoBox, kernel: str, **how: Any) -> tuple[NDArray
         "dst_transform": Affine(*geobox.transform),
         "dst_crs": f"EPSG:{geobox.epsg}",
         "resampling": Resampling[kernel],
+        "tolerance": 0.0,
     }
     with rasterio.open(path) as dataset:
         how |= {"src_transform": dataset.transform, "src_crs": dataset.crs}
@@ -63,10 +64,21 @@ def oracle(path: Path, geobox: GeoBox, kernel: str, **how: Any) -> tuple[NDArray
             reproject(dataset.read(1), out, **how)
             reproject(mask, valid, **how)
             return out, valid > 0
+        how |= scales(dataset, geobox)
         source = np.where(mask > 0, dataset.read(1), np.nan).astype(np.float64)
         out = np.full(geobox.shape, np.nan)
         reproject(source, out, src_nodata=np.nan, dst_nodata=np.nan, **how)
         return out, ~np.isnan(out)
+
+
+def scales(dataset: Any, geobox: GeoBox) -> dict[str, float]:
+    """The resampling factor, for GDAL: left alone it takes it from boxes, which are too large where grids lie askew."""
+    to_source = pyproj.Transformer.from_crs(geobox.epsg, dataset.crs.to_wkt(), always_xy=True).transform
+    x, y = geobox.x_min + geobox.width * geobox.resolution_m / 2, geobox.y_max - geobox.height * geobox.resolution_m / 2
+    step = geobox.resolution_m
+    points = [~dataset.transform @ to_source(px, py) for px, py in ((x, y), (x + step, y), (x, y - step))]
+    ratios = [np.hypot(points[1][i] - points[0][i], points[2][i] - points[0][i]) for i in (0, 1)]
+    return {name: 1.0 if r < 1.5 else 1.0 / r for name, r in zip(("XSCALE", "YSCALE"), ratios, strict=True)}
 
 
 def read(hrefs: tuple[str, ...], boxes: list[GeoBox], kernel: Any) -> list[Chip]:
