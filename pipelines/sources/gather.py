@@ -4,6 +4,9 @@ Rules that make the result a function of the plan and not of luck:
 - A failure that can pass (429, 5xx, resets, timeouts, refused credentials) and outlived its retries makes the
   observation absent, with that reason. Another candidate is never taken instead, so that a later run of the same plan
   gives the bytes that a clean run would have given.
+- Providers are chosen at planning, in the recipe's order, and the plan names them. Reading never goes to another
+  provider for the same product: its copy is other bytes (another COG, another offset), and which one a dataset holds
+  must not depend on the hour. What a provider did not deliver comes from it on a later run (--retry-failed).
 - A failure for good (404, corrupt, wrong grid, an item whose pixels contradict it) drops the candidate; the next one,
   in the order of cloud over the chip and then of the plan, is read.
 - A scene that the plan puts first because neighbours share it stays first while cloud over the chip is within the
