@@ -38,10 +38,10 @@ quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, 
 	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster and not timed"
 
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster and not timed"
 
 test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster here (needs Java and Go; installs first)
 	$(RUN) -m deploy.flink.install flink

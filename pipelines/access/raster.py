@@ -302,7 +302,7 @@ def open_raster(client: Client, href: str) -> Raster:
         AccessError: classed; CORRUPT where it is no raster, and the same bytes came twice.
     """
     before: list[tuple[int, bytes]] = []
-    for _ in range(client.tries):
+    for _ in range(max(2, client.tries)):
         source = _Bytes(client, href)
         try:
             if is_tiff(source.head):

@@ -77,7 +77,7 @@ def run_workers(running: Running, workers: int, requests: int) -> Outcome:
     return Outcome(running.service.quota.used(steady, end), running.service.quota.refusals_since(steady), reports)
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_forty_slots_are_used_and_nothing_is_refused(workers: int) -> None:
     limits = Limits(slots=40, service_s=1.0)  # the real service takes one to three seconds
@@ -90,7 +90,7 @@ def test_forty_slots_are_used_and_nothing_is_refused(workers: int) -> None:
     assert [w["right"] for w in found.workers] == [480 // workers] * workers
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 def test_a_project_that_others_use_too() -> None:
     """The quota is 20 and we think it is 40: after the first refusals the limit is found and mostly held to."""
     with serve_earthengine(EeCatalogue(), limits=Limits(slots=20, service_s=0.2)) as running:
