@@ -244,6 +244,10 @@ class Client:
 
         `fresh` is True for the one try that follows refused credentials.
         """
+        try:
+            return once(False)  # nearly always it succeeds: the machinery of retries costs as much as a small request
+        except AccessError as error:
+            first = error
         refused = renew = False
 
         def pause(error: Exception) -> bool | float:
@@ -269,8 +273,9 @@ class Client:
                 wait_jitter=self._backoff_s,
             ):
                 with attempt:
-                    if attempt.num > 1:
-                        self._count(Counters(retries=1))
+                    if attempt.num == 1:
+                        raise first
+                    self._count(Counters(retries=1))
                     fresh, renew = renew, False
                     return once(fresh)
         except AccessError:
