@@ -113,9 +113,11 @@ def allowed(kind: str, events: list[Event], got: Run) -> set[Reason]:
     shared = Counter(e.path for e in events if not e.path.startswith("/f/"))
     files = Counter(e.path for e in mine)
     reasons: set[Reason] = set()
-    if got.opened or any(n >= TRIES for n in (*shared.values(), *files.values())):
+    expired = sum(e.kind == "expired" for e in events)
+    enough = TRIES - min(expired, 1)  # a token that ended for another request costs this one a try
+    if got.opened or any(n >= enough for n in (*shared.values(), *files.values())):
         reasons.add(Reason.UNAVAILABLE)
-    if sum(e.kind == "expired" for e in events) >= 2:
+    if expired >= 2:
         reasons.add(Reason.DENIED)
     if any(e.kind == "flip" and e.lasting for e in mine):
         reasons |= {Reason.CORRUPT, Reason.UNAVAILABLE}
