@@ -25,6 +25,10 @@ UPS_POLE_M = 2_000_000.0
 _EQUATOR_SOUTH_M = 10_000_000.0
 """Northing of the equator in southern UTM zones (NGA.SIG.0012, 2014, section 7)."""
 _MILLIMETRES = 3
+Bounds = tuple[float, float, float, float]
+"""(x_min, y_min, x_max, y_max), metres."""
+_SLIVER_M = 0.02
+"""Outlines are rounded to 1e-7 degrees, about a centimetre: a strip narrower than this has no area left."""
 _EDGE_PARTS = 16
 """Parts of an edge in an outline: an edge of 100 km then departs from the true curve by less than 8 m at 84 degrees,
 one of 2.56 km by less than 1 cm."""
@@ -182,8 +186,9 @@ def bbox(geobox: GeoBox) -> list[tuple[float, float, float, float]]:
 
 
 def _outline(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon:
-    if geobox.epsg in UPS and _on_polar_seam(geobox):
-        halves = [h for sign in (-1, 1) if (h := _polar_half(geobox, sign)) is not None]
+    polar = _polar_bounds(geobox)
+    if geobox.epsg in UPS and _on_polar_seam(geobox.epsg, polar):
+        halves = [h for sign in (-1, 1) if (h := _polar_half(geobox.epsg, polar, sign)) is not None]
         return shapely.geometry.polygon.orient(halves[0]) if len(halves) == 1 else _oriented(shapely.union_all(halves))
     x, y = _edges(geobox.bounds)
     lon, lat = transformer(geobox.epsg, 4326).transform(x, y)
@@ -201,7 +206,7 @@ def _oriented(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPoly
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
-def _edges(bounds: tuple[float, float, float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(x, y) along a box counter-clockwise from its south-western corner, open, every edge cut into parts."""
     x_min, y_min, x_max, y_max = bounds
     x = np.linspace(x_min, x_max, _EDGE_PARTS + 1)[:-1]
@@ -213,20 +218,26 @@ def _edges(bounds: tuple[float, float, float, float]) -> tuple[NDArray[np.float6
     )
 
 
-def _on_polar_seam(geobox: GeoBox) -> bool:
-    """True where a UPS GeoBox touches the meridian of 180 degrees: x = 2,000 km, beyond the pole."""
-    x_min, y_min, x_max, y_max = geobox.bounds
-    beyond = y_max >= UPS_POLE_M if UPS[geobox.epsg] > 0 else y_min <= UPS_POLE_M
+def _polar_bounds(geobox: GeoBox) -> Bounds:
+    """Bounds whose edges lie on the pole's axes where they come within what outlines are rounded to: no slivers."""
+    x_min, y_min, x_max, y_max = (UPS_POLE_M if abs(v - UPS_POLE_M) < _SLIVER_M else v for v in geobox.bounds)
+    return x_min, y_min, x_max, y_max
+
+
+def _on_polar_seam(epsg: int, bounds: Bounds) -> bool:
+    """True where a UPS box touches the meridian of 180 degrees: x = 2,000 km, beyond the pole."""
+    x_min, y_min, x_max, y_max = bounds
+    beyond = y_max >= UPS_POLE_M if UPS[epsg] > 0 else y_min <= UPS_POLE_M
     return x_min <= UPS_POLE_M <= x_max and beyond
 
 
-def _polar_half(geobox: GeoBox, sign: int) -> shapely.Polygon | None:
-    """The half of a UPS GeoBox with longitudes of one sign, cut in the plane, where neither seam nor pole is special.
+def _polar_half(epsg: int, bounds: Bounds, sign: int) -> shapely.Polygon | None:
+    """The half of a UPS box with longitudes of one sign, cut in the plane, where neither seam nor pole is special.
 
     Vertices on the cut get longitude 0 or 180 by their side of the pole; the pole itself becomes an edge between
     the longitudes before and after it.
     """
-    x_min, y_min, x_max, y_max = geobox.bounds
+    x_min, y_min, x_max, y_max = bounds
     x_min, x_max = (UPS_POLE_M, x_max) if sign > 0 else (x_min, UPS_POLE_M)
     if x_max <= x_min:
         return None
@@ -234,8 +245,8 @@ def _polar_half(geobox: GeoBox, sign: int) -> shapely.Polygon | None:
     if y_min < UPS_POLE_M < y_max:
         seam = np.flatnonzero((x == UPS_POLE_M) & ((y > UPS_POLE_M) if sign > 0 else (y < UPS_POLE_M)))
         x, y = np.insert(x, seam[-1] + 1, UPS_POLE_M), np.insert(y, seam[-1] + 1, UPS_POLE_M)
-    lon, lat = (np.asarray(c) for c in transformer(geobox.epsg, 4326).transform(x, y))
-    pole = UPS[geobox.epsg]
+    lon, lat = (np.asarray(c) for c in transformer(epsg, 4326).transform(x, y))
+    pole = UPS[epsg]
     beyond = (y - UPS_POLE_M) * pole > 0
     lon = np.where(x == UPS_POLE_M, np.where(beyond, sign * 180.0, 0.0), lon)
     ring: list[tuple[float, float]] = []

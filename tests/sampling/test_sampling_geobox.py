@@ -172,6 +172,9 @@ POLAR = st.floats(0, 600_000) | st.sampled_from([0.0, 10.0, 640.0, 1_280.0, 2_56
 )
 @example(32761, (1_280.0, -1), (10.0, -1), 2_560)
 @example(32661, (2_560.0, -1), (0.0, 1), 2_560)
+@example(32761, (1e-05, -1), (0.0, -1), 20_480)
+@example(32661, (1e-05, 1), (1e-05, -1), 20_480)
+@example(32761, (0.03, -1), (0.03, 1), 2_560)
 def test_outlines_round_the_poles(epsg: int, dx: tuple[float, int], dy: tuple[float, int], size: int) -> None:
     """Boxes on, beside and along the pole and the meridian of 180 degrees: valid, within their boxes."""
     box = GeoBox(

@@ -10,6 +10,7 @@ import random
 import resource
 import sys
 from datetime import date
+from pathlib import Path
 
 import pyproj
 
@@ -37,6 +38,12 @@ def shard() -> list[Place]:
     return found
 
 
+def peak_kib() -> int:
+    """Largest resident set since this program began (VmHWM, proc_pid_status(5)); ru_maxrss counts the parent's too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
 def main() -> None:
     url, limit = sys.argv[1], int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # brk and private writable mappings, getrlimit(2)
@@ -48,7 +55,7 @@ def main() -> None:
         }
     )  # fmt: skip
     source, provider = open_source(recipe.sources[0]), Provider(url=url)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     with Archives({"p": provider}) as archives:
         items = archives.search("p", "sentinel-2-l2a", [(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
         scenes = source.collapse([source.scene(i, "p", provider) for i in items])
@@ -56,7 +63,7 @@ def main() -> None:
         seen = 0
         for got in gather(source, recipe, wishes, {s.item_id: s for s in scenes}, archives.reader):
             seen += isinstance(got, Observation)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = peak_kib()
     said = {"observations": seen, "started_bytes": before * 1024, "peak_bytes": after * 1024}
     sys.stdout.write(json.dumps(said) + "\n")
 
