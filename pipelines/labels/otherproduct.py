@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.labels import items
-from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import BAND, BadItemError, Chip
-from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from pipelines.labels.raster import gap_days, label_map, one_per_period
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -74,20 +73,9 @@ class OtherProduct:
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
         """One candidate per period with every map that touches the sample, nearest to the image first."""
-        periods: dict[str, list[tuple[float, Scene]]] = {}
-        for scene in newest_revisions(scenes):
-            share, gap = covered_share(scene.geometry, place.geobox), gap_days(scene, reference_time)
-            near = self.config.max_gap_days is None or gap is None or gap <= self.config.max_gap_days
-            if share > 0 and near:
-                periods.setdefault(scene.acquisition, []).append((share, scene))
-        found = []
-        for maps in periods.values():
-            maps.sort(key=lambda pair: (-pair[0], pair[1].item_id))
-            first = maps[0][1]
-            gap = gap_days(first, reference_time)
-            rank = (float(gap or 0), -first.start.timestamp())
-            found.append(Candidate(scenes=tuple(s.item_id for _, s in maps), datetime=first.datetime, rank=rank))
-        return sorted(found, key=lambda candidate: candidate.rank)
+        most = self.config.max_gap_days
+        near = [s for s in scenes if most is None or (gap_days(s, reference_time) or 0) <= most]
+        return one_per_period(near, place, reference_time)
 
     def label(
         self,

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import Chip, UnknownCodeError
 from schemas.label import LabelMap, Legend
+from schemas.scene import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from schemas.place import Place
     from schemas.scene import Scene
 
 
@@ -33,6 +36,22 @@ def newest_revisions(scenes: Sequence[Scene]) -> list[Scene]:
     for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
         best[scene.product] = scene
     return [best[product] for product in sorted(best)]
+
+
+def one_per_period(scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
+    """One candidate per acquisition with every scene of it that touches the sample, nearest to the image first."""
+    periods: dict[str, list[tuple[float, Scene]]] = {}
+    for scene in newest_revisions(scenes):
+        share = covered_share(scene.geometry, place.geobox)
+        if share > 0:
+            periods.setdefault(scene.acquisition, []).append((share, scene))
+    found = []
+    for maps in periods.values():
+        maps.sort(key=lambda pair: (-pair[0], pair[1].item_id))
+        first = maps[0][1]
+        rank = (float(gap_days(first, reference_time) or 0), -first.start.timestamp())
+        found.append(Candidate(scenes=tuple(s.item_id for _, s in maps), datetime=first.datetime, rank=rank))
+    return sorted(found, key=lambda candidate: candidate.rank)
 
 
 def label_map(

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.labels import items
-from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import BAND, BadItemError, Chip
-from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from pipelines.labels.raster import label_map, one_per_period
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -92,24 +91,8 @@ class WorldCover:
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
         """One candidate per year with every tile that touches the sample: the recipe's year, else the nearest first."""
-        years: dict[int, list[tuple[float, Scene]]] = {}
-        for scene in newest_revisions(scenes):
-            share = covered_share(scene.geometry, place.geobox)
-            if share > 0 and self.config.year in (None, scene.start.year):
-                years.setdefault(scene.start.year, []).append((share, scene))
-        found = []
-        for year, tiles in years.items():
-            tiles.sort(key=lambda pair: (-pair[0], pair[1].item_id))
-            first = tiles[0][1]
-            gap = gap_days(first, reference_time)
-            found.append(
-                Candidate(
-                    scenes=tuple(scene.item_id for _, scene in tiles),
-                    datetime=first.datetime,
-                    rank=(0.0 if gap is None else float(gap), float(-year)),
-                )
-            )
-        return sorted(found, key=lambda candidate: candidate.rank)
+        wanted = [s for s in scenes if self.config.year in (None, s.start.year)]
+        return one_per_period(wanted, place, reference_time)
 
     def label(
         self,

@@ -21,6 +21,7 @@ import pyproj
 import shapely
 from shapely.geometry import box
 
+from schemas.recipe import OpticalSource
 from schemas.scene import Candidate
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from schemas.place import Place
-    from schemas.recipe import Window
+    from schemas.recipe import DatedSource, Window
     from schemas.scene import Scene
 
 _SLACK = 0.05
@@ -88,6 +89,18 @@ def newest(scenes: Sequence[Scene]) -> list[Scene]:
     for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
         best[scene.product] = scene
     return sorted(best.values(), key=lambda s: s.item_id)
+
+
+def choose_dated(
+    config: DatedSource, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int
+) -> list[Candidate]:
+    """`choose` by what a dated source's entry in the recipe asks, for one of its window's slots."""
+    rules = Rules(
+        max_candidates=config.max_candidates,
+        min_valid=config.min_valid,
+        max_scene_cloud=config.max_scene_cloud if isinstance(config, OpticalSource) else 1.0,
+    )
+    return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
 
 
 def choose(scenes: Sequence[Scene], place: Place, period: Period | None, rules: Rules) -> list[Candidate]:

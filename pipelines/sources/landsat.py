@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.choose import Rules, choose, newest, period_of
+from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import BandAsset, cloud_share, geometry, identity, licence, require, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import LANDSAT, Modality
@@ -111,12 +111,7 @@ class Landsat:
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
     ) -> list[Candidate]:
         """Rows of one path and day, laid together where the chip needs several."""
-        rules = Rules(
-            max_candidates=self.config.max_candidates,
-            min_valid=self.config.min_valid,
-            max_scene_cloud=self.config.max_scene_cloud,
-        )
-        return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+        return choose_dated(self.config, scenes, place, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of QA_PIXEL -> dilated cloud, cirrus, cloud or shadow."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.choose import Rules, choose, newest, period_of
+from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import BandAsset, find, geometry, identity, licence, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import SENTINEL1, Modality
@@ -95,8 +95,7 @@ class Sentinel1:
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
     ) -> list[Candidate]:
         """Slices of one pass, laid together where the chip needs several."""
-        rules = Rules(max_candidates=self.config.max_candidates, min_valid=self.config.min_valid)
-        return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+        return choose_dated(self.config, scenes, place, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """Radar sees no clouds."""

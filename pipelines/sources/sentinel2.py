@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.choose import Rules, choose, newest, period_of
+from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import (
     BandAsset,
     cloud_share,
@@ -155,12 +155,7 @@ class Sentinel2:
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
     ) -> list[Candidate]:
         """Granules of one datatake, laid together where the chip needs several."""
-        rules = Rules(
-            max_candidates=self.config.max_candidates,
-            min_valid=self.config.min_valid,
-            max_scene_cloud=self.config.max_scene_cloud,
-        )
-        return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+        return choose_dated(self.config, scenes, place, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of SCL -> cloud, shadow or cirrus."""
