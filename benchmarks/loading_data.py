@@ -1,9 +1,9 @@
 """One dataset for `benchmarks.loading`: synthetic, with the entropy of real scenes, written by the real writer.
 
-A sample is 2640 m wide: Sentinel-2 (12 bands at 10, 20 and 60 m, scene classes), Sentinel-1 (VV, VH), Landsat (7 bands),
-DEM and three label maps with their masks: 2.2 MB decoded. Fields are fractal land with the noise of the sensor on top, so
-that Sentinel-2 compresses by some 1.6 with blosc-zstd-1, as real scenes do; nine of ten chips are valid everywhere, half are
-without a cloud.
+A sample is 2640 m wide: Sentinel-2 (12 bands at 10, 20 and 60 m, scene classes), Sentinel-1 (VV, VH), Landsat
+(7 bands), DEM and three label maps with their masks: 1.9 MB decoded. Fields are fractal land with the noise of the
+sensor on top, so that Sentinel-2 compresses by some 1.6 with blosc-zstd-1, as real scenes do; nine of ten chips are
+valid everywhere, half are without a cloud.
 """
 
 from __future__ import annotations
