@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from pipelines.access.logins import check_credentials
 from pipelines.access.osm import open_extract
 from pipelines.access.stac import Archives
 from pipelines.captions import open_captioner
@@ -193,13 +194,15 @@ def facts_label(stack: Stack, recipe: Recipe) -> str | None:
 
 
 def check_settings(recipe: Recipe, work: Path) -> None:
-    """Open what needs settings from the environment, so that a missing one is told before anything is fetched.
+    """Open what needs settings and credentials from the environment, so that a missing one is told before anything is
+    fetched.
 
     Raises:
         SettingError: names the variable.
     """
     with Archives(recipe.providers) as archives:
         _ = archives.origins
+    check_credentials(recipe)
     if recipe.captions is not None:
         open_captioner(recipe.captions, work / "captions")
 

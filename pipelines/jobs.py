@@ -86,8 +86,10 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     Raises:
         PlanError: `out` belongs to another recipe.
         BuildError: a build of `out` is running.
+        SettingError: a setting or a credential is missing in the environment.
     """
     with sole_builder(out):
+        check_settings(file.recipe, out / WORK_FOLDER)
         return _planned(file, out, again=again)
 
 

@@ -272,6 +272,43 @@ ENMAP = Modality(
     ),
 )
 
+# Bands of HLS 2.0 that Sentinel-2's half (S30) and Landsat's (L30) share, S30 adjusted to OLI's bandpasses: OLI's
+# centres. Scale 0.0001, fill -9999, Fmask's bits and its fill 255: HLS Product User Guide, version 2.0, tables 6 to 9.
+HLS = Modality(
+    name="hls",
+    title="Harmonized Landsat Sentinel-2 (HLS) 2.0 nadir BRDF-adjusted surface reflectance",
+    dated=True,
+    cloud_layer="fmask",
+    licence="CC0-1.0",
+    attribution="HLS data courtesy of NASA LP DAAC",
+    layers=(
+        Layer(
+            name="bands_30m",
+            resolution_m=30,
+            dtype="int16",
+            nodata=-9999,
+            kind="continuous",
+            kernel="bilinear",
+            unit="reflectance",
+            scale=1e-4,
+            bands=tuple(
+                Band(name=b.common_name or b.name, common_name=b.common_name, center_um=b.center_um, fwhm_um=b.fwhm_um)
+                for b in LANDSAT.layer("bands_30m").bands
+            ),
+        ),
+        Layer(
+            name="fmask",
+            resolution_m=30,
+            dtype="uint8",
+            nodata=255,
+            kind="bits",
+            kernel="nearest",
+            unit="bit field",
+            bands=(Band(name="Fmask"),),
+        ),
+    ),
+)
+
 DEM = Modality(
     name="dem",
     title="Copernicus DEM GLO-30",
@@ -296,5 +333,5 @@ DEM = Modality(
     ),
 )
 
-MODALITIES: dict[str, Modality] = {m.name: m for m in (SENTINEL2, SENTINEL1, LANDSAT, ENMAP, DEM)}
+MODALITIES: dict[str, Modality] = {m.name: m for m in (SENTINEL2, SENTINEL1, LANDSAT, ENMAP, HLS, DEM)}
 """Every sensor the factory knows, by name."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date  # noqa: TC003 - pydantic needs it at run time
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 """Lower-case letters, digits and '-': safe in paths, ids and URLs."""
@@ -140,13 +143,53 @@ class Window(Strict):
         return self
 
 
-class Provider(Strict):
-    """An archive behind a STAC API."""
+def _without_secret(url: str) -> str:
+    if "@" in url.split("?", maxsplit=1)[0] or "?" in url:
+        raise ValueError("a provider's url must hold no user, password or query: credentials come from the environment")
+    return url
 
-    url: str = Field(min_length=1, description="root of the STAC API; $NAME and ${NAME} come from the environment")
-    dialect: Literal["generic", "earth-search", "planetary-computer", "dlr-eoc"] = Field(
+
+Dialect = Literal[
+    "generic", "earth-search", "planetary-computer", "dlr-eoc", "copernicus-data-space", "usgs", "earthdata"
+]
+"""Whose conventions an archive follows; docs/providers.md says which rules hang on it."""
+AssetName = Annotated[str, Field(pattern=r"^[^#]{1,128}(#[1-9][0-9]{0,2})?$")]
+"""Key of an asset, and behind '#' the 1-based band inside its raster (1 if absent)."""
+
+
+class Signing(Strict):
+    """Another place that gives credentials than the dialect's own: a private copy of a service, or one on loopback."""
+
+    url: str = Field(min_length=1, description="token service, or endpoint of an S3 store; $NAME from the environment")
+    hosts: tuple[str, ...] = Field(
+        default=(), max_length=16, description="hosts whose objects need it; the dialect's own if absent"
+    )
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$", description="region of an S3 store")
+
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        return _without_secret(value)
+
+
+class Provider(Strict):
+    """An archive behind a STAC API, or a static STAC catalogue."""
+
+    url: str = Field(
+        min_length=1,
+        description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
+        "stac-geoparquet file (.parquet); $NAME and ${NAME} come from the environment",
+    )
+    dialect: Dialect = Field(
         default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
     )
+    alternate: str | None = Field(
+        default=None,
+        max_length=64,
+        description="read the assets' alternate address of this name ('s3', 'https') instead of their href, where they "
+        "have one; the dialect's own habit if absent",
+    )
+    signing: Signing | None = Field(default=None, description="where credentials come from, if not the dialect's own")
     concurrency: int = Field(default=8, ge=1, le=256, description="requests under way at once, over all workers")
     requests_per_s: float | None = Field(
         default=None, gt=0, description="requests started a second, over all workers; not limited if absent"
@@ -157,22 +200,36 @@ class Provider(Strict):
     @field_validator("url")
     @classmethod
     def _no_secret(cls, value: str) -> str:
-        if "@" in value.split("?", maxsplit=1)[0] or "?" in value:
-            raise ValueError(
-                "a provider's url must hold no user, password or query: credentials come from the environment"
-            )
-        return value
+        return _without_secret(value)
 
 
 class RasterSource(Strict):
     """What every raster from a STAC API needs to know."""
 
     providers: tuple[Name, ...] = Field(min_length=1, description="names of providers, tried in this order")
-    collection: str = Field(min_length=1, max_length=128, description="collection id at the provider")
+    collection: str = Field(
+        min_length=1, max_length=128, description="collection id at the provider; several with commas between"
+    )
+    collections: dict[Name, str] = Field(
+        default_factory=dict, description="provider -> collection id, for providers of the list that name it otherwise"
+    )
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
+    def collection_at(self, provider: str) -> str:
+        """The collection's id at a provider."""
+        return self.collections.get(provider, self.collection)
 
-class DatedSource(RasterSource):
+
+class ImageSource(RasterSource):
+    """A sensor's images."""
+
+    assets: dict[str, AssetName] = Field(
+        default_factory=dict,
+        description="band -> asset key of an archive that names it otherwise ('B02: blue_band', 'VH: backscatter#2')",
+    )
+
+
+class DatedSource(ImageSource):
     """A source with one observation per date slot."""
 
     windows: tuple[Name, ...] | None = Field(default=None, description="names of windows; all if absent")
@@ -225,7 +282,17 @@ class EnmapSource(OpticalSource):
     collection: str = Field(default="ENMAP_HSI_L2A", min_length=1, max_length=128)
 
 
-class DemSource(RasterSource):
+class HlsSource(OpticalSource):
+    """Harmonized Landsat Sentinel-2 (HLS) 2.0: the seven bands that both sensors have, and Fmask.
+
+    HLSS30 holds the Sentinel-2 half, HLSL30 the Landsat half; both are searched by default.
+    """
+
+    kind: Literal["hls"] = "hls"
+    collection: str = Field(default="HLSS30_2.0,HLSL30_2.0", min_length=1, max_length=128)
+
+
+class DemSource(ImageSource):
     """Copernicus DEM GLO-30."""
 
     kind: Literal["dem"] = "dem"
@@ -233,7 +300,7 @@ class DemSource(RasterSource):
 
 
 Source = Annotated[
-    Sentinel2Source | Sentinel1Source | LandsatSource | EnmapSource | DemSource, Field(discriminator="kind")
+    Sentinel2Source | Sentinel1Source | LandsatSource | EnmapSource | HlsSource | DemSource, Field(discriminator="kind")
 ]
 
 
@@ -379,6 +446,12 @@ class Shards(Strict):
     samples: int = Field(default=256, ge=1, le=65_536, description="samples in one shard")
 
 
+def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{where}: {name!r} is none of {list(known)}")
+
+
 class Recipe(Strict):
     """One dataset."""
 
@@ -440,6 +513,10 @@ class Recipe(Strict):
             if provider not in self.providers:
                 known = sorted(self.providers)
                 raise ValueError(f"{entry.kind}: provider {provider!r} is not defined; `providers` has {known}")
+        if isinstance(entry, RasterSource):
+            _known(f"{entry.kind}.collections", entry.collections, entry.providers)
+        if isinstance(entry, ImageSource):
+            _known(f"{entry.kind}.assets", entry.assets, MODALITIES[str(entry.kind)].band_names)
         if not isinstance(entry, DatedSource):
             return
         if not self.windows:

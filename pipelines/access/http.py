@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 import random
 import re
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import stamina
 import urllib3
@@ -26,7 +27,7 @@ from pipelines.access.limits import Breaker, Pace
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "AccessError",
@@ -42,6 +43,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)  # at DEBUG it would write signed addresses
 stamina.instrumentation.set_on_retry_hooks(())  # no line for each: retries are counted, losses are in the ledger
 
 _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -212,16 +214,33 @@ class Client:
 
         return self.retrying(once)
 
-    def json(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def json(
+        self,
+        method: str,
+        url: str,
+        body: dict[str, Any] | None = None,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Ask a service and read its JSON object.
+
+        Args:
+            method: 'GET' or 'POST'.
+            url: Where.
+            body: Sent as JSON.
+            form: Sent as a form, in place of `body`.
+            headers: Added to the request.
 
         Raises:
             AccessError: classed; a body that is not a JSON object counts as retryable (a proxy's page).
         """
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {"Accept": "application/geo+json, application/json"}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
+        headers = {"Accept": "application/geo+json, application/json", **(headers or {})}
+        data = None
+        if form is not None:
+            data, headers["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
+        elif body is not None:
+            data, headers["Content-Type"] = json.dumps(body, separators=(",", ":")).encode(), "application/json"
 
         def once(fresh: bool) -> dict[str, Any]:
             answer = self._send(method, url, headers, data, _MAX_JSON_BYTES, fresh)
@@ -286,10 +305,11 @@ class Client:
     def _send(
         self, method: str, href: str, headers: dict[str, str], body: bytes | None, max_bytes: int, fresh: bool
     ) -> _Answer:
-        url = public_url(href)
+        url = href
         if self._signer is not None:
-            url, extra = self._signer.sign(url, fresh=fresh)
+            url, extra = self._signer.sign(href, fresh=fresh)
             headers = {**headers, **extra}
+        url = public_url(url)
         host = self._host(url)
         with self._slots:
             if not host.admits():

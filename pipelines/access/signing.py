@@ -2,136 +2,148 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, assert_never
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import obstore
 import urllib3
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
-from pipelines.access.http import AccessError, Client, interpolate
+from pipelines.access.http import AccessError, Client
+from pipelines.access.tokens import Tokens, token_in
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pipelines.access.http import Signer
-    from schemas.recipe import Provider
-
-_TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
-_BLOB = ".blob.core.windows.net"
-_EARLY_S = 120.0
-"""A token this near its end is renewed before use."""
+TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
+BLOBS = (".blob.core.windows.net",)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LIFE = timedelta(minutes=15)
+"""Of a signed S3 address: longer than a request waits for its turn."""
 
 
 class PlanetaryComputerSigner:
     """SAS tokens of the Planetary Computer, one for each storage account and container.
 
-    Source: https://planetarycomputer.microsoft.com/docs/concepts/sas/. A subscription key is read from
-    PC_SDK_SUBSCRIPTION_KEY, as its own SDK does.
+    Source: https://planetarycomputer.microsoft.com/docs/concepts/sas/.
     """
 
     def __init__(
         self,
-        token_url: str = _TOKEN_URL,
-        host: str = _BLOB,
+        token_url: str = TOKEN_URL,
+        hosts: Sequence[str] = BLOBS,
         now: Callable[[], float] = time.time,
         client: Client | None = None,
+        key: str | None = None,
     ) -> None:
-        """Ask `token_url` for tokens of objects on hosts that end in `host`; `client` overrides its limits."""
+        """Ask `token_url` for tokens of objects on `hosts`.
+
+        Args:
+            token_url: Token service, to which '/account/container' is added.
+            hosts: Ends of host names. What stands before is the account; a host that is named whole is one account.
+            now: The clock, seconds since 1970.
+            client: Another client for the tokens than one with limits of its own.
+            key: Subscription key, which raises the service's limits.
+        """
         self._token_url = token_url
-        self._host = host
-        self._now = now
-        self._lock = threading.Lock()
-        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
-        self._used = threading.local()
+        self._hosts = tuple(hosts)
+        self._headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
         self._client = client or Client(concurrency=1, retries=5, timeout_s=30.0)
+        self._tokens = Tokens(self._token, now=now)
 
     def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:
         """The address with a valid token; other hosts' addresses pass through.
-
-        Many threads are refused at once when a token ends early: the first of them gets a new one for all.
 
         Raises:
             AccessError: the signing service did not deliver; its own retries are spent.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if not host.endswith(self._host) or parts.query:
+        end = next((h for h in self._hosts if host.endswith(h)), None)
+        path = parts.path.split("/")
+        if end is None or parts.query or len(path) < 3:
             return url, {}
-        key = (host.removesuffix(self._host), parts.path.split("/")[1])
-        with self._lock:
-            token, end = self._tokens.get(key, ("", 0.0))
-            refused = fresh and token == getattr(self._used, "token", token)
-            if refused or self._now() > end - _EARLY_S:
-                token, end = self._token(key)
-                self._tokens[key] = (token, end)
-        self._used.token = token
-        return f"{url}?{token}", {}
+        key = (host.removesuffix(end) or host, path[1])
+        return f"{url}?{self._tokens.get(key, fresh=fresh)}", {}
 
     def _token(self, key: tuple[str, str]) -> tuple[str, float]:
+        whose = f"{key[0]}/{key[1]}"
         try:
-            answer = self._client.json("GET", f"{self._token_url}/{key[0]}/{key[1]}")
+            answer = self._client.json("GET", f"{self._token_url}/{whose}", headers=self._headers)
         except AccessError as error:  # its tries are spent, and the request to be signed must not repeat them
-            raise AccessError(error.reason, f"no token for {key[0]}/{key[1]}: {error.detail}") from error
-        token, expiry = answer.get("token"), answer.get("msft:expiry")
+            raise AccessError(error.reason, f"no token for {whose}: {error.detail}") from error
+        token = token_in(answer, "token", whose)
         try:
-            end = datetime.fromisoformat(str(expiry).replace("Z", "+00:00"))
+            end = datetime.fromisoformat(str(answer.get("msft:expiry")).replace("Z", "+00:00"))
         except ValueError:
-            end = None
-        if not isinstance(token, str) or end is None:
-            raise AccessError(Reason.UNAVAILABLE, f"no token for {key[0]}/{key[1]} in the signing service's answer")
+            raise AccessError(Reason.UNAVAILABLE, f"a token for {whose} that does not say when it ends") from None
         return token, (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp()
 
 
-class BasicSigner:
-    """User and password from the environment, sent to the hosts of one service only."""
+class HeaderSigner:
+    """An Authorization header for the hosts of one service only, and never in the clear."""
 
-    def __init__(self, host: str, user: str, password: str) -> None:
-        """Credentials for `host` and its sub-domains."""
-        self._host = host
-        self._headers = dict(urllib3.make_headers(basic_auth=f"{user}:{password}"))
+    def __init__(self, hosts: Sequence[str], header: Callable[[bool], Mapping[str, str]]) -> None:
+        """`hosts` and their sub-domains; `header(fresh)` gives the header's name and value."""
+        self._hosts = tuple(hosts)
+        self._header = header
 
-    def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:  # noqa: ARG002 - a password does not age
-        """The address as it is, with an Authorization header where it is the service's own and encrypted."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        ours = parts.scheme == "https" and (host == self._host or host.endswith("." + self._host))
-        return url, self._headers if ours else {}
+    def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:
+        """The address as it is, with the header where it is the service's own."""
+        return url, dict(self._header(fresh)) if is_private(url, self._hosts) else {}
 
 
-def signer_of(provider: Provider) -> Signer | None:
-    """What a provider's dialect needs; None where its objects are open or no credentials are set."""
-    match provider.dialect:
-        case "planetary-computer":
-            return PlanetaryComputerSigner()
-        case "dlr-eoc":
-            user, password = os.environ.get("DLR_EOC_USER"), os.environ.get("DLR_EOC_PASSWORD")
-            return BasicSigner("geoservice.dlr.de", user, password) if user and password else None
-        case "generic" | "earth-search":
-            return None
-        case _:
-            assert_never(provider.dialect)
+def is_private(url: str, hosts: Sequence[str]) -> bool:
+    """Whether an address is on one of the hosts (or below it), encrypted or on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    ours = any(host == h or host.endswith("." + h) for h in hosts)
+    return ours and (parts.scheme == "https" or host in _LOOPBACK)
 
 
-def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
-    """A client within the limits that the recipe states for a provider.
+def basic(user: str, password: str) -> Callable[[bool], Mapping[str, str]]:
+    """A header of user and password (RFC 7617); a password does not age."""
+    header = {k.title(): v for k, v in urllib3.make_headers(basic_auth=f"{user}:{password}").items()}
+    return lambda _: header
 
-    Args:
-        name: The provider's name in the recipe, for messages.
-        provider: Its entry.
-        workers: Processes that share the provider: each gets its part of the rate, and of the concurrency at least one.
 
-    Raises:
-        SettingError: its address names an environment variable that is not set.
+def bearer(tokens: Tokens[str]) -> Callable[[bool], Mapping[str, str]]:
+    """A header of a token (RFC 6750)."""
+    return lambda fresh: {"Authorization": f"Bearer {tokens.get('', fresh=fresh)}"}
+
+
+class S3Signer:
+    """Signed addresses (AWS Signature Version 4, by obstore) for objects of some buckets: s3:// hrefs alone need it.
+
+    Each request is signed anew, which costs no request: an address need not outlive it.
     """
-    interpolate(provider.url, dict(os.environ), where=f"provider {name!r}")
-    return Client(
-        concurrency=max(1, provider.concurrency // workers),
-        retries=provider.retries,
-        timeout_s=provider.timeout_s,
-        requests_per_s=None if provider.requests_per_s is None else provider.requests_per_s / workers,
-        signer=signer_of(provider),
-    )
+
+    def __init__(self, buckets: Sequence[str], options: Mapping[str, object]) -> None:
+        """`buckets` whose objects are signed, none = all; `options` of `obstore.store.S3Store`."""
+        self._buckets = frozenset(buckets)
+        self._options = dict(options)
+        self._stores: dict[str, S3Store] = {}
+        self._lock = threading.Lock()
+
+    def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:  # noqa: ARG002 - signed anew each time
+        """A signed address of the object; whatever is not in the buckets passes through.
+
+        Raises:
+            AccessError: DENIED where the machine's role gives no keys.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or (self._buckets and parts.netloc not in self._buckets):
+            return url, {}
+        with self._lock:
+            if parts.netloc not in self._stores:
+                self._stores[parts.netloc] = S3Store(parts.netloc, **self._options)  # type: ignore[arg-type]
+            store = self._stores[parts.netloc]
+        try:
+            return str(obstore.sign(store, "GET", parts.path.lstrip("/"), _LIFE)), {}
+        except (BaseError, OSError):
+            raise AccessError(Reason.DENIED, f"no credentials were given for s3://{parts.netloc}") from None

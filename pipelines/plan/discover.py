@@ -11,7 +11,7 @@ from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
@@ -49,11 +49,14 @@ class Question:
     providers: tuple[str, ...]
     """Names of providers, tried in this order."""
     collection: str
+    """Collection id, for people and for providers that `collections` does not name."""
     period: tuple[dt.date, dt.date] | None
     """First and last day, UTC; None = at any time."""
     slots: tuple[int, ...]
     """Date slots that the answer serves."""
     parse: ItemParser
+    collections: Mapping[str, str] = field(default_factory=dict)
+    """Provider -> collection id there."""
 
 
 @dataclass(kw_only=True)
@@ -75,7 +78,8 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
     answer = Answer()
     for name in question.providers:
         try:
-            items = archives.search(name, question.collection, block.bboxes, question.period)
+            collection = question.collections.get(name, question.collection)
+            items = archives.search(name, collection, block.bboxes, question.period)
         except AccessError as error:
             answer.error, answer.provider = error, name
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import DemSource, EnmapSource, LandsatSource, Sentinel1Source, Sentinel2Source
+from schemas.recipe import DemSource, EnmapSource, HlsSource, LandsatSource, Sentinel1Source, Sentinel2Source
 
 if TYPE_CHECKING:
     from pipelines.sources.protocol import SensorSource
@@ -30,6 +30,10 @@ def open_source(source: Source) -> SensorSource:
             from pipelines.sources.enmap import Enmap
 
             return Enmap(source)
+        case HlsSource():
+            from pipelines.sources.hls import Hls
+
+            return Hls(source)
         case DemSource():
             from pipelines.sources.dem import Dem
 

@@ -49,7 +49,7 @@ class Dem:
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         when, start, end = times(item)
-        asset = require(item, "elevation", ("elevation", "data", "dem"))
+        asset = require(item, "elevation", ("elevation", "data", "dem"), self.config.assets)
         if asset.unit is not None and asset.unit.casefold() not in ("m", "meter", "metre", "meters", "metres"):
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is in {asset.unit!r}, not in metres")
         collection = str(item.get("collection") or self.config.collection)

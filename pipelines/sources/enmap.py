@@ -68,7 +68,7 @@ class Enmap:
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
         when, start, end = times(item)
         image = _image(item, item_id)
-        cloud = require(item, "QUALITY_CLOUD", ("quality_cloud",))
+        cloud = require(item, "QUALITY_CLOUD", ("quality_cloud",), self.config.assets)
         name = _ID.search(item_id)
         take = name.group(1) if name else text(item, "enmap:datatakeID") or item_id
         tile = name.group(3) if name else text(item, "enmap:tileID") or ""

@@ -17,7 +17,7 @@ from schemas.outcome import Reason
 from schemas.scene import AssetBand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipelines.sources.protocol import Item
     from schemas.scene import Coefficients, Shape
@@ -143,15 +143,23 @@ def licence(item: Item, default: str) -> str:
     return found[:64] if isinstance(found, str) and re.fullmatch(r"[A-Za-z0-9.+-]+", found) else default
 
 
-def find(item: Item, names: Sequence[str]) -> BandAsset | None:
-    """The asset and index of a band: by asset key first, then by the names of bands inside assets.
+def find(item: Item, names: Sequence[str], said: str | None = None) -> BandAsset | None:
+    """The asset and index of a band: as the recipe says; else by asset key, then by the names of bands inside assets.
 
     Args:
         item: The item.
         names: The band's names, most telling first; capitals do not matter.
+        said: The recipe's word: an asset's key, and behind '#' the 1-based band in it. Nothing else is tried then.
     """
+    if said is not None:
+        key, _, number_ = said.partition("#")
+        assets = item.get("assets")
+        asset = assets.get(key) if isinstance(assets, dict) else None
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            return None
+        return _found(item, key, asset, int(number_ or 1) - 1)
     wanted = [n.casefold() for n in names]
-    assets = list(_rasters(item))
+    assets = _rasters(item)
     for name in wanted:
         for key, asset in assets:
             if _plain(key) == name:
@@ -164,19 +172,25 @@ def find(item: Item, names: Sequence[str]) -> BandAsset | None:
         for index, entry in enumerate(_bands(asset)):
             if _named(entry, wanted):
                 return _found(item, key, asset, index)
-    return None
+    common = [
+        (key, asset, index)
+        for key, asset in assets
+        for index, entry in enumerate(_bands(asset))
+        if str(entry.get("eo:common_name") or entry.get("common_name") or "").casefold() in wanted
+    ]
+    return _found(item, *common[0]) if len(common) == 1 else None  # two bands of one common name: neither is known
 
 
-def require(item: Item, band: str, names: Sequence[str]) -> BandAsset:
-    """`find`, or a refusal that names what is missing.
+def require(item: Item, band: str, names: Sequence[str], assets: Mapping[str, str] | None = None) -> BandAsset:
+    """`find`, by the recipe's `assets` where they name the band, or a refusal that names what is missing.
 
     Raises:
         SceneRejected: BAD_ITEM.
     """
-    found = find(item, names)
+    found = find(item, names, (assets or {}).get(band))
     if found is None:
-        assets = item.get("assets")
-        keys = ", ".join(str(k)[:24] for k in list(assets if isinstance(assets, dict) else ())[:12])
+        own = item.get("assets")
+        keys = ", ".join(str(k)[:24] for k in list(own if isinstance(own, dict) else ())[:12])
         raise SceneRejected(
             Reason.BAD_ITEM, f"item {item.get('id')!r} has no asset for {band}; it has {keys or 'none'}"
         )
@@ -206,7 +220,9 @@ def band_asset(item: Item, key: str, index: int) -> BandAsset:
     return _found(item, key, asset, index)
 
 
-def _rasters(item: Item) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rasters(item: Item) -> list[tuple[str, dict[str, Any]]]:
+    """Assets that hold measurements; JPEG 2000 only where the item has no TIFF (a block of it costs the whole file)."""
+    tiffs, others = [], []
     assets = item.get("assets")
     for key, asset in assets.items() if isinstance(assets, dict) else ():
         if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
@@ -215,13 +231,11 @@ def _rasters(item: Item) -> Iterator[tuple[str, dict[str, Any]]]:
         roles = asset.get("roles")
         if key in _PICTURES or (isinstance(roles, list) and _PICTURES & {str(r) for r in roles}):
             continue
-        if (
-            "jp2" in kind
-            or key.endswith("-jp2")
-            or (kind and "tiff" not in kind and not kind.startswith("application/x-"))
-        ):
-            continue
-        yield key, asset
+        if "jp2" in kind or key.endswith("-jp2"):
+            others.append((key, asset))
+        elif not kind or "tiff" in kind or kind.startswith("application/x-"):
+            tiffs.append((key, asset))
+    return tiffs or others
 
 
 def _plain(key: str) -> str:

@@ -70,7 +70,7 @@ class Landsat:
         level = text(item, "landsat:correction") or (name.group(2) if name else "")
         if level and level not in ("L2SP", "L2SR"):
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is {level}, not Level-2 surface reflectance")
-        found = {band: require(item, band, names) for band, names in _NAMES.items()}
+        found = {band: require(item, band, names, self.config.assets) for band, names in _NAMES.items()}
         when, start, end = times(item)
         path = (text(item, "landsat:wrs_path") or (name.group(3)[:3] if name else "")).zfill(3)
         row = (text(item, "landsat:wrs_row") or (name.group(3)[3:] if name else "")).zfill(3)

@@ -116,7 +116,7 @@ class Sentinel1:
         return f"{negative / seen:.0%} of the numbers are negative: decibels, not linear power (set `delivered: db`)"
 
     def _assets(self, item: Item, item_id: str) -> dict[str, BandAsset]:
-        found = {band: find(item, (band,)) for band in ("VV", "VH")}
+        found = {band: find(item, (band,), self.config.assets.get(band)) for band in ("VV", "VH")}
         got = {band: asset for band, asset in found.items() if asset is not None}
         kind = (text(item, "sar:product_type") or "").upper()
         names = [item_id, str(item.get("collection") or ""), *(a.where.href for a in got.values())]

@@ -103,7 +103,7 @@ class Sentinel2:
         item_id = identity(item)
         when, start, end = times(item)
         collection = str(item.get("collection") or self.config.collection)
-        found = {band: require(item, band, names) for band, names in _NAMES.items()}
+        found = {band: require(item, band, names, self.config.assets) for band, names in _NAMES.items()}
         baseline = _baseline(item)
         applied = _applied(item)
         radiometry = {}

@@ -142,7 +142,7 @@ def run(services: Services, *, signed: bool = False, kinds: Collection[str] = KI
     chosen = {**LIMITS, **(limits or {})}
     signer = None
     if signed:
-        signer = PlanetaryComputerSigner(f"{services.base_url}/token", "127.0.0.1", client=Client(**chosen))
+        signer = PlanetaryComputerSigner(f"{services.base_url}/token", ("127.0.0.1",), client=Client(**chosen))
     client = Client(signer=_FilesOnly(signer) if signer else None, **chosen)
     provider = RECIPE.providers["p"].model_copy(update={"url": services.stac_url("catalogue")})
     (block,) = blocks_of(places())

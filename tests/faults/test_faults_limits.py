@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.access.credentials import client_of
 from pipelines.access.http import AccessError, Client
 from pipelines.access.limits import Breaker, Pace
-from pipelines.access.signing import PlanetaryComputerSigner, client_of
+from pipelines.access.signing import PlanetaryComputerSigner
 from schemas.outcome import Reason
 from schemas.recipe import Provider
 from schemas.stack import Observation
@@ -207,7 +208,7 @@ def test_many_threads_refused_at_once_get_one_new_token(services: Services) -> N
     tokens = Tokens(guarded=lambda path: path.endswith(".bin"))
     services.server.routes.append(tokens.route)
     services.faults.append(tokens.hook)
-    signer = PlanetaryComputerSigner(f"{services.base_url}/token", "127.0.0.1")
+    signer = PlanetaryComputerSigner(f"{services.base_url}/token", ("127.0.0.1",))
     client = Client(retries=2, timeout_s=5.0, backoff_s=0.01, signer=signer)
     url = f"{services.base_url}/f/a.bin"
     client.get_range(url, 0, 1)

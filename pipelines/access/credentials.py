@@ -1,0 +1,127 @@
+"""Makes a provider's client: its limits, and the credentials that the environment holds for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipelines.access.http import Client, SettingError
+from pipelines.access.logins import CDSE_HTTPS, expanded, login_of, missing_of, netrc_login
+from pipelines.access.signing import BLOBS, TOKEN_URL, HeaderSigner, PlanetaryComputerSigner, S3Signer, basic, bearer
+from pipelines.access.tokens import Tokens, token_in
+
+if TYPE_CHECKING:
+    from pipelines.access.http import Signer
+    from pipelines.access.logins import Login
+    from schemas.recipe import Provider
+
+_EARTHDATA_LOGIN = "https://urs.earthdata.nasa.gov"
+_EARTHDATA_HOSTS = ("earthdatacloud.nasa.gov", "earthdata.nasa.gov")
+"""https://urs.earthdata.nasa.gov/documentation/for_users/user_token"""
+_CDSE_LOGIN = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
+_CDSE_HOSTS = ("download.dataspace.copernicus.eu",)
+_CDSE_ENDPOINT = "https://eodata.dataspace.copernicus.eu"
+"""https://documentation.dataspace.copernicus.eu/APIs/S3.html (and OData.html: download)"""
+
+
+def signer_of(name: str, provider: Provider) -> Signer | None:
+    """What adds a provider's credentials to requests; None where its objects are open or no credentials are set.
+
+    Raises:
+        SettingError: an address names an environment variable that is not set.
+    """
+    signing = provider.signing
+    hosts = signing.hosts if signing is not None else ()
+    url = None if signing is None else expanded(name, signing.url).rstrip("/")
+    if provider.dialect == "planetary-computer":
+        key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
+        return PlanetaryComputerSigner(url or TOKEN_URL, hosts or BLOBS, key=key)
+    login = login_of(name, provider)
+    if login is None or missing_of(login):
+        return None
+    if provider.dialect == "dlr-eoc":
+        user, password = (os.environ[v] for v in login.variables)
+        return HeaderSigner(hosts or (login.home,), basic(user, password))
+    if provider.dialect == "earthdata":
+        return HeaderSigner(hosts or _EARTHDATA_HOSTS, bearer(Tokens(lambda _: _earthdata(url or _EARTHDATA_LOGIN))))
+    if login is CDSE_HTTPS:
+        return HeaderSigner(hosts or _CDSE_HOSTS, bearer(Tokens(lambda _: _oidc(url or _CDSE_LOGIN))))
+    return _s3_signer(provider, login, url)
+
+
+def _s3_signer(provider: Provider, login: Login, url: str | None) -> S3Signer:
+    """Signs addresses in the store of a dialect, or in the one at `url`."""
+    signing = provider.signing
+    region = signing.region if signing is not None else None
+    if provider.dialect == "copernicus-data-space":
+        access, secret = (os.environ[v] for v in login.variables)
+        options = _s3(url or _CDSE_ENDPOINT, region)
+        return S3Signer(("eodata",), {**options, "access_key_id": access, "secret_access_key": secret})
+    if provider.dialect in ("usgs", "earth-search"):
+        return S3Signer(("usgs-landsat",), {**_s3(url, region or "us-west-2"), "request_payer": True})
+    return S3Signer(signing.hosts if signing is not None else (), _s3(url, region))
+
+
+def _s3(endpoint: str | None, region: str | None) -> dict[str, object]:
+    """Options of a store; keys and role come from AWS's own variables where they are not named."""
+    options: dict[str, object] = {"region": region or "default"}
+    if endpoint is not None:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        if endpoint.startswith("http://"):
+            options["client_options"] = {"allow_http": True}
+    return options
+
+
+def _earthdata(url: str) -> tuple[str, float]:
+    """(token, its end): the one that is set, or the account's own by user and password."""
+    if token := os.environ.get("EARTHDATA_TOKEN"):
+        return token, time.time() + 86_400.0
+    user, password = os.environ.get("EARTHDATA_USERNAME"), os.environ.get("EARTHDATA_PASSWORD")
+    login = (user, password) if user and password else netrc_login()
+    if login is None:
+        raise SettingError("Earthdata: environment variable EARTHDATA_TOKEN is not set")
+    client = Client(concurrency=1, retries=3, timeout_s=30.0)
+    answer = client.json("POST", f"{url}/api/users/find_or_create_token", headers=dict(basic(*login)(False)))
+    token = token_in(answer, "access_token", "earthdata")
+    try:
+        end = datetime.strptime(str(answer.get("expiration_date")), "%m/%d/%Y").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        end = time.time() + 86_400.0
+    return token, end
+
+
+def _oidc(url: str) -> tuple[str, float]:
+    """(token, its end) by the Copernicus Data Space account's user and password."""
+    form = {
+        "grant_type": "password",
+        "client_id": "cdse-public",
+        "username": os.environ["CDSE_USERNAME"],
+        "password": os.environ["CDSE_PASSWORD"],
+    }
+    client = Client(concurrency=1, retries=3, timeout_s=30.0)
+    answer = client.json("POST", url, form=form)
+    life_s = answer.get("expires_in")
+    return token_in(answer, "access_token", "cdse"), time.time() + (life_s if isinstance(life_s, int) else 600)
+
+
+def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
+    """A client within the limits that the recipe states for a provider, with its credentials.
+
+    Args:
+        name: The provider's name in the recipe, for messages.
+        provider: Its entry.
+        workers: Processes that share the provider: each gets its part of the rate, and of the concurrency at least one.
+
+    Raises:
+        SettingError: its address names an environment variable that is not set.
+    """
+    expanded(name, provider.url)
+    return Client(
+        concurrency=max(1, provider.concurrency // workers),
+        retries=provider.retries,
+        timeout_s=provider.timeout_s,
+        requests_per_s=None if provider.requests_per_s is None else provider.requests_per_s / workers,
+        signer=signer_of(name, provider),
+    )
