@@ -6,7 +6,6 @@
 >>> sample["sentinel2/bands_10m"].shape  # (time, band, y, x)
 """
 
-from landweave.catalogue import Selection as Selection
 from landweave.dataset import Dataset as Dataset
 from landweave.dataset import open_dataset as open  # noqa: A004 - landweave.open reads well and shadows nothing here
 from landweave.errors import AbsentError as AbsentError
@@ -19,6 +18,7 @@ from landweave.errors import QueryError as QueryError
 from landweave.errors import UnfinishedError as UnfinishedError
 from landweave.errors import UnknownNameError as UnknownNameError
 from landweave.sample import Sample as Sample
+from landweave.selection import Selection as Selection
 from landweave.stream import Stream as Stream
 
 __all__ = [

@@ -17,8 +17,8 @@ from landweave.errors import LandweaveError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from landweave.catalogue import Selection
     from landweave.dataset import Dataset
+    from landweave.selection import Selection
 
 _COLUMNS = ("id", "split", "lon", "lat", "datetime")
 _RAW = argparse.RawDescriptionHelpFormatter

@@ -95,6 +95,6 @@ def decode_index(data: bytes | memoryview, chunks: int) -> NDArray[np.uint64]:
 
 
 def _crc(data: bytes | memoryview) -> bytes:
-    return int(google_crc32c.value(bytes(data) if isinstance(data, memoryview) else data)).to_bytes(
-        _CRC_BYTES, "little"
-    )
+    """crc32c, little-endian. google_crc32c takes bytes or what numpy gives, and no memoryview."""
+    flat = np.frombuffer(data, np.uint8) if len(data) else b""
+    return int(google_crc32c.value(flat)).to_bytes(_CRC_BYTES, "little")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,21 +13,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from landweave.catalogue import BBox, Catalogue, Selection, expression
-from landweave.errors import CorruptError, NotADatasetError, UnfinishedError, UnknownNameError
+from landweave.batch import Loading, Source
+from landweave.buffers import Buffers
+from landweave.catalogue import Catalogue
+from landweave.errors import CorruptError, NotADatasetError, QueryError, UnfinishedError, UnknownNameError
 from landweave.layout import LEDGER, MANIFEST, RECIPE, STATISTICS, ZARR, vectors
 from landweave.manifest import dataset_from_bytes
+from landweave.order import Order
+from landweave.query import BBox, expression
 from landweave.sample import Sample
+from landweave.selection import Selection
 from landweave.shard import ShardReader
 from landweave.store import open_store
-from landweave.stream import Order, Stream
+from landweave.stream import REMOTE_THREADS, Stream, cores
+from landweave.view import View, shown
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from landweave.batch import Batch, OnError
     from landweave.layout import ArraySpec, GroupSpec, Json
     from landweave.manifest import DatasetManifest
     from landweave.store import Store
@@ -74,6 +82,9 @@ class Dataset:
         """Its items."""
         self.reader = ShardReader(store, self.spec.shard_samples)
         """Its pixels."""
+        self.buffers = Buffers()
+        """Memory of its batches."""
+        self._threads: tuple[int, ThreadPoolExecutor] | None = None
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -144,12 +155,28 @@ class Dataset:
             condition = expression(self.catalogue.schema, bbox=bbox, time=time, where=where, equal=equal)
         return Selection(self.catalogue, self.catalogue.match(condition), condition)
 
+    def sql(self, condition: str) -> Selection:
+        """Samples for which a condition in SQL holds, asked of DuckDB: "worldcover_trees > 0.5 and lat > 40".
+
+        Columns are those of the catalogue. What the condition can reach is the catalogue alone: no file, no network.
+
+        Raises:
+            ModuleNotFoundError: duckdb is not installed (`pip install landweave[sql]`).
+            QueryError: not a condition over these columns.
+        """
+        from landweave.sql import matching
+
+        return Selection(self.catalogue, matching(self.catalogue, condition), None)
+
     def sample(self, which: str | int) -> Sample:
         """One sample by id or by position in the catalogue.
 
         Raises:
             UnknownNameError: no such sample.
         """
+        return Sample(self.catalogue.item(self._position(which)), self.spec, self)
+
+    def _position(self, which: str | int) -> int:
         if isinstance(which, str):
             position = self.catalogue.positions.get(which, -1)
             if position < 0:
@@ -158,7 +185,7 @@ class Dataset:
             position = int(which) + (len(self) if which < 0 else 0)
             if not 0 <= position < len(self):
                 raise UnknownNameError(f"sample number {which}: the dataset holds {len(self)}")
-        return Sample(self.catalogue.item(position), self.spec, self)
+        return position
 
     def __getitem__(self, which: str | int) -> Sample:
         """See `sample`."""
@@ -171,25 +198,88 @@ class Dataset:
         self,
         selection: Selection | None = None,
         *,
-        batch_size: int,
         arrays: Iterable[str] | None = None,
-        **order: Any,
+        weights: str | Mapping[Any, float] | NDArray[Any] | Callable[[pa.Table], Any] | None = None,
+        on_error: OnError = "raise",
+        **settings: Any,
     ) -> Stream:
         """Batches of a selection (all samples if None), as dicts of numpy arrays; see `landweave.stream`.
 
         Args:
             selection: from `query`.
-            batch_size: samples of a batch and rank.
             arrays: modalities, labels ('sentinel2') or single arrays ('sentinel2/bands_10m'); all if None. Nothing else
                 is read.
-            order: shuffle=False, seed=0, mix=8, remainder='share': see `landweave.stream.Order`.
+            weights: how often each sample is wanted: a catalogue column of numbers, {'column': {value: weight}}, an
+                array (len(selection),), or a function of the selection's table. None: each sample once an epoch.
+            on_error: 'raise', or 'skip' damaged samples and count them in `Stream.skipped`.
+            settings: the order: batch_size, shuffle=False, seed=0, mix=8, remainder='share' (`landweave.order.Order`),
+                and what a batch shows: bands, times, crop_m, crop, normalise, missing, noise, columns
+                (`landweave.view.View`).
 
         Raises:
             UnknownNameError: no such modality, label or array. QueryError: a setting out of range.
         """
         chosen = self.query() if selection is None else selection
-        wanted = self._arrays(arrays)
-        return Stream(self.catalogue, self.reader, chosen.positions, wanted, Order(batch_size=batch_size, **order))
+        order, view = _sorted(settings, Order)
+        if "batch_size" not in order:
+            raise QueryError("stream needs a batch_size")
+        if on_error not in ("raise", "skip"):
+            raise QueryError(f"on_error is 'raise' or 'skip', got {on_error!r}")
+        wanted = None if weights is None else chosen.weights(weights)
+        return Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
+
+    def samples(
+        self, which: Iterable[str | int], *, arrays: Iterable[str] | None = None, seed: int = 0, **view: Any
+    ) -> Batch:
+        """Any samples as one batch, read at once; keys as in `landweave.stream`.
+
+        Args:
+            which: ids, or positions in the catalogue.
+            arrays: see `stream`.
+            seed: of what is drawn.
+            view: what the batch shows: see `stream`.
+
+        Raises:
+            UnknownNameError: no such sample, modality, label or array. CorruptError: a sample is damaged.
+        """
+        positions = np.array([self._position(w) for w in which], np.int64)
+        return self.reading(arrays, **view)(positions, (seed, 0))
+
+    def reading(
+        self, arrays: Iterable[str] | None = None, **view: Any
+    ) -> Callable[[NDArray[np.int64], tuple[int, int]], Batch]:
+        """What `samples` does, with its settings looked at once: (positions, (seed, epoch)) -> batch."""
+        source = self._source(arrays, view)
+
+        def read(positions: NDArray[np.int64], when: tuple[int, int] = (0, 0)) -> Batch:
+            loading = Loading(source, positions, when)
+            pool, threads = self._pool()
+            if threads:
+                loading.start(pool, threads)
+            loading.drain()
+            return loading.result()[0]
+
+        return read
+
+    def _source(self, arrays: Iterable[str] | None, view: Mapping[str, Any]) -> Source:
+        settings, unknown = _sorted(view, View)
+        if unknown:
+            raise QueryError(f"no setting {sorted(unknown)}; there are {sorted(_names(View) | _names(Order))}")
+        chosen = View(**{name: _plain(value) for name, value in settings.items()})
+        for column in chosen.columns:
+            self.catalogue.check_column(column)
+        seen = shown(self.spec, self._arrays(arrays), chosen, self.normalisation)
+        return Source(self.catalogue, self.reader, self.spec, self.buffers, seen, chosen)
+
+    def _pool(self) -> tuple[ThreadPoolExecutor, int]:
+        """Threads beside the caller's, for batches that are asked for one by one; a child of a fork starts its own."""
+        threads = REMOTE_THREADS if self.store.remote else cores() - 1
+        if self._threads is None or self._threads[0] != os.getpid():
+            self._threads = (os.getpid(), ThreadPoolExecutor(max(1, threads), thread_name_prefix="landweave"))
+        return self._threads[1], threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_threads": None}
 
     def read(
         self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str
@@ -232,3 +322,20 @@ class Dataset:
             return self.store.get(path)
         except FileNotFoundError as error:
             raise CorruptError(f"{path} is missing; run `landweave check`") from error
+
+
+def _names(record: Any) -> set[str]:
+    return set(record.__dataclass_fields__)
+
+
+def _sorted(settings: Mapping[str, Any], record: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings that are fields of a record, and the others."""
+    mine = {name: value for name, value in settings.items() if name in _names(record)}
+    return mine, {name: value for name, value in settings.items() if name not in mine}
+
+
+def _plain(value: Any) -> Any:
+    """Lists as tuples, also inside a mapping."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return tuple(value) if isinstance(value, list) else value

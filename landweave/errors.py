@@ -54,3 +54,8 @@ class AccessError(LandweaveError):
 
 class QueryError(LandweaveError, ValueError):
     """A query that cannot be understood or does not fit the columns."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, on one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,6 +12,8 @@ from landweave import codec
 from landweave.errors import CorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 _INDEXES = 8_192
 """Shard indexes kept: 4 kB each for 256 samples at one date, so some 32 MB."""
+_TINY_BYTES, _TINY_CHUNKS = 512, 64
+"""Compressed size and number of decoded chunks that are remembered: those of a single value."""
+Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
+"""Row and slot in the shard, a key of the caller's, where to decode it."""
 _REMEDY = "run `landweave check` and restore the object, or build the shard again"
 
 
@@ -30,6 +36,7 @@ class ShardReader:
         self.shard_samples = shard_samples
         self._indexes: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
         self._lock = threading.Lock()
+        self._tiny: dict[tuple[bytes, int], NDArray[np.uint8]] = {}
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
@@ -78,27 +85,78 @@ class ShardReader:
         slots = out if array.dated else out[np.newaxis]
         if "0" in present:
             slots[[slot for slot, there in enumerate(present) if there == "0"]] = fill_value(array)
-        wanted = [slot for slot, there in enumerate(present) if there == "1"]
-        if not wanted:
-            return out
-        shard, row = where
-        entries = self.index(array, shard)[row]
-        if (entries[wanted] == codec.ABSENT).any():
-            raise CorruptError(
-                f"sample {sample_id}: {array.path} is in the catalogue and not in shard {shard}; {_REMEDY}"
-            )
-        start = int(entries[wanted, 0].min())
-        stop = int((entries[wanted, 0] + entries[wanted, 1]).max())
-        try:
-            data = memoryview(self.store.get_range(array.object(shard), start, stop - start))
-            for slot in wanted:
-                first = int(entries[slot, 0]) - start
-                codec.decode_chunk(data[first : first + int(entries[slot, 1])], slots[slot])
-        except FileNotFoundError as error:
-            raise CorruptError(f"sample {sample_id}: {array.path} is missing in shard {shard}; {_REMEDY}") from error
-        except codec.DamageError as error:
-            raise CorruptError(f"sample {sample_id}: {array.path} in shard {shard}: {error}; {_REMEDY}") from error
+        wanted: list[Chip] = [(where[1], slot, (0, slot), slots[slot]) for slot, t in enumerate(present) if t == "1"]
+        for _, damage in self.read_chips(array, where[0], wanted):
+            raise CorruptError(f"sample {sample_id}: {damage}")
         return out
+
+    def read_chips(
+        self,
+        array: ArraySpec,
+        shard: int,
+        chips: list[Chip],
+        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None = None,
+    ) -> list[tuple[tuple[int, int], str]]:
+        """Chips of one array in one shard, in one go: ranges merged, each checked and decoded.
+
+        Args:
+            array: which array.
+            shard: which shard.
+            chips: (row, slot, key, out): out has array.chip_shape and array.dtype, C-contiguous; None: the chip is
+                decoded into memory that is used again, and `finish` must copy what it wants of it.
+            finish: called with (key, chip) where out is None.
+
+        Returns:
+            (key, what is wrong) of each chip that is absent, truncated, changed or undecodable.
+
+        Raises:
+            AccessError: the object cannot be reached.
+        """
+        if not chips:
+            return []
+        try:
+            entries = self.index(array, shard)
+        except CorruptError as error:
+            return [(key, str(error)) for _, _, key, _ in chips]
+        damage: list[tuple[tuple[int, int], str]] = []
+        spans: list[tuple[int, int]] = []
+        wanted: list[Chip] = []
+        places = entries[[c[0] for c in chips], [c[1] for c in chips]].tolist()
+        for chip, (start, length) in zip(chips, places, strict=True):
+            if start == codec.ABSENT:
+                damage.append((chip[2], f"{array.path} is in the catalogue and not in shard {shard}; {_REMEDY}"))
+            else:
+                spans.append((start, length))
+                wanted.append(chip)
+        scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
+        try:
+            for chip, data in zip(wanted, self.store.get_ranges(array.object(shard), spans), strict=True):
+                out = scratch if chip[3] is None else chip[3]
+                assert out is not None  # noqa: S101 - by the contract of `chips`
+                try:
+                    self._decode(data, out)
+                except codec.DamageError as error:
+                    damage.append((chip[2], f"{array.path} in shard {shard}: {error}; {_REMEDY}"))
+                    continue
+                if chip[3] is None and finish is not None:
+                    finish(chip[2], out)
+        except FileNotFoundError:
+            return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
+        return damage
+
+    def _decode(self, data: bytes | memoryview, out: NDArray[Any]) -> None:
+        """Decode a chunk. Those of one value (a mask that is True everywhere) are few, tiny and remembered."""
+        if len(data) > _TINY_BYTES:
+            codec.decode_chunk(data, out)
+            return
+        key = (bytes(data), out.nbytes)
+        known = self._tiny.get(key)
+        if known is None:
+            codec.decode_chunk(data, out)
+            if len(self._tiny) < _TINY_CHUNKS:
+                self._tiny[key] = out.copy().reshape(-1).view(np.uint8)
+        else:
+            out.reshape(-1).view(np.uint8)[:] = known
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landweave
-from landweave.stream import Order
+from landweave.order import Order
 
 if TYPE_CHECKING:
     from pathlib import Path

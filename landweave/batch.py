@@ -1,0 +1,234 @@
+"""One batch: every chunk of it found, fetched, checked and decoded into place by a few threads at once.
+
+The work of a batch is a queue of (array, shard) pairs; threads take the next one. Fetching, checksums and decoding
+release the GIL, so threads use all cores; for objects far away there are more threads than cores: most of them wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from landweave.errors import CorruptError
+from landweave.order import uniform
+from landweave.shard import fill_value
+from landweave.view import chosen_slots, corners, held_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from numpy.typing import NDArray
+
+    from landweave.buffers import Buffers
+    from landweave.catalogue import Catalogue
+    from landweave.layout import DatasetSpec
+    from landweave.shard import Chip, ShardReader
+    from landweave.view import Shown, View
+
+Batch = dict[str, Any]
+_AT_A_TIME = 8
+"""Samples of an array that one thread takes."""
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where batches come from: everything but the order."""
+
+    catalogue: Catalogue
+    reader: ShardReader
+    spec: DatasetSpec
+    buffers: Buffers
+    shown: tuple[Shown, ...]
+    """Arrays of a batch."""
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Samples of a batch that lie in one shard, of one array."""
+
+    shown: Shown
+    shard: int
+    rows: NDArray[np.int64]
+    """Rows of the batch."""
+    slots: NDArray[np.int64]
+    """(batch, k) stored slot of each slot shown; -1 where there is none."""
+    out: NDArray[Any]
+    """(batch, [k,] ...)."""
+
+
+class Loading:
+    """A batch on its way. `drain` is what threads run; `result` waits for it."""
+
+    def __init__(self, source: Source, positions: NDArray[np.int64], when: tuple[int, int]) -> None:
+        """Plan a batch.
+
+        Args:
+            source: where from.
+            positions: (n,) in the catalogue.
+            when: (seed, epoch), for what is drawn.
+        """
+        self._source, self._positions, self._when = source, positions, when
+        self._parts: deque[_Part] = deque()
+        self._damage: dict[int, CorruptError] = {}
+        self._failed: BaseException | None = None
+        catalogue = source.catalogue
+        self._ids: list[str] = catalogue.light["id"].take(positions).to_pylist()
+        self._where = catalogue.where[positions]
+        self._batch: Batch = {"id": self._ids}
+        self._plan()
+        self._running: list[Future[None]] = []
+
+    def start(self, pool: ThreadPoolExecutor, threads: int) -> Loading:
+        """Let threads of a pool work on it; returns itself."""
+        self._running = [pool.submit(self.drain) for _ in range(min(threads, len(self._parts)))]
+        return self
+
+    def drain(self) -> None:
+        """Work until nothing is left to begin."""
+        while self._failed is None:
+            try:
+                part = self._parts.popleft()
+            except IndexError:
+                return
+            try:
+                self._read(part)
+            except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
+                self._failed = error
+
+    def stop(self) -> None:
+        """Begin nothing more: nobody will ask for the batch."""
+        self._parts.clear()
+
+    def result(self, on_error: OnError = "raise") -> tuple[Batch, list[tuple[str, str]]]:
+        """The batch, and (sample id, what is wrong) of damaged samples that were left out of it.
+
+        Raises:
+            CorruptError: a sample is damaged and `on_error` is 'raise', or none of the batch can be read.
+        """
+        for done in self._running:
+            done.result()
+        if self._failed is not None:
+            raise self._failed
+        if not self._damage:
+            return self._batch, []
+        first = self._damage[min(self._damage)]
+        if on_error == "raise" or len(self._damage) == len(self._ids):
+            raise first
+        keep = [i for i in range(len(self._ids)) if i not in self._damage]
+        batch = {name: _rows(value, keep) for name, value in self._batch.items()}
+        return batch, [(self._ids[i], str(error)) for i, error in sorted(self._damage.items())]
+
+    def _plan(self) -> None:
+        source, n = self._source, len(self._ids)
+        groups = list(dict.fromkeys(s.array.group for s in source.shown))
+        modalities = [g for g in groups if source.spec.group(g).kind == "modality"]
+        gone = held_back(source.view, modalities, self._positions, self._when)
+        self._corners = self._windows()
+        slots = {group: self._slots(group, gone.get(group)) for group in groups}
+        by_shard = _groups(self._where[:, 0])
+        parts = []
+        for shown in source.shown:
+            out = source.buffers.empty((n, *shown.shape), shown.dtype)
+            self._batch[shown.array.path] = out
+            _fill(shown, slots[shown.array.group], out)
+            parts += [_Part(shown, shard, rows, slots[shown.array.group], out) for shard, rows in by_shard]
+        parts.sort(key=lambda p: -p.shown.array.chip_bytes * len(p.rows))
+        self._parts.extend(parts)
+        for name in source.view.columns:
+            self._batch[name] = source.catalogue.column(name, self._positions)
+
+    def _windows(self) -> NDArray[np.float64]:
+        source = self._source
+        draws = np.stack([uniform(*self._when, f"crop/{axis}", self._positions) for axis in "xy"], axis=1)
+        found = corners(source.spec, tuple(s.array for s in source.shown), source.view, draws)
+        if source.view.crop_m is not None:
+            self._batch["crop_m"] = found
+        return found
+
+    def _slots(self, group: str, gone: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """(n, k) stored slot of each slot shown; the masks of the group go into the batch."""
+        present = self._source.catalogue.presence(group)[self._positions]
+        rule = self._source.view.times_of(group) if self._source.spec.group(group).dated else "all"
+        days = None
+        if isinstance(rule, str) and rule not in ("all", "first", "last"):
+            days = self._source.catalogue.days(group)[self._positions]
+        width = range(present.shape[1])
+        draws = np.zeros((0, 0))
+        if isinstance(rule, int):
+            draws = np.stack([uniform(*self._when, f"time/{group}/{i}", self._positions) for i in width], axis=1)
+        slots = chosen_slots(rule, present, days, draws)
+        if rule != "all":
+            self._batch[f"{group}/slot"] = slots
+        there = np.take_along_axis(present, np.maximum(slots, 0), axis=1) & (slots >= 0)
+        if gone is not None:
+            self._batch[f"{group}/held_back"] = gone & there.any(axis=1)
+            there = there & ~gone[:, None]
+        self._batch[f"{group}/present"] = there
+        return np.where(there, slots, -1)
+
+    def _read(self, part: _Part) -> None:
+        shown, array = part.shown, part.shown.array
+        chips: list[Chip] = []
+        for i in part.rows.tolist():
+            out = part.out[i] if array.dated else part.out[i : i + 1]
+            row = int(self._where[i, 1])
+            chips += [
+                (row, slot, (i, k), out[k] if shown.plain else None)
+                for k, slot in enumerate(part.slots[i].tolist())
+                if slot >= 0
+            ]
+        finish = None if shown.plain else self._finisher(part)
+        for (i, _), error in self._source.reader.read_chips(array, part.shard, chips, finish):
+            self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
+
+    def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:
+        shown, array = part.shown, part.shown.array
+        metres = array.resolution_m
+
+        def finish(key: tuple[int, int], chip: NDArray[Any]) -> None:
+            i, k = key
+            x, y = (round(v / metres) for v in self._corners[i].tolist())
+            piece = chip[..., y : y + shown.edge[0], x : x + shown.edge[1]]
+            if shown.bands is not None:
+                piece = piece[list(shown.bands)]
+            out = part.out[i, k] if array.dated else part.out[i]
+            if shown.mean is None:
+                out[...] = piece
+                return
+            np.subtract(piece, shown.mean, out=out, dtype=np.float32, casting="unsafe")
+            out /= shown.std
+            if shown.noise:
+                where = [*self._when, int(self._positions[i]), k, *array.path.encode()]
+                out += shown.noise * np.random.default_rng(where).standard_normal(out.shape, np.float32)
+            if array.nodata is not None:
+                out[np.isnan(piece) if np.isnan(array.nodata) else piece == array.nodata] = 0.0
+
+        return finish
+
+
+def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Nodata (False in masks; 0, the mean, where normalised) where nothing is there."""
+    lacking = slots < 0
+    if not lacking.any():
+        return
+    value = 0.0 if shown.mean is not None else fill_value(shown.array)
+    out[lacking if shown.array.dated else lacking[:, 0]] = value
+
+
+def _groups(shards: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+    """(shard, rows of the batch in it), few enough at a time that all threads find work."""
+    found = []
+    for shard in np.unique(shards):
+        rows = np.flatnonzero(shards == shard)
+        found += [(int(shard), rows[i : i + _AT_A_TIME]) for i in range(0, len(rows), _AT_A_TIME)]
+    return found
+
+
+def _rows(value: Any, keep: list[int]) -> Any:
+    return value[keep] if isinstance(value, np.ndarray) else [value[i] for i in keep]

@@ -1,0 +1,120 @@
+"""Samples that a query found: ids, columns, a table of places, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from landweave.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow.compute as pc
+    from numpy.typing import NDArray
+
+    from landweave.catalogue import Catalogue
+
+
+class Selection:
+    """Samples that a query found, in the catalogue's order. Iterates over sample ids."""
+
+    def __init__(self, catalogue: Catalogue, positions: NDArray[np.int64], where: pc.Expression | None) -> None:
+        self._catalogue = catalogue
+        self._where = where
+        self.positions = positions
+        """Position of each sample in the catalogue."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Sample ids."""
+        return list(self._catalogue.light["id"].take(pa.array(self.positions)).to_pylist())
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """Every catalogue column of these samples."""
+        return self._table(None)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Selection({len(self)} samples)"
+
+    def __and__(self, other: Selection) -> Selection:
+        """Samples of both, in the catalogue's order."""
+        return Selection(self._catalogue, np.intersect1d(self.positions, other.positions), None)
+
+    def __or__(self, other: Selection) -> Selection:
+        """Samples of either, in the catalogue's order."""
+        return Selection(self._catalogue, np.union1d(self.positions, other.positions), None)
+
+    def __sub__(self, other: Selection) -> Selection:
+        """Samples of this and not of the other."""
+        return Selection(self._catalogue, np.setdiff1d(self.positions, other.positions), None)
+
+    def take(self, which: Any) -> Selection:
+        """Some of these samples, in the order given: indexes, a slice or a mask, as numpy takes them."""
+        return Selection(self._catalogue, self.positions[which], None)
+
+    def column(self, name: str) -> Any:
+        """One catalogue column of these samples: numbers as an array, all else as a list."""
+        self._catalogue.check_column(name)
+        return self._catalogue.column(name, self.positions)
+
+    def to_geodataframe(self, columns: list[str] | None = None) -> Any:
+        """A geopandas.GeoDataFrame, one row a sample: footprints in WGS 84 and catalogue columns (all if None).
+
+        Raises:
+            ModuleNotFoundError: geopandas is not installed (`pip install landweave[geo]`).
+        """
+        import importlib
+
+        geopandas, shapely = (importlib.import_module(name) for name in ("geopandas", "shapely"))
+        table = self.table if columns is None else self._table(["geometry", *(c for c in columns if c != "geometry")])
+        places = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+        return geopandas.GeoDataFrame(table.drop_columns(["geometry"]).to_pandas(), geometry=places, crs="EPSG:4326")
+
+    def weights(
+        self, rule: str | Mapping[Any, float] | NDArray[Any] | Callable[[pa.Table], Any]
+    ) -> NDArray[np.float64]:
+        """(n,) weights of these samples; see `Dataset.stream`.
+
+        Raises:
+            QueryError: not a weight of at least 0 a sample, or all are 0.
+        """
+        if isinstance(rule, str):
+            found = self.column(rule)
+        elif isinstance(rule, Mapping):
+            found = self._by_value(rule)
+        else:
+            found = rule(self.table) if callable(rule) else rule
+        try:
+            weights = np.asarray(found, np.float64)
+        except (TypeError, ValueError) as error:
+            raise QueryError("weights: a number a sample is needed, the column holds something else") from error
+        if weights.shape != (len(self),):
+            raise QueryError(f"weights: {weights.shape} numbers for {len(self)} samples")
+        if len(self) and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise QueryError("weights: each is a finite number of at least 0, and some are above 0")
+        return weights
+
+    def _by_value(self, rule: Mapping[Any, Any]) -> NDArray[np.float64]:
+        found = np.ones(len(self))
+        for name, by_value in rule.items():
+            if not isinstance(by_value, Mapping):
+                raise QueryError(f"weights: {{'column': {{value: weight}}}}, got {{{name!r}: {by_value!r}}}")
+            found *= [float(by_value.get(value, 0.0)) for value in list(self.column(name))]
+        return found
+
+    def _table(self, columns: list[str] | None) -> pa.Table:
+        if self._where is not None:
+            return self._catalogue.read(columns, self._where)
+        return self._catalogue.read(columns).take(pa.array(self.positions))

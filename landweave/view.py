@@ -1,0 +1,281 @@
+"""What a batch shows of its samples: arrays, bands, dates, a window, normalised or as stored, and what is held back.
+
+Everything that is drawn (windows, dates, what is held back, noise) depends on (seed, epoch, sample) alone: the same at
+any number of ranks, workers and batches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from landweave.errors import QueryError, UnknownNameError
+from landweave.order import uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from landweave.layout import ArraySpec, DatasetSpec
+
+Times = Literal["all", "first", "last"] | int | str
+"""'all' slots; the 'first' or 'last' that is there; k of those there at random, in order; a date: the nearest to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """Settings of what a batch shows; see `Dataset.stream`."""
+
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Modality -> names of the bands to show, in this order. Its arrays without any of them are not read."""
+    times: Times | Mapping[str, Times] = "all"
+    """Which date slots, for all dated modalities or by name."""
+    crop_m: float | None = None
+    """Edge of a square window, metres: the same piece of ground in every array."""
+    crop: Literal["random", "centre"] = "random"
+    """Where the window lies."""
+    normalise: Literal["all", "clear"] | None = None
+    """Measured arrays as float32, minus mean, by standard deviation of the train split over these pixels; nodata
+    becomes 0, the mean. None: numbers as stored."""
+    missing: Mapping[str, float] = field(default_factory=dict)
+    """Modality -> probability that a sample comes without it: 1 always (entire-missing), 0.3 at random
+    (random-missing). It is not read. Where all would go, the one that came nearest to staying stays, unless its
+    probability is 1."""
+    noise: Mapping[str, float] = field(default_factory=dict)
+    """Modality -> standard deviation of Gaussian noise, in those of its bands (noisy-modality); needs `normalise`."""
+    columns: tuple[str, ...] = ()
+    """Catalogue columns to hand along: numbers as arrays, all else as lists; 'captions' as lists of texts."""
+
+    def __post_init__(self) -> None:
+        if self.noise and self.normalise is None:
+            raise QueryError("noise is in standard deviations: give normalise='all' or 'clear' with it")
+        for name, odds in self.missing.items():
+            if not 0 <= odds <= 1:
+                raise QueryError(f"missing: the probability of {name} is between 0 and 1, got {odds}")
+        if self.crop not in ("random", "centre") or self.normalise not in (None, "all", "clear"):
+            raise QueryError(f"crop is 'random' or 'centre' and normalise 'all', 'clear' or None, got {self}")
+        if any(sigma < 0 for sigma in self.noise.values()):
+            raise QueryError("noise: a standard deviation is at least 0")
+
+    def times_of(self, group: str) -> Times:
+        """Rule of one modality."""
+        return self.times if isinstance(self.times, (str, int)) else self.times.get(group, "all")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One array as a batch shows it."""
+
+    array: ArraySpec
+    """As it is on disk."""
+    bands: tuple[int, ...] | None
+    """Indexes of the bands to show; None: all, or no band axis."""
+    slots: int
+    """Dates of a sample; 1 where there is no time axis."""
+    edge: tuple[int, int]
+    """Height and width, pixels."""
+    mean: NDArray[np.float32] | None
+    """(band, 1, 1); None: as stored."""
+    std: NDArray[np.float32] | None
+    """(band, 1, 1)."""
+    noise: float
+    """Standard deviation of noise, in those of the bands."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether chips are shown as they are on disk, so that they can be decoded into place."""
+        return self.bands is None and self.mean is None and self.edge == self.array.chip_shape[-2:]
+
+    @property
+    def dtype(self) -> str:
+        """Of the batch."""
+        return self.array.dtype if self.mean is None else "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the sample axis: ([time,] [band,] y, x)."""
+        lead = self.array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
+        return ((self.slots,) if self.array.dated else ()) + lead + self.edge
+
+
+def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics: Any) -> tuple[Shown, ...]:
+    """How each array is shown.
+
+    Args:
+        spec: of the dataset.
+        arrays: that were asked for.
+        view: settings.
+        statistics: answers (array path, pixels) with mean and standard deviation of its bands.
+
+    Raises:
+        UnknownNameError: no such modality or band. QueryError: a window that does not fit the pixels.
+    """
+    _check_names(spec, view)
+    _check_times(view)
+    arrays = tuple(arrays)
+    if view.crop_m is not None:
+        _check_crop(spec, arrays, view.crop_m)
+    found = []
+    for array in arrays:
+        bands = _bands(array, view.bands.get(array.group))
+        if bands == ():
+            continue
+        mean = std = None
+        if view.normalise is not None and array.kind == "continuous":
+            mean, std = _figures(array, bands, statistics(array.path, view.normalise))
+        height, width = array.chip_shape[-2:]
+        rule = view.times_of(array.group)
+        found.append(
+            Shown(
+                array=array,
+                bands=None if bands == tuple(range(len(array.bands))) else bands,
+                slots=array.slots if rule == "all" else rule if isinstance(rule, int) else 1,
+                edge=(height, width) if view.crop_m is None else (_pixels(array, view.crop_m),) * 2,
+                mean=mean,
+                std=std,
+                noise=view.noise.get(array.group, 0.0) if mean is not None else 0.0,
+            )
+        )
+    return tuple(found)
+
+
+def _pixels(array: ArraySpec, metres: float) -> int:
+    return round(metres / array.resolution_m)
+
+
+def lattice_m(arrays: Iterable[ArraySpec]) -> float:
+    """The step at which a window may lie: a whole number of pixels in every array, metres."""
+    return math.lcm(*(round(a.resolution_m * 1000) for a in arrays)) / 1000
+
+
+def corners(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], view: View, draws: NDArray[np.float64]) -> NDArray[Any]:
+    """(n, 2) metres right of and below the footprint's corner where each window lies; `draws` (n, 2) in [0, 1)."""
+    if view.crop_m is None:
+        return np.zeros((len(draws), 2))
+    step = lattice_m(arrays)
+    places = math.floor((spec.size_m - view.crop_m) / step + 1e-9) + 1
+    if view.crop == "centre":
+        return np.full((len(draws), 2), (places // 2 if places % 2 else (places - 1) // 2) * step)
+    return np.asarray(np.floor(draws * places) * step)
+
+
+def chosen_slots(
+    rule: Times, present: NDArray[np.bool_], days: NDArray[np.float64] | None, draws: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(n, k) slots to show, in order of time; -1 where there are fewer.
+
+    Args:
+        rule: which.
+        present: (n, slots) what is there.
+        days: (n, slots) acquisition times, days since 1970, for a rule that is a date.
+        draws: (n, slots) in [0, 1).
+    """
+    slots = np.arange(present.shape[1])
+    if rule == "all":
+        return np.broadcast_to(slots, present.shape)
+    if rule == "first":
+        cost: NDArray[np.float64] = np.broadcast_to(slots, present.shape).astype(np.float64)
+    elif rule == "last":
+        cost = -np.broadcast_to(slots, present.shape).astype(np.float64)
+    elif isinstance(rule, int):
+        cost = draws
+    else:
+        assert days is not None  # noqa: S101 - given for a date
+        cost = np.abs(days - day_number(rule))
+    k = rule if isinstance(rule, int) else 1
+    cost = np.where(present, cost, np.inf)
+    best = np.argsort(cost, axis=1, kind="stable")[:, :k]
+    if best.shape[1] < k:
+        best = np.pad(best, ((0, 0), (0, k - best.shape[1])), constant_values=-1)
+    there = (best >= 0) & np.take_along_axis(np.isfinite(cost), np.maximum(best, 0), axis=1)
+    late = np.where(there, best, np.iinfo(np.int64).max)
+    return np.where(np.sort(late, axis=1) == np.iinfo(np.int64).max, -1, np.sort(late, axis=1))
+
+
+def day_number(text: str) -> float:
+    """Days since 1970 of a date or time, UTC.
+
+    Raises:
+        QueryError: neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), _NOON)
+    except ValueError as error:
+        raise QueryError(f"times: 'all', 'first', 'last', a number or a date (2021-06-30), got {text!r}") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / 86_400
+
+
+_NOON = datetime(1970, 1, 1, 12, tzinfo=UTC).timetz()
+
+
+def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], when: tuple[int, int]) -> dict[str, Any]:
+    """Modality -> (n,) True where the sample comes without it.
+
+    Args:
+        view: settings.
+        groups: modalities of the batch.
+        positions: (n,) in the catalogue.
+        when: (seed, epoch).
+    """
+    names = list(groups)
+    odds = np.array([view.missing.get(name, 0.0) for name in names])
+    draws = np.stack([uniform(*when, f"missing/{name}", positions) for name in names]) if names else np.empty((0, 0))
+    gone = draws < odds[:, None] if names else draws.astype(bool)
+    if names and (odds < 1).any():
+        margin = np.where(odds[:, None] < 1, draws - odds[:, None], -np.inf)
+        rows = np.flatnonzero(gone.all(axis=0))
+        gone[margin.argmax(axis=0)[rows], rows] = False
+    return {name: gone[i] for i, name in enumerate(names) if odds[i] > 0}
+
+
+def _check_names(spec: DatasetSpec, view: View) -> None:
+    modalities = [g.name for g in spec.groups if g.kind == "modality"]
+    times = view.times if not isinstance(view.times, (str, int)) else {}
+    for setting, names in (("bands", view.bands), ("times", times), ("missing", view.missing), ("noise", view.noise)):
+        for name in names:
+            if name not in modalities:
+                raise UnknownNameError(f"{setting}: no modality {name!r}; there are {modalities}")
+    for name, wanted in view.bands.items():
+        known = [b.name for a in spec.group(name).arrays for b in a.bands]
+        for band in wanted:
+            if band not in known:
+                raise UnknownNameError(f"bands: {name} has no band {band!r}; it has {known}")
+
+
+def _check_times(view: View) -> None:
+    for rule in [view.times] if isinstance(view.times, (str, int)) else view.times.values():
+        if isinstance(rule, int):
+            if rule < 1:
+                raise QueryError(f"times: at least 1 date, got {rule}")
+        elif rule not in ("all", "first", "last"):
+            day_number(rule)
+
+
+def _check_crop(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], crop_m: float) -> None:
+    step = lattice_m(arrays)
+    if not 0 < crop_m <= spec.size_m or abs(crop_m / step - round(crop_m / step)) > 1e-9:
+        raise QueryError(
+            f"crop_m is a multiple of {step:g} m, a whole number of pixels of every array, and at most "
+            f"{spec.size_m:g} m, got {crop_m:g}"
+        )
+
+
+def _bands(array: ArraySpec, wanted: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    if wanted is None or array.kind != "continuous":
+        return None
+    names = [b.name for b in array.bands]
+    return tuple(names.index(name) for name in wanted if name in names)
+
+
+def _figures(array: ArraySpec, bands: tuple[int, ...] | None, figures: Any) -> tuple[Any, Any]:
+    mean, std = (np.asarray(f, np.float64) for f in figures)
+    keep = list(range(len(mean))) if bands is None else list(bands)
+    if not np.isfinite(mean[keep]).all():
+        raise QueryError(f"normalise: the train split has no pixel of {array.path} to take statistics of")
+    std = np.where(std > 0, std, 1.0)
+    return mean[keep].astype(np.float32)[:, None, None], std[keep].astype(np.float32)[:, None, None]
