@@ -48,7 +48,7 @@ def encode_chunk(pixels: NDArray[Any], codec: CodecSpec) -> bytes:
     blosc.use_threads = False
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     raw = little.view(np.uint8) if little.dtype == np.bool_ else little
-    packed = blosc.compress(raw, codec.cname.encode(), codec.level, _SHUFFLES[codec.shuffle], 0)
+    packed = blosc.compress(raw, codec.cname.encode(), codec.level, _SHUFFLES[codec.shuffle], codec.block_bytes)
     return bytes(packed) + _crc(packed)
 
 

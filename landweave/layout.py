@@ -119,6 +119,8 @@ class CodecSpec:
     """0..9."""
     shuffle: Literal["noshuffle", "shuffle", "bitshuffle"]
     """Filter before it."""
+    block_bytes: int = 0
+    """Bytes that blosc compresses at once (before its own rounding); 0 = its own choice, which is small."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

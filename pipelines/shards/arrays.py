@@ -1,11 +1,12 @@
-"""From a recipe to the arrays on disk: which groups, which grids, which dtypes."""
+"""From a recipe to the arrays on disk: which groups, which shared, which dtypes."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from landweave.layout import ArraySpec, BandSpec, ClassSpec, CodecSpec, DatasetSpec, GroupSpec
+from landweave.layout import ArraySpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec
+from pipelines.shards.codecs import codec_of
 from schemas.modality import MODALITIES
 from schemas.recipe import RasterLabel
 
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from schemas.modality import Layer, Modality
     from schemas.recipe import Label, Recipe, Source
 
-NUMBERS = CodecSpec(cname="zstd", level=1, shuffle="shuffle")
-"""Multi-byte pixels: blosc-zstd-1 with byte shuffle, the best ratio at more than 500 MB/s of decoding on one core."""
-BYTES = CodecSpec(cname="zstd", level=1, shuffle="noshuffle")
-"""Class codes: byte shuffle does nothing to single bytes."""
-BITS = CodecSpec(cname="zstd", level=1, shuffle="bitshuffle")
-"""Masks: eight booleans fold into one byte before compression."""
 
 _LABEL_TITLES = {
     "worldcover": "ESA WorldCover land cover",
@@ -73,15 +68,15 @@ def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> 
 def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
     slots = tuple(w.name for w in recipe.slots_of(source))
     resolutions = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
-    grids = _GridNames(recipe.grid.size_m, tuple(resolutions.values()))
+    shared = _Shared(recipe, tuple(resolutions.values()))
     with_bands = [layer.name for layer in modality.layers if layer.has_band_axis]
     arrays = []
     for layer in modality.layers:
         band_dim = "band" if len(with_bands) == 1 else f"band_{layer.name.removeprefix('bands_')}"
-        arrays.append(_pixels(modality.name, layer, slots, grids, (band_dim, resolutions[layer.name])))
-    arrays.append(_mask(modality.name, "valid", slots, grids, min(resolutions.values())))
+        arrays.append(_pixels(modality.name, layer, slots, shared, (band_dim, resolutions[layer.name])))
+    arrays.append(_mask(modality.name, "valid", slots, shared, min(resolutions.values())))
     if modality.cloud_layer is not None:
-        arrays.append(_mask(modality.name, "cloud", slots, grids, resolutions[modality.cloud_layer]))
+        arrays.append(_mask(modality.name, "cloud", slots, shared, resolutions[modality.cloud_layer]))
     if source.kind == "sentinel1" and source.scale == "linear":
         arrays = [a if a.unit != "dB" else _with_unit(a, "linear power") for a in arrays]
     return GroupSpec(
@@ -101,12 +96,13 @@ def _with_unit(array: ArraySpec, unit: str) -> ArraySpec:
     return replace(array, unit=unit)
 
 
-class _GridNames:
-    """Names of the spatial dimensions of a group: 'y', 'x' where all layers share one grid, else 'y_10m', 'x_10m'."""
+class _Shared:
+    """What a group's arrays share: dimensions 'y', 'x' on one grid, else 'y_10m', 'x_10m'; the choice of codecs."""
 
-    def __init__(self, size_m: float, resolutions: tuple[float, ...]) -> None:
-        self._size_m = size_m
+    def __init__(self, recipe: Recipe, resolutions: tuple[float, ...]) -> None:
+        self._size_m = recipe.grid.size_m
         self._one = len(set(resolutions)) == 1
+        self.aim = recipe.shards.codec
 
     def dims(self, resolution_m: float) -> tuple[str, str]:
         suffix = "" if self._one else f"_{resolution_m:g}m"
@@ -118,7 +114,7 @@ class _GridNames:
 
 
 def _pixels(
-    group: str, layer: Layer, slots: tuple[str, ...], grids: _GridNames, band_and_resolution: tuple[str, float]
+    group: str, layer: Layer, slots: tuple[str, ...], shared: _Shared, band_and_resolution: tuple[str, float]
 ) -> ArraySpec:
     band_dim, resolution_m = band_and_resolution
     dims, shape = _leading(slots)
@@ -128,8 +124,8 @@ def _pixels(
         group=group,
         name=layer.name,
         role="pixels",
-        dims=(*dims, *grids.dims(resolution_m)),
-        sample_shape=(*shape, *grids.shape(resolution_m)),
+        dims=(*dims, *shared.dims(resolution_m)),
+        sample_shape=(*shape, *shared.shape(resolution_m)),
         dtype=layer.dtype,
         nodata=layer.nodata,
         kind=layer.kind,
@@ -141,18 +137,18 @@ def _pixels(
             BandSpec(name=b.name, common_name=b.common_name, center_um=b.center_um, fwhm_um=b.fwhm_um)
             for b in layer.bands
         ),
-        codec=BYTES if layer.dtype == "uint8" else NUMBERS,
+        codec=codec_of(layer.kind, layer.dtype, layer.unit, len(layer.bands), shared.aim),
     )
 
 
-def _mask(group: str, name: str, slots: tuple[str, ...], grids: _GridNames, resolution_m: float) -> ArraySpec:
+def _mask(group: str, name: str, slots: tuple[str, ...], shared: _Shared, resolution_m: float) -> ArraySpec:
     dims, shape = _leading(slots)
     return ArraySpec(
         group=group,
         name=name,
         role="valid" if name == "valid" else "cloud",
-        dims=(*dims, *grids.dims(resolution_m)),
-        sample_shape=(*shape, *grids.shape(resolution_m)),
+        dims=(*dims, *shared.dims(resolution_m)),
+        sample_shape=(*shape, *shared.shape(resolution_m)),
         dtype="bool",
         nodata=None,
         kind="mask",
@@ -161,20 +157,20 @@ def _mask(group: str, name: str, slots: tuple[str, ...], grids: _GridNames, reso
         scale=1.0,
         offset=0.0,
         bands=(),
-        codec=BITS,
+        codec=codec_of("mask", "bool", "1", 0, shared.aim),
     )
 
 
 def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
     name = label.layer
     resolution_m = recipe.resolution_of(name, None)
-    grids = _GridNames(recipe.grid.size_m, (resolution_m,))
+    shared = _Shared(recipe, (resolution_m,))
     classes = ArraySpec(
         group=name,
         name="classes",
         role="pixels",
-        dims=("sample", *grids.dims(resolution_m)),
-        sample_shape=grids.shape(resolution_m),
+        dims=("sample", *shared.dims(resolution_m)),
+        sample_shape=shared.shape(resolution_m),
         dtype="uint8",
         nodata=legend.nodata,
         kind="classes",
@@ -183,7 +179,7 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
         scale=1.0,
         offset=0.0,
         bands=(BandSpec(name="classes"),),
-        codec=BYTES,
+        codec=codec_of("classes", "uint8", "class", 1, shared.aim),
     )
     title, licence, attribution = _terms(label)
     return GroupSpec(

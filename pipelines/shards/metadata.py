@@ -91,7 +91,7 @@ def _array(array: ArraySpec, group: GroupSpec, dataset: DatasetSpec) -> Json:
         "clevel": array.codec.level,
         "shuffle": array.codec.shuffle,
         "typesize": np.dtype(array.dtype).itemsize,
-        "blocksize": 0,
+        "blocksize": array.codec.block_bytes,
     }
     sharding = {
         "chunk_shape": list(inner),

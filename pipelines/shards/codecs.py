@@ -1,0 +1,54 @@
+"""How the inner chunks of each kind of array are compressed; docs/codecs.md has the measurements behind the choice.
+
+Blosc alone, because zarr-python, tensorstore and GDAL all read it. Blosc compresses block by block, and the blocks it
+chooses by itself (32 kB at zstd's level 1) are so small that zstd loses a tenth of its ratio and a third of its speed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from landweave.layout import CodecSpec
+
+if TYPE_CHECKING:
+    from schemas.modality import Kind
+
+KIB = 1 << 10
+SPECTRAL_BANDS = 64
+"""From so many bands on an array is a spectrum a pixel: the largest array of a sample, and the most compressible."""
+
+NUMBERS = CodecSpec(cname="lz4hc", level=2, shuffle="shuffle", block_bytes=256 * KIB)
+"""Reflectance and backscatter: decodes twice as fast as zstd and is a tenth larger; encodes faster than zstd."""
+SPECTRA = CodecSpec(cname="zstd", level=1, shuffle="shuffle", block_bytes=1024 * KIB)
+"""Hundreds of bands that resemble one another: lz4 finds half of what zstd finds."""
+HEIGHTS = CodecSpec(cname="lz4hc", level=5, shuffle="shuffle", block_bytes=256 * KIB)
+"""Heights: small arrays, so slow encoding costs little; within a few percent of zstd's ratio."""
+CODES = CodecSpec(cname="lz4hc", level=5, shuffle="noshuffle", block_bytes=256 * KIB)
+"""Classes, bit fields and masks: runs of equal values, which any filter breaks up."""
+
+SMALL_NUMBERS = CodecSpec(cname="zstd", level=3, shuffle="shuffle", block_bytes=1024 * KIB)
+SMALL_FLOATS = CodecSpec(cname="zstd", level=3, shuffle="bitshuffle", block_bytes=1024 * KIB)
+"""Backscatter: bits of the mantissa that are seldom set fold away."""
+SMALL_CODES = CodecSpec(cname="zstd", level=3, shuffle="noshuffle", block_bytes=1024 * KIB)
+
+
+def codec_of(
+    kind: Kind | Literal["mask"], dtype: str, unit: str, bands: int, aim: Literal["balanced", "small"]
+) -> CodecSpec:
+    """The codec of an array.
+
+    Args:
+        kind: what its values are.
+        dtype: numpy dtype name.
+        unit: of its values; heights are in 'm'.
+        bands: how many it has.
+        aim: the recipe's `shards.codec`.
+    """
+    small = aim == "small"
+    if kind != "continuous":
+        return SMALL_CODES if small else CODES
+    if unit == "m":
+        return SMALL_NUMBERS if small else HEIGHTS
+    if small:
+        return SMALL_FLOATS if dtype.startswith("float") else SMALL_NUMBERS
+    return SPECTRA if bands >= SPECTRAL_BANDS else NUMBERS
