@@ -30,7 +30,21 @@ app = typer.Typer(
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="the recipe's YAML file")]
-OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="folder of the dataset")]
+
+
+def _place(text: str) -> Path:
+    """A local folder, or the desk beside a dataset in an object store."""
+    from pipelines.shards import StoreError, arrive
+
+    try:
+        return arrive(text)
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+OutArgument = Annotated[
+    Path, typer.Argument(metavar="OUT", parser=_place, help="folder of the dataset, or its URL: s3://, gs://, az://")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the recipe: --set sampling.count=1000"),
@@ -135,7 +149,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.access.osm import BadExtractError
     from pipelines.engines import RunnerError
     from pipelines.jobs import BuildError
-    from pipelines.shards import IncompleteError, OtherDatasetError
+    from pipelines.shards import IncompleteError, OtherDatasetError, StoreError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
@@ -149,7 +163,7 @@ def _expected() -> tuple[type[Exception], ...]:
         RunnerError,
         SamplingError,
     )
-    return (*known, SettingError, *_engine_errors())
+    return (*known, StoreError, SettingError, *_engine_errors())
 
 
 def _engine_errors() -> tuple[type[Exception], ...]:

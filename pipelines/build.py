@@ -19,6 +19,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
+from pipelines.shards import address_of
 from pipelines.stages.shards import BuildShards, Built
 
 if TYPE_CHECKING:
@@ -88,7 +89,11 @@ class _Beam:
         _checkout_on_path()
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
         self.pipeline = beam.Pipeline(runner=self._runner(), options=self._options())
-        built = self.pipeline | "shards" >> beam.Create(list(shards)) | BuildShards(str(out), engine.workers)
+        built = (
+            self.pipeline
+            | "shards" >> beam.Create(list(shards))
+            | BuildShards(str(out) if engine.beam == LOCAL else address_of(out), engine.workers)
+        )
         failed = built | "failed" >> beam.Filter(lambda b: b.error is not None)
         _ = failed | "keep" >> beam.Map(_write_failure, str(out / ".staging" / "failures"))
         self.result: PipelineResult | None = None

@@ -12,7 +12,7 @@ from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.plan import complete_plan, make_plan
 from pipelines.progress import ProgressPrinter
-from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, withdraw
+from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, share_plan, withdraw
 from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_recipe_of, read_summary, write_plan
 from schemas.outcome import Reason
 
@@ -191,7 +191,9 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
             if old.shards != plan.shards:
                 raise PlanError(f"{out.name}: a file that the places come from has changed; choose another folder")
             plan = complete_plan(old, plan, archives)
-        return write_plan(out / PLAN_FOLDER, plan, hrefs)
+        written = write_plan(out / PLAN_FOLDER, plan, hrefs)
+        share_plan(out, () if written.extract is None else (f"{WORK_FOLDER}/{written.extract}",))
+        return written
 
 
 def _lacking(out: Path, done: set[int]) -> list[int]:

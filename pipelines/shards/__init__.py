@@ -9,6 +9,12 @@ from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
 from pipelines.shards.commit import clean_staging as clean_staging
 from pipelines.shards.commit import done_shards as done_shards
 from pipelines.shards.commit import withdraw as withdraw
+from pipelines.shards.depot import StoreError as StoreError
+from pipelines.shards.depot import address_of as address_of
+from pipelines.shards.depot import arrive as arrive
+from pipelines.shards.depot import desk_of as desk_of
+from pipelines.shards.depot import is_url as is_url
+from pipelines.shards.depot import share_plan as share_plan
 from pipelines.shards.finalise import IncompleteError as IncompleteError
 from pipelines.shards.finalise import finalise as finalise
 from pipelines.shards.ledger import ledger_of as ledger_of

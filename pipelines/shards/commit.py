@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
+from pipelines.shards.depot import adopt, depot_of, refresh
 from pipelines.shards.metadata import documents
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def prepare(out: Path, dataset: DatasetSpec) -> None:
         if path != RECIPE and not (target.is_file() and target.read_bytes() == content):
             publish(out, path, content)
     if not present.is_file():
+        depot = depot_of(out)
+        if depot is not None and not depot.create(RECIPE, files[RECIPE]) and depot.get(RECIPE) != files[RECIPE]:
+            raise OtherDatasetError(f"{depot.url} holds a dataset of another recipe; build into another place")
         publish(out, RECIPE, files[RECIPE])
 
 
@@ -53,6 +57,7 @@ def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
         landweave.CorruptError, landweave.LayoutError: a manifest is damaged or of another layout.
         OtherDatasetError: a manifest belongs to another recipe.
     """
+    refresh(out, dataset.shards)
     try:
         names = {entry.name: entry.stat() for entry in os.scandir((out / shard_manifest(0)).parent)}
     except FileNotFoundError:
@@ -82,7 +87,10 @@ def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest 
     try:
         raw = (out / path).read_bytes()
     except FileNotFoundError:
-        return None
+        found = adopt(out, shard)
+        if found is None:
+            return None
+        raw = found
     return _of_recipe(shard_from_bytes(raw, path), dataset.recipe_sha256)
 
 
@@ -117,7 +125,10 @@ def withdraw(out: Path, shards: Iterable[int]) -> None:
 
     The manifests go first, in one step each; the objects stay until the new ones replace them, unseen by readers.
     """
+    depot = depot_of(out)
     for path in (MANIFEST, *(shard_manifest(s) for s in shards)):
+        if depot is not None:
+            depot.delete(path)
         with contextlib.suppress(FileNotFoundError):
             (out / path).unlink()
             _sync((out / path).parent)

@@ -29,6 +29,7 @@ from landweave.manifest import DatasetManifest, ObjectSum, dataset_to_bytes
 from pipelines.shards import catalogue, ledger
 from pipelines.shards.collection import collection
 from pipelines.shards.commit import checksum, move, prepare, publish, read_manifest, staging
+from pipelines.shards.depot import deliver, refresh
 from pipelines.shards.metadata import documents
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
@@ -84,6 +85,7 @@ def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
         landweave.CorruptError: a shard's manifest is damaged.
     """
     prepare(out, dataset)
+    refresh(out, dataset.shards, always=True)
     manifests = [read_manifest(out, index, dataset) for index in range(dataset.shards)]
     missing = [str(i) for i, m in enumerate(manifests) if m is None]
     if missing:
@@ -109,6 +111,7 @@ def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
         objects=dict(sorted(objects.items())),
     )
     publish(out, MANIFEST, dataset_to_bytes(manifest))
+    deliver(out, manifest.objects)
     return manifest
 
 

@@ -20,6 +20,7 @@ from landweave.layout import part, shard_manifest, shard_name, vectors
 from landweave.manifest import ShardManifest, shard_to_bytes
 from pipelines.shards import catalogue, ledger
 from pipelines.shards.commit import checksum, prepare, publish_shard, read_manifest, staging
+from pipelines.shards.depot import hand_over
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.verify import pixels_crc, verify
 
@@ -128,7 +129,11 @@ def write_shard(
         if arrived != len(shard.sample_ids):
             raise ValueError(f"shard {shard.index}: {arrived} stacks came, the plan has {len(shard.sample_ids)}")
         manifest = writer.finish()
-        publish_shard(out, folder, sorted(manifest.objects), shard.index)
+        kept = hand_over(out, folder, sorted(manifest.objects), shard.index)
+        if kept is None:
+            existing = read_manifest(out, shard.index, dataset)
+            return _report(existing or manifest, written=False, reasons={})
+        publish_shard(out, folder, kept, shard.index)
     return _report(manifest, written=True, reasons=dict(sorted(writer.reasons.items())))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.assemble import Factory
+from pipelines.shards import arrive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no t
     """Shard numbers -> `Built`. A shard that fails is reported and does not hold the others.
 
     Args:
-        out: folder of the dataset, which holds the plan.
+        out: folder or URL of the dataset, which holds the plan.
         workers: processes that build at once: they divide the providers' limits among them.
     """
 
@@ -53,7 +53,7 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
 
     def setup(self) -> None:
         """Open what all shards of this worker share."""
-        self.factory = Factory.open(Path(self.out), self.workers)
+        self.factory = Factory.open(arrive(self.out), self.workers)
 
     def process(self, shard: int) -> Iterator[Built]:
         """Build one shard."""

@@ -1,0 +1,306 @@
+"""Building straight into an object store: the store holds the dataset, a local desk what the builder needs at hand.
+
+The desk is a folder like that of a local dataset, without pixels: plan, runs, manifests, parts, catalogue, and one
+shard a worker while it is written. A shard's objects go to the store first and its manifest last, by a put that only
+succeeds where nothing is: of two builders exactly one publishes a shard, and readers see it whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from landweave.layout import MANIFEST, part, shard_manifest
+from landweave.manifest import shard_from_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "file")
+"""What obstore writes to; `file` serves tests and mounted file systems."""
+ADDRESS = ".work/store"
+"""File on the desk that holds the store's URL."""
+PLAN = "plan"
+DESKS = "LANDWEAVE_WORK"
+"""Environment variable: folder of all desks; `.landweave` in the current one where it is not set."""
+REFRESH_S = 10.0
+"""How often a watcher asks the store which shards there are, seconds."""
+_PARTS = ("items", "ledger", "statistics")
+
+
+class StoreError(RuntimeError):
+    """The object store refused or cannot be reached, or its address is not usable; the text says what to do."""
+
+
+class Depot:
+    """One dataset in an object store."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._asked_s = -REFRESH_S
+        try:
+            from obstore.store import from_url
+
+            options: dict[str, Any] = {"mkdir": True} if url.startswith("file:") else {}
+            if url.startswith("s3:"):
+                options = {"config": {"aws_checksum_algorithm": "sha256"}}  # the store refuses what arrives changed
+            self._store: Any = from_url(url, **options)
+        except Exception as error:
+            raise StoreError(f"{url}: cannot be opened: {_first_line(error)}") from error
+
+    def get(self, path: str) -> bytes | None:
+        """A whole object, or None where there is none."""
+        import obstore
+
+        try:
+            return bytes(obstore.get(self._store, path).bytes())
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._refused(path, "read", error) from error
+
+    def put(self, path: str, content: bytes | Path) -> None:
+        """Write an object, in place of what is there; a file goes up in parts, without being held in memory."""
+        import obstore
+
+        try:
+            obstore.put(self._store, path, content)
+        except Exception as error:
+            raise self._refused(path, "written", error) from error
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write an object unless there is one: put-if-absent. Returns whether it was written."""
+        import obstore
+
+        try:
+            obstore.put(self._store, path, content, mode="create", use_multipart=False)
+        except (obstore.exceptions.AlreadyExistsError, FileExistsError):
+            return False
+        except Exception as error:
+            raise self._refused(path, "written", error) from error
+        return True
+
+    def delete(self, path: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        import obstore
+
+        try:
+            obstore.delete(self._store, path)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise self._refused(path, "removed", error) from error
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Path -> bytes of every object below a folder."""
+        import obstore
+
+        try:
+            pages = obstore.list(self._store, prefix=prefix)
+            return {str(o["path"]): int(o["size"]) for page in pages for o in page}
+        except Exception as error:
+            raise self._refused(prefix, "listed", error) from error
+
+    def publish(self, folder: Path, paths: list[str], shard: int) -> bool:
+        """Put a staged shard's objects, then its manifest if there is none yet.
+
+        Returns:
+            Whether the shard in the store is the staged one, byte for byte; False where another builder's is there.
+
+        Raises:
+            StoreError: two builders wrote different bytes at once; the shard is withdrawn and must be built again.
+        """
+        name = shard_manifest(shard)
+        ours = (folder / name).read_bytes()
+        put: list[str] = []
+        for path in paths:
+            theirs = self.get(name)
+            if theirs is None:
+                self.put(path, folder / path)
+                put.append(path)
+                continue
+            return self._settle(shard, ours, theirs, put)
+        if self.create(name, ours):
+            return True
+        return self._settle(shard, ours, self.get(name), put)
+
+    def _settle(self, shard: int, ours: bytes, theirs: bytes | None, put: list[str]) -> bool:
+        """Another builder has published the shard: fine, unless our objects lie where its manifest promises others."""
+        name = shard_manifest(shard)
+        if theirs == ours:
+            return True
+        if theirs is not None:
+            mine, other = shard_from_bytes(ours, name).objects, shard_from_bytes(theirs, name).objects
+            if all(mine.get(path) == other.get(path) for path in put):
+                return False
+            self.delete(name)
+        raise StoreError(
+            f"{self.url}: shard {shard} was built at once by two builders that read different pixels; "
+            "it was taken back: run the same command again"
+        )
+
+    def due(self) -> bool:
+        """Whether it is time to ask the store again; remembers that it was asked."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s < REFRESH_S:
+            return False
+        self._asked_s = now_s
+        return True
+
+    def _refused(self, path: str, verb: str, error: Exception) -> StoreError:
+        return StoreError(f"{self.url}: {path} cannot be {verb}: {_first_line(error)}")
+
+
+def is_url(place: str) -> bool:
+    """Whether a dataset's place is an object store's URL."""
+    return "://" in place
+
+
+def desk_of(url: str) -> Path:
+    """The local folder beside a dataset in an object store; made where it is not there.
+
+    Raises:
+        StoreError: a scheme that nothing can be written to, or credentials in the URL.
+    """
+    url = url.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise StoreError(f"{parts.scheme}://: cannot be built into; use a local path or one of {', '.join(SCHEMES)}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise StoreError(
+            f"{parts.scheme}://{parts.hostname}{parts.path}: credentials belong into the environment "
+            "(AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...), not into the URL"
+        )
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{parts.netloc}{parts.path}").strip("-.")[-64:]
+    desk = Path(os.environ.get(DESKS, ".landweave")) / f"{slug}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    address = desk / ADDRESS
+    if not address.is_file():
+        address.parent.mkdir(parents=True, exist_ok=True)
+        aside = address.with_name(f"store-{os.getpid()}")
+        aside.write_text(url + "\n")
+        aside.replace(address)
+    return desk
+
+
+def arrive(place: str) -> Path:
+    """The local folder of a dataset for one who may be a worker elsewhere: a desk, with the plan fetched to it."""
+    if not is_url(place):
+        return Path(place)
+    desk = desk_of(place)
+    fetch_plan(desk)
+    return desk
+
+
+def address_of(out: Path) -> str:
+    """What `arrive` takes on another machine: the URL, or the folder's own path."""
+    depot = depot_of(out)
+    return str(out.resolve()) if depot is None else depot.url
+
+
+def depot_of(out: Path) -> Depot | None:
+    """The store that a desk belongs to; None for a dataset that is local."""
+    try:
+        return _depot((out / ADDRESS).read_text().strip())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@lru_cache(maxsize=16)
+def _depot(url: str) -> Depot:
+    return Depot(url)
+
+
+def fetch_plan(desk: Path) -> None:
+    """Bring the plan to a desk that has none; its last file, which says that it is whole, last."""
+    depot = depot_of(desk)
+    if depot is None or (desk / PLAN / "plan.json").is_file():
+        return
+    there = sorted(depot.sizes(PLAN) | depot.sizes(".work"), key=lambda p: (p == f"{PLAN}/plan.json", p))
+    for path in there:
+        _fetch(depot, path, desk)
+
+
+def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
+    """Put the plan, and what else workers read (paths on the desk), into the store."""
+    depot = depot_of(desk)
+    if depot is None:
+        return
+    files = sorted(p.relative_to(desk).as_posix() for p in (desk / PLAN).rglob("*") if p.is_file())
+    for path in sorted([*files, *extra], key=lambda p: (p == f"{PLAN}/plan.json", p)):
+        depot.put(path, desk / path)
+
+
+def refresh(desk: Path, shards: int, *, always: bool = False) -> None:
+    """Bring manifests and parts of shards that others published; forget those that the store no longer has."""
+    depot = depot_of(desk)
+    if depot is None or not (depot.due() or always):
+        return
+    there = depot.sizes(shard_manifest(0).rpartition("/")[0])
+    for shard in range(shards):
+        name = shard_manifest(shard)
+        here = (desk / name).stat().st_size if (desk / name).is_file() else None
+        if name not in there and here is not None:
+            (desk / name).unlink()
+        elif name in there and here != there[name]:
+            adopt(desk, shard)
+
+
+def adopt(desk: Path, shard: int) -> bytes | None:
+    """Bring a shard that is published in the store to the desk, its manifest last; None where there is none."""
+    depot = depot_of(desk)
+    raw = None if depot is None else depot.get(shard_manifest(shard))
+    if depot is None or raw is None:
+        return None
+    for kind in _PARTS:
+        _fetch(depot, part(kind, shard), desk)  # type: ignore[arg-type] # the literals of `part`
+    _place(desk / shard_manifest(shard), raw)
+    return raw
+
+
+def hand_over(out: Path, folder: Path, paths: list[str], shard: int) -> list[str] | None:
+    """Publish a staged shard in the dataset's store, if it has one.
+
+    Returns:
+        The objects that are kept in `out`: all of a local dataset; what the catalogue is made of on a desk. None where
+        another builder's shard is in the store.
+    """
+    depot = depot_of(out)
+    if depot is None:
+        return paths
+    if not depot.publish(folder, paths, shard):
+        return None
+    return [path for path in paths if path.startswith("parts/")]
+
+
+def deliver(desk: Path, paths: Iterable[str], said: Callable[[str], None] = lambda _: None) -> None:
+    """Put a finished dataset's own objects into the store; `landweave.json` last, in one step."""
+    depot = depot_of(desk)
+    if depot is None:
+        return
+    for path in (*paths, MANIFEST):
+        said(path)
+        depot.put(path, (desk / path).read_bytes() if path == MANIFEST else desk / path)
+
+
+def _fetch(depot: Depot, path: str, desk: Path) -> None:
+    raw = depot.get(path)
+    if raw is None:
+        raise StoreError(f"{depot.url}: {path} is missing")
+    _place(desk / path, raw)
+
+
+def _place(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}-{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(target)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,206 @@
+"""Building into a real S3-protocol server on loopback: staged, published once, resumed, raced for, read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+import landweave
+from landweave.check import check
+from landweave.manifest import shard_from_bytes
+from pipelines.shards import StoreError, desk_of, done_shards, finalise, withdraw
+from pipelines.shards.depot import Depot, arrive, depot_of, share_plan
+from tests.shards.synthetic import Planned, planned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Endpoint of an S3-protocol server that honours If-None-Match."""
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def url(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A bucket of the test's own."""
+    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    for name, value in {**settings, "ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = request.node.name.replace("_", "-").split("[")[0][:60]
+    made = urllib.request.Request(f"{server}/{bucket}", method="PUT")  # noqa: S310 - loopback
+    urllib.request.urlopen(made).close()  # noqa: S310 - loopback
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "desks"))
+    return f"s3://{bucket}/data/set"
+
+
+def small(**kwargs: Any) -> Planned:
+    return planned((2, 1), sources=("sentinel2", "dem"), size_m=60.0, **kwargs)
+
+
+def objects(url: str) -> dict[str, bytes]:
+    depot = Depot(url)
+    return {path: depot.get(path) or b"" for path in depot.sizes("") if not path.startswith(("plan", ".work"))}
+
+
+def test_the_same_objects_as_on_a_local_disk_and_no_pixels_on_the_desk(url: str, tmp_path: Path) -> None:
+    plan = small()
+    desk = plan.build(desk_of(url))
+    local = plan.build(tmp_path / "local")
+    files = {p.relative_to(local).as_posix(): p.read_bytes() for p in local.rglob("*") if p.is_file()}
+    expected = {path: raw for path, raw in files.items() if not path.startswith(".")}
+    assert objects(url) == expected
+    assert not list(desk.glob("data.zarr/sentinel2/bands_10m/c"))
+    assert not [p for p in (desk / ".staging").rglob("*.json") if p.is_file()]
+    remote = landweave.open(url)
+    assert list(check(remote)) == []
+    here = landweave.open(local)
+    for sample in here:
+        theirs = remote.sample(sample.id)
+        assert (theirs["sentinel2/bands_10m"] == sample["sentinel2/bands_10m"]).all()
+        assert theirs.vectors().equals(sample.vectors())
+
+
+def test_nothing_is_visible_before_the_manifest_and_a_second_machine_resumes(url: str, tmp_path: Path) -> None:
+    plan = small()
+    first = desk_of(url)
+    plan.write(first, plan.shards[0])
+    with pytest.raises(landweave.UnfinishedError):
+        landweave.open(url)
+    for path in first.rglob("*"):  # the first machine is gone
+        if path.is_file():
+            path.unlink()
+    second = desk_of(url)
+    assert done_shards(second, plan.dataset) == {0}
+    assert plan.write(second, plan.shards[0]).written is False
+    assert plan.write(second, plan.shards[1]).written is True
+    finalise(second, plan.dataset)
+    assert list(check(landweave.open(url))) == []
+    withdraw(second, [1])
+    with pytest.raises(landweave.UnfinishedError):
+        landweave.open(url)
+    assert done_shards(second, plan.dataset) == {0}
+
+
+def test_of_builders_that_race_exactly_one_publishes(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small()
+    desks = []
+    for name in "abc":
+        monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / name))
+        desks.append(desk_of(url))
+    won: list[bool] = []
+    together = threading.Barrier(len(desks))
+    create = Depot.create
+
+    def counted(self: Depot, path: str, content: bytes) -> bool:
+        if path.startswith("shards/"):
+            together.wait(30)  # all have put their objects and none its manifest
+            won.append(create(self, path, content))
+            return won[-1]
+        return create(self, path, content)
+
+    monkeypatch.setattr(Depot, "create", counted)
+    threads = [threading.Thread(target=plan.write, args=(desk, plan.shards[0])) for desk in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False, False, True]
+    monkeypatch.setattr(Depot, "create", create)
+    plan.write(desks[2], plan.shards[1])
+    finalise(desks[0], plan.dataset)
+    assert list(check(landweave.open(url))) == []
+
+
+def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, other = small(), small(seed=9)
+    desk = desk_of(url)
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "elsewhere"))
+    rival = desk_of(url)
+    create = Depot.create
+
+    def overtaken(self: Depot, path: str, content: bytes) -> bool:
+        if path == "shards/00000.json":
+            monkeypatch.setattr(Depot, "create", create)
+            other.write(rival, other.shards[0])
+        return create(self, path, content)
+
+    monkeypatch.setattr(Depot, "create", overtaken)
+    with pytest.raises(StoreError, match="shard 0 was built at once by two builders"):
+        plan.write(desk, plan.shards[0])
+    assert done_shards(desk, plan.dataset) == set()
+    assert plan.write(desk, plan.shards[0]).written
+    plan.write(desk, plan.shards[1])
+    finalise(desk, plan.dataset)
+    assert list(check(landweave.open(url))) == []
+
+
+def test_a_killed_upload_leaves_no_shard_and_is_done_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small()
+    desk = desk_of(url)
+    put, calls = Depot.put, [0]
+
+    def dying(self: Depot, path: str, content: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise KeyboardInterrupt
+        put(self, path, content)
+
+    monkeypatch.setattr(Depot, "put", dying)
+    with pytest.raises(KeyboardInterrupt):
+        plan.write(desk, plan.shards[0])
+    assert done_shards(desk, plan.dataset) == set()
+    monkeypatch.setattr(Depot, "put", put)
+    plan.build(desk)
+    assert list(check(landweave.open(url))) == []
+
+
+def test_a_worker_elsewhere_finds_the_plan_in_the_store(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk_of(url)
+    for path, text in {"plan/plan.json": "last", "plan/scenes/part-00000.parquet": "x", ".work/osm/a.pbf": "m"}.items():
+        (desk / path).parent.mkdir(parents=True, exist_ok=True)
+        (desk / path).write_text(text)
+    share_plan(desk, [".work/osm/a.pbf"])
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "worker"))
+    there = arrive(url)
+    assert there != desk
+    assert (there / "plan/plan.json").read_text() == "last"
+    assert (there / ".work/osm/a.pbf").read_text() == "m"
+
+
+def test_bad_places_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path))
+    with pytest.raises(StoreError, match="credentials belong into the environment") as caught:
+        desk_of("s3://key:hidden@bucket/x")
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(StoreError, match="ftp://: cannot be built into"):
+        desk_of("ftp://host/x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    assert depot_of(tmp_path) is None
+
+
+def test_a_manifest_says_what_lies_in_the_store(url: str) -> None:
+    plan = small()
+    plan.write(desk_of(url), plan.shards[0])
+    raw = Depot(url).get("shards/00000.json")
+    assert raw is not None
+    sizes = Depot(url).sizes("data.zarr")
+    promised = shard_from_bytes(raw, "x").objects
+    assert {p: o.size for p, o in promised.items() if p.startswith("data.zarr")} == sizes
+    assert dataclasses.is_dataclass(plan)
