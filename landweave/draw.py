@@ -116,7 +116,9 @@ def _picture(dataset: Dataset, sample: Sample, group: GroupSpec, slot: int) -> N
         bands = [int(np.abs(centres - um).argmin()) for um in _RGB_UM]
         low, high = min(limits[b][0] for b in bands), max(limits[b][1] for b in bands)
         return _colours([_stretch(values[b], low, high) for b in bands])
-    ratio = values[0] - values[1] if array.unit == "dB" else values[0] / np.where(values[1] > 0, values[1], np.nan)
+    ratio = (
+        values[0] - values[1] if array.unit.startswith("dB") else values[0] / np.where(values[1] > 0, values[1], np.nan)
+    )
     low, high = _own_limits(ratio)
     return _colours([*(_stretch(values[b], *limits[b]) for b in (0, 1)), _stretch(ratio, low, high)])
 

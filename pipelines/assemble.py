@@ -83,7 +83,7 @@ class Factory:
             out=out,
             recipe=recipe,
             summary=summary,
-            archives=Archives(recipe.providers, workers=workers),
+            archives=Archives(recipe.providers, workers=workers, locks=out / WORK_FOLDER / "workers"),
             captioner=None if captions is None else open_captioner(captions, answers),
             extract=None if extract is None else open_extract(extract),
         )
@@ -193,15 +193,15 @@ def facts_label(stack: Stack, recipe: Recipe) -> str | None:
     return next((name for name in names if name in stack.labels), None)
 
 
-def check_settings(recipe: Recipe, work: Path) -> None:
+def check_settings(recipe: Recipe, work: Path, workers: int = 1) -> None:
     """Open what needs settings and credentials from the environment, so that a missing one is told before anything is
     fetched.
 
     Raises:
-        SettingError: names the variable.
+        SettingError: names the variable; or `workers` processes are more than a provider has room for.
     """
-    with Archives(recipe.providers) as archives:
-        _ = archives.origins
+    with Archives(recipe.providers, workers=workers) as archives:
+        archives.check()
     check_credentials(recipe)
     if recipe.captions is not None:
         open_captioner(recipe.captions, work / "captions")
@@ -256,6 +256,8 @@ def _judge(stack: Stack, recipe: Recipe) -> None:
         detail = (
             detail or f"{len(obtained)} modalities obtained, quality.min_modalities is {recipe.quality.min_modalities}"
         )
+    if not stack.observations and not stack.labels:
+        detail = detail or "no modality and no label obtained"
     if detail:
         sample_id = stack.place.sample_id
         refusal = Outcome(sample_id=sample_id, layer="sample", slot=0, reason=Reason.SAMPLE_REFUSED, detail=detail)

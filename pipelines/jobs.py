@@ -118,7 +118,7 @@ def build_dataset(
     from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
 
     with sole_builder(out):
-        check_settings(file.recipe, out / WORK_FOLDER)
+        check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
         if summary != known:
@@ -182,6 +182,7 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     if summary is not None and not again:
         return summary
     with Archives(file.recipe.providers) as archives:
+        archives.check()
         hrefs = Hrefs(origins=archives.origins)
         work = out / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_RECIPE_BYTES = 1_000_000
 """A recipe is written by a person; anything larger is some other file."""
 
+DEFAULT_KIND = "stac"
+"""What an entry is that needs not say its kind: a provider."""
+
 
 class RecipeError(ValueError):
     """The recipe cannot be used. `lines` holds one clear line per mistake."""
@@ -167,7 +170,7 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
-    return isinstance(node, dict) and part not in node and node.get("kind") == part
+    return isinstance(node, dict) and part not in node and node.get("kind", DEFAULT_KIND) == part
 
 
 def _line_of(tree: Any, location: Sequence[str | int]) -> int | None:
@@ -193,9 +196,8 @@ def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
         if tagged:
             models = tagged
             continue
-        models = [
-            inner for m in models if part in m.model_fields for inner in _inner_models(m.model_fields[part].annotation)
-        ]
+        inner = [x for m in models if part in m.model_fields for x in _inner_models(m.model_fields[part].annotation)]
+        models = inner or models  # a name that the user chose, as of a provider
     return models
 
 

@@ -160,6 +160,14 @@ class PlanSummary:
             f"to fetch  about {e['requests']:,.0f} requests, {e['bytes'] / 1e6:,.1f} MB",
             f"to build  about {_duration(e['seconds'])} with one worker",
         ]
+        if "earthengine_requests" in e:
+            least, most = e["earthengine_eecu_hours_least"], e["earthengine_eecu_hours_most"]
+            lines.append(
+                f"at Earth Engine  about {e['earthengine_requests']:,.0f} requests, "
+                f"{e['earthengine_bytes'] / 1e6:,.1f} MB, {e['earthengine_eecu_hours']:,.3g} EECU-hours "
+                f"({least:,.3g} to {most:,.3g}: no prices are published), "
+                f"{_duration(3600 * e['earthengine_hours'])} at the quota"
+            )
         lines += [f"note      {note}" for note in self.notes]
         lines += [
             f"missing   {k}: {v:,} wishes could not be planned, the archive did not answer"

@@ -7,16 +7,17 @@ import json
 from datetime import date  # noqa: TC003 - pydantic needs it at run time
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from schemas import earthengine
+from schemas.earthengine import EarthEngineProvider
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
+from schemas.strict import Name, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
-"""Lower-case letters, digits and '-': safe in paths, ids and URLs."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share 0..1."""
 Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
@@ -36,12 +37,6 @@ def _relative(path: str) -> str:
 
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
 """A path that starts from the recipe's folder."""
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused; values cannot change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Area(Strict):
@@ -175,6 +170,7 @@ class Signing(Strict):
 class Provider(Strict):
     """An archive behind a STAC API, or a static STAC catalogue."""
 
+    kind: Literal["stac"] = "stac"
     url: str = Field(
         min_length=1,
         description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
@@ -203,21 +199,38 @@ class Provider(Strict):
         return _without_secret(value)
 
 
+def _kind_of(provider: object) -> str:
+    """Which class a provider's entry is for: STAC where it does not say."""
+    found = provider.get("kind", "stac") if isinstance(provider, dict) else getattr(provider, "kind", "stac")
+    return str(found)
+
+
+AnyProvider = Provider | EarthEngineProvider
+"""Who holds images."""
+ProviderEntry = Annotated[
+    Annotated[Provider, Tag("stac")] | Annotated[EarthEngineProvider, Tag("earthengine")], Discriminator(_kind_of)
+]
+
+
 class RasterSource(Strict):
-    """What every raster from a STAC API needs to know."""
+    """What every raster from an archive needs to know."""
 
     providers: tuple[Name, ...] = Field(min_length=1, description="names of providers, tried in this order")
     collection: str = Field(
-        min_length=1, max_length=128, description="collection id at the provider; several with commas between"
+        min_length=1,
+        max_length=128,
+        description="collection id at the provider; several with commas between; Earth Engine's own need not be given",
     )
     collections: dict[Name, str] = Field(
         default_factory=dict, description="provider -> collection id, for providers of the list that name it otherwise"
     )
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
-    def collection_at(self, provider: str) -> str:
-        """The collection's id at a provider."""
-        return self.collections.get(provider, self.collection)
+    def collection_at(self, name: str, provider: AnyProvider) -> str:
+        """The collection's id at a provider, or ids with commas between."""
+        if name in self.collections or not isinstance(provider, EarthEngineProvider) or "/" in self.collection:
+            return self.collections.get(name, self.collection)
+        return ",".join(earthengine.COLLECTIONS.get(str(getattr(self, "kind", "")), ()))
 
 
 class ImageSource(RasterSource):
@@ -257,10 +270,15 @@ class Sentinel2Source(OpticalSource):
 
 
 class Sentinel1Source(DatedSource):
-    """Sentinel-1 RTC: VV and VH gamma0."""
+    """Sentinel-1: VV and VH, terrain-corrected gamma0 (RTC) or sigma0 (GRD)."""
 
     kind: Literal["sentinel1"] = "sentinel1"
     collection: str = Field(default="sentinel-1-rtc", min_length=1, max_length=128)
+    product: Literal["rtc", "grd"] = Field(
+        default="rtc",
+        description="rtc: gamma0, the slopes' effect taken out; grd: sigma0 on the ellipsoid, as Earth Engine's "
+        "COPERNICUS/S1_GRD, in decibels. They differ by decibels on slopes and are never mixed",
+    )
     scale: Literal["db", "linear"] = Field(default="db", description="unit stored: decibels or linear power")
     delivered: Literal["linear", "db"] = Field(
         default="linear", description="unit the archive delivers; items do not say"
@@ -327,6 +345,21 @@ class DynamicWorldLabel(LabelSource):
     kind: Literal["dynamicworld"] = "dynamicworld"
     collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
+    composite: Literal["nearest", "mode", "probability"] = Field(
+        default="nearest",
+        description="nearest: the map nearest in time; mode: the commonest class of all maps within max_gap_days of "
+        "the image; probability: the class of the greatest mean probability over them. The last two are computed by "
+        "Earth Engine",
+    )
+    min_probability: Share = Field(
+        default=0.0, description="with composite: probability, pixels below this mean probability have no label"
+    )
+
+    @model_validator(mode="after")
+    def _probable(self) -> Self:
+        if self.min_probability > 0.0 and self.composite != "probability":
+            raise ValueError(f"min_probability {self.min_probability:g} needs `composite: probability`")
+        return self
 
 
 class LegendEntry(Strict):
@@ -455,6 +488,21 @@ def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:
             raise ValueError(f"{where}: {name!r} is none of {list(known)}")
 
 
+def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: EarthEngineProvider) -> None:
+    """Earth Engine must hold what is asked for, in the collections that are named."""
+    known, named = earthengine.COLLECTIONS.get(kind, ()), entry.collection_at(name, provider)
+    if not known:
+        raise ValueError(f"{kind}: Earth Engine (provider {name!r}) does not hold it")
+    strange = [c for c in named.split(",") if c not in known]
+    if strange:
+        raise ValueError(f"{kind}: Earth Engine holds it in {list(known)}, found {strange[0]!r}")
+    if isinstance(entry, Sentinel1Source) and entry.product == "rtc":
+        raise ValueError(
+            f"{kind}: Earth Engine (provider {name!r}) holds sigma0 (GRD) and no terrain-corrected gamma0; "
+            "write `product: grd` to have that"
+        )
+
+
 class Recipe(Strict):
     """One dataset."""
 
@@ -465,7 +513,7 @@ class Recipe(Strict):
     sampling: Sampling
     grid: GridSpec
     windows: tuple[Window, ...] = Field(default=(), max_length=366)
-    providers: dict[Name, Provider] = Field(default_factory=dict)
+    providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
     sources: tuple[Source, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = ()
     captions: Captions | None = None
@@ -505,6 +553,9 @@ class Recipe(Strict):
             "labels": [x.layer for x in self.labels],
             "windows": [w.name for w in self.windows],
         }
+        engines = [name for name, p in self.providers.items() if isinstance(p, EarthEngineProvider)]
+        if len(engines) > 1:
+            raise ValueError(f"providers: {engines} are all of kind earthengine; one project is all a run can use")
         for what, names in listed.items():
             twice = sorted({k for k in names if names.count(k) > 1})
             if twice:
@@ -512,12 +563,8 @@ class Recipe(Strict):
 
     def _references(self, entry: Source | Label) -> None:
         """Providers and windows that an entry names must be defined."""
-        for provider in entry.providers if isinstance(entry, RasterSource) else ():
-            if provider not in self.providers:
-                known = sorted(self.providers)
-                raise ValueError(f"{entry.kind}: provider {provider!r} is not defined; `providers` has {known}")
         if isinstance(entry, RasterSource):
-            _known(f"{entry.kind}.collections", entry.collections, entry.providers)
+            self._archives_of(entry)
         if isinstance(entry, ImageSource):
             _known(f"{entry.kind}.assets", entry.assets, MODALITIES[str(entry.kind)].band_names)
         if not isinstance(entry, DatedSource):
@@ -528,6 +575,21 @@ class Recipe(Strict):
         for window in entry.windows or ():
             if window not in names:
                 raise ValueError(f"{entry.kind}: window {window!r} is not defined; `windows` has {names}")
+
+    def _archives_of(self, entry: RasterSource) -> None:
+        """Providers that an entry names must be defined, and must be able to hold it."""
+        kind = str(getattr(entry, "kind", ""))
+        for name in entry.providers:
+            provider = self.providers.get(name)
+            if provider is None:
+                raise ValueError(f"{kind}: provider {name!r} is not defined; `providers` has {sorted(self.providers)}")
+            if isinstance(provider, EarthEngineProvider):
+                _held_by_earth_engine(entry, kind, name, provider)
+            elif isinstance(entry, DynamicWorldLabel) and entry.composite != "nearest":
+                raise ValueError(
+                    f"{kind}: `composite: {entry.composite}` is computed by Earth Engine; provider {name!r} is another"
+                )
+        _known(f"{kind}.collections", entry.collections, entry.providers)
 
     def _nesting(self) -> None:
         """Every layer's pixel must divide the footprint, and the snapping grid where there is one."""

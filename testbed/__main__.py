@@ -13,6 +13,9 @@ from pathlib import Path
 from testbed import make_planet, serve
 from testbed.plane import Layout
 
+EARTH_ENGINE_URL = "LANDWEAVE_EARTHENGINE_URL"
+"""Where the factory looks for Earth Engine in place of Google's address."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -34,7 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--url-file", type=Path, help="write the base URL here once the server answers")
     with_it = verbs.add_parser(
         "run",
-        help="run a command while the planet is served; it finds the base URL in LANDWEAVE_TESTBED",
+        help="run a command while the planet is served; it finds the base URL in LANDWEAVE_TESTBED (Earth Engine: "
+        f"{EARTH_ENGINE_URL})",
         epilog="example: python -m testbed run data/earth -- python -m pipelines plan recipes/quickstart.yaml out/",
     )
     with_it.add_argument("folder", type=Path)
@@ -48,7 +52,8 @@ def _run(folder: Path, command: list[str]) -> int:
     if not words:
         raise ValueError("run: no command given; write it behind --")
     with serve(folder) as services:
-        environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url}
+        environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url, EARTH_ENGINE_URL: services.base_url}
+        environment.setdefault("EARTHENGINE_PROJECT", "testbed-project")
         child = subprocess.Popen(words, env=environment)  # noqa: S603 - the user's own command
         signal.signal(signal.SIGTERM, lambda *_: child.terminate())
         while True:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from testbed.earthengine.planet import catalogue_of
+from testbed.earthengine.protocol import EarthEngine
 from testbed.server import Answer, Fault, Files, Hook, LogEntry, Request, Server
 from testbed.stac_api import Catalogue, StacApi
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Json = dict[str, Any]
+EARTH_ENGINE = "earthengine"
+"""Name under which Earth Engine is served and taken down; its address is the server's own."""
 How = Literal["503", "reset"]
 
 
@@ -40,6 +44,8 @@ class Services:
     down: dict[str, How] = field(default_factory=dict)
     """Providers that are down now."""
     thread: threading.Thread | None = None
+    earthengine: EarthEngine | None = None
+    """Earth Engine at `base_url`, where it is served."""
 
     def __post_init__(self) -> None:
         """Put the files behind every API and start answering."""
@@ -116,7 +122,9 @@ class Services:
         return f"/files/{name}/{parts.netloc}/{parts.path.lstrip('/')}".replace("//", "/")
 
     def provider_of(self, path: str) -> str | None:
-        """Which provider a URL path belongs to: its API root or '/files/<name>/'."""
+        """Which provider a URL path belongs to: its API root or '/files/<name>/'; Earth Engine's are '/v1/...'."""
+        if self.earthengine is not None and path.startswith(("/v1/", "/$discovery/")):
+            return EARTH_ENGINE
         for name, catalogue in self.catalogues.items():
             if path == catalogue.root or path.startswith((catalogue.root + "/", f"/files/{name}/")):
                 return name
@@ -134,8 +142,9 @@ class Services:
         Raises:
             ValueError: no such provider.
         """
-        if provider != "*" and provider not in self.catalogues:
-            raise ValueError(f"no provider {provider!r}; there are {sorted(self.catalogues)}")
+        known = [*sorted(self.catalogues), *([] if self.earthengine is None else [EARTH_ENGINE])]
+        if provider != "*" and provider not in known:
+            raise ValueError(f"no provider {provider!r}; there are {known}")
         self.down[provider] = how
 
     def bring_up(self, provider: str = "*") -> None:
@@ -202,7 +211,7 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
     Args:
         folder: the planet.
         port: port, 0 = any free one.
-        providers: names of providers to serve, all of the planet's if absent.
+        providers: names of providers to serve, all of the planet's and Earth Engine if absent.
 
     Raises:
         FileNotFoundError: the folder holds no whole planet.
@@ -212,7 +221,8 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
     if not index.is_file():
         raise FileNotFoundError(f"{folder} holds no planet; make one: python -m testbed make {folder}")
     known: dict[str, Json] = json.loads(index.read_text())
-    wanted = sorted(known) if providers is None else list(providers)
+    providers = None if providers is None else list(providers)
+    wanted = sorted(known) if providers is None else [name for name in providers if name != EARTH_ENGINE]
     services = Services(server=Server(port))
     services.files.folders["/osm/"] = folder / "osm"
     services.server.routes.append(lambda request: _index(request, services))
@@ -228,6 +238,9 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
             merge_next=known[name]["merge_next"],
         )
         services.add(catalogue, {f"/files/{name}/": folder / "files"})
+    if providers is None or EARTH_ENGINE in providers:
+        services.earthengine = EarthEngine(catalogue=catalogue_of(folder))
+        services.server.routes.append(services.earthengine.route)
     return services
 
 
@@ -241,6 +254,5 @@ def _index(request: Request, services: Services) -> Answer | None:
     if request.path != "/":
         return None
     roots = {n: services.stac_url(n) for n in services.catalogues}
-    return Answer.of(
-        {"stac": roots, "osm": services.base_url + "/osm/planet.osm.pbf", "log": services.base_url + "/log"}
-    )
+    places = {"stac": roots, "osm": services.base_url + "/osm/planet.osm.pbf", "log": services.base_url + "/log"}
+    return Answer.of(places | ({} if services.earthengine is None else {EARTH_ENGINE: services.base_url}))

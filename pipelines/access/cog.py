@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -37,6 +37,16 @@ _KEPT_HEADERS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reduce:
+    """How maps of several days become one map of classes; computed where the maps lie (Earth Engine)."""
+
+    how: Literal["mode", "probability"]
+    """mode: the commonest class; probability: the class of the greatest mean probability. The smallest of equals."""
+    least: float = 0.0
+    """probability: pixels whose greatest mean probability is below this are not valid."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChipRequest:
     """Bands of one footprint, from one raster or from several that are laid together."""
 
@@ -55,6 +65,8 @@ class ChipRequest:
     """EPSG code that each raster's item states (None = it does not); a file that says otherwise is refused."""
     grids: tuple[tuple[Shape | None, Coefficients | None], ...] = ()
     """(shape, transform) that each raster's item states, as `schemas.scene.AssetBand`; the same holds."""
+    reduce: Reduce | None = None
+    """None: rasters are laid together, the first valid pixel wins. Files are never reduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,14 @@ class Chip:
     """(band, y, x), True = measured."""
     resampling: str
     """'none' = pixels copied, otherwise the kernel."""
+
+
+class ChipReader(Protocol):
+    """Reads chips of one provider, whatever it is."""
+
+    def read_chips(self, requests: Sequence[ChipRequest]) -> list[Chip | AccessError]:
+        """In the order of the requests: the chip, or why it could not be had."""
+        ...
 
 
 @dataclass(slots=True)

@@ -104,6 +104,8 @@ class Session:
             backoff_s=settings.backoff_s,
         )
         self._numbers = itertools.count()
+        self.users = 1
+        """How many have it open."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,10 +114,10 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session; another project may be opened then."""
-        _closed(self)
-        self._transport.close()
-        self._tries.close()
+        """Let go of the session; when the last user has, it ends, and another project may be opened then."""
+        if _closed(self):
+            self._transport.close()
+            self._tries.close()
 
     @property
     def counters(self) -> Counters:
@@ -264,6 +266,8 @@ _open: list[Session] = []
 def open_session(settings: Settings, environment: Mapping[str, str] | None = None) -> Session:
     """Sign in and load the service's description; the same session again where one with these settings is open.
 
+    Close it as often as it was opened.
+
     Raises:
         SettingError: the user's mistake in one line: no credentials, no project, too many workers, another session.
         AccessError: the service or the token endpoint refuses or does not answer.
@@ -271,15 +275,10 @@ def open_session(settings: Settings, environment: Mapping[str, str] | None = Non
     with _lock:
         if _open:
             if _open[0].settings == settings:
+                _open[0].users += 1
                 return _open[0]
             raise SettingError("Earth Engine: one project and one setting a process; another session is open")
-        check_host(settings.url)
-        try:
-            share = share_of(settings.slots, settings.workers, settings.worker)
-        except ValueError as error:
-            raise SettingError(f"Earth Engine: {error}") from None
-        found = credentials(settings.credentials, url=settings.url, environment=environment)
-        project = project_of(settings.project, found, os.environ if environment is None else environment)
+        found, project, share = check(settings, environment)
         rate = None if settings.requests_per_s is None else settings.requests_per_s / settings.workers
         slots = Slots(share, requests_per_s=rate)
         transport = Transport(settings.url, slots, timeout_s=settings.timeout_s)
@@ -287,6 +286,21 @@ def open_session(settings: Settings, environment: Mapping[str, str] | None = Non
         session._tries.retrying(lambda _: classed(lambda: _initialize(found, settings.url, project, transport)))
         _open.append(session)
         return session
+
+
+def check(settings: Settings, environment: Mapping[str, str] | None = None) -> tuple[Any, str, int]:
+    """(credentials, project, slots of this worker); nothing is asked of the service.
+
+    Raises:
+        SettingError: the user's mistake in one line: a foreign address, no credentials, no project, too many workers.
+    """
+    check_host(settings.url)
+    try:
+        share = share_of(settings.slots, settings.workers, settings.worker)
+    except ValueError as error:
+        raise SettingError(f"Earth Engine: {error}") from None
+    found = credentials(settings.credentials, url=settings.url, environment=environment)
+    return found, project_of(settings.project, found, os.environ if environment is None else environment), share
 
 
 def _initialize(found: Any, url: str, project: str, transport: Transport) -> None:
@@ -303,8 +317,12 @@ def _is_anonymous(found: object) -> bool:
     return type(found).__name__ == "AnonymousCredentials"
 
 
-def _closed(session: Session) -> None:
+def _closed(session: Session) -> bool:
+    """Whether that was the last user."""
     with _lock:
-        if session in _open:
-            _open.remove(session)
-            ee.Reset()
+        session.users -= 1
+        if session.users > 0 or session not in _open:
+            return False
+        _open.remove(session)
+        ee.Reset()
+        return True

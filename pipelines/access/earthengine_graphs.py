@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipelines.access.cog import Reduce
     from pipelines.access.earthengine import Session
     from pipelines.access.earthengine_products import Mask, Product
     from schemas.place import GeoBox
@@ -37,7 +38,8 @@ def stored(
         image_ids: Asset ids.
         bands: Earth Engine's band names.
         lattice: (CRS, affine transform a..f) of the images where the grid is another one and pixels are to be
-            interpolated bilinearly on it; None = nearest neighbour, which copies pixels of the grid's own lattice.
+            interpolated bilinearly on it, as floats: what the service makes of whole numbers there is not written
+            anywhere. None = nearest neighbour, which copies pixels of the grid's own lattice.
     """
     images = [ee.Image(i).select(list(bands)) for i in image_ids]
     # the service puts the last on top
@@ -47,8 +49,32 @@ def stored(
     crs, transform = lattice
     if len(images) > 1:  # a mosaic has lost its projection, and would be interpolated on pixels of one degree
         image = image.setDefaultProjection(crs, list(transform))
-    smooth: ee.Image = image.resample("bilinear")
+    smooth: ee.Image = image.toFloat().resample("bilinear")
     return smooth
+
+
+def reduced(image_ids: Sequence[str], product: Product, reduce: Reduce) -> ee.Image:
+    """One map of classes (band 'label') of named maps; images of one overpass count once, the first of them on top.
+
+    Args:
+        image_ids: Asset ids; an index begins with its overpass ('20230601T100031_...').
+        product: Dynamic World: band 'label' and a lattice 'probabilities' whose bands are in the order of the codes.
+        reduce: How.
+    """
+    takes: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        takes.setdefault(image_id.rpartition("/")[2].partition("_")[0], []).append(image_id)
+    bands = ["label"] if reduce.how == "mode" else [b.name for b in product.lattices()["probabilities"]]
+    maps = ee.ImageCollection.fromImages([stored(takes[take], bands) for take in sorted(takes)])
+    if reduce.how == "mode":
+        commonest: ee.Image = maps.mode()
+        return commonest
+    mean = maps.mean()
+    top = mean.reduce(ee.Reducer.max())
+    # the code of the first band that is the greatest: others are out of the race by a hundred
+    codes = mean.lt(top).multiply(100).add(ee.Image.constant(list(range(len(bands)))))
+    label: ee.Image = codes.reduce(ee.Reducer.min()).rename(["label"]).updateMask(top.gte(reduce.least))
+    return label
 
 
 def collection(

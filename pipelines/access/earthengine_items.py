@@ -68,7 +68,7 @@ def search(
     session: Session,
     collection: str,
     *,
-    areas: Sequence[BBox],
+    areas: Sequence[BBox] | Item,
     period: tuple[date | datetime, date | datetime] | None,
 ) -> list[Item]:
     """All images of a collection over some boxes, as STAC items sorted by id.
@@ -76,7 +76,8 @@ def search(
     Args:
         session: Open session.
         collection: Asset id of the collection (earthengine_products.PRODUCTS).
-        areas: Boxes, west, south, east, north in degrees; boxes that cross the antimeridian are split before.
+        areas: Boxes, west, south, east, north in degrees, west > east crossing the 180th meridian; or one GeoJSON
+            geometry.
         period: First and last moment, UTC; a date stands for its whole day. None = at any time.
 
     Raises:
@@ -92,8 +93,8 @@ def search(
         start, end = (_moment(p, last=bool(i)) for i, p in enumerate(period))
         request |= {"startTime": _text(start), "endTime": _text(end)}
     found: dict[str, Item] = {}
-    for area in areas:
-        for asset in session.assets({**request, "region": _box(area)}):
+    for region in _regions(areas):
+        for asset in session.assets({**request, "region": region}):
             item = item_of(asset, product)
             found[item["id"]] = item
     return [found[key] for key in sorted(found)]
@@ -203,6 +204,16 @@ def _geometry(value: object) -> dict[str, Any] | None:
         rings = [g["coordinates"] for g in value.get("geometries", []) if g.get("type") == "Polygon"]
         return {"type": "MultiPolygon", "coordinates": rings}
     return {"type": value.get("type"), "coordinates": value.get("coordinates")}
+
+
+def _regions(areas: Sequence[BBox] | Item) -> list[str]:
+    if isinstance(areas, dict):
+        return [json.dumps(areas)]
+    found = []
+    for west, south, east, north in areas:
+        sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+        found += [_box((start, south, end, north)) for start, end in sides]
+    return sorted(set(found))
 
 
 def _box(area: BBox) -> str:

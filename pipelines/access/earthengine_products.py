@@ -34,8 +34,9 @@ class Product:
     """Lattice -> numpy dtype that the bands are asked for in. It holds every stored value."""
     licence: str
     """SPDX id or 'proprietary'."""
-    zero_is_value: bool = False
-    """True: zero is a measurement, whatever the caller calls fill; only the service's mask says what is missing."""
+    zero_is_value: frozenset[str] = frozenset()
+    """Lattices where zero is a measurement, whatever the caller calls fill; only the service's mask says what is
+    missing. Not Sentinel-2's SCL: there 0 is 'no data', masked or not."""
     cloud_mask: Mask | None = None
     """How clouds are told, for compositing at the service."""
     cloud_property: str | None = None
@@ -67,7 +68,7 @@ _SENTINEL2 = Product(
     ),
     dtypes={"r10m": "uint16", "r20m": "uint16", "r60m": "uint16", "scl": "uint8"},
     licence="CC-BY-SA-3.0-IGO",
-    zero_is_value=True,
+    zero_is_value=frozenset({"r10m", "r20m", "r60m"}),
     cloud_mask="s2-scl",
     cloud_property="CLOUDY_PIXEL_PERCENTAGE",
     properties={
@@ -87,7 +88,7 @@ _SENTINEL1 = Product(
     bands=_bands("r10m", VV="VV", VH="VH"),
     dtypes={"r10m": "float32"},
     licence="CC-BY-4.0",
-    zero_is_value=True,
+    zero_is_value=frozenset({"r10m"}),
     properties={
         "orbitProperties_pass": "sat:orbit_state",
         "relativeOrbitNumber_start": "sat:relative_orbit",
@@ -165,7 +166,7 @@ _DYNAMIC_WORLD = Product(
     ),
     dtypes={"label": "uint8", "probabilities": "float32"},
     licence="CC-BY-4.0",
-    zero_is_value=True,
+    zero_is_value=frozenset({"label", "probabilities"}),
     properties={"dynamicworld_algorithm_version": "version"},
 )
 

@@ -17,7 +17,9 @@ from schemas.outcome import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipelines.access.cog import Reduce
     from pipelines.access.earthengine import Session
+    from pipelines.access.earthengine_products import Product
     from schemas.place import GeoBox
 
 _ALIGNED_PX = 1e-3
@@ -65,27 +67,47 @@ class EarthEngineReader:
         names = _names(addresses, request.bands)
         first = addresses[0]
         product = product_of(first.image_id)
+        if request.reduce is not None:
+            return self._reduced(request, addresses, product, request.reduce)
         copied = all(_aligned(request.geobox, a) for a in addresses)
         smooth = not copied and request.kernel != "nearest"
         image = graphs.stored(
             [a.image_id for a in addresses], names, lattice=(first.crs, first.transform) if smooth else None
         )
         key = next((b.lattice for b in product.bands if b.name == names[0]), None) if product else None
+        stored_as = product.dtypes[key] if product is not None and key is not None else None
         computed = self.session.compute_chip(
             image,
             request.geobox,
             names,
-            dtype=product.dtypes[key] if product is not None and key is not None else None,
+            dtype="float32" if smooth else stored_as,
             images=len(addresses),
         )
         valid = computed.valid.copy()
         for value in request.fill:
-            if value == 0.0 and product is not None and product.zero_is_value:
+            if value == 0.0 and product is not None and key in product.zero_is_value:
                 continue
             valid &= computed.pixels != value
         if computed.pixels.dtype.kind == "f":
             valid &= ~np.isnan(computed.pixels)
         return Chip(computed.pixels, valid, "none" if copied else "bilinear" if smooth else "nearest")
+
+    def _reduced(
+        self, request: ChipRequest, addresses: Sequence[Address], product: Product | None, reduce: Reduce
+    ) -> Chip:
+        """One map of classes of several days."""
+        if product is None or "probabilities" not in product.dtypes:
+            raise AccessError(Reason.BAD_ITEM, f"{addresses[0].image_id} has no classes with probabilities to reduce")
+        bands = 1 if reduce.how == "mode" else len(product.lattices()["probabilities"])
+        computed = self.session.compute_chip(
+            graphs.reduced([a.image_id for a in addresses], product, reduce),
+            request.geobox,
+            ("label",),
+            dtype=product.dtypes["label"],
+            images=bands * len(addresses),
+        )
+        copied = all(_aligned(request.geobox, a) for a in addresses)
+        return Chip(computed.pixels, computed.valid, "none" if copied else "nearest")
 
 
 def _names(addresses: Sequence[Address], indices: Sequence[int]) -> tuple[str, ...]:

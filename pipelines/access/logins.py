@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipelines.access.failure import SettingError, interpolate
+from schemas.earthengine import EarthEngineProvider
 from schemas.recipe import RasterSource
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ def check_credentials(recipe: Recipe) -> None:
         if not isinstance(entry, RasterSource):
             continue
         for name in entry.providers:
-            login = login_of(name, recipe.providers[name], entry.collection_at(name).split(","))
+            provider = recipe.providers[name]
+            if isinstance(provider, EarthEngineProvider):
+                continue  # has its own, checked by EarthEngineArchive.check
+            login = login_of(name, provider, entry.collection_at(name, provider).split(","))
             if login is None or not (missing := missing_of(login)):
                 continue
             others = [" and ".join(other) for other in login.instead if other not in _AWS_ROLES]

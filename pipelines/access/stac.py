@@ -17,13 +17,17 @@ from pipelines.access.cog import Reader
 from pipelines.access.credentials import client_of
 from pipelines.access.http import AccessError, Counters, interpolate, shown
 from pipelines.access.static import is_static, read_static
+from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from pipelines.access.cog import ChipReader
+    from pipelines.access.earthengine_archive import EarthEngineArchive
     from pipelines.access.http import Client
-    from schemas.recipe import Provider
+    from schemas.recipe import AnyProvider, Provider
 
 Item = dict[str, Any]
 BBox = tuple[float, float, float, float]
@@ -39,13 +43,14 @@ _FILTERS = ("collections", "bbox", "intersects", "datetime", "limit")
 class Archives:
     """The providers of a recipe, as one worker reaches them: a client and a reader for each, made when first needed."""
 
-    def __init__(self, providers: Mapping[str, Provider], *, workers: int = 1) -> None:
-        """`workers`: processes that share the providers' limits."""
+    def __init__(self, providers: Mapping[str, AnyProvider], *, workers: int = 1, locks: Path | None = None) -> None:
+        """`workers`: processes that share the providers' limits; `locks`: folder where they number themselves."""
         self.providers = dict(providers)
-        self._workers = workers
+        self._workers, self._locks = workers, locks
         self._lock = threading.Lock()
         self._clients: dict[str, Client] = {}
         self._readers: dict[str, Reader] = {}
+        self._engines: dict[str, EarthEngineArchive] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -59,18 +64,34 @@ class Archives:
             reader.close()
         for client in self._clients.values():
             client.close()
+        for engine in self._engines.values():
+            engine.close()
         self._readers.clear()
         self._clients.clear()
+        self._engines.clear()
+
+    def check(self) -> None:
+        """See that the environment holds what the providers need; nothing is asked of anybody.
+
+        Raises:
+            SettingError: one line that says what is missing.
+        """
+        _ = self.origins
+        for name in self.providers:
+            if (engine := self.engine(name)) is not None:
+                engine.check()
 
     @property
     def origins(self) -> dict[str, str]:
-        """Provider name -> scheme://host[:port] of its address now.
+        """STAC provider's name -> scheme://host[:port] of its address now.
 
         Raises:
             SettingError: an address names an environment variable that is not set.
         """
         found = {}
         for name, provider in self.providers.items():
+            if isinstance(provider, EarthEngineProvider):
+                continue  # its images are named by id, not by address
             parts = urlsplit(interpolate(provider.url, dict(os.environ), where=f"provider {name!r}"))
             found[name] = f"{parts.scheme}://{parts.netloc}"
         return found
@@ -78,22 +99,51 @@ class Archives:
     @property
     def counters(self) -> Counters:
         """Requests, bytes, retries and failures of all providers so far."""
+        return sum(self.counters_by_provider.values(), Counters())
+
+    @property
+    def counters_by_provider(self) -> dict[str, Counters]:
+        """The same, apart."""
         with self._lock:
-            return sum((client.counters for client in self._clients.values()), Counters())
+            found = {name: client.counters for name, client in self._clients.items()}
+            return found | {name: engine.counters for name, engine in self._engines.items()}
+
+    @property
+    def eecu_hours(self) -> float:
+        """Compute time charged at Earth Engine so far, EECU-hours."""
+        with self._lock:
+            return sum(engine.eecu_hours for engine in self._engines.values())
 
     def client(self, name: str) -> Client:
-        """HTTP to a provider.
+        """HTTP to a STAC provider.
 
         Raises:
             SettingError: its url names an environment variable that is not set.
         """
         with self._lock:
             if name not in self._clients:
-                self._clients[name] = client_of(name, self.providers[name], workers=self._workers)
+                provider = self.providers[name]
+                if isinstance(provider, EarthEngineProvider):
+                    raise TypeError(f"provider {name!r} is Earth Engine: it is reached through its own client")
+                self._clients[name] = client_of(name, provider, workers=self._workers)
             return self._clients[name]
 
-    def reader(self, name: str) -> Reader:
+    def engine(self, name: str) -> EarthEngineArchive | None:
+        """Earth Engine, where a provider is it."""
+        provider = self.providers[name]
+        if not isinstance(provider, EarthEngineProvider):
+            return None
+        from pipelines.access.earthengine_archive import EarthEngineArchive  # its client takes a second to import
+
+        with self._lock:
+            if name not in self._engines:
+                self._engines[name] = EarthEngineArchive(name, provider, workers=self._workers, locks=self._locks)
+            return self._engines[name]
+
+    def reader(self, name: str) -> ChipReader:
         """Chips from a provider's rasters."""
+        if (engine := self.engine(name)) is not None:
+            return engine
         client = self.client(name)
         with self._lock:
             if name not in self._readers:
@@ -108,8 +158,11 @@ class Archives:
         period: tuple[date | datetime, date | datetime] | None,
     ) -> list[Item]:
         """`search` at a provider, by its name in the recipe."""
-        client = self.client(name)
-        return search(name, self.providers[name], collection, areas=areas, period=period, client=client)
+        if (engine := self.engine(name)) is not None:
+            return engine.search(collection, areas, period)
+        provider = self.providers[name]
+        assert not isinstance(provider, EarthEngineProvider)  # noqa: S101 - it has no engine
+        return search(name, provider, collection, areas=areas, period=period, client=self.client(name))
 
 
 def search(

@@ -1,11 +1,16 @@
-"""Dynamic World V1: 10 m land cover of single Sentinel-2 scenes, the map nearest in time to the image."""
+"""Dynamic World V1: 10 m land cover of single Sentinel-2 scenes: the map nearest in time to the image, or one of many.
+
+A composite (`composite: mode` or `probability`) is made of all maps within `max_gap_days` of the image, named one by
+one in the plan and reduced to one map where they lie; the label says how many they were and from when to when.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.access.cog import Reduce
 from pipelines.labels import items
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import BAND, BadItemError, Chip
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schemas.place import Place
-    from schemas.recipe import DynamicWorldLabel, Provider
+    from schemas.recipe import AnyProvider, DynamicWorldLabel
 
 LEGEND = Legend(
     product="Dynamic World V1",
@@ -60,7 +65,14 @@ class DynamicWorld:
     name: str = "dynamicworld"
     legend: Legend = LEGEND
 
-    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+    @property
+    def reduce(self) -> Reduce | None:
+        """How maps of several days become one, as the recipe says; None = one map is taken as it is."""
+        if self.config.composite == "nearest":
+            return None
+        return Reduce(how=self.config.composite, least=self.config.min_probability)
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """The map of one Sentinel-2 scene.
 
         Raises:
@@ -92,7 +104,7 @@ class DynamicWorld:
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
         """One candidate per Sentinel-2 datatake within `max_gap_days`: those that cover the sample first, then nearest.
 
-        Without a dated image the newest map is the nearest.
+        Without a dated image the newest map is the nearest. A composite is one candidate of all of them.
         """
         takes: dict[str, list[tuple[float, Scene]]] = {}
         for scene in newest_revisions(scenes):
@@ -102,6 +114,8 @@ class DynamicWorld:
             share = covered_share(scene.geometry, place.geobox)
             if share > 0:
                 takes.setdefault(scene.acquisition, []).append((share, scene))
+        if self.reduce is not None:
+            return _all_of(takes)
         found = []
         for tiles in takes.values():
             tiles.sort(key=lambda pair: (-pair[0], pair[1].item_id))
@@ -129,8 +143,30 @@ class DynamicWorld:
         chip: Chip,
         reference_time: datetime | None,
     ) -> LabelMap:
-        """The map's pixels as a label map of its day."""
+        """The map's pixels as a label map of its day, or of the days from the first map to the last."""
         first = scenes[candidate.scenes[0]]
+        if self.reduce is not None:
+            first = _period_of(first, [scenes[i] for i in candidate.scenes], self.config)
         return label_map(
             self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
         )
+
+
+def _all_of(takes: Mapping[str, Sequence[tuple[float, Scene]]]) -> list[Candidate]:
+    """One candidate of all overpasses, in order of time; within one the map that covers most comes first."""
+    ordered = [
+        scene for key in sorted(takes) for _, scene in sorted(takes[key], key=lambda pair: (-pair[0], pair[1].item_id))
+    ]
+    if not ordered:
+        return []
+    return [Candidate(scenes=tuple(s.item_id for s in ordered), datetime=ordered[0].datetime, rank=(0.0,))]
+
+
+def _period_of(first: Scene, maps: Sequence[Scene], config: DynamicWorldLabel) -> Scene:
+    """A scene that stands for a composite: its period, and a version that says what it was made of."""
+    start, end = min(s.start for s in maps), max(s.end for s in maps)
+    days = len({s.acquisition for s in maps})
+    version = f"{first.facts['product_version']} {config.composite} of {days} days {start:%Y-%m-%d}..{end:%Y-%m-%d}"
+    if config.min_probability > 0.0:
+        version += f", probability >= {config.min_probability:g}"
+    return replace(first, start=start, end=end, facts={**first.facts, "product_version": version})

@@ -56,7 +56,7 @@ def gather(
     recipe: Recipe,
     assignments: Sequence[Assignment],
     scenes: Mapping[str, Scene],
-    reader: Callable[[str], cog.Reader],
+    reader: Callable[[str], cog.ChipReader],
 ) -> list[LabelMap | Outcome]:
     """Label maps of one raster product for the samples of a shard.
 
@@ -102,7 +102,7 @@ def gather_objects(
 
 
 def _read_best(
-    labeller: RasterLabeller, resolution_m: float, wishes: Sequence[_Wish], reader: Callable[[str], cog.Reader]
+    labeller: RasterLabeller, resolution_m: float, wishes: Sequence[_Wish], reader: Callable[[str], cog.ChipReader]
 ) -> None:
     """Read the first waiting candidate of each wish; settle what can be settled."""
     plan: dict[str, list[tuple[_Wish, tuple[Scene, ...], Candidate]]] = defaultdict(list)
@@ -113,13 +113,15 @@ def _read_best(
         scenes = wish.waiting.pop(0)
         plan[scenes[0].provider].append((wish, scenes, wish.candidates.pop(0)))
     for provider in sorted(plan):
-        requests = [_request(scenes, wish.assignment.place, resolution_m) for wish, scenes, _ in plan[provider]]
+        requests = [
+            _request(labeller, scenes, wish.assignment.place, resolution_m) for wish, scenes, _ in plan[provider]
+        ]
         chips = reader(provider).read_chips(requests)
         for (wish, scenes, candidate), chip in zip(plan[provider], chips, strict=True):
             _settle(labeller, wish, scenes, candidate, chip)
 
 
-def _request(scenes: Sequence[Scene], place: Place, resolution_m: float) -> ChipRequest:
+def _request(labeller: RasterLabeller, scenes: Sequence[Scene], place: Place, resolution_m: float) -> ChipRequest:
     first = scenes[0]
     nodata = first.radiometry[BAND].nodata
     return ChipRequest(
@@ -129,6 +131,7 @@ def _request(scenes: Sequence[Scene], place: Place, resolution_m: float) -> Chip
         kernel="nearest",
         fill=() if nodata is None else (nodata,),
         epsgs=tuple(_epsg(s) for s in scenes),
+        reduce=labeller.reduce,
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schemas.place import Place
-    from schemas.recipe import Provider, RasterLabel
+    from schemas.recipe import AnyProvider, RasterLabel
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ class OtherProduct:
             classes=tuple(LabelClass(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in classes),
         )
 
-    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+    @property
+    def reduce(self) -> None:
+        """Tiles are laid together."""
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One map.
 
         Raises:

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipelines.access.cog import Reduce
     from pipelines.access.osm import Extract, OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
     from schemas.place import Place
-    from schemas.recipe import Provider
+    from schemas.recipe import AnyProvider
     from schemas.scene import Candidate, Scene
 
 BAND = "classes"
@@ -45,7 +46,12 @@ class RasterLabeller(Protocol):
         """Codes, names, colours and the crosswalk."""
         ...
 
-    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:
+    @property
+    def reduce(self) -> Reduce | None:
+        """How the maps of one candidate become one; None = the first that has a valid pixel wins."""
+        ...
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:
         """One STAC item as a scene.
 
         Raises:

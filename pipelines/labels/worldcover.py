@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schemas.place import Place
-    from schemas.recipe import Provider, WorldCoverLabel
+    from schemas.recipe import AnyProvider, WorldCoverLabel
 
 LEGEND = Legend(
     product="ESA WorldCover",
@@ -55,7 +55,11 @@ class WorldCover:
     name: str = "worldcover"
     legend: Legend = LEGEND
 
-    def scene(self, item: Mapping[str, Any], provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002
+    @property
+    def reduce(self) -> None:
+        """Tiles are laid together."""
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One tile of one year.
 
         Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
     from schemas.place import Place
-    from schemas.recipe import Provider
+    from schemas.recipe import AnyProvider
     from schemas.scene import Scene
 
 SEARCHES_AT_ONCE = 8
@@ -26,7 +26,7 @@ SEARCHES_AT_ONCE = 8
 class ItemParser(Protocol):
     """Turns an item into a scene, or raises `ItemRefusedError`."""
 
-    def __call__(self, item: dict[str, object], provider_name: str, provider: Provider) -> Scene:
+    def __call__(self, item: dict[str, object], provider_name: str, provider: AnyProvider) -> Scene:
         """Parse one item."""
         ...
 
@@ -116,7 +116,8 @@ def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outc
             "" if question.period is None else f" from {question.period[0]:%Y-%m-%d} to {question.period[1]:%Y-%m-%d}"
         )
         near = f"none of {len(answer.scenes)} scenes nearby suits" if answer.scenes else "no scene nearby"
-        reason, detail = Reason.NO_SCENE, f"{question.collection}{period}: {near}"
+        asked = question.collections.get(answer.provider or "", question.collection).replace(",", ", ")
+        reason, detail = Reason.NO_SCENE, f"{asked}{period}: {near}"
     return Outcome(
         sample_id=place.sample_id,
         layer=question.layer,

@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.access.failure import AccessError
 from pipelines.access.raster import open_raster
 from pipelines.assemble import sample_bytes
+from pipelines.plan.engine_cost import EngineTally, at_earth_engine
 from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
@@ -65,22 +66,27 @@ class Tally:
 
 
 def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
-    """Expected cost of building a plan: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker).
+    """Expected cost of building a plan: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker), and what
+    `EngineTally.totals` says of Earth Engine, which the other numbers do not hold.
 
     Every candidate's cloud layer is read, and all bands of the best candidate. Tiles are counted once per scene and
     shard, as they are read. The header of one raster of each layer is looked at.
     """
-    tally, cuts = Tally(), _cuts(plan, archives)
+    tally, cuts, engine = Tally(), _cuts(plan, archives), EngineTally()
     wished: dict[str, list[tuple[str, tuple[Candidate, ...]]]] = {}
     for (sample_id, layer, _), candidates in plan.candidates.items():
         wished.setdefault(sample_id, []).append((layer, candidates))
     for places in plan.shards:
         _shard(plan, places, wished, (cuts, tally))
+        for place in places:
+            for layer, candidates in wished.get(place.sample_id, ()):
+                engine.wish(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
     samples = sum(len(places) for places in plan.shards)
     seconds = (
         tally.bytes / LINK_BYTES_S
         + tally.requests * REQUEST_S / REQUESTS_AT_ONCE
         + samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
+        + 3600.0 * engine.totals(plan.recipe).get("earthengine_hours", 0.0)
     )
     return {
         "samples": samples,
@@ -88,6 +94,7 @@ def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
         "requests": round(tally.requests),
         "bytes": round(tally.bytes),
         "seconds": round(seconds, 1),
+        **engine.totals(plan.recipe),
     }
 
 
@@ -106,6 +113,8 @@ def _shard(
                     chips.setdefault((layer, item, rank == 0), []).append(place.geobox)
     for (layer, item, best), boxes in sorted(chips.items(), key=lambda entry: entry[0]):
         scene = plan.scenes[layer][item]
+        if at_earth_engine(scene):
+            continue
         for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene, best=best):
             assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
             cut = cuts.get((layer, part), assumed)
@@ -122,7 +131,7 @@ def _cuts(plan: Plan, archives: Archives) -> dict[tuple[str, str], Cut]:
         scene = scenes[min(scenes)]
         parts = {p.name: p.bands[0].name for p in MODALITIES[layer].layers} if layer in MODALITIES else {"": "classes"}
         for part, band in parts.items():
-            if band not in scene.assets:
+            if band not in scene.assets or at_earth_engine(scene):
                 continue
             try:
                 raster = open_raster(archives.client(scene.provider), scene.assets[band].href)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipelines.recipes import RecipeFile
     from pipelines.tables import CandidateKey
     from schemas.place import Place
-    from schemas.recipe import RasterLabelEntry, Recipe, Source, Window
+    from schemas.recipe import RasterLabelEntry, RasterSource, Recipe, Source, Window
 
 
 def make_plan(file: RecipeFile, archives: Archives, work: Path, told: Callable[[int, int], None]) -> Plan:
@@ -104,13 +104,13 @@ def share_scenes(plan: Plan) -> None:
 class _SourceWish:
     """One window of a source (or a static source): its question, and what an answer means for each place."""
 
-    def __init__(self, source: Source, window: Window | None, slots: tuple[int, ...]) -> None:
+    def __init__(self, recipe: Recipe, source: Source, window: Window | None, slots: tuple[int, ...]) -> None:
         self.source, self.window = open_source(source), window
         self.question = Question(
             layer=source.kind,
             providers=source.providers,
             collection=source.collection,
-            collections=source.collections,
+            collections=_collections_of(recipe, source),
             period=None if window is None else (window.start, window.end),
             slots=slots,
             parse=_refusing(self.source.scene),
@@ -127,13 +127,13 @@ class _SourceWish:
 class _LabelWish:
     """A raster label: every map that could serve; the best one is picked when the image to label is known."""
 
-    def __init__(self, label: RasterLabelEntry, period: tuple[dt.date, dt.date] | None) -> None:
+    def __init__(self, recipe: Recipe, label: RasterLabelEntry) -> None:
         self.question = Question(
             layer=label.layer,
             providers=label.providers,
             collection=label.collection,
-            collections=label.collections,
-            period=period,
+            collections=_collections_of(recipe, label),
+            period=_period_of(recipe, label),
             slots=(0,),
             parse=_refusing(open_raster_labeller(label).scene),
         )
@@ -151,11 +151,15 @@ def _wishes(recipe: Recipe) -> list[_SourceWish | _LabelWish]:
     for source in recipe.sources:
         slots = recipe.slots_of(source)
         if not isinstance(source, DatedSource):
-            wishes.append(_SourceWish(source, None, (0,)))
+            wishes.append(_SourceWish(recipe, source, None, (0,)))
         served = {window: tuple(i for i, w in enumerate(slots) if w == window) for window in slots}
-        wishes += [_SourceWish(source, window, numbers) for window, numbers in served.items()]
+        wishes += [_SourceWish(recipe, source, window, numbers) for window, numbers in served.items()]
     rasters = [label for label in recipe.labels if not isinstance(label, OpenStreetMapLabel)]
-    return wishes + [_LabelWish(label, _period_of(recipe, label)) for label in rasters]
+    return wishes + [_LabelWish(recipe, label) for label in rasters]
+
+
+def _collections_of(recipe: Recipe, entry: RasterSource) -> dict[str, str]:
+    return {name: entry.collection_at(name, recipe.providers[name]) for name in entry.providers}
 
 
 def _period_of(recipe: Recipe, label: RasterLabelEntry) -> tuple[dt.date, dt.date] | None:

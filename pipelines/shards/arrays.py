@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from landweave.layout import ArraySpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec
 from pipelines.shards.codecs import codec_of
 from schemas.modality import MODALITIES
-from schemas.recipe import RasterLabel
+from schemas.radar import backscatter
+from schemas.recipe import RasterLabel, Sentinel1Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> 
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
     """
-    groups = [_modality(recipe, source, MODALITIES[source.kind]) for source in recipe.sources]
+    groups = [_modality(recipe, source, _stored(source)) for source in recipe.sources]
     for label in recipe.labels:
         if label.layer not in legends:
             raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
@@ -65,6 +66,11 @@ def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> 
     )
 
 
+def _stored(source: Source) -> Modality:
+    """The modality as this recipe stores it: Sentinel-1's title and unit are the recipe's choice."""
+    return backscatter(source) if isinstance(source, Sentinel1Source) else MODALITIES[source.kind]
+
+
 def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
     slots = tuple(w.name for w in recipe.slots_of(source))
     resolutions = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
@@ -77,8 +83,6 @@ def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
     arrays.append(_mask(modality.name, "valid", slots, shared, min(resolutions.values())))
     if modality.cloud_layer is not None:
         arrays.append(_mask(modality.name, "cloud", slots, shared, resolutions[modality.cloud_layer]))
-    if source.kind == "sentinel1" and source.scale == "linear":
-        arrays = [a if a.unit != "dB" else _with_unit(a, "linear power") for a in arrays]
     return GroupSpec(
         name=modality.name,
         kind="modality",
@@ -88,12 +92,6 @@ def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
         attribution=modality.attribution,
         arrays=tuple(arrays),
     )
-
-
-def _with_unit(array: ArraySpec, unit: str) -> ArraySpec:
-    from dataclasses import replace
-
-    return replace(array, unit=unit)
 
 
 class _Shared:

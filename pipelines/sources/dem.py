@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import DemSource, Provider, Window
+    from schemas.recipe import AnyProvider, DemSource, Window
 
 _VOIDS = (-32767.0, -32768.0)
 """Void values in use: Copernicus DEM product handbook (-32767), SRTM and mirrors (-32768)."""
@@ -45,7 +45,7 @@ class Dem:
         """Void values, declared or not. 0 is sea level: a height."""
         return _VOIDS
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         when, start, end = times(item)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import EnmapSource, Provider, Window
+    from schemas.recipe import AnyProvider, EnmapSource, Window
 
 _BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)
 _SCALE = ENMAP.layer("bands_30m").scale
@@ -60,7 +60,7 @@ class Enmap:
         """-32768 in the spectral image."""
         return (_FILL,)
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         level = text(item, "processing:level") or ""

@@ -29,7 +29,7 @@ from schemas.outcome import Outcome, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pipelines.access.cog import Chip, Reader
+    from pipelines.access.cog import Chip, ChipReader
     from pipelines.sources.protocol import SensorSource
     from schemas.place import Place
     from schemas.recipe import Recipe
@@ -74,7 +74,7 @@ def gather(
     recipe: Recipe,
     assignments: Sequence[Assignment],
     scenes: Mapping[str, Scene],
-    reader: Callable[[str], Reader],
+    reader: Callable[[str], ChipReader],
 ) -> Iterator[Observation | Outcome]:
     """Observations of one modality for the samples of a shard.
 
@@ -115,7 +115,7 @@ def _wish(source: SensorSource, assignment: Assignment, scenes: Mapping[str, Sce
 
 
 def _sort_by_cloud(
-    source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], reader: Callable[[str], Reader]
+    source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], reader: Callable[[str], ChipReader]
 ) -> None:
     """Read the cloud layer of all candidates and put the clearest first; drop those that the recipe refuses."""
     layer = source.modality.layer(source.modality.cloud_layer or "")
@@ -168,7 +168,9 @@ def _refusal(source: SensorSource, wish: _Wish, scenes: Sequence[Scene], valid: 
     return None
 
 
-def _read_best(source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], reader: Callable[[str], Reader]) -> None:
+def _read_best(
+    source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], reader: Callable[[str], ChipReader]
+) -> None:
     """Read the first waiting candidate of each wish, but for its cloud layer; settle what can be settled."""
     plan = []
     for wish in wishes:
@@ -201,7 +203,7 @@ def _read_best(source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], re
 
 
 def _read(
-    plan: Sequence[tuple[str, list[Ask]]], reader: Callable[[str], Reader]
+    plan: Sequence[tuple[str, list[Ask]]], reader: Callable[[str], ChipReader]
 ) -> list[list[tuple[Ask, Chip]] | AccessError]:
     """Read all asks, provider by provider; of each entry all its chips, or the failure that decides."""
     results: list[list[tuple[Ask, Chip]] | AccessError] = [[] for _ in plan]

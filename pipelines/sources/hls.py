@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import HlsSource, Provider, Window
+    from schemas.recipe import AnyProvider, HlsSource, Window
 
 _KEYS: dict[str, dict[str, str]] = {
     "S30": {"nir08": "B8A", "swir16": "B11", "swir22": "B12"},
@@ -59,7 +59,7 @@ class Hls:
         """-9999 in every reflectance band."""
         return (_FILL,)
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         name = _ID.match(item_id)

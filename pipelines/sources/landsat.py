@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import LandsatSource, Provider, Window
+    from schemas.recipe import AnyProvider, LandsatSource, Window
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "SR_B1": ("SR_B1", "coastal"),
@@ -58,7 +58,7 @@ class Landsat:
         """None beyond what is declared band by band: 0 in reflectance, 1 in QA_PIXEL."""
         return ()
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         platform = _platform(item, item_id)

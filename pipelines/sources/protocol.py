@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from schemas.modality import Modality
     from schemas.outcome import Reason
     from schemas.place import Place
-    from schemas.recipe import DatedSource, DemSource, Provider, Window
+    from schemas.recipe import AnyProvider, DatedSource, DemSource, Window
     from schemas.scene import Candidate, Scene
 
 Item = dict[str, Any]
@@ -48,7 +48,7 @@ class SensorSource(Protocol):
         """Numbers that mean 'no data' in this sensor's products, whatever an asset declares."""
         ...
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
         """Parse and judge one item.
 
         Raises:

@@ -1,12 +1,14 @@
-"""Sentinel-1 RTC: VV and VH gamma0, in decibels or linear power as the recipe asks.
+"""Sentinel-1: VV and VH as gamma0 (RTC) or sigma0 (GRD), in decibels or linear power as the recipe asks.
 
+`product: rtc` takes terrain-corrected gamma0 and nothing else; `product: grd` takes sigma0 in decibels, as Earth Engine
+has it, and nothing else: the two differ by decibels on slopes, so each has its own unit and title on disk.
 Interpolation happens in the unit in which the archive delivers; decibels are made afterwards.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipelines.sources.items import BandAsset, find, geometry, identity, licence
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import SENTINEL1, Modality
 from schemas.outcome import Reason
+from schemas.radar import backscatter
 from schemas.scene import Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import Provider, Sentinel1Source, Window
+    from schemas.recipe import AnyProvider, Sentinel1Source, Window
 
 _CORRECTED = ("RTC", "NRB", "ORB")
 """sar:product_type of terrain-corrected products (CEOS: normalised radar backscatter)."""
@@ -39,18 +42,20 @@ class Sentinel1:
 
     @property
     def modality(self) -> Modality:
-        """Sentinel-1 RTC, with the unit that the recipe stores."""
-        if self.config.scale == "db":
-            return SENTINEL1
-        layers = tuple(replace(layer, unit="linear power") for layer in SENTINEL1.layers)
-        return replace(SENTINEL1, layers=layers)
+        """Sentinel-1, with the title and unit of what the recipe stores."""
+        return backscatter(self.config)
+
+    @property
+    def _delivered(self) -> str:
+        """'linear' or 'db': sigma0 is taken in decibels only."""
+        return "db" if self.config.product == "grd" else self.config.delivered
 
     @property
     def fill(self) -> tuple[float, ...]:
         """0 is no backscatter but a border or shadow (microsoft/PlanetaryComputer#493); -32768 is RTC's own fill."""
-        return (0.0, -32768.0) if self.config.delivered == "linear" else (-32768.0,)
+        return (0.0, -32768.0) if self._delivered == "linear" else (-32768.0,)
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:  # noqa: ARG002 - one dialect for all
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         when, start, end = times(item)
@@ -83,6 +88,7 @@ class Sentinel1:
                 "orbit_state": orbit,
                 "relative_orbit": relative,
                 "absolute_orbit": absolute,
+                "backscatter": "sigma0" if self.config.product == "grd" else "gamma0",
                 "crs": f"EPSG:{found['VV'].epsg}" if found["VV"].epsg else None,
             },
         )
@@ -107,7 +113,7 @@ class Sentinel1:
         bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],
     ) -> str | None:
         """Negative numbers cannot be linear power: the archive delivers decibels then, whatever the recipe says."""
-        if self.config.delivered != "linear":
+        if self._delivered != "linear":
             return None
         negative = sum(int(np.count_nonzero(valid & (numbers < 0))) for numbers, valid in bands.values())
         seen = sum(int(np.count_nonzero(valid)) for _, valid in bands.values())
@@ -120,9 +126,19 @@ class Sentinel1:
         got = {band: asset for band, asset in found.items() if asset is not None}
         kind = (text(item, "sar:product_type") or "").upper()
         names = [item_id, str(item.get("collection") or ""), *(a.where.href for a in got.values())]
-        if kind not in _CORRECTED and not any("rtc" in n.casefold() for n in names):
+        corrected = kind in _CORRECTED or any("rtc" in n.casefold() for n in names)
+        if self.config.product == "rtc" and not corrected:
             raise SceneRejected(
                 Reason.BAD_ITEM, f"item {item_id!r} is {kind or 'of unknown type'}, not terrain-corrected gamma0 (RTC)"
+            )
+        if self.config.product == "grd" and (
+            corrected or kind != "GRD" or {(a.unit or "").casefold() for a in got.values()} != {"db"}
+        ):
+            raise SceneRejected(
+                Reason.BAD_ITEM,
+                f"item {item_id!r} is {'RTC' if corrected else kind or 'of unknown type'}, its unit "
+                f"{'is not stated' if not any(a.unit for a in got.values()) else 'is another'}; expected sigma0 of GRD "
+                "in decibels",
             )
         if len(got) < 2:
             raise SceneRejected(
@@ -131,13 +147,15 @@ class Sentinel1:
         return got
 
     def _radiometry(self, asset: BandAsset) -> Radiometry:
-        delivered, scale = self.config.delivered, self.config.scale
+        delivered, scale = self._delivered, self.config.scale
         said = (asset.unit or "").casefold()
         if (said == "db") != (delivered == "db") and said in ("db", "linear", "1", "linear power"):
             raise SceneRejected(
                 Reason.BAD_ITEM, f"the item says its unit is {asset.unit!r}, the recipe says `delivered: {delivered}`"
             )
         rule = f"delivered in {'decibels' if delivered == 'db' else 'linear power'} (the recipe's `delivered`)"
+        if self.config.product == "grd":
+            rule = "sigma0 on the ellipsoid, delivered in decibels (the recipe's `product: grd`)"
         if delivered == scale:
             return Radiometry(nodata=asset.nodata, rule=f"{rule}, stored as delivered")
         if scale == "db":

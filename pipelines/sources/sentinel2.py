@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
-    from schemas.recipe import Provider, Sentinel2Source, Window
+    from schemas.recipe import AnyProvider, Sentinel2Source, Window
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "B01": ("B01", "coastal", "B01_60m"),
@@ -98,7 +98,7 @@ class Sentinel2:
         """0 in every band and in SCL (product specification)."""
         return (0.0,)
 
-    def scene(self, item: Item, provider_name: str, provider: Provider) -> Scene:
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         when, start, end = times(item)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed.earthengine.catalogue import EeBand, EeCatalogue, EeImage
+from testbed.earthengine.planet import catalogue_of
 from testbed.earthengine.protocol import EarthEngine
 from testbed.earthengine.quota import Limits, Quota
 from testbed.earthengine.tokens import STS_PATH, TOKEN_PATH, Tokens
@@ -32,6 +33,7 @@ __all__ = [
     "Quota",
     "Running",
     "Tokens",
+    "catalogue_of",
     "serve_earthengine",
 ]
 

@@ -16,9 +16,10 @@ from testbed.earthengine.errors import EeError
 from testbed.earthengine.grids import reprojected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
 PUBLIC = "projects/earthengine-public/assets/"
@@ -39,6 +40,8 @@ class EeBand:
     """See scale. Harmonised Sentinel-2 of baseline 04.00 and later: -1000."""
     nodata: float | None = None
     """Raw value that is masked; the raster's own fill value if None. NaN is masked always."""
+    derive: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    """What is made of the raw values first: float in, float out; None = nothing. Then `scale` and `offset`."""
     dtype: str | None = None
     """numpy dtype of the band; the raster's own if None."""
     pyramid: Literal["mean", "mode", "sample"] = "mean"

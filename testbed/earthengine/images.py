@@ -137,9 +137,11 @@ def _read(source: EeBand, band: Band, grid: Grid, meter: Callable[[int], None]) 
 
 
 def _stored(raw: Values, source: EeBand, dtype: np.dtype[Any]) -> Values:
-    if source.scale == 1.0 and source.offset == 0.0 and raw.dtype == dtype:
+    if source.derive is None and source.scale == 1.0 and source.offset == 0.0 and raw.dtype == dtype:
         return raw
-    value = np.nan_to_num(raw.astype(np.float64) * source.scale + source.offset)
+    number = raw.astype(np.float64)
+    number = number if source.derive is None else source.derive(number)
+    value = np.nan_to_num(number * source.scale + source.offset)
     return cast(np.round(value) if dtype.kind in "iu" else value, dtype)
 
 

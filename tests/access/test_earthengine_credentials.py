@@ -15,8 +15,6 @@ from typing import Any
 
 import ee
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipelines.access import earthengine_graphs as graphs
 from pipelines.access.earthengine import Settings, open_session
@@ -24,10 +22,10 @@ from pipelines.access.http import AccessError, SettingError
 from schemas.outcome import Reason
 from testbed.earthengine import STS_PATH, TOKEN_PATH, EeCatalogue, Running, Tokens, serve_earthengine
 from tests.access import earthengine_scenes as scenes
+from tests.access.earthengine_keys import service_account
 from tests.access.earthengine_scenes import S2_A, box
 
 SETTINGS = Settings(project="testbed-project", requests_per_s=None, backoff_s=0.01, retries=1)
-EMAIL = "worker@testbed-project.iam.gserviceaccount.com"
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +46,8 @@ def tokens(running: Running) -> Tokens:
 
 
 def key_file(path: Path, running: Running, *, known: bool = True) -> tuple[Path, str]:
-    """A service account's key file, and its secret."""
-    key = rsa.generate_private_key(65537, 2048)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert running.service.tokens is not None
-    if known:
-        running.service.tokens.keys[EMAIL] = public
-    info = {
-        "type": "service_account",
-        "project_id": "testbed-project",
-        "private_key_id": "1",
-        "private_key": secret,
-        "client_email": EMAIL,
-        "client_id": "1",
-        "token_uri": running.base_url + TOKEN_PATH,
-    }
-    path.write_text(json.dumps(info))
-    return path, secret
+    return service_account(path, running.service.tokens if known else Tokens(), running.base_url)
 
 
 def federation_file(folder: Path, running: Running, subject: str) -> Path:

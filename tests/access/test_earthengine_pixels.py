@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from pipelines.access import earthengine_graphs as graphs
 from pipelines.access import earthengine_items as items
-from pipelines.access.cog import Chip, ChipRequest
+from pipelines.access.cog import Chip, ChipRequest, Reduce
 from pipelines.access.earthengine import Session, Settings, open_session
 from pipelines.access.earthengine_products import PRODUCTS
 from pipelines.access.earthengine_reader import EarthEngineReader
@@ -168,6 +168,37 @@ def test_mode_of_dynamic_world_over_a_window(session: Session, folder: Path) -> 
             codes, votes = np.unique(seen, return_counts=True)
             assert chip.valid[0, y, x]
             assert chip.pixels[0, y, x] == codes[votes.argmax()]
+
+
+@pytest.mark.parametrize("how", ["mode", "probability"])
+def test_named_maps_are_reduced_to_one(session: Session, folder: Path, how: Any) -> None:
+    """What a label's composite asks for, against numpy: the smallest of equals; sure pixels only."""
+    geobox, least = box(48, 40, row=0), 0.8
+    found = items.search(session, DW, areas=[AREA], period=None)
+    request = ChipRequest(
+        hrefs=tuple(item["assets"]["label"]["href"] for item in found),
+        bands=(1,),
+        geobox=geobox,
+        kernel="nearest",
+        fill=(255.0,),
+        reduce=Reduce(how=how, least=least if how == "probability" else 0.0),
+    )
+    with EarthEngineReader(session) as reader:
+        (chip,) = reader.read_chips([request])
+    assert isinstance(chip, Chip)
+    assert chip.pixels.dtype == np.uint8
+    assert chip.resampling == "none"
+    if how == "mode":
+        maps = np.stack([window(folder / f"dw-{i}.tif", geobox, 10, [1])[0] for i in range(3)])
+        votes = np.stack([(maps == code).sum(axis=0) for code in range(9)])
+        assert chip.valid.all()
+        np.testing.assert_array_equal(chip.pixels[0], votes.argmax(axis=0))
+        return
+    names = [window(folder / f"dw-{i}-p.tif", geobox, 10, list(range(1, 10))).astype(np.float64) for i in range(3)]
+    mean = np.mean(names, axis=0)
+    np.testing.assert_array_equal(chip.valid[0], mean.max(axis=0) >= least)
+    assert 0.05 < chip.valid.mean() < 0.95
+    np.testing.assert_array_equal(chip.pixels[0][chip.valid[0]], mean.argmax(axis=0)[chip.valid[0]])
 
 
 def test_class_shares_counted_at_the_service(session: Session, folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipelines.recipes import RecipeError, json_schema, read_recipe
+from schemas.recipe import RasterSource
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -31,8 +32,8 @@ def write(folder: Path, tree: dict[str, Any]) -> Path:
     return path
 
 
-def changed(*keys: str | int, to: Any = None, drop: bool = False) -> dict[str, Any]:
-    tree = copy.deepcopy(GOOD)
+def changed(*keys: str | int, to: Any = None, drop: bool = False, tree: dict[str, Any] | None = None) -> dict[str, Any]:
+    tree = copy.deepcopy(GOOD if tree is None else tree)
     node: Any = tree
     for key in keys[:-1]:
         node = node[key]
@@ -43,9 +44,21 @@ def changed(*keys: str | int, to: Any = None, drop: bool = False) -> dict[str, A
     return tree
 
 
+def engine(*keys: str | int, to: Any) -> dict[str, Any]:
+    """`changed`, of a recipe on Earth Engine."""
+    return changed(*keys, to=to, tree=EARTH_ENGINE)
+
+
 def test_the_good_recipe_is_good(tmp_path: Path) -> None:
     assert read_recipe(write(tmp_path, GOOD)).recipe.name == "small"
 
+
+EARTH_ENGINE: dict[str, Any] = {
+    **GOOD,
+    "providers": {"ee": {"kind": "earthengine", "project": "my-project"}},
+    "sources": [{"kind": "sentinel2", "providers": ["ee"]}, {"kind": "dem", "providers": ["ee"]}],
+    "labels": [{"kind": "worldcover", "providers": ["ee"]}],
+}
 
 BAD = [
     (changed("seed", drop=True), ["seed", "required"]),
@@ -77,6 +90,24 @@ BAD = [
     (changed("splits", to={"train": 0.5, "val": 0.1, "test": 0.1}), ["splits", "must be 1", "0.7"]),
     (changed("splits", to={"block_m": 100, "buffer_m": 200}), ["buffer_m 200", "block_m 100"]),
     (changed("shards", to={"samples": 0}), ["shards.samples", "0"]),
+    (changed("providers", "earth-search", "urll", to="x"), ["providers.earth-search.urll", "unknown key", "'url'"]),
+    (changed("providers", "earth-search", "kind", to="stack"), ["providers.earth-search", "'stack'", "earthengine"]),
+    (changed("sources", 0, "collections", to={"pc": "x"}), ["sentinel2", "'pc'", "earth-search"]),
+    (
+        changed("labels", 0, to={"kind": "dynamicworld", "providers": ["earth-search"], "composite": "mode"}),
+        ["dynamicworld", "composite: mode", "'earth-search'"],
+    ),
+    (engine("providers", "ee", "slot", to=9), ["providers.ee.slot", "unknown key", "'slots'"]),
+    (engine("providers", "ee", "eecu_hours", to=0), ["providers.ee.eecu_hours", "greater than 0"]),
+    (engine("providers", "ee", "url", to="https://me:secret@x.org/v1"), ["providers.ee.url", "credentials"]),
+    (engine("providers", "e2", to={"kind": "earthengine"}), ["providers", "'ee'", "'e2'", "one project"]),
+    (engine("sources", 0, "kind", to="enmap"), ["enmap", "does not hold"]),
+    (engine("sources", 0, "collection", to="COPERNICUS/S2"), ["sentinel2", "S2_SR_HARMONIZED", "'COPERNICUS/S2'"]),
+    (engine("sources", 0, "kind", to="sentinel1"), ["sentinel1", "product: grd", "gamma0"]),
+    (
+        engine("labels", 0, to={"kind": "dynamicworld", "providers": ["ee"], "min_probability": 0.5}),
+        ["min_probability", "composite: probability"],
+    ),
 ]
 
 
@@ -118,6 +149,18 @@ def test_missing_file_folder_and_binary_file(tmp_path: Path) -> None:
     for path, word in ((tmp_path / "no.yaml", "no such"), (tmp_path, "folder"), (tmp_path / "x.yaml", "text file")):
         with pytest.raises(RecipeError, match=word):
             read_recipe(path)
+
+
+def test_earth_engines_collections_need_not_be_named(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, EARTH_ENGINE)).recipe
+    provider, source, label = recipe.providers["ee"], recipe.sources[0], recipe.labels[0]
+    assert source.collection_at("ee", provider) == "COPERNICUS/S2_SR_HARMONIZED"
+    assert isinstance(label, RasterSource)
+    assert label.collection_at("ee", provider) == "ESA/WorldCover/v100,ESA/WorldCover/v200"
+    tree = engine("labels", 0, "collections", to={"ee": "ESA/WorldCover/v200"})
+    (label,) = read_recipe(write(tmp_path, tree)).recipe.labels
+    assert isinstance(label, RasterSource)
+    assert label.collection_at("ee", provider) == "ESA/WorldCover/v200"
 
 
 def test_the_line_number_is_the_line(tmp_path: Path) -> None:

@@ -213,6 +213,40 @@ def test_sentinel1_refuses_what_is_not_corrected_or_contradicts_the_recipe() -> 
     assert "decibels" in said
 
 
+def radar(kind: str, product: str, unit: str | None) -> Scene:
+    source = open_source(Sentinel1Source(providers=("p",), product=product))  # type: ignore[arg-type]
+    bands = [{"name": name, **({} if unit is None else {"unit": unit})} for name in ("VV", "VH")]
+    made = item({"r10m": {"bands": bands}}, **{"sar:product_type": kind})
+    return source.scene(made, "p", Provider(url="http://x"))
+
+
+def test_sigma0_and_gamma0_are_never_mixed() -> None:
+    scene = radar("GRD", "grd", "dB")
+    assert not scene.radiometry["VV"].to_db
+    assert "sigma0" in scene.radiometry["VV"].rule
+    assert scene.facts["backscatter"] == "sigma0"
+    assert radar("RTC", "rtc", None).facts["backscatter"] == "gamma0"
+    for kind, product, unit, word in (
+        ("GRD", "rtc", "dB", "not terrain-corrected"),
+        ("RTC", "grd", "dB", "is RTC"),
+        ("GRD", "grd", None, "not stated"),  # amplitudes, not calibrated: how archives of raw products have it
+        ("GRD", "grd", "linear", "is another"),
+    ):
+        with pytest.raises(SceneRejected, match=word):
+            radar(kind, product, unit)
+    units = {
+        (product, scale): open_source(
+            Sentinel1Source(providers=("p",), product=product, scale=scale)  # type: ignore[arg-type]
+        )
+        .modality.layers[0]
+        .unit
+        for product in ("rtc", "grd")
+        for scale in ("db", "linear")
+    }
+    assert len(set(units.values())) == 4
+    assert units["rtc", "db"] == "dB"
+
+
 def enmap(gain: float | None, offset: float = 0.0, count: int = 224) -> Scene:
     band = {} if gain is None else {"enmap:gain_of_band": gain, "enmap:offset_of_band": offset}
     bands = [{"name": i + 1, **band} for i in range(count)]

@@ -1,0 +1,16 @@
+"""What every part of a recipe is made of: strict records, and names that are safe everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+"""Lower-case letters, digits and '-': safe in paths, ids and URLs."""
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused; values cannot change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
