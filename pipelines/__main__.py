@@ -7,12 +7,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import stamina.instrumentation
 import typer
 
 from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
+
+if TYPE_CHECKING:
+    from pipelines.journal import Prices
 
 OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: all obtained; failed; wrong command line (typer's own); built, but something is absent that an archive
@@ -48,6 +51,10 @@ OutArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the recipe: --set sampling.count=1000"),
+]
+
+PricesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="what things cost you", show_default="deploy/prices.yaml")
 ]
 
 
@@ -86,32 +93,61 @@ def build(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="also rebuild shards that lack what an archive did not deliver")
     ] = False,
+    max_requests: Annotated[int | None, typer.Option(min=1, help="stop cleanly before this run sends more")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0.0, help="stop cleanly before this run costs more, in the prices' currency")
+    ] = None,
+    prices: PricesOption = None,
+    max_failed: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="share of shards that may fail in a dataset finished without them")
+    ] = 0.01,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="serve OpenMetrics of this build at 127.0.0.1:PORT/metrics")
+    ] = None,
 ) -> None:
     """Plan if need be, then build the shards that are not there yet. Can be interrupted and run again.
 
-    What follows -- is passed on to the runner. Exit code: 0 all obtained, 3 built but an archive did not deliver
-    something (named), 1 failed.
+    What follows -- is passed on to the runner. Exit code: 0 all obtained, 3 built but something is absent that an
+    archive did not deliver (named), or stopped at a limit, 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
     from pipelines.engines import read_engine
-    from pipelines.jobs import build_dataset
+    from pipelines.jobs import Bounds, build_dataset
+    from pipelines.journal import LimitReached, Limits
+    from pipelines.metrics import serve
 
     with _errors():
         engine = read_engine(runner, workers, context.args)
-        result = build_dataset(_recipe(recipe, overrides), out, engine, retry_failed=retry_failed, say=typer.echo)
-        typer.echo(result.text())
-        if result.undelivered:
+        known = _prices(prices)
+        bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)
+        file = _recipe(recipe, overrides)
+        try:
+            with serve(out, metrics_port):
+                result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=typer.echo)
+        except LimitReached as limit:
+            _stop(PARTIAL, str(limit))
+        typer.echo(result.text(known))
+        if result.undelivered or result.failed:
             _stop(PARTIAL, "\n".join(result.undelivered))
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
-def status(out: OutArgument, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Shards done and left, samples by outcome, of a running, interrupted or finished build."""
-    from pipelines.jobs import status_of
+def status(
+    out: OutArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_metrics: Annotated[bool, typer.Option("--openmetrics", help="print OpenMetrics text")] = False,
+    prices: PricesOption = None,
+) -> None:
+    """Shards done, failed and left, samples by outcome, what was spent, of a running, interrupted or finished build."""
+    from pipelines.metrics import openmetrics
+    from pipelines.status import status_of
 
     with _errors():
-        found = status_of(out)
-        typer.echo(json.dumps(found.json(), indent=2) if as_json else found.text())
+        found, known = status_of(out), _prices(prices)
+        if as_metrics:
+            typer.echo(openmetrics(found), nl=False)
+        else:
+            typer.echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")
@@ -122,6 +158,13 @@ def schema() -> None:
 
 def _recipe(path: Path, overrides: list[str] | None) -> RecipeFile:
     return read_recipe(path, overrides or ())
+
+
+def _prices(path: Path | None) -> Prices:
+    from pipelines.journal import read_prices
+    from pipelines.journal.prices import PRICES
+
+    return read_prices(path or PRICES)
 
 
 class _errors:  # noqa: N801 - reads as a statement
@@ -149,6 +192,8 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.access.osm import BadExtractError
     from pipelines.engines import RunnerError
     from pipelines.jobs import BuildError
+    from pipelines.journal import PricesError
+    from pipelines.metrics import PortError
     from pipelines.shards import IncompleteError, OtherDatasetError, StoreError
     from pipelines.tables import PlanError
     from sampling import SamplingError
@@ -160,6 +205,8 @@ def _expected() -> tuple[type[Exception], ...]:
         IncompleteError,
         OtherDatasetError,
         PlanError,
+        PortError,
+        PricesError,
         RunnerError,
         SamplingError,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from pipelines.access.osm import open_extract
 from pipelines.access.stac import Archives
 from pipelines.captions import open_captioner
 from pipelines.captions.facts import facts_of
+from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
 from pipelines.labels.gather import Assignment as LabelAssignment
 from pipelines.labels.gather import gather as gather_labels
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.osm import Extract
     from pipelines.captions.protocol import Captioner
+    from pipelines.journal.note import Meters
     from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
     from schemas.label import LabelMap
@@ -58,6 +61,8 @@ class Factory:
     archives: Archives
     captioner: Captioner | None
     extract: Extract | None
+    journal: Journal | None = None
+    """Of the run that this process works for."""
 
     @classmethod
     def open(cls, out: Path, workers: int = 1) -> Self:
@@ -86,6 +91,7 @@ class Factory:
             archives=Archives(recipe.providers, workers=workers, locks=out / WORK_FOLDER / "workers"),
             captioner=None if captions is None else open_captioner(captions, answers),
             extract=None if extract is None else open_extract(extract),
+            journal=Journal.join(out / WORK_FOLDER),
         )
 
     def close(self) -> None:
@@ -93,16 +99,34 @@ class Factory:
         self.archives.close()
 
     def build(self, index: int) -> int:
-        """Build and publish one shard; returns the number of samples that came into the catalogue."""
-        plan = read_shard(self.out / PLAN_FOLDER, index, Hrefs(origins=self.archives.origins))
-        report = write_shard(
-            self.out,
-            Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
-            self.stacks(plan),
-            form_of(self.recipe, self.summary.shards),
-            {place.sample_id: footprint(place.geobox) for place in plan.places},
-        )
+        """Build and publish one shard; returns the number of samples that came into the catalogue.
+
+        Raises:
+            LimitReached: the run's limits do not bear another shard; nothing was begun.
+        """
+        with self._noted(index) as note:
+            plan = read_shard(self.out / PLAN_FOLDER, index, Hrefs(origins=self.archives.origins))
+            report = write_shard(
+                self.out,
+                Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
+                note.passing(self.stacks(plan)),
+                form_of(self.recipe, self.summary.shards),
+                {place.sample_id: footprint(place.geobox) for place in plan.places},
+            )
+            note.samples = report.samples
         return report.samples
+
+    def _noted(self, index: int) -> Note:
+        return Note(self.journal, self.log, index, self._meters)
+
+    def _meters(self) -> Meters:
+        tokens = 0 if self.captioner is None else self.captioner.tokens_spent
+        return self.archives.counters_by_provider, self.archives.eecu_hours * 3600.0, tokens
+
+    @cached_property
+    def log(self) -> Any:
+        """This process's log of the run; silent where nobody keeps a journal."""
+        return silent() if self.journal is None else log_of(self.journal.folder, self.journal.run)
 
     def stacks(self, plan: ShardPlan) -> Iterator[Stack]:
         """The samples of a shard in row order, read in groups that fit into STACKS_BYTES."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
+from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, share_plan, withdraw
-from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_recipe_of, read_summary, write_plan
-from schemas.outcome import Reason
+from pipelines.status import LOCK, SAMPLE, Status, is_finished, status_of
+from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_shard, read_summary, write_plan
+from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipelines.engines import Engine
     from pipelines.recipes import RecipeFile
+    from pipelines.stages.shards import Built
+
+MAX_FAILED = 0.01
+"""One shard in a hundred may fail without holding back the others."""
 
 
 class BuildError(RuntimeError):
@@ -36,7 +41,7 @@ def sole_builder(out: Path) -> Iterator[None]:
         BuildError: another build of this folder is running on this machine.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a+") as lock:
+    with (out / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -45,39 +50,15 @@ def sole_builder(out: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """How far a dataset is."""
+class Bounds:
+    """When a build ends before all is built, and when it is finished all the same."""
 
-    name: str
-    """The recipe's name."""
-    shards: int
-    """Shards planned."""
-    done: int
-    """Shards published."""
-    finished: bool
-    """Whether the catalogue is written: the dataset can be opened."""
-    samples: int
-    """Samples planned."""
-    outcomes: Mapping[str, Mapping[str, int]]
-    """Layer -> reason -> how many, over the shards that are done."""
-    undelivered: Sequence[str]
-    """One line for each layer and provider that did not deliver what could be had on another try."""
-
-    def json(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**vars(self), "outcomes": {k: dict(v) for k, v in self.outcomes.items()}}
-
-    def text(self) -> str:
-        """As a table for a person."""
-        state = "finished" if self.finished else "not finished"
-        lines = [f"{self.name}: {state}, {self.done} of {self.shards} shards, {self.samples:,} samples planned"]
-        for layer, reasons in self.outcomes.items():
-            wanted = sum(reasons.values())
-            rest = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items() if reason != Reason.OK)
-            lines.append(
-                f"  {layer:15} {reasons.get(Reason.OK, 0):>7,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
-            )
-        return "\n".join(lines)
+    limits: Limits = field(default_factory=Limits)
+    """What this run may spend."""
+    prices: Prices | None = None
+    """What things cost; None = the list prices that come with landweave."""
+    max_failed: float = MAX_FAILED
+    """Share of the shards that may have failed by a mistake of ours in a dataset that is finished without them."""
 
 
 def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
@@ -99,6 +80,7 @@ def build_dataset(
     engine: Engine,
     *,
     retry_failed: bool = False,
+    bounds: Bounds | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Status:
     """Plan if need be, build the shards that are not there, write the catalogue.
@@ -108,15 +90,16 @@ def build_dataset(
         out: folder of the dataset.
         engine: who builds.
         retry_failed: also ask anew for what archives did not deliver, and rebuild the shards that lack it.
-        say: told what a new plan will cost, before anything is fetched.
+        bounds: what the run may spend, and how much of it may fail.
+        say: told what a new plan will cost, before anything is fetched, and what the user should know at the end.
 
     Raises:
-        BuildError: shards failed, or a build of `out` is running.
+        BuildError: too many shards failed, or a build of `out` is running.
+        LimitReached: what the run may spend does not bear the rest; what is built stays.
         EngineError: the engine failed.
         PlanError: `out` belongs to another recipe.
     """
-    from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
-
+    bounds = bounds or Bounds()
     with sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
@@ -128,48 +111,86 @@ def build_dataset(
         if retry_failed:
             withdraw(out, _lacking(out, done_shards(out, form)))
         todo = sorted(set(range(summary.shards)) - done_shards(out, form))
+        failed: list[Built] = []
         if todo:
-            printer = ProgressPrinter(f"building {file.recipe.name}")
-            failed = run_shards(out, todo, engine, lambda: len(done_shards(out, form)), printer)
-            if failed:
-                numbers = ", ".join(str(b.shard) for b in failed)
-                raise BuildError(f"shards {numbers} failed by a mistake of ours:\n{failed[0].error}")
-        if todo or not _finished(out):
-            finalise(out, form)
-        return status_of(out)
+            withdraw(out, ())
+            failed = _run(file, out, engine, todo, bounds, summary)
+        if todo or not is_finished(out):
+            _judge_failures(failed, summary.shards, bounds.max_failed, say)
+            finalise(out, form, _ledger_of_failed(file, out, failed))
+    return status_of(out)
 
 
-def status_of(out: Path) -> Status:
-    """How far a dataset is.
+def _run(
+    file: RecipeFile, out: Path, engine: Engine, todo: Sequence[int], bounds: Bounds, summary: PlanSummary
+) -> list[Built]:
+    """Build shards under a journal of their own; returns those that failed by a mistake of ours.
 
     Raises:
-        PlanError: there is no plan.
+        LimitReached: some were not begun.
     """
-    summary = read_summary(out / PLAN_FOLDER)
-    if summary is None:
-        raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
-    recipe = read_recipe_of(out / PLAN_FOLDER)
-    done = done_shards(out, form_of(recipe, summary.shards))
-    counts: dict[str, Counter[str]] = {}
-    lost: Counter[tuple[str, str]] = Counter()
-    for shard in sorted(done):
-        for row in ledger_of(out, shard):
-            counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
-            if Reason(row["reason"]).retryable:
-                lost[(row["layer"], row["provider"] or "?")] += 1
-    return Status(
-        name=recipe.name,
-        shards=summary.shards,
-        done=len(done),
-        finished=_finished(out),
-        samples=summary.samples,
-        outcomes={layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()},
-        undelivered=[
-            f"{layer}: provider {provider!r} did not deliver {count:,} of {sum(counts[layer].values()):,}; "
-            "they are absent and in the ledger; run again with --retry-failed"
-            for (layer, provider), count in sorted(lost.items())
-        ],
+    from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
+
+    form, estimate = form_of(file.recipe, summary.shards), summary.estimate
+    each = Spent(
+        requests={"all": round(estimate.get("requests", 0) / summary.shards)},
+        bytes={"all": round(estimate.get("bytes", 0) / summary.shards)},
+        seconds=estimate.get("seconds", 0.0) / summary.shards,
     )
+    journal = Journal.begin(
+        out / WORK_FOLDER,
+        limits=bounds.limits,
+        prices=bounds.prices or read_prices(),
+        expected=each,
+        shards=len(todo),
+    )
+    printer = ProgressPrinter(f"building {file.recipe.name}")
+    try:
+        failed = run_shards(out, todo, engine, lambda: len(done_shards(out, form)), printer)
+    finally:
+        journal.close()
+    left = set(todo) - done_shards(out, form) - {b.shard for b in failed}
+    if left and bounds.limits:
+        spent = total(r.spent for r in journal.records() if r.state != "building")
+        raise LimitReached(
+            f"stopped at {bounds.limits.text(journal.prices)}: {len(todo) - len(left):,} of {len(todo):,} shards are "
+            f"built, {len(left):,} are left; {spent.all_requests:,} requests and {spent.cost(journal.prices):.2f} "
+            f"{journal.prices.currency} are spent; run again, with another limit, to go on"
+        )
+    return failed
+
+
+def _judge_failures(failed: Sequence[Built], shards: int, max_failed: float, say: Callable[[str], None]) -> None:
+    """A few failed shards do not hold back the others.
+
+    Raises:
+        BuildError: more failed than may.
+    """
+    if not failed:
+        return
+    numbers = ", ".join(str(b.shard) for b in failed[:8]) + (", ..." if len(failed) > 8 else "")
+    if len(failed) > max_failed * shards:
+        raise BuildError(
+            f"shards {numbers} failed by a mistake of ours ({len(failed)} of {shards:,}, more than --max-failed "
+            f"{max_failed:g}); run again, or finish without them: --max-failed {len(failed) / shards:.2g}\n"
+            f"{failed[0].error}"
+        )
+    say(f"shards {numbers} failed by a mistake of ours and are left out; run again to build them\n{failed[0].error}")
+
+
+def _ledger_of_failed(file: RecipeFile, out: Path, failed: Sequence[Built]) -> dict[int, list[Outcome]]:
+    """Failed shard -> a row of the ledger for each of its samples."""
+    rows = {}
+    with Archives(file.recipe.providers) as archives:
+        hrefs = Hrefs(origins=archives.origins)
+    for built in failed:
+        kind = (built.error or "?").strip().splitlines()[-1].split(":")[0]
+        plan = read_shard(out / PLAN_FOLDER, built.shard, hrefs)
+        rows[built.shard] = [
+            Outcome(sample_id=p.sample_id, layer=SAMPLE, slot=0, reason=Reason.SHARD_FAILED, detail=kind)
+            for p in plan.places
+        ]
+    return rows
 
 
 def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
@@ -200,7 +221,3 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
 def _lacking(out: Path, done: set[int]) -> list[int]:
     """Published shards that lack something another try could bring."""
     return [shard for shard in sorted(done) if any(Reason(r["reason"]).retryable for r in ledger_of(out, shard))]
-
-
-def _finished(out: Path) -> bool:
-    return (out / "landweave.json").exists()

@@ -36,6 +36,9 @@ class Reason(StrEnum):
     SAMPLE_REFUSED = "sample_refused"
     """The sample as a whole breaks a quality rule of the recipe, so it is not in the catalogue."""
 
+    SHARD_FAILED = "shard_failed"
+    """The shard could not be built by a mistake of ours; `detail` names the kind of error. Running again builds it."""
+
     @property
     def retryable(self) -> bool:
         """True where trying again later can succeed without anything else changing."""

@@ -59,6 +59,7 @@ def main() -> int:
         return 1
     from pipelines.access.http import SettingError
     from pipelines.assemble import Factory
+    from pipelines.journal import LimitReached
     from pipelines.tables import PlanError
 
     try:
@@ -70,6 +71,8 @@ def main() -> int:
     for shard in _arriving():
         try:
             factory.build(shard)
+        except LimitReached:  # whoever submitted finds it unbuilt, and says why
+            say(shard=shard, error=None)
         except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
             say(shard=shard, error=traceback.format_exc())
         else:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,13 @@ class _UnavailableError(Exception):
         self.detail = detail
 
 
+@dataclass
+class _Tally:
+    """What was spent so far: answers from the folder cost nothing."""
+
+    tokens: int = 0
+
+
 @dataclass(frozen=True)
 class LlmCaptioner:
     """Asks a model, checks its answers against the facts, keeps them in a folder.
@@ -93,6 +100,8 @@ class LlmCaptioner:
     """First pause between tries."""
     timeout_s: float = _TIMEOUT_S
     """Deadline of one request, seconds."""
+    tally: _Tally = field(default_factory=_Tally, repr=False, compare=False)
+    """Of this process."""
 
     def __post_init__(self) -> None:
         """Fail before anything is spent.
@@ -125,6 +134,11 @@ class LlmCaptioner:
             found.append(caption)
         return found
 
+    @property
+    def tokens_spent(self) -> int:
+        """See `Captioner`."""
+        return self.tally.tokens
+
     def _ask(self, facts: Facts, sample_id: str, index: int) -> Caption | Outcome:
         tokens, refused = 0, None
         for attempt in range(1, self.config.attempts + 1):
@@ -133,6 +147,7 @@ class LlmCaptioner:
             except _UnavailableError as error:
                 return Outcome(sample_id=sample_id, layer="captions", slot=0, reason=error.reason, detail=error.detail)
             tokens += answer.tokens
+            self.tally.tokens += answer.tokens
             if answer.text is None:
                 refused = answer.why
                 continue

@@ -19,3 +19,8 @@ class Captioner(Protocol):
         The facts are `stack.facts` where they are there, otherwise made from the stack's labels, vectors and images.
         """
         ...
+
+    @property
+    def tokens_spent(self) -> int:
+        """Tokens that a model was asked to read and write since this captioner was opened; 0 where there is none."""
+        ...

@@ -62,6 +62,11 @@ class TemplateCaptioner:
     config: TemplateCaptions
     """The recipe's entry."""
 
+    @property
+    def tokens_spent(self) -> int:
+        """None: no model is asked."""
+        return 0
+
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
         """`per_sample` captions, or the outcome `caption_refused` where the facts bear none."""
         facts, sample_id = facts_for(stack, self.config.facts_from), stack.place.sample_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +36,12 @@ from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from landweave.layout import DatasetSpec, Json
     from landweave.manifest import ShardManifest
+    from schemas.outcome import Outcome
 
 ROW_GROUP = 8_192
 """Rows of a row group of the catalogue: one is read to answer for one sample."""
@@ -77,8 +79,15 @@ class _Summary:
         return [float(v) for v in (*edges[:, :2].min(0), *edges[:, 2:].max(0))]
 
 
-def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
+def finalise(
+    out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]] = MappingProxyType({})
+) -> DatasetManifest:
     """Compact the parts of all shards into the catalogue and finish the dataset; a second run changes nothing.
+
+    Args:
+        out: folder of the dataset.
+        dataset: its form.
+        failed: shards that could not be built and are left out: number -> the ledger's row for each of their samples.
 
     Raises:
         IncompleteError: shards are missing, or no sample at all was kept.
@@ -87,7 +96,7 @@ def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
     prepare(out, dataset)
     refresh(out, dataset.shards, always=True)
     manifests = [read_manifest(out, index, dataset) for index in range(dataset.shards)]
-    missing = [str(i) for i, m in enumerate(manifests) if m is None]
+    missing = [str(i) for i, m in enumerate(manifests) if m is None and i not in failed]
     if missing:
         some = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
         raise IncompleteError(f"{len(missing)} of {dataset.shards} shards are missing ({some}): run the build again")
@@ -96,9 +105,10 @@ def finalise(out: Path, dataset: DatasetSpec) -> DatasetManifest:
         raise IncompleteError("no sample was kept: the ledger parts say why (parts/ledger)")
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
     summary = _Summary()
-    objects[ITEMS] = _compact(out, ITEMS, _item_tables(out, dataset, summary), _items_schema(dataset))
-    objects[LEDGER] = _compact(out, LEDGER, (_part(out, "ledger", i) for i in range(dataset.shards)), ledger.SCHEMA)
-    objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset)))
+    there = [m.shard for m in shards]
+    objects[ITEMS] = _compact(out, ITEMS, _item_tables(out, there, summary), _items_schema(dataset))
+    objects[LEDGER] = _compact(out, LEDGER, _ledger_tables(out, dataset, failed), ledger.SCHEMA)
+    objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset, there)))
     objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
     objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(_shard_index(out, shards)))
     objects |= _coordinates(out, dataset)
@@ -119,8 +129,13 @@ def _part(out: Path, kind: Any, shard: int) -> pa.Table:
     return pq.read_table(out / part(kind, shard), partitioning=None)
 
 
-def _item_tables(out: Path, dataset: DatasetSpec, summary: _Summary) -> Iterator[pa.Table]:
+def _ledger_tables(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]]) -> Iterator[pa.Table]:
     for index in range(dataset.shards):
+        yield _part(out, "ledger", index) if index not in failed else ledger.table_of_failed(index, failed[index])
+
+
+def _item_tables(out: Path, shards: Sequence[int], summary: _Summary) -> Iterator[pa.Table]:
+    for index in shards:
         table = _part(out, "items", index)
         summary.add(table)
         yield table
@@ -158,9 +173,9 @@ def _items_schema(dataset: DatasetSpec) -> pa.Schema:
     return catalogue.schema(dataset).with_metadata(metadata)
 
 
-def _statistics(out: Path, dataset: DatasetSpec) -> Json:
+def _statistics(out: Path, dataset: DatasetSpec, shards: Sequence[int]) -> Json:
     total = Statistics(dataset)
-    for index in range(dataset.shards):
+    for index in shards:
         total.merge(Statistics.read(out / part("statistics", index), dataset))
     return {"split": "train", "values": "stored numbers, before scale and offset", "bands": total.summary()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from landweave.layout import part
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from landweave.layout import DatasetSpec
@@ -55,6 +57,15 @@ def rows(stack: Stack, shard: int, row: int) -> list[dict[str, object]]:
         }
         for o in ordered
     ]
+
+
+def table_of_failed(shard: int, outcomes: Sequence[Outcome]) -> pa.Table:
+    """The rows of a shard that could not be built: one a sample, in row order."""
+    rows = [
+        {**asdict(o), "reason": o.reason.value, "item_ids": list(o.item_ids), "shard": shard, "row": row}
+        for row, o in enumerate(outcomes)
+    ]
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def check(stack: Stack, dataset: DatasetSpec) -> None:

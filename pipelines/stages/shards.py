@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.assemble import Factory
+from pipelines.journal import LimitReached
 from pipelines.shards import arrive
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Built:
     """Samples in the catalogue."""
     error: str | None = None
     """Traceback of a mistake of ours, or None."""
+    left: str | None = None
+    """Why it was not begun (a limit of the run), or None."""
 
 
 class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no types
@@ -60,6 +63,9 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         assert self.factory is not None  # noqa: S101 - setup() ran
         try:
             samples = self.factory.build(shard)
+        except LimitReached as limit:
+            Metrics.counter("landweave", "shards_left").inc()
+            yield Built(shard=shard, samples=0, left=str(limit))
         except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
             Metrics.counter("landweave", "shards_failed").inc()
             yield Built(shard=shard, samples=0, error=traceback.format_exc())

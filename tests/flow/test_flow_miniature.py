@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -23,74 +22,9 @@ from ruamel.yaml import YAML
 import landweave
 import testbed
 from testbed.llm import serve_language_model
+from tests.flow.job import CHECKOUT, run, tree_of, with_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
-
-CHECKOUT = Path(__file__).parents[2]
-SIZE_PX = 600
-Tree = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earth") / "planet"
-    testbed.make_planet(folder, seed=7, size_px=SIZE_PX)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Path:
-    """The quick start's recipe, with smaller samples and shards."""
-    tree = YAML(typ="safe").load((CHECKOUT / "recipes" / "quickstart.yaml").read_text())
-    tree["sampling"] |= {"spacing_m": 1100, "area": {"file": "aoi.geojson"}}
-    tree["grid"]["size_m"] = 480
-    tree["shards"]["samples"] = 6
-    tree["splits"] = {"train": 0.6, "val": 0.2, "test": 0.2, "block_m": 2000, "buffer_m": 100}
-    path = tmp_path_factory.mktemp("recipe") / "small.yaml"
-    shutil.copy(earth / "aoi.geojson", path.parent)
-    with path.open("w") as file:
-        YAML(typ="safe").dump(tree, file)
-    return path
-
-
-def with_checkout() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-
-
-def run(services: testbed.Services, *words: str | Path, wait: bool = True) -> Any:
-    """`python -m pipelines ...` in a process of its own."""
-    environment = {**with_checkout(), "LANDWEAVE_TESTBED": services.base_url}
-    command = [sys.executable, "-m", "pipelines", *map(str, words)]
-    started = subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=CHECKOUT,
-        start_new_session=True,
-    )
-    if not wait:
-        return started
-    out, err = started.communicate(timeout=600)
-    return subprocess.CompletedProcess(command, started.returncode, out, err)
-
-
-def tree_of(out: Path) -> Tree:
-    """Every file of a dataset -> SHA-256; caches and locks of the build left aside."""
-    aside = (".work", ".staging", ".lock")
-    files = [p for p in sorted(out.rglob("*")) if p.is_file() and p.relative_to(out).parts[0] not in aside]
-    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory, earth: Path, recipe: Path) -> Path:
-    """The dataset of an undisturbed build with two worker processes."""
-    out = tmp_path_factory.mktemp("clean") / "dataset"
-    with testbed.serve(earth) as services:
-        done = run(services, "build", recipe, out, "--workers", "2")
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 def test_it_holds_five_sensors_three_labels_and_captions(clean: Path) -> None:

@@ -1,0 +1,189 @@
+"""The journal of a run: one small JSON file a shard, written by whoever builds it, read by whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pipelines.journal.prices import Prices
+from pipelines.journal.spent import Limits, Spent, total
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping
+    from pathlib import Path
+
+RUNS = "runs"
+"""Folder of all journals, inside the work folder of a dataset."""
+CURRENT = "run.json"
+"""Says to workers which run they belong to."""
+
+State = Literal["building", "built", "failed"]
+
+
+class LimitReached(RuntimeError):  # noqa: N818 - not a fault: the user asked for it
+    """Building one more shard could spend more than the user allowed; the text names the limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What became of one shard in one run."""
+
+    run: str
+    """The run's id."""
+    shard: int
+    """Its number."""
+    state: State
+    """'building' stays behind where a worker died."""
+    worker: str
+    """host/pid."""
+    began: str
+    """UTC, by the worker's clock."""
+    spent: Spent = field(default_factory=Spent)
+    """What it cost; while building: what is set aside for it."""
+    samples: int = 0
+    """Samples that came into the catalogue."""
+    outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Layer -> reason -> how many."""
+    error: str | None = None
+    """Last line of what went wrong; the whole is in the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """One run's journal, as the command or a worker holds it."""
+
+    folder: Path
+    """Of this run."""
+    run: str
+    """Its id: lower-case letters, digits and hyphens, sortable by time."""
+    began: str
+    """UTC."""
+    limits: Limits
+    """What it may spend."""
+    prices: Prices
+    """What things cost."""
+    expected: Spent
+    """What one shard is expected to cost, before any was built."""
+    shards: int
+    """Shards it set out to build."""
+
+    known: dict[int, Record] = field(default_factory=dict, repr=False, compare=False)
+    """Records that will not change any more, so that each is read once."""
+
+    @classmethod
+    def begin(cls, work: Path, *, limits: Limits, prices: Prices, expected: Spent, shards: int) -> Self:
+        """Open a journal for a new run and tell workers of it."""
+        now = datetime.now(UTC)
+        run = f"r{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        folder = work / RUNS / run
+        folder.mkdir(parents=True)
+        fields: dict[str, Any] = {"run": run, "began": now.isoformat(timespec="seconds"), "shards": shards}
+        stated = {**fields, "limits": asdict(limits), "prices": prices.model_dump(), "expected": expected.json()}
+        _put(folder / CURRENT, stated)
+        _put(work / CURRENT, {"run": run})
+        return cls(folder=folder, limits=limits, prices=prices, expected=expected, **fields)
+
+    def close(self) -> None:
+        """The run is over: workers that start now belong to none."""
+        (self.folder.parents[1] / CURRENT).unlink(missing_ok=True)
+
+    @classmethod
+    def join(cls, work: Path) -> Self | None:
+        """The journal of the run that is under way; None where nobody began one."""
+        try:
+            run = json.loads((work / CURRENT).read_bytes())["run"]
+        except FileNotFoundError:
+            return None
+        return cls.read(work / RUNS / run)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A journal by its folder."""
+        stated = json.loads((folder / CURRENT).read_bytes())
+        return cls(
+            folder=folder,
+            run=stated["run"],
+            began=stated["began"],
+            shards=stated["shards"],
+            limits=Limits(**stated["limits"]),
+            prices=Prices(**stated["prices"]),
+            expected=Spent(**stated["expected"]),
+        )
+
+    def start(self, shard: int) -> Record:
+        """Note that a shard is being built, if the limits bear it.
+
+        What the dearest shard of this run cost so far (before the first: what the plan expects) is set aside for it
+        first, and then all is added up: workers that start together may both be refused, and never both be admitted
+        to the last place.
+
+        Raises:
+            LimitReached: it could take the run beyond a limit.
+        """
+        known = self.records()
+        ended = [r.spent for r in known if r.state != "building"]
+        aside = max(ended, key=lambda s: (s.cost(self.prices), s.all_requests), default=self.expected)
+        record = Record(
+            run=self.run,
+            shard=shard,
+            state="building",
+            worker=f"{socket.gethostname()}/{os.getpid()}",
+            began=datetime.now(UTC).isoformat(timespec="seconds"),
+            spent=aside if self.limits else Spent(),
+        )
+        self._write(record)
+        if self.limits and (limit := self.limits.broken_by(total(r.spent for r in self.records()), self.prices)):
+            self._path(shard).unlink()
+            spent = total(ended)
+            raise LimitReached(
+                f"{limit}: {spent.all_requests:,} requests and {spent.cost(self.prices):.2f} {self.prices.currency} "
+                "are spent, and one more shard could pass the limit"
+            )
+        return record
+
+    def end(self, record: Record) -> None:
+        """Put down what became of a shard."""
+        self._write(record)
+
+    def records(self) -> list[Record]:
+        """All shards of this run that were begun."""
+        others = list(_records(self.folder, self.known))
+        self.known.update((r.shard, r) for r in others if r.state == "built")
+        unsettled = (r for r in others if r.state != "built")
+        return sorted([*self.known.values(), *unsettled], key=lambda r: r.shard)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:05d}.json"
+
+    def _write(self, record: Record) -> None:
+        _put(self._path(record.shard), {**asdict(record), "spent": record.spent.json()})
+
+
+def records_of(work: Path) -> list[Record]:
+    """The records of all runs, in the order of runs."""
+    with contextlib.suppress(FileNotFoundError):
+        return [r for folder in sorted((work / RUNS).iterdir()) for r in _records(folder)]
+    return []
+
+
+def _records(folder: Path, known: Container[int] = ()) -> Iterable[Record]:
+    for path in sorted(folder.glob("[0-9]*.json")):
+        if int(path.stem) in known:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # withdrawn since it was listed
+            stated = json.loads(path.read_bytes())
+            yield Record(**{**stated, "spent": Spent(**stated["spent"])})
+
+
+def _put(path: Path, stated: dict[str, Any]) -> None:
+    """One file, whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    aside.write_text(json.dumps(stated, indent=1) + "\n")
+    aside.replace(path)

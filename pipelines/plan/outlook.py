@@ -1,0 +1,56 @@
+"""What `plan` says of more workers: the plan's numbers and the recipe's limits, simulated, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.plan.estimate import LINK_BYTES_S, REQUEST_S
+from pipelines.plan.simulate import Provider, Workload, enough, outlook
+
+if TYPE_CHECKING:
+    from pipelines.journal import Prices
+    from pipelines.tables import PlanSummary
+    from schemas.recipe import Recipe
+
+
+def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
+    """A planned build as the simulation sees it."""
+    estimate, shards = summary.estimate, max(1, summary.shards)
+    providers = {
+        name: Provider(
+            requests=estimate.get(f"requests.{name}", 0.0) / shards,
+            bytes=estimate.get(f"bytes.{name}", 0.0) / shards,
+            slots=entry.concurrency,
+            latency_s=REQUEST_S,
+            per_s=entry.requests_per_s,
+        )
+        for name, entry in recipe.providers.items()
+        if estimate.get(f"requests.{name}", 0.0)
+    }
+    return Workload(
+        shards=shards,
+        cpu_s=estimate.get("cpu_seconds", 0.0) / shards,
+        providers=providers,
+        link_bytes_s=LINK_BYTES_S,
+        eecu_s=estimate.get("earthengine_eecu_hours", 0.0) * 3600.0,
+    )
+
+
+def outlook_text(recipe: Recipe, summary: PlanSummary, prices: Prices) -> str:
+    """The table for a person: workers, time, what it costs and what it waits for; and how many are worth having."""
+    found = outlook(workload_of(recipe, summary), prices)
+    lines = ["workers      time   speed-up   cost         most of the time"]
+    for f in found:
+        cost = f"{f.cost:,.2f} {prices.currency}"
+        lines.append(f"{f.workers:>7,} {_time(f.seconds):>9} {f.speedup:>10.1f}   {cost:<12} {f.bound}")
+    best = enough(found)
+    if best is not found[-1]:
+        slower = found[found.index(best) + 1]
+        lines.append(f"beyond about {best.workers:,} workers more of them do not pay: they wait for the {slower.bound}")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

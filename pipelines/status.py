@@ -1,0 +1,209 @@
+"""How far a dataset is, what came of it, what it has cost and how long it may still take."""
+
+from __future__ import annotations
+
+import fcntl
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
+from pipelines.journal import Record, Spent, records_of, total
+from pipelines.shards import done_shards, ledger_of
+from pipelines.tables import PlanError, read_recipe_of, read_summary
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pipelines.journal import Prices
+
+LOCK = ".lock"
+"""Held while a dataset is planned or built on this machine."""
+SAMPLE = "sample"
+"""The ledger's layer for what concerns a sample as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a dataset is."""
+
+    name: str
+    """The recipe's name."""
+    shards: int
+    """Shards planned."""
+    done: int
+    """Shards published."""
+    finished: bool
+    """Whether the catalogue is written: the dataset can be opened."""
+    running: bool
+    """Whether a build or a planning holds the folder now, on this machine."""
+    run: str | None
+    """Id of the last run."""
+    failed: Mapping[int, str]
+    """Shards that the last run could not build by a mistake of ours -> kind of error; the run's log says more."""
+    building: Sequence[Mapping[str, Any]]
+    """Shards that were begun and have not ended: 'shard', 'worker', 'since_s'. None is expected when nothing runs."""
+    samples: int
+    """Samples planned."""
+    outcomes: Mapping[str, Mapping[str, int]]
+    """Layer -> reason -> how many, over the shards that are done."""
+    undelivered: Sequence[str]
+    """One line for each layer and provider that did not deliver what could be had on another try."""
+    spent: Spent
+    """By all runs of this dataset, those of failed shards included."""
+    estimate: Mapping[str, float]
+    """What the plan expected the whole build to cost: 'requests', 'bytes', 'seconds' and others."""
+    seconds_left: float | None
+    """At the pace of the last run, while one runs; else None."""
+
+    @property
+    def left(self) -> int:
+        """Shards to build."""
+        return self.shards - self.done
+
+    def json(self, prices: Prices | None = None) -> dict[str, Any]:
+        """As JSON; with prices, also 'cost' and 'currency'."""
+        plain: dict[str, Any] = {**vars(self), "left": self.left}
+        plain |= {"spent": self.spent.json(), "estimate": dict(self.estimate)}
+        plain["outcomes"] = {layer: dict(reasons) for layer, reasons in self.outcomes.items()}
+        plain["failed"] = {str(shard): error for shard, error in self.failed.items()}
+        if prices is not None:
+            plain |= {"cost": round(self.spent.cost(prices), 4), "currency": prices.currency}
+        return plain
+
+    def text(self, prices: Prices | None = None) -> str:
+        """As a table for a person."""
+        state = "finished" if self.finished else "building" if self.running else "not finished"
+        lines = [f"{self.name}: {state}, {self.done:,} of {self.shards:,} shards, {self.samples:,} samples planned"]
+        if self.seconds_left is not None:
+            lines.append(f"  about {duration(self.seconds_left)} left")
+        if self.failed:
+            some = ", ".join(f"{shard} ({error})" for shard, error in list(self.failed.items())[:8])
+            lines.append(f"  {len(self.failed)} shards failed by a mistake of ours: {some}")
+        lines += [f"  shard {b['shard']}: on {b['worker']} for {duration(b['since_s'])}" for b in self.building]
+        for layer, reasons in self.outcomes.items():
+            wanted = sum(reasons.values())
+            rest = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items() if reason != Reason.OK)
+            lines.append(
+                f"  {layer:15} {reasons.get(Reason.OK, 0):>9,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
+            )
+        return "\n".join(lines + self._spent_lines(prices))
+
+    def _spent_lines(self, prices: Prices | None) -> list[str]:
+        lines = [
+            f"  {provider:15} {requests:>9,} requests, {self.spent.bytes[provider] / 1e6:,.1f} MB, "
+            f"{self.spent.retries[provider]:,} retries, {self.spent.failures[provider]:,} given up"
+            for provider, requests in self.spent.requests.items()
+        ]
+        whole = [f"worker time {duration(self.spent.seconds)}"]
+        if self.done == self.shards and self.estimate:  # only then do the two speak of the same thing
+            whole = [
+                f"{self.spent.all_requests:,} requests (estimated {self.estimate.get('requests', 0):,.0f})",
+                f"{self.spent.all_bytes / 1e6:,.1f} MB (estimated {self.estimate.get('bytes', 0) / 1e6:,.1f})",
+                f"worker time {duration(self.spent.seconds)} (estimated {duration(self.estimate.get('seconds', 0))})",
+            ]
+        if self.spent.eecu_s:
+            whole.append(f"{self.spent.eecu_s / 3600:.3f} EECU-hours")
+        if self.spent.tokens:
+            whole.append(f"{self.spent.tokens:,} tokens")
+        if prices is not None:
+            whole.append(f"{self.spent.cost(prices):.2f} {prices.currency} at list prices")
+        return [*lines, "  spent: " + ", ".join(whole)] if self.spent.seconds else lines
+
+
+def status_of(out: Path) -> Status:
+    """How far a dataset is.
+
+    Raises:
+        PlanError: there is no plan.
+    """
+    summary = read_summary(out / PLAN_FOLDER)
+    if summary is None:
+        raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
+    recipe = read_recipe_of(out / PLAN_FOLDER)
+    done = done_shards(out, form_of(recipe, summary.shards))
+    outcomes, undelivered = _outcomes(out, done)
+    records = records_of(out / WORK_FOLDER)
+    last = [r for r in records if r.run == records[-1].run]
+    running = _held(out)
+    return Status(
+        name=recipe.name,
+        shards=summary.shards,
+        done=len(done),
+        finished=is_finished(out),
+        running=running,
+        run=last[0].run if last else None,
+        failed={r.shard: r.error or "?" for r in last if r.state == "failed" and r.shard not in done},
+        building=_building(last) if running else [],
+        samples=summary.samples,
+        outcomes=outcomes,
+        undelivered=undelivered,
+        spent=total(r.spent for r in records if r.state != "building"),
+        estimate=summary.estimate,
+        seconds_left=_seconds_left(last, summary.shards - len(done)) if running else None,
+    )
+
+
+def is_finished(out: Path) -> bool:
+    """Whether the dataset can be opened."""
+    return (out / "landweave.json").exists()
+
+
+def duration(seconds: float) -> str:
+    """'3 h 07 min', '2 min 05 s' or '12 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _outcomes(out: Path, done: set[int]) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """(layer -> reason -> how many, lines on what providers did not deliver)."""
+    counts: dict[str, Counter[str]] = {}
+    lost: Counter[tuple[str, str]] = Counter()
+    for shard in sorted(done):
+        for row in ledger_of(out, shard):
+            counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
+            if Reason(row["reason"]).retryable:
+                lost[(row["layer"], row["provider"] or "?")] += 1
+    undelivered = [
+        f"{layer}: provider {provider!r} did not deliver {count:,} of {sum(counts[layer].values()):,}; "
+        "they are absent and in the ledger; run again with --retry-failed"
+        for (layer, provider), count in sorted(lost.items())
+    ]
+    return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered
+
+
+def _held(out: Path) -> bool:
+    try:
+        with (out / LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _building(records: list[Record]) -> list[dict[str, Any]]:
+    now = datetime.now(UTC)
+    return [
+        {"shard": r.shard, "worker": r.worker, "since_s": max(0.0, (now - _time(r.began)).total_seconds())}
+        for r in records
+        if r.state == "building"
+    ]
+
+
+def _seconds_left(records: list[Record], shards: int) -> float | None:
+    """At the pace since the first shard of the run was begun."""
+    built = sum(r.state == "built" for r in records)
+    if not built:
+        return None
+    elapsed_s = (datetime.now(UTC) - min(_time(r.began) for r in records)).total_seconds()
+    return max(0.0, elapsed_s) / built * shards
+
+
+def _time(stated: str) -> datetime:
+    return datetime.fromisoformat(stated)
