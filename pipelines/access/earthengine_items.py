@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 BBox = tuple[float, float, float, float]
 SCHEME = "earthengine"
+_EVERYWHERE: Item = {
+    "type": "Polygon",
+    "coordinates": [[[-180.0, -90.0], [180.0, -90.0], [180.0, 90.0], [-180.0, 90.0], [-180.0, -90.0]]],
+}
 _ID = re.compile(r"[A-Za-z0-9_./-]{1,512}")
 _BAND = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SPACECRAFT = re.compile(r"^(sentinel|landsat)[-_ ]?(\d+)([a-d]?)$", re.IGNORECASE)
@@ -115,7 +119,7 @@ def item_of(asset: Mapping[str, Any], product: Product) -> Item:
         "stac_version": "1.1.0",
         "id": image_id.rpartition("/")[2],
         "collection": product.collection,
-        "geometry": _geometry(asset.get("geometry")),
+        "geometry": _EVERYWHERE if product.everywhere else _geometry(asset.get("geometry")),
         "properties": properties,
         "assets": _assets(image_id, asset, product),
         "links": [],

@@ -41,6 +41,8 @@ class Product:
     """How clouds are told, for compositing at the service."""
     cloud_property: str | None = None
     """Property with the cloud cover of the image, percent."""
+    everywhere: bool = False
+    """One image covers the whole Earth; its own footprint may be unbounded."""
     static: tuple[str, str] | None = None
     """(first, last day) of what the product shows, where its images bear no time."""
     properties: dict[str, str] = field(default_factory=dict)
@@ -152,7 +154,7 @@ def _worldcover(version: str) -> Product:
         bands=_bands("map", Map="map"),
         dtypes={"map": "uint8"},
         licence="CC-BY-4.0",
-        properties={},
+        everywhere=True,
     )
 
 

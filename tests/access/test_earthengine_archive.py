@@ -10,11 +10,15 @@ import pytest
 
 from pipelines.access.cog import ChipRequest
 from pipelines.access.earthengine_archive import EarthEngineArchive, settings_of, worker_number
+from pipelines.access.earthengine_items import item_of
+from pipelines.access.earthengine_products import PRODUCTS
 from pipelines.access.earthengine_slots import share_of
 from pipelines.access.http import AccessError, SettingError
 from pipelines.access.stac import Archives
+from pipelines.labels.footprint import covered_share
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
+from schemas.place import GeoBox
 from schemas.recipe import Provider
 from testbed.earthengine import Running, serve_earthengine
 from tests.access import earthengine_scenes as scenes
@@ -84,6 +88,18 @@ def test_a_box_over_the_180th_meridian_and_a_shape_are_asked_for(running: Runnin
     assert len(engine.search(S2, {"type": "Polygon", "coordinates": [ring]}, None)) == 3
     assert engine.search(S2, [(179.9, 10.0, -179.9, 10.2)], None) == []
     engine.close()
+
+
+def test_an_image_of_the_whole_earth_covers_every_place() -> None:
+    """However the service draws its footprint."""
+    product = PRODUCTS["ESA/WorldCover/v200"]
+    asset = {
+        "id": "ESA/WorldCover/v200/2021",
+        "startTime": "2021-01-01T00:00:00Z",
+        "geometry": {"type": "LinearRing", "coordinates": [["-Infinity", "-Infinity"]]},
+    }
+    place = GeoBox(epsg=32701, x_min=500_000, y_max=8_000_000, resolution_m=10, width=8, height=8)
+    assert covered_share(item_of(asset, product)["geometry"], place) == 1.0
 
 
 def test_a_service_that_does_not_answer_is_why_no_chip_could_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
