@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +219,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from landweave.check import check
 
     dataset, faults = open_dataset(arguments.dataset), 0
-    for fault in check(dataset):
+    for fault in check(dataset, progress=_Progress("checked", "shards")):
         faults += 1
         _print(fault)
     if faults:
@@ -226,6 +227,24 @@ def _check(arguments: argparse.Namespace) -> int:
         return 1
     _print(f"{len(dataset)} samples in {dataset.spec.shards} shards: no fault found")
     return 0
+
+
+class _Progress:
+    """How far it is and how long it will take: one live line on a terminal, a line every ten seconds in a log."""
+
+    def __init__(self, verb: str, unit: str) -> None:
+        self._words, self._live = (verb, unit), sys.stderr.isatty()
+        self._start_s = self._last_s = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s < (0.5 if self._live else 10.0) and not (self._live and done == total):
+            return
+        self._last_s = now_s
+        left_s = (now_s - self._start_s) / done * (total - done)
+        line = f"{self._words[0]} {done} of {total} {self._words[1]}, about {left_s:.0f} s left"
+        sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else "") if self._live else f"{line}\n")
+        sys.stderr.flush()
 
 
 def _print(text: str) -> None:

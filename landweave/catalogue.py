@@ -139,7 +139,7 @@ class Catalogue:
 
     def _source(self) -> Any:
         try:
-            return self._store.parquet(ITEMS)
+            return self._store.parquet(self._spec.at(ITEMS))
         except FileNotFoundError as error:
             raise CorruptError(f"{ITEMS} is missing; run `landweave check`") from error
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from landweave import codec
 from landweave.errors import CorruptError, LandweaveError
-from landweave.layout import ITEMS, SHARD_INDEX, shard_manifest
+from landweave.layout import ITEMS, SHARD_INDEX, shard_manifest, supplement_manifest
 from landweave.manifest import shard_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from landweave.dataset import Dataset
     from landweave.manifest import ObjectSum, ShardManifest
@@ -27,28 +27,38 @@ _Seat = tuple[str, str]
 """(sample id, split) of a row."""
 
 
-def check(dataset: Dataset, *, threads: int = 4) -> Iterator[str]:
+def check(
+    dataset: Dataset, *, threads: int = 4, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> Iterator[str]:
     """Yield one line a fault; nothing where all is well. Reads every byte of the dataset once.
+
+    Args:
+        dataset: which.
+        threads: shards that are looked at together; each holds one object in memory.
+        progress: told (shards done, shards) after each.
 
     Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
     and the shard indexes agreeing on which samples and observations there are; one split a shard and a block.
     """
     for path, expected in sorted(dataset.manifest.objects.items()):
         fault = _object(dataset, path, expected)
-        if fault:
+        before = dataset.manifest.before.get(path)
+        if fault and (before is None or _object(dataset, path, before)):
             yield fault
     try:
         catalogue = _catalogue(dataset)
-        index = json.loads(dataset.store.get(SHARD_INDEX))
+        index = json.loads(dataset.store.get(dataset.spec.at(SHARD_INDEX)))
     except (LandweaveError, FileNotFoundError, ValueError, KeyError, pa.ArrowException) as error:
         yield f"{ITEMS} or {SHARD_INDEX} cannot be read, shards were not compared with it: {error}"
         return
     yield from _uniqueness(dataset)
     with ThreadPoolExecutor(threads) as pool:
-        built = sorted(int(number) for number in index)  # shards that failed were left out and are not in the index
+        # shards that failed were left out and are not in the index
+        built = sorted(int(number) for number in index if ".r" not in number)
         jobs = [pool.submit(_shard, dataset, i, index, catalogue.get(i, {})) for i in sorted({*built, *catalogue})]
-        for job in jobs:
+        for done, job in enumerate(jobs, 1):
             yield from job.result()
+            progress(done, len(jobs))
 
 
 def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
@@ -82,44 +92,59 @@ def _uniqueness(dataset: Dataset) -> Iterator[str]:
     if light.num_rows != len(dataset):
         yield f"{ITEMS}: {light.num_rows} samples, landweave.json says {len(dataset)}"
     blocks: dict[str, str] = {}
-    table = pq.read_table(dataset.store.parquet(ITEMS), columns=["id", "block", "split"]).to_pydict()
+    table = pq.read_table(dataset.store.parquet(dataset.spec.at(ITEMS)), columns=["id", "block", "split"]).to_pydict()
     for sample, block, split in zip(table["id"], table["block"], table["split"], strict=True):
         if blocks.setdefault(block, split) != split:
             yield f"sample {sample}: is in split {split}, its block {block} is in {blocks[block]}"
 
 
 def _shard(dataset: Dataset, number: int, index: dict[str, dict[str, object]], seats: dict[int, _Seat]) -> list[str]:
-    path = shard_manifest(number)
-    try:
-        raw = dataset.store.get(path)
-        manifest = shard_from_bytes(raw, path)
-    except FileNotFoundError:
-        return [f"{path}: is missing"]
-    except LandweaveError as error:
-        return [str(error)]
-    faults = []
-    if hashlib.sha256(raw).hexdigest() != index.get(str(number), {}).get("sha256"):
-        faults.append(f"{path}: is not the manifest that the catalogue was made from")
+    manifest, faults = _manifest(dataset, shard_manifest(number), index.get(str(number), {}))
+    if manifest is None:
+        return faults
     if manifest.recipe_sha256 != dataset.spec.recipe_sha256:
-        faults.append(f"{path}: belongs to another recipe")
-    for name, expected in sorted(manifest.objects.items()):
-        fault = _object(dataset, name, expected)
-        if fault:
-            faults.append(fault)
+        faults.append(f"{shard_manifest(number)}: belongs to another recipe")
     told = {row: (sample, manifest.split) for row, sample in enumerate(manifest.samples) if sample is not None}
     faults += [
         f"shard {number} row {row}: the manifest has {told.get(row)}, the catalogue {seats.get(row)}"
         for row in sorted(told.keys() | seats.keys())
         if told.get(row) != seats.get(row)
     ]
-    return faults + _presence(dataset, manifest) + _indexes(dataset, manifest)
+    for revision in range(dataset.spec.revision + 1):
+        found: ShardManifest | None = manifest
+        if revision:
+            name = supplement_manifest(number, revision)
+            found, more = _manifest(dataset, name, index.get(f"{number}.r{revision}", {}))
+            faults += more
+        if found is not None:
+            faults += _presence(dataset, found, revision) + _indexes(dataset, found, revision, told)
+    return faults
 
 
-def _presence(dataset: Dataset, manifest: ShardManifest) -> list[str]:
+def _manifest(dataset: Dataset, path: str, listed: dict[str, object]) -> tuple[ShardManifest | None, list[str]]:
+    """A manifest and the faults of all that it lists."""
+    try:
+        raw = dataset.store.get(path)
+        manifest = shard_from_bytes(raw, path)
+    except FileNotFoundError:
+        return None, [f"{path}: is missing"]
+    except LandweaveError as error:
+        return None, [str(error)]
+    faults = []
+    if hashlib.sha256(raw).hexdigest() != listed.get("sha256"):
+        faults.append(f"{path}: is not the manifest that the catalogue was made from")
+    for name, expected in sorted(manifest.objects.items()):
+        fault = _object(dataset, name, expected)
+        if fault:
+            faults.append(fault)
+    return manifest, faults
+
+
+def _presence(dataset: Dataset, manifest: ShardManifest, revision: int) -> list[str]:
     """Presence in the catalogue against the manifest."""
     faults = []
     inside = np.flatnonzero(dataset.catalogue.where[:, 0] == manifest.shard)
-    for group in dataset.spec.groups:
+    for group in (g for g in dataset.spec.groups if g.revision == revision):
         rows = dataset.catalogue.presence(group.name)[inside]
         for (_, row), there in zip(dataset.catalogue.where[inside], rows, strict=True):
             said = "".join("1" if slot else "0" for slot in there)
@@ -128,10 +153,10 @@ def _presence(dataset: Dataset, manifest: ShardManifest) -> list[str]:
     return faults
 
 
-def _indexes(dataset: Dataset, manifest: ShardManifest) -> list[str]:
-    """Inner chunks in the shard's objects against the manifest."""
+def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dict[int, _Seat]) -> list[str]:
+    """Inner chunks in the shard's objects against the manifest, in rows that hold a sample."""
     faults = []
-    for array in dataset.spec.arrays:
+    for array in (a for g in dataset.spec.groups if g.revision == revision for a in g.arrays):
         rows = manifest.presence[array.group]
         expected = np.zeros((dataset.spec.shard_samples, array.slots), np.bool_)
         for row, slots in enumerate(rows):
@@ -145,7 +170,10 @@ def _indexes(dataset: Dataset, manifest: ShardManifest) -> list[str]:
         except CorruptError as error:
             faults.append(str(error))
             continue
-        for row, slot in np.argwhere(found != expected):
+        wrong = found != expected
+        if revision:  # built on its own: it may hold what the dataset had refused
+            wrong[[row for row in range(len(wrong)) if row not in told]] = False
+        for row, slot in np.argwhere(wrong):
             what = "holds" if found[row, slot] else "lacks"
             faults.append(f"shard {manifest.shard}: {array.path} {what} row {row} slot {slot}, against its manifest")
     return faults

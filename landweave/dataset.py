@@ -115,7 +115,7 @@ class Dataset:
     @cached_property
     def statistics(self) -> Json:
         """Array -> band -> 'all' | 'clear' -> count, mean, std, min, max, percentiles: train split, stored numbers."""
-        return dict(json.loads(self._object(STATISTICS))["bands"])
+        return dict(json.loads(self._object(self.spec.at(STATISTICS)))["bands"])
 
     @cached_property
     def recipe(self) -> Json:
@@ -126,7 +126,7 @@ class Dataset:
     def ledger(self) -> pa.Table:
         """Expected against obtained: sample_id, layer, slot, reason, provider, item_ids, detail."""
         try:
-            return pq.read_table(self.store.parquet(LEDGER))
+            return pq.read_table(self.store.parquet(self.spec.at(LEDGER)))
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise CorruptError(f"{LEDGER} is missing or damaged; run `landweave check`") from error
 

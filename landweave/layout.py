@@ -1,4 +1,4 @@
-"""Every name and number on disk: what writer and reader must agree on, layout version 1.
+"""Every name and number on disk: what writer and reader must agree on, layout versions 1 and 2.
 
 ::
 
@@ -12,6 +12,12 @@
     parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
     vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
     catalogue/{items,ledger}.parquet, catalogue/{collection,statistics,shards}.json
+
+Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
+
+    shards/00007.r1.json            manifest of what revision 1 added to the shard
+    recipes/r1.json                 the resolved recipe of what was added
+    catalogue/items.r1.parquet ...  the catalogue with it; landweave.json says which revision holds
 
 Rules that the names do not say:
 
@@ -36,7 +42,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 LAYOUT_VERSION = 1
-"""Grows when a reader of the former version could no longer read right."""
+"""What a build writes. Grows when a reader of the former version could no longer read right."""
+REVISED_VERSION = 2
+"""What a dataset is from its first addition on: a reader of layout 1 would look for columns in the old catalogue."""
+READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION)
 FORMAT = "landweave"
 MANIFEST = "landweave.json"
 RECIPE = "recipe.json"
@@ -69,6 +78,16 @@ def shard_name(shard: int) -> str:
 def shard_manifest(shard: int) -> str:
     """Path of a shard's manifest."""
     return f"shards/{shard_name(shard)}.json"
+
+
+def supplement_manifest(shard: int, revision: int) -> str:
+    """Path of the manifest of what a revision added to a shard."""
+    return f"shards/{shard_name(shard)}.r{revision}.json"
+
+
+def added_recipe(revision: int) -> str:
+    """Path of the resolved recipe of what a revision added."""
+    return f"recipes/r{revision}.json"
 
 
 def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
@@ -210,6 +229,8 @@ class GroupSpec:
     """A label's legend, in code order."""
     vectors: bool = False
     """True where vector objects lie beside the arrays."""
+    revision: int = 0
+    """Revision of the dataset that it came with."""
 
     @property
     def dated(self) -> bool:
@@ -257,6 +278,13 @@ class DatasetSpec:
     """Modalities, then labels, in the recipe's order."""
     recipe: str = field(default="{}", repr=False)
     """The resolved recipe, canonical JSON."""
+    revision: int = 0
+    """How many times something was added to it since it was first finished."""
+
+    def at(self, path: str) -> str:
+        """Where a file of the catalogue lies in this revision: 'catalogue/items.r1.parquet'."""
+        stem, dot, ending = path.rpartition(".")
+        return f"{stem}.r{self.revision}{dot}{ending}" if self.revision else path
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -284,7 +312,11 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     """The spec as JSON, without the recipe's text (that has its own file). NaN becomes 'NaN'."""
     data = asdict(spec)
     del data["recipe"]
+    if not spec.revision:
+        del data["revision"]
     for group in data["groups"]:
+        if not group["revision"]:
+            del group["revision"]
         for array in group["arrays"]:
             if array["nodata"] is not None and math.isnan(array["nodata"]):
                 array["nodata"] = "NaN"

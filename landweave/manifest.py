@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from landweave.errors import CorruptError, LayoutError
-from landweave.layout import FORMAT, LAYOUT_VERSION, DatasetSpec, Json, spec_from_json, spec_to_json
+from landweave.layout import (
+    FORMAT,
+    LAYOUT_VERSION,
+    READABLE_VERSIONS,
+    REVISED_VERSION,
+    DatasetSpec,
+    Json,
+    spec_from_json,
+    spec_to_json,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class DatasetManifest:
     """What users of the data must say, one entry a source."""
     objects: dict[str, ObjectSum]
     """Checksums of the dataset's own objects (recipe, metadata, catalogue); shards carry theirs."""
+    before: dict[str, ObjectSum] = field(default_factory=dict)
+    """Checksums of objects that this revision replaces a moment after it holds: until then they are right too."""
 
 
 def seal(data: Json) -> bytes:
@@ -122,16 +133,18 @@ def shard_from_bytes(raw: bytes, path: str) -> ShardManifest:
 
 def dataset_to_bytes(manifest: DatasetManifest) -> bytes:
     """The sealed `landweave.json`."""
+    revised = manifest.spec.revision > 0
     return seal(
         {
             "format": FORMAT,
-            "layout": LAYOUT_VERSION,
+            "layout": REVISED_VERSION if revised else LAYOUT_VERSION,
             "dataset": spec_to_json(manifest.spec),
             "samples": manifest.samples,
             "splits": manifest.splits,
             "licences": list(manifest.licences),
             "attribution": list(manifest.attribution),
             "objects": _objects_to_json(manifest.objects),
+            **({"before": _objects_to_json(manifest.before)} if revised else {}),
         }
     )
 
@@ -151,6 +164,7 @@ def dataset_from_bytes(raw: bytes, path: str) -> DatasetManifest:
         licences=tuple(data["licences"]),
         attribution=tuple(data["attribution"]),
         objects=_objects_from_json(data["objects"]),
+        before=_objects_from_json(data.get("before", {})),
     )
 
 
@@ -158,10 +172,11 @@ def _check_layout(data: Json, path: str) -> None:
     if data.get("format") != FORMAT:
         raise CorruptError(f"{path}: says format {data.get('format')!r}, expected {FORMAT!r}")
     version = data.get("layout")
-    if version != LAYOUT_VERSION:
-        newer = isinstance(version, int) and version > LAYOUT_VERSION
+    if version not in READABLE_VERSIONS:
+        newer = isinstance(version, int) and version > max(READABLE_VERSIONS)
         mend = "install a newer landweave" if newer else "it is no layout that this version knows"
-        raise LayoutError(f"{path}: layout version {version}, this landweave reads {LAYOUT_VERSION}: {mend}")
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        raise LayoutError(f"{path}: layout version {version}, this landweave reads {known}: {mend}")
 
 
 def _canonical(data: Any) -> bytes:

@@ -131,6 +131,25 @@ def build(
             _stop(PARTIAL, "\n".join(result.undelivered))
 
 
+@app.command(epilog="Example: python -m pipelines add data/quickstart data/quickstart-enmap")
+def add(
+    out: OutArgument,
+    extra: Annotated[str, typer.Argument(metavar="EXTRA", help="folder or URL of the finished dataset to add")],
+) -> None:
+    """Add the modalities, labels and captions of a second dataset to a finished one, without rewriting its shards.
+
+    Build the second one from a recipe with the same seed, sampling, grid, splits and shards, and only the new layers.
+    """
+    from pipelines.progress import ProgressPrinter
+    from pipelines.shards import add as add_dataset
+
+    with _errors():
+        printer = ProgressPrinter("adding", "shards")
+        found = add_dataset(out, extra, progress=printer)
+        names = [g.name for g in found.spec.groups if g.revision == found.spec.revision]
+        typer.echo(f"revision {found.spec.revision}: added {', '.join(names) or 'captions'}")
+
+
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
 def status(
     out: OutArgument,
@@ -194,11 +213,12 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.jobs import BuildError
     from pipelines.journal import PricesError
     from pipelines.metrics import PortError
-    from pipelines.shards import IncompleteError, OtherDatasetError, StoreError
+    from pipelines.shards import AddError, IncompleteError, OtherDatasetError, StoreError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
     known = (
+        AddError,
         AccessError,
         BadExtractError,
         BuildError,

@@ -4,6 +4,8 @@ Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for 
 """
 
 from landweave.layout import DatasetSpec as DatasetSpec
+from pipelines.shards.addition import AddError as AddError
+from pipelines.shards.addition import add as add
 from pipelines.shards.arrays import dataset_spec as dataset_spec
 from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
 from pipelines.shards.commit import clean_staging as clean_staging

@@ -14,7 +14,7 @@ from tests.golden.make_v1 import digests
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("version", ["v1"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
 def test_golden(version: str) -> None:
     data = landweave.open(HERE / version)
     assert list(check(data)) == []
@@ -33,3 +33,12 @@ def test_v1_says_what_it_said() -> None:
     assert [v["osm_id"] for v in sample.vectors().to_pylist()] == ["r7", "w12"]
     assert data.query("worldcover_trees > 0.0", split="train").ids == ["s000_000", "s000_001"]
     assert data.statistics["dem/elevation"]["elevation"]["all"]["count"] == 12
+
+
+def test_v2_says_what_was_added() -> None:
+    data = landweave.open(HERE / "v2")
+    assert data.spec.revision == 1
+    assert list(data.modalities) == ["sentinel2", "dem", "sentinel1"]
+    assert data.query("dem_count == 1 and worldcover_trees > 0.0", split="train").ids == ["s000_000", "s000_001"]
+    assert len(data.sample("s000_001").captions) == 2
+    assert data.arrays["sentinel2/bands_10m"].codec.cname == "lz4hc"

@@ -66,6 +66,7 @@ def recipe(
     name: str = "synthetic",
     size_m: float = 240.0,
     codec: str = "balanced",
+    labels: bool = True,
 ) -> Recipe:
     """A small recipe: two windows, all labels."""
     return Recipe.model_validate(
@@ -86,7 +87,9 @@ def recipe(
                 {"kind": "worldcover", "providers": ["earth"]},
                 {"kind": "dynamicworld", "providers": ["earth"]},
                 {"kind": "openstreetmap", "pbf": "x.osm.pbf"},
-            ],
+            ]
+            if labels
+            else [],
             "captions": {"kind": "template"},
             "shards": {"samples": samples, "codec": codec},
         }

@@ -1,0 +1,274 @@
+"""Adding to a finished dataset: modalities, labels and captions of a second one, built at the same places.
+
+Nothing that is there is touched: new objects lie beside the old ones, the new catalogue beside the old catalogue, and
+one step puts the new `landweave.json` in place. Readers that had the dataset open go on as before. Killed anywhere, the
+dataset is the old one or the new one; the same call finishes what is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from landweave.dataset import Dataset, open_dataset
+from landweave.errors import LandweaveError
+from landweave.layout import (
+    COLLECTION,
+    ITEMS,
+    LEDGER,
+    MANIFEST,
+    RECIPE,
+    SHARD_INDEX,
+    STATISTICS,
+    ZARR,
+    added_recipe,
+    shard_manifest,
+    supplement_manifest,
+)
+from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
+from pipelines.shards.commit import checksum, move, publish, staging
+from pipelines.shards.depot import depot_of
+from pipelines.shards.finalise import ROW_GROUP
+from pipelines.shards.join import joined, joined_schema
+from pipelines.shards.metadata import documents
+from pipelines.shards.write import PARQUET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from landweave.layout import DatasetSpec, GroupSpec, Json
+    from landweave.manifest import DatasetManifest, ShardManifest
+
+ROOT = f"{ZARR}/zarr.json"
+
+
+class AddError(ValueError):
+    """The second dataset cannot be added to the first; the text says why and what to do."""
+
+
+def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> DatasetManifest:
+    """Add what `extra` has and `out` has not, as the next revision of `out`.
+
+    Args:
+        out: folder of a finished dataset (or the desk of one in an object store).
+        extra: path or URL of another finished dataset, built from a recipe with the same seed, sampling, grid, splits
+            and shards: its samples stand in the same rows.
+        progress: told (shards done, shards) after each.
+
+    Raises:
+        AddError: the two do not fit together, `extra` brings nothing new, or one of them is unfinished, damaged or
+            cannot be reached.
+    """
+    try:
+        return _added(out, extra, progress)
+    except LandweaveError as error:
+        raise AddError(str(error)) from error
+
+
+def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> DatasetManifest:
+    depot = depot_of(out)
+    base, more = open_dataset(str(out) if depot is None else depot.url), open_dataset(extra)
+    target = _Target(out)
+    _mend(target, base)
+    groups = _new_groups(base, more)
+    spec = dataclasses.replace(
+        base.spec,
+        groups=(*base.spec.groups, *groups),
+        revision=base.spec.revision + 1,
+        recipe=json.dumps(base.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+    )
+    _same_places(base, more)
+    index: Json = json.loads(base.store.get(base.spec.at(SHARD_INDEX)))
+    built = sorted(int(number) for number in index if ".r" not in number)
+    for done, shard in enumerate(built, 1):
+        index[f"{shard}.r{spec.revision}"] = _supplement(target, base, more, shard, groups)
+        progress(done, len(built))
+    return _finish(target, base, more, spec, index)
+
+
+class _Target:
+    """Where new files go: the folder, or the store behind the desk."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.depot = out, depot_of(out)
+
+    def put(self, path: str, content: bytes) -> ObjectSum:
+        if self.depot is not None:
+            self.depot.put(path, content)
+        if self.depot is None or not path.startswith((ZARR, "vectors")):
+            publish(self.out, path, content)
+        return _sum(content)
+
+    def get(self, path: str) -> bytes | None:
+        if self.depot is not None:
+            return self.depot.get(path)
+        return (self.out / path).read_bytes() if (self.out / path).is_file() else None
+
+    def table(self, path: str, tables: Iterable[pa.Table], schema: pa.Schema) -> ObjectSum:
+        """Write a Parquet file row group by row group."""
+        with staging(self.out, "file") as folder:
+            aside = folder / "table.parquet"
+            with pq.ParquetWriter(aside, schema, **PARQUET) as writer:
+                for table in tables:
+                    writer.write_table(table, row_group_size=ROW_GROUP)
+                if schema.metadata:
+                    writer.add_key_value_metadata(schema.metadata)
+            if self.depot is not None:
+                self.depot.put(path, aside)
+            found = checksum(aside)
+            move(aside, self.out / path)
+        return found
+
+
+def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
+    """Groups of `more` that `base` has not, marked with the revision to be.
+
+    Raises:
+        AddError: the forms differ, or there is nothing new.
+    """
+    for what in ("shards", "shard_samples", "size_m", "resolution_m"):
+        here, there = getattr(base.spec, what), getattr(more.spec, what)
+        if here != there:
+            raise AddError(
+                f"{what} is {here:g} in the dataset and {there:g} in the one to add: build it from a recipe with "
+                "the same seed, sampling, grid, splits and shards"
+            )
+    for revision in range(1, base.spec.revision + 1):
+        if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
+            raise AddError(f"{more.spec.name} was added already, as revision {revision}")
+    known = {g.name for g in base.spec.groups}
+    found = tuple(g for g in more.spec.groups if g.name not in known)
+    if not found and not more.recipe.get("captions"):
+        raise AddError(f"nothing to add: {more.spec.name} has no layer that {base.spec.name} has not, and no captions")
+    return tuple(dataclasses.replace(g, revision=base.spec.revision + 1) for g in found)
+
+
+def _same_places(base: Dataset, more: Dataset) -> None:
+    """Every sample that both have stands in the same row of the same split."""
+
+    def seats(data: Dataset) -> dict[str, tuple[Any, ...]]:
+        light = data.catalogue.light
+        columns = [light[c].to_pylist() for c in ("id", "shard", "row", "split")]
+        return {sample: where for sample, *where in zip(*columns, strict=True)}  # type: ignore[misc]
+
+    here, there = seats(base), seats(more)
+    both = here.keys() & there.keys()
+    wrong = next((s for s in sorted(both) if here[s] != there[s]), None)
+    if not both or wrong is not None:
+        detail = "they share no sample" if wrong is None else f"sample {wrong} is at {there[wrong]}, not {here[wrong]}"
+        raise AddError(f"the datasets were not built at the same places: {detail}")
+
+
+def _supplement(target: _Target, base: Dataset, more: Dataset, shard: int, groups: tuple[GroupSpec, ...]) -> Json:
+    """Copy the new groups' objects of one shard and seal a manifest of them; what is there already stays."""
+    path, names = supplement_manifest(shard, base.spec.revision + 1), {g.name for g in groups}
+    ours = shard_from_bytes(base.store.get(shard_manifest(shard)), shard_manifest(shard))
+    theirs = _manifests(more, shard)
+    objects = {p: o for m in theirs for p, o in m.objects.items() if _group_of(p) in names}
+    presence = {}
+    for group in groups:
+        rows = next((m.presence[group.name] for m in theirs if group.name in m.presence), ())
+        there = theirs[0].samples if theirs else ()
+        nothing = "0" * group.slot_count
+        presence[group.name] = tuple(
+            rows[row] if sample is not None and row < len(there) and there[row] == sample else nothing
+            for row, sample in enumerate(ours.samples)
+        )
+    sealed = shard_to_bytes(
+        dataclasses.replace(ours, recipe_sha256=more.spec.recipe_sha256, presence=presence, objects=objects)
+    )
+    if target.get(path) != sealed:
+        for name, expected in objects.items():
+            content = more.store.get(name)
+            if _sum(content) != expected:
+                raise LandweaveError(f"{more.store.url}: {name} differs from its checksum; run `landweave check` on it")
+            target.put(name, content)
+        target.put(path, sealed)
+    found = _sum(sealed)
+    return {"sha256": found.sha256, "size": found.size, "split": ours.split, "of": more.spec.name}
+
+
+def _manifests(data: Dataset, shard: int) -> list[ShardManifest]:
+    """All manifests of a shard, of every revision; none where the shard failed and was left out."""
+    names = [shard_manifest(shard), *(supplement_manifest(shard, i) for i in range(1, data.spec.revision + 1))]
+    try:
+        return [shard_from_bytes(data.store.get(name), name) for name in names]
+    except FileNotFoundError:
+        return []
+
+
+def _group_of(path: str) -> str:
+    """'data.zarr/dem/elevation/c/0' -> 'dem'; 'vectors/openstreetmap/00000.parquet' -> 'openstreetmap'."""
+    first, _, rest = path.partition("/")
+    return rest.partition("/")[0] if first in (ZARR, "vectors") else ""
+
+
+def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, index: Json) -> DatasetManifest:
+    """The new catalogue, the metadata of the new arrays, and the one step: `landweave.json`."""
+    new = tuple(g for g in spec.groups if g.revision == spec.revision)
+    files = {p: raw for p, raw in documents(spec).items() if _group_of(p) in {g.name for g in new}}
+    objects = {**base.manifest.objects, **{path: target.put(path, raw) for path, raw in files.items()}}
+    objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
+    items = pq.ParquetFile(base.store.parquet(base.spec.at(ITEMS)))
+    schema = joined_schema(items.schema_arrow, more.catalogue.schema, new)
+    rest = more.catalogue.read()
+    tables = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
+    objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), tables, schema)
+    objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, more, new), base.ledger.schema)
+    statistics = {"split": "train", "values": "stored numbers, before scale and offset"}
+    names = {a.path for g in new for a in g.arrays}
+    bands = {**base.statistics, **{path: s for path, s in more.statistics.items() if path in names}}
+    objects[spec.at(STATISTICS)] = target.put(spec.at(STATISTICS), _json({**statistics, "bands": bands}))
+    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), _json(_collection(base, more, spec)))
+    objects[spec.at(SHARD_INDEX)] = target.put(spec.at(SHARD_INDEX), _json(index))
+    root = documents(spec)[ROOT]
+    manifest = dataclasses.replace(
+        base.manifest,
+        spec=spec,
+        licences=tuple(sorted({*base.manifest.licences, *more.manifest.licences})),
+        attribution=tuple(dict.fromkeys((*base.manifest.attribution, *more.manifest.attribution))),
+        objects=dict(sorted({**objects, ROOT: _sum(root)}.items())),
+        before={ROOT: base.manifest.objects[ROOT]},
+    )
+    target.put(MANIFEST, dataset_to_bytes(manifest))
+    target.put(ROOT, root)
+    return manifest
+
+
+def _mend(target: _Target, base: Dataset) -> None:
+    """Finish an addition that was killed after its one step: Zarr's root still names the old arrays alone."""
+    before = base.manifest.before.get(ROOT)
+    if before is not None and _sum(base.store.get(ROOT)) == before:
+        target.put(ROOT, documents(base.spec)[ROOT])
+
+
+def _ledgers(base: Dataset, more: Dataset, new: tuple[GroupSpec, ...]) -> list[pa.Table]:
+    ours, theirs = base.ledger, more.ledger
+    names = {g.name for g in new}
+    return [ours, theirs.filter(pa.array([layer in names for layer in theirs["layer"].to_pylist()]))]
+
+
+def _collection(base: Dataset, more: Dataset, spec: DatasetSpec) -> Json:
+    ours, theirs = (json.loads(d.store.get(d.spec.at(COLLECTION))) for d in (base, more))
+    names = {g.name for g in spec.groups}
+    ours["item_assets"] |= {name: asset for name, asset in theirs["item_assets"].items() if name in names}
+    for what in ("licences", "attribution"):
+        ours["summaries"][what] = list(dict.fromkeys((*ours["summaries"][what], *theirs["summaries"][what])))
+    for path in (ITEMS, STATISTICS):
+        asset = ours["assets"]["items" if path == ITEMS else "statistics"]
+        asset["href"] = asset["href"].rpartition("/")[0] + "/" + spec.at(path).rpartition("/")[2]
+    return dict(ours)
+
+
+def _sum(content: bytes) -> ObjectSum:
+    return ObjectSum(len(content), hashlib.sha256(content).hexdigest())
+
+
+def _json(data: Json) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

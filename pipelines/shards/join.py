@@ -1,0 +1,69 @@
+"""Columns of a second dataset's items beside those of the first, row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from landweave.layout import GroupSpec
+
+_UNITED = ("licences", "attribution")
+"""Lists of which both datasets' entries hold."""
+
+
+def joined_schema(base: pa.Schema, more: pa.Schema, new: tuple[GroupSpec, ...]) -> pa.Schema:
+    """The columns of `base`, with those of the new groups before the captions, and their assets."""
+    fields = {f.name: f for f in base}
+    assets = base.field("assets").type
+    theirs = more.field("assets").type
+    kinds = [assets.field(i) for i in range(assets.num_fields)]
+    kinds += [theirs.field(g.name) for g in new]
+    fields["assets"] = pa.field("assets", pa.struct(kinds))
+    tail = [fields.pop("captions"), fields.pop("facts")]
+    added = [f for f in more if any(f.name.startswith(f"{g.name}_") for g in new) and f.name not in fields]
+    return pa.schema([*fields.values(), *added, *tail], metadata=base.metadata)
+
+
+def joined(base: pa.Table, more: pa.Table, schema: pa.Schema, new: tuple[GroupSpec, ...]) -> pa.Table:
+    """Rows of `base` with what `more` says of the same samples; absent where `more` lacks the sample.
+
+    Captions of `more` follow those of `base`; its facts are taken where `base` has none.
+    """
+    where = pc.index_in(base["id"].combine_chunks(), value_set=more["id"].combine_chunks())
+    rest = more.take(where)
+    columns: dict[str, Any] = {}
+    for field in schema:
+        if field.name == "assets":
+            columns[field.name] = _assets(base, rest, field.type)
+        elif field.name in _UNITED:
+            pairs = zip(base[field.name].to_pylist(), rest[field.name].to_pylist(), strict=True)
+            columns[field.name] = pa.array([list(dict.fromkeys([*a, *(b or [])])) for a, b in pairs], field.type)
+        elif field.name == "captions":
+            pairs = zip(base[field.name].to_pylist(), rest[field.name].to_pylist(), strict=True)
+            columns[field.name] = pa.array([[*(a or []), *(b or [])] for a, b in pairs], field.type)
+        elif field.name == "facts":
+            columns[field.name] = pc.coalesce(base["facts"], rest["facts"])
+        elif field.name in base.column_names:
+            columns[field.name] = base[field.name]
+        else:
+            columns[field.name] = _filled(rest[field.name], field, new)
+    return pa.table(columns, schema=schema)
+
+
+def _assets(base: pa.Table, rest: pa.Table, kind: pa.DataType) -> pa.Array:
+    ours, theirs = base["assets"].to_pylist(), rest["assets"].to_pylist()
+    return pa.array([{**(b or {}), **(a or {})} for a, b in zip(ours, theirs, strict=True)], kind)
+
+
+def _filled(column: pa.ChunkedArray, field: pa.Field, new: tuple[GroupSpec, ...]) -> pa.ChunkedArray | pa.Array:
+    """Absence in so many words where the sample is not there: readers count on an entry a slot."""
+    group = max((g for g in new if field.name.startswith(f"{g.name}_")), key=lambda g: len(g.name))
+    if field.name == f"{group.name}_present":
+        nothing = [False] * group.slot_count
+        return pa.array([nothing if v is None else v for v in column.to_pylist()], field.type)
+    if field.name == f"{group.name}_count":
+        return pc.fill_null(column, 0)
+    return column
