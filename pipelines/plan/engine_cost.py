@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.access.earthengine_items import SCHEME
@@ -14,6 +14,7 @@ from schemas.recipe import DynamicWorldLabel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipelines.access.earthengine_meter import Cost
     from schemas.place import GeoBox
     from schemas.recipe import Recipe
     from schemas.scene import Candidate, Scene
@@ -24,7 +25,7 @@ PROBABILITIES = 9
 
 def at_earth_engine(scene: Scene) -> bool:
     """Whether a scene's pixels come from Earth Engine."""
-    return any(asset.href.startswith(f"{SCHEME}:") for asset in scene.assets.values())
+    return next(iter(scene.assets.values())).href.startswith(f"{SCHEME}:")
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,8 @@ class EngineTally:
     requests: int = 0
     bytes: int = 0
     eecu_s: float = 0.0
+    _known: dict[tuple[object, ...], Cost] = field(default_factory=dict)
+    """Chips of one layer and size cost the same wherever they are: scenes of a layer are laid out alike."""
 
     def wish(
         self,
@@ -46,12 +49,16 @@ class EngineTally:
         """Add one wish: every candidate's cloud layer and all else of the best one; of a label one map, or all that a
         composite is made of. `scenes`: the layer's, by item id; those of other archives count nothing."""
         for rank, candidate in enumerate(candidates):
-            held = [scenes[i] for i in candidate.scenes]
-            if held and at_earth_engine(held[0]):
-                found = estimate(_chips(recipe, layer, geobox, held, best=rank == 0))
-                self.requests += found.requests
-                self.bytes += found.bytes
-                self.eecu_s += found.eecu_hours * 3600.0
+            first = scenes[candidate.scenes[0]]
+            if not at_earth_engine(first):
+                continue
+            key = (layer, rank == 0, len(candidate.scenes), geobox.shape, geobox.resolution_m)
+            if (found := self._known.get(key)) is None:
+                held = [scenes[i] for i in candidate.scenes]
+                found = self._known[key] = estimate(_chips(recipe, layer, geobox, held, best=rank == 0))
+            self.requests += found.requests
+            self.bytes += found.bytes
+            self.eecu_s += found.eecu_hours * 3600.0
 
     def totals(self, recipe: Recipe) -> dict[str, float]:
         """For the plan's estimate: 'earthengine_requests', '_bytes', '_eecu_hours' with its range '_least' and
