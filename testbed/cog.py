@@ -82,3 +82,21 @@ def overview_factors(longest_px: int) -> list[int]:
     while longest_px / factors[-1] > 512:
         factors.append(factors[-1] * 2)
     return factors
+
+
+def write_jpeg2000(source: Path, folder: Path) -> None:
+    """Write every .tif of a folder as lossless JPEG 2000 with tiles of 1,024, as Sentinel-2 products hold them."""
+    for path in sorted(source.glob("*.tif")):
+        target = folder / source.name / f"{path.stem}.jp2"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(path) as file, rasterio.Env(GDAL_NUM_THREADS="1"):
+            options = {"quality": 100, "reversible": "yes", "blockxsize": 1024, "blockysize": 1024}
+            shape = {"width": file.width, "height": file.height, "count": 1, "dtype": file.dtypes[0]}
+            place = {"crs": file.crs, "transform": file.transform}
+            with MemoryFile() as memory:
+                with memory.open(driver="GTiff", **shape, **place) as plain:
+                    plain.write(file.read())
+                with memory.open() as plain:
+                    copy(plain, target, driver="JP2OpenJPEG", **options)
+        side = target.with_name(target.name + ".aux.xml")
+        side.unlink(missing_ok=True)

@@ -24,6 +24,11 @@ LICENCES = {
     "cop-dem-glo-30": "proprietary",
     "esa-worldcover": "CC-BY-4.0",
     "dynamic-world-v1": "CC-BY-4.0",
+    "sentinel-2-c1-l2a": "proprietary",
+    "landsat-c2l2-sr": "proprietary",
+    "cop-dem-glo-30-dged-cog": "proprietary",
+    "HLSS30_2.0": "proprietary",
+    "HLSL30_2.0": "proprietary",
 }
 """Collection -> licence, as the real collections say."""
 

@@ -17,8 +17,11 @@ from shapely.geometry import Polygon, mapping
 
 from testbed import items as scenes
 from testbed import items_static as statics
+from testbed.cog import write_jpeg2000
 from testbed.dem import write_dem
+from testbed.dialects import DIALECTS, JPEG2000, spoken
 from testbed.enmap import write_enmap
+from testbed.hls import HLS_PASSES, hls_item, write_hls
 from testbed.items_sentinel2 import sentinel2_earth_search, sentinel2_planetary_computer
 from testbed.labelling import write_dynamic_world, write_truth, write_worldcover
 from testbed.landsat import write_landsat
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
-VERSION = "1"
+VERSION = "2"
 """Of what is made from a seed; another version is made anew."""
 MARKER = "planet.json"
 """Written last: a folder with it is whole."""
@@ -65,6 +68,7 @@ def _jobs() -> Iterator[Job]:
     yield from (Job(product="worldcover", number=year) for year in (2020, 2021))
     yield from (Job(product="sentinel1", number=n, zone=z) for n in range(len(SENTINEL1_PASSES)) for z in ZONES)
     yield from (Job(product="landsat", number=n) for n in range(len(LANDSAT_PASSES)))
+    yield from (Job(product="hls", number=n, zone=z) for n in range(len(HLS_PASSES)) for z in ZONES)
     yield from (Job(product="dynamicworld", number=n, zone=z) for n in _datatakes() for z in ZONES)
     yield from (Job(product="truth", zone=z) for z in ZONES)
     yield Job(product="dem")
@@ -75,14 +79,15 @@ def _do(job: Job, scenery: Scenery, folder: Path) -> Any:
     files = folder / "files"
     match job.product:
         case "sentinel2":
-            mine = tuple(p for p in _datatakes()[job.number] if job.zone in p.zones)
-            return write_sentinel2(scenery, mine, job.zone, files / "sentinel2")
+            return _sentinel2(scenery, job, files)
         case "sentinel1":
             taken = SENTINEL1_PASSES[job.number]
             write_sentinel1(scenery, taken, job.zone, files / "sentinel1" / f"{taken.when:%Y%m%d}_T{job.zone}")
         case "landsat":
             passed = LANDSAT_PASSES[job.number]
             return write_landsat(scenery, passed, files / "landsat" / f"LC0{passed.satellite}_{passed.sky.when:%Y%m%d}")
+        case "hls":
+            return write_hls(scenery, HLS_PASSES[job.number], job.zone, files / "hls")
         case "enmap":
             return write_enmap(scenery, files / "enmap")
         case "dem":
@@ -95,6 +100,16 @@ def _do(job: Job, scenery: Scenery, folder: Path) -> Any:
         case _:
             write_truth(scenery, job.zone, folder / "truth")
     return None
+
+
+def _sentinel2(scenery: Scenery, job: Job, files: Path) -> dict[str, dict[str, float]]:
+    """Write the processings of a datatake, one of them as JPEG 2000 too."""
+    mine = tuple(p for p in _datatakes()[job.number] if job.zone in p.zones)
+    shares = write_sentinel2(scenery, mine, job.zone, files / "sentinel2")
+    for taken in mine:
+        if JPEG2000.strip("_") in taken.name:
+            write_jpeg2000(files / "sentinel2" / f"{taken.name}_T{job.zone}", files / "jp2" / "sentinel2")
+    return shares
 
 
 def _do_apart(job: Job, rasters: Path, seed: int, layout: Layout, folder: Path) -> Any:
@@ -129,13 +144,22 @@ def _write_items(scenery: Scenery, found: dict[Job, Any], folder: Path) -> None:
     ]
     enmap = [scenes.enmap_l2a(scenery, found[Job(product="enmap")])]
     cover = statics.worldcover_items(scenery)
+    hls = [
+        hls_item(scenery, p, z, found[Job(product="hls", number=n, zone=z)])
+        for n, p in enumerate(HLS_PASSES)
+        for z in ZONES
+    ]
     dem_es, dem_pc = (statics.dem_items(scenery, earth_search=e) for e in (True, False))
     providers = {
-        "testbed": ("/stac", False, [*earth_search, *radar, *landsat, *enmap, *dem_es, *cover, *dynamic]),
+        "testbed": ("/stac", False, [*earth_search, *radar, *landsat, *enmap, *hls, *dem_es, *cover, *dynamic]),
         "earth-search": ("/earth-search/v1", False, [*earth_search, *dem_es]),
         "planetary-computer": ("/pc/stac", True, [*planetary, *radar, *landsat, *dem_pc, *cover]),
         "dlr-eoc": ("/dlr/stac", False, enmap),
     }
+    told = [*planetary, *landsat, *dem_pc, *hls]
+    for dialect in DIALECTS:
+        _, _, already = providers.get(dialect.name, ("", False, []))
+        providers[dialect.name] = (dialect.root, dialect.merge_next, [*already, *spoken(dialect, told)])
     index: Json = {}
     (folder / "stac").mkdir()
     for name, (root, merge_next, mine) in providers.items():

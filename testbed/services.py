@@ -225,6 +225,7 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
     wanted = sorted(known) if providers is None else [name for name in providers if name != EARTH_ENGINE]
     services = Services(server=Server(port))
     services.files.folders["/osm/"] = folder / "osm"
+    services.files.folders |= {f"/s3/{bucket}/": folder / "files" for bucket in ("eodata", "usgs-landsat")}
     services.server.routes.append(lambda request: _index(request, services))
     for name in wanted:
         items = [i for f in known[name]["items"] for i in json.loads((folder / f).read_text())]
@@ -245,9 +246,15 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
 
 
 def _rooted(item: Json, prefix: str) -> Json:
-    """A planet's item with its relative hrefs under the provider's own prefix."""
-    assets = {k: a | {"href": prefix + a["href"]} for k, a in item["assets"].items()}
-    return item | {"assets": assets}
+    """A planet's item with its relative hrefs, alternate ones too, under the provider's own prefix."""
+
+    def rooted(asset: Json) -> Json:
+        href = asset["href"]
+        made = asset if "://" in href or href.startswith("/") else asset | {"href": prefix + href}
+        others = {name: rooted(other) for name, other in asset.get("alternate", {}).items()}
+        return made | ({"alternate": others} if others else {})
+
+    return item | {"assets": {key: rooted(asset) for key, asset in item["assets"].items()}}
 
 
 def _index(request: Request, services: Services) -> Answer | None:

@@ -220,8 +220,9 @@ class StacApi:
         """A copy of an item with this server's links and absolute hrefs."""
         served: Json = copy.deepcopy(item)
         for asset in served["assets"].values():
-            if asset["href"].startswith("/"):
-                asset["href"] = self.base_url + quote(asset["href"])
+            for place in (asset, *asset.get("alternate", {}).values()):
+                if place["href"].startswith("/"):
+                    place["href"] = self.base_url + quote(place["href"])
         collection = f"/collections/{quote(str(item.get('collection')))}"
         links = [x for x in item.get("links", []) if x.get("rel") not in ("root", "self", "parent", "collection")]
         links.append(self._link("self", f"{collection}/items/{quote(item['id'])}", "application/geo+json"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-REAL = Path(__file__).parents[2] / "shared" / "real"
+REAL = Path(os.environ.get("LANDWEAVE_REAL") or Path(__file__).parents[2] / "shared" / "real")
 """Real satellite, OSM and STAC data: beside the checkout in CI, absent from a user's clone."""
 
 

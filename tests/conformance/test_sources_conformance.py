@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from testbed.services import Services
 
 pytestmark = pytest.mark.slow
-KINDS = ("sentinel2", "sentinel1", "landsat", "enmap", "dem")
+KINDS = ("sentinel2", "sentinel1", "landsat", "enmap", "hls", "dem")
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 
 
@@ -48,7 +48,9 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    return Recipe.model_validate(YAML(typ="safe").load(QUICKSTART.read_text()))
+    tree = YAML(typ="safe").load(QUICKSTART.read_text())
+    tree["sources"].append({"kind": "hls", "providers": ["testbed"]})
+    return Recipe.model_validate(tree)
 
 
 @pytest.fixture(scope="module")
