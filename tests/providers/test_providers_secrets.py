@@ -1,0 +1,165 @@
+"""A whole job through archives that ask for credentials: all is obtained, and nothing that it writes holds one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from numcodecs import Zstd
+from ruamel.yaml import YAML
+
+import landweave
+import testbed
+from testbed.guard import MARK, PASSWORD, SECRET_KEY, Guard
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("providers")]
+
+CHECKOUT = Path(__file__).parents[2]
+SIGNED = re.compile(
+    rb"[?&](sig|se|sp|st|X-Amz-[A-Za-z]+|x-amz-request-payer)=|Authorization|Bearer |Basic ", re.IGNORECASE
+)
+"""What a signed address or a header looks like."""
+
+
+def recipe(folder: Path) -> Path:
+    """Six archives, each of which asks for something else."""
+    here = "$LANDWEAVE_TESTBED"
+    own = {"hosts": ["127.0.0.1"]}
+    tree = {
+        "name": "signed",
+        "seed": 7,
+        "sampling": {"kind": "uniform", "count": 5, "area": {"bbox": [11.945, 48.49, 12.055, 48.51]}},
+        "grid": {"size_m": 480},
+        "windows": [{"name": "summer-2022", "start": "2022-06-01", "end": "2022-09-15"}],
+        "providers": {
+            "pc": {
+                "url": f"{here}/pc/stac",
+                "dialect": "planetary-computer",
+                "signing": {"url": f"{here}/sas", "hosts": ["localhost"]},
+            },
+            "dlr": {"url": f"{here}/dlr/stac", "dialect": "dlr-eoc", "signing": {"url": here, **own}},
+            "usgs": {"url": f"{here}/usgs/stac-server", "dialect": "usgs", "signing": {"url": f"{here}/s3"}},
+            "nasa": {
+                "url": f"{here}/cmr/stac/LPCLOUD",
+                "dialect": "earthdata",
+                "signing": {"url": f"{here}/urs", **own},
+            },
+            "cdse": {
+                "url": f"{here}/cdse/v1",
+                "dialect": "copernicus-data-space",
+                "alternate": "https",
+                "signing": {"url": f"{here}/oidc", **own},
+            },
+        },
+        "sources": [
+            {"kind": "sentinel2", "providers": ["cdse"], "max_cloud": 1.0},
+            {"kind": "sentinel1", "providers": ["pc"], "min_valid": 0.1},
+            {"kind": "landsat", "providers": ["usgs"], "collection": "landsat-c2l2-sr", "max_cloud": 1.0},
+            {"kind": "enmap", "providers": ["dlr"], "max_cloud": 1.0},
+            {"kind": "hls", "providers": ["nasa"], "max_cloud": 1.0},
+            {"kind": "dem", "providers": ["pc"]},
+        ],
+        "labels": [{"kind": "worldcover", "providers": ["pc"]}],
+        "captions": {"kind": "template"},
+        "splits": {"train": 0.6, "val": 0.2, "test": 0.2, "block_m": 2000, "buffer_m": 0},
+        "shards": {"samples": 2},
+    }
+    path = folder / "signed.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    return path
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pipelines", *map(str, words)]
+    return subprocess.run(
+        command, env=environment, cwd=CHECKOUT, text=True, capture_output=True, timeout=600, check=False
+    )
+
+
+def texts(folder: Path) -> dict[str, list[bytes]]:
+    """Every file below a folder: its name, its bytes, and what they hold once they are unpacked."""
+    found = {}
+    for path in (p for p in sorted(folder.rglob("*")) if p.is_file()):
+        data = path.read_bytes()
+        found[str(path.relative_to(folder))] = [path.name.encode(), data, *_unpacked(path, data)]
+    return found
+
+
+def _unpacked(path: Path, data: bytes) -> list[bytes]:
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return [repr(table.to_pydict()).encode(), repr(table.schema.metadata).encode()]
+    for decode in (zlib.decompress, Zstd().decode):
+        try:
+            return [bytes(decode(data))]
+        except Exception:  # noqa: BLE001, S112 - not packed in this way
+            continue
+    return []
+
+
+def test_nothing_that_a_run_writes_holds_a_secret(
+    services: testbed.Services, logins: dict[str, str], tmp_path: Path
+) -> None:
+    guard = Guard(services=services, life_s=4.0)  # tokens end many times while the job runs
+    guard.install()
+    out = tmp_path / "out"
+    planned = run("plan", recipe(tmp_path), out)
+    assert planned.returncode == 0, planned.stderr
+    guard.withdraw()
+    built = run("build", tmp_path / "signed.yaml", out, "--workers", "2")
+    assert built.returncode == 0, built.stdout + built.stderr
+
+    dataset = landweave.open(out)
+    for name in (*dataset.modalities, *dataset.labels):
+        share = sum(any(sample.present[name]) for sample in dataset) / len(dataset)
+        assert share > 0.7, (name, share)
+    for archive in ("planetary-computer", "dlr-eoc", "earthdata", "copernicus-data-space"):
+        assert guard.passed[f"/files/{archive}/"] > 0
+    assert guard.passed["/s3/"] > 0
+    assert guard.issued["planetary-computer"] > 2, "tokens were renewed"
+    assert guard.refused.get("/s3/", 0) == 0
+
+    said = {
+        "plan": [planned.stdout.encode(), planned.stderr.encode()],
+        "build": [built.stdout.encode(), built.stderr.encode()],
+    }
+    secrets = [MARK.encode(), PASSWORD.encode(), SECRET_KEY.encode(), MARK.lower().encode()]
+    secrets += [f"127.0.0.1:{services.port}".encode()]
+    for name, pieces in (said | texts(out)).items():
+        for piece in pieces:
+            assert not any(secret in piece for secret in secrets), (name, [s for s in secrets if s in piece])
+            assert not SIGNED.search(piece), (name, SIGNED.search(piece))
+
+
+def test_credentials_that_are_refused_are_told_without_them(
+    services: testbed.Services, logins: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong password costs the layer, one line in the ledger, and nothing else."""
+    Guard(services=services).install()
+    monkeypatch.setenv("DLR_EOC_PASSWORD", f"wrong-{MARK}")
+    out = tmp_path / "out"
+    built = run("build", recipe(tmp_path), out, "--workers", "2", "--set", "sampling.count=2")
+    assert built.returncode in (0, 3), built.stdout + built.stderr
+    dataset = landweave.open(out)
+    assert not any(any(sample.present["enmap"]) for sample in dataset)
+    assert all(any(sample.present["landsat"]) for sample in dataset)
+    ledger = repr(_rows(out))
+    assert "denied" in ledger
+    for name, pieces in ({"build": [built.stdout.encode(), built.stderr.encode()]} | texts(out)).items():
+        assert not any(MARK.encode() in piece for piece in pieces), name
+
+
+def _rows(out: Path) -> list[dict[str, object]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, object]] = pq.read_table(out / "catalogue" / "ledger.parquet").to_pylist()
+    return rows
