@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,3 +139,98 @@ def test_an_unset_variable_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("NOWHERE", raising=False)
     with Archives({"p": Provider(url="${NOWHERE}/stac")}) as archives, pytest.raises(SettingError, match="NOWHERE"):
         archives.search("p", "c", [(0.0, 0.0, 1.0, 1.0)], None)
+
+
+@pytest.mark.real
+def test_real_pages_are_followed_to_their_end(real: Path) -> None:
+    """Earth Search's own pages: a link stands on the last full page too, and what is behind it is empty."""
+    folder = real / "stac" / "earth_search_v1"
+    names = ("sentinel-2-l2a_search_32TMT_2020-03.json", "sentinel-2-l2a_search_32TMT_2020-03_1.json")
+    pages = [json.loads((folder / name).read_text())["response"] for name in names]
+    empty = json.loads((folder / "s2_landsat_multi_collection_search_1.json").read_text())["response"]
+    last = {**empty, "numberMatched": 16, "context": {**empty["context"], "matched": 16}}
+    tokens: list[str | None] = []
+
+    def replay(request: Request) -> Fault | None:
+        tokens.append(request.json().get("next"))
+        page = json.loads(json.dumps([*pages, last][len(tokens) - 1]))
+        for link in page["links"]:
+            link["href"] = request.path
+        return Fault(status=200, body=json.dumps(page).encode())
+
+    with serve_catalogue([]) as services:
+        services.faults.append(replay)
+        provider = Provider(url=services.stac_url("catalogue"), dialect="earth-search")
+        found = search("p", provider, "sentinel-2-l2a", areas=[(9.0, 47.0, 10.0, 48.0)], period=None, client=client())
+    assert len(found) == 16
+    assert tokens == [None, "2020-03-02T10:27:44.563000Z,S2A_32TMT_20200302_0_L2A,sentinel-2-l2a",
+                      "2020-03-02T10:27:26.416000Z,S2A_32UNU_20200302_0_L2A,sentinel-2-l2a"]  # fmt: skip
+
+
+@pytest.mark.parametrize("counted", ["numberMatched", "context"])
+def test_a_link_that_vanishes_after_the_first_page_is_noticed(counted: str) -> None:
+    def spoil(request: Request) -> Fault | None:
+        start = request.json().get("token", 0)
+        matched = {"numberMatched": 4} if counted == "numberMatched" else {"context": {"matched": 4}}
+        links = [{"rel": "next", "method": "POST", "href": request.path, "body": {"token": 2}, "merge": True}]
+        features = [item(start, 10, 46), item(start + 1, 10, 46)][: 2 if start == 0 else 1]
+        page = {"type": "FeatureCollection", **matched, "links": links if start == 0 else [], "features": features}
+        return Fault(status=200, body=json.dumps(page).encode())
+
+    with serve_catalogue([]) as services:
+        services.faults.append(spoil)
+        with pytest.raises(AccessError, match="says 4 items match and gave 3"):
+            find(services)
+
+
+@pytest.mark.parametrize(("empty", "complete"), [(2, True), (5, False)])
+def test_some_empty_pages_between_full_ones_are_gone_through(empty: int, complete: bool) -> None:
+    """CMR and others give pages that a filter has emptied; an endless row of them is no answer."""
+
+    def page(request: Request) -> Fault | None:
+        number = request.json().get("token", 0)
+        full = number in (0, empty + 1)
+        links = [{"rel": "next", "method": "POST", "href": request.path, "body": {"token": number + 1}, "merge": True}]
+        body = {
+            "type": "FeatureCollection", "numberMatched": 2, "features": [item(number, 10, 46)] if full else [],
+            "links": links if number < empty + 1 else [],
+        }  # fmt: skip
+        return Fault(status=200, body=json.dumps(body).encode())
+
+    with serve_catalogue([]) as services:
+        services.faults.append(page)
+        if complete:
+            assert find(services) == ["i0000", f"i{empty + 1:04d}"]
+        else:
+            with pytest.raises(AccessError, match="incomplete"):
+                find(services)
+
+
+def test_several_collections_are_one_search() -> None:
+    items = [item(n, 10.0, 46.0) | {"collection": "abc"[n]} for n in range(3)]
+    with serve_catalogue(items) as services:
+        provider = Provider(url=services.stac_url("catalogue"))
+        box = [(9.0, 45.0, 12.0, 47.0)]
+        found = search("p", provider, "a,c", areas=box, period=None, client=client())
+        assert [i["id"] for i in found] == ["i0000", "i0002"]
+        assert len([e for e in services.log if e.path.endswith("/search")]) == 1
+
+
+def test_the_alternate_address_is_taken_where_there_is_one() -> None:
+    made = item(1, 10.0, 46.0) | {
+        "assets": {
+            "a": {"href": "https://x.example/login", "alternate": {"s3": {"href": "s3://bucket/a.tif"}}},
+            "b": {"href": "https://x.example/b.tif"},
+        }
+    }
+    with serve_catalogue([made]) as services:
+        href, s3 = "https://x.example/login", "s3://bucket/a.tif"
+        for more, first in (
+            ({"dialect": "usgs"}, s3),
+            ({"alternate": "s3"}, s3),
+            ({}, href),
+            ({"alternate": "ftp"}, href),
+        ):
+            provider = Provider.model_validate({"url": services.stac_url("catalogue"), **more})
+            (got,) = search("p", provider, "c", areas=[(9.0, 45.0, 12.0, 47.0)], period=None, client=client())
+            assert [a["href"] for a in got["assets"].values()] == [first, "https://x.example/b.tif"]
