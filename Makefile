@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help quickstart test test-fast test-cluster check format schema lock wheel clean
+.PHONY: help quickstart test test-fast test-cluster test-online check format schema lock wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster h
 	$(RUN) -m deploy.flink.install flink
 	$(RUN) -m deploy.flink.install prism
 	$(BIN)/python -m pytest -m cluster tests/cluster
+
+test-online: $(VENV)/.check  ## build ten samples from each real archive that this machine has a login for (needs a network)
+	$(BIN)/python -m pytest --online -m online tests/online -rs
 
 check: $(VENV)/.check  ## lint, formatting, types, import contracts
 	$(BIN)/ruff check .

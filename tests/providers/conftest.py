@@ -37,6 +37,8 @@ def services(earth: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[testbed.S
     monkeypatch.setenv("NETRC", str(earth / "no-netrc"))
     with testbed.serve(earth) as running:
         monkeypatch.setenv("LANDWEAVE_TESTBED", running.base_url)
+        monkeypatch.setenv("LANDWEAVE_EARTHENGINE_URL", running.base_url)
+        monkeypatch.setenv("EARTHENGINE_PROJECT", "testbed-project")
         yield running
 
 
