@@ -28,7 +28,6 @@ OURS = ("bad_item", "corrupt", "wrong_grid", "not_found", "denied")
 FEW = ("sampling.count=10", "shards.samples=10", "splits.block_m=4000")
 ARCHIVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "earth search and dlr": ("earth-search", FEW),
-    "earth search, landsat": ("earth-search",),
     "planetary computer": ("planetary-computer", FEW),
     "copernicus, usgs and nasa": ("agencies", FEW),
 }
