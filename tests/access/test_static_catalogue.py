@@ -181,8 +181,6 @@ def test_providers_of_one_product_may_name_its_collection_otherwise() -> None:
             "two": Provider(url=alive.stac_url("catalogue")),
         }
         config = DemSource(providers=("one", "two"), collection="ours", collections={"two": "theirs"})
-        there = {name: config.collection_at(name, provider) for name, provider in providers.items()}
-        assert there == {"one": "ours", "two": "theirs"}
         question = Question(
             layer="dem", providers=config.providers, collection=config.collection, collections=config.collections,
             period=None, slots=(0,), parse=open_source(config).scene,

@@ -61,7 +61,7 @@ def scenes(made: Recipe, archives: Archives, number: int) -> list[Scene]:
     entry = made.sources[number]
     name = entry.providers[0]
     box = (11.9, 48.4, 12.1, 48.6)
-    found = archives.search(name, entry.collection_at(name, made.providers[name]), [box], YEARS)
+    found = archives.search(name, entry.collections.get(name, entry.collection), [box], YEARS)
     return [open_source(entry).scene(i, name, made.providers[name]) for i in found]
 
 
