@@ -26,7 +26,7 @@ ARCHIVES = {
     "cmr.earthdata.nasa.gov": "earthdata",
 }
 """Host -> the archive of the miniature Earth that stands for it."""
-RECIPES = ("earth-search", "planetary-computer", "agencies")
+RECIPES = ("earth-search", "planetary-computer", "agencies", "mixed")
 
 
 def overrides(recipe: Recipe, services: testbed.Services) -> list[str]:
@@ -64,7 +64,7 @@ def test_a_recipe_plans_against_the_miniature_earth(
     assert {e.path for e in services.log if e.status >= 400} == set()
 
 
-@pytest.mark.parametrize("name", ["earth-search", "agencies"])
+@pytest.mark.parametrize("name", ["earth-search", "agencies", "mixed"])
 def test_without_its_login_nothing_is_asked(name: str, services: testbed.Services, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="needs a login"):
         plan_dataset(read_recipe(FOLDER / f"{name}.yaml"), tmp_path / "out", again=False)
