@@ -222,6 +222,7 @@ def _expected() -> tuple[type[Exception], ...]:
         AccessError,
         BadExtractError,
         BuildError,
+        FullError,
         IncompleteError,
         OtherDatasetError,
         PlanError,

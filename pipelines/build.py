@@ -19,7 +19,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
-from pipelines.shards import address_of
+from pipelines.shards import address_of, staging
 from pipelines.stages.shards import BuildShards, Built
 
 if TYPE_CHECKING:
@@ -62,28 +62,28 @@ def run_shards(
         EngineError: the engine itself failed.
     """
     before, total = done(), len(shards)
-    failures = out / ".staging" / "failures"
-    failures.mkdir(parents=True, exist_ok=True)
-    for old in failures.iterdir():
-        old.unlink()
-    run = _Command(out, shards, engine) if engine.command else _Beam(out, shards, engine)
-    thread = threading.Thread(target=run, name="engine", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(POLL_S)
-            progress(done() - before, total)
-    finally:
-        run.stop()
-    if run.error is not None:
-        raise run.error
-    return [_read_failure(path) for path in sorted(failures.iterdir())]
+    with staging(out.resolve(), "run") as folder:
+        failures = folder / "failures"
+        failures.mkdir()
+        engine_of = _Command if engine.command else _Beam
+        run = engine_of(out, shards, engine, failures)
+        thread = threading.Thread(target=run, name="engine", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL_S)
+                progress(done() - before, total)
+        finally:
+            run.stop()
+        if run.error is not None:
+            raise run.error
+        return [_read_failure(path) for path in sorted(failures.iterdir())]
 
 
 class _Beam:
     """The Beam pipeline, in a thread of its own so that the main thread can watch and be interrupted."""
 
-    def __init__(self, out: Path, shards: Sequence[int], engine: Engine) -> None:
+    def __init__(self, out: Path, shards: Sequence[int], engine: Engine, failures: Path) -> None:
         self.out, self.engine = out, engine
         self.error: EngineError | None = None
         _checkout_on_path()
@@ -95,7 +95,7 @@ class _Beam:
             | BuildShards(str(out) if engine.beam == LOCAL else address_of(out), engine.workers)
         )
         failed = built | "failed" >> beam.Filter(lambda b: b.error is not None)
-        _ = failed | "keep" >> beam.Map(_write_failure, str(out / ".staging" / "failures"))
+        _ = failed | "keep" >> beam.Map(_write_failure, str(failures))
         self.result: PipelineResult | None = None
         if engine.beam != LOCAL:  # starts a job server, which only the main thread may; FnApiRunner runs to the end
             with self._told():
@@ -136,12 +136,12 @@ class _Beam:
 class _Command:
     """An engine that is a program of its own, such as deploy/flink/submit.py."""
 
-    def __init__(self, out: Path, shards: Sequence[int], engine: Engine) -> None:
+    def __init__(self, out: Path, shards: Sequence[int], engine: Engine, failures: Path) -> None:
         self.error: EngineError | None = None
-        self.work = out.resolve() / ".staging" / "shards.txt"
-        self.work.write_text("".join(f"{shard}\n" for shard in shards))
+        work = failures.with_name("shards.txt")
+        work.write_text("".join(f"{shard}\n" for shard in shards))
         program = [sys.executable if part == "python" else part for part in engine.command]
-        places = [str(out.resolve()), str(self.work), str(self.work.with_name("failures"))]
+        places = [str(out.resolve()), str(work), str(failures)]
         self.process = subprocess.Popen(  # noqa: S603 - the runner file's own command
             [*program, *places, *engine.options], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
         )
@@ -157,7 +157,6 @@ class _Command:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-        self.work.unlink(missing_ok=True)
 
 
 def _checkout_on_path() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,18 @@ from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan
 from pipelines.progress import ProgressPrinter
-from pipelines.shards import clean_staging, done_shards, finalise, ledger_of, share_plan, withdraw
-from pipelines.status import LOCK, SAMPLE, Status, is_finished, status_of
+from pipelines.shards import (
+    ClaimedError,
+    claimed,
+    clean_staging,
+    done_shards,
+    finalise,
+    ledger_of,
+    room_needed,
+    share_plan,
+    withdraw,
+)
+from pipelines.status import SAMPLE, Status, is_finished, status_of
 from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_shard, read_summary, write_plan
 from schemas.outcome import Outcome, Reason
 
@@ -35,16 +44,15 @@ class BuildError(RuntimeError):
 
 @contextlib.contextmanager
 def sole_builder(out: Path) -> Iterator[None]:
-    """Hold the dataset's folder while building.
+    """Hold the dataset's folder while building, on whatever host.
 
     Raises:
-        BuildError: another build of this folder is running on this machine.
+        BuildError: another build of this folder is running.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a+") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(claimed(out, "build", wait=False))
+        except ClaimedError:
             raise BuildError(f"{out.name}: another build of this dataset is running; wait for it or stop it") from None
         yield
 
@@ -98,9 +106,10 @@ def build_dataset(
         LimitReached: what the run may spend does not bear the rest; what is built stays.
         EngineError: the engine failed.
         PlanError: `out` belongs to another recipe.
+        FullError: the disk is full.
     """
     bounds = bounds or Bounds()
-    with sole_builder(out):
+    with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
@@ -169,13 +178,15 @@ def _judge_failures(failed: Sequence[Built], shards: int, max_failed: float, say
     if not failed:
         return
     numbers = ", ".join(str(b.shard) for b in failed[:8]) + (", ..." if len(failed) > 8 else "")
+    why = failed[0].error or ""
+    ours = " by a mistake of ours" if "\n" in why else ""  # one line: the world failed the builder
     if len(failed) > max_failed * shards:
         raise BuildError(
-            f"shards {numbers} failed by a mistake of ours ({len(failed)} of {shards:,}, more than --max-failed "
+            f"shards {numbers} failed{ours} ({len(failed)} of {shards:,}, more than --max-failed "
             f"{max_failed:g}); run again, or finish without them: --max-failed {len(failed) / shards:.2g}\n"
-            f"{failed[0].error}"
+            f"{why}"
         )
-    say(f"shards {numbers} failed by a mistake of ours and are left out; run again to build them\n{failed[0].error}")
+    say(f"shards {numbers} failed{ours} and are left out; run again to build them\n{why}")
 
 
 def _ledger_of_failed(file: RecipeFile, out: Path, failed: Sequence[Built]) -> dict[int, list[Outcome]]:

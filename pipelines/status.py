@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
-from pipelines.shards import done_shards, ledger_of
+from pipelines.shards import done_shards, held, ledger_of
 from pipelines.tables import PlanError, read_recipe_of, read_summary
 from schemas.outcome import Reason
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from pipelines.journal import Prices
 
-LOCK = ".lock"
-"""Held while a dataset is planned or built on this machine."""
 SAMPLE = "sample"
 """The ledger's layer for what concerns a sample as a whole."""
 
@@ -128,7 +125,7 @@ def status_of(out: Path) -> Status:
     outcomes, undelivered = _outcomes(out, done)
     records = records_of(out / WORK_FOLDER)
     last = [r for r in records if r.run == records[-1].run]
-    running = _held(out)
+    running = held(out, "build")
     return Status(
         name=recipe.name,
         shards=summary.shards,
@@ -174,17 +171,6 @@ def _outcomes(out: Path, done: set[int]) -> tuple[dict[str, dict[str, int]], lis
         for (layer, provider), count in sorted(lost.items())
     ]
     return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered
-
-
-def _held(out: Path) -> bool:
-    try:
-        with (out / LOCK).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _building(records: list[Record]) -> list[dict[str, Any]]:

@@ -62,18 +62,19 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
     allow_reuse_address = True
 
-    def __init__(self, port: int = 0) -> None:
-        """Listen on 127.0.0.1.
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        """Listen.
 
         Args:
             port: port, 0 = any free one.
+            host: address of this machine, or of a network namespace that this process is in.
         """
         self.routes: list[Route] = []
         self.hooks: list[Hook] = []
         self.log: list[LogEntry] = []
         self.log_lock = threading.Lock()
         self.open_sockets: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__((host, port), _Handler)
 
     def note(self, entry: LogEntry) -> int:
         """Append to the log; the entry's place."""

@@ -59,13 +59,13 @@ class Services:
 
     @property
     def port(self) -> int:
-        """Port on 127.0.0.1."""
+        """Port that is listened on."""
         return int(self.server.server_address[1])
 
     @property
     def base_url(self) -> str:
         """'http://127.0.0.1:PORT', no slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.server.server_address[0]!s}:{self.port}"
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
@@ -189,7 +189,7 @@ def serve_catalogue(
     *,
     name: str = "catalogue",
     root: str = "/stac",
-    port: int = 0,
+    address: tuple[str, int] = ("127.0.0.1", 0),
 ) -> Services:
     """Serve any STAC items and files: the API is at `Services.stac_url(name)`.
 
@@ -198,9 +198,10 @@ def serve_catalogue(
         files: URL path or item href -> file or folder on disk.
         name: provider name.
         root: URL path of the API.
-        port: port, 0 = any free one.
+        address: host and port to listen on, port 0 = any free one.
     """
-    services = Services(server=Server(port))
+    host, port = address
+    services = Services(server=Server(port, host))
     services.add(Catalogue(name=name, root=root, items=list(items)), files)
     return services
 

@@ -60,6 +60,7 @@ def main() -> int:
     from pipelines.access.http import SettingError
     from pipelines.assemble import Factory
     from pipelines.journal import LimitReached
+    from pipelines.shards import FullError
     from pipelines.tables import PlanError
 
     try:
@@ -73,6 +74,8 @@ def main() -> int:
             factory.build(shard)
         except LimitReached:  # whoever submitted finds it unbuilt, and says why
             say(shard=shard, error=None)
+        except FullError as error:
+            say(shard=shard, error=str(error))
         except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
             say(shard=shard, error=traceback.format_exc())
         else:

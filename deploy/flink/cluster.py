@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, Self
 from deploy.flink.install import Flink, InstallError, cache_folder, install_flink
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
-HOST = "127.0.0.1"
-START_S = 60.0
+LOOPBACK = "127.0.0.1"
+START_S = 180.0
 """How long the cluster may take until all its taskmanagers have registered, seconds."""
 STOP_S = 10.0
 """How long a process may take to end by itself before it is killed, seconds."""
@@ -59,6 +60,16 @@ class ClusterError(RuntimeError):
     """The cluster did not start; the text says where its logs are."""
 
 
+@dataclass(frozen=True)
+class Host:
+    """Where processes of the cluster run: this machine, or what a command reaches (a network namespace, ssh)."""
+
+    address: str = LOOPBACK
+    """Address that the other hosts know it by."""
+    prefix: tuple[str, ...] = ()
+    """Words that run what follows them on that host."""
+
+
 @dataclass
 class FlinkCluster:
     """A session cluster; a context manager that ends every process it started, even if this one is killed.
@@ -80,6 +91,8 @@ class FlinkCluster:
     """Keep jobs in ZooKeeper (it ships with Flink), so that a new jobmanager goes on with those of a dead one."""
     config: dict[str, str] = field(default_factory=dict)
     """More settings of Flink; they win over CONFIG."""
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    """Role (jobmanager, zookeeper, taskmanager-0, ...) -> its host; roles that are not named run on this machine."""
     address: str = field(default="", init=False)
     """host:port of the jobmanager's REST interface."""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
@@ -88,7 +101,7 @@ class FlinkCluster:
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         rpc, rest, *keeper = _free_ports(5)
-        self.address = f"{HOST}:{rest}"
+        self.address = f"{self._host('jobmanager').address}:{rest}"
         self._configure(rpc, rest, keeper)
         guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
         self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
@@ -116,18 +129,31 @@ class FlinkCluster:
     def start_taskmanager(self) -> int:
         """One more taskmanager; returns its process id."""
         role = f"taskmanager-{sum(role.startswith('taskmanager') for role in self._processes)}"
-        work = self.folder / role
+        work, address = self.folder / role, self._host(role).address
         work.mkdir()
-        return self._start(role, f"-Dtaskmanager.resource-id={role}", f"-Dio.tmp.dirs={work}")
+        places = {"resource-id": role, "host": address, "bind-host": address}
+        settings = [f"-Dtaskmanager.{key}={value}" for key, value in places.items()]
+        return self._start(role, *settings, f"-Dio.tmp.dirs={work}")
 
     def pids(self) -> dict[str, int]:
         """Role (jobmanager, taskmanager-0, ...) -> process id, of those that run."""
         return {role: process.pid for role, process in self._processes.items() if process.poll() is None}
 
     def get(self, path: str) -> Any:
-        """Ask the jobmanager's REST interface, for example get("/overview")."""
-        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as response:
-            return json.load(response)
+        """Ask the jobmanager's REST interface, for example get("/overview").
+
+        Raises:
+            OSError: it does not answer.
+        """
+        url, prefix = f"http://{self.address}{path}", self._host("jobmanager").prefix
+        if not prefix:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return json.load(response)
+        ask = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=10).read().decode())"
+        told = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=False)  # noqa: S603
+        if told.returncode:
+            raise ConnectionError(told.stderr.strip().splitlines()[-1])
+        return json.loads(told.stdout)
 
     def stop(self) -> None:
         """End every process of the cluster, and those that they started."""
@@ -145,29 +171,31 @@ class FlinkCluster:
             self._guard.communicate()
             self._guard = None
 
+    def _host(self, role: str) -> Host:
+        return self.hosts.get(role, Host())
+
     def _configure(self, rpc: int, rest: int, keeper: list[int]) -> None:
+        home = self._host("jobmanager").address
         settings = {
             **CONFIG,
-            "jobmanager.rpc.address": HOST,
+            "jobmanager.rpc.address": home,
             "jobmanager.rpc.port": str(rpc),
-            "jobmanager.bind-host": HOST,
-            "taskmanager.host": HOST,
-            "taskmanager.bind-host": HOST,
+            "jobmanager.bind-host": home,
             "taskmanager.numberOfTaskSlots": str(self.slots),
-            "rest.address": HOST,
+            "rest.address": home,
             "rest.port": str(rest),
-            "rest.bind-address": HOST,
+            "rest.bind-address": home,
         }
         conf = self.folder / "conf"
         conf.mkdir(exist_ok=True)
         if self.recovery:
-            client, peer, leader = keeper
+            (client, peer, leader), place = keeper, self._host("zookeeper").address
             lines = ["tickTime=1000", "initLimit=10", "syncLimit=5", f"dataDir={self.folder / 'zookeeper'}"]
-            lines += [f"clientPort={client}", f"clientPortAddress={HOST}", f"server.1={HOST}:{peer}:{leader}"]
+            lines += [f"clientPort={client}", f"clientPortAddress={place}", f"server.1={place}:{peer}:{leader}"]
             (conf / "zoo.cfg").write_text("\n".join([*lines, "admin.enableServer=false"]) + "\n")
             settings |= {
                 "high-availability.type": "zookeeper",
-                "high-availability.zookeeper.quorum": f"{HOST}:{client}",
+                "high-availability.zookeeper.quorum": f"{place}:{client}",
                 "high-availability.storageDir": (self.folder / "jobs").as_uri(),
                 # Both sides go on over a short absence of ZooKeeper, and a dead jobmanager is given up soon.
                 "high-availability.zookeeper.client.session-timeout": "6000",
@@ -193,9 +221,9 @@ class FlinkCluster:
 
     def _start(self, role: str, *settings: str) -> int:
         script = self.flink.home / "bin" / f"{role.partition('-')[0]}.sh"
-        with (self.folder / f"{role}.log").open("wb") as log:
+        with (self.folder / f"{role}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - Flink's own script
-                [str(script), "start-foreground", *settings],
+                [*self._host(role).prefix, str(script), "start-foreground", *settings],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -225,7 +253,7 @@ class FlinkCluster:
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
         return [s.getsockname()[1] for s in sockets]
 
 

@@ -7,9 +7,15 @@ from landweave.layout import DatasetSpec as DatasetSpec
 from pipelines.shards.addition import AddError as AddError
 from pipelines.shards.addition import add as add
 from pipelines.shards.arrays import dataset_spec as dataset_spec
+from pipelines.shards.claim import ClaimedError as ClaimedError
+from pipelines.shards.claim import claimed as claimed
+from pipelines.shards.claim import held as held
+from pipelines.shards.commit import FullError as FullError
 from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
 from pipelines.shards.commit import clean_staging as clean_staging
 from pipelines.shards.commit import done_shards as done_shards
+from pipelines.shards.commit import room_needed as room_needed
+from pipelines.shards.commit import staging as staging
 from pipelines.shards.commit import withdraw as withdraw
 from pipelines.shards.depot import StoreError as StoreError
 from pipelines.shards.depot import address_of as address_of

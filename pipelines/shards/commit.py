@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
+from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel
 from pipelines.shards.depot import adopt, depot_of, refresh
 from pipelines.shards.metadata import documents
 
@@ -23,10 +25,34 @@ if TYPE_CHECKING:
     from landweave.manifest import ShardManifest
 
 _READ_BYTES = 1 << 20
+ABANDONED_S = 86_400.0
+"""What an interrupted writer of another host left aside is kept for so long after its last change, seconds."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_OWNER = "owner"
+"""File in a staging folder that names its process."""
+
+
+class FullError(RuntimeError):
+    """The dataset's file system takes no more; the text says what to do."""
 
 
 class OtherDatasetError(ValueError):
     """The output folder holds a dataset of another recipe."""
+
+
+@contextlib.contextmanager
+def room_needed(out: Path) -> Iterator[None]:
+    """A full, over-quota or read-only file system is the operator's to mend, and one line.
+
+    Raises:
+        FullError: it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise FullError(f"{out.name}: {os.strerror(error.errno)}; make room and run the same command again") from error
 
 
 def prepare(out: Path, dataset: DatasetSpec) -> None:
@@ -107,17 +133,35 @@ def staging(out: Path, what: str) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{what}-", dir=root))
     try:
+        (folder / _OWNER).write_text(f"{kernel()} {os.getpid()}")
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def clean_staging(out: Path) -> int:
-    """Remove what interrupted writers left aside; call it when no other build of `out` runs. Returns how many."""
-    left = sorted((out / STAGING).glob("*-*"))
-    for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(left)
+    """Remove what interrupted writers left aside, never what others write now. Returns how many folders."""
+    root, left = out / STAGING, 0
+    if not root.is_dir():
+        return 0
+    with tempfile.TemporaryFile(dir=root) as probe:
+        now_s = os.fstat(probe.fileno()).st_mtime  # the file system's clock, which its other times are of
+    for folder in sorted(root.glob("*-*")):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just ended
+            if _abandoned(folder, now_s):
+                shutil.rmtree(folder, ignore_errors=True)
+                left += 1
+    return left
+
+
+def _abandoned(folder: Path, now_s: float) -> bool:
+    try:
+        owner, pid = (folder / _OWNER).read_text().split()
+        if dead(owner, int(pid)):
+            return True
+    except (FileNotFoundError, ValueError):
+        pass  # killed before it could sign
+    return now_s - max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) > ABANDONED_S
 
 
 def withdraw(out: Path, shards: Iterable[int]) -> None:
@@ -134,23 +178,42 @@ def withdraw(out: Path, shards: Iterable[int]) -> None:
             _sync((out / path).parent)
 
 
-def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> None:
-    """Move a shard's objects from `folder` into place, file by file, and its manifest after all others are on disk."""
-    for path in paths:
+def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> bool:
+    """Move a shard's objects from `folder` into place, file by file, and its manifest after all others are on disk.
+
+    One builder at a time; where another has published the shard meanwhile, its objects stay.
+
+    Returns:
+        Whether it was this one.
+
+    Raises:
+        ClaimLostError: this process was away for a minute amid it, and who took over has not published either.
+    """
+    for path in (*paths, shard_manifest(shard)):
         _sync(folder / path)
-    _sync(folder / shard_manifest(shard))
-    parents = set()
-    for path in paths:
-        target = out / path
-        _make_folder(target.parent)
-        (folder / path).replace(target)
-        parents.add(target.parent)
-    for parent in sorted(parents):
-        _sync(parent)
     target = out / shard_manifest(shard)
-    _make_folder(target.parent)
-    (folder / shard_manifest(shard)).replace(target)
-    _sync(target.parent)
+    try:
+        with claimed(out, f"shard.{shard:05d}") as claim:
+            if target.exists():
+                return False
+            parents = set()
+            for path in paths:
+                _make_folder((out / path).parent)
+                claim.check()
+                (folder / path).replace(out / path)
+                parents.add((out / path).parent)
+            for parent in sorted(parents):
+                _sync(parent)
+            _make_folder(target.parent)
+            claim.check()
+            (folder / shard_manifest(shard)).replace(target)
+            _sync(target.parent)
+    except ClaimLostError:
+        with claimed(out, f"shard.{shard:05d}"):
+            if not target.exists():
+                raise
+        return False
+    return True
 
 
 def publish(out: Path, path: str, content: bytes) -> ObjectSum:

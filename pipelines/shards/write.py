@@ -19,7 +19,7 @@ from landweave import codec
 from landweave.layout import part, shard_manifest, shard_name, vectors
 from landweave.manifest import ShardManifest, shard_to_bytes
 from pipelines.shards import catalogue, ledger
-from pipelines.shards.commit import checksum, prepare, publish_shard, read_manifest, staging
+from pipelines.shards.commit import checksum, prepare, publish_shard, read_manifest, room_needed, staging
 from pipelines.shards.depot import hand_over
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.verify import pixels_crc, verify
@@ -106,7 +106,7 @@ def write_shard(
         ValueError: stacks that are not those of the plan, or arrays that are not those of the dataset: our mistake.
         VerifyError: what was written does not read back.
         OtherDatasetError: `out` holds another recipe's dataset.
-        OSError: the disk is full or gone; nothing of the shard is visible then.
+        FullError: the disk is full; nothing of the shard is visible then.
     """
     prepare(out, dataset)
     existing = read_manifest(out, shard.index, dataset)
@@ -114,7 +114,7 @@ def write_shard(
         return _report(existing, written=False, reasons={})
     if len(shard.sample_ids) > dataset.shard_samples or not 0 <= shard.index < dataset.shards:
         raise ValueError(f"shard {shard.index} with {len(shard.sample_ids)} samples does not fit the dataset's form")
-    with staging(out, shard_name(shard.index)) as folder:
+    with room_needed(out), staging(out, shard_name(shard.index)) as folder:
         writer = _ShardWriter(folder, shard, dataset)
         arrived = 0
         for row, stack in enumerate(stacks):
@@ -133,8 +133,8 @@ def write_shard(
         if kept is None:
             existing = read_manifest(out, shard.index, dataset)
             return _report(existing or manifest, written=False, reasons={})
-        publish_shard(out, folder, kept, shard.index)
-    return _report(manifest, written=True, reasons=dict(sorted(writer.reasons.items())))
+        written = publish_shard(out, folder, kept, shard.index)
+    return _report(manifest, written=written, reasons=dict(sorted(writer.reasons.items())))
 
 
 def _report(manifest: ShardManifest, *, written: bool, reasons: dict[str, int]) -> ShardReport:

@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.assemble import Factory
 from pipelines.journal import LimitReached
-from pipelines.shards import arrive
+from pipelines.shards import FullError, arrive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Built:
     samples: int
     """Samples in the catalogue."""
     error: str | None = None
-    """Traceback of a mistake of ours, or None."""
+    """Traceback of a mistake of ours, or one line where the world failed the builder; None = built."""
     left: str | None = None
     """Why it was not begun (a limit of the run), or None."""
 
@@ -66,6 +66,8 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         except LimitReached as limit:
             Metrics.counter("landweave", "shards_left").inc()
             yield Built(shard=shard, samples=0, left=str(limit))
+        except FullError as error:
+            yield Built(shard=shard, samples=0, error=str(error))
         except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
             Metrics.counter("landweave", "shards_failed").inc()
             yield Built(shard=shard, samples=0, error=traceback.format_exc())

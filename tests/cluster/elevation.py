@@ -1,10 +1,16 @@
-"""A small planned dataset (elevation alone, one sample a shard) and its archive on loopback, to build on any engine."""
+"""A small planned dataset (elevation alone, one sample a shard) and its archive, to build on any engine.
+
+python -m tests.cluster.elevation FOLDER HOST PORT DELAY_S    # serves a folder that `make` wrote, until it is killed
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import hashlib
+import socket
+import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +49,8 @@ class Elevation:
         return out
 
 
-@contextlib.contextmanager
-def served(folder: Path, samples: int, delay_s: float = 0.0) -> Iterator[Elevation]:
-    """Serve the tile, each read after `delay_s`, and yield the recipe for `samples` places on it."""
+def make(folder: Path, samples: int, address: tuple[str, int]) -> Elevation:
+    """Write the tile and the recipe for `samples` places on it, of an archive at `address`."""
     folder.mkdir()
     tile, points = folder / "tile.tif", folder / "points.csv"
     heights = np.add.outer(np.arange(SIDE), np.arange(SIDE)).astype(np.float32)
@@ -56,12 +61,28 @@ def served(folder: Path, samples: int, delay_s: float = 0.0) -> Iterator[Elevati
     with points.open("w", newline="") as file:
         rows = [(f"s{n:02d}", *_place(n)) for n in range(samples)]
         csv.writer(file).writerows([("sample_id", "lon", "lat"), *rows])
-    with testbed.serve_catalogue([_item(tile)], {"/files/tile.tif": tile}, name="earth") as services:
-        services.faults.append(lambda request: testbed.Fault(delay_s=delay_s) if "/files/" in request.path else None)
-        recipe = folder / "recipe.yaml"
-        with recipe.open("w") as file:
-            YAML(typ="safe").dump(_recipe(services.stac_url("earth"), points.name), file)
-        yield Elevation(recipe, samples)
+    recipe = folder / "recipe.yaml"
+    with recipe.open("w") as file:
+        YAML(typ="safe").dump(_recipe("http://{}:{}/stac".format(*address), points.name), file)
+    return Elevation(recipe, samples)
+
+
+def serve(folder: Path, address: tuple[str, int], delay_s: float = 0.0) -> testbed.Services:
+    """Serve the tile of a folder that `make` wrote, each read after `delay_s`."""
+    tile = folder / "tile.tif"
+    services = testbed.serve_catalogue([_item(tile)], {"/files/tile.tif": tile}, name="earth", address=address)
+    services.faults.append(lambda request: testbed.Fault(delay_s=delay_s) if "/files/" in request.path else None)
+    return services
+
+
+@contextlib.contextmanager
+def served(folder: Path, samples: int, delay_s: float = 0.0) -> Iterator[Elevation]:
+    """Make the archive and serve it on loopback, each read after `delay_s`; yields the recipe."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = ("127.0.0.1", probe.getsockname()[1])
+    elevation = make(folder, samples, address)
+    with serve(folder, address, delay_s):
+        yield elevation
 
 
 def tree(out: Path) -> dict[str, str]:
@@ -103,9 +124,14 @@ def _recipe(stac: str, points: str) -> dict[str, Any]:
         "sampling": {"kind": "points", "file": points},
         "grid": {"size_m": 960},
         "windows": [{"name": "ever", "start": "2020-01-01", "end": "2023-12-31"}],
-        "providers": {"earth": {"url": stac}},
+        "providers": {"earth": {"url": stac, "timeout_s": 5.0}},
         "sources": [{"kind": "dem", "providers": ["earth"]}],
         "quality": {"min_modalities": 1},
         "splits": {"train": 1.0, "val": 0.0, "test": 0.0},
         "shards": {"samples": 1},
     }
+
+
+if __name__ == "__main__":
+    with serve(Path(sys.argv[1]), (sys.argv[2], int(sys.argv[3])), float(sys.argv[4])):
+        threading.Event().wait()

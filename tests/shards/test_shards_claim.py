@@ -1,0 +1,127 @@
+"""Claims: one holder at a time, the dead are found out, and builders of one dataset at once leave one of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.shards import ClaimedError, FullError, claim, claimed, clean_staging, held, room_needed, staging
+from tests.shards.synthetic import planned
+from tests.shards.test_shards_write import digest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def count(folder: Path, times: int) -> None:
+    """Adds one to a file `times` times, reading and writing it apart."""
+    for _ in range(times):
+        with claimed(folder, "sum"):
+            total = int((folder / "sum").read_text())
+            (folder / "sum").write_text(str(total + 1))
+
+
+def test_claims_exclude_one_another(tmp_path: Path) -> None:
+    (tmp_path / "sum").write_text("0")
+    processes = [multiprocessing.get_context("fork").Process(target=count, args=(tmp_path, 8)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert (tmp_path / "sum").read_text() == "24"
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds a claim until it is killed."""
+    code = (
+        "import sys, time; from pathlib import Path; from pipelines.shards import claimed\n"
+        "with claimed(Path(sys.argv[1]), 'build'): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    process.stdout.close()
+    return process
+
+
+def test_a_living_owner_is_told_at_once_and_a_killed_one_is_followed_at_once(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    start = time.monotonic()
+    with pytest.raises(ClaimedError), claimed(tmp_path, "build", wait=False):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not held(tmp_path, "build")
+    with claimed(tmp_path, "build", wait=False) as mine:
+        mine.check()
+        assert held(tmp_path, "build")
+    assert time.monotonic() - start < claim.STALE_S / 2
+
+
+def test_an_owner_on_another_host_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "STALE_S", 0.6)
+    folder = tmp_path / ".staging" / "claims"
+    folder.mkdir(parents=True)
+    (folder / "build").write_text("another-kernel 1 token 0")
+    start = time.monotonic()
+    with claimed(tmp_path, "build", wait=False) as mine:
+        mine.check()
+        assert time.monotonic() - start > 0.6, "it might have lived"
+        (folder / "build").write_text("another-kernel 1 token 7")  # it had only been away
+        with pytest.raises(claim.ClaimLostError):
+            mine.check()
+    assert (folder / "build").read_text() == "another-kernel 1 token 7", "what is not ours stays"
+
+
+def test_cleaning_leaves_what_another_writes_and_removes_what_the_dead_left(tmp_path: Path) -> None:
+    with staging(tmp_path, "shard-00001") as mine:
+        (mine / "array").write_bytes(b"half")
+        left = tmp_path / ".staging" / "shard-00002-left"
+        left.mkdir()
+        process = subprocess.Popen(["true"])
+        process.wait()
+        (left / "owner").write_text(f"{claim.kernel()} {process.pid}")
+        foreign = tmp_path / ".staging" / "shard-00003-left"
+        foreign.mkdir()
+        (foreign / "owner").write_text("another-kernel 1")
+        assert clean_staging(tmp_path) == 1
+        assert sorted(p.name for p in (tmp_path / ".staging").iterdir()) == sorted([mine.name, foreign.name])
+        os.utime(foreign / "owner", (0, 0))
+        os.utime(foreign, (0, 0))
+        assert clean_staging(tmp_path) == 1
+    assert list((tmp_path / ".staging").iterdir()) == []
+
+
+def build(out: str) -> None:
+    planned((2, 1, 2), sources=("dem",), size_m=120.0).build(Path(out))
+
+
+def test_two_builders_at_once_leave_one_dataset(tmp_path: Path) -> None:
+    build(str(tmp_path / "alone"))
+    together = [
+        multiprocessing.get_context("fork").Process(target=build, args=(str(tmp_path / "out"),)) for _ in range(3)
+    ]
+    for process in together:
+        process.start()
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0, 0]
+    assert digest(tmp_path / "out") == digest(tmp_path / "alone")
+
+
+def write_too_much(out: Path) -> None:
+    with room_needed(out), Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"more")
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FullError, match=r"^out: No space left on device; make room and run the same command again$"):
+        write_too_much(tmp_path / "out")
