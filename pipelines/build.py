@@ -20,7 +20,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
 from pipelines.shards import address_of, staging
-from pipelines.stages.shards import BuildShards, Built
+from pipelines.stages.shards import BuildShards, Built, fill_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,12 +88,13 @@ class _Beam:
         self.error: EngineError | None = None
         _checkout_on_path()
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
-        self.pipeline = beam.Pipeline(runner=self._runner(), options=self._options())
-        built = (
-            self.pipeline
-            | "shards" >> beam.Create(list(shards))
-            | BuildShards(str(out) if engine.beam == LOCAL else address_of(out), engine.workers)
-        )
+        self.pipeline = beam.Pipeline(runner=beam_runner(engine, out / WORKER_LOG), options=beam_options(engine))
+        place, queue = address_of(out), None
+        if engine.beam == LOCAL:
+            place, queue = str(out), str(failures.with_name("queue"))
+            fill_queue(Path(queue), shards)
+        build = BuildShards(place, engine.workers, queue)
+        built = self.pipeline | "shards" >> beam.Create(list(shards)) | build
         failed = built | "failed" >> beam.Filter(lambda b: b.error is not None)
         _ = failed | "keep" >> beam.Map(_write_failure, str(failures))
         self.result: PipelineResult | None = None
@@ -119,18 +120,22 @@ class _Beam:
             log = f"; what the workers said is in {self.out.name}/{WORKER_LOG}" if self.engine.workers > 1 else ""
             self.error = EngineError(f"the Beam runner failed: {type(error).__name__}: {error}{log}")
 
-    def _runner(self) -> PipelineRunner:
-        if self.engine.beam != LOCAL:
-            return create_runner(self.engine.beam)
-        if self.engine.workers == 1:
-            return FnApiRunner()
-        worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-        command = f"exec {shlex.join(worker)} >>{shlex.quote(str(self.out / WORKER_LOG))} 2>&1"
-        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
 
-    def _options(self) -> PipelineOptions:
-        local = [f"--direct_num_workers={self.engine.workers}"] if self.engine.beam == LOCAL else []
-        return PipelineOptions([*local, *self.engine.options], save_main_session=False)
+def beam_runner(engine: Engine, log: Path) -> PipelineRunner:
+    """Beam's runner of an engine; `log` takes what local worker processes print."""
+    if engine.beam != LOCAL:
+        return create_runner(engine.beam)
+    if engine.workers == 1:
+        return FnApiRunner()
+    worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+    command = f"exec {shlex.join(worker)} >>{shlex.quote(str(log))} 2>&1"
+    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
+
+
+def beam_options(engine: Engine) -> PipelineOptions:
+    """Beam's options of an engine."""
+    local = [f"--direct_num_workers={engine.workers}"] if engine.beam == LOCAL else []
+    return PipelineOptions([*local, *engine.options], save_main_session=False)
 
 
 class _Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from pipelines.journal import LimitReached
 from pipelines.shards import FullError, arrive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,38 @@ class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no t
     Args:
         out: folder or URL of the dataset, which holds the plan.
         workers: processes that build at once: they divide the providers' limits among them.
+        queue: folder with an empty file for each shard, named by its number: who is free takes the next. For Beam's
+            local runner, which deals all shards out at the start, so that those behind a slow one would wait while
+            other processes idle. Elsewhere None: a shard that a dead worker had taken would not come back.
     """
 
-    def __init__(self, out: str, workers: int = 1) -> None:
+    def __init__(self, out: str, workers: int = 1, queue: str | None = None) -> None:
         super().__init__()
-        self.out, self.workers = out, workers
+        self.out, self.workers, self.queue = out, workers, queue
 
     def expand(self, shards: beam.PCollection[int]) -> beam.PCollection[Built]:
         """Spread the shards over the workers and build each where it lands."""
-        return shards | "spread" >> beam.Reshuffle() | "build" >> beam.ParDo(_BuildShard(self.out, self.workers))
+        spread = shards | "spread" >> beam.Reshuffle()
+        if self.queue is not None:
+            spread = spread | "take" >> beam.FlatMap(_taken, self.queue)
+        return spread | "build" >> beam.ParDo(_BuildShard(self.out, self.workers))
+
+
+def fill_queue(queue: Path, shards: Iterable[int]) -> None:
+    """Make a queue for `BuildShards`."""
+    queue.mkdir()
+    for shard in shards:
+        (queue / f"{shard:07d}").touch()
+
+
+def _taken(_: int, queue: str) -> Iterator[int]:
+    """Shards of the queue while there are any, each when the last is built: removing its file succeeds for one only."""
+    while names := sorted(os.listdir(queue)):  # noqa: PTH208 - names are all that is needed
+        try:
+            Path(queue, names[0]).unlink()
+        except FileNotFoundError:
+            continue
+        yield int(names[0])
 
 
 class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
