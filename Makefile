@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help quickstart test test-fast test-cluster test-online check format schema lock wheel clean
+.PHONY: help quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 # One environment for everything that runs; tests and checks add to it. Each stamp is redone when the lists change.
 $(VENV)/bin/python:
@@ -43,10 +43,23 @@ test: $(VENV)/.check  ## run every test that needs no network (sets up everythin
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster and not timed"
 
-test-cluster: $(VENV)/.check  ## run the tests that start a real Flink cluster here (needs Java and Go; installs first)
+$(VENV)/.deploy: pyproject.toml constraints.txt | $(VENV)/.check
+	@echo "installing Flink, Prism and what checks deploy/ (Java and Go are needed; 900 MB, a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
 	$(RUN) -m deploy.flink.install flink
 	$(RUN) -m deploy.flink.install prism
+	@touch $@
+
+test-cluster: $(VENV)/.deploy  ## run the tests that start real clusters here, on hosts that are network namespaces
 	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest tests/cluster/test_flink_files.py
+
+# One real cluster, the factory's bytes, a taskmanager killed, a store cut off: what CI proves with every change.
+test-cluster-quick: $(VENV)/.check  ## the part of test-cluster that takes minutes (installs Flink; needs Java)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
+	$(RUN) -m deploy.flink.install flink
+	$(BIN)/python -m pytest tests/cluster/test_flink_files.py tests/cluster/test_flink_build.py \
+		"tests/cluster/test_hosts.py::test_a_store_that_is_cut_off_for_a_while_costs_time_only"
 
 test-online: $(VENV)/.check  ## build ten samples from each real archive that this machine has a login for (needs a network)
 	$(BIN)/python -m pytest --online -m online tests/online -rs

@@ -431,7 +431,7 @@ def _refused(answer: _Answer, href: str) -> AccessError:
     status = answer.status
     detail = f"HTTP {status} from {shown(href)}"
     if status in _RETRYABLE_STATUS:
-        after = _retry_after_s(answer.headers.get("Retry-After"))
+        after = _retry_after_s(answer.headers.get("Retry-After"), answer.headers.get("Date"))
         return AccessError(Reason.UNAVAILABLE, detail, retryable=True, status=status, retry_after_s=after)
     if status in (401, 403):
         return AccessError(Reason.DENIED, detail, status=status)
@@ -442,8 +442,11 @@ def _refused(answer: _Answer, href: str) -> AccessError:
     return AccessError(Reason.UNAVAILABLE, detail, status=status)
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None where there is none."""
+def _retry_after_s(value: str | None, date: str | None = None) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None where there is none.
+
+    `date`: when the server says that it answered. Its date is held against its own clock: ours may be wrong.
+    """
     if value is None:
         return None
     try:
@@ -451,7 +454,8 @@ def _retry_after_s(value: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        now = datetime.now(UTC) if date is None else parsedate_to_datetime(date)
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
     except (ValueError, TypeError):
         return None
 

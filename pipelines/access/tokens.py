@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -44,7 +45,9 @@ class Tokens(Generic[K]):
             if self._now() >= renew_s or (fresh and token == used.get(key, token)):
                 token, end_s = self._fetch(key)
                 life_s = end_s - self._now()
-                self._known[key] = (token, end_s - min(_EARLY_S, life_s / 2.0))
+                # A new token that has ended already: this host's clock is ahead. It is used until it is refused.
+                renew_s = end_s - min(_EARLY_S, life_s / 2.0) if life_s > 0.0 else math.inf
+                self._known[key] = (token, renew_s)
         used[key] = token
         return token
 

@@ -94,6 +94,30 @@ def test_manifests_have_kind_and_name_and_no_literal_secret(path: Path) -> None:
         assert document["kind"] != "Secret", "secrets are made by the operator, never kept in a file here"
 
 
+@pytest.mark.parametrize("path", sorted((DEPLOY / "kubernetes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_manifests_are_what_kubernetes_takes(path: Path) -> None:
+    """Strictly, by its own schemas; of a FlinkDeployment, which they do not know, the pods and the volume."""
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="of the group `deploy`: make test-cluster-quick")
+    for document in load(path):
+        checked = document
+        if document["kind"] == "FlinkDeployment":
+            pod = document["spec"]["podTemplate"]["spec"]
+            checked = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
+        kubernetes.validate(checked, "1.33", strict=True)
+        with pytest.raises(kubernetes.ValidationError):
+            kubernetes.validate({**checked, "spce": {}}, "1.33", strict=True)
+
+
+def test_the_image_is_as_the_linter_wants_it() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is of the group `deploy`: make test-cluster-quick")
+    # DL3008: Debian keeps no old versions, so a pinned one cannot be installed a month later
+    command = [linter, "--no-color", "--ignore", "DL3008", DEPLOY / "Dockerfile"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "")
+
+
 def test_the_flink_deployment_runs_the_settings_that_were_tested() -> None:
     from deploy.flink.install import FLINK_MINOR
 
