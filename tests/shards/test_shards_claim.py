@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_an_owner_on_another_host_is_watched(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(claim.ClaimLostError):
             mine.check()
     assert (folder / "build").read_text() == "another-kernel 1 token 7", "what is not ours stays"
+
+
+def test_an_owner_on_another_host_that_renews_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / ".staging" / "claims"
+    folder.mkdir(parents=True)
+    (folder / "build").write_text("another-kernel 1 token 0")
+    renewal = threading.Timer(0.5, (folder / "build").write_text, ["another-kernel 1 token 1"])
+    renewal.start()
+    with pytest.raises(ClaimedError), claimed(tmp_path, "build", wait=False):
+        pass
+    renewal.join()
 
 
 def test_cleaning_leaves_what_another_writes_and_removes_what_the_dead_left(tmp_path: Path) -> None:
