@@ -213,7 +213,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.jobs import BuildError
     from pipelines.journal import PricesError
     from pipelines.metrics import PortError
-    from pipelines.shards import AddError, IncompleteError, OtherDatasetError, StoreError
+    from pipelines.shards import AddError, FullError, IncompleteError, OtherDatasetError, StoreError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
