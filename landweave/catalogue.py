@@ -101,7 +101,7 @@ class Catalogue:
             QueryError: `where` does not fit the columns.
         """
         try:
-            return pq.read_table(self._source(), columns=columns, filters=where)
+            return pq.read_table(self._source(), columns=columns, filters=where, page_checksum_verification=True)
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
         except (pa.ArrowInvalid, OSError) as error:
@@ -114,10 +114,17 @@ class Catalogue:
         number = int(np.searchsorted(self._ends, position, side="right"))
         kept = self._group
         if kept is None or kept[0] != number:
-            table = pq.ParquetFile(self._source(), metadata=self._metadata).read_row_group(number)
+            table = self._row_group(number)
             self._group = kept = (number, table)
         first = int(self._ends[number]) - kept[1].num_rows
         return dict(kept[1].slice(position - first, 1).to_pylist()[0])
+
+    def _row_group(self, number: int) -> pa.Table:
+        file = pq.ParquetFile(self._source(), metadata=self._metadata, page_checksum_verification=True)
+        try:
+            return file.read_row_group(number)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise CorruptError(f"{ITEMS} cannot be read: {first_line(error)}; run `landweave check`") from error
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:

@@ -126,7 +126,7 @@ class Dataset:
     def ledger(self) -> pa.Table:
         """Expected against obtained: sample_id, layer, slot, reason, provider, item_ids, detail."""
         try:
-            return pq.read_table(self.store.parquet(self.spec.at(LEDGER)))
+            return pq.read_table(self.store.parquet(self.spec.at(LEDGER)), page_checksum_verification=True)
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise CorruptError(f"{LEDGER} is missing or damaged; run `landweave check`") from error
 
@@ -291,7 +291,8 @@ class Dataset:
         """Vector objects of one sample."""
         path = vectors(label, shard)
         try:
-            return pq.read_table(self.store.parquet(path), filters=pc.field("sample_id") == sample_id)
+            wanted = pc.field("sample_id") == sample_id
+            return pq.read_table(self.store.parquet(path), filters=wanted, page_checksum_verification=True)
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise CorruptError(f"sample {sample_id}: {path} is missing or damaged; run `landweave check`") from error
 

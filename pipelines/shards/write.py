@@ -33,9 +33,15 @@ if TYPE_CHECKING:
     from landweave.layout import ArraySpec, DatasetSpec, Json
     from schemas.stack import Stack
 
-PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "store_schema": False, "version": "2.6"}
+PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "store_schema": False,
+    "version": "2.6",
+    "write_page_checksum": True,
+}
 """Writer settings of every Parquet file: fixed, so that the same rows give the same bytes. No Arrow schema is kept,
-since Parquet's own types say all of ours."""
+since Parquet's own types say all of ours. Pages carry a CRC, so that reading finds a flipped byte."""
 PART: dict[str, Any] = {**PARQUET, "write_statistics": False, "use_dictionary": False}
 """Parts hold few rows of many columns: statistics and dictionaries would be most of the file."""
 VECTOR_SCHEMA = pa.schema(
