@@ -66,11 +66,14 @@ def plan(
     again: Annotated[bool, typer.Option("--again", help="ask again for what the archives did not answer")] = False,
 ) -> None:
     """Decide where, when and which scenes, and print what a build will cost. Fetches metadata only."""
+    from pipelines.assemble import objects_text
     from pipelines.jobs import plan_dataset
 
     with _errors():
-        summary = plan_dataset(_recipe(recipe, overrides), out, again=again)
+        file = _recipe(recipe, overrides)
+        summary = plan_dataset(file, out, again=again)
         typer.echo(summary.text())
+        typer.echo(objects_text(file.recipe, summary.samples, summary.shards))
         if summary.unavailable:
             _stop(PARTIAL, _unavailable(summary.unavailable) + "; run the same command with --again to ask anew")
 

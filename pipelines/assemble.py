@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +20,7 @@ from pipelines.labels.gather import Assignment as LabelAssignment
 from pipelines.labels.gather import gather as gather_labels
 from pipelines.labels.gather import gather_objects
 from pipelines.shards import ShardPlan as Rows
-from pipelines.shards import dataset_spec, write_shard
+from pipelines.shards import dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.gather import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from schemas.place import Place
     from schemas.recipe import Label, Recipe, Source
 
+MANY_OBJECTS = 10_000
+"""More objects than this are slow to list, copy and delete."""
 PLAN_FOLDER = "plan"
 """Where the frozen plan lies inside a dataset's folder."""
 WORK_FOLDER = ".work"
@@ -208,6 +211,17 @@ class Factory:
 def form_of(recipe: Recipe, shards: int) -> DatasetSpec:
     """The form on disk that a recipe and the plan's number of shards lead to."""
     return dataset_spec(recipe, shards, {x.layer: legend_of(x) for x in recipe.labels})
+
+
+def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
+    """How many objects the dataset will have, and what to do where they are too many for comfort."""
+    count, one = object_count(form_of(recipe, shards)), object_count(form_of(recipe, 1))
+    text = f"objects   {count:,} on disk or in the store"
+    if count <= MANY_OBJECTS:
+        return text
+    each = object_count(form_of(recipe, 2)) - one
+    enough = math.ceil(samples * each / max(1, MANY_OBJECTS - (one - each)))
+    return f"{text}: many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
 
 
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:

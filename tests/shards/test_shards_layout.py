@@ -9,6 +9,7 @@ import numpy as np
 
 import landweave
 from landweave.check import check
+from pipelines.assemble import objects_text
 from pipelines.shards import dataset_spec, object_count
 from schemas.modality import MODALITIES
 from schemas.outcome import Reason
@@ -87,3 +88,23 @@ class Ragged(Planned):
                 if o.reason is not Reason.SAMPLE_REFUSED
             ]
             yield stack
+
+
+def test_a_plan_says_how_many_objects_and_what_to_do() -> None:
+    made = Recipe.model_validate(
+        {
+            "name": "many",
+            "seed": 1,
+            "sampling": {"kind": "uniform", "count": 20},
+            "grid": {"size_m": 960},
+            "providers": {"earth": {"url": "http://localhost/stac"}},
+            "sources": [{"kind": "dem", "providers": ["earth"]}],
+            "shards": {"samples": 64},
+        }
+    )
+    assert objects_text(made, 640, 10) == "objects   85 on disk or in the store"
+    said = objects_text(made, 1_000_000, 15_625)
+    assert (
+        said == "objects   93,781 on disk or in the store: many; with shards.samples: 602 there are fewer than 10,000"
+    )
+    assert object_count(dataset_spec(made, -(-1_000_000 // 602), {})) <= 10_000
