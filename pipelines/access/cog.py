@@ -221,11 +221,12 @@ class Reader:
     def _from_blocks(self, raster: Raster, targets: list[_Target]) -> None:
         level = targets[0].part.level
         assert level.image is not None  # noqa: S101 - only files read whole have none
+        sparse = raster.layout(level.image).sparse
         for target in targets:
             _, _, height, width = target.part.window
             bands = target.job.request.bands
             target.pixels = np.empty((len(bands), height, width), raster.dtype)
-            for i, band in enumerate(bands):  # sparse blocks are never decoded: GDAL's value for them is nodata or 0
+            for i, band in enumerate(bands if sparse else ()):  # never decoded: GDAL's value is nodata or 0
                 nodata = raster.nodata[band - 1]
                 target.pixels[i] = 0 if nodata is None else nodata
             if level.mask is not None:
@@ -239,12 +240,13 @@ class Reader:
     ) -> None:
         """Decode the blocks that the targets touch and copy each into all windows it belongs to."""
         users = _users(image, targets)
+        needed = {block: _needed(image, block, found) for block, found in users.items()}
 
         def submit(function: Callable[..., bytes], *arguments: Any) -> Callable[[], bytes]:
             future: Future[bytes] = self._ranges.submit(function, *arguments)
             return future.result
 
-        for decoded in raster.blocks(image, dict.fromkeys(users, 0), submit):
+        for decoded in raster.blocks(image, needed, submit):
             for target in users[decoded.block]:
                 if decoded.pixels is None:
                     target.error = target.error or decoded.error
@@ -263,9 +265,8 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
                 Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}"
             )
         stated = request.epsgs[i] if request.epsgs else None
-        if stated is not None and raster.crs is not None and raster.crs.to_epsg() != stated:
-            found = raster.crs.to_epsg()
-            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{found}, its item says EPSG:{stated}")
+        if stated is not None and raster.crs is not None and raster.epsg != stated:
+            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{raster.epsg}, its item says EPSG:{stated}")
         if request.grids and (problem := contradicted(raster.levels[0], *request.grids[i])) is not None:
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} {problem}")
         rasters.append(raster)
@@ -300,6 +301,17 @@ def _users(image: Directory, targets: Sequence[_Target]) -> dict[Block, list[_Ta
     return users
 
 
+def _needed(image: Directory, block: Block, targets: Sequence[_Target]) -> tuple[int, int, int]:
+    """(first row, row after the last, column after the last) in a block of all that the targets take from it."""
+    y, x = block[1] * image.block_height, block[2] * image.block_width
+    windows = [target.part.window for target in targets]
+    return (
+        max(0, min(row for row, _, _, _ in windows) - y),
+        min(image.block_height, image.height - y, max(row + height for row, _, height, _ in windows) - y),
+        min(image.block_width, image.width - x, max(column + width for _, column, _, width in windows) - x),
+    )
+
+
 def _copy(image: Directory, block: Block, pixels: NDArray[Any], target: _Target, out: NDArray[Any]) -> None:
     row, column, height, width = target.part.window
     y, x = block[1] * image.block_height, block[2] * image.block_width
@@ -327,14 +339,21 @@ def _judge(raster: Raster, target: _Target) -> None:
     pixels = target.pixels
     assert pixels is not None  # noqa: S101 - filled before
     request = target.job.request
-    valid = np.ones(pixels.shape, np.bool_) if target.mask is None else np.repeat(target.mask[None], len(pixels), 0)
-    if pixels.dtype.kind == "f":
-        valid &= ~np.isnan(pixels)
+    valid = np.empty(pixels.shape, np.bool_)
     for i, band in enumerate(request.bands):
         nodata = raster.nodata[band - 1] if target.mask is None else None
-        for value in {*request.fill, *(() if nodata is None else (nodata,))}:
-            if (number := _as_number(value, pixels.dtype)) is not None:
-                valid[i] &= pixels[i] != number
+        fills = {_as_number(value, pixels.dtype) for value in (*request.fill, *(() if nodata is None else (nodata,)))}
+        first, *others = [number for number in fills if number is not None] or [None]
+        if first is None:
+            valid[i] = True
+        else:
+            np.not_equal(pixels[i], first, out=valid[i])
+        for number in others:
+            valid[i] &= pixels[i] != number
+    if target.mask is not None:
+        valid &= target.mask
+    if pixels.dtype.kind == "f":
+        valid &= ~np.isnan(pixels)
     target.job.filled[target.key] = (pixels, valid)
 
 

@@ -9,20 +9,13 @@ import contextlib
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CURRENT = threading.local()
-"""`.watch`: the exchange that this thread is in, if it is watched."""
 
-
-class _Watch:
+class Watch:
     """One exchange: its deadline and the connection it uses now."""
 
     def __init__(self, deadline_s: float) -> None:
@@ -37,23 +30,21 @@ class Deadlines:
         """`tick_s`: how late a cut may come."""
         self._tick_s = tick_s
         self._lock = threading.Lock()
-        self._watched: set[_Watch] = set()
+        self._watched: set[Watch] = set()
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def until(self, deadline_s: float) -> Iterator[None]:
-        """Watch this thread's connections until the block ends; `deadline_s` is on the monotonic clock."""
-        watch = _Watch(deadline_s)
+    def until(self, deadline_s: float) -> Iterator[Watch]:
+        """Watch the connection that is put into what this gives until the block ends; on the monotonic clock."""
+        watch = Watch(deadline_s)
         with self._lock:
             self._watched.add(watch)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
-        _CURRENT.watch = watch
         try:
-            yield
+            yield watch
         finally:
-            _CURRENT.watch = None
             with self._lock:
                 watch.socket = None
                 self._watched.discard(watch)
@@ -73,38 +64,3 @@ class Deadlines:
                     if watch.socket is not None and now_s > watch.deadline_s:
                         with contextlib.suppress(OSError):  # not SSLSocket's own: it is in use by the other thread
                             socket.socket.shutdown(watch.socket, socket.SHUT_RDWR)
-
-
-def _enter(connection: HTTPConnection) -> None:
-    watch = getattr(_CURRENT, "watch", None)
-    if watch is not None:
-        watch.socket = connection.sock
-
-
-class _Plain(HTTPConnection):
-    def getresponse(self) -> Any:
-        """The response, under the thread's deadline from here on."""
-        _enter(self)
-        return super().getresponse()
-
-
-class _Secure(HTTPSConnection):
-    def getresponse(self) -> Any:
-        """The response, under the thread's deadline from here on."""
-        _enter(self)
-        return super().getresponse()
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
-def pool_manager(connections: int) -> urllib3.PoolManager:
-    """Connections to any host that `Deadlines` can cut."""
-    pool = urllib3.PoolManager(maxsize=connections, block=False, headers={"User-Agent": "landweave/0.1"})
-    pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-    return pool

@@ -7,6 +7,7 @@ length, damage) is left to GDAL's way in `pipelines.access.raster`, which then s
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,22 +38,59 @@ class Deflate:
     predictor: int
     """TIFF predictor: 1 none, 2 horizontal differences, 3 floating point."""
 
-    def decode(self, raw: bytes | memoryview, rows: int) -> NDArray[Any] | None:
-        """Pixels (band, y, x) of a block of `rows` rows; None where GDAL must look at it."""
-        shape = (rows, self.width, self.samples)
-        packed = np.empty(rows * self.width * self.samples, self.dtype)
+    def decode(
+        self, raw: bytes | memoryview, rows: int, needed: tuple[int, int, int], into: NDArray[np.uint8]
+    ) -> NDArray[Any] | None:
+        """Pixels (band, y, x) of a block of `rows` rows; None where GDAL must look at it.
+
+        Args:
+            raw: The block as it is stored.
+            rows: Rows of the block.
+            needed: (first row, row after the last, column after the last) of what is wanted: a predictor is undone
+                there and no further, so that numbers elsewhere mean nothing.
+            into: Room for the pixels, `self.bytes_of(rows)` bytes or more; what is returned lies in it.
+        """
+        packed = into[: self.bytes_of(rows)]
         try:
-            found = imagecodecs.deflate_decode(raw, out=packed.view(np.uint8))  # type: ignore[arg-type]
+            found = imagecodecs.deflate_decode(raw, out=packed)  # type: ignore[arg-type]
         except (imagecodecs.DeflateError, ValueError, RuntimeError):
             return None
         if len(found) != packed.nbytes:
             return None
-        pixels: NDArray[Any] = packed.reshape(shape)
-        if self.predictor == 2:
-            pixels = imagecodecs.delta_decode(pixels, axis=1, out=pixels)
+        pixels: NDArray[Any] = packed.view(self.dtype).reshape(rows, self.width, self.samples)
+        first, last, right = needed
+        if self.predictor == 2 and self.samples == 1:
+            part = pixels[first:last, :right, 0]
+            imagecodecs.delta_decode(part, axis=1, out=part)
+        elif self.predictor == 2:
+            part = pixels[first:last, :right]
+            imagecodecs.delta_decode(part, axis=1, out=part)
         elif self.predictor == 3:
-            pixels = imagecodecs.floatpred_decode(pixels[:, :, 0], axis=-1)[:, :, None]
+            _undo_floating_point(pixels[first:last, :, 0], right)
         return pixels.transpose(2, 0, 1)
+
+    def bytes_of(self, rows: int) -> int:
+        """Decoded bytes of a block."""
+        return rows * self.width * self.samples * self.dtype.itemsize
+
+
+def _undo_floating_point(rows: NDArray[Any], right: int) -> None:
+    """Predictor 3 in place: differences of bytes along a row, most significant bytes of all its pixels first.
+
+    Two and a half times as fast as imagecodecs.floatpred_decode, which goes byte by byte (measured, 1.7 and 4.3 ms).
+
+    Args:
+        rows: (y, x), as they are stored, contiguous.
+        right: Columns that are wanted.
+    """
+    size = rows.dtype.itemsize
+    stored = rows.view(np.uint8).copy()
+    imagecodecs.delta_decode(stored, axis=1, out=stored)
+    planes = stored.reshape(len(rows), size, -1)
+    pixels = rows.view(np.uint8).reshape(len(rows), -1, size)
+    little = sys.byteorder == "little"
+    for i in range(size):
+        pixels[:, :right, size - 1 - i if little else i] = planes[:, i, :right]
 
 
 def deflate_of(image: Directory, dtype: np.dtype[Any]) -> Deflate | None:

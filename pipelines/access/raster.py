@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from pipelines.access.decode import Deflate, deflate_of
+from pipelines.access.decode import deflate_of
 from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
 from pipelines.access.ranges import fetched, gap_limit, merged
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from affine import Affine
     from numpy.typing import NDArray
-    from rasterio.crs import CRS
 
     from pipelines.access.http import Client
 
@@ -39,6 +40,22 @@ _TOGETHER_BYTES = 16 << 20
 """Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
 _OTHER_DRIVERS = ["JP2OpenJPEG", "JPEG", "PNG"]
 """Formats whose files stand alone. GDAL's others (VRT and the like) could name further files and addresses to open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What GDAL makes of a header."""
+
+    crs: CRS | None
+    epsg: int | None
+    """Code of `crs`; None where it has none."""
+    count: int
+    dtypes: frozenset[str]
+    """Of all bands."""
+    nodata: tuple[float | None, ...]
+    width: int
+    height: int
+    transform: Affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +82,60 @@ class Raster:
         self._source = source
         self.memory = memory
         images = [] if memory is not None else directories(source.read)
-        head = memory if memory is not None else header_tiff(images[0], source.read)
-        with _gdal(head, href) as dataset:
-            self.crs: CRS | None = dataset.crs
-            self.count: int = dataset.count
-            self.dtype = np.dtype(dataset.dtypes[0])
-            self.nodata: tuple[float | None, ...] = tuple(dataset.nodatavals)
-            width, height, transform = dataset.width, dataset.height, dataset.transform
-            if (problem := unusable(transform, width, height)) is not None:
-                raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
-            if len(set(dataset.dtypes)) != 1:
-                raise AccessError(Reason.CORRUPT, f"{shown(href)} mixes dtypes {sorted(set(dataset.dtypes))}")
-        self.levels = _levels(images, transform, width, height)
+        try:
+            said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
+        except RasterioError as error:
+            raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error
+        if (problem := unusable(said.transform, said.width, said.height)) is not None:
+            raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
+        if len(said.dtypes) != 1:
+            raise AccessError(Reason.CORRUPT, f"{shown(href)} mixes dtypes {sorted(said.dtypes)}")
+        self.crs: CRS | None = said.crs
+        self.epsg: int | None = said.epsg
+        self.count: int = said.count
+        self.dtype = np.dtype(next(iter(said.dtypes)))
+        self.nodata: tuple[float | None, ...] = said.nodata
+        self.levels = _levels(images, said.transform, said.width, said.height)
         self._layouts: dict[int, Layout] = {}
+        self._lies_in: dict[int, bool] = {}
 
     def mean_block_bytes(self, image: Directory) -> float:
         """Mean stored size of a block of one of the file's images, bytes."""
-        return self._layouts.setdefault(id(image), Layout(image, self._source.read)).mean_bytes
+        return self.layout(image).mean_bytes
 
-    def blocks(self, image: Directory, plan: Mapping[Block, int], workers: _Submit) -> Iterator[_Decoded]:
+    def lies_in(self, epsg: int) -> bool:
+        """Whether its CRS is this one: comparing costs as much as cutting a chip, so it is done once."""
+        if epsg not in self._lies_in:
+            self._lies_in[epsg] = self.crs == CRS.from_epsg(epsg)
+        return self._lies_in[epsg]
+
+    def layout(self, image: Directory) -> Layout:
+        """Where the blocks of one of the file's images lie."""
+        if id(image) not in self._layouts:
+            self._layouts[id(image)] = Layout(image, self._source.read)
+        return self._layouts[id(image)]
+
+    def blocks(
+        self, image: Directory, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit
+    ) -> Iterator[_Decoded]:
         """Fetch and decode blocks, in the order in which they lie in the file.
 
         Args:
             image: The directory they belong to.
-            plan: The wanted blocks (values unused), each asked for once.
+            plan: The wanted blocks, each asked for once, with (first row, row after the last, column after the last)
+                of what is wanted of it.
             workers: Runs a fetch in the background.
 
         Yields:
-            Decoded blocks, or the error of a block. Sparse blocks are not yielded: they hold no data.
+            Decoded blocks, or the error of a block. Sparse blocks are not yielded: they hold no data. Pixels are right
+            where they are wanted, and hold until the next block is asked for.
         """
-        layout = self._layouts.setdefault(id(image), Layout(image, self._source.read))
+        layout = self.layout(image)
         spans = sorted((*layout.span(block), block) for block in plan)
         spans = [s for s in spans if s[1] > 0]
         groups = list(merged(spans, gap_limit(spans)))
         fast = deflate_of(image, self.dtype)
+        room = np.empty(0 if fast is None else fast.bytes_of(image.block_height), np.uint8)
         left: dict[Block, bytes] = {}
         held = 0
         for group, wait in fetched(groups, lambda offset, size: workers(self._source.fetch, offset, size)):
@@ -109,9 +146,11 @@ class Raster:
                 continue
             for offset, size, block in group:
                 raw = piece[offset - group[0][0] : offset - group[0][0] + size]
-                pixels = None if fast is None else self._fast(fast, image, block, raw)
+                rows = image.block_height if image.tiled else _cut(image, block)[0]
+                pixels = None if fast is None else fast.decode(raw, rows, plan[block], room)
                 if pixels is not None:
-                    yield _Decoded(block, pixels, None)
+                    height, width = _cut(image, block)
+                    yield _Decoded(block, pixels[:, :height, :width], None)
                     continue
                 left[block] = bytes(raw)
                 held += max(image.block_bytes, size)
@@ -120,13 +159,6 @@ class Raster:
                     left, held = {}, 0
         if left:
             yield from self._decode(image, left)
-
-    def _fast(self, fast: Deflate, image: Directory, block: Block, raw: memoryview) -> NDArray[Any] | None:
-        """Pixels (band, y, x) of a block, cut at the image's edge; None where GDAL must look at it."""
-        height = min(image.block_height, image.height - block[1] * image.block_height)
-        width = min(image.block_width, image.width - block[2] * image.block_width)
-        pixels = fast.decode(raw, image.block_height if image.tiled else height)
-        return None if pixels is None else pixels[:, :height, :width]
 
     def _decode(self, image: Directory, data: dict[Block, bytes]) -> Iterator[_Decoded]:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
@@ -209,6 +241,14 @@ class Raster:
             self.confirm()
             raise AccessError(Reason.CORRUPT, f"{shown(self.href)} cannot be decoded") from error
         return pixels
+
+
+def _cut(image: Directory, block: Block) -> tuple[int, int]:
+    """(rows, columns) of a block that lie inside the image."""
+    return (
+        min(image.block_height, image.height - block[1] * image.block_height),
+        min(image.block_width, image.width - block[2] * image.block_width),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +355,25 @@ def open_raster(client: Client, href: str) -> Raster:
                 raise
             before = source.pieces
     raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} comes damaged, each time differently")
+
+
+def _described(file: bytes) -> Description:
+    """Raises RasterioError where GDAL cannot read it."""
+    with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
+        return Description(
+            crs=dataset.crs,
+            epsg=None if dataset.crs is None else dataset.crs.to_epsg(),
+            count=dataset.count,
+            dtypes=frozenset(dataset.dtypes),
+            nodata=tuple(dataset.nodatavals),
+            width=dataset.width,
+            height=dataset.height,
+            transform=dataset.transform,
+        )
+
+
+described_once = lru_cache(maxsize=1024)(_described)
+"""A granule has few different headers; GDAL and PROJ take 1 ms for each, 10 ms the first time in a thread."""
 
 
 class _gdal:  # noqa: N801 - used as a context, like open()

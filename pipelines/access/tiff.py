@@ -134,6 +134,11 @@ class Layout:
         there = self._sizes[self._sizes > 0]
         return float(there.mean()) if len(there) else 0.0
 
+    @property
+    def sparse(self) -> bool:
+        """True where the file leaves blocks out."""
+        return bool((self._sizes == 0).any())
+
     def span(self, block: Block) -> tuple[int, int]:
         """(offset, size) of a block in the file, bytes; (0, 0) where the file leaves it out (sparse)."""
         plane, row, column = block

@@ -112,7 +112,7 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     for i, raster in enumerate(rasters):
         if raster.crs is None:
             raise AccessError(Reason.WRONG_GRID, "the raster has no coordinate reference system")
-        if raster.crs == _crs(geobox.epsg):
+        if raster.lies_in(geobox.epsg):
             level = raster.levels[0]
             if (corner := _aligned(geobox, level)) is not None:
                 _add_copy(found, geobox, (i, level, corner))
@@ -242,9 +242,11 @@ def _shifts(crs: CRS, level: Level, view: _View) -> tuple[float, ...]:
 
 def _aligned(geobox: GeoBox, level: Level) -> tuple[int, int] | None:
     """(row, column) of the chip's first pixel in the raster, if both have one lattice; else None."""
-    inverse = ~level.transform
-    column, row = inverse * (geobox.x_min, geobox.y_max)
-    column_1, row_1 = inverse * (geobox.x_max, geobox.y_min)
+    a, b, c, d, e, f = level.transform[:6]
+    if b or d:
+        return None
+    column, row = (geobox.x_min - c) / a, (geobox.y_max - f) / e
+    column_1, row_1 = (geobox.x_max - c) / a, (geobox.y_min - f) / e
     exact = (round(column), round(row), round(column) + geobox.width, round(row) + geobox.height)
     found = (column, row, column_1, row_1)
     return (exact[1], exact[0]) if max(abs(a - b) for a, b in zip(exact, found, strict=True)) <= _ALIGNED_PX else None
