@@ -342,13 +342,13 @@ def _judge(raster: Raster, target: _Target) -> None:
     valid = np.empty(pixels.shape, np.bool_)
     for i, band in enumerate(request.bands):
         nodata = raster.nodata[band - 1] if target.mask is None else None
-        fills = {_as_number(value, pixels.dtype) for value in (*request.fill, *(() if nodata is None else (nodata,)))}
-        first, *others = [number for number in fills if number is not None] or [None]
-        if first is None:
+        values = {*request.fill, *(() if nodata is None else (nodata,))}
+        fills = [number for value in values if (number := _as_number(value, pixels.dtype)) is not None]
+        if not fills:
             valid[i] = True
-        else:
-            np.not_equal(pixels[i], first, out=valid[i])
-        for number in others:
+            continue
+        np.not_equal(pixels[i], fills[0], out=valid[i])
+        for number in fills[1:]:
             valid[i] &= pixels[i] != number
     if target.mask is not None:
         valid &= target.mask

@@ -103,6 +103,11 @@ class Raster:
         """Mean stored size of a block of one of the file's images, bytes."""
         return self.layout(image).mean_bytes
 
+    @property
+    def head_bytes(self) -> int:
+        """Bytes from the file's start that came with its header."""
+        return len(self._source.head)
+
     def lies_in(self, epsg: int) -> bool:
         """Whether its CRS is this one: comparing costs as much as cutting a chip, so it is done once."""
         if epsg not in self._lies_in:

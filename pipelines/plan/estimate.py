@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipelines.access.failure import AccessError
 from pipelines.access.raster import open_raster
 from pipelines.assemble import sample_bytes
 from pipelines.plan.engine_cost import EngineTally, at_earth_engine
+from pipelines.plan.seen import Seen, seen_of
 from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.tables import Plan
     from schemas.place import GeoBox, Place
     from schemas.recipe import Recipe
-    from schemas.scene import Candidate, Scene
+    from schemas.scene import AssetBand, Candidate, Scene
 
 BLOCK_PX = 512
 """Assumed edge of an internal tile where no raster of a layer could be looked at (GDAL's COG driver: 512)."""
@@ -50,6 +51,8 @@ class Cut:
     """Mean stored size of a block."""
     separate: bool
     """True where each band has blocks of its own."""
+    seen: Seen | None = None
+    """That raster; None where none could be looked at."""
 
 
 @dataclass(kw_only=True)
@@ -58,11 +61,20 @@ class Tally:
 
     requests: float = 0.0
     bytes: float = 0.0
+    opened: set[str] = field(default_factory=set)
+    """Rasters whose header is counted: a worker reads it once."""
+
+    def open(self, href: str, head_bytes: int = HEADER_BYTES) -> None:
+        """One raster's header."""
+        if href not in self.opened:
+            self.opened.add(href)
+            self.requests += 1
+            self.bytes += head_bytes
 
     def add(self, blocks: int, runs: int, block_bytes: float) -> None:
-        """One raster opened once: its header, its blocks, merged into runs."""
-        self.requests += 1 + runs
-        self.bytes += HEADER_BYTES + blocks * block_bytes
+        """Blocks of one raster, merged into runs."""
+        self.requests += runs
+        self.bytes += blocks * block_bytes
 
 
 def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
@@ -105,23 +117,38 @@ def _shard(
     count: tuple[Mapping[tuple[str, str], Cut], Tally],
 ) -> None:
     cuts, tally = count
-    chips: dict[tuple[str, str, bool], list[GeoBox]] = {}
+    chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
     for place in places:
         for layer, candidates in wished.get(place.sample_id, ()):
             for rank, candidate in enumerate(candidates):
                 for item in candidate.scenes:
-                    chips.setdefault((layer, item, rank == 0), []).append(place.geobox)
-    for (layer, item, best), boxes in sorted(chips.items(), key=lambda entry: entry[0]):
+                    chips.setdefault((layer, item), []).append((place.geobox, rank == 0))
+    for (layer, item), wanted in sorted(chips.items()):
         scene = plan.scenes[layer][item]
         if at_earth_engine(scene):
             continue
-        for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene, best=best):
+        for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
+            first = layer not in MODALITIES or part != MODALITIES[layer].cloud_layer
+            boxes = [box for box, best in wanted if best or not first]
+            if not boxes:
+                continue
             assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
             cut = cuts.get((layer, part), assumed)
-            blocks, runs = _blocks(boxes, cut.edge_px * resolution_m)
-            for bands in rasters:
-                planes = bands if cut.separate else 1
-                tally.add(blocks * planes, runs * planes, cut.block_bytes)
+            for asset, bands in rasters:
+                _raster(asset, (cut, bands if cut.separate else 1), (boxes, resolution_m), tally)
+
+
+def _raster(asset: AssetBand, cut: tuple[Cut, int], chips: tuple[list[GeoBox], float], tally: Tally) -> None:
+    """Count one raster: `cut` with the planes that are read, `chips` with the pixel edge in metres."""
+    (like, planes), (boxes, resolution_m) = cut, chips
+    if like.seen is not None:
+        tally.open(asset.href, like.seen.head_bytes)
+        runs, size = like.seen.cost(boxes, resolution_m, planes, asset.transform)
+        tally.add(1, runs, size)
+    else:
+        tally.open(asset.href)
+        blocks, runs = _blocks(boxes, like.edge_px * resolution_m)
+        tally.add(blocks * planes, runs * planes, like.block_bytes)
 
 
 def _cuts(plan: Plan, archives: Archives) -> dict[tuple[str, str], Cut]:
@@ -141,20 +168,20 @@ def _cuts(plan: Plan, archives: Archives) -> dict[tuple[str, str], Cut]:
             if image is not None:
                 edge = (image.block_width * image.block_height) ** 0.5
                 stored = raster.mean_block_bytes(image)
-                found[(layer, part)] = Cut(edge_px=edge, block_bytes=stored, separate=image.separate)
+                seen = seen_of(raster, image)
+                found[(layer, part)] = Cut(edge_px=edge, block_bytes=stored, separate=image.separate, seen=seen)
     return found
 
 
-def _rasters(recipe: Recipe, layer: str, scene: Scene, *, best: bool) -> list[tuple[str, float, int, list[int]]]:
-    """(part, pixel edge in metres, bytes a pixel, bands needed of each raster) for all that is read of a scene."""
+def _rasters(recipe: Recipe, layer: str, scene: Scene) -> list[tuple[str, float, int, list[tuple[AssetBand, int]]]]:
+    """(part, pixel edge in metres, bytes a pixel, (raster, bands needed of it)) for all that is read of a scene."""
     if layer not in MODALITIES:
-        return [("", recipe.resolution_of(layer, None), 1, [1])] if best else []
-    modality, wanted = MODALITIES[layer], []
-    for part in modality.layers:
-        if part.name != modality.cloud_layer and not best:
-            continue
-        hrefs = [scene.assets[band.name].href for band in part.bands if band.name in scene.assets]
-        rasters = [hrefs.count(href) for href in sorted(set(hrefs))]
+        return [("", recipe.resolution_of(layer, None), 1, [(next(iter(scene.assets.values())), 1)])]
+    wanted = []
+    for part in MODALITIES[layer].layers:
+        found = [scene.assets[band.name] for band in part.bands if band.name in scene.assets]
+        first = {asset.href: asset for asset in reversed(found)}
+        rasters = [(first[href], sum(a.href == href for a in found)) for href in sorted(first)]
         wanted.append((part.name, part.resolution_m, np.dtype(part.dtype).itemsize, rasters))
     return wanted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -42,5 +43,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory, earth: Path, recipe: Path) -
     out = tmp_path_factory.mktemp("clean") / "dataset"
     with testbed.serve(earth) as services:
         done = run(services, "build", recipe, out, "--workers", "2")
+        read = [entry.bytes for entry in services.log if entry.path.startswith("/files/")]
     assert done.returncode == 0, done.stderr
+    (out.parent / "asked.json").write_text(json.dumps({"requests": len(read), "bytes": sum(read)}))
     return out

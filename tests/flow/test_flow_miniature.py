@@ -40,6 +40,14 @@ def test_it_holds_five_sensors_three_labels_and_captions(clean: Path) -> None:
     assert sum(len(batch["id"]) for batch in dataset.stream(batch_size=4, arrays=["dem"])) == len(dataset)
 
 
+def test_the_plan_said_what_it_would_cost(clean: Path) -> None:
+    """Requests and bytes of rasters within a fifth, EnMAP's 224 planes in one file among them."""
+    said = json.loads((clean / "plan" / "plan.json").read_text())["estimate"]
+    asked = json.loads((clean.parent / "asked.json").read_text())
+    assert said["requests"] == pytest.approx(asked["requests"], rel=0.2)
+    assert said["bytes"] == pytest.approx(asked["bytes"], rel=0.2)
+
+
 def test_check_finds_no_fault_and_a_contact_sheet_is_drawn(clean: Path, tmp_path: Path) -> None:
     for words in (["check", str(clean)], ["show", str(clean), str(tmp_path / "sheet.png"), "--count", "2"]):
         done = subprocess.run(
