@@ -48,7 +48,7 @@ def refused(answer: Answer, href: str) -> AccessError:
     status = answer.status
     detail = f"HTTP {status} from {shown(href)}"
     if status in _RETRYABLE_STATUS:
-        after = _retry_after_s(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+        after = retry_after_s(answer.headers.get("Retry-After"), answer.headers.get("Date"))
         return AccessError(Reason.UNAVAILABLE, detail, retryable=True, status=status, retry_after_s=after)
     if status in (401, 403):
         return AccessError(Reason.DENIED, detail, status=status)
@@ -59,7 +59,7 @@ def refused(answer: Answer, href: str) -> AccessError:
     return AccessError(Reason.UNAVAILABLE, detail, status=status)
 
 
-def _retry_after_s(value: str | None, date: str | None = None) -> float | None:
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
     """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None where there is none.
 
     `date`: when the server says that it answered. Its date is held against its own clock: ours may be wrong.

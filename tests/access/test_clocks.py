@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipelines.access.http import _retry_after_s
+from pipelines.access.answer import retry_after_s
 from pipelines.access.tokens import Tokens
 
 DAY_S = 86_400.0
@@ -28,7 +28,7 @@ def test_a_token_is_fetched_once_and_anew_when_it_is_refused(skew_s: float) -> N
 
 
 def test_a_pause_until_a_date_is_measured_by_the_clock_of_the_server() -> None:
-    assert _retry_after_s("Fri, 01 Jan 1999 00:00:07 GMT", "Fri, 01 Jan 1999 00:00:00 GMT") == 7.0
-    assert _retry_after_s("Fri, 01 Jan 1999 00:00:00 GMT", "Fri, 01 Jan 1999 00:00:07 GMT") == 0.0
-    assert _retry_after_s("Fri, 01 Jan 1999 00:00:00 GMT") == 0.0, "no date of its own: ours"
-    assert _retry_after_s("soon", "Fri, 01 Jan 1999 00:00:00 GMT") is None
+    assert retry_after_s("Fri, 01 Jan 1999 00:00:07 GMT", "Fri, 01 Jan 1999 00:00:00 GMT") == 7.0
+    assert retry_after_s("Fri, 01 Jan 1999 00:00:00 GMT", "Fri, 01 Jan 1999 00:00:07 GMT") == 0.0
+    assert retry_after_s("Fri, 01 Jan 1999 00:00:00 GMT") == 0.0, "no date of its own: ours"
+    assert retry_after_s("soon", "Fri, 01 Jan 1999 00:00:00 GMT") is None
