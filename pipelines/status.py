@@ -96,19 +96,26 @@ class Status:
             for provider, requests in self.spent.requests.items()
         ]
         whole = [f"worker time {duration(self.spent.seconds)}"]
-        if self.done == self.shards and self.estimate:  # only then do the two speak of the same thing
+        comparable = self.done == self.shards and bool(self.estimate)  # only then do the two speak of the same thing
+        if comparable:
+            requests, size = (self._expected(name) for name in ("requests", "bytes"))
             whole = [
-                f"{self.spent.all_requests:,} requests (estimated {self.estimate.get('requests', 0):,.0f})",
-                f"{self.spent.all_bytes / 1e6:,.1f} MB (estimated {self.estimate.get('bytes', 0) / 1e6:,.1f})",
+                f"{self.spent.all_requests:,} requests (estimated {requests:,.0f})",
+                f"{self.spent.all_bytes / 1e6:,.1f} MB (estimated {size / 1e6:,.1f})",
                 f"worker time {duration(self.spent.seconds)} (estimated {duration(self.estimate.get('seconds', 0))})",
             ]
         if self.spent.eecu_s:
-            whole.append(f"{self.spent.eecu_s / 3600:.3f} EECU-hours")
+            expected = f" (estimated {self.estimate.get('earthengine_eecu_hours', 0):.3g})" if comparable else ""
+            whole.append(f"{self.spent.eecu_s / 3600:.3g} EECU-hours{expected}")
         if self.spent.tokens:
             whole.append(f"{self.spent.tokens:,} tokens")
         if prices is not None:
             whole.append(f"{self.spent.cost(prices):.2f} {prices.currency} at list prices")
         return [*lines, "  spent: " + ", ".join(whole)] if self.spent.seconds else lines
+
+    def _expected(self, name: str) -> float:
+        """What the plan expected of all archives; it counts Earth Engine's part apart."""
+        return self.estimate.get(name, 0) + self.estimate.get(f"earthengine_{name}", 0)
 
 
 def status_of(out: Path) -> Status:

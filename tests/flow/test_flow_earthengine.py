@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -32,12 +33,6 @@ LAYERS: list[dict[str, Any]] = [
     {"kind": "dem"},
 ]
 LABELS: list[dict[str, Any]] = [{"kind": "worldcover"}, {"kind": "dynamicworld"}]
-
-
-@pytest.fixture(scope="module")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earth") / "planet"
-    return testbed.make_planet(folder, seed=7, size_px=600)
 
 
 def recipe(folder: Path, earth: Path, **changes: Any) -> Path:
@@ -136,6 +131,7 @@ def test_the_same_places_through_stac_and_through_earth_engine(earth: Path, tmp_
     assert estimate["earthengine_eecu_hours_least"] / 3 < spent_hours < estimate["earthengine_eecu_hours_most"] * 3
     assert estimate["requests"] == 0
     assert "at Earth Engine  about" in two.stdout
+    assert re.search(r"EECU-hours \(estimated [0-9.e-]+\)", two.stdout), two.stdout
     assert "at Earth Engine" not in one.stdout
     compare(landweave.open(tmp_path / "stac"), landweave.open(tmp_path / "engine"))
 
