@@ -19,7 +19,8 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
-from pipelines.shards import address_of, staging
+from pipelines.shards import address_of, arrive, staging
+from pipelines.shards.depot import depot_of, is_url
 from pipelines.stages.shards import BuildShards, Built, fill_queue
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def run_shards(
     with staging(out.resolve(), "run") as folder:
         failures = folder / "failures"
         failures.mkdir()
-        engine_of = _Command if engine.command else _Beam
-        run = engine_of(out, shards, engine, failures)
+        run = _Command(out, shards, engine, failures) if engine.command else _Beam(out, shards, engine, failures)
         thread = threading.Thread(target=run, name="engine", daemon=True)
         thread.start()
         try:
@@ -77,6 +77,7 @@ def run_shards(
             run.stop()
         if run.error is not None:
             raise run.error
+        _fetch_failures(out, failures)
         return [_read_failure(path) for path in sorted(failures.iterdir())]
 
 
@@ -89,14 +90,14 @@ class _Beam:
         _checkout_on_path()
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
         self.pipeline = beam.Pipeline(runner=beam_runner(engine, out / WORKER_LOG), options=beam_options(engine))
-        place, queue = address_of(out), None
-        if engine.beam == LOCAL:
-            place, queue = str(out), str(failures.with_name("queue"))
-            fill_queue(Path(queue), shards)
-        build = BuildShards(place, engine.workers, queue)
+        place = str(out) if engine.beam == LOCAL else address_of(out)
+        queue = failures.with_name("queue") if engine.beam == LOCAL else None
+        if queue is not None:
+            fill_queue(queue, shards)
+        build = BuildShards(place, engine.workers, None if queue is None else str(queue))
         built = self.pipeline | "shards" >> beam.Create(list(shards)) | build
         failed = built | "failed" >> beam.Filter(lambda b: b.error is not None)
-        _ = failed | "keep" >> beam.Map(_write_failure, str(failures))
+        _ = failed | "keep" >> beam.Map(_write_failure, str(failures), place)
         self.result: PipelineResult | None = None
         if engine.beam != LOCAL:  # starts a job server, which only the main thread may; FnApiRunner runs to the end
             with self._told():
@@ -171,9 +172,29 @@ def _checkout_on_path() -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *known])
 
 
-def _write_failure(built: Built, folder: str) -> None:
-    path = Path(folder) / f"{built.shard:05d}.txt"
-    path.write_text(built.error or "")
+def _write_failure(built: Built, folder: str, place: str) -> None:
+    """Keep what failed where the submitter finds it: in his folder, or in the store where workers have none."""
+    path, told = Path(folder) / f"{built.shard:05d}.txt", built.error or ""
+    depot = depot_of(arrive(place)) if is_url(place) else None
+    if depot is None:
+        path.write_text(told)
+    else:
+        depot.put(_kept(path.parent, path.name), told.encode())
+
+
+def _fetch_failures(out: Path, folder: Path) -> None:
+    """Bring what `_write_failure` left in the store."""
+    depot = depot_of(out)
+    if depot is None:
+        return
+    for path in depot.sizes(_kept(folder)):
+        (folder / Path(path).name).write_bytes(depot.get(path) or b"")
+        depot.delete(path)
+
+
+def _kept(failures: Path, name: str = "") -> str:
+    """Where a run's failures lie in a store, until they are fetched."""
+    return f".failures/{failures.parent.name}/{name}"
 
 
 def _read_failure(path: Path) -> Built:

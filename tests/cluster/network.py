@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from deploy.flink.cluster import Host
+from pipelines.shards.claim import dead, kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,6 +98,7 @@ class Network:
     prefix: str = field(default_factory=lambda: f"lw{os.getpid()}n{next(_NUMBERS)}", init=False)
 
     def __enter__(self) -> Self:
+        _sweep()
         switch = f"{self.prefix}-switch"
         with contextlib.ExitStack() as stack:
             stack.callback(self.stop)
@@ -113,11 +116,7 @@ class Network:
     def stop(self) -> None:
         """End what runs on the hosts and remove them."""
         for name in [n.namespace for n in self.nodes.values()] + [f"{self.prefix}-switch"]:
-            told = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
-            for pid in told.stdout.split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), 9)
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+            _remove(name)
         self.nodes.clear()
 
     def _add(self, switch: str, number: int, name: str) -> None:
@@ -129,6 +128,23 @@ class Network:
         _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _ip("-n", namespace, "link", "set", device, "up")
+
+
+def _sweep() -> None:
+    """Remove the hosts of tests that were killed."""
+    told = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    for line in told.splitlines():
+        found = re.match(r"(lw(\d+)n\d+-\S+)", line)
+        if found and dead(kernel(), int(found[2])):
+            _remove(found[1])
+
+
+def _remove(namespace: str) -> None:
+    told = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
+    for pid in told.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), 9)
+    subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
 
 
 def _ip(*words: str) -> None:

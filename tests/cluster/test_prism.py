@@ -15,8 +15,10 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 from deploy.flink.install import cache_folder, install_prism
+from pipelines.build import run_shards
 from pipelines.engines import Engine
 from pipelines.jobs import build_dataset
+from pipelines.shards.depot import desk_of
 from pipelines.stages.shards import BuildShards
 from tests.cluster.elevation import served, tree
 
@@ -82,3 +84,19 @@ def test_prism_builds_the_bytes_of_one_process(prism: list[str], tmp_path: Path)
             _ = pipeline | beam.Create(list(range(6))) | BuildShards(str(out))
         assert build_dataset(elevation.file(), out, Engine(workers=1), retry_failed=False).finished
     assert tree(out) == tree(local)
+
+
+def test_prism_builds_into_an_object_store_and_tells_what_failed(
+    prism: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Dataflow: workers know the store alone. A shard whose plan is damaged fails, the others are published."""
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "desks"))
+    url = (tmp_path / "store").as_uri()
+    with served(tmp_path / "archive", samples=3) as elevation:
+        desk = elevation.planned(desk_of(url))
+        engine = Engine(beam="PrismRunner", options=(*prism, "--environment_type=LOOPBACK"))
+        failed = run_shards(desk, [0, 1, 2, 7], engine, lambda: 0, lambda *_: None)
+    assert [built.shard for built in failed] == [7]
+    assert "Traceback" in (failed[0].error or "")
+    assert sorted(p.name for p in (tmp_path / "store" / "shards").iterdir()) == [f"{n:05d}.json" for n in range(3)]
+    assert not list((tmp_path / "store").glob(".failures/*/*"))
