@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 65_536
 """Candidates made at once."""
+_HELD = 2_000_000
+"""Cells held in order of rank at most: for more of them the grid is gone through again."""
 _PATIENCE = 2_000_000
 """Points drawn in a row without one inside the area and on land, after which the area counts as having none."""
 
@@ -94,7 +96,7 @@ def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed:
     The grid is gone through once for every so many cells, so that a fine grid over the Earth needs no more memory
     than the cells in use.
     """
-    held, above = max(4 * (sampling.count or 1), _CHUNK), -1
+    held, above = min(max(4 * (sampling.count or 1), _CHUNK), _HELD), -1
     more = True
     while more:
         row, column, more = _first_ranked(sampling, region, seed, held, above)
@@ -116,17 +118,32 @@ def _first_ranked(
     sampling: GridSampling, region: Region, seed: int, held: int, above: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
     """The `held` cells of lowest rank above `above`, in order of rank, and whether there are more."""
-    row, column = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    more = False
-    for new_row, new_column, _ in _cells_on_land(sampling, region):
-        row, column = np.concatenate([row, new_row]), np.concatenate([column, new_column])
+    parts: list[tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]] = []
+    more, waiting = False, 0
+    for row, column, _ in _cells_on_land(sampling, region):
         rank = ranks(seed, Purpose.CELLS, row, column)
-        order = np.argsort(rank, kind="stable")
-        if above >= 0:
-            order = order[rank[order] > np.uint64(above)]
-        more = more or len(order) > held
-        row, column = row[order[:held]], column[order[:held]]
-    return row, column, more
+        later = rank > np.uint64(above) if above >= 0 else np.ones(len(rank), dtype=bool)
+        parts.append((rank[later], row[later], column[later]))
+        waiting += len(parts[-1][0])
+        if waiting > 2 * held:
+            parts, more, waiting = [_lowest(parts, held)], True, held
+    if not parts:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), False
+    more = more or waiting > held
+    rank, row, column = _lowest(parts, held)
+    order = np.argsort(rank, kind="stable")
+    return row[order], column[order], more
+
+
+def _lowest(
+    parts: list[tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]], held: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """(rank, row, column) of the `held` cells of lowest rank, in the order they came."""
+    rank, row, column = (np.concatenate(c) for c in zip(*parts, strict=True))
+    if len(rank) <= held:
+        return rank, row, column
+    low = np.sort(np.argpartition(rank, held - 1)[:held])
+    return rank[low], row[low], column[low]
 
 
 def _cells_on_land(

@@ -4,50 +4,121 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from sampling import candidates, majortom
 from sampling.errors import SamplingError
-from sampling.overlap import OccupiedGround
+from sampling.overlap import OccupiedGround, up_to
+from sampling.packing import packed
 from sampling.points import read_points
 from sampling.region import region_of
 from sampling.splits import SPLITS, Assignment, assign
-from schemas.place import Place
+from schemas.place import GeoBox, Place
 from schemas.recipe import GridSampling, PointsSampling, UniformSampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sampling.candidates import Candidates
-    from sampling.points import PointTable
-    from schemas.recipe import Recipe, Sampling, Splits
+    from sampling.geobox import Footprints
+    from sampling.packing import Packed
+    from schemas.recipe import Recipe, Shards, Splits
 
 _CROWDED = 20_000
 """Candidates in a row without free ground, after which the area counts as full."""
+_TOGETHER = 262_144
+"""Candidates looked at together, about: many, so that the index of the ground is built anew rarely."""
 _ROUNDS = 12
 """Times that the split buffer's losses are made up for before fewer samples than asked for are accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingResult:
-    """Where the samples are, and what was not taken."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Located:
+    """Where the samples are, as columns (54 bytes a sample), and what was not taken.
 
-    places: list[Place]
-    """In the order of their draw (uniform), of the grid or of the file; sample_ids are unique."""
-    left_out: dict[str, int] = field(default_factory=dict)
+    In the order of their draw (uniform), of the grid or of the file; sample ids are unique. A `Place` is made of a
+    sample when it is asked for.
+    """
+
+    footprints: Footprints
+    split: NDArray[np.int8]
+    """(n,) place in `sampling.splits.SPLITS`."""
+    key: NDArray[np.int64]
+    """(n, 2) what names a sample: draw number and 0, row and column of a cell, or row of the file and 0."""
+    names: Callable[[NDArray[np.int64]], list[str]]
+    """Keys -> sample ids."""
+    block_m: float
+    """Edge of a block of ground, metres."""
+    resolution_m: float
+    """Base pixel, metres."""
+    left_out: dict[str, int]
     """Candidates left out, by reason: outside_area, not_on_land (cells of a whole grid and points of a file only),
     overlap, split_buffer."""
     notes: tuple[str, ...] = ()
     """What a user should know about this set, one line each: fewer samples than asked for, an empty split."""
 
+    def __len__(self) -> int:
+        return len(self.footprints)
+
+    def columns(self, index: NDArray[np.int64]) -> dict[str, list[Any] | NDArray[Any]]:
+        """Samples number `index` as columns named like the fields of `Place` and of its `GeoBox`."""
+        some = self.footprints.take(index)
+        count = round(some.size_m / self.resolution_m)
+        return {
+            "sample_id": self.names(self.key[index]),
+            "split": [SPLITS[code] for code in self.split[index].tolist()],
+            "lon": some.lon,
+            "lat": some.lat,
+            "epsg": some.epsg,
+            "x_min": some.x_min,
+            "y_max": some.y_max,
+            "resolution_m": np.full(len(index), self.resolution_m),
+            "width": np.full(len(index), count, dtype=np.int32),
+            "height": np.full(len(index), count, dtype=np.int32),
+            "block": majortom.names(*majortom.cells_of(some.lon, some.lat, self.block_m)),
+            "cell": majortom.names(*majortom.cells_of(some.lon, some.lat)),
+        }
+
+    def places(self, index: NDArray[np.int64]) -> list[Place]:
+        """Samples number `index` as Places."""
+        found = {k: v if isinstance(v, list) else v.tolist() for k, v in self.columns(index).items()}
+        boxes = [found.pop(k) for k in _BOX]
+        rows = zip(*found.values(), strict=True)
+        geoboxes = (GeoBox(**dict(zip(_BOX, b, strict=True))) for b in zip(*boxes, strict=True))
+        return [Place(geobox=g, **dict(zip(found, row, strict=True))) for g, row in zip(geoboxes, rows, strict=True)]
+
+    def packed(self, shards: Shards) -> Packed:
+        """The samples in shards: see `sampling.packing`."""
+        return packed(self.footprints, self.split, lambda index: self.names(self.key[index]), shards.samples)
+
+
+_BOX = ("epsg", "x_min", "y_max", "resolution_m", "width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingResult:
+    """`Located` as a list of Places, for small sets."""
+
+    places: list[Place]
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
 
 def sample_places(recipe: Recipe, recipe_dir: Path) -> SamplingResult:
+    """`locate`, every sample as a Place."""
+    found = locate(recipe, recipe_dir)
+    return SamplingResult(found.places(np.arange(len(found))), found.left_out, found.notes)
+
+
+def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     """The places of a recipe: a pure function of its sampling, grid and splits sections, its seed, and files they name.
+
+    Memory: about 150 bytes a sample while it runs, and some 300 MB whatever the recipe.
 
     Args:
         recipe: checked recipe.
@@ -59,28 +130,44 @@ def sample_places(recipe: Recipe, recipe_dir: Path) -> SamplingResult:
     sampling, grid, seed = recipe.sampling, recipe.grid, recipe.seed
     region = region_of(sampling.area, recipe_dir)
     left_out = dict.fromkeys(("outside_area", "not_on_land", "overlap", "split_buffer"), 0)
-    wanted, table = None, None
+    wanted = None
     match sampling:
         case UniformSampling():
-            wanted, stream = sampling.count, candidates.uniform(sampling, region, grid, seed)
+            wanted, stream, names = sampling.count, candidates.uniform(sampling, region, grid, seed), _drawn
         case GridSampling(count=None):
-            stream = candidates.all_cells(sampling, region, grid, left_out)
+            stream, names = candidates.all_cells(sampling, region, grid, left_out), _cells
         case GridSampling():
-            wanted, stream = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed)
+            wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
             table = read_points(sampling.file, recipe_dir)
-            stream = candidates.listed(sampling, region, table.footprints(grid), left_out)
+            stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
             assert_never(sampling)
     pool = _Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
     chosen, assignment = _chosen(pool, wanted, recipe.splits, seed)
     left_out["split_buffer"] = int((~assignment.kept).sum())
-    names = _names(sampling, table, chosen.key)
-    places = _places(chosen, assignment, names, grid.resolution_m)[:wanted]
-    if not places:
+    index = np.flatnonzero(assignment.kept)[:wanted]
+    if not len(index):
         raise SamplingError(f"no sample is left: {_why(left_out) or 'the area is empty or has no land'}")
-    notes = _notes(places, left_out, wanted, recipe)
-    return SamplingResult(places, {reason: count for reason, count in left_out.items() if count}, notes)
+    split = assignment.split[index]
+    return Located(
+        footprints=chosen.footprints.take(index),
+        split=split,
+        key=chosen.key[index],
+        names=names,
+        block_m=recipe.splits.block_m,
+        resolution_m=grid.resolution_m,
+        left_out={reason: count for reason, count in left_out.items() if count},
+        notes=_notes(chosen.footprints.take(index), split, left_out, recipe),
+    )
+
+
+def _drawn(key: NDArray[np.int64]) -> list[str]:
+    return [f"u{number:09d}" for number in key[:, 0].tolist()]
+
+
+def _cells(key: NDArray[np.int64]) -> list[str]:
+    return majortom.names(key[:, 0], key[:, 1])
 
 
 class _Pool:
@@ -92,34 +179,57 @@ class _Pool:
         self._ground = ground
         self._left_out = left_out
         self._admitted = candidates.nothing()
-        self._rest: Candidates | None = None
+        self._rest: list[Candidates] = []
         self._refused_in_a_row = 0
 
     def grow_to(self, target: int | None) -> Candidates:
         """At least `target` admitted candidates (all there are if None), or as many as can be had."""
         parts, count = [self._admitted], len(self._admitted)
         while not self.exhausted and (target is None or count < target):
-            batch, self._rest = self._rest or next(self._stream, None), None
-            if batch is None:
+            batches = self._rest or self._pulled(_TOGETHER if target is None else min(target - count, _TOGETHER))
+            self._rest = []
+            if not batches:
                 self.exhausted = True
                 break
-            parts.append(self._admit(batch, None if target is None else target - count))
+            parts.append(self._admit(batches, None if target is None else target - count))
             count += len(parts[-1])
+        self._admitted = candidates.nothing()
         self._admitted = candidates.joined(parts)
         return self._admitted
 
-    def _admit(self, batch: Candidates, at_most: int | None) -> Candidates:
-        if self._ground is None:
-            free = np.ones(len(batch) if at_most is None else min(at_most, len(batch)), dtype=bool)
-        else:
-            free = self._ground.admit(batch.footprints, at_most)
-        if len(free) < len(batch):
-            self._rest = batch.take(slice(len(free), None))
+    def _pulled(self, enough: int) -> list[Candidates]:
+        """The stream's next batches, together at least `enough` candidates; [] at its end."""
+        batches: list[Candidates] = []
+        while sum(len(b) for b in batches) < enough and (batch := next(self._stream, None)) is not None:
+            batches.append(batch)
+        return batches
+
+    def _admit(self, batches: list[Candidates], at_most: int | None) -> Candidates:
+        """As if batch after batch came alone, but looked at together."""
+        together = candidates.joined(batches)
+        free = np.ones(len(together), dtype=bool) if self._ground is None else self._ground.free(together.footprints)
+        free = up_to(free, at_most)
+        done = 0
+        for number, batch in enumerate(batches, 1):
+            answer = free[done : done + len(batch)]
+            done += len(answer)
+            last = np.flatnonzero(answer)
+            self._refused_in_a_row = (
+                len(answer) - 1 - int(last[-1]) if len(last) else self._refused_in_a_row + len(answer)
+            )
+            self.exhausted = at_most is not None and self._refused_in_a_row >= _CROWDED
+            if len(answer) < len(batch):
+                self._rest = [batch.take(slice(len(answer), None)), *batches[number:]]
+            elif self.exhausted or done == len(free):
+                self._rest = batches[number:]
+            if self.exhausted or done == len(free):
+                break
+        free = free[:done]
         self._left_out["overlap"] += int((~free).sum())
-        last = np.flatnonzero(free)
-        self._refused_in_a_row = len(free) - 1 - int(last[-1]) if len(last) else self._refused_in_a_row + len(free)
-        self.exhausted = at_most is not None and self._refused_in_a_row >= _CROWDED
-        return batch.take(slice(0, len(free))).take(free)
+        admitted = together.take(np.flatnonzero(free))
+        if self._ground is not None:
+            self._ground.occupy(admitted.footprints)
+        return admitted
 
 
 def _chosen(pool: _Pool, wanted: int | None, splits: Splits, seed: int) -> tuple[Candidates, Assignment]:
@@ -135,58 +245,37 @@ def _chosen(pool: _Pool, wanted: int | None, splits: Splits, seed: int) -> tuple
     return chosen, assignment
 
 
-def _names(sampling: Sampling, table: PointTable | None, key: NDArray[np.int64]) -> list[str]:
-    """Sample ids: the draw's number, the cell's id or what the file says; they depend on no other sample."""
-    if table is not None:
-        return [table.sample_id[row] for row in key[:, 0].tolist()]
-    if isinstance(sampling, GridSampling):
-        return majortom.names(key[:, 0], key[:, 1])
-    return [f"u{number:09d}" for number in key[:, 0].tolist()]
-
-
-def _places(chosen: Candidates, assignment: Assignment, names: list[str], resolution_m: float) -> list[Place]:
-    footprints = chosen.footprints
-    cells = majortom.names(*majortom.cells_of(footprints.lon, footprints.lat))
-    blocks = majortom.names(*assignment.block)
-    return [
-        Place(
-            sample_id=names[i],
-            lon=float(footprints.lon[i]),
-            lat=float(footprints.lat[i]),
-            geobox=footprints.geobox(i, resolution_m),
-            split=SPLITS[assignment.split[i]],
-            block=blocks[i],
-            cell=cells[i],
-        )
-        for i in np.flatnonzero(assignment.kept).tolist()
-    ]
-
-
-def _notes(places: list[Place], left_out: dict[str, int], wanted: int | None, recipe: Recipe) -> tuple[str, ...]:
-    notes, splits = [], recipe.splits
-    if wanted is not None and len(places) < wanted:
+def _notes(
+    footprints: Footprints, split: NDArray[np.int8], left_out: dict[str, int], recipe: Recipe
+) -> tuple[str, ...]:
+    notes, splits, sampling, count = [], recipe.splits, recipe.sampling, len(footprints)
+    wanted = None if isinstance(sampling, PointsSampling) else sampling.count
+    if wanted is not None and count < wanted:
         reasons = _why(left_out)
         notes.append(
-            f"{len(places)} samples were placed of {wanted} asked for: the area has no more room"
+            f"{count} samples were placed of {wanted} asked for: the area has no more room"
             + (f" ({reasons})" if reasons else "")
         )
-    if isinstance(recipe.sampling, GridSampling) and left_out["overlap"] > len(places) / 20:
-        size, spacing, lost = recipe.grid.size_m, recipe.sampling.spacing_m, left_out["overlap"]
+    if isinstance(sampling, GridSampling) and left_out["overlap"] > count / 20:
+        size, spacing, lost = recipe.grid.size_m, sampling.spacing_m, left_out["overlap"]
         notes.append(
             f"{lost} cells were left out: footprints of {size:g} m overlap at a spacing of {spacing:g} m; "
             f"spacing_m: {_roomy_spacing_m(recipe):g} keeps them apart, allow_overlap: true keeps them all"
         )
-    blocks = len({p.block for p in places})
-    notes += [
-        f"split {name!r} is empty: the samples lie in {blocks} block{'s' if blocks > 1 else ''} "
-        f"of {splits.block_m:g} m; make splits.block_m smaller or the area larger"
-        for name in SPLITS
-        if getattr(splits, name) > 0 and not any(p.split == name for p in places)
-    ]
+    got = np.bincount(split, minlength=len(SPLITS)).tolist()
+    empty = [name for name, held in zip(SPLITS, got, strict=True) if getattr(splits, name) > 0 and not held]
+    if empty:
+        row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
+        blocks = len(np.unique(np.stack([row, column], axis=1), axis=0))
+        notes += [
+            f"split {name!r} is empty: the samples lie in {blocks} block{'s' if blocks > 1 else ''} "
+            f"of {splits.block_m:g} m; make splits.block_m smaller or the area larger"
+            for name in empty
+        ]
     lost = left_out["split_buffer"]
-    if lost > len(places) / 4:
+    if lost > count / 4:
         notes.append(
-            f"the split buffer cost {lost} samples against {len(places)} kept; larger splits.block_m "
+            f"the split buffer cost {lost} samples against {count} kept; larger splits.block_m "
             f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer"
         )
     return tuple(notes)

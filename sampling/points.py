@@ -52,6 +52,10 @@ class PointTable:
     y_max: NDArray[np.float64]
     """(n,) northern edge of a footprint given exactly, metres; NaN where it is not."""
 
+    def names(self, key: NDArray[np.int64]) -> list[str]:
+        """Sample ids of rows key[:, 0]."""
+        return [self.sample_id[row] for row in key[:, 0].tolist()]
+
     def footprints(self, grid: GridSpec) -> Footprints:
         """Footprints in the order of the file: exact corners kept as they are, other points snapped.
 

@@ -46,11 +46,12 @@ def gaps(first: Footprints, second: Footprints, within_m: float = 0.0) -> NDArra
     same = first.epsg == second.epsg
     dx = np.abs(first.x_min[same] - second.x_min[same]) - size
     dy = np.abs(first.y_max[same] - second.y_max[same]) - size
-    apart = np.hypot(np.maximum(dx, 0.0), np.maximum(dy, 0.0))
-    result[same] = np.where(np.maximum(dx, dy) > 0.0, apart, np.maximum(dx, dy))
-    pairs = np.stack([first.epsg, second.epsg], axis=1)
-    for a, b in np.unique(pairs[~same], axis=0).tolist():
-        index = np.flatnonzero((first.epsg == a) & (second.epsg == b))
+    distance = np.hypot(np.maximum(dx, 0.0), np.maximum(dy, 0.0))
+    result[same] = np.where(np.maximum(dx, dy) > 0.0, distance, np.maximum(dx, dy))
+    apart = np.flatnonzero(~same)
+    pair = (first.epsg[apart].astype(np.int64) << 32) + second.epsg[apart]
+    for code in np.unique(pair).tolist():
+        index = apart[pair == code]
         result[index] = _across(first.take(index), second.take(index))
     return np.where(result > 0.0, result / _largest_scale(first, within_m), result)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -16,6 +17,8 @@ from sampling.sphere import geocentric
 from schemas.place import Split
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sampling.geobox import Footprints
@@ -23,18 +26,20 @@ if TYPE_CHECKING:
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 """train, val, test: a split's code is its place here."""
-_QUERIES = 2_000
-"""Footprints whose neighbours are looked up at once: bounds memory where samples are crowded."""
+_COLUMN_BITS = 32
+"""Bits of a block's column, signed, in its code."""
+_QUERIES = 50_000
+"""Footprints whose neighbours are looked for at once, and pairs of them that are measured at once: bounds memory."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Assignment:
     """Which split and block each footprint belongs to, and which footprints keep the buffer."""
 
-    split: NDArray[np.int64]
+    split: NDArray[np.int8]
     """(n,) place in SPLITS."""
-    block: tuple[NDArray[np.int64], NDArray[np.int64]]
-    """Signed (row, column), each (n,), of the block that holds the centre: a Major-TOM cell of spacing block_m."""
+    blocks: int
+    """How many blocks of ground (Major-TOM cells of spacing block_m) hold footprints, those left out among them."""
     kept: NDArray[np.bool_]
     """(n,) False where a footprint came nearer than the buffer to another split and is left out."""
 
@@ -53,11 +58,16 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
     out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`).
     """
     row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
-    blocks, member, counts = np.unique(np.stack([row, column], axis=1), axis=0, return_inverse=True, return_counts=True)
+    code = (row << _COLUMN_BITS) + column  # sorts as (row, column) does
+    del row, column
+    codes, member, counts = np.unique(code, return_inverse=True, return_counts=True)
+    del code
     shares = np.array([getattr(splits, name) for name in SPLITS], dtype=np.float64)
-    order = ranks(seed, Purpose.BLOCKS, blocks[:, 0], blocks[:, 1])
-    split = _shared_out(counts, order, shares)[member.ravel()]
-    return Assignment(split=split, block=(row, column), kept=_keeping(footprints, split, shares, splits.buffer_m))
+    block_row = (codes + (1 << (_COLUMN_BITS - 1))) >> _COLUMN_BITS
+    order = ranks(seed, Purpose.BLOCKS, block_row, codes - (block_row << _COLUMN_BITS))
+    split = _shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
+    del member
+    return Assignment(split=split, blocks=len(codes), kept=_keeping(footprints, split, shares, splits.buffer_m))
 
 
 def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -87,39 +97,52 @@ def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: ND
 
 
 def _keeping(
-    footprints: Footprints, split: NDArray[np.int64], shares: NDArray[np.float64], buffer_m: float
+    footprints: Footprints, split: NDArray[np.int8], shares: NDArray[np.float64], buffer_m: float
 ) -> NDArray[np.bool_]:
     """(n,) False where a footprint is too near to a kept one of a split with a smaller share."""
     kept = np.ones(len(footprints), dtype=bool)
-    points = geocentric(footprints.lon, footprints.lat)
     protected = np.empty(0, dtype=np.int64)
     for code in np.lexsort((-np.arange(len(shares)), shares)).tolist():
         mine = np.flatnonzero(split == code)
         if len(mine) and len(protected):
-            kept[mine[_too_near(footprints, points, mine, protected, buffer_m)]] = False
+            kept[mine[_too_near(footprints, mine, protected, buffer_m)]] = False
         protected = np.concatenate([protected, mine[kept[mine]]])
     return kept
 
 
 def _too_near(
-    footprints: Footprints,
-    points: NDArray[np.float64],
-    mine: NDArray[np.int64],
-    others: NDArray[np.int64],
-    buffer_m: float,
+    footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], buffer_m: float
 ) -> NDArray[np.bool_]:
     """(m,) True where footprint number mine[i] lies nearer than the buffer to any of the others."""
     reach = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH + buffer_m
-    tree = KDTree(points[others])
+    tree = KDTree(geocentric(footprints.lon[others], footprints.lat[others]))
     answer = np.zeros(len(mine), dtype=bool)
-    nearest, _ = tree.query(points[mine], distance_upper_bound=reach)
-    suspects = np.flatnonzero(np.isfinite(nearest))
-    for start in range(0, len(suspects), _QUERIES):
-        chosen = suspects[start : start + _QUERIES]
-        found = tree.query_ball_point(points[mine[chosen]], reach)
-        lengths = np.array([len(f) for f in found])
-        left = np.repeat(chosen, lengths)
-        right = others[np.concatenate([np.asarray(f, dtype=np.int64) for f in found])]
-        apart = gaps(footprints.take(mine[left]), footprints.take(right), buffer_m)
-        answer[left[apart < buffer_m - TOUCH_M]] = True
+    for start in range(0, len(mine), _QUERIES):
+        part = mine[start : start + _QUERIES]
+        points = geocentric(footprints.lon[part], footprints.lat[part])
+        nearest, _ = tree.query(points, distance_upper_bound=reach)
+        suspects = np.flatnonzero(np.isfinite(nearest))
+        if not len(suspects):
+            continue
+        counts = tree.query_ball_point(points[suspects], reach, return_length=True)
+        for chosen in np.split(suspects, np.flatnonzero(np.diff(np.cumsum(counts) // _QUERIES)) + 1):
+            near = tree.query_ball_point(points[chosen], reach)
+            answer[start + chosen] = _nearer(footprints, part[chosen], others, near, buffer_m)
+    return answer
+
+
+def _nearer(
+    footprints: Footprints,
+    mine: NDArray[np.int64],
+    others: NDArray[np.int64],
+    near: Sequence[Sequence[int]],
+    buffer_m: float,
+) -> NDArray[np.bool_]:
+    """(m,) True where footprint mine[i] lies nearer than the buffer to one of others[near[i]]."""
+    lengths = np.array([len(f) for f in near], dtype=np.int64)
+    left = np.repeat(np.arange(len(mine)), lengths)
+    right = others[np.fromiter(chain.from_iterable(near), dtype=np.int64, count=int(lengths.sum()))]
+    apart = gaps(footprints.take(mine[left]), footprints.take(right), buffer_m)
+    answer = np.zeros(len(mine), dtype=bool)
+    answer[left[apart < buffer_m - TOUCH_M]] = True
     return answer

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampling.geobox import Footprints, place_footprints
+from sampling.majortom import cells_of
 from sampling.overlap import OccupiedGround
 from sampling.separation import gaps
 from sampling.splits import SPLITS, assign
@@ -133,7 +134,8 @@ def test_splits_keep_the_buffer(lon: float, lat: float) -> None:
     assert len(first) > len(kept)
     assert (found.split[kept[first]] == found.split[kept[second]]).all()
     assert_lost_only_near_borders(found.kept, found.split, outlines, buffer_m=700)
-    blocks = np.stack(found.block, axis=1)
+    blocks = np.stack(cells_of(footprints.lon, footprints.lat, splits.block_m), axis=1)
+    assert len(np.unique(blocks, axis=0)) == found.blocks
     for block in np.unique(blocks, axis=0):
         assert len(set(found.split[(blocks == block).all(axis=1)].tolist())) == 1
 
