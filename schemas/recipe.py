@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from datetime import date  # noqa: TC003 - pydantic needs it at run time
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -11,6 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from schemas import earthengine
 from schemas.earthengine import EarthEngineProvider
+from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
 from schemas.strict import Name, Strict
@@ -628,6 +627,5 @@ class Recipe(Strict):
 
     @property
     def sha256(self) -> str:
-        """Hash of the resolved recipe (defaults written out), lower-case hex: the dataset's identity."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Hash of what the recipe says, fields that equal their defaults left out, lower-case hex: its identity."""
+        return sha256_of(self)
