@@ -23,7 +23,7 @@ from pipelines.shards import (
     withdraw,
 )
 from pipelines.status import SAMPLE, Status, is_finished, status_of
-from pipelines.tables import Hrefs, PlanError, PlanSummary, read_plan, read_shard, read_summary, write_plan
+from pipelines.tables import Hrefs, PlanError, PlanSummary, read_shard, read_summary
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -215,16 +215,11 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
         return summary
     with Archives(file.recipe.providers) as archives:
         archives.check()
-        hrefs = Hrefs(origins=archives.origins)
         work = out / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
-        plan = make_plan(file, archives, work, ProgressPrinter(f"planning {file.recipe.name}", "searches"))
-        if summary is not None:
-            old = read_plan(out / PLAN_FOLDER, hrefs)
-            if old.shards != plan.shards:
-                raise PlanError(f"{out.name}: a file that the places come from has changed; choose another folder")
-            plan = complete_plan(old, plan, archives)
-        written = write_plan(out / PLAN_FOLDER, plan, hrefs)
+        printer = ProgressPrinter(f"planning {file.recipe.name}", "locations")
+        plan = make_plan if summary is None else complete_plan
+        written = plan(file, archives, out / PLAN_FOLDER, work, printer)
         share_plan(out, () if written.extract is None else (f"{WORK_FOLDER}/{written.extract}",))
         return written
 

@@ -96,7 +96,8 @@ class OccupiedGround:
         """(n,) True where footprints number i overlap, `one` being the earlier."""
         clear = self._size_m - TOUCH_M
         same = one.epsg == two.epsg
-        hit = same & (np.abs(one.x_min - two.x_min) < clear) & (np.abs(one.y_max - two.y_max) < clear)
+        near = (np.abs(one.x_min - two.x_min) < clear) & (np.abs(one.y_max - two.y_max) < clear)
+        hit: NDArray[np.bool_] = same & near
         across = np.flatnonzero(~same)
         if len(across):
             apart = geocentric(one.lon[across], one.lat[across]) - geocentric(two.lon[across], two.lat[across])

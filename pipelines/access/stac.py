@@ -21,7 +21,7 @@ from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipelines.access.cog import ChipReader
@@ -156,13 +156,15 @@ class Archives:
         collection: str,
         areas: Sequence[BBox] | Item,
         period: tuple[date | datetime, date | datetime] | None,
+        asked: Callable[[], None] = lambda: None,
     ) -> list[Item]:
         """`search` at a provider, by its name in the recipe."""
         if (engine := self.engine(name)) is not None:
+            asked()
             return engine.search(collection, areas, period)
         provider = self.providers[name]
         assert not isinstance(provider, EarthEngineProvider)  # noqa: S101 - it has no engine
-        return search(name, provider, collection, areas=areas, period=period, client=self.client(name))
+        return search(name, provider, collection, areas=areas, period=period, client=self.client(name), asked=asked)
 
 
 def search(
@@ -173,6 +175,7 @@ def search(
     areas: Sequence[BBox] | Item,
     period: tuple[date | datetime, date | datetime] | None,
     client: Client,
+    asked: Callable[[], None] = lambda: None,
 ) -> list[Item]:
     """All items of a collection that touch an area in a period.
 
@@ -184,6 +187,7 @@ def search(
             geometry. Ask for the boxes of a block of samples at once.
         period: First and last moment, UTC; a date stands for its whole day. None = any time.
         client: HTTP to this provider.
+        asked: Called for every page that is asked for.
 
     Returns:
         STAC item dicts, each id once, sorted by id.
@@ -206,8 +210,8 @@ def search(
         wheres = [{"bbox": list(box)} for box in sorted({b for area in areas for b in _split(area)})]
     found: dict[str, Item] = {}
     for where in wheres:
-        asked = {**body, **where}
-        for item in client.retrying(lambda _, asked=asked: list(_pages(client, f"{root}/search", asked))):  # type: ignore[misc]
+        body_here = {**body, **where}
+        for item in client.retrying(lambda _, b=body_here: list(_pages(client, f"{root}/search", b, asked))):  # type: ignore[misc]
             if item.get("collection", collections[0]) in collections:
                 found.setdefault(item["id"], _located(item, provider))
     return [found[key] for key in sorted(found)]
@@ -248,7 +252,7 @@ def _moment(when: date | datetime, *, last: bool) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _pages(client: Client, url: str, body: Item) -> Iterator[Item]:
+def _pages(client: Client, url: str, body: Item, told: Callable[[], None]) -> Iterator[Item]:
     """Items of one search, page by page, checked for circles and for completeness."""
     method, asked, base = "POST", body, url
     requested: set[str] = set()
@@ -260,6 +264,7 @@ def _pages(client: Client, url: str, body: Item) -> Iterator[Item]:
         if key in requested:
             raise _incomplete(base, f"its next links lead in a circle after {len(seen)} items")
         requested.add(key)
+        told()
         page = _ask(client, method, url, asked)
         features = list(_features(page, base))
         matched = _matched(page) if _matched(page) is not None else matched

@@ -4,53 +4,178 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sampling.geobox import bbox
+import numpy as np
+
+from sampling.geobox import UPS, bbox, by_code, transformer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from schemas.place import Place
 
-BLOCK_DEG = 1.0
-"""Edge of a block, degrees: about one Sentinel-2 tile, so that a search answers with little that nobody needs."""
+Cost = tuple[int, float]
+"""(pages of search results, items in them)."""
+LARGEST_DEG = 16.0
+"""Edge of the largest block, degrees; blocks are quarters of it, quarters of quarters, and so on."""
+SMALLEST_DEG = 1.0
+"""Edge of the smallest, degrees: about one Sentinel-2 tile."""
+ITEMS_A_PAGE = 250
+"""What a search asks for at once (`pipelines.access.stac`)."""
+KM_A_DEG = 111.3
+_EDGE_PARTS = 8
+"""Parts that an edge of a footprint is cut into to find its box in degrees."""
+_MARGIN = 0.02
+"""Share of a footprint's box that is added on each side: more than its edges bend between those parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How thick the scenes of a layer lie: makes blocks larger or smaller, and never decides what is found."""
+
+    edge_km: float = 110.0
+    """Edge of a scene, about."""
+    step_km: float = 100.0
+    """From one scene to the next of the same day."""
+    a_day: float | None = 0.35
+    """Scenes of one place a day; None = one at all times (static products)."""
+
+    def cost(self, hull: tuple[float, float, float, float], days: float) -> Cost:
+        """Expected pages and items of a search over a box (degrees) and a period."""
+        west, south, east, north = hull
+        middle = math.cos(math.radians(min(abs(south + north) / 2, 89.0)))
+        wide, high = ((east - west) * KM_A_DEG * middle, (north - south) * KM_A_DEG)
+        scenes = (wide + self.edge_km) / self.step_km * (high + self.edge_km) / self.step_km
+        items = scenes * (1.0 if self.a_day is None else max(self.a_day * days, 1.0))
+        return max(1, math.ceil(items / ITEMS_A_PAGE)), items
+
+
+SPREADS = {
+    "sentinel2": Spread(),  # two satellites, 5 days at the equator, overlaps of swaths and tiles
+    "dynamicworld": Spread(),
+    "sentinel1": Spread(edge_km=250.0, step_km=170.0, a_day=0.25),  # 12 days, both directions
+    "landsat": Spread(edge_km=185.0, step_km=160.0, a_day=0.2),  # two satellites, 16 days each
+    "enmap": Spread(edge_km=30.0, step_km=30.0, a_day=0.005),  # on order
+    "dem": Spread(a_day=None),
+    "worldcover": Spread(edge_km=333.0, step_km=333.0, a_day=None),
+}
+"""By layer; other layers count as one map of Sentinel-2 tiles."""
+STATIC = Spread(a_day=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """Places that are searched for together."""
 
-    key: tuple[int, int]
-    """(floor(lat), floor(lon)) in units of BLOCK_DEG."""
     places: tuple[Place, ...]
     """Sorted by sample id."""
     bboxes: tuple[tuple[float, float, float, float], ...]
     """(west, south, east, north) that hold all footprints; two where they cross the antimeridian."""
 
 
-def blocks_of(places: Iterable[Place]) -> list[Block]:
-    """Blocks in key order."""
-    grouped: dict[tuple[int, int], list[Place]] = {}
-    for place in places:
-        key = (math.floor(place.lat / BLOCK_DEG), math.floor(place.lon / BLOCK_DEG))
-        grouped.setdefault(key, []).append(place)
-    return [
-        Block(
-            key=key,
-            places=tuple(sorted(grouped[key], key=lambda p: p.sample_id)),
-            bboxes=_union([box for place in grouped[key] for box in bbox(place.geobox)]),
-        )
-        for key in sorted(grouped)
-    ]
+def blocks_of(places: Sequence[Place], spread: Spread = STATIC, days: float = 1.0) -> list[Block]:
+    """Blocks that hold all places, from south to north and west to east: those that cost the fewest pages.
+
+    A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
+    as many with fewer items), and so on down to a degree. What an archive holds has no say, so the same places always
+    make the same blocks.
+    """
+    return Ground(places).blocks(spread, days)
 
 
-def _union(boxes: list[tuple[float, float, float, float]]) -> tuple[tuple[float, float, float, float], ...]:
-    """Hulls of boxes, east and west of the antimeridian apart when the boxes lie on both of its sides."""
-    touches = any(b[0] <= -180.0 or b[2] >= 180.0 for b in boxes)
-    sides = [[b for b in boxes if b[0] < 0.0], [b for b in boxes if b[0] >= 0.0]] if touches else [boxes]
-    return tuple(
-        (min(b[0] for b in side), min(b[1] for b in side), max(b[2] for b in side), max(b[3] for b in side))
-        for side in sides
-        if side
-    )
+class Ground:
+    """The footprints of some places in degrees, to be cut into blocks in several ways."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = sorted(places, key=lambda p: p.sample_id)
+        lon, lat = np.array([p.lon for p in self.places]), np.array([p.lat for p in self.places])
+        self._column = np.floor((lon + 180.0) / SMALLEST_DEG).astype(np.int64)
+        self._row = np.floor((lat + 90.0) / SMALLEST_DEG).astype(np.int64)
+        self._boxes, self._owner = _outlines(self.places)
+
+    def blocks(self, spread: Spread, days: float) -> list[Block]:
+        """See `blocks_of`."""
+        found: list[Block] = []
+        everything = np.arange(len(self.places))
+        for part in self._cells(everything, LARGEST_DEG):
+            found += [self._block(chosen) for chosen in self._best(part, LARGEST_DEG, spread, days)[1]]
+        return found
+
+    def _best(
+        self, index: NDArray[np.int64], edge: float, spread: Spread, days: float
+    ) -> tuple[Cost, list[NDArray[np.int64]]]:
+        """The cheapest way to search for some places of one square, and its cost."""
+        costs = [spread.cost(hull, days) for hull in self._hulls(index)]
+        whole = (sum(c[0] for c in costs), sum(c[1] for c in costs))
+        if edge <= SMALLEST_DEG or whole[0] == 1:
+            return whole, [index]
+        ways = [self._best(part, edge / 2.0, spread, days) for part in self._cells(index, edge / 2.0)]
+        apart = (sum(cost[0] for cost, _ in ways), sum(cost[1] for cost, _ in ways))
+        return (apart, [p for _, parts in ways for p in parts]) if apart < whole else (whole, [index])
+
+    def _cells(self, index: NDArray[np.int64], edge: float) -> list[NDArray[np.int64]]:
+        """Places by the square of this edge that holds them, squares from south to north."""
+        step = round(edge / SMALLEST_DEG)
+        code = (self._row[index] // step << 32) + self._column[index] // step
+        order = np.argsort(code, kind="stable")
+        return np.split(index[order], np.flatnonzero(np.diff(code[order])) + 1)
+
+    def _hulls(self, index: NDArray[np.int64]) -> list[tuple[float, float, float, float]]:
+        """Hulls of the places' boxes, east and west of the antimeridian apart when they lie on both of its sides."""
+        boxes = self._boxes[np.isin(self._owner, index)] if len(index) < len(self.places) else self._boxes
+        touches = bool(((boxes[:, 0] <= -180.0) | (boxes[:, 2] >= 180.0)).any())
+        sides = [boxes[boxes[:, 0] < 0.0], boxes[boxes[:, 0] >= 0.0]] if touches else [boxes]
+        found = []
+        for side in sides:
+            if len(side):
+                west, south = side[:, :2].min(axis=0).tolist()
+                east, north = side[:, 2:].max(axis=0).tolist()
+                found.append((west, south, east, north))
+        return found
+
+    def _block(self, index: NDArray[np.int64]) -> Block:
+        return Block(places=tuple(self.places[i] for i in np.sort(index).tolist()), bboxes=tuple(self._hulls(index)))
+
+
+def days_of(period: tuple[dt.date, dt.date] | None) -> float:
+    """Days of a period, both ends included; 365 where there is none."""
+    return 365.0 if period is None else (period[1] - period[0]).days + 1.0
+
+
+def _outlines(places: Sequence[Place]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Boxes in degrees that hold each footprint, (n, 4) west, south, east, north, and whose they are.
+
+    At the antimeridian and the poles exactly (two boxes there), elsewhere from points along the edges, with a margin.
+    """
+    boxes, hard = np.empty((len(places), 4)), np.zeros(len(places), dtype=bool)
+    epsg = np.array([p.geobox.epsg for p in places], dtype=np.int32)
+    bounds = np.array([p.geobox.bounds for p in places])
+    u, v = _along_edges()
+    for code, index in by_code(epsg):
+        if code in UPS:
+            hard[index] = True
+            continue
+        x = bounds[index, 0, None] + u * (bounds[index, 2] - bounds[index, 0])[:, None]
+        y = bounds[index, 1, None] + v * (bounds[index, 3] - bounds[index, 1])[:, None]
+        lon, lat = (np.asarray(c).reshape(x.shape) for c in transformer(code, 4326).transform(x.ravel(), y.ravel()))
+        boxes[index] = np.stack([lon.min(axis=1), lat.min(axis=1), lon.max(axis=1), lat.max(axis=1)], axis=1)
+        more = _MARGIN * (boxes[index, 2:] - boxes[index, :2])
+        boxes[index] += np.concatenate([-more, more], axis=1)
+        hard[index] = (boxes[index, 0] < -180.0) | (boxes[index, 2] > 180.0)
+    exact = [(box, i) for i in np.flatnonzero(hard).tolist() for box in bbox(places[i].geobox)]
+    easy = np.flatnonzero(~hard)
+    rest = np.array([box for box, _ in exact]).reshape(-1, 4)
+    return np.concatenate([boxes[easy], rest]), np.concatenate([easy, np.array([i for _, i in exact], dtype=np.int64)])
+
+
+@lru_cache(maxsize=1)
+def _along_edges() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(u, v) of points along the edges of a unit square."""
+    step = np.arange(_EDGE_PARTS) / _EDGE_PARTS
+    zero, one = np.zeros(_EDGE_PARTS), np.ones(_EDGE_PARTS)
+    return np.concatenate([step, one, 1 - step, zero]), np.concatenate([zero, step, one, 1 - step])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.access.http import AccessError
@@ -11,7 +13,7 @@ from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
@@ -71,6 +73,12 @@ class Answer:
     """Who answered."""
     error: AccessError | None = None
     """Why nobody did."""
+    pages: int = 0
+    """Pages of results asked for, of all providers tried."""
+
+    def count(self) -> None:
+        """One more page is asked for."""
+        self.pages += 1
 
 
 def ask(archives: Archives, question: Question, block: Block) -> Answer:
@@ -79,7 +87,7 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
     for name in question.providers:
         try:
             collection = question.collections.get(name, question.collection)
-            items = archives.search(name, collection, block.bboxes, question.period)
+            items = archives.search(name, collection, block.bboxes, question.period, answer.count)
         except AccessError as error:
             answer.error, answer.provider = error, name
             continue
@@ -94,15 +102,19 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
     return answer
 
 
-def ask_all(
-    archives: Archives, questions: Sequence[tuple[Question, Block]], told: Callable[[int, int], None]
-) -> Iterator[Answer]:
-    """Answers in the order of the questions; searches run beside one another."""
+def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> Iterator[Answer]:
+    """Answers in the order of the questions; a few searches run beside one another, ahead of who asks."""
+    waiting = iter(questions)
     with ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix="search") as pool:
-        running = [pool.submit(ask, archives, question, block) for question, block in questions]
-        for number, answer in enumerate(running, 1):
-            yield answer.result()
-            told(number, len(running))
+        running = deque(pool.submit(ask, archives, q, block) for q, block in islice(waiting, SEARCHES_AT_ONCE))
+        try:
+            while running:
+                answer = running.popleft().result()
+                running.extend(pool.submit(ask, archives, q, block) for q, block in islice(waiting, 1))
+                yield answer
+        finally:
+            for search in running:
+                search.cancel()
 
 
 def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outcome:

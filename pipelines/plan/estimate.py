@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipelines.access.stac import Archives
-    from pipelines.tables import Plan
+    from pipelines.tables import PartPlan
     from schemas.place import GeoBox, Place
     from schemas.recipe import Recipe
     from schemas.scene import AssetBand, Candidate, Scene
 
+Example = tuple[str, str]
+"""(provider, address) of a raster."""
 BLOCK_PX = 512
 """Assumed edge of an internal tile where no raster of a layer could be looked at (GDAL's COG driver: 512)."""
 STORED_SHARE = 0.6
@@ -77,23 +80,27 @@ class Tally:
         self.bytes += blocks * block_bytes
 
 
-def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
-    """Expected cost of building a plan: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker), and what
-    `EngineTally.totals` says of Earth Engine, which the other numbers do not hold.
+def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> dict[str, float]:
+    """Expected cost of building a partition: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker), and
+    what `EngineTally.totals` says of Earth Engine, which the other numbers do not hold.
 
-    Every candidate's cloud layer is read, and all bands of the best candidate. Tiles are counted once per scene and
-    shard, as they are read. The header of one raster of each layer is looked at.
+    Every number adds up over partitions. Every candidate's cloud layer is read, and all bands of the best candidate.
+    Tiles are counted once per scene and shard, as they are read.
+
+    Args:
+        plan: the partition.
+        cuts: how rasters are cut, by `cut_key` (from `cut_of`); a part of a layer that is not there is assumed.
     """
-    tally, cuts, engine = Tally(), _cuts(plan, archives), EngineTally()
+    tally, engine = Tally(), EngineTally()
     wished: dict[str, list[tuple[str, tuple[Candidate, ...]]]] = {}
     for (sample_id, layer, _), candidates in plan.candidates.items():
         wished.setdefault(sample_id, []).append((layer, candidates))
-    for places in plan.shards:
+    for places in plan.shards.values():
         _shard(plan, places, wished, (cuts, tally))
         for place in places:
             for layer, candidates in wished.get(place.sample_id, ()):
                 engine.wish(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
-    samples = sum(len(places) for places in plan.shards)
+    samples = sum(len(places) for places in plan.shards.values())
     seconds = (
         tally.bytes / LINK_BYTES_S
         + tally.requests * REQUEST_S / REQUESTS_AT_ONCE
@@ -111,10 +118,10 @@ def estimate(plan: Plan, archives: Archives) -> dict[str, float]:
 
 
 def _shard(
-    plan: Plan,
+    plan: PartPlan,
     places: Iterable[Place],
     wished: Mapping[str, list[tuple[str, tuple[Candidate, ...]]]],
-    count: tuple[Mapping[tuple[str, str], Cut], Tally],
+    count: tuple[Mapping[str, Cut], Tally],
 ) -> None:
     cuts, tally = count
     chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
@@ -133,7 +140,7 @@ def _shard(
             if not boxes:
                 continue
             assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
-            cut = cuts.get((layer, part), assumed)
+            cut = cuts.get(cut_key(layer, part), assumed)
             for asset, bands in rasters:
                 _raster(asset, (cut, bands if cut.separate else 1), (boxes, resolution_m), tally)
 
@@ -151,26 +158,45 @@ def _raster(asset: AssetBand, cut: tuple[Cut, int], chips: tuple[list[GeoBox], f
         tally.add(blocks * planes, runs * planes, like.block_bytes)
 
 
-def _cuts(plan: Plan, archives: Archives) -> dict[tuple[str, str], Cut]:
-    """(layer, part) -> how its rasters are cut; a part that nothing could be learned of is left out."""
-    found: dict[tuple[str, str], Cut] = {}
+def added_up(estimates: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Estimates of partitions as that of all of them."""
+    total: dict[str, float] = {}
+    for one in estimates:
+        for key, value in one.items():
+            total[key] = round(total.get(key, 0) + value, 6)
+    return total
+
+
+def cut_key(layer: str, part: str) -> str:
+    """Name of a part of a layer among the cuts."""
+    return f"{layer}/{part}"
+
+
+def examples_of(plan: PartPlan) -> dict[str, Example]:
+    """One raster of each part of each layer of a partition, by `cut_key`: (provider, address)."""
+    found: dict[str, Example] = {}
     for layer, scenes in sorted(plan.scenes.items()):
         scene = scenes[min(scenes)]
         parts = {p.name: p.bands[0].name for p in MODALITIES[layer].layers} if layer in MODALITIES else {"": "classes"}
-        for part, band in parts.items():
-            if band not in scene.assets or at_earth_engine(scene):
-                continue
-            try:
-                raster = open_raster(archives.client(scene.provider), scene.assets[band].href)
-            except AccessError:
-                continue
-            image = raster.levels[0].image
-            if image is not None:
-                edge = (image.block_width * image.block_height) ** 0.5
-                stored = raster.mean_block_bytes(image)
-                seen = seen_of(raster, image)
-                found[(layer, part)] = Cut(edge_px=edge, block_bytes=stored, separate=image.separate, seen=seen)
+        if not at_earth_engine(scene):
+            known = {part: band for part, band in parts.items() if band in scene.assets}
+            found |= {cut_key(layer, p): (scene.provider, scene.assets[b].href) for p, b in known.items()}
     return found
+
+
+@lru_cache(maxsize=256)
+def cut_of(archives: Archives, example: Example) -> Cut | None:
+    """How a raster is cut, from its header; None where nothing can be learned. Looked at once."""
+    try:
+        raster = open_raster(archives.client(example[0]), example[1])
+    except AccessError:
+        return None
+    image = raster.levels[0].image
+    if image is None:
+        return None
+    edge = (image.block_width * image.block_height) ** 0.5
+    stored = raster.mean_block_bytes(image)
+    return Cut(edge_px=edge, block_bytes=stored, separate=image.separate, seen=seen_of(raster, image))
 
 
 def _rasters(recipe: Recipe, layer: str, scene: Scene) -> list[tuple[str, float, int, list[tuple[AssetBand, int]]]]:

@@ -1,104 +1,91 @@
-"""Make a plan: places, then what the archives hold over them, then which scenes could serve which wish."""
+"""Plan a partition: what the archives hold over its places, and which scenes could serve which wish."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from typing import TYPE_CHECKING
 
-from pipelines.access.osm import prepare
-from pipelines.access.osm_download import obtain
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.protocol import BadItemError
-from pipelines.plan.blocks import blocks_of
+from pipelines.plan.blocks import SPREADS, STATIC, Ground, days_of
 from pipelines.plan.discover import Answer, ItemRefusedError, Question, absence, ask_all
-from pipelines.plan.estimate import estimate
 from pipelines.sources import open_source
 from pipelines.sources.cover import cover
 from pipelines.sources.protocol import SceneRejected
-from pipelines.tables import Plan
-from sampling import pack, sample_places
 from schemas.outcome import Reason
-from schemas.recipe import DatedSource, OpenStreetMapLabel, PointsSampling, WorldCoverLabel
+from schemas.recipe import DatedSource, OpenStreetMapLabel, WorldCoverLabel
 from schemas.scene import Candidate, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Sequence
 
     from pipelines.access.stac import Archives
     from pipelines.plan.blocks import Block
-    from pipelines.recipes import RecipeFile
-    from pipelines.tables import CandidateKey
+    from pipelines.tables import CandidateKey, PartPlan
     from schemas.place import Place
     from schemas.recipe import RasterLabelEntry, RasterSource, Recipe, Source, Window
 
 
-def make_plan(file: RecipeFile, archives: Archives, work: Path, told: Callable[[int, int], None]) -> Plan:
-    """Plan a dataset.
+def find(
+    part: PartPlan,
+    archives: Archives,
+    told: Callable[[float], None],
+    lacking: Collection[CandidateKey] | None = None,
+) -> None:
+    """Ask the archives what they hold over the places of a partition, and note which scenes could serve which wish.
 
     Args:
-        file: the recipe and its folder.
-        archives: its providers, open.
-        work: folder for the prepared map extract.
-        told: called with (searches done, searches in all).
-
-    Raises:
-        SamplingError: the recipe's area or points cannot be used.
-        SettingError: an environment variable is missing.
+        part: its places; scenes, candidates and absences are added.
+        archives: the recipe's providers, open.
+        told: called with the share of the questions that are answered, 0..1.
+        lacking: ask only for these wishes; all if absent.
     """
-    recipe = file.recipe
-    sampled = sample_places(recipe, file.folder)
-    plan = Plan(
-        recipe=recipe,
-        shards=[tuple(shard) for shard in pack(sampled.places, recipe.shards)],
-        left_out=sampled.left_out,
-        notes=sampled.notes,
-        inputs=_inputs(file),
-    )
-    _map_extract(plan, file, work)
-    blocks = blocks_of(sampled.places)
-    asked = [(wish, block) for wish in _wishes(recipe) for block in blocks]
-    before = archives.counters.requests
-    answers = ask_all(archives, [(wish.question, block) for wish, block in asked], told)
-    for (wish, block), answer in zip(asked, answers, strict=True):
-        wish.serve(plan, block, answer)
-    share_scenes(plan)
-    plan.searches = archives.counters.requests - before
-    plan.estimate = estimate(plan, archives)
-    return plan
+    grounds: dict[frozenset[str], Ground] = {}
+    asked: list[tuple[_SourceWish | _LabelWish, Block]] = []
+    for wish in _wishes(part.recipe):
+        question = wish.question
+        places = [
+            p for p in part.places
+            if lacking is None or any((p.sample_id, question.layer, slot) in lacking for slot in question.slots)
+        ]  # fmt: skip
+        if places:
+            ground = grounds.setdefault(frozenset(p.sample_id for p in places), Ground(places))
+            spread = SPREADS.get(question.layer, STATIC)
+            asked += [(wish, block) for block in ground.blocks(spread, days_of(question.period))]
+    answers = ask_all(archives, [(wish.question, block) for wish, block in asked])
+    for number, ((wish, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
+        part.searches += answer.pages
+        wish.serve(part, block, answer)
+        told(number / len(asked))
 
 
-def complete_plan(old: Plan, new: Plan, archives: Archives) -> Plan:
-    """The old plan, with the new one's word wherever an archive did not answer when the old one was made.
-
-    All else stays, so that shards built from the old plan are still what the plan says.
-    """
-    for key in [k for k, outcome in old.absences.items() if outcome.reason.retryable]:
-        if key in new.candidates:
-            del old.absences[key]
-            old.candidates[key] = new.candidates[key]
-            scenes = new.scenes[key[1]]
-            named = {item for candidate in new.candidates[key] for item in candidate.scenes}
-            old.scenes.setdefault(key[1], {}).update({item: scenes[item] for item in sorted(named)})
-        else:
-            old.absences[key] = new.absences[key]
-    old.searches += new.searches
-    old.estimate = estimate(old, archives)
-    return old
-
-
-def share_scenes(plan: Plan) -> None:
+def share_scenes(part: PartPlan) -> None:
     """Let the samples of a shard agree on scenes, as far as the recipe allows."""
-    for source in plan.recipe.sources:
+    for source in part.recipe.sources:
         if not isinstance(source, DatedSource):
             continue
-        for places in plan.shards:
-            for slot in range(len(plan.recipe.slots_of(source))):
+        for places in part.shards.values():
+            for slot in range(len(part.recipe.slots_of(source))):
                 keys: list[CandidateKey] = [(place.sample_id, source.kind, slot) for place in places]
-                listed = {key: plan.candidates[key] for key in keys if key in plan.candidates}
-                plan.candidates |= cover(listed, source.sharing)
+                listed = {key: part.candidates[key] for key in keys if key in part.candidates}
+                part.candidates |= cover(listed, source.sharing)
+
+
+def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) -> None:
+    """Ask anew for what an archive did not answer when the partition was planned.
+
+    All else stays, so that shards built from the old plan are still what the plan says: what is found now agrees with
+    its neighbours as far as the recipe allows, and they do not agree with it.
+    """
+    lacking = {key for key, outcome in part.absences.items() if outcome.reason.retryable}
+    before = dict(part.candidates)
+    for key in lacking:
+        del part.absences[key]
+    find(part, archives, told, lacking)
+    part.candidates = {key: tuple(sorted(c, key=lambda x: (x.rank, x.scenes))) for key, c in part.candidates.items()}
+    share_scenes(part)
+    part.candidates |= before
 
 
 class _SourceWish:
@@ -116,12 +103,12 @@ class _SourceWish:
             parse=_refusing(self.source.scene),
         )
 
-    def serve(self, plan: Plan, block: Block, answer: Answer) -> None:
+    def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
         scenes = self.source.collapse(answer.scenes)
         for place in block.places:
             for occurrence, slot in enumerate(self.question.slots):
                 found = [] if answer.error else self.source.candidates(scenes, place, self.window, occurrence)
-                _note(plan, place, self.question, slot, found, answer)
+                _note(part, place, self.question, slot, found, answer)
 
 
 class _LabelWish:
@@ -138,12 +125,12 @@ class _LabelWish:
             parse=_refusing(open_raster_labeller(label).scene),
         )
 
-    def serve(self, plan: Plan, block: Block, answer: Answer) -> None:
+    def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
         for place in block.places:
             near = [] if answer.error else [s for s in answer.scenes if covered_share(s.geometry, place.geobox) > 0]
             items = tuple(scene.item_id for scene in near)
             maps = [Candidate(scenes=items, datetime=near[0].datetime, rank=())] if near else []
-            _note(plan, place, self.question, 0, maps, answer)
+            _note(part, place, self.question, 0, maps, answer)
 
 
 def _wishes(recipe: Recipe) -> list[_SourceWish | _LabelWish]:
@@ -171,15 +158,17 @@ def _period_of(recipe: Recipe, label: RasterLabelEntry) -> tuple[dt.date, dt.dat
 
 
 def _note(
-    plan: Plan, place: Place, question: Question, slot: int, candidates: Sequence[Candidate], answer: Answer
+    part: PartPlan, place: Place, question: Question, slot: int, candidates: Sequence[Candidate], answer: Answer
 ) -> None:
     key = (place.sample_id, question.layer, slot)
+    if key in part.candidates or key in part.absences:
+        return  # asked anew with its block, and answered before
     if not candidates:
-        plan.absences[key] = absence(place, question, slot, answer)
+        part.absences[key] = absence(place, question, slot, answer)
         return
-    plan.candidates[key] = tuple(candidates)
+    part.candidates[key] = tuple(candidates)
     known = {scene.item_id: scene for scene in answer.scenes}
-    held = plan.scenes.setdefault(question.layer, {})
+    held = part.scenes.setdefault(question.layer, {})
     for candidate in candidates:
         held.update({item: known[item] for item in candidate.scenes})
 
@@ -196,23 +185,3 @@ def _refusing(parse: Callable[..., Scene]) -> Callable[..., Scene]:
             raise ItemRefusedError(Reason.BAD_ITEM, str(error)) from None
 
     return parsed
-
-
-def _map_extract(plan: Plan, file: RecipeFile, work: Path) -> None:
-    """Read the OpenStreetMap extract once, for all shards."""
-    for label in file.recipe.labels:
-        if isinstance(label, OpenStreetMapLabel):
-            extract = prepare(obtain(label.pbf, file.folder, work), work)
-            plan.extract, plan.inputs["openstreetmap"] = extract.parquet.name, extract.name
-
-
-def _inputs(file: RecipeFile) -> dict[str, str]:
-    """SHA-256 of every file that the places depend on, by its name in the recipe."""
-    sampling = file.recipe.sampling
-    names = [sampling.area.file, sampling.file if isinstance(sampling, PointsSampling) else None]
-    return {name: _sha256(file.folder / name) for name in names if name is not None}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,121 @@
+"""Where a dataset's samples are, written as the first part of its plan: partitions of neighbouring shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.access.osm import prepare
+from pipelines.access.osm_download import obtain
+from pipelines.tables import PLAN_VERSION, write_samples, write_shard_table
+from sampling import locate
+from sampling.splits import SPLITS
+from schemas.recipe import OpenStreetMapLabel, PointsSampling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.recipes import RecipeFile
+
+PART_SAMPLES = 16_384
+"""Samples of a partition, about: planned in one piece, held in memory at once, planned anew if it was not finished."""
+_MARKER = "places.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """What is known of a plan once its places are written."""
+
+    identity: dict[str, Any]
+    """Recipe, plan version and input files that the places come from."""
+    samples: int
+    shards: int
+    parts: int
+    splits: dict[str, int]
+    left_out: dict[str, int]
+    notes: list[str]
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Files the plan is made from -> SHA-256; the map extract -> its name."""
+    extract: str | None = None
+    """File name of the prepared map extract in the work folder."""
+
+
+def identity_of(file: RecipeFile) -> dict[str, Any]:
+    """What the places of a plan depend on."""
+    return {"version": PLAN_VERSION, "recipe": file.recipe.sha256, "inputs": inputs_of(file)}
+
+
+def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
+    """Place, pack and write the samples of a recipe, unless `folder` holds them whole already.
+
+    Args:
+        file: the recipe and its folder.
+        folder: of the plan under way; emptied by the caller where it belongs to something else.
+        work: folder for the prepared map extract.
+
+    Raises:
+        SamplingError: the recipe's area or points cannot be used.
+        SettingError: an environment variable is missing.
+    """
+    known = laid_in(folder)
+    if known is not None:
+        return known
+    recipe = file.recipe
+    extract = map_extract(file, work)
+    located = locate(recipe, file.folder)
+    shards = located.packed(recipe.shards)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+    groups = shards.neighbourhoods(PART_SAMPLES)
+    write_shard_table(folder, groups, np.diff(shards.starts))
+    for number, group in enumerate(groups):
+        write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()))
+    split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
+    inputs = inputs_of(file) | ({} if extract is None else {"openstreetmap": extract[1]})
+    laid = Laid(
+        identity=identity_of(file),
+        samples=len(located),
+        shards=len(shards),
+        parts=len(groups),
+        splits=dict(sorted((name, count) for name, count in zip(SPLITS, split, strict=True) if count)),
+        left_out=dict(sorted(located.left_out.items())),
+        notes=list(located.notes),
+        inputs=dict(sorted(inputs.items())),
+        extract=None if extract is None else extract[0],
+    )
+    (folder / f".{_MARKER}").write_text(json.dumps(asdict(laid), indent=2, sort_keys=True) + "\n")
+    (folder / f".{_MARKER}").replace(folder / _MARKER)
+    return laid
+
+
+def laid_in(folder: Path) -> Laid | None:
+    """What was written about the places of a plan; None where they are not written whole."""
+    try:
+        return Laid(**json.loads((folder / _MARKER).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def map_extract(file: RecipeFile, work: Path) -> tuple[str, str] | None:
+    """Read the OpenStreetMap extract once, for all shards: (file name, name of the extract); None = no such label."""
+    for label in file.recipe.labels:
+        if isinstance(label, OpenStreetMapLabel):
+            extract = prepare(obtain(label.pbf, file.folder, work), work)
+            return extract.parquet.name, extract.name
+    return None
+
+
+def inputs_of(file: RecipeFile) -> dict[str, str]:
+    """SHA-256 of every file that the places depend on, by its name in the recipe."""
+    sampling = file.recipe.sampling
+    names = [sampling.area.file, sampling.file if isinstance(sampling, PointsSampling) else None]
+    return {name: _sha256(file.folder / name) for name in names if name is not None}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

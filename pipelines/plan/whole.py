@@ -1,0 +1,253 @@
+"""Plan a dataset partition by partition: what is there already is kept, whenever and wherever planning was ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
+from pipelines.plan.lay import identity_of, inputs_of, laid_in, lay, map_extract
+from pipelines.plan.make import complete, find, share_scenes
+from pipelines.tables import (
+    Hrefs,
+    PlanError,
+    PlanSummary,
+    facts_of,
+    files_of,
+    read_part,
+    read_summary,
+    write_part,
+    write_summary,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pipelines.access.stac import Archives
+    from pipelines.plan.lay import Laid
+    from pipelines.recipes import RecipeFile
+    from pipelines.tables import PartPlan
+    from schemas.recipe import Recipe
+
+    Told = Callable[[int, int], None]
+
+AGAIN = "again.json"
+"""In a plan that is being completed: plan.json of the one it comes from."""
+PARTS_AT_ONCE = 2
+"""Partitions planned side by side: while one computes, the other waits for archives."""
+
+
+def make_plan(
+    file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
+) -> PlanSummary:
+    """Plan a dataset, or go on where planning was ended.
+
+    Memory: see `docs/planning.md`; the largest pieces are the columns of all places while they are drawn, and
+    afterwards PARTS_AT_ONCE partitions.
+
+    Args:
+        file: the recipe and its folder.
+        archives: its providers, open.
+        folder: where the plan will be; until it is whole it grows beside, as '.NAME-next'.
+        work: folder for the prepared map extract.
+        told: called with (locations planned, locations in all).
+
+    Raises:
+        SamplingError: the recipe's area or points cannot be used.
+        SettingError: an environment variable is missing.
+    """
+    growing = _growing(folder)
+    known = laid_in(growing)
+    if known is None or known.identity != identity_of(file):
+        shutil.rmtree(growing, ignore_errors=True)
+    _sweep(growing)
+    laid = lay(file, growing, work)
+    missing = [part for part in range(laid.parts) if facts_of(growing, part) is None]
+    _plan_parts(growing, archives, missing, laid, told)
+    return _finish(file.recipe, growing, folder, laid)
+
+
+def complete_plan(
+    file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
+) -> PlanSummary:
+    """Plan anew the partitions for which an archive did not answer; all that was answered stays as it is.
+
+    Arguments as for `make_plan`; `folder` holds a whole plan of this recipe.
+
+    Raises:
+        PlanError: a file that the places come from has changed.
+    """
+    laid, summary = laid_in(folder), read_summary(folder)
+    if laid is None or summary is None or laid.identity["inputs"] != inputs_of(file):
+        raise PlanError(f"{folder.parent.name}: a file that the places come from has changed; choose another folder")
+    map_extract(file, work)
+    if not summary.unavailable:
+        return summary
+    lacking = [part for part in range(laid.parts) if (facts_of(folder, part) or {}).get("unavailable")]
+    growing = _growing(folder)
+    if (
+        not (growing / "again.json").exists()
+        or (growing / "again.json").read_bytes() != (folder / "plan.json").read_bytes()
+    ):
+        shutil.rmtree(growing, ignore_errors=True)
+        _begin_again(folder, growing, laid, set(lacking))
+    missing = [part for part in lacking if facts_of(growing, part) is None]
+    _plan_parts(growing, archives, missing, laid, told, old=folder)
+    return _finish(file.recipe, growing, folder, laid)
+
+
+def plan_part(
+    folder: Path, number: int, archives: Archives, told: Callable[[float], None], old: Path | None = None
+) -> dict[str, Any]:
+    """Plan one partition and write it; needs nothing but the folder, so any worker can do it.
+
+    Partition 0 says how rasters are cut, for the estimates of all: plan it first.
+
+    Args:
+        folder: of the plan under way, places written.
+        number: the partition.
+        archives: the recipe's providers, open.
+        told: called with the share that is done, 0..1.
+        old: folder of a plan whose partition is to be completed; None = plan it from nothing.
+
+    Returns:
+        The partition's facts, as they stand in its JSON file.
+    """
+    hrefs = Hrefs(origins=archives.origins)
+    part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
+    before = 0 if old is None else (facts_of(old, number) or {}).get("searches", 0)
+    if old is None:
+        find(part, archives, told)
+        share_scenes(part)
+    else:
+        complete(part, archives, told)
+    first = None if number == 0 else facts_of(folder, 0)
+    shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
+    shown = examples_of(part) | shown
+    cuts = {key: cut for key in sorted(shown) if (cut := cut_of(archives, shown[key])) is not None}
+    facts = {
+        "scenes": {layer: len(scenes) for layer, scenes in sorted(part.scenes.items())},
+        "searches": before + part.searches,
+        "unavailable": _unavailable(part),
+        "estimate": estimate(part, cuts),
+        "examples": {k: (name, hrefs.shorten(href)) for k, (name, href) in shown.items()} if number == 0 else {},
+    }
+    write_part(folder, part, facts, hrefs)
+    return facts
+
+
+def _plan_parts(
+    folder: Path,
+    archives: Archives,
+    missing: Sequence[int],
+    laid: Laid,
+    told: Told,
+    old: Path | None = None,
+) -> None:
+    """Plan partitions side by side; the first that fails ends it, what is written stays."""
+    shares = dict.fromkeys(missing, 0.0)
+    lock = threading.Lock()
+
+    def one(part: int) -> None:
+        def share(done: float) -> None:
+            with lock:
+                shares[part] = done
+                already = laid.parts - len(shares)
+                told(round((already + sum(shares.values())) / laid.parts * laid.samples), laid.samples)
+
+        plan_part(folder, part, archives, share, old)
+
+    rest = list(missing)
+    if rest and rest[0] == 0:
+        one(rest.pop(0))
+    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="plan") as pool:
+        try:
+            for _ in pool.map(one, rest):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSummary:
+    """Add the partitions up, and put the plan in place."""
+    scenes: Counter[str] = Counter()
+    unavailable: Counter[str] = Counter()
+    estimates, searches = [], 0
+    for part in range(laid.parts):
+        facts = facts_of(growing, part)
+        assert facts is not None  # noqa: S101 - all partitions are planned
+        scenes.update(facts["scenes"])
+        unavailable.update(facts["unavailable"])
+        searches += facts["searches"]
+        estimates.append(facts["estimate"])
+    summary = PlanSummary(
+        recipe_sha256=recipe.sha256,
+        samples=laid.samples,
+        shards=laid.shards,
+        parts=laid.parts,
+        scenes=dict(sorted(scenes.items())),
+        left_out=laid.left_out,
+        searches=searches,
+        estimate=added_up(estimates),
+        unavailable=dict(sorted(unavailable.items())),
+        inputs=laid.inputs,
+        splits=laid.splits,
+        extract=laid.extract,
+        notes=laid.notes,
+    )
+    write_summary(growing, summary)
+    (growing / AGAIN).unlink(missing_ok=True)
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    growing.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return summary
+
+
+def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> None:
+    """A copy of a plan (by hard links where that can be) without what is to be found anew."""
+    aside = growing.with_name(growing.name + "-new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    kept = ["recipe.json", "shards.parquet", "places.json"]
+    for part in range(laid.parts):
+        samples, *found = files_of(part)
+        kept += [samples] if part in lacking else [samples, *found]
+    for name in kept:
+        (aside / name).parent.mkdir(exist_ok=True)
+        try:
+            os.link(folder / name, aside / name)
+        except OSError:
+            shutil.copyfile(folder / name, aside / name)
+    shutil.copyfile(folder / "plan.json", aside / AGAIN)
+    aside.rename(growing)
+
+
+def _unavailable(part: PartPlan) -> dict[str, int]:
+    """Layer -> wishes that could not be planned because the archive did not answer."""
+    found = Counter(layer for (_, layer, _), outcome in part.absences.items() if outcome.reason.retryable)
+    return dict(sorted(found.items()))
+
+
+def _growing(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}-next")
+
+
+def _again_of(growing: Path) -> bytes | None:
+    """plan.json of the plan that is being completed; None where none is."""
+    path = growing / AGAIN
+    return path.read_bytes() if path.exists() else None
+
+
+def _sweep(growing: Path) -> None:
+    """Remove files that were being written when planning was ended."""
+    for left in [*growing.glob(".*"), *growing.glob("*/.*")]:
+        left.unlink()

@@ -1,0 +1,24 @@
+"""The frozen plan on disk: partitioned Parquet tables of samples, scenes, candidates and absences."""
+
+from __future__ import annotations
+
+from pipelines.tables.parts import ShardTable as ShardTable
+from pipelines.tables.parts import facts_of as facts_of
+from pipelines.tables.parts import files_of as files_of
+from pipelines.tables.parts import read_part as read_part
+from pipelines.tables.parts import read_shard as read_shard
+from pipelines.tables.parts import read_shard_table as read_shard_table
+from pipelines.tables.parts import write_part as write_part
+from pipelines.tables.parts import write_samples as write_samples
+from pipelines.tables.parts import write_shard_table as write_shard_table
+from pipelines.tables.records import PLAN_VERSION as PLAN_VERSION
+from pipelines.tables.records import CandidateKey as CandidateKey
+from pipelines.tables.records import Hrefs as Hrefs
+from pipelines.tables.records import PartPlan as PartPlan
+from pipelines.tables.records import PlanError as PlanError
+from pipelines.tables.records import ShardPlan as ShardPlan
+from pipelines.tables.records import origins_of as origins_of
+from pipelines.tables.summary import PlanSummary as PlanSummary
+from pipelines.tables.summary import read_recipe_of as read_recipe_of
+from pipelines.tables.summary import read_summary as read_summary
+from pipelines.tables.summary import write_summary as write_summary

@@ -1,0 +1,97 @@
+"""What a plan says, in memory: one shard's part of it, one partition's, and addresses that follow their provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas.outcome import Outcome
+    from schemas.place import Place
+    from schemas.recipe import Recipe
+    from schemas.scene import Candidate, Scene
+
+PLAN_VERSION = 2
+"""Version of the plan's tables; a plan of another version is refused. 2: partitioned."""
+
+CandidateKey = tuple[str, str, int]
+"""(sample id, layer, slot)."""
+
+
+class PlanError(RuntimeError):
+    """The plan on disk cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """All that building one shard needs to know."""
+
+    index: int
+    """Shard number, 0-based."""
+    places: tuple[Place, ...]
+    """Samples in row order; all of one split."""
+    scenes: dict[str, dict[str, Scene]]
+    """Layer -> item id -> scene: every scene that a candidate of this shard names."""
+    candidates: dict[CandidateKey, tuple[Candidate, ...]]
+    """Possible observations, best first."""
+    absences: dict[CandidateKey, Outcome]
+    """Wishes known at planning to stay unfulfilled."""
+
+    @property
+    def split(self) -> str:
+        """The split all places belong to."""
+        return self.places[0].split
+
+
+@dataclass(kw_only=True)
+class PartPlan:
+    """What planning one partition finds: shards on neighbouring ground, of all splits."""
+
+    recipe: Recipe
+    number: int
+    """Partition number, 0-based."""
+    shards: dict[int, tuple[Place, ...]]
+    """Shard number -> places in row order; shard numbers ascend."""
+    scenes: dict[str, dict[str, Scene]] = field(default_factory=dict)
+    """Layer -> item id -> scene: every scene that a candidate names."""
+    candidates: dict[CandidateKey, tuple[Candidate, ...]] = field(default_factory=dict)
+    absences: dict[CandidateKey, Outcome] = field(default_factory=dict)
+    searches: int = 0
+    """Pages of search results asked for, whenever this partition was planned."""
+
+    @property
+    def places(self) -> list[Place]:
+        """All places, shard after shard."""
+        return [place for places in self.shards.values() for place in places]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hrefs:
+    """Writes a provider's own address as 'provider://name/...', so that plans hold no host that moves."""
+
+    origins: Mapping[str, str]
+    """Provider name -> scheme://host[:port] of its API now."""
+
+    def shorten(self, href: str) -> str:
+        """Address -> what the plan stores."""
+        for name in sorted(self.origins):
+            origin = self.origins[name]
+            if href.startswith(origin + "/"):
+                return f"provider://{name}/{href[len(origin) + 1 :]}"
+        return href
+
+    def expand(self, stored: str) -> str:
+        """What the plan stores -> address now."""
+        if not stored.startswith("provider://"):
+            return stored
+        name, _, rest = stored.removeprefix("provider://").partition("/")
+        return f"{self.origins[name]}/{rest}"
+
+
+def origins_of(urls: Mapping[str, str]) -> dict[str, str]:
+    """Provider name -> scheme://host[:port] of its URL."""
+    parts = {name: urlsplit(url) for name, url in urls.items()}
+    return {name: f"{p.scheme}://{p.netloc}" for name, p in parts.items()}
