@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from testbed import make_planet, serve
+from testbed.anywhere import serve_anywhere
 from testbed.plane import Layout
 
 EARTH_ENGINE_URL = "LANDWEAVE_EARTHENGINE_URL"
@@ -35,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("folder", type=Path)
     run.add_argument("--port", type=int, default=0, help="0 = any free one")
     run.add_argument("--url-file", type=Path, help="write the base URL here once the server answers")
+    anywhere = verbs.add_parser(
+        "anywhere", help="serve a STAC API of Sentinel-2 items for anywhere on Earth, made when asked for, no rasters"
+    )
+    anywhere.add_argument("--port", type=int, default=0, help="0 = any free one")
+    anywhere.add_argument("--url-file", type=Path, help="write the API's URL here once the server answers")
     with_it = verbs.add_parser(
         "run",
         help="run a command while the planet is served; it finds the base URL in LANDWEAVE_TESTBED (Earth Engine: "
@@ -75,12 +81,14 @@ def main(argv: list[str] | None = None) -> int:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with serve(asked.folder, asked.port) as services:
+        far = asked.verb == "anywhere"
+        with serve_anywhere(asked.port) if far else serve(asked.folder, asked.port) as services:
+            url = services.base_url + ("/anywhere" if far else "")
             if asked.url_file is not None:
                 aside = asked.url_file.with_name(asked.url_file.name + ".partial")
-                aside.write_text(services.base_url)
+                aside.write_text(url)
                 aside.replace(asked.url_file)
-            print(services.base_url, flush=True)  # noqa: T201
+            print(url, flush=True)  # noqa: T201
             stop.wait()
     except (OSError, ValueError) as error:
         print(f"testbed: {error}", file=sys.stderr)  # noqa: T201

@@ -76,6 +76,9 @@ class Answer:
     pages: int = 0
     """Pages of results asked for, of all providers tried."""
 
+    used: set[str] = field(default_factory=set)
+    """Item ids that candidates name."""
+
     def count(self) -> None:
         """One more page is asked for."""
         self.pages += 1

@@ -104,11 +104,12 @@ class _SourceWish:
         )
 
     def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
-        scenes = self.source.collapse(answer.scenes)
-        for place in block.places:
-            for occurrence, slot in enumerate(self.question.slots):
-                found = [] if answer.error else self.source.candidates(scenes, place, self.window, occurrence)
-                _note(part, place, self.question, slot, found, answer)
+        scenes = [] if answer.error else self.source.collapse(answer.scenes)
+        for occurrence, slot in enumerate(self.question.slots):
+            found = self.source.candidates_at(scenes, block.places, self.window, occurrence)
+            for place, candidates in zip(block.places, found, strict=True):
+                _note(part, place, self.question, slot, candidates, answer)
+        _keep(part, self.question, answer)
 
 
 class _LabelWish:
@@ -131,6 +132,7 @@ class _LabelWish:
             items = tuple(scene.item_id for scene in near)
             maps = [Candidate(scenes=items, datetime=near[0].datetime, rank=())] if near else []
             _note(part, place, self.question, 0, maps, answer)
+        _keep(part, self.question, answer)
 
 
 def _wishes(recipe: Recipe) -> list[_SourceWish | _LabelWish]:
@@ -167,10 +169,14 @@ def _note(
         part.absences[key] = absence(place, question, slot, answer)
         return
     part.candidates[key] = tuple(candidates)
-    known = {scene.item_id: scene for scene in answer.scenes}
-    held = part.scenes.setdefault(question.layer, {})
-    for candidate in candidates:
-        held.update({item: known[item] for item in candidate.scenes})
+    answer.used.update(item for candidate in candidates for item in candidate.scenes)
+
+
+def _keep(part: PartPlan, question: Question, answer: Answer) -> None:
+    """Keep the scenes that candidates name; the others are dropped with the answer."""
+    if answer.used:
+        held = part.scenes.setdefault(question.layer, {})
+        held.update({scene.item_id: scene for scene in answer.scenes if scene.item_id in answer.used})
 
 
 def _refusing(parse: Callable[..., Scene]) -> Callable[..., Scene]:

@@ -10,17 +10,14 @@ From metadata alone, so that planning costs no pixel. The rank, smaller is bette
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyproj
 import shapely
-from shapely.geometry import box
 
+from pipelines.sources.outline import footprint
 from schemas.recipe import OpticalSource
 from schemas.scene import Candidate
 
@@ -39,7 +36,8 @@ _SLACK = 0.05
 _COVERED = 0.9999
 _WORTH = 0.001
 """Least share of the chip that a further scene must add."""
-_SEGMENT_DEG = 0.25
+_ROUNDING = 1e-9
+"""Shares that add up may fall short by this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,35 +90,128 @@ def newest(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def choose_dated(
-    config: DatedSource, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int
-) -> list[Candidate]:
+    config: DatedSource, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int
+) -> list[list[Candidate]]:
     """`choose` by what a dated source's entry in the recipe asks, for one of its window's slots."""
     rules = Rules(
         max_candidates=config.max_candidates,
         min_valid=config.min_valid,
         max_scene_cloud=config.max_scene_cloud if isinstance(config, OpticalSource) else 1.0,
     )
-    return choose(scenes, place, None if window is None else period_of(window, occurrence), rules)
+    return choose(scenes, places, None if window is None else period_of(window, occurrence), rules)
 
 
-def choose(scenes: Sequence[Scene], place: Place, period: Period | None, rules: Rules) -> list[Candidate]:
-    """Candidates for one place and period, best first, at most `rules.max_candidates`."""
-    chip = box(*place.geobox.bounds).buffer(rules.margin_m, join_style="mitre")
-    groups: dict[str, list[tuple[Scene, BaseGeometry]]] = {}
-    for scene in sorted(scenes, key=lambda s: s.item_id):
-        if period is not None and not period.start <= scene.datetime < period.end:
-            continue
-        if scene.cloud_cover is not None and scene.cloud_cover > rules.max_scene_cloud:
-            continue
-        part = _footprint(json.dumps(scene.geometry, sort_keys=True), place.geobox.epsg).intersection(chip)
-        if part.area > 0.0:
-            groups.setdefault(scene.acquisition, []).append((scene, part))
-    found = []
-    for acquisition in sorted(groups):
-        chosen, covered = _cover(groups[acquisition], chip.area, place.geobox.epsg, rules.all_parts)
-        if covered >= rules.min_valid - _SLACK:
-            found.append(_candidate(chosen, covered, period))
-    return sorted(found, key=lambda c: (c.rank, c.scenes))[: rules.max_candidates]
+def choose(
+    scenes: Sequence[Scene], places: Sequence[Place], period: Period | None, rules: Rules
+) -> list[list[Candidate]]:
+    """Candidates of places for one period, best first, at most `rules.max_candidates` each.
+
+    All places of one projection are looked at together: a scene that covers a chip whole stands for its acquisition,
+    and only chips at the edges of scenes are measured one by one.
+    """
+    usable = [
+        scene
+        for scene in sorted(scenes, key=lambda s: s.item_id)
+        if (period is None or period.start <= scene.datetime < period.end)
+        and (scene.cloud_cover is None or scene.cloud_cover <= rules.max_scene_cloud)
+    ]
+    found: list[list[Candidate]] = [[] for _ in places]
+    if not usable:
+        return found
+    outlines = [json.dumps(scene.geometry, sort_keys=True) for scene in usable]
+    epsgs = np.array([place.geobox.epsg for place in places])
+    for epsg in np.unique(epsgs).tolist():
+        mine = np.flatnonzero(epsgs == epsg)
+        shapes = np.array([footprint(text, epsg) for text in outlines], dtype=object)
+        bounds = np.array([places[i].geobox.bounds for i in mine.tolist()])
+        chips = shapely.box(*bounds.T)
+        if rules.margin_m:
+            chips = shapely.buffer(chips, rules.margin_m, join_style="mitre")
+        near = _Near(usable, shapes, chips, epsg)
+        for number, candidates in enumerate(near.candidates(period, rules)):
+            found[mine[number]] = candidates
+    return found
+
+
+class _Near:
+    """Chips of one projection and the scenes that touch them."""
+
+    def __init__(
+        self, scenes: Sequence[Scene], shapes: NDArray[np.object_], chips: NDArray[np.object_], epsg: int
+    ) -> None:
+        """`scenes` are sorted by item id, `shapes` are their outlines in the chips' projection."""
+        self.scenes, self.shapes, self.chips, self.epsg = scenes, shapes, chips, epsg
+        tree = shapely.STRtree(chips)
+        scene, chip = tree.query(shapes, predicate="intersects")
+        inner = np.zeros(len(scene), dtype=bool)
+        whole = tree.query(shapes, predicate="contains")
+        code = scene.astype(np.int64) * len(chips) + chip
+        inner[np.isin(code, whole[0].astype(np.int64) * len(chips) + whole[1], kind="sort")] = True
+        share = np.ones(len(scene))
+        edge = np.flatnonzero(~inner)
+        self.parts: dict[int, BaseGeometry] = {}
+        if len(edge):
+            cut = shapely.intersection(shapes[scene[edge]], chips[chip[edge]])
+            share[edge] = shapely.area(cut) / shapely.area(chips[chip[edge]])
+            self.parts = dict(zip(code[edge].tolist(), cut.tolist(), strict=True))
+        acquisitions = {name: i for i, name in enumerate(sorted({s.acquisition for s in scenes}))}
+        group = np.array([acquisitions[s.acquisition] for s in scenes])[scene]
+        foreign = np.array([s.facts.get("crs") != f"EPSG:{epsg}" for s in scenes])[scene]
+        kept = np.flatnonzero(share > 0.0)
+        # best first within each acquisition over each chip, as `_cover` begins
+        order = kept[
+            np.lexsort(
+                (scene[kept], -np.round(share[kept], 6), foreign[kept], share[kept] < _COVERED, group[kept], chip[kept])
+            )
+        ]
+        self.scene, self.chip, self.share, self.group = scene[order], chip[order], share[order], group[order]
+
+    def candidates(self, period: Period | None, rules: Rules) -> list[list[Candidate]]:
+        """Of each chip, best first."""
+        found: list[list[Candidate]] = [[] for _ in self.chips]
+        if not len(self.scene):
+            return found
+        code = self.chip.astype(np.int64) * (int(self.group.max()) + 1) + self.group
+        starts = np.flatnonzero(np.diff(code, prepend=-1))
+        sizes = np.diff(np.append(starts, len(code)))
+        covered = self.share[starts] >= _COVERED
+        simple = (covered | (sizes == 1)) if not rules.all_parts else (sizes == 1)
+        whole = simple & covered
+        self._simple(starts[whole], period, rules, found)
+        hopeful = np.add.reduceat(self.share, starts) >= rules.min_valid - _SLACK - _ROUNDING
+        for begin, size in zip(starts[~whole & hopeful].tolist(), sizes[~whole & hopeful].tolist(), strict=True):
+            chip = int(self.chip[begin])
+            parts = [(self.scenes[s], self._part(int(s), chip)) for s in self.scene[begin : begin + size]]
+            chosen, share = _cover(parts, self.chips[chip].area, self.epsg, rules.all_parts)
+            if share >= rules.min_valid - _SLACK:
+                found[chip].append(_candidate(chosen, share, period))
+                found[chip].sort(key=_order)
+        return [candidates[: rules.max_candidates] for candidates in found]
+
+    def _simple(self, at: NDArray[np.int64], period: Period | None, rules: Rules, found: list[list[Candidate]]) -> None:
+        """Candidates of one scene that covers the chip: the same for all chips, so ranked once and dealt out."""
+        used = np.unique(self.scene[at])
+        made = sorted(
+            ((_candidate([self.scenes[i]], 1.0, period), i) for i in used.tolist()), key=lambda m: _order(m[0])
+        )
+        place = np.zeros(len(self.scenes), dtype=np.int64)
+        place[[i for _, i in made]] = np.arange(len(made))
+        chip, rank = self.chip[at], place[self.scene[at]]
+        order = np.lexsort((rank, chip))
+        chip, rank = chip[order], rank[order]
+        first = np.searchsorted(chip, chip)
+        best = np.flatnonzero(np.arange(len(chip)) - first < rules.max_candidates)
+        for number, candidate in zip(chip[best].tolist(), rank[best].tolist(), strict=True):
+            found[number].append(made[candidate][0])
+
+    def _part(self, scene: int, chip: int) -> BaseGeometry:
+        """What a scene shows of a chip."""
+        known = self.parts.get(scene * len(self.chips) + chip)
+        return self.chips[chip] if known is None else known
+
+
+def _order(candidate: Candidate) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    return candidate.rank, candidate.scenes
 
 
 def _cover(
@@ -156,47 +247,3 @@ def _candidate(scenes: Sequence[Scene], covered: float, period: Period | None) -
         half = (period.end - period.start).total_seconds() / 2 / 86_400
     rank = (round(1.0 - min(covered, 1.0), 2), round(cloud + (days / half if half else 0.0), 6), round(days, 6))
     return Candidate(scenes=tuple(s.item_id for s in scenes), datetime=first.datetime, rank=rank)
-
-
-@lru_cache(maxsize=8192)
-def _footprint(geojson: str, epsg: int) -> BaseGeometry:
-    """A footprint in the chip's CRS, its edges bent as on the ground; empty where it cannot be brought there."""
-    parts = shapely.get_parts(shapely.force_2d(shapely.from_geojson(geojson)))
-    shape = shapely.union_all([_unrolled(part) for part in parts])
-    shape = shapely.segmentize(shape, _SEGMENT_DEG)
-    transformer = _transformer(epsg)
-
-    def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
-
-    try:
-        flat = shapely.transform(shape, project)
-        bounds = shapely.bounds(flat)
-        if not np.isfinite(bounds).all():
-            return shapely.Polygon()
-        return flat if shapely.is_valid(flat) else shapely.make_valid(flat)
-    except (pyproj.exceptions.ProjError, shapely.errors.GEOSException):
-        return shapely.Polygon()
-
-
-def _unrolled(polygon: BaseGeometry) -> BaseGeometry:
-    """A polygon whose vertices jump across the 180th meridian, with longitudes that go on instead.
-
-    An edge from -180 to 180 degrees is no jump: it runs along a parallel, or along the pole of an outline that holds
-    one. An outline that goes round a pole without closing over it gets the pole's edge.
-    """
-    ring = shapely.get_exterior_ring(polygon)
-    points = shapely.get_coordinates(ring)
-    jumps = np.abs(np.diff(points[:, 0]))
-    if len(points) < 4 or not ((jumps > 180.0) & (jumps < 359.99)).any():
-        return polygon
-    points[:, 0] = np.rad2deg(np.unwrap(np.deg2rad(points[:, 0])))
-    if abs(points[-1, 0] - points[0, 0]) > 180.0:
-        pole = math.copysign(90.0, points[:, 1].mean())
-        points = np.concatenate([points, [[points[-1, 0], pole], [points[0, 0], pole]], points[:1]])
-    return shapely.Polygon(points)
-
-
-@lru_cache(maxsize=128)
-def _transformer(epsg: int) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)

@@ -80,14 +80,20 @@ class Dem:
         return newest(scenes)
 
     def candidates(
+        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
+    ) -> list[Candidate]:
+        """`candidates_at` one place."""
+        return self.candidates_at(scenes, [place], window, occurrence)[0]
+
+    def candidates_at(
         self,
         scenes: Sequence[Scene],
-        place: Place,
+        places: Sequence[Place],
         window: Window | None,  # noqa: ARG002 - static
         occurrence: int = 0,  # noqa: ARG002
-    ) -> list[Candidate]:
+    ) -> list[list[Candidate]]:
         """One: all tiles that the chip or its border touches. The open sea has none."""
-        return choose(scenes, place, None, Rules(margin_m=_MARGIN_M, all_parts=True))
+        return choose(scenes, places, None, Rules(margin_m=_MARGIN_M, all_parts=True))
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """A height model has no clouds."""

@@ -110,8 +110,14 @@ class Landsat:
     def candidates(
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
     ) -> list[Candidate]:
+        """`candidates_at` one place."""
+        return self.candidates_at(scenes, [place], window, occurrence)[0]
+
+    def candidates_at(
+        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
+    ) -> list[list[Candidate]]:
         """Rows of one path and day, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, place, window, occurrence)
+        return choose_dated(self.config, scenes, places, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of QA_PIXEL -> dilated cloud, cirrus, cloud or shadow."""

@@ -73,6 +73,12 @@ class SensorSource(Protocol):
         """
         ...
 
+    def candidates_at(
+        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
+    ) -> list[list[Candidate]]:
+        """`candidates` of many places, looked at together: same arguments, a list for each place."""
+        ...
+
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of the cloud layer's canonical numbers -> True = cloud, cloud shadow or cirrus."""
         ...

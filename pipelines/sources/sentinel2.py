@@ -154,8 +154,14 @@ class Sentinel2:
     def candidates(
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
     ) -> list[Candidate]:
+        """`candidates_at` one place."""
+        return self.candidates_at(scenes, [place], window, occurrence)[0]
+
+    def candidates_at(
+        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
+    ) -> list[list[Candidate]]:
         """Granules of one datatake, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, place, window, occurrence)
+        return choose_dated(self.config, scenes, places, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of SCL -> cloud, shadow or cirrus."""

@@ -295,5 +295,5 @@ def test_footprints_across_the_180th_meridian() -> None:
     from dataclasses import replace
 
     for shape in (split, jumping):
-        (found,) = choose([replace(made, geometry=shape)], place, None, Rules(min_valid=1.0))
+        ((found,),) = choose([replace(made, geometry=shape)], [place], None, Rules(min_valid=1.0))
         assert found.rank[0] == 0.0
