@@ -209,8 +209,8 @@ class Dataset:
             selection: from `query`.
             arrays: modalities, labels ('sentinel2') or single arrays ('sentinel2/bands_10m'); all if None. Nothing else
                 is read.
-            weights: how often each sample is wanted: a catalogue column of numbers, {'column': {value: weight}}, an
-                array (len(selection),), or a function of the selection's table. None: each sample once an epoch.
+            weights: how often each sample is wanted: a catalogue column of numbers (null is 0), {'column': {value:
+                weight}}, an array (len(selection),), or a function of the selection's table. None: once an epoch.
             on_error: 'raise', or 'skip' damaged samples and count them in `Stream.skipped`.
             settings: the order: batch_size, shuffle=False, seed=0, mix=8, remainder='share' (`landweave.order.Order`),
                 and what a batch shows: bands, times, crop_m, crop, normalise, missing, noise, columns

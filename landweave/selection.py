@@ -92,6 +92,7 @@ class Selection:
         """
         if isinstance(rule, str):
             found = self.column(rule)
+            found = np.nan_to_num(found) if isinstance(found, np.ndarray) else found  # no label, no weight
         elif isinstance(rule, Mapping):
             found = self._by_value(rule)
         else:

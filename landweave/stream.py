@@ -46,7 +46,9 @@ class Stream:
         weights: NDArray[np.float64] | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        self._source, self._positions, self._weights = source, positions, weights
+        self.source = source
+        """Where its batches come from, and what they show."""
+        self._positions, self._weights = positions, weights
         self.order = order
         """Which sample comes when."""
         self.on_error = on_error
@@ -65,7 +67,7 @@ class Stream:
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
         """What each batch holds."""
-        return tuple(s.array for s in self._source.shown)
+        return tuple(s.array for s in self.source.shown)
 
     def share(self, *, rank: int = 0, ranks: int = 1, worker: int = 0, workers: int = 1) -> Stream:
         """Take the part of one worker of one rank; returns itself."""
@@ -108,7 +110,7 @@ class Stream:
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
-                    loading = Loading(self._source, positions, (self.order.seed, self.epoch))
+                    loading = Loading(self.source, positions, (self.order.seed, self.epoch))
                     ahead.append((number, loading.start(pool, threads) if pool else loading))
                 if not ahead:
                     break
@@ -131,7 +133,7 @@ class Stream:
 
     def _wanted(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """(number, positions) of this worker's batches that are still to come."""
-        shards = self._source.catalogue.where[self._positions, 0]
+        shards = self.source.catalogue.where[self._positions, 0]
         sequence = self.order.sequence(shards, self.epoch, self._weights)
         batches = self.order.batches(len(sequence), self.rank, self.ranks)
         start = self._start
@@ -143,7 +145,7 @@ class Stream:
     def _threads(self) -> int:
         if self.threads is not None:
             return self.threads
-        if self._source.reader.store.remote:
+        if self.source.reader.store.remote:
             return REMOTE_THREADS
         return max(1, cores() // self.workers)
 

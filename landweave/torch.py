@@ -1,45 +1,59 @@
-"""A torch IterableDataset over a stream: the only file that knows torch.
+"""Streams and samples as torch datasets: the only file that knows torch.
 
-Workers of a DataLoader share a rank's batches in turn; give the DataLoader `batch_size=None`, since batches come whole:
+Batches come whole, so give the DataLoader of a stream `batch_size=None`. Decoding runs in threads ahead of training, so
+`num_workers=0` keeps all cores busy; with workers, batches are decoded into shared memory and not copied again:
 
 >>> stream = data.stream(data.query(split="train"), batch_size=32, shuffle=True, arrays=["sentinel2", "worldcover"])
->>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None, num_workers=2)
+>>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None)
 
 To go on in the middle of an epoch, keep `batch['position']` and the epoch, and call
-`dataset.load_state_dict({'epoch': epoch, 'position': position})` before the loader is iterated.
+`dataset.load_state_dict({'epoch': epoch, 'position': position})` before the loader is iterated; or use torchdata's
+StatefulDataLoader, which asks for `state_dict` itself.
 """
 
 from __future__ import annotations
 
+import math
+import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
+
+    import landweave
     from landweave.stream import Stream
 
-_WIDER = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
+_WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 """Unsigned types that few torch operations know become the next wider signed type."""
+_SMALL_BYTES = 1 << 14
+"""Tensors below this size are sent to the main process as bytes."""
 
 
 class TorchStream(IterableDataset[dict[str, Any]]):
-    """Batches of a stream as tensors; one epoch an iteration.
+    """Batches of a stream as tensors over the same memory; one epoch an iteration.
 
-    Ids stay a list of strings; masks are torch.bool; uint16 becomes int32 (torch has few operations on uint16).
+    Ids and texts stay lists; masks are torch.bool; uint16 becomes int32 while it is decoded (torch has few operations
+    on uint16), or stays with `unsigned=True`, which halves its memory.
     """
 
-    def __init__(self, stream: Stream, *, rank: int | None = None, ranks: int | None = None) -> None:
+    def __init__(
+        self, stream: Stream, *, rank: int | None = None, ranks: int | None = None, unsigned: bool = False
+    ) -> None:
         """Wrap a stream.
 
         Args:
             stream: from `Dataset.stream`.
             rank: this process's rank; from torch.distributed where it is initialised, else 0.
             ranks: number of processes; the same.
+            unsigned: keep uint16 as torch.uint16.
         """
         super().__init__()
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -48,6 +62,8 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         if ranks is None:
             ranks = torch.distributed.get_world_size() if distributed else 1
         self._stream = stream.share(rank=rank, ranks=ranks)
+        if not unsigned:
+            stream.source = replace(stream.source, shown=tuple(s.cast_by(_WIDER) for s in stream.source.shown))
         self._rank, self._ranks = rank, ranks
 
     def __len__(self) -> int:
@@ -68,13 +84,108 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         info = get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        self._stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
-        for batch in self._stream:
-            yield {name: _tensor(value) for name, value in batch.items()}
+        stream = self._stream
+        if info is None:
+            stream.share(rank=self._rank, ranks=self._ranks)
+            for batch in stream:
+                yield {name: _tensor(value) for name, value in batch.items()}
+            return
+        stream.share(rank=self._rank, ranks=self._ranks, worker=info.id, workers=info.num_workers)
+        shared = _SharedMemory()
+        stream.source = replace(stream.source, buffers=shared)  # type: ignore[arg-type]
+        for batch in stream:
+            yield {name: shared.tensor(value) for name, value in batch.items()}
+
+
+class TorchSamples(Dataset[dict[str, Any]]):
+    """Samples by number: a map-style dataset, for samplers of one's own.
+
+    A DataLoader asks for whole batches at once. `collate_fn=TorchSamples.collate` hands them on without a copy:
+
+    >>> samples = TorchSamples(data, data.query(split="val"), arrays=["sentinel2"])
+    >>> loader = torch.utils.data.DataLoader(samples, batch_size=32, collate_fn=TorchSamples.collate)
+    """
+
+    def __init__(
+        self,
+        dataset: landweave.Dataset,
+        selection: landweave.Selection | None = None,
+        *,
+        arrays: Iterable[str] | None = None,
+        seed: int = 0,
+        **view: Any,
+    ) -> None:
+        """See `Dataset.samples` for `arrays` and `view`; `seed` and `epoch` decide what is drawn."""
+        self._positions = (dataset.query() if selection is None else selection).positions
+        self._dataset, self._arrays, self._view = dataset, None if arrays is None else list(arrays), view
+        self._reading = dataset.reading(self._arrays, **view)
+        self._seed, self.epoch = seed, 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_reading"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reading = self._dataset.reading(self._arrays, **self._view)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One sample: tensors without a batch axis."""
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"sample {number} of {len(self)}")
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: list[int]) -> Samples:
+        """Several samples, read at once."""
+        batch = self._reading(self._positions[np.asarray(numbers)], (self._seed, self.epoch))
+        whole = {name: _tensor(_widened(value)) for name, value in batch.items()}
+        return Samples(whole, len(numbers))
+
+    @staticmethod
+    def collate(samples: Samples) -> dict[str, Any]:
+        """The batch that was read, as it is."""
+        return samples.whole
+
+
+class Samples(list[dict[str, Any]]):
+    """Samples of one batch, as views of it."""
+
+    def __init__(self, whole: dict[str, Any], count: int) -> None:
+        super().__init__({name: value[i] for name, value in whole.items()} for i in range(count))
+        self.whole = whole
+        """The batch: every array with its batch axis."""
+
+
+class _SharedMemory:
+    """Memory of batches that a worker hands to the main process without a copy; see `landweave.buffers.Buffers`."""
+
+    def __init__(self) -> None:
+        self._made: weakref.WeakValueDictionary[int, torch.Tensor] = weakref.WeakValueDictionary()
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size < _SMALL_BYTES:
+            return np.empty(shape, dtype)
+        storage: Any = torch.UntypedStorage
+        flat = torch.empty(0, dtype=torch.uint8)
+        flat.set_(storage._new_shared(size))
+        self._made[flat.data_ptr()] = flat
+        return flat.numpy().view(dtype).reshape(shape)
+
+    def tensor(self, value: Any) -> Any:
+        flat = self._made.pop(value.ctypes.data, None) if isinstance(value, np.ndarray) else None
+        if flat is None:
+            return _tensor(value)
+        kind = torch.from_numpy(np.empty(0, value.dtype)).dtype
+        return flat.view(kind).reshape(value.shape)
+
+
+def _widened(value: Any) -> Any:
+    wider = _WIDER.get(value.dtype.name) if isinstance(value, np.ndarray) else None
+    return value if wider is None else value.astype(wider)
 
 
 def _tensor(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    return torch.from_numpy(value.astype(_WIDER.get(value.dtype, value.dtype), copy=False))
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype != np.object_ else value

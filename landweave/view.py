@@ -7,7 +7,7 @@ any number of ranks, workers and batches.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,16 +85,23 @@ class Shown:
     """(band, 1, 1)."""
     noise: float
     """Standard deviation of noise, in those of the bands."""
+    cast: str | None = None
+    """Other dtype than the stored one."""
 
     @property
     def plain(self) -> bool:
         """Whether chips are shown as they are on disk, so that they can be decoded into place."""
-        return self.bands is None and self.mean is None and self.edge == self.array.chip_shape[-2:]
+        as_stored = self.bands is None and self.mean is None and self.cast in (None, self.array.dtype)
+        return as_stored and self.edge == self.array.chip_shape[-2:]
 
     @property
     def dtype(self) -> str:
         """Of the batch."""
-        return self.array.dtype if self.mean is None else "float32"
+        return "float32" if self.mean is not None else self.cast or self.array.dtype
+
+    def cast_by(self, wider: Mapping[str, str]) -> Shown:
+        """The same with another dtype, where the mapping has one for the stored one."""
+        return replace(self, cast=wider.get(self.array.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
