@@ -1,6 +1,7 @@
 """A range server in a process of its own, fast enough not to be what is measured, that counts requests and bytes.
 
 `/d30/TAG/PATH` is the file PATH, its answer held back 30 ms; requests and bytes are counted for each TAG.
+`/d30l125/TAG/PATH` comes over a link of 125 MB/s, which all connections of that TAG share.
 `/d30/TAG/s2/TILE/DATE/BAND.tif` is `s2/TILE/BAND.tif`: a date costs no disk.
 """
 
@@ -15,18 +16,21 @@ import sys
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RANGE = re.compile(rb"\r\nrange:\s*bytes=(\d+)-(\d*)", re.IGNORECASE)
-_TARGET = re.compile(r"/d(\d+)/([\w.-]+)/(.+)")
+_TARGET = re.compile(r"/d(\d+)(?:l(\d+))?/([\w.-]+)/(.+)")
 _DATED = re.compile(r"s2/(\w+)/[\w-]+/([\w-]+\.tif)")
 
 
 class _Connection(asyncio.Protocol):
     """One client's connection: requests one after the other, HTTP/1.1 kept alive."""
+
+    _links: ClassVar[dict[str, float]] = {}
+    """Tag -> loop time at which its link is free again."""
 
     def __init__(self, home: Path, counts: dict[str, list[int]], files: dict[str, mmap.mmap]) -> None:
         self._home, self._counts, self._files = home, counts, files
@@ -50,16 +54,24 @@ class _Connection(asyncio.Protocol):
         if match is None:
             return self._send(b"404 Not Found", b"", memoryview(b""), 0.0)
         delay_s = int(match.group(1)) / 1000
-        count = self._counts.setdefault(match.group(2), [0, 0])
+        count = self._counts.setdefault(match.group(3), [0, 0])
         count[0] += 1
-        content = self._file(match.group(3))
+        content = self._file(match.group(4))
         if content is None:
             return self._send(b"404 Not Found", b"", memoryview(b""), delay_s)
         if method == b"HEAD":
             return self._send(b"200 OK", _described(content), memoryview(b""), delay_s, len(content))
         status, more, body = _part(content, _RANGE.search(head))
         count[1] += len(body)
+        if match.group(2):
+            delay_s = self._on_the_link(match.group(3), delay_s, len(body) / (int(match.group(2)) * 1e6))
         return self._send(status, _described(content) + more, body, delay_s)
+
+    def _on_the_link(self, tag: str, delay_s: float, takes_s: float) -> float:
+        """Seconds until the answer has come over the tag's link, after all that was asked for before it."""
+        now = asyncio.get_running_loop().time()
+        self._links[tag] = max(self._links.get(tag, 0.0), now + delay_s) + takes_s
+        return self._links[tag] - now
 
     def _file(self, name: str) -> mmap.mmap | None:
         name = _DATED.sub(r"s2/\1/\2", name)
@@ -110,9 +122,10 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def url(self, tag: str, latency_ms: int = 0) -> str:
+    def url(self, tag: str, latency_ms: int = 0, link_mb_s: int | None = None) -> str:
         """Where files are, as `tag` asks for them; a tag is used once."""
-        return f"http://127.0.0.1:{self.port}/d{latency_ms}/{tag}"
+        link = "" if link_mb_s is None else f"l{link_mb_s}"
+        return f"http://127.0.0.1:{self.port}/d{latency_ms}{link}/{tag}"
 
     def counted(self, tag: str) -> tuple[int, int]:
         """(requests, body bytes) of a tag."""

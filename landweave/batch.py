@@ -128,7 +128,7 @@ class Loading:
         source, n = self._source, len(self._ids)
         groups = list(dict.fromkeys(s.array.group for s in source.shown))
         modalities = [g for g in groups if source.spec.group(g).kind == "modality"]
-        gone = held_back(source.view, modalities, self._positions, self._when)
+        gone = held_back(source.view, modalities, self._positions, self._when) if source.view.missing else {}
         self._corners = self._windows()
         slots = {group: self._slots(group, gone.get(group)) for group in groups}
         by_shard = _groups(self._where[:, 0])
@@ -145,11 +145,11 @@ class Loading:
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source
+        if source.view.crop_m is None:
+            return np.zeros((len(self._ids), 2))
         draws = np.stack([uniform(*self._when, f"crop/{axis}", self._positions) for axis in "xy"], axis=1)
-        found = corners(source.spec, tuple(s.array for s in source.shown), source.view, draws)
-        if source.view.crop_m is not None:
-            self._batch["crop_m"] = found
-        return found
+        self._batch["crop_m"] = corners(source.spec, tuple(s.array for s in source.shown), source.view, draws)
+        return np.asarray(self._batch["crop_m"])
 
     def _slots(self, group: str, gone: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """(n, k) stored slot of each slot shown; the masks of the group go into the batch."""

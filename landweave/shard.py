@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +28,15 @@ _REMEDY = "run `landweave check` and restore the object, or build the shard agai
 
 
 class ShardReader:
-    """Reads inner chunks of any array and shard of a dataset; safe in threads, picklable."""
+    """Reads inner chunks of any array and shard of a dataset; picklable; safe in threads.
+
+    It has no lock, which a child of a fork could inherit while it is held.
+    """
 
     def __init__(self, store: Store, shard_samples: int) -> None:
         self.store = store
         self.shard_samples = shard_samples
-        self._indexes: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._indexes: dict[str, NDArray[np.uint64]] = {}
         self._tiny: dict[tuple[bytes, int], NDArray[np.uint8]] = {}
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
@@ -48,11 +49,9 @@ class ShardReader:
             CorruptError: the object is missing, truncated or its index is damaged.
         """
         path = array.object(shard)
-        with self._lock:
-            known = self._indexes.get(path)
-            if known is not None:
-                self._indexes.move_to_end(path)
-                return known
+        known = self._indexes.get(path)
+        if known is not None:
+            return known
         chunks = self.shard_samples * array.slots
         try:
             tail = self.store.get_tail(path, codec.index_bytes(chunks))
@@ -61,10 +60,10 @@ class ShardReader:
             raise CorruptError(f"shard {shard}: {array.path} is missing ({path}); {_REMEDY}") from error
         except codec.DamageError as error:
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
-        with self._lock:
-            self._indexes[path] = entries
-            if len(self._indexes) > _INDEXES:
-                self._indexes.popitem(last=False)
+        self._indexes[path] = entries
+        if len(self._indexes) > _INDEXES:
+            with suppress(KeyError, RuntimeError):  # another thread was quicker
+                del self._indexes[next(iter(self._indexes))]
         return entries
 
     def read(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,7 +47,10 @@ class Store(Protocol):
         ...
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
-        """Bytes of each (start, length), in order, fewer where the object is shorter; neighbours are one request."""
+        """Bytes of each (start, length), in order, fewer where the object is shorter; neighbours are one request.
+
+        Each is good until the next is asked for.
+        """
         ...
 
     def get_tail(self, path: str, length: int) -> bytes:
@@ -70,15 +73,15 @@ def open_store(place: str | os.PathLike[str]) -> Store:
 
 
 class LocalStore:
-    """A folder on this machine."""
+    """A folder on this machine. It has no lock, which a child of a fork could inherit while it is held."""
 
     remote = False
 
     def __init__(self, root: str) -> None:
         self.url = root
         self._root = Path(root)
-        self._files: OrderedDict[str, _File] = OrderedDict()
-        self._lock = threading.Lock()
+        self._files: dict[str, _File] = {}
+        self._scratch = threading.local()
 
     def __reduce__(self) -> tuple[type[LocalStore], tuple[str]]:
         return (LocalStore, (self.url,))
@@ -97,9 +100,13 @@ class LocalStore:
         return self._file(path).read(start, length)
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
-        """See `Store.get_ranges`; read when it is asked for."""
+        """See `Store.get_ranges`; read when it is asked for, into memory that the thread uses again for the next."""
         file = self._file(path)
-        return (file.read(start, length) for start, length in spans)
+        longest = max((length for _, length in spans), default=0)
+        if len(getattr(self._scratch, "memory", b"")) < longest:
+            self._scratch.memory = bytearray(longest)
+        memory = memoryview(self._scratch.memory)
+        return (file.read_into(memory[:length], start) for start, length in spans)
 
     def get_tail(self, path: str, length: int) -> bytes:
         """See `Store.get_tail`."""
@@ -113,20 +120,18 @@ class LocalStore:
         return pa.OSFile(str(self._root / path))
 
     def _file(self, path: str) -> _File:
-        with self._lock:
-            file = self._files.get(path)
-            if file is None:
-                try:
-                    file = _File(self._root / path)
-                except (FileNotFoundError, NotADirectoryError) as error:
-                    raise FileNotFoundError(path) from error
-                except OSError as error:
-                    raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
-                self._files[path] = file
-                if len(self._files) > _OPEN_FILES:
-                    self._files.popitem(last=False)
-            else:
-                self._files.move_to_end(path)
+        file = self._files.get(path)
+        if file is None:
+            try:
+                file = _File(self._root / path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise FileNotFoundError(path) from error
+            except OSError as error:
+                raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+            self._files[path] = file
+            if len(self._files) > _OPEN_FILES:
+                with suppress(KeyError, RuntimeError):  # another thread was quicker
+                    del self._files[next(iter(self._files))]
         return file
 
 
@@ -143,6 +148,9 @@ class _File:
 
     def read(self, start: int, length: int) -> bytes:
         return os.pread(self._handle, length, start)
+
+    def read_into(self, memory: memoryview, start: int) -> memoryview:
+        return memory[: os.preadv(self._handle, [memory], start)]
 
 
 class RemoteStore:

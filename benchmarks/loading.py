@@ -1,0 +1,249 @@
+"""`python -m benchmarks.loading`: samples back from disk, ours against the loaders people use, and against C.
+
+The same samples in one run, each loader in a process of its own, jobs of all loaders in turn: single random samples,
+batches of 32 random samples, a shuffled stream in a torch DataLoader with 0, 1 and 2 workers, and over HTTP with 20 ms
+latency on a link of 125 MB/s. Peers that need packages of their own run in the environment that
+`python -m benchmarks.loading_venv` makes; what cannot run is named in the summary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import loading_venv
+from benchmarks.loading_data import make_dataset
+from benchmarks.loading_goals import goals
+from benchmarks.loading_worker import Loader
+from benchmarks.server import serve
+from benchmarks.workers import ROOT, WorkerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.server import Server
+
+Row = dict[str, Any]
+OURS = {"landweave": "benchmarks.loading_ours:Ours", "decode in C": "benchmarks.loading_ours:Limit"}
+PEERS = {
+    "memmap raw": "Memmap", "mosaicml raw": "Mosaic", "mosaicml zstd": "MosaicZstd", "litdata raw": "LitData",
+    "litdata zstd": "LitDataZstd", "webdataset": "Webdataset", "hf datasets": "Datasets", "parquet": "Parquet",
+    "h5py": "H5py", "zarr-python": "ZarrPython", "zarrs": "Zarrs", "tensorstore": "TensorStore",
+}  # fmt: skip
+QUICK = ("memmap raw", "parquet", "h5py", "zarr-python", "tensorstore")
+BATCH, LATENCY_MS, LINK_MB_S = 32, 20, 125
+
+
+@dataclass
+class Bench:
+    """One run: the loaders' processes, the rows so far."""
+
+    source: Path
+    samples: int
+    rounds: int
+    server: Server
+    loaders: dict[str, Loader] = field(default_factory=dict)
+    about: dict[str, Row] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Loader or loader and task -> why it could not run."""
+    as_json: bool = False
+    until: float = float("inf")
+    """After this time a job has one measured round."""
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+
+    def start(self, name: str, python: str, where: str, stack: ExitStack) -> None:
+        """Start a loader, write its form and open it."""
+        try:
+            loader = stack.enter_context(
+                Loader(python, where, self.source, self.source.parent / name.replace(" ", "-"))
+            )
+            about = loader.about()
+            if about["missing"]:
+                self.failed[name] = about["missing"]
+                return
+            about["size"] = loader.make()["size"]
+            about["open_s"] = loader.open()["wall_s"]
+            self.about[name], self.loaders[name] = about, loader
+        except WorkerFailed as error:
+            self.failed[name] = str(error)[:160]
+
+    def task(self, what: str, able: str, ask: Any) -> None:
+        """A job of every loader that can do it, in turn, some rounds; a row each."""
+        found: dict[str, list[Row]] = {}
+        for number in range(self.rounds + 1):  # the first warms up
+            for name, loader in list(self.loaders.items()):
+                if able not in self.about[name]["can"] or f"{name}: {what}" in self.failed:
+                    continue
+                if number > 1 and time.time() > self.until:
+                    continue
+                try:
+                    answer = ask(loader, number)
+                except WorkerFailed as error:
+                    self.failed[f"{name}: {what}"] = str(error)[:160]
+                    self.loaders.pop(name)
+                    continue
+                if number:
+                    found.setdefault(name, []).append(answer)
+        for name, answers in found.items():
+            self.add(name, what, answers)
+
+    def add(self, name: str, what: str, answers: Sequence[Row], **more: Any) -> None:
+        """A row: medians over rounds."""
+        about = self.about[name]
+        row = {
+            "task": what,
+            "loader": name,
+            "compressed": about["compressed"],
+            "samples_s": round(statistics.median(a["samples"] / a["wall_s"] for a in answers), 1),
+            "cpu_ms": round(statistics.median(a["cpu_s"] / a["samples"] * 1e3 for a in answers), 3),
+            "peak_mb": round(max(a["peak_bytes"] + a["peak_child_bytes"] for a in answers) / 1e6),
+            "disk_mb": round(about["size"] / 1e6, 1),
+            **more,
+        }
+        if "first_s" in answers[0]:
+            row["first_batch_ms"] = round(statistics.median(a["first_s"] for a in answers) * 1e3, 1)
+        if what == "one":
+            row["open_ms"] = round(about["open_s"] * 1e3, 1)
+        self.rows.append(row)
+
+    def compare(self, what: str) -> None:
+        """Print the rows of a task, each with its ratio to ours."""
+        rows = [r for r in self.rows if r["task"] == what]
+        ours = next((r for r in rows if r["loader"] == "landweave"), None)
+        for row in sorted(rows, key=lambda r: -r["samples_s"]):
+            if ours is not None:
+                row["ours_is"] = round(ours["samples_s"] / row["samples_s"], 2)
+                row["ours_cpu_is"] = round(ours["cpu_ms"] / row["cpu_ms"], 2) if row["cpu_ms"] else None
+            print(json.dumps(row) if self.as_json else shown(row), flush=True)
+
+
+def same_pixels(bench: Bench) -> None:
+    """Loaders that give other pixels than ours are named and taken out."""
+    wanted = [int(i) for i in bench.rng.choice(bench.samples, 3, replace=False)]
+    expected = bench.loaders["landweave"].pixels(wanted)
+    for name, loader in list(bench.loaders.items()):
+        if "one" in bench.about[name]["can"] and name != "landweave":
+            try:
+                if loader.pixels(wanted) != expected:
+                    bench.failed[name] = "gives other pixels"
+                    del bench.loaders[name]
+            except WorkerFailed as error:
+                bench.failed[name] = str(error)[:160]
+                del bench.loaders[name]
+
+
+def local(bench: Bench, singles: int, batches: int, workers: Sequence[int]) -> None:
+    """Samples, batches and streams of a warm local disk."""
+
+    def draws(count: int, number: int) -> list[int]:
+        rng = np.random.default_rng([3, number])
+        return [int(i) for i in rng.integers(0, bench.samples, count)]
+
+    def batched(number: int) -> list[list[int]]:
+        rng = np.random.default_rng([4, number])
+        return [[int(i) for i in rng.permutation(bench.samples)[:BATCH]] for _ in range(batches)]
+
+    bench.task("batch", "batch", lambda loader, number: loader.batch(batched(number)))
+    bench.compare("batch")
+    bench.task("one", "one", lambda loader, number: loader.one(draws(singles, number)))
+    bench.compare("one")
+    for count in workers:
+        what = f"stream {count} workers"
+        bench.task(what, "stream", lambda loader, n, w=count: loader.stream(batch_size=BATCH, epoch=n, workers=w))
+        bench.compare(what)
+
+
+def remote(bench: Bench, batches: int) -> None:
+    """Batches of random samples over HTTP, fresh processes' caches aside; streams where a loader knows no samples."""
+    for name, loader in list(bench.loaders.items()):
+        if "http" not in bench.about[name]["can"]:
+            continue
+        tag = f"http-{name.replace(' ', '-')}"
+        rng = np.random.default_rng(5)
+        wanted = [[int(i) for i in rng.permutation(bench.samples)[:BATCH]] for _ in range(batches)]
+        try:
+            loader.open(bench.server.url(tag, LATENCY_MS, LINK_MB_S))
+            before = bench.server.counted(tag)
+            if "batch" in bench.about[name]["can"]:
+                answer = loader.batch(wanted)
+            else:
+                answer = loader.stream(batch_size=BATCH, epoch=0, workers=0, limit=batches)
+        except WorkerFailed as error:
+            bench.failed[f"{name}: http"] = str(error)[:160]
+            bench.loaders.pop(name)
+            continue
+        after = bench.server.counted(tag)
+        link = (after[1] - before[1]) / answer["wall_s"] / 1e6 / LINK_MB_S
+        asked = round((after[0] - before[0]) / answer["samples"], 2)
+        bench.add(name, "http", [answer], link_used=round(link, 2), requests=asked)
+    bench.compare("http")
+
+
+def shown(row: Row) -> str:
+    """One line for people."""
+    line = f"{row['task']:<17} {row['loader']:<14} {row['samples_s']:>8.1f} samples/s {row['cpu_ms']:>8.2f} ms CPU "
+    line += f"{row['disk_mb']:>7.1f} MB on disk {row['peak_mb']:>6} MB peak"
+    more = ("first_batch_ms", "open_ms", "link_used", "requests", "ours_is", "ours_cpu_is")
+    return line + "".join(f"  {name} {row[name]}" for name in more if row.get(name) is not None)
+
+
+def main() -> None:
+    """Run, print, decide the goals."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loading",
+        description=__doc__,
+        epilog="example: python -m benchmarks.loading --quick --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="one object a row, last a summary")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer samples, loaders and rounds: under a minute once all forms are made"
+    )
+    parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks" / "data", help="folder for all forms, 5 GB")
+    parser.add_argument("--peer-python", help="Python that the peers' packages are installed for")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each job")
+    parser.add_argument("--only", nargs="*", help="peers to run, of: " + ", ".join(PEERS))
+    asked = parser.parse_args()
+    samples = 64 if asked.quick else 256
+    source = make_dataset(asked.cache / str(samples), samples)
+    own = loading_venv.python()
+    python = asked.peer_python or (str(own) if own else sys.executable)
+    wanted = asked.only if asked.only is not None else list(QUICK if asked.quick else PEERS)
+    with serve(source.parent) as server, ExitStack() as stack:
+        bench = Bench(source, samples, 2 if asked.quick else asked.rounds, server, as_json=asked.json)
+        for name, where in OURS.items():
+            bench.start(name, sys.executable, where, stack)
+        for name in wanted:
+            bench.start(name, python, f"benchmarks.loading_peers:{PEERS[name]}", stack)
+        same_pixels(bench)
+        if asked.quick:
+            bench.until = time.time() + 30
+        with suppress(KeyboardInterrupt):
+            if asked.quick:
+                local(bench, 12, 2, (0,))
+                remote(bench, 1)
+            else:
+                local(bench, 100, 12, (0, 1, 2))
+                remote(bench, 6)
+    judged = goals(bench.rows, bench.failed)
+    if asked.json:
+        print(json.dumps({"summary": True, **judged, "not_run": bench.failed}))
+    else:
+        for name, found in judged.items():
+            print(f"\n{name}:", *found, sep="\n  ")
+        for who, why in bench.failed.items():
+            print(f"not run: {who}: {why}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Our side of `benchmarks.loading`, and what C needs for the same bytes, as loaders like the peers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numcodecs import blosc
+
+import landweave
+from benchmarks.loading_peer import Peer, Pixels, tree_bytes
+from landweave.stream import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Ours(Peer):
+    """landweave: the dataset as the writer leaves it."""
+
+    name, compressed = "landweave", True
+    can = frozenset({"one", "batch", "stream", "http"})
+
+    def write(self, dataset: landweave.Dataset) -> None:
+        """Nothing: the dataset is its form."""
+
+    @property
+    def size(self) -> int:
+        return tree_bytes(self.source / "data.zarr")
+
+    def open(self, url: str | None = None) -> None:
+        self._data = landweave.open(self.source if url is None else f"{url}/{self.source.name}")
+        self._read = self._data.reading()
+        self._data.catalogue.where  # noqa: B018 - opening reads the catalogue
+
+    def one(self, i: int) -> Pixels:
+        batch = self._read(np.array([i]), (0, 0))
+        return {path: batch[path][0] for path in self.arrays}
+
+    def batch(self, indices: Sequence[int]) -> Pixels:
+        batch = self._read(np.asarray(indices), (0, 0))
+        return {path: batch[path] for path in self.arrays}
+
+    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
+        from torch.utils.data import DataLoader
+
+        from landweave.torch import TorchStream
+
+        made = TorchStream(self._data.stream(batch_size=batch_size, shuffle=shuffle), unsigned=True)
+        made.set_epoch(epoch)
+        for batch in DataLoader(made, batch_size=None, num_workers=workers):
+            yield {path: batch[path] for path in self.arrays}
+
+
+class Limit(Peer):
+    """blosc on chunks in memory, into the same buffers again and again, a thread a core: no loader is faster."""
+
+    name, compressed = "decode in C", True
+    can = frozenset({"batch"})
+
+    def write(self, dataset: landweave.Dataset) -> None:
+        """Nothing: it reads ours."""
+
+    @property
+    def size(self) -> int:
+        return tree_bytes(self.source / "data.zarr")
+
+    def opened(self) -> None:
+        data = landweave.open(self.source)
+        self._chunks: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
+        for path, array in data.arrays.items():
+            for i, (shard, row) in enumerate(self.where.tolist()):
+                start, length = data.reader.index(array, shard)[row, 0].tolist()
+                chunk = data.store.get_range(array.object(shard), start, length - 4)
+                self._chunks[path, i] = np.frombuffer(chunk, np.uint8)
+        blosc.use_threads = False
+        self._pool = ThreadPoolExecutor(cores())
+
+    def fill(self, indices: Sequence[int], out: Pixels) -> None:
+        jobs = [(self._chunks[path, i], out[path][k]) for path in out for k, i in enumerate(indices)]
+        jobs.sort(key=lambda job: -job[1].nbytes)
+        list(self._pool.map(_decode, [jobs[n :: cores()] for n in range(cores())]))
+
+    def one(self, i: int) -> Pixels:
+        raise NotImplementedError
+
+
+def _decode(jobs: list[tuple[Any, Any]]) -> None:
+    for chunk, out in jobs:
+        blosc.decompress(chunk, out)
