@@ -91,11 +91,17 @@ class LitData(Peer):
     name, needs = "litdata raw", ("litdata",)
     can = frozenset({"one", "batch", "stream", "http"})
     compression: str | None = None
+    level: str | None = None
 
     def write(self, dataset: landweave.Dataset) -> None:
         from litdata.streaming.writer import BinaryWriter  # type: ignore[import-not-found]
 
-        writer = BinaryWriter(str(self.folder / "lit"), chunk_bytes=1 << 26, compression=self.compression)
+        writer = BinaryWriter(
+            str(self.folder / "lit"),
+            chunk_bytes=1 << 26,
+            compression=self.compression,
+            compression_level=self.level,
+        )
         for i, sample in enumerate(dataset):
             writer[i] = {flat(p): sample[p] for p in self.arrays}
         writer.done()
@@ -136,9 +142,9 @@ class LitData(Peer):
 
 
 class LitDataZstd(LitData):
-    """The same, compressed with zstd as its writer does by default."""
+    """The same, each sample compressed with zstd: its default, 256 samples a frame, unpacks a chunk for a sample."""
 
-    name, compressed, compression = "litdata zstd", True, "zstd"
+    name, compressed, compression, level = "litdata zstd", True, "zstd", "sample"
 
 
 class Datasets(Peer):

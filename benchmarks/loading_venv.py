@@ -2,62 +2,102 @@
 
 python -m benchmarks.loading_venv
 
-makes `.benchmarks/loading` once, in a few minutes: these packages in front, and behind them, by a .pth file, all that
-our own environment has. torch is not downloaded a second time, and landweave's own dependencies are there.
+makes it once, in $LANDWEAVE_CACHE or ~/.cache/landweave: these packages in front, and behind them, by a .pth file, all
+that our own environment has. So torch is not downloaded a second time, and landweave's own dependencies are there.
+`benchmarks.loading` reads its peers with it, and tests/export reads exports back.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-HOME = ROOT / ".benchmarks" / "loading"
 PACKAGES = (
-    "mosaicml-streaming==0.13.0",
-    "litdata==0.2.76",
-    "webdataset==1.0.2",
+    "aiohappyeyeballs==2.7.1",
+    "aiohttp==3.14.5",
+    "aiosignal==1.4.0",
+    "braceexpand==0.1.7",
+    "brotli==1.2.1",
+    "catalogue==2.0.10",
+    "cramjam==2.14.0",
+    "crc32c==2.8",
     "datasets==5.0.1",
-    "fsspec[http]==2026.6.0",
+    "dill==0.4.1",
+    "frozenlist==1.8.0",
+    "fsspec==2026.6.0",
     "h5py==3.16.0",
     "hdf5plugin==7.1.0",
+    "hf-xet==1.8.0",
+    "huggingface-hub==0.36.2",
+    "lightning-utilities==0.15.3",
+    "litdata==0.2.76",
+    "ml-dtypes==0.6.0",
+    "mosaicml-streaming==0.13.0",
+    "multidict==7.2.1",
+    "multiprocess==0.70.19",
+    "numpy==2.1.3",
+    "propcache==0.5.4",
+    "python-snappy==0.7.3",
+    "regex==2026.11.19",
+    "safetensors==0.8.0",
     "tensorstore==0.1.86",
+    "tifffile==2026.3.3",
+    "tokenizers==0.22.2",
+    "torchvision==0.29.2",
+    "tqdm==4.70.1",
+    "transformers==4.57.6",
+    "webdataset==1.0.2",
+    "xxhash==3.8.2",
+    "yarl==1.25.1",
     "zarrs==0.2.3",
+    "zstd==1.5.7.2",
 )
-"""Versions that were installed and measured together, with NumPy 2.1."""
+"""Versions that were installed and measured together. Without what MosaicML asks for and only some clouds need."""
+
+
+def home() -> Path:
+    """Where it is: its name says of what it was made."""
+    cache = Path(os.environ.get("LANDWEAVE_CACHE") or Path.home() / ".cache" / "landweave")
+    made_of = "\n".join((sys.version, str(_behind()), *PACKAGES))
+    return cache / f"loaders-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 
 def python() -> Path | None:
-    """The environment's interpreter; None where it was not made, or made of other packages."""
-    found = HOME / "bin" / "python"
-    return found if found.exists() and _stamp().exists() else None
+    """Its interpreter; None where it was not made."""
+    found = home() / "bin" / "python"
+    return found if (home() / "made").exists() else None
 
 
 def make() -> Path:
-    """Make the environment where it is not there.
+    """Make it where it is not there; whoever comes second waits.
 
     Raises:
         CalledProcessError: a package could not be installed.
     """
-    there = python()
-    if there is not None:
-        return there
-    venv.create(HOME, with_pip=True, clear=True)
-    own = Path(sysconfig.get_path("purelib"))
-    inside = HOME / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    (inside / "zz_behind.pth").write_text(f"{own}\n")
-    subprocess.run([str(HOME / "bin" / "python"), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    _stamp().touch()
-    return HOME / "bin" / "python"
+    import fcntl
+
+    home().parent.mkdir(parents=True, exist_ok=True)
+    with home().with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there = python()
+        if there is not None:
+            return there
+        venv.create(home(), with_pip=True, clear=True)
+        inside = home() / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        (inside / "zz_behind.pth").write_text(f"{_behind()}\n")
+        own = str(home() / "bin" / "python")
+        subprocess.run([own, "-m", "pip", "install", "--quiet", "--no-deps", *PACKAGES], check=True)
+        (home() / "made").touch()
+    return home() / "bin" / "python"
 
 
-def _stamp() -> Path:
-    named = hashlib.sha256("\n".join((sys.version, *PACKAGES)).encode()).hexdigest()[:12]
-    return HOME / f".made-{named}"
+def _behind() -> Path:
+    return Path(sysconfig.get_path("purelib")).resolve()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line of the reader: info, query, show, check.
+"""The command line of the reader: info, query, show, check, export.
 
 Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
 """
@@ -81,7 +81,29 @@ def _parser() -> argparse.ArgumentParser:
         "landweave check data/quickstart",
     )
     check.set_defaults(run=_check)
+    _export_command(commands)
     return parser
+
+
+def _export_command(commands: Any) -> None:
+    purpose = (
+        "write a selection for another loader: webdataset, MosaicML streaming (mds), litdata, Hugging Face (parquet)"
+    )
+    example = (
+        'landweave export parquet data/quickstart out/ --where "worldcover_trees > 0.5" --arrays sentinel2,worldcover'
+    )
+    export: argparse.ArgumentParser = commands.add_parser(
+        "export", help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
+    )
+    export.add_argument("format", choices=("webdataset", "mds", "litdata", "parquet"))
+    export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://)")
+    export.add_argument("out", type=Path, help="folder to make; an export that was interrupted goes on")
+    export.add_argument("--where", help="condition on catalogue columns, in Python's spelling")
+    _narrowing_arguments(export)
+    export.add_argument("--arrays", help="modalities, labels or arrays, separated by commas (default: all)")
+    export.add_argument("--compression", choices=("zstd",), help="of mds and litdata (default: none)")
+    export.add_argument("--file-mb", type=_positive, help="decoded megabytes a file (default: the format's own)")
+    export.set_defaults(run=_export)
 
 
 def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
@@ -94,6 +116,10 @@ def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.A
 
 def _selection_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("where", nargs="?", help="condition on catalogue columns, in Python's spelling")
+    _narrowing_arguments(command)
+
+
+def _narrowing_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bbox", nargs=4, type=float, metavar=("WEST", "SOUTH", "EAST", "NORTH"), help="degrees")
     command.add_argument("--time", nargs=2, metavar=("FIRST", "LAST"), help="dates, for example 2021-06-01 2021-08-31")
     command.add_argument("--split", choices=("train", "val", "test"))
@@ -245,6 +271,25 @@ class _Progress:
         line = f"{self._words[0]} {done} of {total} {self._words[1]}, about {left_s:.0f} s left"
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else "") if self._live else f"{line}\n")
         sys.stderr.flush()
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from landweave.export import export
+
+    dataset = open_dataset(arguments.dataset)
+    selection = _select(dataset, arguments)
+    export(
+        dataset,
+        arguments.format,
+        arguments.out,
+        selection=selection,
+        arrays=None if arguments.arrays is None else arguments.arrays.split(","),
+        compression=arguments.compression,
+        file_bytes=None if arguments.file_mb is None else arguments.file_mb * 1_000_000,
+        progress=_Progress("exported", "samples"),
+    )
+    _print(f"{arguments.out}: {len(selection)} of {len(dataset)} samples as {arguments.format}")
+    return 0
 
 
 def _print(text: str) -> None:

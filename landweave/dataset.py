@@ -268,7 +268,7 @@ class Dataset:
         chosen = View(**{name: _plain(value) for name, value in settings.items()})
         for column in chosen.columns:
             self.catalogue.check_column(column)
-        seen = shown(self.spec, self._arrays(arrays), chosen, self.normalisation)
+        seen = shown(self.spec, self.select_arrays(arrays), chosen, self.normalisation)
         return Source(self.catalogue, self.reader, self.spec, self.buffers, seen, chosen)
 
     def _pool(self) -> tuple[ThreadPoolExecutor, int]:
@@ -307,7 +307,8 @@ class Dataset:
         mean, std = np.array(figures, np.float64).T
         return mean, std
 
-    def _arrays(self, names: Iterable[str] | None) -> tuple[ArraySpec, ...]:
+    def select_arrays(self, names: Iterable[str] | None) -> tuple[ArraySpec, ...]:
+        """Forms of modalities, labels or single arrays, by name; of all if None. UnknownNameError for others."""
         if names is None:
             return self.spec.arrays
         found: dict[str, ArraySpec] = {}

@@ -10,6 +10,7 @@
     ├── AbsentError               the sample has no such observation: nothing was obtained there (also a KeyError)
     ├── CorruptError              bytes are missing, truncated, changed or disagree with their manifest
     ├── AccessError               the place could not be reached: network, credentials, permissions
+    ├── ExportError               an export that cannot be made: format, library, folder
     └── QueryError                a question that cannot be asked: bad syntax, wrong type (also a ValueError)
 """
 
@@ -54,6 +55,10 @@ class AccessError(LandweaveError):
 
 class QueryError(LandweaveError, ValueError):
     """A query that cannot be understood or does not fit the columns."""
+
+
+class ExportError(LandweaveError):
+    """An export that cannot be made: no such format, a library that is missing, a folder that is there already."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,223 @@
+"""Export a selection to the formats of other loaders: whole or not at all, the same bytes however often it stopped.
+
+A file of the export holds a fixed number of samples of one split. Files are written aside, in a hidden folder beside
+the goal that is named after what was asked for; those that are whole are kept, so an export that was interrupted goes
+on where it stopped. When all are there, the folder gets its index and its name in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from landweave.errors import ExportError
+from landweave.layout import LAYOUT_VERSION
+from landweave.record import description, flat_name, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from landweave.dataset import Dataset
+    from landweave.layout import ArraySpec, Json
+    from landweave.record import Record
+    from landweave.selection import Selection
+
+FORMATS = {
+    "webdataset": "landweave.export_webdataset",
+    "mds": "landweave.export_mds",
+    "litdata": "landweave.export_litdata",
+    "parquet": "landweave.export_parquet",
+}
+"""Format -> the module that writes it."""
+ABOUT = "landweave-export.json"
+"""What the export holds; in its root."""
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What all files of an export share."""
+
+    arrays: tuple[ArraySpec, ...]
+    """Arrays to be written."""
+    compression: str | None
+    """'zstd' or None."""
+    about: Json
+    """The account of the export."""
+
+
+class Writer(Protocol):
+    """A format's module."""
+
+    FILE_BYTES: int
+    """Decoded bytes that a file holds, about, as the format's manual recommends."""
+
+    def write_part(self, folder: Path, records: Iterator[Record], job: Job) -> None:
+        """Write a file's worth of samples into an empty folder."""
+        ...
+
+    def assemble(self, root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
+        """Put the parts of a split in place below `root`, by `place`."""
+        ...
+
+    def finish(self, root: Path, splits: dict[str, int], job: Job) -> None:
+        """Write what the whole needs."""
+        ...
+
+
+def export(
+    dataset: Dataset,
+    form: str,
+    out: str | os.PathLike[str],
+    *,
+    selection: Selection | None = None,
+    arrays: Iterable[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **files: Any,
+) -> Path:
+    """Write a selection (all samples if None) in another format.
+
+    Args:
+        dataset: from `landweave.open`.
+        form: 'webdataset', 'mds', 'litdata' or 'parquet'.
+        out: folder to make; it must not be there yet.
+        selection: from `Dataset.query`.
+        arrays: modalities, labels or single arrays; all if None. Nothing else is read.
+        progress: called with (samples done, samples in all).
+        files: compression='zstd' for mds and litdata (parquet is always compressed, webdataset never);
+            file_bytes=..., decoded bytes a file, about (default: the format's own recommendation).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ExportError: no such format, its library is missing, the folder is there already, or nothing was selected.
+        CorruptError: a damaged shard; nothing is visible at `out` then.
+    """
+    writer = _writer(form)
+    compression, file_bytes = files.pop("compression", None), files.pop("file_bytes", None) or writer.FILE_BYTES
+    if files or compression not in (None, "zstd"):
+        raise ExportError(f"compression is 'zstd' or None, and there is file_bytes; got {compression!r}, {files}")
+    goal = Path(out).absolute()
+    if goal.exists():
+        raise ExportError(f"{goal.name} is there already: remove it, or name another folder")
+    chosen = dataset.query() if selection is None else selection
+    if not len(chosen):
+        raise ExportError("nothing to export: the selection is empty")
+    specs = dataset.select_arrays(arrays)
+    decoded = sum(a.chip_bytes * a.slots for a in specs)
+    each = max(1, file_bytes // max(1, decoded))
+    about = _about(dataset, chosen, specs, {"format": form, "compression": compression, "samples_a_file": each})
+    staging = goal.with_name(f".{goal.name}.{_digest(about)[:12]}.partial")
+    job = Job(arrays=specs, compression=compression, about=about)
+    tree, done = staging / "tree", 0
+    try:
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir(parents=True)
+        for split, ids in _by_split(dataset, chosen).items():
+            parts = []
+            for number, first in enumerate(range(0, len(ids), each)):
+                part = staging / f"{split}-{number:06d}"
+                wanted = ids[first : first + each]
+                if not part.exists():
+                    _write_part(dataset, wanted, part, writer, job)
+                parts.append(part)
+                done += len(wanted)
+                if progress is not None:
+                    progress(done, len(chosen))
+            writer.assemble(tree, split, parts, job)
+        (tree / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        writer.finish(tree, {s: len(i) for s, i in _by_split(dataset, chosen).items()}, job)
+        tree.rename(goal)
+    except OSError as error:
+        raise ExportError(f"{goal.name} cannot be written: {error.strerror or error}") from error
+    shutil.rmtree(staging, ignore_errors=True)
+    return goal
+
+
+def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer, job: Job) -> None:
+    """Whole or not there."""
+    aside = part.with_suffix(".writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    writer.write_part(aside, (record(dataset.sample(i), job.arrays) for i in ids), job)
+    aside.rename(part)
+
+
+def place(source: Path, target: Path) -> None:
+    """Give a finished file its place: a second name where the file system can, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+class Progress:
+    """One line on a stream, rewritten at most twice a second: done, rate, time left."""
+
+    def __init__(self, stream: Any, every_s: float = 0.5) -> None:
+        self._stream, self._every = stream, every_s
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say it."""
+        now = time.monotonic()
+        if now - self._last < self._every and done < total:
+            return
+        self._last = now
+        rate = done / max(now - self._began, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        line = f"{done} of {total} samples, {rate:.0f} a second, {left:.0f} s left"
+        self._stream.write(f"\r{line:<60}" + ("\n" if done == total else ""))
+        self._stream.flush()
+
+
+def _writer(form: str) -> Writer:
+    if form not in FORMATS:
+        raise ExportError(f"no format {form!r}; there are {', '.join(FORMATS)}")
+    try:
+        writer: Any = import_module(FORMATS[form])
+        writer.require()
+    except ModuleNotFoundError as error:
+        raise ExportError(f"export to {form} needs {error.name}: pip install 'landweave[{form}]'") from error
+    return writer  # type: ignore[no-any-return]
+
+
+def _by_split(dataset: Dataset, chosen: Selection) -> dict[str, list[str]]:
+    """Ids of each split, in the catalogue's order; usual splits first."""
+    light = dataset.catalogue.light
+    splits = light["split"].take(chosen.positions).to_pylist()
+    found: dict[str, list[str]] = {s: [] for s in _SPLITS}
+    for sample, split in zip(chosen.ids, splits, strict=True):
+        found.setdefault(split, []).append(sample)
+    return {split: ids for split, ids in found.items() if ids}
+
+
+def _about(dataset: Dataset, chosen: Selection, specs: tuple[ArraySpec, ...], more: Json) -> Json:
+    return {
+        **more,
+        "dataset": dataset.spec.name,
+        "description": dataset.spec.description,
+        "recipe_sha256": dataset.spec.recipe_sha256,
+        "layout": LAYOUT_VERSION,
+        "samples": len(chosen),
+        "ids_sha256": _digest(chosen.ids),
+        "licence": dataset.spec.licence,
+        "licences": list(dataset.manifest.licences),
+        "attribution": list(dataset.manifest.attribution),
+        "arrays": {flat_name(a): description(a) for a in specs},
+        "slots": {g.name: list(g.slots) for g in dataset.spec.groups},
+        "legends": {g.name: {str(c.code): c.name for c in g.classes} for g in dataset.spec.groups if g.kind == "label"},
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
