@@ -31,6 +31,7 @@ from landweave.view import View, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    import xarray as xr
     from numpy.typing import NDArray
 
     from landweave.batch import Batch, OnError
@@ -280,6 +281,36 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_threads": None}
+
+    def to_xarray(
+        self,
+        selection: Selection | None = None,
+        *,
+        arrays: Iterable[str] | None = None,
+        values: Literal["masked", "stored", "physical"] = "masked",
+    ) -> xr.DataTree:
+        """A lazy xarray.DataTree of a selection (all samples if None): a node a modality or label, dims (sample, ...).
+
+        Dask chunks follow the shards; nothing is read before it is computed. Coordinates of each node: id, split, CRS
+        and place of each sample, and `present`, (sample[, time]) bool.
+
+        Args:
+            selection: from `query`; samples come in the catalogue's order.
+            arrays: modalities, labels or single arrays; all if None.
+            values: 'masked': floats, NaN where nothing was obtained (by the catalogue) or measured (nodata); 'stored':
+                numbers as they lie on disk, absent observations hold nodata; 'physical': masked * scale + offset.
+                Masks stay bool, False where nothing was obtained.
+
+        Raises:
+            ModuleNotFoundError: xarray or dask is not installed (`pip install landweave[xarray]`).
+        """
+        from landweave.cube import tree
+
+        wanted = self.select_arrays(arrays)
+        groups = [(g, [a for a in wanted if a.group == g.name]) for g in self.spec.groups]
+        positions = np.sort((self.query() if selection is None else selection).positions)
+        named = [(g, found) for g, found in groups if found]
+        return tree(self.catalogue, self.reader, named, positions=positions, values=values)
 
     def read(
         self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str

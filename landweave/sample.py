@@ -13,6 +13,7 @@ from landweave.errors import AbsentError, UnknownNameError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import xarray as xr
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, GroupSpec, Json
@@ -170,6 +171,20 @@ class Sample:
         if not self._group(label).vectors:
             raise UnknownNameError(f"{label} has no vectors")
         return self._pixels.vectors(label, self.item["shard"], self.id)
+
+    def to_datatree(self, *, physical: bool = False) -> xr.DataTree:
+        """An xarray.DataTree of what was obtained: a node a modality or label, x and y in metres of the sample's CRS.
+
+        Args:
+            physical: continuous layers as float32 in their unit, NaN where nothing was measured; else stored numbers.
+
+        Raises:
+            ModuleNotFoundError: xarray or pyproj is not installed (`pip install landweave[xarray]`).
+            CorruptError: the shard is damaged.
+        """
+        from landweave.tree import sample_tree
+
+        return sample_tree(self, self._spec, physical=physical)
 
     def _array(self, name: str) -> ArraySpec:
         group, _, array = name.partition("/")

@@ -57,8 +57,9 @@ def test_every_file_that_the_documents_link_is_there() -> None:
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_the_notebook_imports_the_reader_and_is_committed_without_output() -> None:
-    notebook = json.loads((CHECKOUT / "notebooks" / "quickstart.ipynb").read_text())
+@pytest.mark.parametrize("name", ["quickstart", "analysis"])
+def test_the_notebook_imports_the_reader_and_is_committed_without_output(name: str) -> None:
+    notebook = json.loads((CHECKOUT / "notebooks" / f"{name}.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] for cell in code)
     imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join("".join(c["source"]) for c in code), re.M))

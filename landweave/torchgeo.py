@@ -1,0 +1,110 @@
+"""Samples as torchgeo has them, for its models, transforms, trainers and plots; torchgeo itself is not needed.
+
+>>> data = TorchGeoSamples(landweave.open("out/"), train, image="sentinel2/bands_10m", mask="worldcover")
+>>> data[0]  # {'image': (band, y, x), 'mask': (y, x), 'bounds': ..., 'transform': ..., 'crs': 'EPSG:32633', ...}
+
+The keys are those of torchgeo's GeoDataset: 'image' float32, 'mask' int64, 'bounds' (xmin, xmax, xres, ymin, ymax,
+yres, tmin, tmax, tres: CRS metres and POSIX seconds), 'transform' the six affine coefficients of pixel corners. All are
+tensors but 'crs' and 'id', so that torch's own collation makes a batch of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from landweave.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from landweave.dataset import Dataset
+    from landweave.sample import Sample
+    from landweave.selection import Selection
+
+
+class TorchGeoSamples(TorchDataset[dict[str, Any]]):
+    """A map-style dataset of one modality at one date, and a label.
+
+    Only samples that have both are in it: what was not obtained is left out, not filled.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        selection: Selection | None = None,
+        *,
+        image: str,
+        mask: str | None = None,
+        slot: int = 0,
+        physical: bool = False,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> None:
+        """Choose.
+
+        Args:
+            dataset: from `landweave.open`.
+            selection: from `query`; all samples if None.
+            image: array of the image, 'sentinel2/bands_10m'.
+            mask: a label, 'worldcover', or a mask array, 'sentinel2/cloud'; on the image's grid, pixels repeated or
+                left out where its own is another.
+            slot: date slot of dated arrays.
+            physical: the image in its unit, NaN where nothing was measured; else stored numbers.
+            transforms: applied to each sample, as torchgeo does.
+
+        Raises:
+            UnknownNameError: no such array, or no such date slot.
+        """
+        self.dataset, self.physical, self.slot, self.transforms = dataset, physical, slot, transforms
+        self._image = dataset.select_arrays([image])[0]
+        self._mask = None if mask is None else dataset.select_arrays([mask])[0]
+        positions = (dataset.query() if selection is None else selection).positions
+        for array in (self._image, self._mask):
+            if array is not None:
+                there = dataset.catalogue.presence(array.group)
+                if array.dated and not 0 <= slot < there.shape[1]:
+                    raise UnknownNameError(f"{array.group} has no date slot {slot}, it has {there.shape[1]}")
+                positions = positions[there[positions, slot if array.dated else 0]]
+        self.positions = positions
+        """Positions in the catalogue of the samples that are here."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One sample."""
+        sample = self.dataset.sample(int(self.positions[index]))
+        path = self._image.path
+        stored = sample.physical(path) if self.physical and self._image.kind == "continuous" else sample[path]
+        pixels = np.asarray(stored[self.slot] if self._image.dated else stored, np.float32)
+        pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
+        transform = sample.transform(path)
+        made: dict[str, Any] = {
+            "image": torch.from_numpy(pixels.copy()),
+            "bounds": torch.tensor(self._bounds(sample, transform, pixels.shape), dtype=torch.float64),
+            "transform": torch.tensor(transform, dtype=torch.float64),
+            "crs": f"EPSG:{sample.epsg}",
+            "id": sample.id,
+        }
+        if self._mask is not None:
+            labels = sample[self._mask.path]
+            labels = labels[self.slot] if self._mask.dated else labels
+            made["mask"] = torch.from_numpy(_fitted(labels, pixels.shape[-2:]).astype(np.int64))
+        return made if self.transforms is None else self.transforms(made)
+
+    def _bounds(self, sample: Sample, transform: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+        pixel, left, top = transform[0], transform[2], transform[5]
+        when = sample.datetimes(self._image.group)[self.slot] if self._image.dated else None
+        seconds = float("nan") if when is None else when.timestamp()
+        right, bottom = left + pixel * shape[-1], top - pixel * shape[-2]
+        return (left, right, pixel, bottom, top, pixel, seconds, seconds, 1.0)
+
+
+def _fitted(labels: Any, shape: tuple[int, ...]) -> Any:
+    """Nearest pixel on another grid of the same footprint."""
+    rows = (np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]
+    columns = (np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1]
+    return labels[rows.astype(np.int64)[:, None], columns.astype(np.int64)]
