@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -158,26 +157,6 @@ def place(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-class Progress:
-    """One line on a stream, rewritten at most twice a second: done, rate, time left."""
-
-    def __init__(self, stream: Any, every_s: float = 0.5) -> None:
-        self._stream, self._every = stream, every_s
-        self._began = self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Say it."""
-        now = time.monotonic()
-        if now - self._last < self._every and done < total:
-            return
-        self._last = now
-        rate = done / max(now - self._began, 1e-9)
-        left = (total - done) / max(rate, 1e-9)
-        line = f"{done} of {total} samples, {rate:.0f} a second, {left:.0f} s left"
-        self._stream.write(f"\r{line:<60}" + ("\n" if done == total else ""))
-        self._stream.flush()
 
 
 def _writer(form: str) -> Writer:
