@@ -237,10 +237,18 @@ def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
 
 
 def refresh(desk: Path, shards: int, *, always: bool = False) -> None:
-    """Bring manifests and parts of shards that others published; forget those that the store no longer has."""
+    """Bring manifests and parts of shards that others published; forget those that the store no longer has.
+
+    So too `landweave.json`: a build that was killed before it got there is finished by the next one.
+    """
     depot = depot_of(desk)
     if depot is None or not (depot.due() or always):
         return
+    finished = depot.get(MANIFEST)
+    if finished is None:
+        (desk / MANIFEST).unlink(missing_ok=True)
+    else:
+        _place(desk / MANIFEST, finished)
     there = depot.sizes(shard_manifest(0).rpartition("/")[0])
     for shard in range(shards):
         name = shard_manifest(shard)

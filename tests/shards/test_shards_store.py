@@ -14,7 +14,7 @@ import landweave
 from landweave.check import check
 from landweave.manifest import shard_from_bytes
 from pipelines.shards import StoreError, desk_of, done_shards, finalise, withdraw
-from pipelines.shards.depot import Depot, arrive, depot_of, share_plan
+from pipelines.shards.depot import Depot, arrive, depot_of, refresh, share_plan
 from tests.shards.synthetic import Planned, planned
 
 if TYPE_CHECKING:
@@ -87,6 +87,13 @@ def test_nothing_is_visible_before_the_manifest_and_a_second_machine_resumes(url
     assert plan.write(second, plan.shards[1]).written is True
     finalise(second, plan.dataset)
     assert list(check(landweave.open(url))) == []
+    (second / "landweave.json").unlink()
+    refresh(second, 2, always=True)
+    assert (second / "landweave.json").is_file()  # another machine sees that it is finished
+    Depot(url).delete("landweave.json")
+    refresh(second, 2, always=True)
+    assert not (second / "landweave.json").exists()  # killed before it was delivered: finished by the next build
+    finalise(second, plan.dataset)
     withdraw(second, [1])
     with pytest.raises(landweave.UnfinishedError):
         landweave.open(url)
