@@ -186,7 +186,7 @@ def test_providers_of_one_product_may_name_its_collection_otherwise() -> None:
             period=None, slots=(0,), parse=open_source(config).scene,
         )  # fmt: skip
         with Archives(providers) as archives:
-            answer = ask(archives, question, Block(key=(46, 10), places=(), bboxes=((9.0, 45.0, 12.0, 47.0),)))
+            answer = ask(archives, question, Block(places=(), bboxes=((9.0, 45.0, 12.0, 47.0),)))
     assert answer.error is None
     assert answer.provider == "two"
     assert [s.item_id for s in answer.scenes] == ["i000", "i001", "i002"]
