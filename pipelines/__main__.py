@@ -64,16 +64,22 @@ def plan(
     out: OutArgument,
     overrides: SetOption = None,
     again: Annotated[bool, typer.Option("--again", help="ask again for what the archives did not answer")] = False,
+    prices: PricesOption = None,
 ) -> None:
-    """Decide where, when and which scenes, and print what a build will cost. Fetches metadata only."""
+    """Decide where, when and which scenes, and print what a build will cost. Fetches metadata only.
+
+    The table at the end is a simulation: what 1 to 1,000 workers would make of it, what they would wait for, and cost.
+    """
     from pipelines.assemble import objects_text
     from pipelines.jobs import plan_dataset
+    from pipelines.plan import outlook_text
 
     with _errors():
-        file = _recipe(recipe, overrides)
+        known, file = _prices(prices), _recipe(recipe, overrides)
         summary = plan_dataset(file, out, again=again)
         typer.echo(summary.text())
         typer.echo(objects_text(file.recipe, summary.samples, summary.shards))
+        typer.echo(outlook_text(file.recipe, summary, known))
         if summary.unavailable:
             _stop(PARTIAL, _unavailable(summary.unavailable) + "; run the same command with --again to ask anew")
 

@@ -142,8 +142,9 @@ def _run(
 
     form, estimate = form_of(file.recipe, summary.shards), summary.estimate
     each = Spent(
-        requests={"all": round(estimate.get("requests", 0) / summary.shards)},
-        bytes={"all": round(estimate.get("bytes", 0) / summary.shards)},
+        requests={name: round(estimate.get(f"{name}requests", 0) / summary.shards) for name in ("", "earthengine_")},
+        bytes={name: round(estimate.get(f"{name}bytes", 0) / summary.shards) for name in ("", "earthengine_")},
+        eecu_s=3600.0 * estimate.get("earthengine_eecu_hours", 0.0) / summary.shards,
         seconds=estimate.get("seconds", 0.0) / summary.shards,
     )
     journal = Journal.begin(

@@ -81,8 +81,9 @@ class Tally:
 
 
 def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> dict[str, float]:
-    """Expected cost of building a partition: 'samples', 'scenes', 'requests', 'bytes' and 'seconds' (one worker), and
-    what `EngineTally.totals` says of Earth Engine, which the other numbers do not hold.
+    """Expected cost of building a partition: 'samples', 'scenes', 'requests', 'bytes', 'cpu_seconds' and 'seconds' (one
+    worker), 'requests.NAME' and 'bytes.NAME' of each STAC provider, and what `EngineTally.totals` says of Earth Engine,
+    which the other numbers do not hold.
 
     Every number adds up over partitions. Every candidate's cloud layer is read, and all bands of the best candidate.
     Tiles are counted once per scene and shard, as they are read.
@@ -91,28 +92,34 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> dict[str, float]:
         plan: the partition.
         cuts: how rasters are cut, by `cut_key` (from `cut_of`); a part of a layer that is not there is assumed.
     """
-    tally, engine = Tally(), EngineTally()
+    tallies: dict[str, Tally] = {}
+    engine = EngineTally()
     wished: dict[str, list[tuple[str, tuple[Candidate, ...]]]] = {}
     for (sample_id, layer, _), candidates in plan.candidates.items():
         wished.setdefault(sample_id, []).append((layer, candidates))
     for places in plan.shards.values():
-        _shard(plan, places, wished, (cuts, tally))
+        _shard(plan, places, wished, (cuts, tallies))
         for place in places:
             for layer, candidates in wished.get(place.sample_id, ()):
                 engine.wish(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
     samples = sum(len(places) for places in plan.shards.values())
+    requests, size = sum(t.requests for t in tallies.values()), sum(t.bytes for t in tallies.values())
+    cpu_s = samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
     seconds = (
-        tally.bytes / LINK_BYTES_S
-        + tally.requests * REQUEST_S / REQUESTS_AT_ONCE
-        + samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
+        size / LINK_BYTES_S
+        + requests * REQUEST_S / REQUESTS_AT_ONCE
+        + cpu_s
         + 3600.0 * engine.totals(plan.recipe).get("earthengine_hours", 0.0)
     )
     return {
         "samples": samples,
         "scenes": sum(len(scenes) for scenes in plan.scenes.values()),
-        "requests": round(tally.requests),
-        "bytes": round(tally.bytes),
+        "requests": round(requests),
+        "bytes": round(size),
+        "cpu_seconds": round(cpu_s, 1),
         "seconds": round(seconds, 1),
+        **{f"requests.{name}": round(t.requests) for name, t in sorted(tallies.items())},
+        **{f"bytes.{name}": round(t.bytes) for name, t in sorted(tallies.items())},
         **engine.totals(plan.recipe),
     }
 
@@ -121,9 +128,9 @@ def _shard(
     plan: PartPlan,
     places: Iterable[Place],
     wished: Mapping[str, list[tuple[str, tuple[Candidate, ...]]]],
-    count: tuple[Mapping[str, Cut], Tally],
+    count: tuple[Mapping[str, Cut], dict[str, Tally]],
 ) -> None:
-    cuts, tally = count
+    cuts, tallies = count
     chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
     for place in places:
         for layer, candidates in wished.get(place.sample_id, ()):
@@ -134,6 +141,7 @@ def _shard(
         scene = plan.scenes[layer][item]
         if at_earth_engine(scene):
             continue
+        tally = tallies.setdefault(scene.provider, Tally())
         for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
             first = layer not in MODALITIES or part != MODALITIES[layer].cloud_layer
             boxes = [box for box, best in wanted if best or not first]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.plan.estimate import LINK_BYTES_S, REQUEST_S
 from pipelines.plan.simulate import Provider, Workload, enough, outlook
+from schemas.earthengine import EarthEngineProvider
 
 if TYPE_CHECKING:
     from pipelines.journal import Prices
@@ -16,17 +17,22 @@ if TYPE_CHECKING:
 def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
     """A planned build as the simulation sees it."""
     estimate, shards = summary.estimate, max(1, summary.shards)
-    providers = {
-        name: Provider(
-            requests=estimate.get(f"requests.{name}", 0.0) / shards,
-            bytes=estimate.get(f"bytes.{name}", 0.0) / shards,
-            slots=entry.concurrency,
-            latency_s=REQUEST_S,
-            per_s=entry.requests_per_s,
-        )
-        for name, entry in recipe.providers.items()
-        if estimate.get(f"requests.{name}", 0.0)
-    }
+    providers = {}
+    for name, entry in recipe.providers.items():
+        if isinstance(entry, EarthEngineProvider):
+            requests, size, slots = estimate.get("earthengine_requests"), estimate.get("earthengine_bytes"), entry.slots
+            busy_s = estimate.get("earthengine_hours", 0.0) * 3600.0 * slots
+        else:
+            requests, size = estimate.get(f"requests.{name}"), estimate.get(f"bytes.{name}")
+            slots, busy_s = entry.concurrency, (requests or 0.0) * REQUEST_S
+        if requests:
+            providers[name] = Provider(
+                requests=requests / shards,
+                bytes=(size or 0.0) / shards,
+                slots=slots,
+                latency_s=busy_s / requests,
+                per_s=entry.requests_per_s,
+            )
     return Workload(
         shards=shards,
         cpu_s=estimate.get("cpu_seconds", 0.0) / shards,
