@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
+.PHONY: help bench quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -73,6 +73,10 @@ check: $(VENV)/.check  ## lint, formatting, types, import contracts
 format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.factory  ## compare reading with other tools, the quick form (installs them; makes 1.5 GB of scenes the first time)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(RUN) -m benchmarks.reading --quick
 
 schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
 	$(RUN) -m pipelines schema > docs/recipe.schema.json

@@ -31,6 +31,11 @@ COLD = "odc-stac cold"
 WARM = "odc-stac"
 """The same in one process, chip after chip on one scene: GDAL remembers the headers."""
 PEERS = (COLD, WARM, "stackstac", "rslearn", "rasterio-windows", "async-geotiff")
+INSTALL = (
+    "odc-stac, async-geotiff: pip install --group bench; "
+    "stackstac, rslearn: an environment of their own, see docs/measured.md"
+)
+"""How to get peers that are missing."""
 PX = 256
 GOALS_K = {16: (1 / 3, 1 / 3), 64: (1 / 6, 1 / 5), 256: (1 / 25, 1 / 10)}
 """K -> at most this share of odc-stac's requests, of its CPU."""
@@ -233,12 +238,32 @@ def modalities(bench: Bench, k: int, most: int) -> None:
 
 def goals(rows: Sequence[Row]) -> dict[str, list[str]]:
     """The table of the reading issue, decided by these rows."""
-    judged: dict[str, list[str]] = {"met": [], "missed": []}
+    judged: dict[str, list[str]] = {"met": [], "missed": [], "unjudged": []}
     for what, found, most in (*_goals_of_k(rows), *_goals_of_plan(rows)):
         judged["met" if found <= most else "missed"].append(f"{what}: {found:.3g}, goal {most:.3g}")
-    different = [f"{r['part']} {r['method']}" for r in rows if r.get("identical") is False]
-    judged["missed" if different else "met"].append("identical pixels" + "".join(f", not {d}" for d in different))
+    compared = [r for r in rows if "identical" in r]
+    different = [f"{r['part']} {r['method']}" for r in compared if not r["identical"]]
+    if compared:
+        judged["missed" if different else "met"].append("identical pixels" + "".join(f", not {d}" for d in different))
+    judged["unjudged"] = _unjudged(rows)
     return judged
+
+
+def _unjudged(rows: Sequence[Row]) -> list[str]:
+    """Goals that these rows cannot decide, each with the reason."""
+    found = []
+    for k in GOALS_K:
+        part = f"K={k}"
+        if _row(rows, part, "landweave") is None:
+            found.append(f"{part}: not measured in this run (--quick measures K=64 and 256)")
+            continue
+        found += [
+            f"{part} against {name}: it did not run" for name in (COLD, WARM, "limit") if _row(rows, part, name) is None
+        ]
+    ours = [r for r in rows if r["method"] == OURS_PLANNED and r["latency_ms"] == LATENCY_MS]
+    if not any(_row(rows, r["part"], COLD, LATENCY_MS) for r in ours):
+        found.append(f"wall of the whole plan at {LATENCY_MS} ms: not measured in this run, or odc-stac did not run")
+    return found
 
 
 def _row(rows: Sequence[Row], part: str, method: str, latency_ms: int = 0) -> Row | None:
@@ -316,12 +341,12 @@ def main() -> None:
                 planned(bench, asked.samples, latency_ms, 24)
         judged = goals(bench.rows)
         if asked.json:
-            print(json.dumps({"summary": True, **judged, "not_run": bench.failed}))
+            print(json.dumps({"summary": True, **judged, "not_run": bench.failed, "to_install": INSTALL}))
         else:
             for name, found in judged.items():
                 print(f"\n{name}:", *found, sep="\n  ")
             for method, why in bench.failed.items():
-                print(f"not run: {method}: {why}")
+                print(f"not run: {method}: {why}; {INSTALL}")
 
 
 if __name__ == "__main__":

@@ -152,11 +152,10 @@ def warp(
         (pixels, valid), both (band, y, x) on the chip: the source's dtype for 'nearest', float for the others.
     """
     if kernel == "nearest":
-        out = np.zeros((len(pixels), *geobox.shape), pixels.dtype)
-        _reproject(pixels, out, frame, geobox, kernel)
-        mask = np.zeros(out.shape, np.uint8)
-        _reproject(valid.astype(np.uint8), mask, frame, geobox, kernel)
-        return out, mask.astype(bool)
+        both = np.concatenate([pixels, valid.astype(pixels.dtype)])  # one warp: its positions cost more than pixels
+        out = np.zeros((len(both), *geobox.shape), pixels.dtype)
+        _reproject(both, out, frame, geobox, kernel)
+        return out[: len(pixels)], out[len(pixels) :] != 0
     dtype = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
     values = np.where(valid, pixels, dtype(np.nan)).astype(dtype, copy=False)
     result = np.full((len(pixels), *geobox.shape), np.nan, dtype)
