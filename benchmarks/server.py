@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RANGE = re.compile(rb"\r\nrange:\s*bytes=(\d+)-(\d*)", re.IGNORECASE)
+_RANGE = re.compile(rb"\r\nrange:\s*bytes=(\d*)-(\d*)", re.IGNORECASE)
 _TARGET = re.compile(r"/d(\d+)(?:l(\d+))?/([\w.-]+)/(.+)")
 _DATED = re.compile(r"s2/(\w+)/[\w-]+/([\w-]+\.tif)")
 
@@ -108,8 +108,8 @@ def _part(content: mmap.mmap, asked: re.Match[bytes] | None) -> tuple[bytes, byt
     size = len(content)
     if asked is None:
         return b"200 OK", b"", memoryview(content)
-    first = int(asked.group(1))
-    last = min(int(asked.group(2)), size - 1) if asked.group(2) else size - 1
+    first = int(asked.group(1)) if asked.group(1) else max(0, size - int(asked.group(2)))
+    last = min(int(asked.group(2)), size - 1) if asked.group(1) and asked.group(2) else size - 1
     if first >= size:
         return b"416 Range Not Satisfiable", b"Content-Range: bytes */%d\r\n" % size, memoryview(b"")
     said = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, size)

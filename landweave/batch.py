@@ -78,7 +78,7 @@ class Loading:
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
         catalogue = source.catalogue
-        self._ids: list[str] = catalogue.light["id"].take(positions).to_pylist()
+        self._ids: list[str] = catalogue.ids(positions)
         self._where = catalogue.where[positions]
         self._batch: Batch = {"id": self._ids}
         self._plan()
@@ -155,6 +155,9 @@ class Loading:
         """(n, k) stored slot of each slot shown; the masks of the group go into the batch."""
         present = self._source.catalogue.presence(group)[self._positions]
         rule = self._source.view.times_of(group) if self._source.spec.group(group).dated else "all"
+        if rule == "all" and gone is None:
+            self._batch[f"{group}/present"] = present
+            return np.where(present, np.arange(present.shape[1]), -1)
         days = None
         if isinstance(rule, str) and rule not in ("all", "first", "last"):
             days = self._source.catalogue.days(group)[self._positions]

@@ -50,6 +50,14 @@ class Catalogue:
         """Sample id -> position in the catalogue."""
         return {sample: i for i, sample in enumerate(self.light["id"].to_pylist())}
 
+    def ids(self, positions: NDArray[np.int64]) -> list[str]:
+        """Ids of samples by position."""
+        return list(self._ids.take(pa.array(positions)).to_pylist())
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        return self.light["id"].combine_chunks()
+
     @cached_property
     def where(self) -> NDArray[np.int64]:
         """(samples, 2): shard and row of each sample."""

@@ -32,7 +32,7 @@ class Selection:
     @property
     def ids(self) -> list[str]:
         """Sample ids."""
-        return list(self._catalogue.light["id"].take(pa.array(self.positions)).to_pylist())
+        return self._catalogue.ids(self.positions)
 
     @cached_property
     def table(self) -> pa.Table:

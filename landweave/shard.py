@@ -48,7 +48,9 @@ class ShardReader:
         Raises:
             CorruptError: the object is missing, truncated or its index is damaged.
         """
-        path = array.object(shard)
+        return self._index(array, shard, array.object(shard))
+
+    def _index(self, array: ArraySpec, shard: int, path: str) -> NDArray[np.uint64]:
         known = self._indexes.get(path)
         if known is not None:
             return known
@@ -113,8 +115,9 @@ class ShardReader:
         """
         if not chips:
             return []
+        path = array.object(shard)
         try:
-            entries = self.index(array, shard)
+            entries = self._index(array, shard, path)
         except CorruptError as error:
             return [(key, str(error)) for _, _, key, _ in chips]
         damage: list[tuple[tuple[int, int], str]] = []
@@ -129,7 +132,7 @@ class ShardReader:
                 wanted.append(chip)
         scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
         try:
-            for chip, data in zip(wanted, self.store.get_ranges(array.object(shard), spans), strict=True):
+            for chip, data in zip(wanted, self.store.get_ranges(path, spans), strict=True):
                 out = scratch if chip[3] is None else chip[3]
                 assert out is not None  # noqa: S101 - by the contract of `chips`
                 try:
