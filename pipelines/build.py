@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,8 +64,10 @@ def run_shards(
         EngineError: the engine itself failed.
     """
     before, total = done(), len(shards)
-    with staging(out.resolve(), "run") as folder:
-        failures = folder / "failures"
+    local = engine.beam == LOCAL and not engine.command
+    with staging(out.resolve(), "run") as shared, tempfile.TemporaryDirectory() as here:
+        # What failed because the dataset's disk is full would not find room on it.
+        failures = (Path(here) if local else shared) / "failures"
         failures.mkdir()
         run = _Command(out, shards, engine, failures) if engine.command else _Beam(out, shards, engine, failures)
         thread = threading.Thread(target=run, name="engine", daemon=True)

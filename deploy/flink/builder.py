@@ -60,7 +60,7 @@ def main() -> int:
     from pipelines.access.http import SettingError
     from pipelines.assemble import Factory
     from pipelines.journal import LimitReached
-    from pipelines.shards import FullError
+    from pipelines.shards import FullError, room_needed
     from pipelines.tables import PlanError
 
     try:
@@ -71,7 +71,8 @@ def main() -> int:
     say(ready=True)
     for shard in _arriving():
         try:
-            factory.build(shard)
+            with room_needed(asked.dataset):
+                factory.build(shard)
         except LimitReached:  # whoever submitted finds it unbuilt, and says why
             say(shard=shard, error=None)
         except FullError as error:

@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.assemble import Factory
 from pipelines.journal import LimitReached
-from pipelines.shards import FullError, arrive
+from pipelines.shards import FullError, arrive, room_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +87,8 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         """Build one shard."""
         assert self.factory is not None  # noqa: S101 - setup() ran
         try:
-            samples = self.factory.build(shard)
+            with room_needed(self.factory.out):
+                samples = self.factory.build(shard)
         except LimitReached as limit:
             Metrics.counter("landweave", "shards_left").inc()
             yield Built(shard=shard, samples=0, left=str(limit))
