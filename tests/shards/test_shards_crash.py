@@ -81,11 +81,11 @@ def test_killed_builds_end_the_same(tmp_path: Path, whole: tuple[dict[str, str],
 
 
 @pytest.mark.slow
-def test_forty_kills(tmp_path: Path, whole: tuple[dict[str, str], int]) -> None:
+def test_a_hundred_kills(tmp_path: Path, whole: tuple[dict[str, str], int]) -> None:
     import random
 
     expected, steps = whole
-    kill_and_resume(tmp_path, sorted(random.Random(7).sample(range(1, steps), 40)), expected)
+    kill_and_resume(tmp_path, sorted(random.Random(7).sample(range(1, steps), 100)), expected)
 
 
 def test_a_full_disk_leaves_nothing_visible(tmp_path: Path) -> None:
