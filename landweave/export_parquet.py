@@ -128,6 +128,17 @@ def finish(root: Path, splits: dict[str, int], job: Job) -> None:
     (root / "README.md").write_text(card(splits, job))
 
 
+def _yaml(name: str, feature: Json) -> Json:
+    """A feature as a card spells it."""
+    kind = feature["_type"]
+    if kind == "List":
+        return {"name": name, "list": feature["feature"]["dtype"]}
+    if kind == "Value":
+        return {"name": name, "dtype": feature["dtype"]}
+    axes = kind.removeprefix("Array").removesuffix("D")
+    return {"name": name, "dtype": {f"array{axes}_d": {"dtype": feature["dtype"], "shape": feature["shape"]}}}
+
+
 def card(splits: dict[str, int], job: Job) -> str:
     """README.md: the head that the Hub reads (https://huggingface.co/docs/hub/datasets-cards), then words."""
     about = job.about
@@ -141,6 +152,8 @@ def card(splits: dict[str, int], job: Job) -> str:
     head["tags"] = ["earth-observation", "remote-sensing", "multi-modal", "weak-labels"]
     files = [{"split": _SPLITS.get(s, s), "path": f"data/{_SPLITS.get(s, s)}-*"} for s in splits]
     head["configs"] = [{"config_name": "default", "data_files": files}]
+    # without these, `load_dataset` would take the columns for lists of lists
+    head["dataset_info"] = {"config_name": "default", "features": [_yaml(n, f) for n, f in features(job).items()]}
     # JSON is YAML, and quotes whatever a recipe's text holds
     lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()), "---", ""]
     lines += [f"# {about['dataset']}", "", about["description"], ""]
