@@ -117,8 +117,11 @@ def _lazy(
     chosen: tuple[NDArray[np.int64], list[str], Values],
 ) -> Any:
     """A dask array: chunks end where shards end."""
-    import dask.array as da
+    from importlib import import_module
+
     from dask.delayed import delayed
+
+    da: Any = import_module("dask.array")  # untyped
 
     positions, ids, values = chosen
     where, present = catalogue.where[positions], catalogue.presence(array.group)[positions]
