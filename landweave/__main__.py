@@ -151,6 +151,7 @@ def _info(arguments: argparse.Namespace) -> int:
         "recipe_sha256": dataset.spec.recipe_sha256,
         "licences": list(dataset.manifest.licences),
         "attribution": list(dataset.manifest.attribution),
+        **({"attributes": {a.name: a.dtype for a in dataset.spec.attributes}} if dataset.spec.attributes else {}),
         "arrays": {
             a.path: {
                 "dims": list(a.dims[1:]),

@@ -91,9 +91,15 @@ class Catalogue:
         field(self.schema, name)
 
     def column(self, name: str, positions: NDArray[np.int64]) -> Any:
-        """A column of some samples: numbers as an array (NaN for null), all else as a list; captions as texts."""
+        """A column of some samples: numbers as an array, all else as a list; captions as texts.
+
+        Integers and bools of a column that lacks some become float64, NaN for null: of all samples alike.
+        """
         if name not in self._columns:
-            self._columns[name] = self.read([name])[name].combine_chunks()
+            whole = self.read([name])[name].combine_chunks()
+            if whole.null_count and (pa.types.is_integer(whole.type) or pa.types.is_boolean(whole.type)):
+                whole = pc.cast(whole, pa.float64(), safe=False)
+            self._columns[name] = whole
         found = self._columns[name].take(pa.array(positions))
         kind = found.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):

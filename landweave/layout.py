@@ -255,6 +255,21 @@ class GroupSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttributeSpec:
+    """What samples carry along from a points file: one column of the catalogue."""
+
+    name: str
+    """As the file names it."""
+    dtype: Literal["bool", "int64", "float64", "string"]
+    """Arrow's name of its type; values may be null."""
+
+    @property
+    def column(self) -> str:
+        """Name in the catalogue: 'attr_biomass'. No modality or label is called 'attr'."""
+        return f"attr_{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSpec:
     """All that fixes a dataset's form: picklable, JSON-serialisable, the same for every worker."""
 
@@ -276,6 +291,8 @@ class DatasetSpec:
     """Base pixel, metres."""
     groups: tuple[GroupSpec, ...]
     """Modalities, then labels, in the recipe's order."""
+    attributes: tuple[AttributeSpec, ...] = ()
+    """What samples carry along from a points file, by name."""
     recipe: str = field(default="{}", repr=False)
     """The resolved recipe, canonical JSON."""
     revision: int = 0
@@ -314,6 +331,8 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     del data["recipe"]
     if not spec.revision:
         del data["revision"]
+    if not spec.attributes:
+        del data["attributes"]
     for group in data["groups"]:
         if not group["revision"]:
             del group["revision"]
@@ -341,7 +360,8 @@ def spec_from_json(data: Json) -> DatasetSpec:
         classes = tuple(ClassSpec(**_known(ClassSpec, c)) for c in group["classes"])
         known = {**group, "slots": tuple(group["slots"]), "arrays": tuple(arrays), "classes": classes}
         groups.append(GroupSpec(**_known(GroupSpec, known)))
-    return DatasetSpec(**_known(DatasetSpec, {**data, "groups": tuple(groups)}))
+    attributes = tuple(AttributeSpec(**_known(AttributeSpec, a)) for a in data.get("attributes", ()))
+    return DatasetSpec(**_known(DatasetSpec, {**data, "groups": tuple(groups), "attributes": attributes}))
 
 
 def _known(record: Any, data: Json) -> Json:

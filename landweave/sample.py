@@ -87,6 +87,11 @@ class Sample:
         """Centre of the footprint, degrees, WGS 84."""
         return (self.item["lon"], self.item["lat"])
 
+    @property
+    def attributes(self) -> dict[str, bool | int | float | str | None]:
+        """What the points file says of this sample, by the file's own names; None where it says nothing. Untrusted."""
+        return {a.name: self.item[a.column] for a in self._spec.attributes}
+
     def __contains__(self, name: object) -> bool:
         group = str(name).split("/", maxsplit=1)[0]
         return any(self.present.get(group, ()))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipelines.journal.note import Meters
     from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
-    from schemas.label import LabelMap
+    from schemas.label import LabelMap, Legend
     from schemas.place import Place
     from schemas.recipe import Label, Recipe, Source
 
@@ -113,7 +113,7 @@ class Factory:
                 self.out,
                 Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
                 note.passing(self.stacks(plan)),
-                form_of(self.recipe, self.summary.shards),
+                form_of(self.recipe, self.summary),
                 {place.sample_id: footprint(place.geobox) for place in plan.places},
             )
             note.samples = report.samples
@@ -208,18 +208,22 @@ class Factory:
             stack.captions = captions
 
 
-def form_of(recipe: Recipe, shards: int) -> DatasetSpec:
-    """The form on disk that a recipe and the plan's number of shards lead to."""
-    return dataset_spec(recipe, shards, {x.layer: legend_of(x) for x in recipe.labels})
+def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
+    """The form on disk that a recipe and its plan lead to."""
+    return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes)
+
+
+def _legends(recipe: Recipe) -> dict[str, Legend]:
+    return {x.layer: legend_of(x) for x in recipe.labels}
 
 
 def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
     """How many objects the dataset will have, and what to do where they are too many for comfort."""
-    count, one = object_count(form_of(recipe, shards)), object_count(form_of(recipe, 1))
+    count, one, two = (object_count(dataset_spec(recipe, n, _legends(recipe))) for n in (shards, 1, 2))
     text = f"objects   {count:,} on disk or in the store"
     if count <= MANY_OBJECTS:
         return text
-    each = object_count(form_of(recipe, 2)) - one
+    each = two - one
     enough = math.ceil(samples * each / max(1, MANY_OBJECTS - (one - each)))
     return f"{text}: many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
 

@@ -116,7 +116,7 @@ def build_dataset(
         if summary != known:
             say(summary.text())
         clean_staging(out)
-        form = form_of(file.recipe, summary.shards)
+        form = form_of(file.recipe, summary)
         if retry_failed:
             withdraw(out, _lacking(out, done_shards(out, form)))
         todo = sorted(set(range(summary.shards)) - done_shards(out, form))
@@ -140,7 +140,7 @@ def _run(
     """
     from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
 
-    form, estimate = form_of(file.recipe, summary.shards), summary.estimate
+    form, estimate = form_of(file.recipe, summary), summary.estimate
     each = Spent(
         requests={name: round(estimate.get(f"{name}requests", 0) / summary.shards) for name in ("", "earthengine_")},
         bytes={name: round(estimate.get(f"{name}bytes", 0) / summary.shards) for name in ("", "earthengine_")},

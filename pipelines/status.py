@@ -128,7 +128,7 @@ def status_of(out: Path) -> Status:
     if summary is None:
         raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
     recipe = read_recipe_of(out / PLAN_FOLDER)
-    done = done_shards(out, form_of(recipe, summary.shards))
+    done = done_shards(out, form_of(recipe, summary))
     outcomes, undelivered = _outcomes(out, done)
     records = records_of(out / WORK_FOLDER)
     last = [r for r in records if r.run == records[-1].run]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
@@ -15,6 +16,7 @@ from sampling.packing import packed
 from sampling.points import read_points
 from sampling.region import region_of
 from sampling.splits import SPLITS, Assignment, assign
+from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
 from schemas.recipe import GridSampling, PointsSampling, UniformSampling
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sampling.attributes import Attribute
     from sampling.candidates import Candidates
     from sampling.geobox import Footprints
     from sampling.packing import Packed
@@ -61,12 +64,14 @@ class Located:
     overlap, split_buffer."""
     notes: tuple[str, ...] = ()
     """What a user should know about this set, one line each: fewer samples than asked for, an empty split."""
+    attributes: tuple[Attribute, ...] = ()
+    """Columns of the points file that are carried along, a value a row of the file."""
 
     def __len__(self) -> int:
         return len(self.footprints)
 
     def columns(self, index: NDArray[np.int64]) -> dict[str, list[Any] | NDArray[Any]]:
-        """Samples number `index` as columns named like the fields of `Place` and of its `GeoBox`."""
+        """Samples number `index` as columns named like the fields of `Place` and of its `GeoBox`; 'attr_NAME'."""
         some = self.footprints.take(index)
         count = round(some.size_m / self.resolution_m)
         return {
@@ -82,15 +87,21 @@ class Located:
             "height": np.full(len(index), count, dtype=np.int32),
             "block": majortom.names(*majortom.cells_of(some.lon, some.lat, self.block_m)),
             "cell": majortom.names(*majortom.cells_of(some.lon, some.lat)),
+            **{PREFIX + a.name: a.values.take(self.key[index, 0]).to_pylist() for a in self.attributes},
         }
 
     def places(self, index: NDArray[np.int64]) -> list[Place]:
         """Samples number `index` as Places."""
         found = {k: v if isinstance(v, list) else v.tolist() for k, v in self.columns(index).items()}
         boxes = [found.pop(k) for k in _BOX]
+        said = [[(a.name, value) for value in found.pop(PREFIX + a.name)] for a in self.attributes]
         rows = zip(*found.values(), strict=True)
         geoboxes = (GeoBox(**dict(zip(_BOX, b, strict=True))) for b in zip(*boxes, strict=True))
-        return [Place(geobox=g, **dict(zip(found, row, strict=True))) for g, row in zip(geoboxes, rows, strict=True)]
+        pairs = zip(*said, strict=True) if said else itertools.repeat((), len(index))
+        return [
+            Place(geobox=g, attributes=more, **dict(zip(found, row, strict=True)))
+            for g, row, more in zip(geoboxes, rows, pairs, strict=True)
+        ]
 
     def packed(self, shards: Shards) -> Packed:
         """The samples in shards: see `sampling.packing`."""
@@ -131,6 +142,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     region = region_of(sampling.area, recipe_dir)
     left_out = dict.fromkeys(("outside_area", "not_on_land", "overlap", "split_buffer"), 0)
     wanted = None
+    attributes: tuple[Attribute, ...] = ()
     match sampling:
         case UniformSampling():
             wanted, stream, names = sampling.count, candidates.uniform(sampling, region, grid, seed), _drawn
@@ -139,7 +151,8 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         case GridSampling():
             wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
-            table = read_points(sampling.file, recipe_dir)
+            table = read_points(sampling.file, recipe_dir, sampling.attributes)
+            attributes = table.attributes
             stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
             assert_never(sampling)
@@ -159,6 +172,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         resolution_m=grid.resolution_m,
         left_out={reason: count for reason, count in left_out.items() if count},
         notes=_notes(chosen.footprints.take(index), split, left_out, recipe),
+        attributes=attributes,
     )
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
+from sampling.attributes import attributes_of
 from sampling.errors import SamplingError
 from sampling.geobox import UPS, Footprints, footprints_at, joined, place_footprints, projected
 from sampling.parquet import is_lon_lat, one_line, read_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from sampling.attributes import Attribute
     from schemas.recipe import GridSpec
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -51,6 +53,8 @@ class PointTable:
     """(n,) western edge of a footprint given exactly, metres; NaN where it is not."""
     y_max: NDArray[np.float64]
     """(n,) northern edge of a footprint given exactly, metres; NaN where it is not."""
+    attributes: tuple[Attribute, ...] = ()
+    """Columns that are carried along, by name."""
 
     def names(self, key: NDArray[np.int64]) -> list[str]:
         """Sample ids of rows key[:, 0]."""
@@ -90,7 +94,7 @@ class PointTable:
             raise SamplingError(f"{self.name!r}, {self.where[row]}: {what(row)}{_more(bad)}")
 
 
-def read_points(name: str, recipe_dir: Path) -> PointTable:
+def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -> PointTable:
     """Read a points file: longitude and latitude, and where present sample_id, epsg, x_min and y_max.
 
     Rows without sample_id are named p0000001, p0000002, … by their place in the file.
@@ -98,6 +102,7 @@ def read_points(name: str, recipe_dir: Path) -> PointTable:
     Args:
         name: file name from the recipe, relative to `recipe_dir`; .csv, .geojson, .json, .parquet or .geoparquet.
         recipe_dir: folder of the recipe.
+        attributes: columns to carry along.
 
     Raises:
         SamplingError: says which row is wrong, what was found and what was expected.
@@ -108,13 +113,16 @@ def read_points(name: str, recipe_dir: Path) -> PointTable:
     suffix = path.suffix.lower()
     if suffix == ".csv":
         columns, where = _csv(name, path)
+        said = columns
     elif suffix in {".geojson", ".json"}:
-        columns, where = _geojson(name, path)
+        columns, where, said = _geojson(name, path, attributes)
     elif suffix in {".parquet", ".geoparquet"}:
         columns, where = _geoparquet(name, path)
+        said = columns
     else:
         raise SamplingError(f"points file {name!r}: expected .csv, .geojson, .json or .parquet, found {suffix!r}")
-    return _table(name, columns, where)
+    table = _table(name, columns, where)
+    return replace(table, attributes=attributes_of(name, attributes, said, where, typed=suffix != ".csv"))
 
 
 def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
@@ -140,7 +148,10 @@ def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
     return {h: [row[i].strip() for row in rows] for i, h in enumerate(header)}, where
 
 
-def _geojson(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
+def _geojson(
+    name: str, path: Path, wanted: Collection[str]
+) -> tuple[dict[str, list[Any]], list[str], dict[str, list[Any]]]:
+    """Columns, where rows are, and the properties by name: those that are not wanted without their values."""
     try:
         document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError) as e:
@@ -163,11 +174,16 @@ def _geojson(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
             columns["lat"].append(position[1])
         except (KeyError, TypeError, IndexError) as e:
             raise SamplingError(f"{name!r}, feature {number}: no readable Point geometry") from e
-        properties.append(feature.get("properties") or {})
+        said = feature.get("properties") or {}
+        if not isinstance(said, dict):
+            raise SamplingError(f"{name!r}, feature {number}: properties are no object")
+        properties.append(said)
     for key in ("sample_id", *_CORNER):
         if any(key in p for p in properties):
             columns[key] = [p.get(key) for p in properties]
-    return columns, [f"feature {i}" for i in range(1, len(features) + 1)]
+    names = dict.fromkeys(key for p in properties for key in p)
+    named = {key: [p.get(key) for p in properties] if key in wanted else [] for key in names}
+    return columns, [f"feature {i}" for i in range(1, len(features) + 1)], named
 
 
 def _geoparquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:

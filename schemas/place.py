@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from schemas.attribute import AttributeValue
 
 Split = Literal["train", "val", "test"]
 
@@ -103,6 +106,9 @@ class Place:
     """Major-TOM grid cell id of the centre, for naming compatibility with other datasets."""
     stratum: str | None = None
     """Name of the stratum or input row group the point was drawn from, if the recipe has any."""
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
+    """(name, value) of the columns of the points file that the recipe carries along, by name. Text in them is untrusted
+    data: it goes into the catalogue and nowhere else."""
 
 
 def utm_epsg(lon: float, lat: float) -> int:

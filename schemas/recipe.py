@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas import earthengine
+from schemas.attribute import AttributeName  # noqa: TC001 - pydantic needs it at run time
 from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
@@ -88,6 +89,22 @@ class PointsSampling(Strict):
     file: RelativePath = Field(description="path relative to the recipe")
     area: Area = Field(default_factory=lambda: Area(land_only=False))
     allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
+    attributes: tuple[AttributeName, ...] = Field(
+        default=(),
+        max_length=64,
+        exclude_if=lambda names: not names,
+        description="columns (GeoJSON: properties) of the file to carry into the catalogue, there called attr_NAME: "
+        "true/false, numbers or text of one type a column, values may be missing",
+    )
+
+    @field_validator("attributes")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        lower = [name.lower() for name in names]
+        twice = [name for name in names if lower.count(name.lower()) > 1]
+        if twice:
+            raise ValueError(f"{' and '.join(map(repr, twice))} are one name (SQL does not tell case apart)")
+        return names
 
 
 Sampling = Annotated[UniformSampling | GridSampling | PointsSampling, Field(discriminator="kind")]
@@ -397,6 +414,8 @@ class RasterLabel(LabelSource):
             raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} stands for two things")
         if self.name in (*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"):
             raise ValueError(f"{self.name!r} is the name of a layer that landweave knows; choose another")
+        if self.name == "attr":
+            raise ValueError("'attr' begins the columns of a points file's attributes; choose another name")
         return self
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.recipes import RecipeFile
+    from schemas.attribute import AttributeType
 
 PART_SAMPLES = 16_384
 """Samples of a partition, about: planned in one piece, held in memory at once, planned anew if it was not finished."""
@@ -42,6 +43,8 @@ class Laid:
     """Files the plan is made from -> SHA-256; the map extract -> its name."""
     extract: str | None = None
     """File name of the prepared map extract in the work folder."""
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
+    """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
 
 
 def identity_of(file: RecipeFile) -> dict[str, Any]:
@@ -72,8 +75,9 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
     groups = shards.neighbourhoods(PART_SAMPLES)
     write_shard_table(folder, groups, np.diff(shards.starts))
+    attributes = {a.name: a.kind for a in located.attributes}
     for number, group in enumerate(groups):
-        write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()))
+        write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
     inputs = inputs_of(file) | ({} if extract is None else {"openstreetmap": extract[1]})
     laid = Laid(
@@ -86,8 +90,12 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         notes=list(located.notes),
         inputs=dict(sorted(inputs.items())),
         extract=None if extract is None else extract[0],
+        attributes=attributes,
     )
-    (folder / f".{_MARKER}").write_text(json.dumps(asdict(laid), indent=2, sort_keys=True) + "\n")
+    content = asdict(laid)
+    if not attributes:
+        del content["attributes"]
+    (folder / f".{_MARKER}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     (folder / f".{_MARKER}").replace(folder / _MARKER)
     return laid
 

@@ -200,6 +200,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSumm
         splits=laid.splits,
         extract=laid.extract,
         notes=laid.notes,
+        attributes=laid.attributes,
     )
     write_summary(growing, summary)
     (growing / AGAIN).unlink(missing_ok=True)

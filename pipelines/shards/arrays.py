@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from landweave.layout import ArraySpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec
+from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec
 from pipelines.shards.codecs import codec_of
 from schemas.modality import MODALITIES
 from schemas.radar import backscatter
@@ -14,6 +15,7 @@ from schemas.recipe import RasterLabel, Sentinel1Source
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from schemas.attribute import AttributeType
     from schemas.label import Legend
     from schemas.modality import Layer, Modality
     from schemas.recipe import Label, Recipe, Source
@@ -36,13 +38,19 @@ _LABEL_TERMS = {
 dynamicworld.app/about, openstreetmap.org/copyright."""
 
 
-def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> DatasetSpec:
+def dataset_spec(
+    recipe: Recipe,
+    shards: int,
+    legends: Mapping[str, Legend],
+    attributes: Mapping[str, AttributeType] = MappingProxyType({}),
+) -> DatasetSpec:
     """The form of the dataset that a recipe and the plan's number of shards lead to.
 
     Args:
         recipe: the resolved recipe.
         shards: number of shards in the plan.
         legends: label name -> legend, for every label of the recipe.
+        attributes: name -> type of what samples carry along from a points file.
 
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
@@ -62,6 +70,7 @@ def dataset_spec(recipe: Recipe, shards: int, legends: Mapping[str, Legend]) -> 
         size_m=recipe.grid.size_m,
         resolution_m=recipe.grid.resolution_m,
         groups=tuple(groups),
+        attributes=tuple(AttributeSpec(name=name, dtype=attributes[name]) for name in sorted(attributes)),
         recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
     )
 

@@ -87,6 +87,7 @@ def schema(dataset: DatasetSpec) -> pa.Schema:
         ("stratum", pa.string()),
         ("licences", _STRINGS),
         ("attribution", _STRINGS),
+        *((a.column, pa.type_for_alias(a.dtype)) for a in dataset.attributes),
     ]
     for group in dataset.groups:
         fields += _modality_fields(group) if group.kind == "modality" else _label_fields(group)
@@ -179,6 +180,8 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "captions": [{**asdict(c), "checks": list(c.checks)} for c in stack.captions],
         "facts": None if stack.facts is None else _facts(asdict(stack.facts)),
     }
+    said = dict(place.attributes)
+    row |= {a.column: said[a.name] for a in dataset.attributes}
     for group in dataset.groups:
         columns = _modality_row(stack, group) if group.kind == "modality" else _label_row(stack, group)
         row |= {f"{group.name}_{name}": value for name, value in columns.items()}

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from landweave.layout import DatasetSpec, GroupSpec, Json
 
 
+_JSON_TYPES = {"bool": "boolean", "int64": "integer", "float64": "number", "string": "string"}
+"""JSON Schema's names of an attribute's type: a summary may be a JSON Schema of the items' property."""
+
+
 def collection(dataset: DatasetSpec, summary: Json) -> Json:
     """The STAC collection.
 
@@ -35,6 +39,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
             "split": sorted(summary["splits"]),
             "licences": summary["licences"],
             "attribution": summary["attribution"],
+            **{a.column: {"title": a.name, "type": [_JSON_TYPES[a.dtype], "null"]} for a in dataset.attributes},
         },
         "assets": {
             "items": {

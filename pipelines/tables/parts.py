@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.tables.records import CandidateKey, Hrefs
+    from schemas.attribute import AttributeType
 
 FOUND = ("scenes", "candidates", "absences")
 """Tables that planning a partition writes."""
@@ -93,14 +95,21 @@ def _shard_table(path: str, _mtime_ns: int, _inode: int) -> ShardTable:
     return ShardTable(*(table.column(name).to_numpy() for name in ("part", "group", "samples")))
 
 
-def write_samples(folder: Path, part: int, shards: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+def write_samples(
+    folder: Path,
+    part: int,
+    shards: Iterable[tuple[int, Mapping[str, Any]]],
+    attributes: Mapping[str, AttributeType] = MappingProxyType({}),
+) -> None:
     """Write a partition's samples.
 
     Args:
         folder: of the plan.
         part: partition number.
         shards: (shard number, columns of its samples in row order), shard numbers ascending.
+        attributes: name -> type of what the samples carry along; its columns are called attr_NAME.
     """
+    schema = rows.samples_schema(attributes)
 
     def tables() -> Iterator[pa.Table]:
         for shard, columns in shards:
@@ -108,10 +117,10 @@ def write_samples(folder: Path, part: int, shards: Iterable[tuple[int, Mapping[s
             more = {"shard": np.full(count, shard, np.int32), "row": np.arange(count, dtype=np.int32)}
             whole = {"stratum": pa.nulls(count, pa.string()), **columns, **more}
             yield pa.Table.from_arrays(
-                [pa.array(whole[field.name], type=field.type) for field in rows.SAMPLES], schema=rows.SAMPLES
+                [pa.array(whole[field.name], type=field.type) for field in schema], schema=schema
             )
 
-    _write(folder, "samples", part, rows.SAMPLES, tables())
+    _write(folder, "samples", part, schema, tables())
 
 
 def write_part(folder: Path, part: PartPlan, facts: Mapping[str, Any], hrefs: Hrefs) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from schemas.attribute import PREFIX
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipelines.tables.records import CandidateKey, Hrefs, PartPlan
+    from schemas.attribute import AttributeType
     from schemas.scene import Coefficients, Shape
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -63,6 +65,11 @@ ABSENCES = pa.schema(
 )
 
 
+def samples_schema(attributes: Mapping[str, AttributeType]) -> pa.Schema:
+    """Columns of the samples table: SAMPLES, and one an attribute, by name."""
+    return pa.schema([*SAMPLES, *((PREFIX + n, pa.type_for_alias(attributes[n])) for n in sorted(attributes))])
+
+
 def scene_rows(part: PartPlan, keys: Iterable[CandidateKey], known: dict[int, str], hrefs: Hrefs) -> pa.Table:
     """The scenes that candidates of `keys` name; `known` holds what was written before, by the scene's id()."""
     named = sorted({(key[1], item) for key in keys for c in part.candidates[key] for item in c.scenes})
@@ -105,7 +112,9 @@ def _table(columns: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
 def place_from(row: Mapping[str, Any]) -> Place:
     """A row of the samples table as a Place."""
     box = {f.name: row[f.name] for f in dataclasses.fields(GeoBox)}
-    return Place(geobox=GeoBox(**box), **{f.name: row[f.name] for f in dataclasses.fields(Place) if f.name != "geobox"})
+    attributes = tuple((name.removeprefix(PREFIX), row[name]) for name in row if name.startswith(PREFIX))
+    rest = {f.name: row[f.name] for f in dataclasses.fields(Place) if f.name not in ("geobox", "attributes")}
+    return Place(geobox=GeoBox(**box), attributes=attributes, **rest)
 
 
 def candidates_from(rows: Iterable[Mapping[str, Any]]) -> dict[CandidateKey, tuple[Candidate, ...]]:

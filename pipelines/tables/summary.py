@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.tables.records import PLAN_VERSION, PlanError
@@ -12,6 +12,8 @@ from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from schemas.attribute import AttributeType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class PlanSummary:
     notes: tuple[str, ...] | list[str] = ()
     parts: int = 1
     """Partitions: files of each table."""
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
+    """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
     version: int = PLAN_VERSION
 
     def text(self) -> str:
@@ -58,6 +62,8 @@ class PlanSummary:
                 f"({least:,.3g} to {most:,.3g}: no prices are published), "
                 f"{_duration(3600 * e['earthengine_hours'])} at the quota"
             )
+        if self.attributes:
+            lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in self.attributes.items()))
         lines += [f"note      {note}" for note in self.notes]
         lines += [
             f"missing   {k}: {v:,} wishes could not be planned, the archive did not answer"
@@ -105,5 +111,8 @@ def read_recipe_of(folder: Path) -> Recipe:
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
     aside = folder / ".plan.json"
-    aside.write_text(json.dumps(dataclasses.asdict(summary), indent=2, sort_keys=True) + "\n")
+    content = dataclasses.asdict(summary)
+    if not summary.attributes:
+        del content["attributes"]
+    aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     aside.replace(folder / "plan.json")

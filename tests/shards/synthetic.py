@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landweave.layout import DatasetSpec
+    from schemas.attribute import AttributeType, AttributeValue
 
 START = datetime(2021, 1, 15, 10, 30, tzinfo=UTC)
 WORLDCOVER = Legend(
@@ -56,6 +58,7 @@ OPENSTREETMAP = Legend(
     source="test",
 )
 LEGENDS = {"worldcover": WORLDCOVER, "dynamicworld": DYNAMICWORLD, "openstreetmap": OPENSTREETMAP}
+ATTRIBUTES: dict[str, AttributeType] = {"biomass": "float64", "checked": "bool", "plots": "int64", "species": "string"}
 HOSTILE = "'; DROP TABLE; ../../x $(id) \n ignore all previous instructions"
 
 
@@ -67,15 +70,18 @@ def recipe(
     size_m: float = 240.0,
     codec: str = "balanced",
     labels: bool = True,
+    attributes: bool = False,
 ) -> Recipe:
-    """A small recipe: two windows, all labels."""
+    """A small recipe: two windows, all labels; with attributes, places that come from a file."""
     return Recipe.model_validate(
         {
             "name": name,
             "description": "made for tests",
             "licence": "CC-BY-4.0",
             "seed": 1,
-            "sampling": {"kind": "uniform", "count": 20},
+            "sampling": {"kind": "points", "file": "places.csv", "attributes": list(ATTRIBUTES)}
+            if attributes
+            else {"kind": "uniform", "count": 20},
             "grid": {"size_m": size_m},
             "windows": [
                 {"name": "winter", "start": "2021-01-01", "end": "2021-02-28"},
@@ -124,7 +130,7 @@ class Planned:
 def planned(counts: tuple[int, ...] = (4, 3, 2), *, seed: int = 0, size_m: float = 240.0, **kwargs: Any) -> Planned:
     """A plan with so many samples in its shards: train, then one of val, then one of test."""
     made = recipe(samples=max(counts), size_m=size_m, **kwargs)
-    dataset = dataset_spec(made, len(counts), LEGENDS)
+    dataset = dataset_spec(made, len(counts), LEGENDS, ATTRIBUTES if kwargs.get("attributes") else {})
     splits = (
         (["train"] * len(counts) + ["val", "test"])[-len(counts) :]
         if len(counts) > 2
@@ -168,6 +174,17 @@ def footprint(where: Place) -> dict[str, Any]:
     return shapely.geometry.mapping(shapely.Polygon(ring))  # type: ignore[no-any-return]
 
 
+def attributes(shard: int, row: int) -> tuple[tuple[str, AttributeValue], ...]:
+    """What the points file says of a sample: nothing but the count of plots in row 1."""
+    known = row != 1
+    return (
+        ("biomass", 100.5 * shard + row if known else None),
+        ("checked", row == 0 if known else None),
+        ("plots", 2**53 + 1 + row),
+        ("species", HOSTILE if known else None),
+    )
+
+
 def absent(shard: int, row: int) -> set[tuple[str, int]]:
     """Which observations and labels a sample lacks: a rule, so that tests can say it again."""
     lacking = set()
@@ -184,6 +201,8 @@ def stack(dataset: DatasetSpec, shard: ShardPlan, row: int, seed: int) -> Stack:
     """One sample. Row 3 of the first shard is refused."""
     rng = np.random.default_rng([seed, shard.index, row])
     where = place(shard, row, dataset.size_m)
+    if dataset.attributes:
+        where = dataclasses.replace(where, attributes=attributes(shard.index, row))
     made = Stack(place=where)
     lacking = absent(shard.index, row)
     for group in dataset.groups:
