@@ -7,8 +7,8 @@ release the GIL, so threads use all cores; for objects far away there are more t
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from landweave.buffers import Buffers
     from landweave.catalogue import Catalogue
-    from landweave.layout import DatasetSpec
+    from landweave.layout import DatasetSpec, GroupSpec
     from landweave.shard import Chip, ShardReader
-    from landweave.view import Shown, View
+    from landweave.view import Shown, Times, View
 
 Batch = dict[str, Any]
 _AT_A_TIME = 8
@@ -46,17 +46,24 @@ class Source:
     shown: tuple[Shown, ...]
     """Arrays of a batch."""
     view: View
+    groups: tuple[tuple[GroupSpec, Times], ...] = field(init=False)
+    """Modalities and labels of a batch, and which of their dates."""
+
+    def __post_init__(self) -> None:
+        names = dict.fromkeys(s.array.group for s in self.shown)
+        groups = [self.spec.group(name) for name in names]
+        found = tuple((g, self.view.times_of(g.name) if g.dated else "all") for g in groups)
+        object.__setattr__(self, "groups", found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """Samples of a batch that lie in one shard, of one array."""
 
     shown: Shown
     shard: int
-    rows: NDArray[np.int64]
+    rows: list[int]
     """Rows of the batch."""
-    slots: NDArray[np.int64]
+    slots: list[list[int]]
     """(batch, k) stored slot of each slot shown; -1 where there is none."""
     out: NDArray[Any]
     """(batch, [k,] ...)."""
@@ -77,9 +84,10 @@ class Loading:
         self._parts: deque[_Part] = deque()
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
+        self._corners: NDArray[np.float64] | None = None
         catalogue = source.catalogue
         self._ids: list[str] = catalogue.ids(positions)
-        self._where = catalogue.where[positions]
+        self._where: list[list[int]] = catalogue.where[positions].tolist()
         self._batch: Batch = {"id": self._ids}
         self._plan()
         self._running: list[Future[None]] = []
@@ -126,35 +134,37 @@ class Loading:
 
     def _plan(self) -> None:
         source, n = self._source, len(self._ids)
-        groups = list(dict.fromkeys(s.array.group for s in source.shown))
-        modalities = [g for g in groups if source.spec.group(g).kind == "modality"]
-        gone = held_back(source.view, modalities, self._positions, self._when) if source.view.missing else {}
-        self._corners = self._windows()
-        slots = {group: self._slots(group, gone.get(group)) for group in groups}
-        by_shard = _groups(self._where[:, 0])
+        gone: dict[str, Any] = {}
+        if source.view.missing:
+            modalities = [g.name for g, _ in source.groups if g.kind == "modality"]
+            gone = held_back(source.view, modalities, self._positions, self._when)
+        if source.view.crop_m is not None:
+            self._corners = self._windows()
+        slots = {group.name: self._slots(group.name, rule, gone.get(group.name)) for group, rule in source.groups}
+        listed = {name: found.tolist() for name, found in slots.items()}
+        by_shard = _groups(self._where)
         parts = []
         for shown in source.shown:
+            group = shown.array.group
             out = source.buffers.empty((n, *shown.shape), shown.dtype)
             self._batch[shown.array.path] = out
-            _fill(shown, slots[shown.array.group], out)
-            parts += [_Part(shown, shard, rows, slots[shown.array.group], out) for shard, rows in by_shard]
-        parts.sort(key=lambda p: -p.shown.array.chip_bytes * len(p.rows))
+            if any(-1 in row for row in listed[group]):
+                _fill(shown, slots[group], out)
+            parts += [_Part(shown, shard, rows, listed[group], out) for shard, rows in by_shard]
+        parts.sort(key=_size, reverse=True)
         self._parts.extend(parts)
         for name in source.view.columns:
             self._batch[name] = source.catalogue.column(name, self._positions)
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source
-        if source.view.crop_m is None:
-            return np.zeros((len(self._ids), 2))
         draws = np.stack([uniform(*self._when, f"crop/{axis}", self._positions) for axis in "xy"], axis=1)
         self._batch["crop_m"] = corners(source.spec, tuple(s.array for s in source.shown), source.view, draws)
         return np.asarray(self._batch["crop_m"])
 
-    def _slots(self, group: str, gone: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    def _slots(self, group: str, rule: Times, gone: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """(n, k) stored slot of each slot shown; the masks of the group go into the batch."""
         present = self._source.catalogue.presence(group)[self._positions]
-        rule = self._source.view.times_of(group) if self._source.spec.group(group).dated else "all"
         if rule == "all" and gone is None:
             self._batch[f"{group}/present"] = present
             return np.where(present, np.arange(present.shape[1]), -1)
@@ -176,18 +186,16 @@ class Loading:
         return np.where(there, slots, -1)
 
     def _read(self, part: _Part) -> None:
-        shown, array = part.shown, part.shown.array
+        shown, _, rows, slots, batch = part
+        plain, dated, where = shown.plain, shown.dated, self._where
         chips: list[Chip] = []
-        for i in part.rows.tolist():
-            out = part.out[i] if array.dated else part.out[i : i + 1]
-            row = int(self._where[i, 1])
-            chips += [
-                (row, slot, (i, k), out[k] if shown.plain else None)
-                for k, slot in enumerate(part.slots[i].tolist())
-                if slot >= 0
-            ]
-        finish = None if shown.plain else self._finisher(part)
-        for (i, _), error in self._source.reader.read_chips(array, part.shard, chips, finish):
+        for i in rows:
+            for k, slot in enumerate(slots[i]):
+                if slot >= 0:
+                    out = (batch[i, k] if dated else batch[i]) if plain else None
+                    chips.append((where[i][1], slot, (i, k), out))
+        finish = None if plain else self._finisher(part)
+        for (i, _), error in self._source.reader.read_chips(shown.array, part.shard, chips, finish):
             self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
 
     def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:
@@ -196,8 +204,10 @@ class Loading:
 
         def finish(key: tuple[int, int], chip: NDArray[Any]) -> None:
             i, k = key
-            x, y = (round(v / metres) for v in self._corners[i].tolist())
-            piece = chip[..., y : y + shown.edge[0], x : x + shown.edge[1]]
+            piece = chip
+            if self._corners is not None:
+                x, y = (round(v / metres) for v in self._corners[i].tolist())
+                piece = chip[..., y : y + shown.edge[0], x : x + shown.edge[1]]
             if shown.bands is not None:
                 piece = piece[list(shown.bands)]
             out = part.out[i, k] if array.dated else part.out[i]
@@ -218,19 +228,21 @@ class Loading:
 def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:
     """Nodata (False in masks; 0, the mean, where normalised) where nothing is there."""
     lacking = slots < 0
-    if not lacking.any():
-        return
     value = 0.0 if shown.mean is not None else fill_value(shown.array)
     out[lacking if shown.array.dated else lacking[:, 0]] = value
 
 
-def _groups(shards: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+def _groups(where: list[list[int]]) -> list[tuple[int, list[int]]]:
     """(shard, rows of the batch in it), few enough at a time that all threads find work."""
-    found = []
-    for shard in np.unique(shards):
-        rows = np.flatnonzero(shards == shard)
-        found += [(int(shard), rows[i : i + _AT_A_TIME]) for i in range(0, len(rows), _AT_A_TIME)]
-    return found
+    by_shard: dict[int, list[int]] = {}
+    for i, (shard, _) in enumerate(where):
+        by_shard.setdefault(shard, []).append(i)
+    found = sorted(by_shard.items())
+    return [(s, rows[i : i + _AT_A_TIME]) for s, rows in found for i in range(0, len(rows), _AT_A_TIME)]
+
+
+def _size(part: _Part) -> int:
+    return part.shown.chip_bytes * len(part.rows)
 
 
 def _rows(value: Any, keep: list[int]) -> Any:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from landweave.store import Store
 
 
+_FEW = 16
+"""So many values are quicker taken one by one."""
+
+
 class Catalogue:
     """items.parquet of a dataset. What every sample needs is read once; the rest when it is asked for."""
 
@@ -52,7 +56,13 @@ class Catalogue:
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
         """Ids of samples by position."""
+        if len(positions) <= _FEW:
+            return [self.id(i) for i in positions.tolist()]
         return list(self._ids.take(pa.array(positions)).to_pylist())
+
+    def id(self, position: int) -> str:
+        """Id of a sample."""
+        return str(self._ids[position].as_py())
 
     @cached_property
     def _ids(self) -> pa.Array:

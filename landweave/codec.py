@@ -7,6 +7,7 @@ an absent chunk has 2**64 - 1 in both.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -22,6 +23,8 @@ ABSENT = 2**64 - 1
 """Offset and length of an inner chunk that was not written."""
 _CRC_BYTES = 4
 _BLOSC_HEADER_BYTES = 16
+_UINT32, _BLOSC_SIZES = struct.Struct("<I"), struct.Struct("<III")
+"""crc32c; at byte 4 of a blosc header: decoded bytes, bytes of a block, encoded bytes with the header."""
 _SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 
 
@@ -52,22 +55,23 @@ def encode_chunk(pixels: NDArray[Any], codec: CodecSpec) -> bytes:
     return bytes(packed) + _crc(packed)
 
 
-def decode_chunk(data: bytes | memoryview, out: NDArray[Any]) -> None:
+def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]) -> None:
     """Decode one inner chunk into `out` (C-contiguous, of the chunk's dtype and shape).
 
     Raises:
         DamageError: truncated, crc32c wrong, or not the size that `out` has.
     """
-    view = memoryview(data)
-    if len(view) < _BLOSC_HEADER_BYTES + _CRC_BYTES:
-        raise DamageError(f"{len(view)} bytes are too few for a chunk")
-    body = view[:-_CRC_BYTES]
-    if _crc(body) != bytes(view[-_CRC_BYTES:]):
+    length = len(data) - _CRC_BYTES
+    if length < _BLOSC_HEADER_BYTES:
+        raise DamageError(f"{len(data)} bytes are too few for a chunk")
+    body = np.frombuffer(data, np.uint8, length)
+    if google_crc32c.value(body) != _UINT32.unpack_from(data, length)[0]:
         raise DamageError("crc32c of the chunk is wrong")
-    size = int.from_bytes(body[4:8], "little")
-    if size != out.nbytes or int.from_bytes(body[12:16], "little") != len(body):
+    size, _, packed = _BLOSC_SIZES.unpack_from(data, 4)
+    if size != out.nbytes or packed != length:
         raise DamageError(f"chunk decodes to {size} bytes, expected {out.nbytes}")
-    _one_thread()
+    if blosc.use_threads is None:
+        _one_thread()
     try:
         blosc.decompress(body, out)
     except (RuntimeError, ValueError) as error:

@@ -175,7 +175,7 @@ class Dataset:
         Raises:
             UnknownNameError: no such sample.
         """
-        return Sample(self.catalogue.item(self._position(which)), self.spec, self)
+        return Sample(self.catalogue, self._position(which), self.spec, self)
 
     def _position(self, which: str | int) -> int:
         if isinstance(which, str):

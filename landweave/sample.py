@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from landweave.catalogue import Catalogue
     from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, GroupSpec, Json
 
 Affine = tuple[float, float, float, float, float, float]
@@ -60,18 +62,28 @@ class Sample:
     raises AbsentError, `get` answers None.
     """
 
-    def __init__(self, item: Json, spec: DatasetSpec, pixels: Pixels) -> None:
-        self.item = item
-        """Every catalogue column of this sample."""
-        self.id: str = item["id"]
-        """Sample id."""
-        self.split: str = item["split"]
-        """'train', 'val' or 'test'."""
-        self.epsg: int = item["epsg"]
-        """CRS of the footprint and of every array."""
+    def __init__(self, catalogue: Catalogue, position: int, spec: DatasetSpec, pixels: Pixels) -> None:
+        self._catalogue, self._position = catalogue, position
         self._spec = spec
         self._pixels = pixels
         self._read: dict[str, NDArray[Any]] = {}
+        self.id: str = catalogue.id(position)
+        """Sample id."""
+
+    @cached_property
+    def item(self) -> Json:
+        """Every catalogue column of this sample."""
+        return self._catalogue.item(self._position)
+
+    @property
+    def split(self) -> str:
+        """'train', 'val' or 'test'."""
+        return str(self.item["split"])
+
+    @property
+    def epsg(self) -> int:
+        """CRS of the footprint and of every array."""
+        return int(self.item["epsg"])
 
     def __repr__(self) -> str:
         there = [name for name, slots in self.present.items() if any(slots)]
@@ -80,7 +92,11 @@ class Sample:
     @property
     def present(self) -> dict[str, tuple[bool, ...]]:
         """Modality or label -> for each date slot whether it was obtained."""
-        return {g.name: tuple(self.item[f"{g.name}_present"]) for g in self._spec.groups}
+        return {g.name: tuple(self._slots(g.name)) for g in self._spec.groups}
+
+    def _slots(self, group: str) -> list[bool]:
+        found: list[bool] = self._catalogue.presence(group)[self._position].tolist()
+        return found
 
     @property
     def lonlat(self) -> tuple[float, float]:
@@ -105,14 +121,14 @@ class Sample:
             CorruptError: the shard is damaged.
         """
         array = self._array(name)
-        slots = self.item[f"{array.group}_present"]
+        slots = self._slots(array.group)
         if not any(slots):
             raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
         if array.path not in self._read:
             out = np.empty(array.sample_shape, array.dtype)
-            where = (self.item["shard"], self.item["row"])
+            shard, row = self._catalogue.where[self._position].tolist()
             present = "".join("1" if slot else "0" for slot in slots)
-            self._read[array.path] = self._pixels.read(array, where, present, out, self.id)
+            self._read[array.path] = self._pixels.read(array, (shard, row), present, out, self.id)
         return self._read[array.path]
 
     def get(self, name: str) -> NDArray[Any] | None:

@@ -102,10 +102,10 @@ class LocalStore:
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
         """See `Store.get_ranges`; read when it is asked for, into memory that the thread uses again for the next."""
         file = self._file(path)
-        longest = max((length for _, length in spans), default=0)
-        if len(getattr(self._scratch, "memory", b"")) < longest:
-            self._scratch.memory = bytearray(longest)
-        memory = memoryview(self._scratch.memory)
+        longest = max([length for _, length in spans], default=0)
+        memory = getattr(self._scratch, "memory", None)
+        if memory is None or len(memory) < longest:
+            self._scratch.memory = memory = memoryview(bytearray(longest))
         return (file.read_into(memory[:length], start) for start, length in spans)
 
     def get_tail(self, path: str, length: int) -> bytes:
@@ -150,7 +150,8 @@ class _File:
         return os.pread(self._handle, length, start)
 
     def read_into(self, memory: memoryview, start: int) -> memoryview:
-        return memory[: os.preadv(self._handle, [memory], start)]
+        found = os.preadv(self._handle, [memory], start)
+        return memory if found == len(memory) else memory[:found]
 
 
 class RemoteStore:

@@ -88,26 +88,32 @@ class Shown:
     cast: str | None = None
     """Other dtype than the stored one."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether chips are shown as they are on disk, so that they can be decoded into place."""
-        as_stored = self.bands is None and self.mean is None and self.cast in (None, self.array.dtype)
-        return as_stored and self.edge == self.array.chip_shape[-2:]
+    plain: bool = field(init=False)
+    """Whether chips are shown as they are on disk, so that they can be decoded into place."""
+    dtype: np.dtype[Any] = field(init=False)
+    """Of the batch."""
+    shape: tuple[int, ...] = field(init=False)
+    """Without the sample axis: ([time,] [band,] y, x)."""
+    dated: bool = field(init=False)
+    """Whether there is a time axis."""
+    chip_bytes: int = field(init=False)
+    """Of a decoded chunk."""
 
-    @property
-    def dtype(self) -> str:
-        """Of the batch."""
-        return "float32" if self.mean is not None else self.cast or self.array.dtype
+    def __post_init__(self) -> None:
+        array: ArraySpec = self.array
+        known: dict[str, Any] = {}
+        as_stored = self.bands is None and self.mean is None and self.cast in (None, array.dtype)
+        known["plain"] = as_stored and self.edge == array.chip_shape[-2:]
+        known["dtype"] = np.dtype("float32" if self.mean is not None else self.cast or array.dtype)
+        lead = array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
+        known["shape"] = ((self.slots,) if array.dated else ()) + lead + self.edge
+        known |= {"dated": array.dated, "chip_bytes": array.chip_bytes}
+        for name, value in known.items():  # looked up for every batch: found once
+            object.__setattr__(self, name, value)
 
     def cast_by(self, wider: Mapping[str, str]) -> Shown:
         """The same with another dtype, where the mapping has one for the stored one."""
         return replace(self, cast=wider.get(self.array.dtype))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Without the sample axis: ([time,] [band,] y, x)."""
-        lead = self.array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
-        return ((self.slots,) if self.array.dated else ()) + lead + self.edge
 
 
 def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics: Any) -> tuple[Shown, ...]:
