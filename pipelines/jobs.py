@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
+from pipelines.engines import LOCAL
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan
 from pipelines.progress import ProgressPrinter
@@ -22,6 +23,7 @@ from pipelines.shards import (
     share_plan,
     withdraw,
 )
+from pipelines.shards.depot import address_of, is_url
 from pipelines.status import SAMPLE, Status, is_finished, status_of
 from pipelines.tables import Hrefs, PlanError, PlanSummary, read_shard, read_summary
 from schemas.outcome import Outcome, Reason
@@ -109,6 +111,7 @@ def build_dataset(
         FullError: the disk is full.
     """
     bounds = bounds or Bounds()
+    _check_limits(out, engine, bounds.limits)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
@@ -128,6 +131,19 @@ def build_dataset(
             _judge_failures(failed, summary.shards, bounds.max_failed, say)
             finalise(out, form, _ledger_of_failed(file, out, failed))
     return status_of(out)
+
+
+def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:
+    """Limits are kept through the journal, which lies in the folder that all workers share.
+
+    Raises:
+        BuildError: the workers have none.
+    """
+    if limits and engine.beam != LOCAL and not engine.command and is_url(address_of(out)):
+        raise BuildError(
+            f"--max-requests and --max-cost cannot be kept with {engine.beam} and a dataset in an object store: its "
+            "workers share no folder; leave them out, and bound the providers in the recipe: requests_per_s, eecu_hours"
+        )
 
 
 def _run(

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pipelines.access.http import Counters
+from pipelines.engines import Engine
+from pipelines.jobs import Bounds, BuildError, build_dataset
 from pipelines.journal import (
     Journal,
     LimitReached,
@@ -28,6 +30,8 @@ from pipelines.journal import (
     total,
 )
 from pipelines.metrics import openmetrics
+from pipelines.recipes import RecipeFile
+from pipelines.shards import desk_of
 from pipelines.status import Status
 
 PRICES = Prices(currency="EUR", request=0.5, gigabyte=0.0, eecu_hour=2.0, million_tokens=3.0, worker_hour=0.0)
@@ -139,6 +143,15 @@ def test_a_bad_file_of_prices_is_told_in_one_line(tmp_path: Path, text: str, sai
         read_prices(path)
     assert "\n" not in str(told.value)
     assert str(tmp_path) not in str(told.value)
+
+
+def test_limits_that_cannot_be_kept_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path))
+    file = RecipeFile(recipe=None, folder=tmp_path)  # type: ignore[arg-type] # refused before it is looked at
+    elsewhere = Engine(beam="DataflowRunner")
+    with pytest.raises(BuildError, match="cannot be kept with DataflowRunner") as told:
+        build_dataset(file, desk_of("s3://bucket/x"), elsewhere, bounds=Bounds(limits=Limits(requests=5)))
+    assert "\n" not in str(told.value)
 
 
 def test_openmetrics_are_read_by_prometheus_own_parser() -> None:
