@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -38,6 +39,20 @@ _MAX_PAGES = 10_000
 _MAX_EMPTY = 3
 """Empty pages in a row that still point to a next one."""
 _FILTERS = ("collections", "bbox", "intersects", "datetime", "limit")
+
+
+def _as_it_is(item: Item) -> Any:
+    return item
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What is done as answers come, so that a search need not hold all its items as JSON gave them."""
+
+    item: Callable[[Item], Any] = _as_it_is
+    """Item -> what is kept of it; called again for an item whose search is tried again."""
+    page: Callable[[], None] = lambda: None
+    """Called for every page that is asked for."""
 
 
 class Archives:
@@ -156,15 +171,16 @@ class Archives:
         collection: str,
         areas: Sequence[BBox] | Item,
         period: tuple[date | datetime, date | datetime] | None,
-        asked: Callable[[], None] = lambda: None,
-    ) -> list[Item]:
+        take: Take | None = None,
+    ) -> list[Any]:
         """`search` at a provider, by its name in the recipe."""
+        take = take or Take()
         if (engine := self.engine(name)) is not None:
-            asked()
-            return engine.search(collection, areas, period)
+            take.page()
+            return [take.item(item) for item in engine.search(collection, areas, period)]
         provider = self.providers[name]
         assert not isinstance(provider, EarthEngineProvider)  # noqa: S101 - it has no engine
-        return search(name, provider, collection, areas=areas, period=period, client=self.client(name), asked=asked)
+        return search(name, provider, collection, areas=areas, period=period, client=self.client(name), take=take)
 
 
 def search(
@@ -175,8 +191,8 @@ def search(
     areas: Sequence[BBox] | Item,
     period: tuple[date | datetime, date | datetime] | None,
     client: Client,
-    asked: Callable[[], None] = lambda: None,
-) -> list[Item]:
+    take: Take | None = None,
+) -> list[Any]:
     """All items of a collection that touch an area in a period.
 
     Args:
@@ -187,19 +203,20 @@ def search(
             geometry. Ask for the boxes of a block of samples at once.
         period: First and last moment, UTC; a date stands for its whole day. None = any time.
         client: HTTP to this provider.
-        asked: Called for every page that is asked for.
+        take: What becomes of pages and items; items stay STAC item dicts if absent.
 
     Returns:
-        STAC item dicts, each id once, sorted by id.
+        What `take` makes of the items, each id once, sorted by id.
 
     Raises:
         SettingError: an environment variable in the url is not set.
         AccessError: the archive did not answer in full: a partial answer is never returned.
     """
     root = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}").rstrip("/")
+    take = take or Take()
     collections = collection.split(",")
     if is_static(root):
-        return [_located(i, provider) for i in read_static(client, root, collections, areas, period)]
+        return [take.item(_located(i, provider)) for i in read_static(client, root, collections, areas, period)]
     body: Item = {"collections": collections, "limit": _PAGE}
     if period is not None:
         body["datetime"] = "/".join((_moment(period[0], last=False), _moment(period[1], last=True)))
@@ -208,12 +225,17 @@ def search(
         wheres = [{"intersects": areas}]
     else:
         wheres = [{"bbox": list(box)} for box in sorted({b for area in areas for b in _split(area)})]
-    found: dict[str, Item] = {}
+    found: dict[str, Any] = {}
+
+    def taken(body_here: Item) -> dict[str, Any]:
+        mine: dict[str, Any] = {}
+        for item in _pages(client, f"{root}/search", body_here, take.page):
+            if item.get("collection", collections[0]) in collections and item["id"] not in found:
+                mine[item["id"]] = take.item(_located(item, provider))
+        return mine
+
     for where in wheres:
-        body_here = {**body, **where}
-        for item in client.retrying(lambda _, b=body_here: list(_pages(client, f"{root}/search", b, asked))):  # type: ignore[misc]
-            if item.get("collection", collections[0]) in collections:
-                found.setdefault(item["id"], _located(item, provider))
+        found |= client.retrying(lambda _, b={**body, **where}: taken(b))  # type: ignore[misc]
     return [found[key] for key in sorted(found)]
 
 

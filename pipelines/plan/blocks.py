@@ -27,6 +27,8 @@ SMALLEST_DEG = 1.0
 """Edge of the smallest, degrees: about one Sentinel-2 tile."""
 ITEMS_A_PAGE = 250
 """What a search asks for at once (`pipelines.access.stac`)."""
+MOST_ITEMS = 5_000
+"""More than this are not expected of one block, if it can be quartered: its scenes are held in memory together."""
 KM_A_DEG = 111.3
 _EDGE_PARTS = 8
 """Parts that an edge of a footprint is cut into to find its box in degrees."""
@@ -76,13 +78,16 @@ class Block:
     """Sorted by sample id."""
     bboxes: tuple[tuple[float, float, float, float], ...]
     """(west, south, east, north) that hold all footprints; two where they cross the antimeridian."""
+    items: float = 0.0
+    """Expected of the archive."""
 
 
 def blocks_of(places: Sequence[Place], spread: Spread = STATIC, days: float = 1.0) -> list[Block]:
     """Blocks that hold all places, from south to north and west to east: those that cost the fewest pages.
 
     A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
-    as many with fewer items), and so on down to a degree. What an archive holds has no say, so the same places always
+    as many with fewer items), and so on down to a degree; no block is expected to answer with more than `MOST_ITEMS`
+    if it can be quartered. What an archive holds has no say, so the same places always
     make the same blocks.
     """
     return Ground(places).blocks(spread, days)
@@ -103,7 +108,7 @@ class Ground:
         found: list[Block] = []
         everything = np.arange(len(self.places))
         for part in self._cells(everything, LARGEST_DEG):
-            found += [self._block(chosen) for chosen in self._best(part, LARGEST_DEG, spread, days)[1]]
+            found += [self._block(chosen, spread, days) for chosen in self._best(part, LARGEST_DEG, spread, days)[1]]
         return found
 
     def _best(
@@ -116,7 +121,9 @@ class Ground:
             return whole, [index]
         ways = [self._best(part, edge / 2.0, spread, days) for part in self._cells(index, edge / 2.0)]
         apart = (sum(cost[0] for cost, _ in ways), sum(cost[1] for cost, _ in ways))
-        return (apart, [p for _, parts in ways for p in parts]) if apart < whole else (whole, [index])
+        if apart < whole or whole[1] > MOST_ITEMS:
+            return apart, [p for _, parts in ways for p in parts]
+        return whole, [index]
 
     def _cells(self, index: NDArray[np.int64], edge: float) -> list[NDArray[np.int64]]:
         """Places by the square of this edge that holds them, squares from south to north."""
@@ -138,8 +145,13 @@ class Ground:
                 found.append((west, south, east, north))
         return found
 
-    def _block(self, index: NDArray[np.int64]) -> Block:
-        return Block(places=tuple(self.places[i] for i in np.sort(index).tolist()), bboxes=tuple(self._hulls(index)))
+    def _block(self, index: NDArray[np.int64], spread: Spread, days: float) -> Block:
+        hulls = self._hulls(index)
+        return Block(
+            places=tuple(self.places[i] for i in np.sort(index).tolist()),
+            bboxes=tuple(hulls),
+            items=sum(spread.cost(hull, days)[1] for hull in hulls),
+        )
 
 
 def days_of(period: tuple[dt.date, dt.date] | None) -> float:

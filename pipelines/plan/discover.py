@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.access.http import AccessError
+from pipelines.access.stac import Take
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from pipelines.access.stac import Archives
+    from pipelines.access.stac import Archives, Item
     from pipelines.plan.blocks import Block
     from schemas.place import Place
     from schemas.recipe import AnyProvider
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SEARCHES_AT_ONCE = 8
 """Searches under way at once; each provider's own `concurrency` bounds it further."""
+ITEMS_AHEAD = 10_000
+"""No search is begun while searches that wait to be served are expected to bring more: bounds memory."""
 
 
 class ItemParser(Protocol):
@@ -90,33 +93,44 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
     for name in question.providers:
         try:
             collection = question.collections.get(name, question.collection)
-            items = archives.search(name, collection, block.bboxes, question.period, answer.count)
+            take = Take(_judge(question, name, archives.providers[name]), answer.count)
+            found = archives.search(name, collection, block.bboxes, question.period, take)
         except AccessError as error:
             answer.error, answer.provider = error, name
             continue
         answer.error, answer.provider = None, name
-        for item in items:
-            try:
-                answer.scenes.append(question.parse(item, name, archives.providers[name]))
-            except ItemRefusedError as refused:
-                answer.refused.append((refused.reason, refused.detail))
+        answer.refused = [judged for judged in found if isinstance(judged, tuple)]
+        answer.scenes = [judged for judged in found if not isinstance(judged, tuple)]
         answer.scenes.sort(key=lambda scene: scene.item_id)
         return answer
     return answer
 
 
+def _judge(question: Question, name: str, provider: AnyProvider) -> Callable[[Item], Scene | tuple[Reason, str]]:
+    """Item -> scene, or why it cannot be used."""
+
+    def judged(item: Item) -> Scene | tuple[Reason, str]:
+        try:
+            return question.parse(item, name, provider)
+        except ItemRefusedError as refused:
+            return refused.reason, refused.detail
+
+    return judged
+
+
 def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> Iterator[Answer]:
     """Answers in the order of the questions; a few searches run beside one another, ahead of who asks."""
-    waiting = iter(questions)
+    waiting = deque(questions)
+    running: deque[tuple[Future[Answer], float]] = deque()
     with ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix="search") as pool:
-        running = deque(pool.submit(ask, archives, q, block) for q, block in islice(waiting, SEARCHES_AT_ONCE))
         try:
-            while running:
-                answer = running.popleft().result()
-                running.extend(pool.submit(ask, archives, q, block) for q, block in islice(waiting, 1))
-                yield answer
+            while waiting or running:
+                while waiting and len(running) < SEARCHES_AT_ONCE and sum(items for _, items in running) <= ITEMS_AHEAD:
+                    question, block = waiting.popleft()
+                    running.append((pool.submit(ask, archives, question, block), block.items))
+                yield running.popleft()[0].result()
         finally:
-            for search in running:
+            for search, _ in running:
                 search.cancel()
 
 

@@ -142,6 +142,7 @@ def _shard(
         if at_earth_engine(scene):
             continue
         tally = tallies.setdefault(scene.provider, Tally())
+        known: dict[tuple[object, ...], tuple[int, int]] = {}
         for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
             first = layer not in MODALITIES or part != MODALITIES[layer].cloud_layer
             boxes = [box for box, best in wanted if best or not first]
@@ -150,19 +151,31 @@ def _shard(
             assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
             cut = cuts.get(cut_key(layer, part), assumed)
             for asset, bands in rasters:
-                _raster(asset, (cut, bands if cut.separate else 1), (boxes, resolution_m), tally)
+                _raster(asset, (cut, bands if cut.separate else 1), (boxes, resolution_m), (tally, known))
 
 
-def _raster(asset: AssetBand, cut: tuple[Cut, int], chips: tuple[list[GeoBox], float], tally: Tally) -> None:
-    """Count one raster: `cut` with the planes that are read, `chips` with the pixel edge in metres."""
-    (like, planes), (boxes, resolution_m) = cut, chips
+def _raster(
+    asset: AssetBand,
+    cut: tuple[Cut, int],
+    chips: tuple[list[GeoBox], float],
+    count: tuple[Tally, dict[tuple[object, ...], tuple[int, int]]],
+) -> None:
+    """Count one raster: `cut` with the planes that are read, `chips` with the pixel edge in metres, `count` with what
+    other rasters of the scene, cut alike, were found to cost."""
+    (like, planes), (boxes, resolution_m), (tally, known) = cut, chips, count
     if like.seen is not None:
         tally.open(asset.href, like.seen.head_bytes)
-        runs, size = like.seen.cost(boxes, resolution_m, planes, asset.transform)
+        key: tuple[object, ...] = (id(like), len(boxes), resolution_m, planes, asset.transform)
+        if key not in known:
+            known[key] = like.seen.cost(boxes, resolution_m, planes, asset.transform)
+        runs, size = known[key]
         tally.add(1, runs, size)
     else:
         tally.open(asset.href)
-        blocks, runs = _blocks(boxes, like.edge_px * resolution_m)
+        key = (len(boxes), like.edge_px * resolution_m)
+        if key not in known:
+            known[key] = _blocks(boxes, like.edge_px * resolution_m)
+        blocks, runs = known[key]
         tally.add(blocks * planes, runs * planes, like.block_bytes)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import Bands
 from pipelines.sources.choose import Rules, choose, newest
-from pipelines.sources.items import geometry, identity, licence, require, text, times
+from pipelines.sources.items import geometry, identity, licence, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import DEM, Modality
 from schemas.outcome import Reason
@@ -49,7 +50,7 @@ class Dem:
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
         when, start, end = times(item)
-        asset = require(item, "elevation", ("elevation", "data", "dem"), self.config.assets)
+        asset = Bands(item).require("elevation", ("elevation", "data", "dem"), self.config.assets.get("elevation"))
         if asset.unit is not None and asset.unit.casefold() not in ("m", "meter", "metre", "meters", "metres"):
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is in {asset.unit!r}, not in metres")
         collection = str(item.get("collection") or self.config.collection)

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import (
-    BandAsset,
-    band_asset,
-    bands_of,
     cloud_share,
     geometry,
     identity,
     licence,
     number,
     properties,
-    require,
     text,
     times,
 )
@@ -67,8 +64,9 @@ class Enmap:
         if level and level != "L2A":
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
         when, start, end = times(item)
-        image = _image(item, item_id)
-        cloud = require(item, "QUALITY_CLOUD", ("quality_cloud",), self.config.assets)
+        bands = Bands(item)
+        image = _image(bands, item_id)
+        cloud = bands.require("QUALITY_CLOUD", ("quality_cloud",), self.config.assets.get("QUALITY_CLOUD"))
         name = _ID.search(item_id)
         take = name.group(1) if name else text(item, "enmap:datatakeID") or item_id
         tile = name.group(3) if name else text(item, "enmap:tileID") or ""
@@ -130,10 +128,10 @@ class Enmap:
         return None
 
 
-def _image(item: Item, item_id: str) -> dict[str, BandAsset]:
+def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
     """All bands of the spectral image, in the order of the file."""
     for key in ("image", "spectral_image"):
-        if (asset := bands_of(item, key)) is not None:
+        if (asset := bands.entries(key)) is not None:
             break
     else:
         raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has no asset 'image'")
@@ -141,7 +139,7 @@ def _image(item: Item, item_id: str) -> dict[str, BandAsset]:
         raise SceneRejected(
             Reason.BAD_ITEM, f"item {item_id!r} describes {len(asset[1])} bands, a whole image has {len(_BANDS)}"
         )
-    return {band: band_asset(item, key, i) for i, band in enumerate(_BANDS)}
+    return {band: bands.of_asset(key, i) for i, band in enumerate(_BANDS)}
 
 
 def _radiometry(item: Item, asset: BandAsset) -> Radiometry:

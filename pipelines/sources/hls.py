@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.choose import choose_dated, newest
-from pipelines.sources.items import BandAsset, cloud_share, geometry, identity, licence, require, text, times
+from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import HLS, Modality
 from schemas.outcome import Reason
@@ -69,7 +70,8 @@ class Hls:
         if name.group(4) != "2":
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of version {version}, read is version 2.0")
         keys = _SHARED | _KEYS[half]
-        found = {band: require(item, band, (keys[band],), self.config.assets) for band in HLS.band_names}
+        bands, said = Bands(item), self.config.assets
+        found = {band: bands.require(band, (keys[band],), said.get(band)) for band in HLS.band_names}
         when, start, end = times(item)
         return Scene(
             item_id=item_id,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.choose import choose_dated, newest
-from pipelines.sources.items import BandAsset, cloud_share, geometry, identity, licence, require, text, times
+from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import LANDSAT, Modality
 from schemas.outcome import Reason
@@ -70,7 +71,8 @@ class Landsat:
         level = text(item, "landsat:correction") or (name.group(2) if name else "")
         if level and level not in ("L2SP", "L2SR"):
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is {level}, not Level-2 surface reflectance")
-        found = {band: require(item, band, names, self.config.assets) for band, names in _NAMES.items()}
+        bands, said = Bands(item), self.config.assets
+        found = {band: bands.require(band, names, said.get(band)) for band, names in _NAMES.items()}
         when, start, end = times(item)
         path = (text(item, "landsat:wrs_path") or (name.group(3)[:3] if name else "")).zfill(3)
         row = (text(item, "landsat:wrs_row") or (name.group(3)[3:] if name else "")).zfill(3)

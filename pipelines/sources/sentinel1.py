@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.choose import choose_dated, newest
-from pipelines.sources.items import BandAsset, find, geometry, identity, licence, text, times
+from pipelines.sources.items import geometry, identity, licence, text, times
 from pipelines.sources.protocol import SceneRejected
 from schemas.modality import SENTINEL1, Modality
 from schemas.outcome import Reason
@@ -128,7 +129,8 @@ class Sentinel1:
         return f"{negative / seen:.0%} of the numbers are negative: decibels, not linear power (set `delivered: db`)"
 
     def _assets(self, item: Item, item_id: str) -> dict[str, BandAsset]:
-        found = {band: find(item, (band,), self.config.assets.get(band)) for band in ("VV", "VH")}
+        bands = Bands(item)
+        found = {band: bands.find((band,), self.config.assets.get(band)) for band in ("VV", "VH")}
         got = {band: asset for band, asset in found.items() if asset is not None}
         kind = (text(item, "sar:product_type") or "").upper()
         names = [item_id, str(item.get("collection") or ""), *(a.where.href for a in got.values())]

@@ -26,19 +26,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import (
-    BandAsset,
     cloud_share,
     geometry,
     identity,
     licence,
     properties,
-    require,
     text,
     times,
 )
@@ -49,6 +49,7 @@ from schemas.scene import Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -82,6 +83,15 @@ _DOUBT_SHARE = 0.25
 surface darker than 0.1 in blue, green and red: most of them."""
 
 
+_CLASSES = Radiometry(nodata=0.0, rule="classes as delivered")
+
+
+@lru_cache(maxsize=256)
+def _numbers(offset: float, rule: str) -> Radiometry:
+    """One object for all bands that a rule holds for: plans know many thousand scenes at once."""
+    return Radiometry(offset_dn=offset, clip_min=1.0, nodata=0.0, rule=rule)
+
+
 @dataclass(frozen=True, slots=True)
 class Sentinel2:
     """The source `sentinel2`."""
@@ -103,17 +113,18 @@ class Sentinel2:
         item_id = identity(item)
         when, start, end = times(item)
         collection = str(item.get("collection") or self.config.collection)
-        found = {band: require(item, band, names, self.config.assets) for band, names in _NAMES.items()}
+        bands, said = Bands(item), self.config.assets
+        found = {band: bands.require(band, names, said.get(band)) for band, names in _NAMES.items()}
         baseline = _baseline(item)
         applied = _applied(item)
         radiometry = {}
         for band, asset in found.items():
             if band == "SCL":
-                radiometry[band] = Radiometry(nodata=0.0, rule="classes as delivered")
+                radiometry[band] = _CLASSES
                 continue
             offset, rule = _offset(provider.dialect, collection, baseline, applied, asset)
-            radiometry[band] = Radiometry(offset_dn=offset, clip_min=1.0, nodata=0.0, rule=rule)
-        platform, datatake, tile, strip = _identity(item, item_id, when.strftime("%Y%m%dT%H%M%S"))
+            radiometry[band] = _numbers(offset, rule)
+        platform, datatake, tile, strip = _identity(item, item_id, when)
         generated = text(item, "s2:generation_time", "processing:datetime", "created") or ""
         version = "" if baseline is None else f"{baseline:05.2f}"
         return Scene(
@@ -256,21 +267,24 @@ def _offset_earth_search(
     return _OFFSET_DN, f"dn - 1000: {stated}, and Earth Search says that the offset is not applied"
 
 
-def _identity(item: Item, item_id: str, moment: str) -> tuple[str, str, str, str]:
+def _identity(item: Item, item_id: str, when: datetime) -> tuple[str, str, str, str]:
     """(platform, start of the datatake, MGRS tile, start of the strip)."""
     said = (text(item, "platform") or "").casefold()
     match = re.search(r"sentinel-?2([a-d])", said) or re.match(r"s2([a-d])_", item_id.casefold())
     platform = f"S2{match.group(1).upper()}" if match else "S2"
-    datatake = next(
-        (
-            m.group(1)
-            for m in (
-                re.search(r"_(\d{8}T\d{6})_", text(item, "s2:datatake_id") or ""),
-                re.search(r"_MSIL2A_(\d{8}T\d{6})_", f"{text(item, 's2:product_uri') or ''} {item_id}"),
-            )
-            if m
-        ),
-        moment,
+    datatake = (
+        next(
+            (
+                m.group(1)
+                for m in (
+                    re.search(r"_(\d{8}T\d{6})_", text(item, "s2:datatake_id") or ""),
+                    re.search(r"_MSIL2A_(\d{8}T\d{6})_", f"{text(item, 's2:product_uri') or ''} {item_id}"),
+                )
+                if m
+            ),
+            None,
+        )
+        or f"{when:%Y%m%dT%H%M%S}"
     )
     tile = text(item, "s2:mgrs_tile") or (text(item, "grid:code") or "").removeprefix("MGRS-")
     if not tile and (found := re.search(r"_T?(\d{2}[C-X][A-Z]{2})_", f"_{item_id}_")):

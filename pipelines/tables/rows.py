@@ -63,6 +63,7 @@ ABSENCES = pa.schema(
         ("detail", pa.string()),
     ]
 )
+_SCENE, _ASSET, _RADIOMETRY = (tuple(f.name for f in dataclasses.fields(c)) for c in (Scene, AssetBand, Radiometry))
 
 
 def samples_schema(attributes: Mapping[str, AttributeType]) -> pa.Schema:
@@ -142,12 +143,18 @@ def scenes_from(rows: Iterable[Mapping[str, Any]], hrefs: Hrefs) -> dict[str, di
 
 
 def _scene_json(scene: Scene, hrefs: Hrefs) -> str:
-    content = dataclasses.asdict(scene)
+    content = _fields(scene, _SCENE)  # not asdict, which copies every value: plans hold many thousand scenes
     for key in ("datetime", "start", "end"):
         content[key] = content[key].isoformat()
-    for asset in content["assets"].values():
-        asset["href"] = hrefs.shorten(asset["href"])
+    content["assets"] = {
+        band: _fields(asset, _ASSET) | {"href": hrefs.shorten(asset.href)} for band, asset in scene.assets.items()
+    }
+    content["radiometry"] = {band: _fields(rule, _RADIOMETRY) for band, rule in scene.radiometry.items()}
     return json.dumps(content, sort_keys=True)
+
+
+def _fields(record: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 def _pair(asset: Mapping[str, Any]) -> Shape | None:
