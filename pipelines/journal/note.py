@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.access.http import Counters
@@ -21,8 +23,19 @@ if TYPE_CHECKING:
 Meters = tuple["Mapping[str, Counters]", float, int]
 """What a process has used so far: requests by provider, EECU-seconds, tokens."""
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""Root of the checkout."""
+
 NOTED = frozenset({Reason.UNAVAILABLE, Reason.DENIED, Reason.CORRUPT, Reason.WRONG_GRID, Reason.BAD_ITEM})
 """What an operator can do something about: a line of the log each. Clouds and gaps in archives are in the ledger."""
+
+
+def _told(error: BaseException) -> str:
+    """A traceback without the places where this machine keeps things."""
+    text = "".join(traceback.format_exception(error))
+    for place in sorted((str(CHECKOUT), sys.prefix, sys.base_prefix, str(Path.home())), key=len, reverse=True):
+        text = text.replace(f"{place}/", "")
+    return text
 
 
 class Note:
@@ -62,7 +75,7 @@ class Note:
             self._log.info("shard built", samples=self.samples, **self.spent.json())
         else:
             self._journal.end(replace(record, state="failed", error=type(error).__name__))
-            self._log.error("shard failed", error="".join(traceback.format_exception(error)), **self.spent.json())
+            self._log.error("shard failed", error=_told(error), **self.spent.json())
 
     def passing(self, stacks: Iterator[Stack]) -> Iterator[Stack]:
         """The same stacks; their outcomes are counted on the way."""
