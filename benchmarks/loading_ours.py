@@ -35,8 +35,8 @@ class Ours(Peer):
         self._data.catalogue.where  # noqa: B018 - opening reads the catalogue
 
     def one(self, i: int) -> Pixels:
-        batch = self._read(np.array([i]), (0, 0))
-        return {path: batch[path][0] for path in self.arrays}
+        sample = self._data.sample(i)
+        return {path: sample[path] for path in self.arrays}
 
     def batch(self, indices: Sequence[int]) -> Pixels:
         batch = self._read(np.asarray(indices), (0, 0))

@@ -48,12 +48,15 @@ class Source:
     view: View
     groups: tuple[tuple[GroupSpec, Times], ...] = field(init=False)
     """Modalities and labels of a batch, and which of their dates."""
+    sample_bytes: int = field(init=False)
+    """Bytes that are decoded for a sample where everything is there."""
 
     def __post_init__(self) -> None:
         names = dict.fromkeys(s.array.group for s in self.shown)
         groups = [self.spec.group(name) for name in names]
         found = tuple((g, self.view.times_of(g.name) if g.dated else "all") for g in groups)
         object.__setattr__(self, "groups", found)
+        object.__setattr__(self, "sample_bytes", sum(s.chip_bytes * s.slots for s in self.shown))
 
 
 class _Part(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from landweave.layout import ArraySpec
     from landweave.order import Order
 
-REMOTE_THREADS = 32
+REMOTE_THREADS = 64
 """Threads that fetch from a URL: most of them wait for an answer."""
 
 
@@ -59,7 +59,7 @@ class Stream:
         """The epoch that the next iteration runs."""
         self.rank, self.ranks, self.worker, self.workers = 0, 1, 0, 1
         self.threads: int | None = None
-        """Threads that read and decode; None: one a core (shared by the workers), or 32 for a URL; 0: none."""
+        """Threads that read and decode; None: one a core (shared by the workers), or 64 for a URL; 0: none."""
         self.prefetch = 2
         """Batches that are read ahead."""
         self._start = self._next = 0
