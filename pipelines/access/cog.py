@@ -148,15 +148,13 @@ class Reader:
         results: list[Chip | AccessError | None] = [None] * len(requests)
         opened = self._open(requests)
         by_raster: dict[str, list[_Target]] = defaultdict(list)
-        for position, request in enumerate(requests):
-            try:
-                job = _plan(position, request, opened)
-            except AccessError as error:
-                results[position] = _final(error, request, opened)
+        for position, job in enumerate(self._planned(requests, opened)):
+            if isinstance(job, AccessError):
+                results[position] = job
                 continue
             for f, frame in enumerate(job.frames):
                 for p, part in enumerate(frame.parts):
-                    by_raster[request.hrefs[part.source]].append(_Target(job, (f, p), part))
+                    by_raster[job.request.hrefs[part.source]].append(_Target(job, (f, p), part))
                     job.left += 1
             if job.left == 0:
                 results[position] = _empty(job)
@@ -179,8 +177,28 @@ class Reader:
             item.result()
         return [r for r in results if r is not None]
 
+    def _planned(
+        self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]
+    ) -> list[_Job | AccessError]:
+        """What to read for each request, or why it is refused. Rasters whose headers come differently are opened anew.
+
+        A refusal for what headers say stands once they have come twice the same.
+        """
+        for left in reversed(range(max(2, self.client.tries))):
+            jobs: list[_Job | AccessError] = []
+            for position, request in enumerate(requests):
+                job = _plan(position, request, opened)
+                jobs.append(_final(job, request, opened) if isinstance(job, AccessError) else job)
+            doubtful = [h for h, raster in opened.items() if isinstance(raster, Raster) and raster.doubtful]
+            if not doubtful or left == 0:
+                break
+            opened.update(self._open_all(doubtful))
+        return jobs
+
     def _open(self, requests: Sequence[ChipRequest]) -> dict[str, Raster | AccessError]:
-        hrefs = list(dict.fromkeys(h for r in requests for h in r.hrefs))
+        return self._open_all(list(dict.fromkeys(h for r in requests for h in r.hrefs)))
+
+    def _open_all(self, hrefs: Sequence[str]) -> dict[str, Raster | AccessError]:
         if len(self._headers) + len(hrefs) > _KEPT_HEADERS:
             self._headers.clear()
 
@@ -254,7 +272,16 @@ class Reader:
                     _copy(image, decoded.block, decoded.pixels, target, out)
 
 
-def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job:
+def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job | AccessError:
+    try:
+        rasters = _fitting(request, opened)
+        return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
+    except AccessError as error:
+        return error
+
+
+def _fitting(request: ChipRequest, opened: dict[str, Raster | AccessError]) -> list[Raster]:
+    """The request's rasters, each as its item says it is."""
     rasters = []
     for i, href in enumerate(request.hrefs):
         raster = opened[href]
@@ -270,7 +297,7 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
         if request.grids and (problem := contradicted(raster.levels[0], *request.grids[i])) is not None:
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} {problem}")
         rasters.append(raster)
-    return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
+    return rasters
 
 
 def _final(error: AccessError, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> AccessError:

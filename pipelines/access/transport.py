@@ -163,12 +163,12 @@ class Connections:
                 if size > max_bytes:
                     raise AccessError(Reason.CORRUPT, f"{shown(url)} is larger than {max_bytes} bytes")
                 if time.monotonic() > deadline_s:
-                    raise AccessError(
-                        Reason.UNAVAILABLE, f"{shown(url)} took more than {self._timeout_s:g} s", retryable=True
-                    )
+                    break
         finally:
             with self._lock:
                 self.bytes_received += size
+        if time.monotonic() > deadline_s and size != said:  # cut: without a length it would look like its end
+            raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} took more than {self._timeout_s:g} s", retryable=True)
         if said is not None and size < said:
             raise IncompleteRead(b"", said - size)
         content = b"".join(chunks)

@@ -105,7 +105,7 @@ def test_one_hosts_death_is_not_anothers(services: Services) -> None:
     assert client.get_range(f"{services.base_url}/f/a.bin", 0, 1).data == b"\0"
 
 
-@pytest.mark.parametrize("part", ["headers", "body"])
+@pytest.mark.parametrize("part", ["headers", "body", "body of no stated length"])
 def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
     """A byte now and then keeps any socket timeout from firing."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -117,6 +117,8 @@ def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
             connection.recv(4096)
             if part == "body":
                 connection.sendall(b"HTTP/1.1 206 x\r\nContent-Range: bytes 0-999/1000\r\nContent-Length: 1000\r\n\r\n")
+            if part == "body of no stated length":  # a cut connection looks like its end
+                connection.sendall(b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")
             try:
                 connection.sendall(b"HTTP/1.1 206 x\r\n" if part == "headers" else b"a")
                 while not over.wait(0.1):
