@@ -175,6 +175,10 @@ class Client:
 
         def once(fresh: bool) -> bytes:
             answer = self._send("GET", href, {"Accept-Encoding": "identity"}, None, max_bytes, fresh)
+            if answer.status == 206:
+                raise AccessError(
+                    Reason.UNAVAILABLE, f"{shown(href)} sent a part where all was asked for", retryable=True, status=206
+                )
             return answer.body
 
         return self.retrying(once)

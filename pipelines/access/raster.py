@@ -15,6 +15,7 @@ from rasterio.io import MemoryFile
 from pipelines.access.decode import deflate_of
 from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
+from pipelines.access.jpeg2000 import incomplete, is_jpeg2000
 from pipelines.access.ranges import fetched, gap_limit, merged
 from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff, sound
 from schemas.outcome import Reason
@@ -38,8 +39,9 @@ _WHOLE_BYTES = 1 << 28
 """Largest file of another format than TIFF: it is read whole."""
 _TOGETHER_BYTES = 16 << 20
 """Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
-_OTHER_DRIVERS = ["JP2OpenJPEG", "JPEG", "PNG"]
-"""Formats whose files stand alone. GDAL's others (VRT and the like) could name further files and addresses to open."""
+_OTHER_DRIVERS = ["JP2OpenJPEG"]
+"""The format beside TIFF that archives deliver; its files stand alone. GDAL's others (VRT and the like) could name
+further files and addresses to open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Raster:
         self._client = client
         self._source = source
         self.memory = memory
+        if memory is not None and is_jpeg2000(memory) and (problem := incomplete(memory)) is not None:
+            raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
         images = [] if memory is not None else directories(source.read)
         try:
             said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
@@ -301,6 +305,12 @@ class _Bytes:
             known = self.pieces[-1][1][:length]
         return known
 
+    def take_whole(self, data: bytes) -> None:
+        """Keep the file, fetched at once."""
+        if self.total is not None and len(data) != self.total:
+            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
+        self.pieces = [(0, data)]
+
     def fetch(self, offset: int, length: int) -> bytes:
         """Bytes of the file, from what is known or from the archive, not kept."""
         known = self._known(offset, length)
@@ -353,7 +363,7 @@ def open_raster(client: Client, href: str) -> Raster:
             if is_tiff(source.head):
                 return Raster(client, href, source, None)
             if not source.whole:
-                source.pieces = [(0, client.get_all(href, _WHOLE_BYTES))]
+                source.take_whole(client.get_all(href, _WHOLE_BYTES))
             return Raster(client, href, source, source.head)
         except AccessError as error:
             if error.reason is not Reason.CORRUPT or source.pieces == before:

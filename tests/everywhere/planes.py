@@ -81,9 +81,13 @@ class Plane:
     def expected(self, sample: landweave.Sample, array: str) -> NDArray[np.float64]:
         """What is exactly right at the centres of the sample's pixels: (y, x), computed without any warp."""
         grid = Affine(*tuple(sample.transform(array))[:6])
-        rows, columns = np.indices(sample[array].shape[-2:]) + 0.5
+        return self.at(sample.epsg, grid, sample[array].shape[-2:])
+
+    def at(self, epsg: int, grid: Affine, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The same on any grid."""
+        rows, columns = np.indices(shape) + 0.5
         x, y = grid.c + columns * grid.a, grid.f + rows * grid.e
-        x, y = pyproj.Transformer.from_crs(sample.epsg, self.epsg, always_xy=True).transform(x, y)
+        x, y = pyproj.Transformer.from_crs(epsg, self.epsg, always_xy=True).transform(x, y)
         if self.epsg == 4326:  # as the raster counts its degrees
             middle = self.transform.c + self.transform.a * self.shape[1] / 2
             x = middle + (x - middle + 180.0) % 360.0 - 180.0

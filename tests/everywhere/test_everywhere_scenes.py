@@ -1,4 +1,4 @@
-"""Scenes in parts: granules that overlap, footprints that need two, edges without data, series, voids, five sensors."""
+"""Scenes in parts: granules that overlap, footprints that need two, edges without data, series, voids, six sensors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ LON, LAT = 6.0005, 46.3
 LEFT, TOP = 500_003.7, 5_200_002.3
 """Of a radar lattice that is nobody's."""
 HERE = (9.006, 46.95)
+HLS_KEYS = {
+    "coastal": "B01",
+    "blue": "B02",
+    "green": "B03",
+    "red": "B04",
+    "nir08": "B8A",
+    "swir16": "B11",
+    "swir22": "B12",
+}
+"""Band -> the product's own key in the Sentinel-2 half."""
 
 
 def part(folder: Path, name: str, first: int, columns: int) -> dict[str, Plane]:
@@ -140,7 +150,7 @@ def _near(mask: np.ndarray) -> np.ndarray:
     return np.any([np.roll(wide, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)], axis=0)[1:-1, 1:-1]
 
 
-def test_a_gradient_through_five_sensors_lies_on_itself(tmp_path: Path) -> None:
+def test_a_gradient_through_six_sensors_lies_on_itself(tmp_path: Path) -> None:
     """All in the neighbouring zone, off every lattice."""
     planes: dict[str, Plane] = {}
     scenes: list[dict[str, Any]] = []
@@ -173,19 +183,22 @@ def test_a_gradient_through_five_sensors_lies_on_itself(tmp_path: Path) -> None:
     scenes.append(scene("ENMAP", "ENMAP_HSI_L2A", enmap))
     names = [b.name for b in ENMAP.layer("bands_30m").bands]
     scenes[-1]["assets"]["image"]["bands"] = [{"name": n, "enmap:gain_of_band": 1e-4} for n in names]
+    hls = {key: plane(f"hls/{band}", 30, "int16", 900.0, 30.0, nodata=-9999) for band, key in HLS_KEYS.items()}
+    hls["Fmask"] = plane("hls/Fmask", 30, "uint8", 64.0, 0.0, nodata=255)
+    scenes.append(scene("HLS.S30.T31TGM.2022166T100000.v2.0", "HLSS30_2.0", hls, **{"eo:cloud_cover": 1}))
     scenes.append(scene("DEM", "cop-dem-glo-30", {"data": plane("dem/elevation", 30, "float32", 100.0, 10.0)}))
     radio = {key: plane(f"s1/{key}", 10, "float32", 100.0, 1.0) for key in ("vv", "vh")}
     scenes.append(radar(tmp_path, "rtc", radio))
     points(tmp_path, {"here": (LON, LAT)})
-    kinds = ("sentinel2", "landsat", "enmap", "dem", "sentinel1")
+    kinds = ("sentinel2", "landsat", "enmap", "hls", "dem", "sentinel1")
     sources = [{"kind": k, "providers": ["real"], **({"scale": "linear"} if k == "sentinel1" else {})} for k in kinds]
     with built(tmp_path, recipe(sources=sources), scenes, {"/f/": tmp_path}) as dataset:
         sample = dataset.sample("here")
         assert sample.epsg == 32632
         for array, known in (
             ("sentinel2/bands_10m", None), ("sentinel2/bands_20m", None), ("sentinel2/bands_60m", None),
-            ("landsat/bands_30m", None), ("enmap/bands_30m", "image"), ("dem/elevation", "elevation"),
-            ("sentinel1/backscatter", None),
+            ("landsat/bands_30m", None), ("enmap/bands_30m", "image"), ("hls/bands_30m", None),
+            ("dem/elevation", "elevation"), ("sentinel1/backscatter", None),
         ):  # fmt: skip
             stack = sample[array].reshape(-1, *sample[array].shape[-2:])
             for position, band in enumerate(sample.bands(array)):
