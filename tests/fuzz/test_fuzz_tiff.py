@@ -15,7 +15,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.cog import ChipRequest, Reader
+from pipelines.access.cog import Chip, ChipRequest, Reader
 from pipelines.access.http import AccessError, Client
 from pipelines.access.tiff import directories
 from schemas.outcome import Reason
@@ -110,6 +110,25 @@ def test_absurd_dimensions_are_refused(size: int, tmp_path: Path) -> None:
     raw = plain(tmp_path / "a.tif", 70_000, compress="deflate", blockxsize=512, blockysize=512, SPARSE_OK=True)
     (tmp_path / "b.tif").write_bytes(patched(raw, {256: size, 257: size}))
     got = read(tmp_path, "b.tif")
+    assert isinstance(got, AccessError)
+    assert got.reason is Reason.CORRUPT
+
+
+@pytest.mark.parametrize("code", [324, 325], ids=["offsets", "sizes"])
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 1 << 20, (1 << 32) - 1])
+def test_tile_counts_that_are_not_the_images_are_refused(code: int, count: int, tmp_path: Path) -> None:
+    """A file of four tiles whose lists say that they are of another length."""
+    raw = bytearray(plain(tmp_path / "a.tif", 128, compress="deflate", blockxsize=64, blockysize=64))
+    order, _, places, _ = entries(bytes(raw))
+    at = next(p for p in places if struct.unpack_from(f"{order}H", raw, p)[0] == code)
+    assert struct.unpack_from(f"{order}L", raw, at + 4)[0] == 4
+    struct.pack_into(f"{order}L", raw, at + 4, count)
+    (tmp_path / "b.tif").write_bytes(raw)
+    got = read(tmp_path, "b.tif")
+    if count == 5:  # one more than there are: the four are there
+        assert isinstance(got, Chip)
+        assert (got.pixels == 0).all()
+        return
     assert isinstance(got, AccessError)
     assert got.reason is Reason.CORRUPT
 
