@@ -149,6 +149,18 @@ def test_a_rate_holds_for_all_threads_and_is_divided_among_workers(services: Ser
     assert client_of("p", provider, workers=100).concurrency == 1
 
 
+def test_no_more_requests_are_under_way_than_the_provider_allows(services: Services) -> None:
+    """Sixteen threads, one client, some requests tried again."""
+    numbers = iter(range(1 << 20))
+    services.faults.append(lambda _: Fault(status=503 if next(numbers) % 7 == 0 else None, delay_s=0.03))
+    client = Client(concurrency=3, retries=5, timeout_s=5.0, backoff_s=0.001)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: client.get_range(f"{services.base_url}/f/a.bin", 0, 1), range(40)))
+    assert client.counters.retries > 3
+    spans = [(entry.started_s, entry.started_s + 0.02) for entry in services.log]  # each was under way for longer
+    assert max(sum(a <= at < b for a, b in spans) for at, _ in spans) == 3
+
+
 def test_turns_are_apart() -> None:
     clock = Clock()
     pace = Pace(10.0, clock=clock)
