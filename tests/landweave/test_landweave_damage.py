@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from typing import TYPE_CHECKING
@@ -97,6 +98,18 @@ def test_truncated_and_missing_objects(copy: Path) -> None:
     (copy / "vectors/openstreetmap/00000.parquet").unlink()
     with pytest.raises(landweave.CorruptError, match="missing or damaged"):
         landweave.open(copy).sample("s000_000").vectors()
+
+
+def test_an_object_cut_short_while_it_is_open(copy: Path) -> None:
+    """It may be mapped into memory, where a read past the end would kill the process."""
+    data = landweave.open(copy)
+    assert data.sample("s000_000")["sentinel1/backscatter"].size
+    path = copy / "data.zarr/sentinel1/backscatter/c/0/0/0/0/0"
+    os.truncate(path, 0)
+    with pytest.raises(landweave.CorruptError, match="sample s000_001: sentinel1/backscatter in shard 0: 0 bytes are"):
+        data.sample("s000_001")["sentinel1/backscatter"]
+    with pytest.raises(landweave.CorruptError, match="sentinel1/backscatter in shard 0"):
+        data.samples(["s000_000", "s000_001"], arrays=["sentinel1/backscatter"])
 
 
 def test_catalogue_and_shard_that_disagree(copy: Path) -> None:
