@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from pipelines.access.stac import Archives
 from pipelines.plan import make_plan
+from pipelines.plan.blocks import KM_A_DEG, SPREADS, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter
 from pipelines.recipes import RecipeFile
 from sampling import locate
@@ -45,6 +47,16 @@ def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
     )  # fmt: skip
 
 
+def bound_of(recipe: Recipe, parts: int) -> int:
+    """Requests that planning is to stay within (`requests_at_most`): all windows of Sentinel-2 over the area."""
+    west, south, east, north = AREA
+    middle = math.cos(math.radians((south + north) / 2.0))
+    area = (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
+    days = [days_of((window.start, window.end)) for window in recipe.windows]
+    count = recipe.sampling.count or 0
+    return sum(requests_at_most(count, area, parts, SPREADS["sentinel2"], d) for d in days)
+
+
 def measured(job: dict[str, Any]) -> dict[str, Any]:
     """Plan (or place only) in this process."""
     recipe = recipe_of(job["count"], job["url"], everywhere=job["everywhere"])
@@ -61,7 +73,7 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
         size = sum(p.stat().st_size for p in (out / "plan").rglob("*") if p.is_file())
         found = {
             "locations": summary.samples, "shards": summary.shards, "parts": summary.parts,
-            "searches": summary.searches, "scenes": sum(summary.scenes.values()), "plan_bytes": size,
+            "searches": summary.searches, "bound": bound_of(recipe, summary.parts), "scenes": sum(summary.scenes.values()), "plan_bytes": size,
         }  # fmt: skip
     return found | {
         "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1),
@@ -84,7 +96,7 @@ def jobs_of(sizes: list[int], sampling: list[int], folder: str, url: str) -> lis
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    columns = ("what", "locations", "wall_s", "cpu_s", "peak_mib", "parts", "searches", "scenes", "plan_bytes")
+    columns = ("what", "locations", "wall_s", "cpu_s", "peak_mib", "parts", "searches", "bound", "scenes", "plan_bytes")
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
         print(

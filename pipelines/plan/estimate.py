@@ -132,6 +132,7 @@ def _shard(
 ) -> None:
     cuts, tallies = count
     chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
+    known: dict[tuple[object, ...], tuple[int, int]] = {}
     for place in places:
         for layer, candidates in wished.get(place.sample_id, ()):
             for rank, candidate in enumerate(candidates):
@@ -142,7 +143,6 @@ def _shard(
         if at_earth_engine(scene):
             continue
         tally = tallies.setdefault(scene.provider, Tally())
-        known: dict[tuple[object, ...], tuple[int, int]] = {}
         for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
             first = layer not in MODALITIES or part != MODALITIES[layer].cloud_layer
             boxes = [box for box, best in wanted if best or not first]
@@ -161,18 +161,19 @@ def _raster(
     count: tuple[Tally, dict[tuple[object, ...], tuple[int, int]]],
 ) -> None:
     """Count one raster: `cut` with the planes that are read, `chips` with the pixel edge in metres, `count` with what
-    other rasters of the scene, cut alike, were found to cost."""
+    other rasters under the same chips, cut alike, were found to cost."""
     (like, planes), (boxes, resolution_m), (tally, known) = cut, chips, count
+    under = tuple(map(id, boxes))  # of one shard, whose places outlive the count
     if like.seen is not None:
         tally.open(asset.href, like.seen.head_bytes)
-        key: tuple[object, ...] = (id(like), len(boxes), resolution_m, planes, asset.transform)
+        key: tuple[object, ...] = (id(like), under, resolution_m, planes, asset.transform)
         if key not in known:
             known[key] = like.seen.cost(boxes, resolution_m, planes, asset.transform)
         runs, size = known[key]
         tally.add(1, runs, size)
     else:
         tally.open(asset.href)
-        key = (len(boxes), like.edge_px * resolution_m)
+        key = (under, like.edge_px * resolution_m)
         if key not in known:
             known[key] = _blocks(boxes, like.edge_px * resolution_m)
         blocks, runs = known[key]

@@ -146,7 +146,7 @@ class _Near:
         inner = np.zeros(len(scene), dtype=bool)
         whole = tree.query(shapes, predicate="contains")
         code = scene.astype(np.int64) * len(chips) + chip
-        inner[np.isin(code, whole[0].astype(np.int64) * len(chips) + whole[1], kind="sort")] = True
+        inner[np.isin(code, whole[0].astype(np.int64) * len(chips) + whole[1])] = True
         share = np.ones(len(scene))
         edge = np.flatnonzero(~inner)
         self.parts: dict[int, BaseGeometry] = {}
