@@ -25,7 +25,7 @@ from pipelines.plan.blocks import KM_A_DEG, SPREADS, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter
 from pipelines.recipes import RecipeFile
 from sampling import locate
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, UniformSampling
 
 AREA = [0.0, 42.0, 20.0, 55.0]
 """Central Europe: 2 million square kilometres, mostly land."""
@@ -53,7 +53,7 @@ def bound_of(recipe: Recipe, parts: int) -> int:
     middle = math.cos(math.radians((south + north) / 2.0))
     area = (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
     days = [days_of((window.start, window.end)) for window in recipe.windows]
-    count = recipe.sampling.count or 0
+    count = recipe.sampling.count if isinstance(recipe.sampling, UniformSampling) else 0
     return sum(requests_at_most(count, area, parts, SPREADS["sentinel2"], d) for d in days)
 
 
@@ -73,7 +73,8 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
         size = sum(p.stat().st_size for p in (out / "plan").rglob("*") if p.is_file())
         found = {
             "locations": summary.samples, "shards": summary.shards, "parts": summary.parts,
-            "searches": summary.searches, "bound": bound_of(recipe, summary.parts), "scenes": sum(summary.scenes.values()), "plan_bytes": size,
+            "searches": summary.searches, "bound": bound_of(recipe, summary.parts),
+            "scenes": sum(summary.scenes.values()), "plan_bytes": size,
         }  # fmt: skip
     return found | {
         "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1),
@@ -102,7 +103,8 @@ def show(rows: list[dict[str, Any]]) -> None:
         print(
             "| "
             + " | ".join(f"{row[c]:,}" if isinstance(row.get(c), int) else str(row.get(c, "")) for c in columns)
-            + " |"
+            + " |",
+            flush=True,
         )
 
 

@@ -74,8 +74,9 @@ def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, da
     """Pages of search results that planning one layer and period asks for, from how many places lie on how much ground.
 
     Ground is taken as `parts` squares, cut into blocks that lie askew to them, of half the edge that `MOST_ITEMS`
-    allows; or, where that is less, each place as a block of its own. It holds as far as scenes lie as thick as `spread`
-    says and ground is of one piece: coasts and islands cost more blocks.
+    allows, half as wide in kilometres as they are high (60 degrees of latitude); or, where that is less, each place as
+    a block of its own. It holds as far as scenes lie as thick as `spread` says and ground is of one piece: coasts and
+    islands cost more blocks.
 
     Args:
         count: places.
@@ -87,8 +88,9 @@ def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, da
     density = (1.0 if spread.a_day is None else max(spread.a_day * days, 1.0)) / spread.step_km**2
     edge = min(LARGEST_DEG * KM_A_DEG, max(math.sqrt(MOST_ITEMS / density) - spread.edge_km, KM_A_DEG)) / 2.0
     wide = math.sqrt(area_km2 / parts)
-    blocks = wide / edge + 1.0
-    dense = parts * (blocks**2 + density * (wide + blocks * spread.edge_km) ** 2 / ITEMS_A_PAGE)
+    rows, columns = wide / edge + 1.0, 2.0 * wide / edge + 1.0
+    items = density * (wide + rows * spread.edge_km) * (wide + columns * spread.edge_km)
+    dense = parts * (rows * columns + items / ITEMS_A_PAGE)
     lonely = count * (1.0 + density * (spread.edge_km + 2.0) ** 2 / ITEMS_A_PAGE)
     return math.ceil(min(dense, lonely))
 
