@@ -106,6 +106,7 @@ class Connections:
                     connection.request(method, place.target, body, headers)
                     response = connection.getresponse()
                     content = self._body(response, url, max_bytes, watch.deadline_s)
+                    response.close()  # an answer without a body does not end by itself, and would hold the connection
                     done = not response.will_close
                 finally:
                     watch.socket = None

@@ -34,6 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(302, b"", Location=f"{seen.other}/whole")
         elif name == "round":
             self._answer(307, b"", Location="/round")
+        elif name == "empty":
+            self._answer(int(self.path.split("/")[2]), b"")
         elif name == "packed":
             self._answer(200, gzip.compress(b'{"a": 1}'), **{"Content-Encoding": "gzip"})
         elif name == "bomb":
@@ -76,6 +78,20 @@ def test_one_connection_serves_many_requests(servers: tuple[Any, Any]) -> None:
     assert len({address for _, _, address in servers[0].asked}) == 1
     assert client.counters.requests == 5
     assert client.counters.bytes_received == 5 * len(BODY)
+
+
+@pytest.mark.parametrize("status", [200, 404, 429, 503])
+def test_an_answer_without_a_body_leaves_the_connection_as_good(status: int, servers: tuple[Any, Any]) -> None:
+    client = Client(retries=0)
+    for _ in range(3):
+        if status == 200:
+            assert client.get_all(url(servers[0], "empty/200"), 10) == b""
+        else:
+            with pytest.raises(AccessError, match=f"HTTP {status}"):
+                client.get_all(url(servers[0], f"empty/{status}"), 10)
+        assert client.get_range(url(servers[0], "whole"), 3, 40).data == BODY[3:43]
+    client.close()
+    assert len({address for _, _, address in servers[0].asked}) == 1
 
 
 def test_a_redirect_to_another_origin_takes_no_credentials_along(servers: tuple[Any, Any]) -> None:
