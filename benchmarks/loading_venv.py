@@ -33,6 +33,8 @@ PACKAGES = (
     "h5py==3.16.0",
     "hdf5plugin==7.1.0",
     "hf-xet==1.8.0",
+    "httpcore==1.0.9",
+    "httpx==0.28.1",
     "huggingface-hub==0.36.2",
     "lightning-utilities==0.15.3",
     "litdata==0.2.76",

@@ -1,7 +1,7 @@
 """Hugging Face: Parquet files with datasets' features, and the card that the Hub reads.
 
 Arrays are columns of `datasets.Array2D` to `Array5D`; null where nothing was obtained, and of a dated array the dates
-that were obtained. The features stand in the files' schema, so that `datasets.load_dataset` needs no code of ours.
+that were obtained: none of them is an array of no dates, since datasets 5.0 reads a null of changing length as NaN. The features stand in the files' schema, so that `datasets.load_dataset` needs no code of ours.
 """
 
 from __future__ import annotations
@@ -63,20 +63,19 @@ def write_part(folder: Path, records: Iterator[Record], job: Job) -> None:
     fields += [pa.field(flat_name(a), _storage(a)) for a in job.arrays]
     info = json.dumps({"info": {"features": features(job)}}, sort_keys=True)
     schema = pa.schema(fields, metadata={"huggingface": info})
-    columns = [flat_name(a) for a in job.arrays]
     options: Json = {"compression": "zstd", "use_dictionary": names, "write_statistics": names}
     with pq.ParquetWriter(folder / "part.parquet", schema, **options) as writer:
         rows: list[Record] = []
         for item in records:
             rows.append(item)
             if len(rows) == each:
-                writer.write_table(_table(rows, schema, columns))
+                writer.write_table(_table(rows, schema, job.arrays))
                 rows = []
         if rows:
-            writer.write_table(_table(rows, schema, columns))
+            writer.write_table(_table(rows, schema, job.arrays))
 
 
-def _table(rows: Sequence[Record], schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+def _table(rows: Sequence[Record], schema: pa.Schema, arrays: Sequence[ArraySpec]) -> pa.Table:
     meta = [r.metadata for r in rows]
     found: dict[str, Any] = {
         "id": [r.id for r in rows],
@@ -84,8 +83,11 @@ def _table(rows: Sequence[Record], schema: pa.Schema, columns: Sequence[str]) ->
         "metadata": [json.dumps(m, sort_keys=True, ensure_ascii=False) for m in meta],
         "captions": [r.captions for r in rows],
     }
-    for name in columns:
-        found[name] = _nested([r.arrays[name] for r in rows], schema.field(name).type)
+    for array in arrays:
+        name = flat_name(array)
+        none = np.empty((0, *array.chip_shape), array.dtype) if array.dated else None
+        pixels = [r.arrays[name] for r in rows]
+        found[name] = _nested([none if p is None else p for p in pixels], schema.field(name).type)
     return pa.table(found, schema=schema)
 
 
@@ -163,8 +165,8 @@ def card(splits: dict[str, int], job: Job) -> str:
         lines.append(f"| `{name}` | {', '.join(a['dims'])} | {a['dtype']} | {a['resolution_m']:g} | {physical} |")
     lines += [
         "",
-        "A column is null where nothing was obtained. A dated array holds the dates that were obtained;",
-        "`present` in `metadata` (JSON) says which they are.",
+        "A column is null where nothing was obtained. A dated array holds the dates that were obtained, which may be",
+        "none; `present` in `metadata` (JSON) says which they are.",
         "Masks: `valid` True = every band was measured, `cloud` True = cloud, shadow or cirrus.",
         "",
         f"Licences of what went in: {', '.join(about['licences'])}.",

@@ -106,6 +106,15 @@ def held(out: Path, what: str) -> bool:
     return len(words) >= 2 and not dead(words[0], int(words[1]))
 
 
+def sweep(out: Path) -> None:
+    """Remove the claims of processes that are known to have ended, which nobody may want to take over again."""
+    for path in (out / STAGING / "claims").glob("*"):
+        seen = _read(path)
+        words = seen.split()
+        if len(words) >= 2 and dead(words[0], int(words[1])):
+            _break(path, seen)
+
+
 def kernel() -> str:
     """Names the running kernel and its process numbers: within it, whether a process lives is known at once."""
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
-from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel
+from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel, sweep
 from pipelines.shards.depot import adopt, depot_of, refresh
 from pipelines.shards.metadata import documents
 
@@ -28,8 +28,6 @@ _READ_BYTES = 1 << 20
 ABANDONED_S = 86_400.0
 """What an interrupted writer of another host left aside is kept for so long after its last change, seconds."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_OWNER = "owner"
-"""File in a staging folder that names its process."""
 
 
 class FullError(RuntimeError):
@@ -128,12 +126,14 @@ def _of_recipe(manifest: ShardManifest, recipe_sha256: str) -> ShardManifest:
 
 @contextlib.contextmanager
 def staging(out: Path, what: str) -> Iterator[Path]:
-    """A folder of one's own inside `out` (same file system, so that moving is atomic); gone at the end."""
+    """A folder of one's own inside `out` (same file system, so that moving is atomic); gone at the end.
+
+    Its name says whose it is, so that what a killed process leaves is known for that from its first moment.
+    """
     root = out / STAGING
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{what}-", dir=root))
+    folder = Path(tempfile.mkdtemp(prefix=f"{what}.{_short(kernel())}.{os.getpid()}.", dir=root))
     try:
-        (folder / _OWNER).write_text(f"{kernel()} {os.getpid()}")
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,9 +144,10 @@ def clean_staging(out: Path) -> int:
     root, left = out / STAGING, 0
     if not root.is_dir():
         return 0
+    sweep(out)
     with tempfile.TemporaryFile(dir=root) as probe:
         now_s = os.fstat(probe.fileno()).st_mtime  # the file system's clock, which its other times are of
-    for folder in sorted(root.glob("*-*")):
+    for folder in sorted(root.glob("*.*.*.*")):
         with contextlib.suppress(FileNotFoundError):  # its writer has just ended
             if _abandoned(folder, now_s):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -155,13 +156,14 @@ def clean_staging(out: Path) -> int:
 
 
 def _abandoned(folder: Path, now_s: float) -> bool:
-    try:
-        owner, pid = (folder / _OWNER).read_text().split()
-        if dead(owner, int(pid)):
-            return True
-    except (FileNotFoundError, ValueError):
-        pass  # killed before it could sign
+    owner, pid = folder.name.split(".")[1:3]
+    if owner == _short(kernel()) and pid.isdecimal() and dead(kernel(), int(pid)):
+        return True
     return now_s - max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) > ABANDONED_S
+
+
+def _short(owner_kernel: str) -> str:
+    return hashlib.sha256(owner_kernel.encode()).hexdigest()[:12]
 
 
 def withdraw(out: Path, shards: Iterable[int]) -> None:

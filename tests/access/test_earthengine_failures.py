@@ -313,7 +313,8 @@ def test_restricted_mode_is_seen(tmp_path: Path) -> None:
 
 
 def test_one_session_a_process(session: Session, running: Running) -> None:
-    assert open_session(session.settings) is session
+    with open_session(session.settings) as again:
+        assert again is session
     with pytest.raises(SettingError, match="another session is open"):
         open_session(replace(session.settings, project="other-project"))
     del running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,17 +97,23 @@ def test_an_owner_on_another_host_that_renews_is_told(tmp_path: Path) -> None:
 def test_cleaning_leaves_what_another_writes_and_removes_what_the_dead_left(tmp_path: Path) -> None:
     with staging(tmp_path, "shard-00001") as mine:
         (mine / "array").write_bytes(b"half")
-        left = tmp_path / ".staging" / "shard-00002-left"
-        left.mkdir()
         process = subprocess.Popen(["true"])
         process.wait()
-        (left / "owner").write_text(f"{claim.kernel()} {process.pid}")
-        foreign = tmp_path / ".staging" / "shard-00003-left"
+        what, kernel, _, chance = mine.name.split(".")
+        left = mine.with_name(f"{what}.{kernel}.{process.pid}.{chance}")
+        left.mkdir()
+        (left / "array").write_bytes(b"half")
+        foreign = mine.with_name(f"{what}.0123456789ab.1.{chance}")
         foreign.mkdir()
-        (foreign / "owner").write_text("another-kernel 1")
-        assert clean_staging(tmp_path) == 1
+        claims = tmp_path / ".staging" / "claims"
+        claims.mkdir()
+        (claims / "shard.00002").write_text(f"{claim.kernel()} {process.pid} token 3")
+        (claims / "shard.00003").write_text("another-kernel 1 token 3")
+        with claimed(tmp_path, "shard.00001"):
+            assert clean_staging(tmp_path) == 1
+            assert sorted(p.name for p in claims.iterdir()) == ["shard.00001", "shard.00003"]
+        shutil.rmtree(claims)
         assert sorted(p.name for p in (tmp_path / ".staging").iterdir()) == sorted([mine.name, foreign.name])
-        os.utime(foreign / "owner", (0, 0))
         os.utime(foreign, (0, 0))
         assert clean_staging(tmp_path) == 1
     assert list((tmp_path / ".staging").iterdir()) == []

@@ -17,7 +17,6 @@ import landweave
 from pipelines.shards import (
     IncompleteError,
     OtherDatasetError,
-    clean_staging,
     done_shards,
     finalise,
     withdraw,
@@ -194,14 +193,6 @@ def test_another_recipe_is_refused(out: Path) -> None:
     other = planned((1, 1, 1), name="other")
     with pytest.raises(OtherDatasetError, match="another recipe"):
         other.write(out, other.shards[0])
-
-
-def test_staging_of_a_dead_writer_is_cleaned(tmp_path: Path) -> None:
-    (tmp_path / ".staging" / "00003-dead").mkdir(parents=True)
-    (tmp_path / ".staging" / "00003-dead" / "x").write_bytes(b"x")
-    assert clean_staging(tmp_path) == 1
-    assert not list((tmp_path / ".staging").iterdir())
-    assert clean_staging(tmp_path / "nowhere") == 0
 
 
 @pytest.mark.parametrize(
