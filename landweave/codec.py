@@ -65,9 +65,9 @@ def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]
     if length < _BLOSC_HEADER_BYTES:
         raise DamageError(f"{len(data)} bytes are too few for a chunk")
     body = np.frombuffer(data, np.uint8, length)
-    if google_crc32c.value(body) != _UINT32.unpack_from(data, length)[0]:
+    if google_crc32c.value(body) != _UINT32.unpack_from(data, length)[0]:  # type: ignore[arg-type]
         raise DamageError("crc32c of the chunk is wrong")
-    size, _, packed = _BLOSC_SIZES.unpack_from(data, 4)
+    size, _, packed = _BLOSC_SIZES.unpack_from(data, 4)  # type: ignore[arg-type]
     if size != out.nbytes or packed != length:
         raise DamageError(f"chunk decodes to {size} bytes, expected {out.nbytes}")
     if blosc.use_threads is None:

@@ -1,7 +1,8 @@
 """Hugging Face: Parquet files with datasets' features, and the card that the Hub reads.
 
 Arrays are columns of `datasets.Array2D` to `Array5D`; null where nothing was obtained, and of a dated array the dates
-that were obtained: none of them is an array of no dates, since datasets 5.0 reads a null of changing length as NaN. The features stand in the files' schema, so that `datasets.load_dataset` needs no code of ours.
+that were obtained: where there is none it has no dates, since datasets 5.0 reads a null of changing length as NaN. The
+features stand in the files' schema, so that `datasets.load_dataset` needs no code of ours.
 """
 
 from __future__ import annotations

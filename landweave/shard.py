@@ -74,7 +74,8 @@ class ShardReader:
             raise CorruptError(f"shard {shard}: {array.path} is missing ({path}); {_REMEDY}") from error
         except codec.DamageError as error:
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
-        self._opened[key] = found = _Opened(path, array.slots, entries, memoryview(entries.reshape(-1)))
+        numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
+        self._opened[key] = found = _Opened(path, array.slots, entries, numbers)
         if len(self._opened) > _INDEXES:
             with suppress(KeyError, RuntimeError):  # another thread was quicker
                 del self._opened[next(iter(self._opened))]

@@ -54,7 +54,9 @@ def parquet(root: Path, split: str) -> Iterator[Found]:
     plain = ("id", "captions", "metadata", "lon", "lat", "epsg")
     for row in data:
         arrays = {
-            k: None if v is None or len(v) == 0 else np.array(v, data.features[k].dtype) for k, v in row.items() if k not in plain
+            k: None if v is None or len(v) == 0 else np.array(v, data.features[k].dtype)
+            for k, v in row.items()
+            if k not in plain
         }
         yield row["id"], arrays, row["captions"], json.loads(row["metadata"])
 
