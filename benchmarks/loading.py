@@ -42,6 +42,7 @@ PEERS = {
 QUICK = ("memmap raw", "parquet", "zarr-python", "tensorstore")
 """The ceiling, the strongest compressed peers, and what Zarr's users have."""
 BATCH, LATENCY_MS, LINK_MB_S = 32, 20, 125
+ROUND_S = 0.5
 QUICK_S, FULL_S = 3.0, 20.0
 """A loader that has spent so long on a job has one measured round of it."""
 
@@ -86,10 +87,20 @@ class Bench:
         except WorkerFailed as error:
             self.failed[name] = str(error)[:160]
 
-    def task(self, what: str, able: str, ask: Any) -> None:
-        """A job of every loader that can do it, in turn, some rounds; a row each."""
+    def task(self, what: str, able: str, ask: Any, least: int = 1) -> None:
+        """A job of every loader that can do it, in turn, some rounds; a row each.
+
+        Args:
+            what: name of the job.
+            able: what a loader must be able to do.
+            ask: (loader, number of the round, how much) -> answer.
+            least: how much is asked for in the round that warms up; after it so much as takes a loader ROUND_S, or
+                this again where it is slower: a virtual machine may need tens of
+                milliseconds to give a loader all its cores.
+        """
         found: dict[str, list[Row]] = {}
         spent: dict[str, float] = {}
+        much: dict[str, int] = {}
         for number in range(self.rounds + 1):  # the first warms up
             for name, loader in list(self.loaders.items()):
                 if able not in self.about[name]["can"] or f"{name}: {what}" in self.failed:
@@ -98,12 +109,14 @@ class Bench:
                     continue
                 began = time.perf_counter()
                 try:
-                    answer = ask(loader, number)
+                    answer = ask(loader, number, much.get(name, least))
                 except WorkerFailed as error:
                     self.failed[f"{name}: {what}"] = str(error)[:160]
                     self.loaders.pop(name)
                     continue
                 spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+                if not number:
+                    much[name] = max(least, min(least * 20, round(least * ROUND_S / answer["wall_s"])))
                 if number:
                     found.setdefault(name, []).append(answer)
         for name, answers in found.items():
@@ -157,21 +170,21 @@ def same_pixels(bench: Bench) -> None:
 def local(bench: Bench, singles: int, batches: int, workers: Sequence[int]) -> None:
     """Samples, batches and streams of a warm local disk."""
 
-    def draws(count: int, number: int) -> list[int]:
+    def draws(number: int, count: int) -> list[int]:
         rng = np.random.default_rng([3, number])
         return [int(i) for i in rng.integers(0, bench.samples, count)]
 
-    def batched(number: int) -> list[list[int]]:
+    def batched(number: int, count: int) -> list[list[int]]:
         rng = np.random.default_rng([4, number])
-        return [[int(i) for i in rng.permutation(bench.samples)[:BATCH]] for _ in range(batches)]
+        return [[int(i) for i in rng.permutation(bench.samples)[:BATCH]] for _ in range(count)]
 
-    bench.task("batch", "batch", lambda loader, number: loader.batch(batched(number)))
+    bench.task("batch", "batch", lambda loader, number, much: loader.batch(batched(number, much)), batches)
     bench.compare("batch")
-    bench.task("one", "one", lambda loader, number: loader.one(draws(singles, number)))
+    bench.task("one", "one", lambda loader, number, much: loader.one(draws(number, much)), singles)
     bench.compare("one")
     for count in workers:
         what = f"stream {count} workers"
-        bench.task(what, "stream", lambda loader, n, w=count: loader.stream(batch_size=BATCH, epoch=n, workers=w))
+        bench.task(what, "stream", lambda loader, n, _, w=count: loader.stream(batch_size=BATCH, epoch=n, workers=w))
         bench.compare(what)
 
 
@@ -239,7 +252,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt):
             if asked.quick:
                 bench.patience_s = QUICK_S
-                local(bench, 32, 3, (0,))
+                local(bench, 32, 2, (0,))
                 bench.loaders.pop("zarr-python", None)  # a batch takes it some 4 seconds
                 remote(bench, 3)
             else:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from landweave.view import Shown, Times, View
 
 Batch = dict[str, Any]
-_AT_A_TIME = 8
-"""Samples of an array that one thread takes."""
+_AT_A_TIME, _PART_BYTES = 8, 1 << 20
+"""Samples of an array that one thread takes; decoded bytes that it takes from a local disk, so that threads end
+together (from afar, neighbours are one request)."""
 OnError = Literal["raise", "skip"]
 
 
@@ -97,14 +98,19 @@ class Loading:
 
     def start(self, pool: ThreadPoolExecutor, threads: int) -> Loading:
         """Let threads of a pool work on it; returns itself."""
-        self._running = [pool.submit(self.drain) for _ in range(min(threads, len(self._parts)))]
+        self._running = [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
-    def drain(self) -> None:
-        """Work until nothing is left to begin."""
+    def drain(self, *, smallest: bool = False) -> None:
+        """Work until nothing is left to begin, largest chunks first.
+
+        One thread of several begins with the smallest: they hold the interpreter's lock for most of their time, and
+        two threads at them would wait for each other.
+        """
+        take = self._parts.pop if smallest else self._parts.popleft
         while self._failed is None:
             try:
-                part = self._parts.popleft()
+                part = take()
             except IndexError:
                 return
             try:
@@ -145,7 +151,7 @@ class Loading:
             self._corners = self._windows()
         slots = {group.name: self._slots(group.name, rule, gone.get(group.name)) for group, rule in source.groups}
         listed = {name: found.tolist() for name, found in slots.items()}
-        by_shard = _groups(self._where)
+        remote, groups = source.reader.store.remote, {}
         parts = []
         for shown in source.shown:
             group = shown.array.group
@@ -153,7 +159,10 @@ class Loading:
             self._batch[shown.array.path] = out
             if any(-1 in row for row in listed[group]):
                 _fill(shown, slots[group], out)
-            parts += [_Part(shown, shard, rows, listed[group], out) for shard, rows in by_shard]
+            most = _AT_A_TIME if remote else min(_AT_A_TIME, max(1, _PART_BYTES // (shown.chip_bytes * shown.slots)))
+            if most not in groups:
+                groups[most] = _groups(self._where, most)
+            parts += [_Part(shown, shard, rows, listed[group], out) for shard, rows in groups[most]]
         parts.sort(key=_size, reverse=True)
         self._parts.extend(parts)
         for name in source.view.columns:
@@ -235,13 +244,13 @@ def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:
     out[lacking if shown.array.dated else lacking[:, 0]] = value
 
 
-def _groups(where: list[list[int]]) -> list[tuple[int, list[int]]]:
-    """(shard, rows of the batch in it), few enough at a time that all threads find work."""
+def _groups(where: list[list[int]], most: int) -> list[tuple[int, list[int]]]:
+    """(shard, rows of the batch in it, so many at most)."""
     by_shard: dict[int, list[int]] = {}
     for i, (shard, _) in enumerate(where):
         by_shard.setdefault(shard, []).append(i)
     found = sorted(by_shard.items())
-    return [(s, rows[i : i + _AT_A_TIME]) for s, rows in found for i in range(0, len(rows), _AT_A_TIME)]
+    return [(s, rows[i : i + most]) for s, rows in found for i in range(0, len(rows), most)]
 
 
 def _size(part: _Part) -> int:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from landweave.errors import CorruptError, QueryError, first_line
+from landweave.errors import CorruptError, QueryError, UnknownNameError, first_line
 from landweave.layout import ITEMS, Json
 from landweave.query import field
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from landweave.layout import DatasetSpec
+    from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
     from landweave.store import Store
 
 
@@ -37,6 +37,7 @@ class Catalogue:
         self._group: tuple[int, pa.Table] | None = None
         self._columns: dict[str, Any] = {}
         self._presence: dict[str, NDArray[np.bool_]] = {}
+        self._named: dict[str, tuple[ArraySpec, str]] = {}
 
     @cached_property
     def light(self) -> pa.Table:
@@ -85,6 +86,35 @@ class Catalogue:
         found: NDArray[np.bool_] = flat.reshape(-1, slots).astype(np.bool_)
         self._presence[group] = found
         return found
+
+    def array(self, name: str) -> tuple[ArraySpec, str]:
+        """Form and path of an array by 'group/array', of a label's classes also by the label's name alone.
+
+        Raises:
+            UnknownNameError: the dataset has no such array.
+        """
+        found = self._named.get(name)
+        if found is None:
+            array = self._spec_of(name)
+            self._named[name] = found = (array, array.path)
+        return found
+
+    def group(self, name: str) -> GroupSpec:
+        """A modality or label; UnknownNameError where there is no such."""
+        try:
+            return self._spec.group(name)
+        except KeyError as error:
+            raise UnknownNameError(str(error.args[0])) from error
+
+    def _spec_of(self, name: str) -> ArraySpec:
+        group, _, array = name.partition("/")
+        found = self.group(group)
+        if not array and found.kind == "label":
+            return found.arrays[0]
+        try:
+            return found.array(array)
+        except KeyError as error:
+            raise UnknownNameError(f"no array {name!r}; {group} has {[a.path for a in found.arrays]}") from error
 
     def days(self, group: str) -> NDArray[np.float64]:
         """(samples, slots): acquisition times, days since 1970, UTC; NaN where there is none."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
+from awscrt.checksums import crc32c
 from numcodecs import blosc  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]
     Raises:
         DamageError: truncated, crc32c wrong, or not the size that `out` has.
     """
-    length = len(data) - _CRC_BYTES
+    view: Any = memoryview(data)  # type: ignore[arg-type]
+    length = len(view) - _CRC_BYTES
     if length < _BLOSC_HEADER_BYTES:
         raise DamageError(f"{len(data)} bytes are too few for a chunk")
-    body = np.frombuffer(data, np.uint8, length)
-    if google_crc32c.value(body) != _UINT32.unpack_from(data, length)[0]:  # type: ignore[arg-type]
+    body = view[:length]
+    if crc32c(body) != _UINT32.unpack_from(view, length)[0]:
         raise DamageError("crc32c of the chunk is wrong")
-    size, _, packed = _BLOSC_SIZES.unpack_from(data, 4)  # type: ignore[arg-type]
+    size, _, packed = _BLOSC_SIZES.unpack_from(view, 4)
     if size != out.nbytes or packed != length:
         raise DamageError(f"chunk decodes to {size} bytes, expected {out.nbytes}")
     if blosc.use_threads is None:
@@ -99,6 +100,5 @@ def decode_index(data: bytes | memoryview, chunks: int) -> NDArray[np.uint64]:
 
 
 def _crc(data: bytes | memoryview) -> bytes:
-    """crc32c, little-endian. google_crc32c takes bytes or what numpy gives, and no memoryview."""
-    flat = np.frombuffer(data, np.uint8) if len(data) else b""
-    return int(google_crc32c.value(flat)).to_bytes(_CRC_BYTES, "little")
+    """crc32c, little-endian."""
+    return int(crc32c(data)).to_bytes(_CRC_BYTES, "little")

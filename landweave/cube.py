@@ -48,9 +48,8 @@ class _Block:
         array = self.array
         out = np.empty((len(self.ids), *array.sample_shape), array.dtype)
         for row, sample in enumerate(self.ids):
-            there = "".join("1" if slot else "0" for slot in self.present[row])
             place = (int(self.where[row, 0]), int(self.where[row, 1]))
-            self.reader.read(array, place, there, out[row], sample)
+            self.reader.read(array, place, self.present[row].tolist(), out[row], sample)
         if self.values == "stored" or array.kind == "mask":
             return out
         return _floats(out, array, self.present, self.values)

@@ -29,7 +29,7 @@ from landweave.stream import REMOTE_THREADS, Stream, cores
 from landweave.view import View, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -318,7 +318,7 @@ class Dataset:
         return tree(self.catalogue, self.reader, named, positions=positions, values=values)
 
     def read(
-        self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], out: NDArray[Any], sample_id: str
     ) -> NDArray[Any]:
         """All dates of one sample's array, into `out`; see `ShardReader.read`."""
         return self.reader.read(array, where, present, out, sample_id)

@@ -13,12 +13,14 @@ import numpy as np
 from landweave.errors import AbsentError, UnknownNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     import xarray as xr
     from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
-    from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, GroupSpec, Json
+    from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, Json
 
 Affine = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): x = a*col + b*row + c, y = d*col + e*row + f, of pixel corners."""
@@ -28,7 +30,7 @@ class Pixels(Protocol):
     """What a sample reads its arrays and objects from."""
 
     def read(
-        self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], out: NDArray[Any], sample_id: str
     ) -> NDArray[Any]:
         """All dates of one sample's array, into `out`."""
         ...
@@ -69,6 +71,11 @@ class Sample:
         self._read: dict[str, NDArray[Any]] = {}
         self.id: str = catalogue.id(position)
         """Sample id."""
+
+    @cached_property
+    def _where(self) -> tuple[int, int]:
+        shard, row = self._catalogue.where[self._position].tolist()
+        return shard, row
 
     @cached_property
     def item(self) -> Json:
@@ -120,16 +127,15 @@ class Sample:
             AbsentError: nothing was obtained here for it.
             CorruptError: the shard is damaged.
         """
-        array = self._array(name)
-        slots = self._slots(array.group)
-        if not any(slots):
-            raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
-        if array.path not in self._read:
+        array, path = self._catalogue.array(name)
+        found = self._read.get(path)
+        if found is None:
+            slots = self._slots(array.group)
+            if True not in slots:
+                raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
             out = np.empty(array.sample_shape, array.dtype)
-            shard, row = self._catalogue.where[self._position].tolist()
-            present = "".join("1" if slot else "0" for slot in slots)
-            self._read[array.path] = self._pixels.read(array, (shard, row), present, out, self.id)
-        return self._read[array.path]
+            self._read[path] = found = self._pixels.read(array, self._where, slots, out, self.id)
+        return found
 
     def get(self, name: str) -> NDArray[Any] | None:
         """Like `sample[name]`, None where it is absent."""
@@ -140,7 +146,7 @@ class Sample:
 
     def physical(self, name: str) -> NDArray[np.float32]:
         """Stored * scale + offset in the array's unit, float32, NaN where there is no measured value."""
-        array, stored = self._array(name), self[name]
+        array, stored = self._catalogue.array(name)[0], self[name]
         values = (stored.astype(np.float64) * array.scale + array.offset).astype(np.float32)
         if array.nodata is not None and not np.isnan(array.nodata):
             values[stored == array.nodata] = np.nan
@@ -156,25 +162,25 @@ class Sample:
 
     def transform(self, name: str) -> Affine:
         """Affine coefficients of an array's pixel corners in `epsg`."""
-        resolution_m = self._array(name).resolution_m
+        resolution_m = self._catalogue.array(name)[0].resolution_m
         return (resolution_m, 0.0, self.item["x_min"], 0.0, -resolution_m, self.item["y_max"])
 
     def bands(self, name: str) -> tuple[str, ...]:
         """Band names of an array, in order."""
-        return tuple(b.name for b in self._array(name).bands)
+        return tuple(b.name for b in self._catalogue.array(name)[0].bands)
 
     def wavelengths(self, name: str) -> NDArray[np.float64]:
         """(band,) centre wavelengths, micrometres; NaN where a band has none."""
-        return np.array([np.nan if b.center_um is None else b.center_um for b in self._array(name).bands])
+        return np.array([np.nan if b.center_um is None else b.center_um for b in self._catalogue.array(name)[0].bands])
 
     def datetimes(self, modality: str) -> tuple[datetime | None, ...]:
         """Acquisition time of each date slot, UTC; None where absent."""
-        stamps = self.item[f"{self._group(modality).name}_datetimes"]
+        stamps = self.item[f"{self._catalogue.group(modality).name}_datetimes"]
         return tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
 
     def legend(self, label: str) -> tuple[ClassSpec, ...]:
         """Classes of a label."""
-        return self._group(label).classes
+        return self._catalogue.group(label).classes
 
     @property
     def captions(self) -> tuple[Captions, ...]:
@@ -189,7 +195,7 @@ class Sample:
 
     def vectors(self, label: str = "openstreetmap") -> pa.Table:
         """Vector objects: osm_id, kind, tags, wkb (in `epsg`), area_m2, length_m. Tags are untrusted text."""
-        if not self._group(label).vectors:
+        if not self._catalogue.group(label).vectors:
             raise UnknownNameError(f"{label} has no vectors")
         return self._pixels.vectors(label, self.item["shard"], self.id)
 
@@ -206,19 +212,3 @@ class Sample:
         from landweave.tree import sample_tree
 
         return sample_tree(self, self._spec, physical=physical)
-
-    def _array(self, name: str) -> ArraySpec:
-        group, _, array = name.partition("/")
-        found = self._group(group)
-        if not array and found.kind == "label":
-            array = found.arrays[0].name
-        try:
-            return found.array(array)
-        except KeyError as error:
-            raise UnknownNameError(f"no array {name!r}; {group} has {[a.path for a in found.arrays]}") from error
-
-    def _group(self, name: str) -> GroupSpec:
-        try:
-            return self._spec.group(name)
-        except KeyError as error:
-            raise UnknownNameError(str(error.args[0])) from error

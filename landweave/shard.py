@@ -11,7 +11,7 @@ from landweave import codec
 from landweave.errors import CorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _INDEXES = 8_192
 """Shard indexes kept: 4 kB each for 256 samples at one date, so some 32 MB."""
+_NOTHING = (codec.ABSENT, codec.ABSENT)
 _TINY_BYTES, _TINY_CHUNKS = 512, 64
 """Compressed size and number of decoded chunks that are remembered: those of a single value."""
 Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
@@ -48,7 +49,7 @@ class ShardReader:
         self.store = store
         self.shard_samples = shard_samples
         self._opened: dict[tuple[str, str, int], _Opened] = {}
-        self._tiny: dict[tuple[bytes, int], NDArray[np.uint8]] = {}
+        self._tiny: dict[tuple[bytes, tuple[int, ...], str], NDArray[Any]] = {}
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
@@ -82,14 +83,14 @@ class ShardReader:
         return found
 
     def read(
-        self, array: ArraySpec, where: tuple[int, int], present: str, out: NDArray[Any], sample_id: str
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], out: NDArray[Any], sample_id: str
     ) -> NDArray[Any]:
         """All dates of one sample's array, into `out`.
 
         Args:
             array: which array.
             where: (shard, row).
-            present: a '1' or '0' per date slot, as the catalogue says.
+            present: for each date slot whether it is there, as the catalogue says.
             out: array.sample_shape, array.dtype, C-contiguous; absent slots get the nodata value (masks: False).
             sample_id: named in errors.
 
@@ -97,9 +98,12 @@ class ShardReader:
             CorruptError: a chunk that the catalogue promises is absent, truncated, changed or undecodable.
         """
         slots = out if array.dated else out[np.newaxis]
-        if "0" in present:
-            slots[[slot for slot, there in enumerate(present) if there == "0"]] = fill_value(array)
-        wanted: list[Chip] = [(where[1], slot, (0, slot), slots[slot]) for slot, t in enumerate(present) if t == "1"]
+        wanted: list[Chip] = []
+        for slot, there in enumerate(present):
+            if there:
+                wanted.append((where[1], slot, (0, slot), slots[slot]))
+            else:
+                slots[slot] = fill_value(array)
         for _, damage in self.read_chips(array, where[0], wanted):
             raise CorruptError(f"sample {sample_id}: {damage}")
         return out
@@ -133,13 +137,13 @@ class ShardReader:
         except CorruptError as error:
             return [(key, str(error)) for _, _, key, _ in chips]
         damage: list[tuple[tuple[int, int], str]] = []
-        places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
-        spans = [(numbers[at], numbers[at + 1]) for at in places]
-        if any(start == codec.ABSENT for start, _ in spans):
+        starts = [2 * (row * slots + slot) for row, slot, _, _ in chips]
+        spans = [(numbers[at], numbers[at + 1]) for at in starts]
+        if _NOTHING in spans:
             lacking = f"{array.path} is in the catalogue and not in shard {shard}; {_REMEDY}"
-            damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
-            chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
-            spans = [span for span in spans if span[0] != codec.ABSENT]
+            damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span == _NOTHING]
+            chips = [c for c, span in zip(chips, spans, strict=True) if span != _NOTHING]
+            spans = [span for span in spans if span != _NOTHING]
         scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
         try:
             for (_, _, key, place), data in zip(chips, self.store.get_ranges(path, spans), strict=True):
@@ -161,14 +165,14 @@ class ShardReader:
         if len(data) > _TINY_BYTES:
             codec.decode_chunk(data, out)
             return
-        key = (bytes(data), out.nbytes)
+        key = (bytes(data), out.shape, out.dtype.char)
         known = self._tiny.get(key)
         if known is None:
             codec.decode_chunk(data, out)
             if len(self._tiny) < _TINY_CHUNKS:
-                self._tiny[key] = out.copy().reshape(-1).view(np.uint8)
+                self._tiny[key] = out.copy()
         else:
-            out.reshape(-1).view(np.uint8)[:] = known
+            np.copyto(out, known)
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:

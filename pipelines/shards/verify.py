@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
+from awscrt.checksums import crc32c
 
 from landweave import codec
 from landweave.shard import ShardReader
@@ -25,7 +25,7 @@ class VerifyError(RuntimeError):
 
 def pixels_crc(pixels: NDArray[Any]) -> int:
     """crc32c of an array's bytes, C order."""
-    return int(google_crc32c.value(np.ascontiguousarray(pixels).tobytes()))
+    return int(crc32c(np.ascontiguousarray(pixels).tobytes()))
 
 
 def verify(folder: Path, dataset: DatasetSpec, shard: int, written: dict[str, dict[tuple[int, int], int]]) -> None:
@@ -56,7 +56,7 @@ def verify(folder: Path, dataset: DatasetSpec, shard: int, written: dict[str, di
 def _compare(reader: ShardReader, array: ArraySpec, shard: int, expected: dict[tuple[int, int], int]) -> None:
     out = np.empty(array.sample_shape, array.dtype)
     for row in sorted({row for row, _ in expected}):
-        present = "".join("1" if (row, slot) in expected else "0" for slot in range(array.slots))
+        present = [(row, slot) in expected for slot in range(array.slots)]
         reader.read(array, (shard, row), present, out, f"in row {row}")
         chips = out if array.dated else out[np.newaxis]
         for slot, chip in enumerate(chips):
