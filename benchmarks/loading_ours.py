@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from awscrt.checksums import crc32c
 from numcodecs import blosc
 
 import landweave
@@ -54,10 +55,14 @@ class Ours(Peer):
 
 
 class Limit(Peer):
-    """blosc on chunks in memory, into the same buffers again and again, a thread a core: no loader is faster."""
+    """Chunks in memory through their codecs (crc32c, blosc), into the same buffers again and again, a thread a core.
+
+    No loader of checked chunks is faster.
+    """
 
     name, compressed = "decode in C", True
     can = frozenset({"batch"})
+    checked = True
 
     def write(self, dataset: landweave.Dataset) -> None:
         """Nothing: it reads ours."""
@@ -72,7 +77,7 @@ class Limit(Peer):
         for path, array in data.arrays.items():
             for i, (shard, row) in enumerate(self.where.tolist()):
                 start, length = data.reader.index(array, shard)[row, 0].tolist()
-                chunk = data.store.get_range(array.object(shard), start, length - 4)
+                chunk = data.store.get_range(array.object(shard), start, length)
                 self._chunks[path, i] = np.frombuffer(chunk, np.uint8)
         blosc.use_threads = False
         self._pool = ThreadPoolExecutor(cores())
@@ -80,12 +85,26 @@ class Limit(Peer):
     def fill(self, indices: Sequence[int], out: Pixels) -> None:
         jobs = [(self._chunks[path, i], out[path][k]) for path in out for k, i in enumerate(indices)]
         jobs.sort(key=lambda job: -job[1].nbytes)
-        list(self._pool.map(_decode, [jobs[n :: cores()] for n in range(cores())]))
+        list(self._pool.map(_checked if self.checked else _decoded, [jobs[n :: cores()] for n in range(cores())]))
 
     def one(self, i: int) -> Pixels:
         raise NotImplementedError
 
 
-def _decode(jobs: list[tuple[Any, Any]]) -> None:
+class Unchecked(Limit):
+    """The same without looking at the check sums, for what they cost."""
+
+    name, checked = "unchecked, in C", False
+
+
+def _checked(jobs: list[tuple[Any, Any]]) -> None:
     for chunk, out in jobs:
-        blosc.decompress(chunk, out)
+        body = chunk[:-4]
+        if crc32c(memoryview(body)) != int.from_bytes(chunk[-4:], "little"):
+            raise ValueError("check sum")
+        blosc.decompress(body, out)
+
+
+def _decoded(jobs: list[tuple[Any, Any]]) -> None:
+    for chunk, out in jobs:
+        blosc.decompress(chunk[:-4], out)

@@ -97,13 +97,13 @@ class ShardReader:
         Raises:
             CorruptError: a chunk that the catalogue promises is absent, truncated, changed or undecodable.
         """
-        slots = out if array.dated else out[np.newaxis]
         wanted: list[Chip] = []
+        slots = out if array.dated else (out,)
         for slot, there in enumerate(present):
             if there:
                 wanted.append((where[1], slot, (0, slot), slots[slot]))
             else:
-                slots[slot] = fill_value(array)
+                slots[slot][...] = fill_value(array)
         for _, damage in self.read_chips(array, where[0], wanted):
             raise CorruptError(f"sample {sample_id}: {damage}")
         return out
@@ -132,8 +132,9 @@ class ShardReader:
         """
         if not chips:
             return []
+        opened = self._opened.get((array.group, array.name, shard))
         try:
-            path, slots, _, numbers = self._open(array, shard)
+            path, slots, _, numbers = opened or self._open(array, shard)
         except CorruptError as error:
             return [(key, str(error)) for _, _, key, _ in chips]
         damage: list[tuple[tuple[int, int], str]] = []
