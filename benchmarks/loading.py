@@ -48,6 +48,8 @@ QUICK = ("memmap raw", "parquet", "zarr-python", "tensorstore")
 """The ceiling, the strongest compressed peers, and what Zarr's users have."""
 BATCH, LATENCY_MS, LINKS_MB_S = 32, 20, (125, 500)
 ROUND_S = 0.5
+SLOW_S = 2.0
+"""A loader that takes so long for a batch over HTTP is asked for one."""
 QUICK_S, FULL_S = 3.0, 20.0
 """A loader that has spent so long on a job has one measured round of it."""
 
@@ -86,7 +88,7 @@ class Bench:
             if about["missing"]:
                 self.failed[name] = about["missing"]
                 return
-            about["size"] = loader.make()["size"]
+            loader.make()
             about["open_s"] = loader.open()["wall_s"]
             self.about[name], self.loaders[name] = about, loader
         except WorkerFailed as error:
@@ -130,6 +132,8 @@ class Bench:
     def add(self, name: str, what: str, answers: Sequence[Row], **more: Any) -> None:
         """A row: medians over rounds."""
         about = self.about[name]
+        if "size" not in about:  # after its first job
+            about["size"] = self.loaders[name].size()
         row = {
             "task": what,
             "loader": name,
@@ -213,7 +217,10 @@ def over(bench: Bench, name: str, link: int, batches: int) -> None:
     loader.open(bench.server.url(tag, LATENCY_MS, link))
     before = bench.server.counted(tag)
     if "batch" in bench.about[name]["can"]:
-        answer = loader.batch(wanted)
+        answer = loader.batch(wanted[:1])
+        if answer["wall_s"] < SLOW_S:
+            rest = loader.batch(wanted[1:])
+            answer = {k: max(v, rest[k]) if k.startswith("peak") else v + rest[k] for k, v in answer.items()}
     else:
         answer = loader.stream(batch_size=BATCH, epoch=0, workers=0, limit=batches)
     after = bench.server.counted(tag)

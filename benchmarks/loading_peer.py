@@ -89,7 +89,13 @@ class Peer:
         raise NotImplementedError
 
     def batch(self, indices: Sequence[int]) -> Pixels:
-        """Samples stacked; into buffers that the next call uses again."""
+        """Samples stacked: into buffers that the next call uses again, where it reads into memory that it is given.
+
+        Who hands out samples has them stacked into new memory, as a DataLoader's collation does.
+        """
+        if type(self).fill is Peer.fill:
+            rows = [self.one(i) for i in indices]
+            return {path: np.stack([row[path] for row in rows]) for path in self.arrays}
         out = self.buffers(len(indices))
         self.fill(indices, out)
         return out

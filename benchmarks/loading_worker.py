@@ -60,8 +60,12 @@ class Loader:
         return self._worker.ask({"job": "about"})
 
     def make(self) -> Answer:
-        """Write its form, where it is not there. Answers 'size', bytes at rest, too."""
+        """Write its form, where it is not there."""
         return self._worker.ask({"job": "make"})
+
+    def size(self) -> int:
+        """Bytes at rest, and of what its reader has put beside them so far."""
+        return int(self._worker.ask({"job": "size"})["size"])
 
     def open(self, url: str | None = None) -> Answer:
         """Open it here, or under the address that serves the parent of `folder`."""
@@ -113,6 +117,9 @@ class _Inside:
 
     def do_make(self, _: dict[str, Any]) -> Answer:
         self._peer = self._class(landweave.open(self._source), self._source, self._folder)
+        return {}
+
+    def do_size(self, _: dict[str, Any]) -> Answer:
         return {"size": self._peer.size}
 
     def do_open(self, job: dict[str, Any]) -> Answer:
