@@ -210,7 +210,7 @@ class Factory:
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
     """The form on disk that a recipe and its plan lead to."""
-    return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes)
+    return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes, plan.shard_samples)
 
 
 def _legends(recipe: Recipe) -> dict[str, Legend]:

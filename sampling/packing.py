@@ -107,7 +107,8 @@ def pack(places: Sequence[Place], shards: Shards) -> list[list[Place]]:
         size_m=box.x_max - box.x_min,
     )
     split = np.array([SPLITS.index(p.split) for p in places], dtype=np.int8)
-    found = packed(footprints, split, lambda index: [places[i].sample_id for i in index.tolist()], shards.samples)
+    size = shards.size(len(places))
+    found = packed(footprints, split, lambda index: [places[i].sample_id for i in index.tolist()], size)
     return [[places[i] for i in found.shard(s).tolist()] for s in range(len(found))]
 
 

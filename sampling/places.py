@@ -105,7 +105,8 @@ class Located:
 
     def packed(self, shards: Shards) -> Packed:
         """The samples in shards: see `sampling.packing`."""
-        return packed(self.footprints, self.split, lambda index: self.names(self.key[index]), shards.samples)
+        size = shards.size(len(self.footprints))
+        return packed(self.footprints, self.split, lambda index: self.names(self.key[index]), size)
 
 
 _BOX = ("epsg", "x_min", "y_max", "resolution_m", "width", "height")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date  # noqa: TC003 - pydantic needs it at run time
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -494,10 +495,23 @@ class Splits(Strict):
 class Shards(Strict):
     """How samples are packed."""
 
-    samples: int = Field(default=256, ge=1, le=65_536, description="samples in one shard")
+    samples: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="samples in one shard; if left out, the power of two from 64 to 4,096 that makes some 32 shards: "
+        "enough for many workers, and fewer than 10,000 objects for a million samples",
+    )
     codec: Literal["balanced", "small"] = Field(
         default="balanced", description="balanced: fast to read; small: a tenth less on disk, twice the CPU of reading"
     )
+
+    def size(self, samples: int) -> int:
+        """Samples in one shard of a dataset of so many."""
+        if self.samples is not None:
+            return self.samples
+        each = math.ceil(samples / 32)
+        return min(4096, max(64, 1 << max(0, each - 1).bit_length()))
 
 
 def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:

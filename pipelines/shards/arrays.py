@@ -43,6 +43,7 @@ def dataset_spec(
     shards: int,
     legends: Mapping[str, Legend],
     attributes: Mapping[str, AttributeType] = MappingProxyType({}),
+    shard_samples: int | None = None,
 ) -> DatasetSpec:
     """The form of the dataset that a recipe and the plan's number of shards lead to.
 
@@ -51,6 +52,7 @@ def dataset_spec(
         shards: number of shards in the plan.
         legends: label name -> legend, for every label of the recipe.
         attributes: name -> type of what samples carry along from a points file.
+        shard_samples: rows of a shard, as the plan says; None: as the recipe does.
 
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
@@ -66,7 +68,7 @@ def dataset_spec(
         licence=recipe.licence,
         recipe_sha256=recipe.sha256,
         shards=shards,
-        shard_samples=recipe.shards.samples,
+        shard_samples=recipe.shards.size(0) if shard_samples is None else shard_samples,
         size_m=recipe.grid.size_m,
         resolution_m=recipe.grid.resolution_m,
         groups=tuple(groups),

@@ -39,6 +39,8 @@ class PlanSummary:
     """Partitions: files of each table."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
+    shard_samples: int = 256
+    """Rows of a shard; plans that do not say it were made when the recipe's default was this."""
     version: int = PLAN_VERSION
 
     def text(self) -> str:

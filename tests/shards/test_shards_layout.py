@@ -13,7 +13,7 @@ from pipelines.assemble import objects_text
 from pipelines.shards import dataset_spec, object_count
 from schemas.modality import MODALITIES
 from schemas.outcome import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, Shards
 from tests.shards.synthetic import LEGENDS, Planned, planned, recipe
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def test_the_count_of_objects_is_that_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_million_samples_of_every_sensor_stay_below_ten_thousand_objects() -> None:
-    samples = 4_096
+    samples = Shards().size(1_000_000)
     made = recipe(sources=tuple(m for m in MODALITIES if m != "hls"), samples=samples)
     dataset = dataset_spec(made, -(-1_000_000 // samples), LEGENDS)
     assert len(dataset.groups) >= 8
@@ -106,3 +106,9 @@ def test_a_plan_says_how_many_objects_and_what_to_do() -> None:
     said = objects_text(made, 1_000_000, 15_625)
     assert said.startswith("objects   93,775 on disk or in the store: many; with shards.samples: 602 there are")
     assert object_count(dataset_spec(made, -(-1_000_000 // 602), {})) <= 10_000
+
+
+def test_shards_grow_with_the_dataset_so_that_there_is_work_for_many() -> None:
+    sizes = {n: Shards().size(n) for n in (0, 1, 238, 2048, 2049, 10_000, 131_072, 10_000_000)}
+    assert sizes == {0: 64, 1: 64, 238: 64, 2048: 64, 2049: 128, 10_000: 512, 131_072: 4096, 10_000_000: 4096}
+    assert Shards(samples=7).size(10_000_000) == 7
