@@ -90,11 +90,19 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that has ended and that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def ended(pids: Iterable[int]) -> bool:
     """Whether all these processes end within 10 s."""
     deadline, left = time.monotonic() + 10, set(pids)
     while left and time.monotonic() < deadline:
-        left = {pid for pid in left if Path(f"/proc/{pid}").exists()}
+        left = {pid for pid in left if alive(pid)}
         time.sleep(0.1)
     return not left
 
