@@ -159,7 +159,9 @@ def _watch(master: str, job: str, folder: Path) -> None:
             _cancel(master, job)
         raise
     if state != "FINISHED":
-        cause = _ask(master, f"/jobs/{job}/exceptions").get("root-exception") or ""
+        told = _ask(master, f"/jobs/{job}/exceptions")
+        history = told.get("exceptionHistory", {}).get("entries", [])
+        cause = told.get("root-exception") or next((entry.get("stacktrace") or "" for entry in history), "")
         raise SubmitError(f"the Flink job {state.lower()}: {_cause(cause)}")
 
 
