@@ -499,8 +499,8 @@ class Shards(Strict):
         default=None,
         ge=1,
         le=65_536,
-        description="samples in one shard; if left out, the power of two from 64 to 4,096 that makes some 32 shards: "
-        "enough for many workers, and fewer than 10,000 objects for a million samples",
+        description="samples in one shard; if left out, the power of two from 64 to 4,096 that makes some 256 shards: "
+        "fewer than 10,000 objects for a million samples",
     )
     codec: Literal["balanced", "small"] = Field(
         default="balanced", description="balanced: fast to read; small: a tenth less on disk, twice the CPU of reading"
@@ -510,7 +510,7 @@ class Shards(Strict):
         """Samples in one shard of a dataset of so many."""
         if self.samples is not None:
             return self.samples
-        each = math.ceil(samples / 32)
+        each = math.ceil(samples / 256)
         return min(4096, max(64, 1 << max(0, each - 1).bit_length()))
 
 

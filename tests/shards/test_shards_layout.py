@@ -109,6 +109,6 @@ def test_a_plan_says_how_many_objects_and_what_to_do() -> None:
 
 
 def test_shards_grow_with_the_dataset_so_that_there_is_work_for_many() -> None:
-    sizes = {n: Shards().size(n) for n in (0, 1, 238, 2048, 2049, 10_000, 131_072, 10_000_000)}
-    assert sizes == {0: 64, 1: 64, 238: 64, 2048: 64, 2049: 128, 10_000: 512, 131_072: 4096, 10_000_000: 4096}
+    sizes = {n: Shards().size(n) for n in (0, 1, 16_384, 16_385, 131_072, 1_000_000, 10_000_000)}
+    assert sizes == {0: 64, 1: 64, 16_384: 64, 16_385: 128, 131_072: 512, 1_000_000: 4096, 10_000_000: 4096}
     assert Shards(samples=7).size(10_000_000) == 7
