@@ -49,6 +49,7 @@ def recipe_of(job: Mapping[str, Any]) -> Recipe:
         {
             "name": "benchmark", "seed": 1, "sampling": {"kind": "points", "file": "points.csv"},
             "grid": {"size_m": PX * 10}, "providers": {"archive": {"url": "http://127.0.0.1"}}, "sources": [source],
+            "shards": {"samples": 256},
             "windows": [{"name": "summer", "start": "2024-06-01", "end": "2024-07-30", "count": SLOTS}],
         }
     )  # fmt: skip
@@ -103,7 +104,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     items = [item_of(tile, n, job["url"]) for tile in land.TILES for n in range(DATES)]
     parsed: list[Scene] = source.collapse([source.scene(item, "archive", provider) for item in items])
     known = {scene.item_id: scene for scene in parsed}
-    client = Client(concurrency=CONCURRENCY)
+    client = Client(concurrency=job.get("concurrency", CONCURRENCY))
     shards = pack(places(job["samples"]), recipe.shards)
     planned = [_choices(source, recipe, parsed, shard, job["sharing"]) for shard in shards]
     checked: dict[str, str] = {}
