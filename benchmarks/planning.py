@@ -25,6 +25,7 @@ from pipelines.plan.blocks import KM_A_DEG, SPREADS, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter
 from pipelines.recipes import RecipeFile
 from sampling import locate
+from sampling.splits import SPLITS
 from schemas.recipe import Recipe, UniformSampling
 
 AREA = [0.0, 42.0, 20.0, 55.0]
@@ -48,10 +49,11 @@ def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
 
 
 def bound_of(recipe: Recipe, parts: int) -> int:
-    """Requests that planning is to stay within (`requests_at_most`): all windows of Sentinel-2 over the area."""
+    """Requests that planning is to stay within (`requests_at_most`): all windows of Sentinel-2, over the area once for
+    each split."""
     west, south, east, north = AREA
     middle = math.cos(math.radians((south + north) / 2.0))
-    area = (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
+    area = len(SPLITS) * (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
     days = [days_of((window.start, window.end)) for window in recipe.windows]
     count = recipe.sampling.count if isinstance(recipe.sampling, UniformSampling) else 0
     return sum(requests_at_most(count, area, parts, SPREADS["sentinel2"], d) for d in days)

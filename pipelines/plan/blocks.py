@@ -80,7 +80,8 @@ def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, da
 
     Args:
         count: places.
-        area_km2: the ground they are spread over.
+        area_km2: the ground that the partitions cover, added up. The shards of each split lie side by side over all the
+            ground there is, so with train, val and test it is at most three times as much.
         parts: partitions, planned one by one.
         spread: of the layer.
         days: of the period.
