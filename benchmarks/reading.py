@@ -341,7 +341,7 @@ def main() -> None:
         if asked.quick:
             for k in (64, 256):
                 one_scene(bench, k, 0, 12, 2)
-                one_scene(bench, k, LATENCY_MS, 4, 1, (COLD,))
+                one_scene(bench, k, LATENCY_MS, 3, 1, (COLD,))
         else:
             for k in (16, 64, 256, 1024):
                 one_scene(bench, k, 0, 48, 3 if k < 1024 else 1)
