@@ -65,7 +65,8 @@ def run_shards(
     """
     before, total = done(), len(shards)
     local = engine.beam == LOCAL and not engine.command
-    with staging(out.resolve(), "run") as shared, tempfile.TemporaryDirectory() as here:
+    aside = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # interrupted, workers may write there still
+    with staging(out.resolve(), "run") as shared, aside as here:
         # What failed because the dataset's disk is full would not find room on it.
         failures = (Path(here) if local else shared) / "failures"
         failures.mkdir()
