@@ -133,7 +133,8 @@ def beam_runner(engine: Engine, log: Path) -> PipelineRunner:
     if engine.workers == 1:
         return FnApiRunner()
     worker = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-    command = f"exec {shlex.join(worker)} >>{shlex.quote(str(log))} 2>&1"
+    # Ctrl-C reaches them too: deaf to it they end with this process, and Beam has no traceback of theirs to tell
+    command = f"trap '' INT; exec {shlex.join(worker)} >>{shlex.quote(str(log))} 2>&1"
     return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
 
 
