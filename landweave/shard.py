@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _INDEXES = 8_192
 """Shard indexes kept: 4 kB each for 256 samples at one date, so some 32 MB."""
-_NOTHING = (codec.ABSENT, codec.ABSENT)
 _TINY_BYTES, _TINY_CHUNKS = 512, 64
 """Compressed size and number of decoded chunks that are remembered: those of a single value."""
 Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
@@ -132,19 +131,18 @@ class ShardReader:
         """
         if not chips:
             return []
-        opened = self._opened.get((array.group, array.name, shard))
         try:
-            path, slots, _, numbers = opened or self._open(array, shard)
+            path, slots, _, numbers = self._open(array, shard)
         except CorruptError as error:
             return [(key, str(error)) for _, _, key, _ in chips]
         damage: list[tuple[tuple[int, int], str]] = []
-        starts = [2 * (row * slots + slot) for row, slot, _, _ in chips]
-        spans = [(numbers[at], numbers[at + 1]) for at in starts]
-        if _NOTHING in spans:
+        places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
+        spans = [(numbers[at], numbers[at + 1]) for at in places]
+        if codec.ABSENT in [start for start, _ in spans]:
             lacking = f"{array.path} is in the catalogue and not in shard {shard}; {_REMEDY}"
-            damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span == _NOTHING]
-            chips = [c for c, span in zip(chips, spans, strict=True) if span != _NOTHING]
-            spans = [span for span in spans if span != _NOTHING]
+            damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
+            chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
+            spans = [span for span in spans if span[0] != codec.ABSENT]
         scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
         try:
             for (_, _, key, place), data in zip(chips, self.store.get_ranges(path, spans), strict=True):

@@ -168,12 +168,10 @@ class _File:
         found = self._map
         if found is None or os.fstat(self._handle).st_size < self.size:
             return None
-        views = []
         for start, length in spans:
             if length > _AHEAD_BYTES:
                 os.posix_fadvise(self._handle, start, length, os.POSIX_FADV_WILLNEED)
-            views.append(found[start : start + length])
-        return views
+        return [found[start : start + length] for start, length in spans]
 
     def read_into(self, memory: memoryview, start: int) -> memoryview:
         found = os.preadv(self._handle, [memory], start)

@@ -117,6 +117,7 @@ def test_cleaning_leaves_what_another_writes_and_removes_what_the_dead_left(tmp_
         os.utime(foreign, (0, 0))
         assert clean_staging(tmp_path) == 1
     assert list((tmp_path / ".staging").iterdir()) == []
+    assert clean_staging(tmp_path / "nowhere") == 0
 
 
 def build(out: str) -> None:
