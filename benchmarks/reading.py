@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 COLD = "odc-stac cold"
-"""A load per chip that finds nothing in GDAL's cache: what a load is where chips are spread over processes. The goals
-are held against it."""
+"""A load per chip that finds nothing in GDAL's cache: what a load is where chips are spread over processes."""
 WARM = "odc-stac"
 """The same in one process, chip after chip on one scene: GDAL remembers the headers."""
 PEERS = (COLD, WARM, "stackstac", "rslearn", "rasterio-windows", "async-geotiff")
@@ -263,7 +262,7 @@ def _unjudged(rows: Sequence[Row]) -> list[str]:
             found.append(f"{part}: not measured in this run (--quick measures K=64 and 256)")
             continue
         found += [
-            f"{part} against {name}: it did not run" for name in (COLD, "limit") if _row(rows, part, name) is None
+            f"{part} against {name}: it did not run" for name in (COLD, WARM, "limit") if _row(rows, part, name) is None
         ]
     ours = [r for r in rows if r["method"] == OURS_PLANNED and r["latency_ms"] == LATENCY_MS]
     if not any(_row(rows, r["part"], COLD, LATENCY_MS) for r in ours):
@@ -282,16 +281,24 @@ def _goals_of_k(rows: Sequence[Row]) -> Iterator[tuple[str, float, float]]:
         part = f"K={k}"
         for latency_ms in (0, LATENCY_MS):
             ours, least = (_row(rows, part, name, latency_ms) for name in ("landweave", "limit"))
-            peer = _row(rows, part, COLD, latency_ms)
-            if ours is None or least is None or peer is None:
+            if ours is None:
                 continue
-            if not latency_ms:
-                yield f"{part} requests against {COLD}", ours["requests"] / peer["requests"], requests
-                yield f"{part} bytes against each tile once", (ours["mb"] - ours["header_mb"]) / least["mb"], MAX_BYTES
-            of = f"{part} CPU at {latency_ms} ms latency"
-            alone = f"fetch and decode in C alone: {least['cpu_ms'] / peer['cpu_ms']:.3g}"
-            yield f"{of} against {COLD} ({alone})", ours["cpu_ms"] / peer["cpu_ms"], cpu
-            yield f"{of} against fetch and decode in C", ours["cpu_ms"] / least["cpu_ms"], MAX_CPU
+            at = f"{part} CPU at {latency_ms} ms latency"
+            for name in (COLD, WARM):
+                peer = _row(rows, part, name, latency_ms)
+                if peer is None:
+                    continue
+                if not latency_ms:
+                    yield f"{part} requests against {name}", ours["requests"] / peer["requests"], requests
+                alone = (
+                    "" if least is None else f" (fetch and decode in C alone: {least['cpu_ms'] / peer['cpu_ms']:.3g})"
+                )
+                yield f"{at} against {name}{alone}", ours["cpu_ms"] / peer["cpu_ms"], cpu
+            if least is not None:
+                if not latency_ms:
+                    bytes_read = ours["mb"] - ours["header_mb"]
+                    yield f"{part} bytes against each tile once", bytes_read / least["mb"], MAX_BYTES
+                yield f"{at} against fetch and decode in C", ours["cpu_ms"] / least["cpu_ms"], MAX_CPU
 
 
 def _goals_of_plan(rows: Sequence[Row]) -> Iterator[tuple[str, float, float]]:
@@ -304,8 +311,9 @@ def _goals_of_plan(rows: Sequence[Row]) -> Iterator[tuple[str, float, float]]:
             f"{words} under way: {row['cores_busy']:.2g} of {os.cpu_count()} cores, {row['link_mb_s']:.0f} MB/s"
             for words, row in (("8", ours), (str(MANY), more))
         )
-        if peer := _row(rows, ours["part"], COLD, LATENCY_MS):
-            yield f"{ours['part']} wall against {COLD} ({busy})", ours["wall_ms"] / peer["wall_ms"], MAX_WALL
+        for name in (COLD, WARM):
+            if peer := _row(rows, ours["part"], name, LATENCY_MS):
+                yield f"{ours['part']} wall against {name} ({busy})", ours["wall_ms"] / peer["wall_ms"], MAX_WALL
 
 
 def shown(row: Row) -> str:
