@@ -71,12 +71,14 @@ class Mosaic(Peer):
         row = self._data[i]
         return {p: row[flat(p)].view(dtype) for p, (_, dtype) in self.arrays.items()}
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
         from torch.utils.data import DataLoader
 
-        data = self._dataset(shuffle=shuffle, batch_size=batch_size, epoch=epoch)
-        for batch in DataLoader(data, batch_size=batch_size, num_workers=workers):
-            yield {p: batch[flat(p)] for p in self.arrays}
+        data = self._dataset(shuffle=True, batch_size=batch_size, epoch=epoch)
+        loader = DataLoader(data, batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0)
+        for _ in range(epochs):
+            for batch in loader:
+                yield {p: batch[flat(p)] for p in self.arrays}
 
 
 class MosaicZstd(Mosaic):
@@ -140,12 +142,16 @@ class LitData(Peer):
         row = self._data[i]
         return {p: row[flat(p)] for p in self.arrays}
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
         import litdata
 
-        data = self._dataset(shuffle=shuffle, epoch=epoch)
-        for batch in litdata.StreamingDataLoader(data, batch_size=batch_size, num_workers=workers):
-            yield {p: batch[flat(p)] for p in self.arrays}
+        data = self._dataset(shuffle=True, epoch=epoch)
+        loader = litdata.StreamingDataLoader(
+            data, batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0
+        )
+        for _ in range(epochs):
+            for batch in loader:
+                yield {p: batch[flat(p)] for p in self.arrays}
 
 
 class LitDataZstd(LitData):

@@ -50,10 +50,11 @@ def _found(rows: Sequence[Row]) -> Iterator[tuple[str, float | None, float]]:
     name, best = _best({k: v for k, v in one.items() if k in packed})
     yield f"single random sample against the best compressed peer ({name})", _ratio(one.get(OURS), best), 1.5
     for link in ("500 MB/s", "125 MB/s"):
-        http = _rates(rows, (f"http {link}",))
+        http = _rates(rows, (f"http batch {link}", f"http stream {link}"))
         name, best = _best(http)
         yield f"over HTTP, on a link of {link}, against the best peer ({name})", _ratio(http.get(OURS), best), 2.0
-    used = next((r["link_used"] for r in rows if r["task"] == "http 125 MB/s" and r["loader"] == OURS), None)
+    ours = [r for r in rows if r["loader"] == OURS and r["task"] in ("http batch 125 MB/s", "http stream 125 MB/s")]
+    used = max((r["link_used"] for r in ours), default=None)
     yield "over HTTP, on a link of 125 MB/s: share of it that is used", used, 0.9
     yield _disk(rows, batch, stream)
 

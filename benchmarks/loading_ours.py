@@ -43,15 +43,17 @@ class Ours(Peer):
         batch = self._read(np.asarray(indices), (0, 0))
         return {path: batch[path] for path in self.arrays}
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
         from torch.utils.data import DataLoader
 
         from landweave.torch import TorchStream
 
-        made = TorchStream(self._data.stream(batch_size=batch_size, shuffle=shuffle), unsigned=True)
+        made = TorchStream(self._data.stream(batch_size=batch_size, shuffle=True), unsigned=True)
         made.set_epoch(epoch)
-        for batch in DataLoader(made, batch_size=None, num_workers=workers):
-            yield {path: batch[path] for path in self.arrays}
+        loader = DataLoader(made, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+        for _ in range(epochs):
+            for batch in loader:
+                yield {path: batch[path] for path in self.arrays}
 
 
 class Limit(Peer):

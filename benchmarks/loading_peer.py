@@ -116,11 +116,14 @@ class Peer:
         """New batch arrays."""
         return {path: np.empty((n, *shape), dtype) for path, (shape, dtype) in self.arrays.items()}
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
-        """Batches in a torch DataLoader; whole batches are read at once, so that nothing is stacked twice."""
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
+        """Batches of shuffled epochs in a torch DataLoader that keeps its workers.
+
+        Whole batches are read at once, so that nothing is stacked twice.
+        """
         from benchmarks.loading_torch import rows
 
-        return rows(self, batch_size=batch_size, epoch=epoch, workers=workers, shuffle=shuffle)
+        return rows(self, batch_size=batch_size, epoch=epoch, epochs=epochs, workers=workers)
 
     def close(self) -> None:
         """Let go of handles."""

@@ -122,17 +122,16 @@ class Webdataset(Peer):
         names = sorted(p.name for p in self.folder.glob("*.tar"))
         self._urls = [f"pipe:curl -s -f {self.url}/{n}" if self.url else str(self.folder / n) for n in names]
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, shuffle: bool = True) -> Iterator[dict[str, Any]]:
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
         import webdataset as wds
 
         samples = wds.WebDataset(
-            self._urls, shardshuffle=len(self._urls) if shuffle else False, seed=epoch,
-            nodesplitter=wds.split_by_node, empty_check=False,
-        )  # fmt: skip
-        if shuffle:
-            samples = samples.shuffle(4 * batch_size, initial=2 * batch_size)
+            self._urls, shardshuffle=len(self._urls), seed=epoch, nodesplitter=wds.split_by_node, empty_check=False
+        ).shuffle(4 * batch_size, initial=2 * batch_size)
         batches = samples.decode().batched(batch_size, collation_fn=self._stacked)
-        yield from wds.WebLoader(batches, batch_size=None, num_workers=workers)
+        loader = wds.WebLoader(batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+        for _ in range(epochs):
+            yield from loader
 
     def _stacked(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,17 +40,19 @@ def same(batch: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 
-def rows(peer: Peer, *, batch_size: int, epoch: int, workers: int, shuffle: bool) -> Iterator[dict[str, Any]]:
-    """Batches of one epoch."""
+def rows(peer: Peer, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
+    """Batches of shuffled epochs."""
     data = Rows(peer, reopen=workers > 0)
     order = torch.Generator().manual_seed(epoch)
     loader: DataLoader[dict[str, Any]] = DataLoader(
         data,
         batch_size=batch_size,
-        sampler=RandomSampler(data, generator=order) if shuffle else SequentialSampler(data),
+        sampler=RandomSampler(data, generator=order),
         num_workers=workers,
         collate_fn=same,
         multiprocessing_context=peer.context if workers else None,
         prefetch_factor=2 if workers else None,
+        persistent_workers=workers > 0,
     )
-    return iter(loader)
+    for _ in range(epochs):
+        yield from loader

@@ -79,11 +79,10 @@ class Loader:
         """Read batches, one at a time."""
         return self._worker.ask({"job": "batch", "batches": [[int(i) for i in b] for b in batches]})
 
-    def stream(self, *, batch_size: int, epoch: int, workers: int, limit: int | None = None) -> Answer:
-        """Read a shuffled epoch, or its first `limit` batches."""
-        return self._worker.ask(
-            {"job": "stream", "batch_size": batch_size, "epoch": epoch, "workers": workers, "limit": limit}
-        )
+    def stream(self, *, batch_size: int, epoch: int, epochs: int = 1, workers: int, limit: int | None = None) -> Answer:
+        """Read shuffled epochs, from number `epoch` on, or their first `limit` batches."""
+        asked = {"batch_size": batch_size, "epoch": epoch, "epochs": epochs, "workers": workers, "limit": limit}
+        return self._worker.ask({"job": "stream", **asked})
 
     def pixels(self, indices: Sequence[int]) -> dict[str, list[str]]:
         """Array -> checksum of each of these samples, as `one` and as `batch` give it: two a sample. Not timed."""
@@ -141,7 +140,7 @@ class _Inside:
 
         def read() -> int:
             began, samples = time.perf_counter(), 0
-            wanted = {k: job[k] for k in ("batch_size", "epoch", "workers")}
+            wanted = {k: job[k] for k in ("batch_size", "epoch", "epochs", "workers")}
             for number, batch in enumerate(self._peer.stream(**wanted)):
                 samples += len(next(v for v in batch.values() if hasattr(v, "shape")))
                 more.setdefault("first_s", time.perf_counter() - began)

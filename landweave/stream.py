@@ -59,7 +59,8 @@ class Stream:
         """The epoch that the next iteration runs."""
         self.rank, self.ranks, self.worker, self.workers = 0, 1, 0, 1
         self.threads: int | None = None
-        """Threads that read and decode; None: one a core (shared by the workers), or 64 for a URL; 0: none."""
+        """Threads that read ahead; None: one for each core (of the worker's share) but the one that iterates, at least
+        one, or 64 for a URL; 0: none. Who waits for a batch of a local disk decodes what is left of it meanwhile."""
         self.prefetch = 2
         """Batches that are read ahead."""
         self._start = self._next = 0
@@ -115,7 +116,7 @@ class Stream:
                 if not ahead:
                     break
                 number, loading = ahead.popleft()
-                if pool is None:
+                if pool is None or not self.source.reader.store.remote:
                     loading.drain()
                 batch, skipped = loading.result(self.on_error)
                 del loading
@@ -147,7 +148,7 @@ class Stream:
             return self.threads
         if self.source.reader.store.remote:
             return REMOTE_THREADS
-        return max(1, cores() // self.workers)
+        return max(1, cores() // self.workers - 1)
 
 
 def cores() -> int:

@@ -1,7 +1,7 @@
 """Streams and samples as torch datasets: the only file that knows torch.
 
 Batches come whole, so give the DataLoader of a stream `batch_size=None`. Decoding runs in threads ahead of training, so
-`num_workers=0` keeps all cores busy; with workers, batches are decoded into shared memory and not copied again:
+`num_workers=0` keeps all cores busy; workers cost a copy into memory that is shared with the main process:
 
 >>> stream = data.stream(data.query(split="train"), batch_size=32, shuffle=True, arrays=["sentinel2", "worldcover"])
 >>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None)
@@ -13,8 +13,6 @@ StatefulDataLoader, which asks for `state_dict` itself.
 
 from __future__ import annotations
 
-import math
-import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +24,11 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
     import landweave
     from landweave.stream import Stream
 
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 """Unsigned types that few torch operations know become the next wider signed type."""
-_SMALL_BYTES = 1 << 14
-"""Tensors below this size are sent to the main process as bytes."""
 
 
 class TorchStream(IterableDataset[dict[str, Any]]):
@@ -85,16 +79,10 @@ class TorchStream(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         info = get_worker_info()
         stream = self._stream
-        if info is None:
-            stream.share(rank=self._rank, ranks=self._ranks)
-            for batch in stream:
-                yield {name: _tensor(value) for name, value in batch.items()}
-            return
-        stream.share(rank=self._rank, ranks=self._ranks, worker=info.id, workers=info.num_workers)
-        shared = _SharedMemory()
-        stream.source = replace(stream.source, buffers=shared)  # type: ignore[arg-type]
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
         for batch in stream:
-            yield {name: shared.tensor(value) for name, value in batch.items()}
+            yield {name: _tensor(value) for name, value in batch.items()}
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
@@ -156,30 +144,6 @@ class Samples(list[dict[str, Any]]):
         super().__init__({name: value[i] for name, value in whole.items()} for i in range(count))
         self.whole = whole
         """The batch: every array with its batch axis."""
-
-
-class _SharedMemory:
-    """Memory of batches that a worker hands to the main process without a copy; see `landweave.buffers.Buffers`."""
-
-    def __init__(self) -> None:
-        self._made: weakref.WeakValueDictionary[int, torch.Tensor] = weakref.WeakValueDictionary()
-
-    def empty(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        if size < _SMALL_BYTES:
-            return np.empty(shape, dtype)
-        storage: Any = torch.UntypedStorage
-        flat = torch.empty(0, dtype=torch.uint8)
-        flat.set_(storage._new_shared(size))
-        self._made[flat.data_ptr()] = flat
-        return flat.numpy().view(dtype).reshape(shape)
-
-    def tensor(self, value: Any) -> Any:
-        flat = self._made.pop(value.ctypes.data, None) if isinstance(value, np.ndarray) else None
-        if flat is None:
-            return _tensor(value)
-        kind = torch.from_numpy(np.empty(0, value.dtype)).dtype
-        return flat.view(kind).reshape(value.shape)
 
 
 def _widened(value: Any) -> Any:

@@ -17,12 +17,13 @@ KIB = 1 << 10
 SPECTRAL_BANDS = 64
 """From so many bands on an array is a spectrum a pixel: the largest array of a sample, and the most compressible."""
 
-NUMBERS = CodecSpec(cname="lz4hc", level=2, shuffle="shuffle", block_bytes=256 * KIB)
-"""Reflectance and backscatter: decodes twice as fast as zstd and is a tenth larger; encodes faster than zstd."""
+NUMBERS = CodecSpec(cname="lz4hc", level=5, shuffle="shuffle", block_bytes=256 * KIB)
+"""Reflectance and heights: decodes 2.5 times as fast as zstd and is a twentieth larger. It encodes at 50 MB/s, once,
+for a quarter more speed than level 2 has at every reading, and 4 % less to store and to send."""
+BACKSCATTER = CodecSpec(cname="lz4hc", level=2, shuffle="shuffle", block_bytes=256 * KIB)
+"""Speckle has little to be found: level 5 is 1 % smaller and takes ten times as long to encode."""
 SPECTRA = CodecSpec(cname="zstd", level=1, shuffle="shuffle", block_bytes=1024 * KIB)
 """Hundreds of bands that resemble one another: lz4 finds half of what zstd finds."""
-HEIGHTS = CodecSpec(cname="lz4hc", level=5, shuffle="shuffle", block_bytes=256 * KIB)
-"""Heights: small arrays, so slow encoding costs little; within a few percent of zstd's ratio."""
 CODES = CodecSpec(cname="lz4hc", level=5, shuffle="noshuffle", block_bytes=256 * KIB)
 """Classes, bit fields and masks: runs of equal values, which any filter breaks up."""
 
@@ -47,8 +48,9 @@ def codec_of(
     small = aim == "small"
     if kind != "continuous":
         return SMALL_CODES if small else CODES
-    if unit == "m":
-        return SMALL_NUMBERS if small else HEIGHTS
+    rough = dtype.startswith("float") and unit != "m"
     if small:
-        return SMALL_FLOATS if dtype.startswith("float") else SMALL_NUMBERS
-    return SPECTRA if bands >= SPECTRAL_BANDS else NUMBERS
+        return SMALL_FLOATS if rough else SMALL_NUMBERS
+    if bands >= SPECTRAL_BANDS:
+        return SPECTRA
+    return BACKSCATTER if rough else NUMBERS
