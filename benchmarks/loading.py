@@ -280,7 +280,7 @@ def main() -> None:
                 bench.patience_s = QUICK_S
                 local(bench, 32, 2, (0,))
                 bench.loaders.pop("zarr-python", None)  # a batch takes it some 4 seconds
-                remote(bench, 8)
+                remote(bench, 4)
             else:
                 local(bench, 100, 12, (0, 1, 2))
                 remote(bench, 8)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from landweave.buffers import Buffers
     from landweave.catalogue import Catalogue
+    from landweave.handover import SharedBuffers
     from landweave.layout import DatasetSpec, GroupSpec
     from landweave.shard import Chip, ShardReader
     from landweave.view import Shown, Times, View
@@ -43,7 +44,7 @@ class Source:
     catalogue: Catalogue
     reader: ShardReader
     spec: DatasetSpec
-    buffers: Buffers
+    buffers: Buffers | SharedBuffers
     shown: tuple[Shown, ...]
     """Arrays of a batch."""
     view: View
@@ -153,9 +154,9 @@ class Loading:
         listed = {name: found.tolist() for name, found in slots.items()}
         remote, groups = source.reader.store.remote, {}
         parts = []
-        for shown in source.shown:
+        made = source.buffers.arrays([((n, *shown.shape), shown.dtype) for shown in source.shown])
+        for shown, out in zip(source.shown, made, strict=True):
             group = shown.array.group
-            out = source.buffers.empty((n, *shown.shape), shown.dtype)
             self._batch[shown.array.path] = out
             if any(-1 in row for row in listed[group]):
                 _fill(shown, slots[group], out)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _SMALL_BYTES = 1 << 16
@@ -30,6 +32,10 @@ class Buffers:
 
     def __reduce__(self) -> tuple[type[Buffers], tuple[int]]:
         return (Buffers, (self._keep,))
+
+    def arrays(self, wanted: Sequence[tuple[tuple[int, ...], str | np.dtype[Any]]]) -> list[NDArray[Any]]:
+        """Arrays of a batch, of these shapes and dtypes; see `empty`."""
+        return [self.empty(shape, dtype) for shape, dtype in wanted]
 
     def empty(self, shape: tuple[int, ...], dtype: str | np.dtype[Any]) -> NDArray[Any]:
         """An array of undefined content, as numpy.empty gives, that hands its memory back when it is gone."""

@@ -88,7 +88,7 @@ class Dataset:
         self.reader = ShardReader(store, self.spec.shard_samples)
         """Its pixels."""
         self.buffers = Buffers()
-        """Memory of its batches."""
+        """Memory of its samples and batches."""
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
 
     def __len__(self) -> int:
@@ -317,10 +317,9 @@ class Dataset:
         named = [(g, found) for g, found in groups if found]
         return tree(self.catalogue, self.reader, named, positions=positions, values=values)
 
-    def read(
-        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], out: NDArray[Any], sample_id: str
-    ) -> NDArray[Any]:
-        """All dates of one sample's array, into `out`; see `ShardReader.read`."""
+    def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
+        """All dates of one sample's array, in memory of its own; see `ShardReader.read`."""
+        out = self.buffers.empty(array.sample_shape, array.dtype)
         return self.reader.read(array, where, present, out, sample_id)
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:

@@ -29,10 +29,8 @@ Affine = tuple[float, float, float, float, float, float]
 class Pixels(Protocol):
     """What a sample reads its arrays and objects from."""
 
-    def read(
-        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], out: NDArray[Any], sample_id: str
-    ) -> NDArray[Any]:
-        """All dates of one sample's array, into `out`."""
+    def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
+        """All dates of one sample's array."""
         ...
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
@@ -133,8 +131,7 @@ class Sample:
             slots = self._slots(array.group)
             if True not in slots:
                 raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
-            out = np.empty(array.sample_shape, array.dtype)
-            self._read[path] = found = self._pixels.read(array, self._where, slots, out, self.id)
+            self._read[path] = found = self._pixels.read(array, self._where, slots, self.id)
         return found
 
     def get(self, name: str) -> NDArray[Any] | None:

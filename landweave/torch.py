@@ -1,7 +1,7 @@
 """Streams and samples as torch datasets: the only file that knows torch.
 
 Batches come whole, so give the DataLoader of a stream `batch_size=None`. Decoding runs in threads ahead of training, so
-`num_workers=0` keeps all cores busy; workers cost a copy into memory that is shared with the main process:
+`num_workers=0` keeps all cores busy; workers decode into memory that the main process sees (`landweave.handover`):
 
 >>> stream = data.stream(data.query(split="train"), batch_size=32, shuffle=True, arrays=["sentinel2", "worldcover"])
 >>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None)
@@ -20,6 +20,9 @@ import numpy as np
 import torch
 import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from landweave import handover
+from landweave.handover import SharedBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,8 +84,25 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         stream = self._stream
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
+        shared = None if info is None else self._shared_buffers()
         for batch in stream:
-            yield {name: _tensor(value) for name, value in batch.items()}
+            handed = None if shared is None else shared.hand_over(batch)
+            if handed is None:
+                yield {name: _tensor(value) for name, value in batch.items()}
+            else:
+                handed.convert = _tensor
+                yield handed  # type: ignore[misc]  # arrives as a dict of tensors
+
+    def _shared_buffers(self) -> SharedBuffers | None:
+        """A worker's memory for its batches."""
+        if not handover.possible():
+            return None
+        source = self._stream.source
+        if isinstance(source.buffers, SharedBuffers):  # a worker that lives for several epochs
+            return source.buffers
+        shared = SharedBuffers()
+        self._stream.source = replace(source, buffers=shared)
+        return shared
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
