@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.batch import Batch, OnError
+    from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, GroupSpec, Json
     from landweave.manifest import DatasetManifest
     from landweave.store import Store
@@ -251,10 +253,24 @@ class Dataset:
         return self.reading(arrays, **view)(positions, (seed, 0))
 
     def reading(
-        self, arrays: Iterable[str] | None = None, **view: Any
+        self,
+        arrays: Iterable[str] | None = None,
+        *,
+        cast: Mapping[str, str] | None = None,
+        buffers: Buffers | SharedBuffers | None = None,
+        **view: Any,
     ) -> Callable[[NDArray[np.int64], tuple[int, int]], Batch]:
-        """What `samples` does, with its settings looked at once: (positions, (seed, epoch)) -> batch."""
+        """What `samples` does, with its settings looked at once: (positions, (seed, epoch)) -> batch.
+
+        Args:
+            arrays: see `stream`.
+            cast: stored dtype -> dtype of the batch.
+            buffers: memory of the batches; None: the dataset's.
+            view: see `stream`.
+        """
         source = self._source(arrays, view)
+        seen = tuple(s.cast_by(cast or {}) for s in source.shown)
+        source = replace(source, shown=seen, buffers=buffers or self.buffers)
 
         def read(positions: NDArray[np.int64], when: tuple[int, int] = (0, 0)) -> Batch:
             loading = Loading(source, positions, when)

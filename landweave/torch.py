@@ -86,12 +86,8 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
         shared = None if info is None else self._shared_buffers()
         for batch in stream:
-            handed = None if shared is None else shared.hand_over(batch)
-            if handed is None:
-                yield {name: _tensor(value) for name, value in batch.items()}
-            else:
-                handed.convert = _tensor
-                yield handed  # type: ignore[misc]  # arrives as a dict of tensors
+            handed = None if shared is None else _handed_over(shared, batch)
+            yield {name: _tensor(value) for name, value in batch.items()} if handed is None else handed
 
     def _shared_buffers(self) -> SharedBuffers | None:
         """A worker's memory for its batches."""
@@ -126,15 +122,19 @@ class TorchSamples(Dataset[dict[str, Any]]):
         """See `Dataset.samples` for `arrays` and `view`; `seed` and `epoch` decide what is drawn."""
         self._positions = (dataset.query() if selection is None else selection).positions
         self._dataset, self._arrays, self._view = dataset, None if arrays is None else list(arrays), view
-        self._reading = dataset.reading(self._arrays, **view)
+        self._read_with()
         self._seed, self.epoch = seed, 0
 
+    def _read_with(self, shared: SharedBuffers | None = None) -> None:
+        self._shared = shared
+        self._reading = self._dataset.reading(self._arrays, cast=_WIDER, buffers=shared, **self._view)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_reading"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_reading", "_shared")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._reading = self._dataset.reading(self._arrays, **self._view)
+        self._read_with()
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -147,28 +147,35 @@ class TorchSamples(Dataset[dict[str, Any]]):
 
     def __getitems__(self, numbers: list[int]) -> Samples:
         """Several samples, read at once."""
+        if self._shared is None and get_worker_info() is not None and handover.possible():
+            self._read_with(SharedBuffers())
         batch = self._reading(self._positions[np.asarray(numbers)], (self._seed, self.epoch))
-        whole = {name: _tensor(_widened(value)) for name, value in batch.items()}
-        return Samples(whole, len(numbers))
+        return Samples(batch, len(numbers), self._shared)
 
     @staticmethod
     def collate(samples: Samples) -> dict[str, Any]:
         """The batch that was read, as it is."""
-        return samples.whole
+        handed = None if samples.shared is None else _handed_over(samples.shared, samples.batch)
+        return samples.whole if handed is None else handed
 
 
 class Samples(list[dict[str, Any]]):
     """Samples of one batch, as views of it."""
 
-    def __init__(self, whole: dict[str, Any], count: int) -> None:
-        super().__init__({name: value[i] for name, value in whole.items()} for i in range(count))
-        self.whole = whole
-        """The batch: every array with its batch axis."""
+    def __init__(self, batch: dict[str, Any], count: int, shared: SharedBuffers | None = None) -> None:
+        self.batch, self.shared = batch, shared
+        """As it was read, and a worker's memory that it lies in."""
+        self.whole = {name: _tensor(value) for name, value in batch.items()}
+        """Tensors over it: every array with its batch axis."""
+        super().__init__({name: value[i] for name, value in self.whole.items()} for i in range(count))
 
 
-def _widened(value: Any) -> Any:
-    wider = _WIDER.get(value.dtype.name) if isinstance(value, np.ndarray) else None
-    return value if wider is None else value.astype(wider)
+def _handed_over(shared: SharedBuffers, batch: dict[str, Any]) -> Any:
+    """What a worker sends in place of a batch; it arrives as a dict of tensors. None: the batch is to be copied."""
+    handed = shared.hand_over(batch)
+    if handed is not None:
+        handed.convert = _tensor
+    return handed
 
 
 def _tensor(value: Any) -> Any:

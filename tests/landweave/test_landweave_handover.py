@@ -143,6 +143,26 @@ def test_batches_of_workers_are_those_without(data: landweave.Dataset, method: s
         assert torch.equal(pixels, right["sentinel2/bands_10m"][1:]), "held since it came"
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_samples_by_number_of_workers_are_those_without(data: landweave.Dataset, *, whole: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from landweave.torch import TorchSamples
+
+    samples = TorchSamples(data, arrays=["sentinel2", "dem"])
+
+    def batches(workers: int) -> list[dict[str, Any]]:
+        loader = torch.utils.data.DataLoader(
+            samples, batch_size=4, collate_fn=TorchSamples.collate if whole else None, num_workers=workers
+        )
+        return [b for _ in range(2) for b in loader]
+
+    for batch, right in zip(batches(2), batches(0), strict=True):
+        assert batch["id"] == right["id"]
+        assert batch["sentinel2/bands_10m"].dtype == torch.int32
+        for name in ("sentinel2/bands_10m", "sentinel2/valid", "dem/elevation", "dem/present"):
+            np.testing.assert_array_equal(batch[name].numpy(), right[name].numpy())
+
+
 KILLED = """
 import os, signal, sys, time
 import torch, landweave
