@@ -59,8 +59,9 @@ class Stream:
         """The epoch that the next iteration runs."""
         self.rank, self.ranks, self.worker, self.workers = 0, 1, 0, 1
         self.threads: int | None = None
-        """Threads that read ahead; None: one for each core (of the worker's share) but the one that iterates, at least
-        one, or 64 for a URL; 0: none. Who waits for a batch of a local disk decodes what is left of it meanwhile."""
+        """Threads that read ahead; None: one for each core (of the worker's share) but the one that iterates, and at
+        least one where nobody else reads ahead, or 64 for a URL; 0: none. Who waits for a batch of a local disk decodes
+        what is left of it meanwhile."""
         self.prefetch = 2
         """Batches that are read ahead."""
         self._start = self._next = 0
@@ -148,7 +149,7 @@ class Stream:
             return self.threads
         if self.source.reader.store.remote:
             return REMOTE_THREADS
-        return max(1, cores() // self.workers - 1)
+        return max(self.workers == 1, cores() // self.workers - 1)
 
 
 def cores() -> int:

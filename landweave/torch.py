@@ -179,4 +179,6 @@ def _handed_over(shared: SharedBuffers, batch: dict[str, Any]) -> Any:
 
 
 def _tensor(value: Any) -> Any:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype != np.object_ else value
+    if not isinstance(value, np.ndarray) or value.dtype == np.object_:
+        return value
+    return torch.from_numpy(value if value.flags.writeable else value.copy())
