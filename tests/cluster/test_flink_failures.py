@@ -201,8 +201,10 @@ def test_interrupting_cancels_the_job(flink: Flink, cluster: FlinkCluster, tmp_p
 
 
 INTERRUPTIBLE = f"""
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
 from deploy.flink.install import Flink
 from deploy.flink.cluster import FlinkCluster
 from deploy.flink.submit import Submission, run
