@@ -13,6 +13,7 @@ import mmap
 import os
 import sys
 import weakref
+from functools import cache
 from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,14 @@ _KEPT = 16
 """Blocks of a worker, a file handle each; who keeps more batches than that gets blocks that are used once."""
 
 
+@cache
 def possible() -> bool:
-    """Whether this system knows files in memory."""
-    return hasattr(os, "memfd_create")
+    """Whether this system knows files in memory, and lets this process have them."""
+    try:
+        os.close(os.memfd_create("landweave"))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 class HandedOver:
