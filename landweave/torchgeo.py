@@ -1,11 +1,12 @@
 """Samples as torchgeo has them, for its models, transforms, trainers and plots; torchgeo itself is not needed.
 
 >>> data = TorchGeoSamples(landweave.open("out/"), train, image="sentinel2/bands_10m", mask="worldcover")
->>> data[0]  # {'image': (band, y, x), 'mask': (y, x), 'bounds': ..., 'transform': ..., 'crs': 'EPSG:32633', ...}
+>>> data[0]  # {'image': (band, y, x), 'mask': (y, x), 'bounds': (9,), 'transform': (9,), 'epsg': (), 'index': ()}
 
-The keys are those of torchgeo's GeoDataset: 'image' float32, 'mask' int64, 'bounds' (xmin, xmax, xres, ymin, ymax,
-yres, tmin, tmax, tres: CRS metres and POSIX seconds), 'transform' the six affine coefficients of pixel corners. All are
-tensors but 'crs' and 'id', so that torch's own collation makes a batch of them.
+The keys are those of torchgeo's GeoDataset (0.10): 'image' float32, 'mask' int64, 'bounds' (xmin, xmax, xres, ymin,
+ymax, yres, tmin, tmax, tres: CRS metres and POSIX seconds), 'transform' the nine affine coefficients of pixel corners;
+and two more, 'epsg' and 'index', for `dataset.sample(int(index))`. All are tensors, so that torch's collation and
+torchgeo's `stack_samples`, which knows nothing else, make a batch of them.
 """
 
 from __future__ import annotations
@@ -85,9 +86,9 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
         made: dict[str, Any] = {
             "image": torch.from_numpy(pixels.copy()),
             "bounds": torch.tensor(self._bounds(sample, transform, pixels.shape), dtype=torch.float64),
-            "transform": torch.tensor(transform, dtype=torch.float64),
-            "crs": f"EPSG:{sample.epsg}",
-            "id": sample.id,
+            "transform": torch.tensor((*transform, 0.0, 0.0, 1.0), dtype=torch.float64),
+            "epsg": torch.tensor(sample.epsg),
+            "index": torch.tensor(int(self.positions[index])),
         }
         if self._mask is not None:
             labels = sample[self._mask.path]

@@ -149,14 +149,28 @@ def test_plain_open_zarr_still_works(source: Path, data: landweave.Dataset) -> N
     np.testing.assert_array_equal(plain["elevation"].values[row], data.sample(0)["dem/elevation"])
 
 
+def test_torchgeo_itself_collates_its_samples(data: landweave.Dataset) -> None:
+    utils = pytest.importorskip("torchgeo.datasets.utils", reason="torchgeo is not installed (it needs Python 3.12)")
+    transforms = pytest.importorskip("torchgeo.transforms")
+    torch = pytest.importorskip("torch")
+    from landweave.torchgeo import TorchGeoSamples
+
+    made = TorchGeoSamples(data, image="sentinel2/bands_10m", mask="worldcover")
+    (batch,) = torch.utils.data.DataLoader(made, batch_size=16, collate_fn=utils.stack_samples)
+    assert batch["image"].shape == (6, 4, 12, 12)
+    assert [int(s["index"]) for s in utils.unbind_samples(batch)] == made.positions.tolist()
+    assert transforms.AppendNDVI(index_nir=3, index_red=2)(batch["image"]).shape == (6, 5, 12, 12)
+
+
 def test_torchgeo_samples(data: landweave.Dataset) -> None:
     torch = pytest.importorskip("torch")
     from landweave.torchgeo import TorchGeoSamples
 
     made = TorchGeoSamples(data, image="sentinel2/bands_10m", mask="worldcover", slot=0)
     lacking = {"s000_002", "s001_002", "s002_002"}
-    assert [made[i]["id"] for i in range(len(made))] == [i for i in data.query().ids if i not in lacking]
-    sample = data.sample(made[1]["id"])
+    found = [data.sample(int(made[i]["index"])).id for i in range(len(made))]
+    assert found == [i for i in data.query().ids if i not in lacking]
+    sample = data.sample(int(made[1]["index"]))
     np.testing.assert_array_equal(made[1]["image"].numpy(), sample["sentinel2/bands_10m"][0].astype(np.float32))
     np.testing.assert_array_equal(made[1]["mask"].numpy(), sample["worldcover"])
     assert made[1]["image"].dtype == torch.float32
@@ -165,10 +179,11 @@ def test_torchgeo_samples(data: landweave.Dataset) -> None:
     assert (left, top, pixel) == (sample.item["x_min"], sample.item["y_max"], 10.0)
     assert (right - left, top - bottom) == (120.0, 120.0)
     assert first == last == sample.datetimes("sentinel2")[0].timestamp()  # type: ignore[union-attr]
-    assert tuple(made[1]["transform"].tolist()) == sample.transform("sentinel2/bands_10m")
+    assert tuple(made[1]["transform"].tolist()) == (*sample.transform("sentinel2/bands_10m"), 0, 0, 1)
+    assert all(isinstance(value, torch.Tensor) for value in made[1].values()), "torchgeo's stack_samples knows no other"
     (batch,) = torch.utils.data.DataLoader(made, batch_size=16)
     assert batch["image"].shape == (6, 4, 12, 12)
-    assert batch["crs"] == ["EPSG:32633"] * 6
+    assert batch["epsg"].tolist() == [32633] * 6
     coarse = TorchGeoSamples(data, image="dem/elevation", mask="worldcover", physical=True)
     shapes = {(tuple(s["image"].shape), tuple(s["mask"].shape)) for s in (coarse[i] for i in range(len(coarse)))}
     assert shapes == {((1, 4, 4), (4, 4))}
