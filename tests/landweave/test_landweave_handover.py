@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
@@ -161,6 +162,29 @@ def test_samples_by_number_of_workers_are_those_without(data: landweave.Dataset,
         assert batch["sentinel2/bands_10m"].dtype == torch.int32
         for name in ("sentinel2/bands_10m", "sentinel2/valid", "dem/elevation", "dem/present"):
             np.testing.assert_array_equal(batch[name].numpy(), right[name].numpy())
+
+
+def test_epochs_broken_off_again_and_again_leave_nothing_behind(data: landweave.Dataset) -> None:
+    torch = pytest.importorskip("torch")
+    from landweave.torch import TorchStream
+
+    def seen() -> tuple[int, int]:
+        maps = Path("/proc/self/maps").read_text().count("memfd:landweave")
+        return maps, len(list(Path("/proc/self/fd").iterdir()))
+
+    maps, files = seen()
+    stream = TorchStream(data.stream(batch_size=2, arrays=["sentinel2"], shuffle=True))
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True)
+    batch: dict[str, Any] = {}
+    for _ in range(20):
+        batch = next(iter(loader))
+    assert batch["sentinel2/bands_10m"].shape[0] == 2
+    workers = [worker.pid for worker in loader._iterator._workers]
+    assert all(len(list(Path(f"/proc/{pid}/fd").iterdir())) < files + 4 * handover._KEPT for pid in workers)
+    del loader, batch
+    gc.collect()
+    assert seen()[0] == maps
+    assert seen()[1] <= files + 4
 
 
 KILLED = """
