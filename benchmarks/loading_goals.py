@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 OURS, LIMIT, UNCHECKED, CEILING = "landweave", "decode in C", "unchecked, in C", "memmap raw"
 _NO_PEERS = (OURS, LIMIT, UNCHECKED)
+_HTTP = {link: tuple(f"http {job} {link}" for job in ("batch", "stream")) for link in ("500 MB/s", "125 MB/s")}
 _STREAMS = tuple(f"stream {n} workers" for n in (0, 1, 2))
 _SPEED = 0.5
 """A peer that reaches this share of our speed is one 'at that speed'."""
@@ -49,11 +50,11 @@ def _found(rows: Sequence[Row]) -> Iterator[tuple[str, float | None, float]]:
     one = _rates(rows, ("one",))
     name, best = _best({k: v for k, v in one.items() if k in packed})
     yield f"single random sample against the best compressed peer ({name})", _ratio(one.get(OURS), best), 1.5
-    for link in ("500 MB/s", "125 MB/s"):
-        http = _rates(rows, (f"http batch {link}", f"http stream {link}"))
+    for link, tasks in _HTTP.items():
+        http = _rates(rows, tasks)
         name, best = _best(http)
         yield f"over HTTP, on a link of {link}, against the best peer ({name})", _ratio(http.get(OURS), best), 2.0
-    ours = [r for r in rows if r["loader"] == OURS and r["task"] in ("http batch 125 MB/s", "http stream 125 MB/s")]
+    ours = [r for r in rows if r["loader"] == OURS and r["task"] in _HTTP["125 MB/s"]]
     used = max((r["link_used"] for r in ours), default=None)
     yield "over HTTP, on a link of 125 MB/s: share of it that is used", used, 0.9
     yield _disk(rows, batch, stream)

@@ -48,18 +48,16 @@ def possible() -> bool:
 
 
 class HandedOver:
-    """A batch on its way out of a worker: what arrives is a dict of arrays, as `convert` makes them."""
+    """A batch on its way out of a worker: what arrives is a dict of its values, each as `convert` makes it."""
 
-    def __init__(self, block: _Block, values: Mapping[str, Any], places: Mapping[str, Place]) -> None:
-        self._block, self._places = block, places
-        self._others = {name: value for name, value in values.items() if name not in places}
-        self._names = list(values)
-        self.convert: Callable[[Any], Any] = _as_it_is
-        """Called on each value where it arrives; picklable."""
+    def __init__(
+        self, block: _Block, places: dict[str, Place], batch: Mapping[str, Any], convert: Callable[[Any], Any]
+    ) -> None:
+        self._block, self._places, self._convert = block, places, convert
+        self._values = {name: None if name in places else value for name, value in batch.items()}
 
     def __reduce__(self) -> tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]:
-        sent = DupFd(self._block.file)
-        return (_received, (sent, self._block.size, self._names, dict(self._places), self._others, self.convert))
+        return (_received, (DupFd(self._block.file), self._block.size, self._places, self._values, self._convert))
 
 
 class SharedBuffers:
@@ -67,36 +65,42 @@ class SharedBuffers:
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
-        self._made: dict[int, tuple[weakref.ref[_Block], int, Place]] = {}
-        """Address of an array -> its block, which use of it, where in it."""
+        self._owned: dict[int, _Block] = {}
+        """Identity of the array that a batch's arrays are views of, while it lives -> its block."""
 
     def arrays(self, wanted: Sequence[tuple[tuple[int, ...], str | np.dtype[Any]]]) -> list[NDArray[Any]]:
         """Arrays of undefined content, of these shapes and dtypes, in one block."""
         places: list[Place] = []
         end = _HEADER_BYTES
         for shape, dtype in wanted:
-            places.append((end, np.dtype(dtype).str, tuple(shape)))
-            end += -(-math.prod(shape) * np.dtype(dtype).itemsize // _ALIGN_BYTES) * _ALIGN_BYTES
+            kind = np.dtype(dtype)
+            places.append((end, kind.str, shape))
+            end += -(-math.prod(shape) * kind.itemsize // _ALIGN_BYTES) * _ALIGN_BYTES
         block = self._block(end)
-        memory = block.take()
-        found = [_array(memory, place) for place in places]
-        known = {where: made for where, made in self._made.items() if (b := made[0]()) is not None and b.use == made[1]}
-        new = {a.ctypes.data: (weakref.ref(block), block.use, p) for a, p in zip(found, places, strict=True)}
-        self._made = known | new
-        return found
+        owner = block.take()
+        self._owned[id(owner)] = block
+        weakref.finalize(owner, self._owned.pop, id(owner)).atexit = False
+        return [_array(owner, place) for place in places]
 
-    def hand_over(self, batch: Mapping[str, Any]) -> HandedOver | None:
-        """A batch whose arrays `arrays` made; None where none of them is such (damaged samples were left out)."""
+    def hand_over(self, batch: Mapping[str, Any], convert: Callable[[Any], Any]) -> HandedOver | None:
+        """What to send in place of a batch; None where its arrays are copies (damaged samples were left out).
+
+        Args:
+            batch: from arrays that `arrays` made, and other values, which are pickled.
+            convert: called on each value where it arrives; picklable.
+        """
         places: dict[str, Place] = {}
-        block: _Block | None = None
+        sent: _Block | None = None
         for name, value in batch.items():
-            made = self._made.get(value.ctypes.data) if isinstance(value, np.ndarray) else None
-            if made is not None and made[2][1:] == (value.dtype.str, value.shape):
-                block, places[name] = made[0](), made[2]
-        if block is None:
+            owner = value.base if isinstance(value, np.ndarray) else None
+            block = self._owned.get(id(owner))
+            if owner is not None and block is not None:
+                sent = block
+                places[name] = (value.ctypes.data - owner.ctypes.data, value.dtype.str, value.shape)
+        if sent is None:
             return None
-        block.sent = True
-        return HandedOver(block, batch, places)
+        sent.sent = True
+        return HandedOver(sent, places, batch, convert)
 
     def _block(self, size: int) -> _Block:
         free = [b for b in self._blocks if b.free]
@@ -118,9 +122,8 @@ class _Block:
         self.file = os.memfd_create("landweave", os.MFD_CLOEXEC)
         os.ftruncate(self.file, size)
         self._map = _mapped(self.file, size)
-        self.use = 0
-        """How often it was taken."""
         self.sent = False
+        self._use = 0
 
     def __del__(self) -> None:
         if hasattr(self, "file"):
@@ -133,23 +136,18 @@ class _Block:
     def take(self) -> NDArray[np.uint8]:
         """Its bytes. Free again when they are let go of: here, or where they were sent."""
         self._map[0] = _TAKEN
-        self.use, self.sent = self.use + 1, False
+        self.sent, self._use = False, self._use + 1
         owner = np.frombuffer(memoryview(self._map), np.uint8)
-        weakref.finalize(owner, self._dropped, self.use).atexit = False
+        weakref.finalize(owner, self._dropped, self._use).atexit = False
         return owner
 
     def _dropped(self, use: int) -> None:
-        if use == self.use and not self.sent:
+        if use == self._use and not self.sent:
             self._map[0] = _FREE
 
 
 def _received(
-    sent: Any,
-    size: int,
-    names: list[str],
-    places: dict[str, Place],
-    others: dict[str, Any],
-    convert: Callable[[Any], Any],
+    sent: Any, size: int, places: dict[str, Place], values: dict[str, Any], convert: Callable[[Any], Any]
 ) -> dict[str, Any]:
     """Where it arrives: arrays over the block, which is free when the last of them is gone."""
     file = sent.detach()
@@ -159,7 +157,7 @@ def _received(
         os.close(file)
     owner = np.frombuffer(memoryview(memory), np.uint8)
     weakref.finalize(owner, _let_go, memory, os.getpid()).atexit = False
-    return {n: convert(_array(owner, places[n]) if n in places else others[n]) for n in names}
+    return {n: convert(_array(owner, places[n]) if n in places else value) for n, value in values.items()}
 
 
 def _mapped(file: int, size: int) -> mmap.mmap:
@@ -178,7 +176,3 @@ def _array(memory: NDArray[np.uint8], place: Place) -> NDArray[Any]:
     start, dtype, shape = place
     kind = np.dtype(dtype)
     return memory[start : start + math.prod(shape) * kind.itemsize].view(kind).reshape(shape)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value

@@ -149,7 +149,8 @@ class Stream:
             return self.threads
         if self.source.reader.store.remote:
             return REMOTE_THREADS
-        return max(self.workers == 1, cores() // self.workers - 1)
+        least = 1 if self.workers == 1 else 0
+        return max(least, cores() // self.workers - 1)
 
 
 def cores() -> int:

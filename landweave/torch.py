@@ -62,6 +62,7 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         if not unsigned:
             stream.source = replace(stream.source, shown=tuple(s.cast_by(_WIDER) for s in stream.source.shown))
         self._rank, self._ranks = rank, ranks
+        self._shared: SharedBuffers | None = None
 
     def __len__(self) -> int:
         """Batches of an epoch for this rank."""
@@ -84,21 +85,11 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         stream = self._stream
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
-        shared = None if info is None else self._shared_buffers()
+        if self._shared is None:
+            self._shared = _memory_of_worker()
+            stream.source = replace(stream.source, buffers=self._shared or stream.source.buffers)
         for batch in stream:
-            handed = None if shared is None else _handed_over(shared, batch)
-            yield {name: _tensor(value) for name, value in batch.items()} if handed is None else handed
-
-    def _shared_buffers(self) -> SharedBuffers | None:
-        """A worker's memory for its batches."""
-        if not handover.possible():
-            return None
-        source = self._stream.source
-        if isinstance(source.buffers, SharedBuffers):  # a worker that lives for several epochs
-            return source.buffers
-        shared = SharedBuffers()
-        self._stream.source = replace(source, buffers=shared)
-        return shared
+            yield _handed_over(self._shared, batch) or {name: _tensor(value) for name, value in batch.items()}
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
@@ -147,16 +138,16 @@ class TorchSamples(Dataset[dict[str, Any]]):
 
     def __getitems__(self, numbers: list[int]) -> Samples:
         """Several samples, read at once."""
-        if self._shared is None and get_worker_info() is not None and handover.possible():
-            self._read_with(SharedBuffers())
+        if self._shared is None and (shared := _memory_of_worker()) is not None:
+            self._read_with(shared)
         batch = self._reading(self._positions[np.asarray(numbers)], (self._seed, self.epoch))
         return Samples(batch, len(numbers), self._shared)
 
     @staticmethod
     def collate(samples: Samples) -> dict[str, Any]:
         """The batch that was read, as it is."""
-        handed = None if samples.shared is None else _handed_over(samples.shared, samples.batch)
-        return samples.whole if handed is None else handed
+        whole: dict[str, Any] = _handed_over(samples.shared, samples.batch) or samples.whole
+        return whole
 
 
 class Samples(list[dict[str, Any]]):
@@ -170,12 +161,14 @@ class Samples(list[dict[str, Any]]):
         super().__init__({name: value[i] for name, value in self.whole.items()} for i in range(count))
 
 
-def _handed_over(shared: SharedBuffers, batch: dict[str, Any]) -> Any:
+def _memory_of_worker() -> SharedBuffers | None:
+    """Memory for batches of a DataLoader's worker that its main process sees; None elsewhere."""
+    return SharedBuffers() if get_worker_info() is not None and handover.possible() else None
+
+
+def _handed_over(shared: SharedBuffers | None, batch: dict[str, Any]) -> Any:
     """What a worker sends in place of a batch; it arrives as a dict of tensors. None: the batch is to be copied."""
-    handed = shared.hand_over(batch)
-    if handed is not None:
-        handed.convert = _tensor
-    return handed
+    return None if shared is None else shared.hand_over(batch, _tensor)
 
 
 def _tensor(value: Any) -> Any:

@@ -38,9 +38,13 @@ def filled(buffers: SharedBuffers, value: int, wanted: list[Any] = WANTED) -> di
     return {**batch, "id": [str(value)], "present": np.full((4, 2), value % 2 == 0)}
 
 
+def as_it_is(value: Any) -> Any:
+    return value
+
+
 def sent(buffers: SharedBuffers, batch: dict[str, Any]) -> dict[str, Any]:
     """As it arrives where it is sent to."""
-    handed = buffers.hand_over(batch)
+    handed = buffers.hand_over(batch, as_it_is)
     assert handed is not None
     arrived: dict[str, Any] = pickle.loads(ForkingPickler.dumps(handed))  # noqa: S301 - our own
     return arrived
@@ -83,7 +87,7 @@ def test_a_batch_that_was_not_sent_gives_its_memory_back() -> None:
 def test_copies_are_not_handed_over() -> None:
     buffers = SharedBuffers()
     batch = filled(buffers, 1)
-    assert buffers.hand_over({name: v[:2].copy() for name, v in batch.items() if name in "012"}) is None
+    assert buffers.hand_over({name: v[:2].copy() for name, v in batch.items() if name in "012"}, as_it_is) is None
 
 
 def test_a_worker_keeps_few_files_for_who_keeps_many_batches() -> None:

@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 import shutil
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 
 import landweave
 from landweave.order import Order
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -204,4 +201,7 @@ def test_workers_keep_uint16_where_that_is_asked_for(data: landweave.Dataset) ->
 
     kept, wide = first(unsigned=True), first()
     assert kept["sentinel2/bands_10m"].dtype == torch.uint16
+    place = kept["sentinel2/bands_10m"].data_ptr()
+    shared = [line.split("-") for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:landweave" in line]
+    assert any(int(m[0], 16) <= place < int(m[1].split()[0], 16) for m in shared), "not copied on its way"
     assert torch.equal(kept["sentinel2/bands_10m"].to(torch.int32), wide["sentinel2/bands_10m"])
