@@ -21,6 +21,8 @@ from landweave.sample import Sample as Sample
 from landweave.selection import Selection as Selection
 from landweave.stream import Stream as Stream
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AbsentError",
     "AccessError",
@@ -35,5 +37,6 @@ __all__ = [
     "Stream",
     "UnfinishedError",
     "UnknownNameError",
+    "__version__",
     "open",
 ]

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import landweave
 from landweave.dataset import open_dataset
 from landweave.errors import LandweaveError
 
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: landweave info data/quickstart",
         formatter_class=_RAW,
     )
+    parser.add_argument("--version", action="version", version=f"landweave {landweave.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     info = _command(commands, "info", "what the dataset holds", "landweave info data/quickstart")
     info.add_argument("--json", action="store_true", help="as JSON")

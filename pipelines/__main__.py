@@ -58,6 +58,23 @@ PricesOption = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pipelines.shards import __version__
+
+        typer.echo(f"landweave {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Holds the options that stand before a command."""
+
+
 @app.command(epilog="Example: python -m pipelines plan recipes/quickstart.yaml data/quickstart")
 def plan(
     recipe: RecipeArgument,

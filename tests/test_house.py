@@ -78,3 +78,23 @@ def test_every_recipe_that_is_shipped_is_good() -> None:
     assert found
     for path in found:
         assert read_recipe(path).recipe.name == path.stem
+
+
+def test_one_version_everywhere() -> None:
+    version = landweave.__version__
+    cited = re.search(r"^version: (.*)$", (CHECKOUT / "CITATION.cff").read_text(), re.M)
+    assert cited is not None
+    assert cited[1] == version
+    for manifest in (CHECKOUT / "deploy" / "kubernetes").glob("*.yaml"):
+        assert set(re.findall(r"landweave-flink:([0-9.]+)", manifest.read_text())) <= {version}, manifest.name
+    for command in ("landweave", "pipelines"):
+        said = subprocess.run(
+            [sys.executable, "-m", command, "--version"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        )
+        assert said.stdout == f"landweave {version}\n"
+
+
+def test_the_public_workflow_calls_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.M))
+    called = re.findall(r"run: .*\bmake ([a-z-]+)", (CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
+    assert {"test", "check"} <= set(called) <= targets

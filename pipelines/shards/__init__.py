@@ -3,6 +3,7 @@
 Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for each shard that is missing, `finalise`.
 """
 
+from landweave import __version__ as __version__
 from landweave.layout import DatasetSpec as DatasetSpec
 from pipelines.shards.addition import AddError as AddError
 from pipelines.shards.addition import add as add
