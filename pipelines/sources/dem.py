@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipelines.sources.bands import Bands
-from pipelines.sources.choose import Rules, choose, newest
+from pipelines.sources.choose import Rules, choose
 from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import SceneRejected, SensorSource
 from schemas.modality import DEM, Modality
 from schemas.outcome import Reason
 from schemas.scene import Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from pipelines.sources.protocol import Item
     from schemas.place import Place
@@ -31,7 +27,7 @@ _MARGIN_M = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class Dem:
+class Dem(SensorSource):
     """The source `dem`."""
 
     config: DemSource
@@ -76,16 +72,6 @@ class Dem:
             },
         )
 
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """Each tile once."""
-        return newest(scenes)
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
     def candidates_at(
         self,
         scenes: Sequence[Scene],
@@ -95,15 +81,3 @@ class Dem:
     ) -> list[list[Candidate]]:
         """One: all tiles that the chip or its border touches. The open sea has none."""
         return choose(scenes, places, None, Rules(margin_m=_MARGIN_M, all_parts=True))
-
-    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """A height model has no clouds."""
-        return np.zeros(layer.shape[-2:], np.bool_)
-
-    def contradiction(
-        self,
-        scenes: Sequence[Scene],  # noqa: ARG002
-        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
-    ) -> str | None:
-        """Nothing in the pixels can contradict the metadata."""
-        return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.sources.bands import BandAsset, Bands
-from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import (
     cloud_share,
     geometry,
@@ -20,19 +19,16 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import DatedSensor, SceneRejected
 from schemas.modality import ENMAP, Modality
 from schemas.outcome import Reason
-from schemas.scene import Candidate, Radiometry, Scene
+from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
     from pipelines.sources.protocol import Item
-    from schemas.place import Place
-    from schemas.recipe import AnyProvider, EnmapSource, Window
+    from schemas.recipe import AnyProvider, EnmapSource
 
 _BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)
 _SCALE = ENMAP.layer("bands_30m").scale
@@ -42,7 +38,7 @@ _ID = re.compile(r"DT(\d+)_(\d{8}T\d{6}Z)_(\d{3})_V(\d+)_(\d{8}T\d{6}Z)")
 
 
 @dataclass(frozen=True, slots=True)
-class Enmap:
+class Enmap(DatedSensor):
     """The source `enmap`."""
 
     config: EnmapSource
@@ -99,33 +95,9 @@ class Enmap:
             },
         )
 
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The newest processing of each tile of a datatake."""
-        return newest(scenes)
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
-    def candidates_at(
-        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
-    ) -> list[list[Candidate]]:
-        """Tiles of one datatake, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
-
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of QUALITY_CLOUD -> cloud (cirrus, haze and shadow are layers of their own, not read)."""
         return np.asarray(layer == 1)
-
-    def contradiction(
-        self,
-        scenes: Sequence[Scene],  # noqa: ARG002
-        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
-    ) -> str | None:
-        """Nothing in the pixels can contradict the metadata."""
-        return None
 
 
 def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.sources.bands import BandAsset, Bands
-from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import DatedSensor, SceneRejected
 from schemas.modality import HLS, Modality
 from schemas.outcome import Reason
-from schemas.scene import Candidate, Radiometry, Scene
+from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
 
     from pipelines.sources.protocol import Item
-    from schemas.place import Place
-    from schemas.recipe import AnyProvider, HlsSource, Window
+    from schemas.recipe import AnyProvider, HlsSource
 
 _KEYS: dict[str, dict[str, str]] = {
     "S30": {"nir08": "B8A", "swir16": "B11", "swir22": "B12"},
@@ -45,7 +42,7 @@ _ORBIT_S = 5934.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hls:
+class Hls(DatedSensor):
     """The source `hls`."""
 
     config: HlsSource
@@ -98,33 +95,9 @@ class Hls:
             },
         )
 
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The newest version of each tile."""
-        return newest(scenes)
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
-    def candidates_at(
-        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
-    ) -> list[list[Candidate]]:
-        """Tiles of one pass, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
-
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of Fmask -> cloud, its surroundings, or shadow."""
         return np.asarray((layer.astype(np.uint8) & _CLOUDY) != 0)
-
-    def contradiction(
-        self,
-        scenes: Sequence[Scene],  # noqa: ARG002
-        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
-    ) -> str | None:
-        """Nothing in the pixels can contradict the metadata."""
-        return None
 
 
 def _pass(when: datetime) -> int:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.sources.bands import BandAsset, Bands
-from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import DatedSensor, SceneRejected
 from schemas.modality import LANDSAT, Modality
 from schemas.outcome import Reason
-from schemas.scene import Candidate, Radiometry, Scene
+from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
     from pipelines.sources.protocol import Item
-    from schemas.place import Place
-    from schemas.recipe import AnyProvider, LandsatSource, Window
+    from schemas.recipe import AnyProvider, LandsatSource
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "SR_B1": ("SR_B1", "coastal"),
@@ -44,7 +40,7 @@ _ID = re.compile(r"(L[COTE]0\d)_(L\w{3})_(\d{6})_(\d{8})(?:_(\d{8}))?_(\d{2})_(\
 
 
 @dataclass(frozen=True, slots=True)
-class Landsat:
+class Landsat(DatedSensor):
     """The source `landsat`."""
 
     config: LandsatSource
@@ -105,33 +101,9 @@ class Landsat:
             },
         )
 
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The best tier, then the newest processing, of each scene."""
-        return newest(scenes)
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
-    def candidates_at(
-        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
-    ) -> list[list[Candidate]]:
-        """Rows of one path and day, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
-
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of QA_PIXEL -> dilated cloud, cirrus, cloud or shadow."""
         return np.asarray((layer.astype(np.uint16) & _CLOUDY) != 0)
-
-    def contradiction(
-        self,
-        scenes: Sequence[Scene],  # noqa: ARG002
-        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
-    ) -> str | None:
-        """Nothing in the pixels can contradict the metadata."""
-        return None
 
 
 def _platform(item: Item, item_id: str) -> str:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.sources.bands import BandAsset, Bands
-from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import DatedSensor, SceneRejected
 from schemas.modality import SENTINEL1, Modality
 from schemas.outcome import Reason
 from schemas.radar import backscatter
-from schemas.scene import Candidate, Radiometry, Scene
+from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,15 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.protocol import Item
-    from schemas.place import Place
-    from schemas.recipe import AnyProvider, Sentinel1Source, Window
+    from schemas.recipe import AnyProvider, Sentinel1Source
 
 _CORRECTED = ("RTC", "NRB", "ORB")
 """sar:product_type of terrain-corrected products (CEOS: normalised radar backscatter)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sentinel1:
+class Sentinel1(DatedSensor):
     """The source `sentinel1`."""
 
     config: Sentinel1Source
@@ -93,26 +91,6 @@ class Sentinel1:
                 "crs": f"EPSG:{found['VV'].epsg}" if found["VV"].epsg else None,
             },
         )
-
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The newest processing of each slice."""
-        return newest(scenes)
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
-    def candidates_at(
-        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
-    ) -> list[list[Candidate]]:
-        """Slices of one pass, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
-
-    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """Radar sees no clouds."""
-        return np.zeros(layer.shape[-2:], np.bool_)
 
     def contradiction(
         self,

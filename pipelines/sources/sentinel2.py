@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.sources.bands import BandAsset, Bands
-from pipelines.sources.choose import choose_dated, newest
 from pipelines.sources.items import (
     cloud_share,
     geometry,
@@ -42,10 +41,10 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.protocol import DatedSensor, SceneRejected
 from schemas.modality import SENTINEL2, Modality
 from schemas.outcome import Reason
-from schemas.scene import Candidate, Radiometry, Scene
+from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.protocol import Item
-    from schemas.place import Place
-    from schemas.recipe import AnyProvider, Sentinel2Source, Window
+    from schemas.recipe import AnyProvider, Sentinel2Source
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "B01": ("B01", "coastal", "B01_60m"),
@@ -93,7 +91,7 @@ def _numbers(offset: float, rule: str) -> Radiometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentinel2:
+class Sentinel2(DatedSensor):
     """The source `sentinel2`."""
 
     config: Sentinel2Source
@@ -152,27 +150,6 @@ class Sentinel2:
                 "crs": f"EPSG:{found['B02'].epsg}" if found["B02"].epsg else None,
             },
         )
-
-    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
-        """The newest processing of each granule; granules of one tile and datatake keep to the newest baseline."""
-        kept = newest(scenes)
-        best: dict[tuple[str, object], str] = {}
-        for scene in kept:
-            key = (scene.acquisition, scene.facts.get("tile"))
-            best[key] = max(best.get(key, ""), str(scene.facts.get("baseline") or ""))
-        return [s for s in kept if str(s.facts.get("baseline") or "") == best[s.acquisition, s.facts.get("tile")]]
-
-    def candidates(
-        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
-    ) -> list[Candidate]:
-        """`candidates_at` one place."""
-        return self.candidates_at(scenes, [place], window, occurrence)[0]
-
-    def candidates_at(
-        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
-    ) -> list[list[Candidate]]:
-        """Granules of one datatake, laid together where the chip needs several."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
 
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of SCL -> cloud, shadow or cirrus."""
