@@ -270,6 +270,20 @@ class AttributeSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SharedGround:
+    """Ground that samples of one split have in common with another, where the recipe says `splits.allow_overlap`."""
+
+    split: str
+    """Whose samples were looked at, as planned."""
+    other: str
+    """The split that they share ground with."""
+    samples: int
+    """Samples of `split` that overlap a sample of `other`."""
+    share: float
+    """Share of the ground of all samples of `split` that samples of `other` cover too, 0..1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSpec:
     """All that fixes a dataset's form: picklable, JSON-serialisable, the same for every worker."""
 
@@ -293,6 +307,8 @@ class DatasetSpec:
     """Modalities, then labels, in the recipe's order."""
     attributes: tuple[AttributeSpec, ...] = ()
     """What samples carry along from a points file, by name."""
+    shared_ground: tuple[SharedGround, ...] = ()
+    """What splits share on the ground; () where they share nothing."""
     recipe: str = field(default="{}", repr=False)
     """The resolved recipe, canonical JSON."""
     revision: int = 0
@@ -331,8 +347,9 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     del data["recipe"]
     if not spec.revision:
         del data["revision"]
-    if not spec.attributes:
-        del data["attributes"]
+    for name in ("attributes", "shared_ground"):
+        if not data[name]:
+            del data[name]
     for group in data["groups"]:
         if not group["revision"]:
             del group["revision"]
@@ -361,7 +378,9 @@ def spec_from_json(data: Json) -> DatasetSpec:
         known = {**group, "slots": tuple(group["slots"]), "arrays": tuple(arrays), "classes": classes}
         groups.append(GroupSpec(**_known(GroupSpec, known)))
     attributes = tuple(AttributeSpec(**_known(AttributeSpec, a)) for a in data.get("attributes", ()))
-    return DatasetSpec(**_known(DatasetSpec, {**data, "groups": tuple(groups), "attributes": attributes}))
+    shared = tuple(SharedGround(**_known(SharedGround, s)) for s in data.get("shared_ground", ()))
+    more = {"groups": tuple(groups), "attributes": attributes, "shared_ground": shared}
+    return DatasetSpec(**_known(DatasetSpec, {**data, **more}))
 
 
 def _known(record: Any, data: Json) -> Json:

@@ -27,6 +27,7 @@ from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_s
 from sampling import footprint
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
+from schemas.place import pixels_across
 from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
 from schemas.stack import Stack
 
@@ -210,7 +211,7 @@ class Factory:
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
     """The form on disk that a recipe and its plan lead to."""
-    return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes, plan.shard_samples)
+    return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes, plan.shard_samples, plan.shared)
 
 
 def _legends(recipe: Recipe) -> dict[str, Legend]:
@@ -265,7 +266,7 @@ def sample_bytes(recipe: Recipe) -> int:
     for source in recipe.sources:
         slots = max(1, len(recipe.slots_of(source)))
         for layer in MODALITIES[source.kind].layers:
-            edge = round(recipe.grid.size_m / recipe.resolution_of(source.kind, layer.name))
+            edge = pixels_across(recipe.grid.size_m, recipe.resolution_of(source.kind, layer.name))
             total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
     return max(1, total)
 
@@ -294,10 +295,9 @@ def _judge(stack: Stack, recipe: Recipe) -> None:
     wanting: list[str] = [s.kind for s in recipe.sources if s.required and s.kind not in obtained]
     wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
     detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
-    if len(obtained) < recipe.quality.min_modalities:
-        detail = (
-            detail or f"{len(obtained)} modalities obtained, quality.min_modalities is {recipe.quality.min_modalities}"
-        )
+    least = min(recipe.quality.min_modalities, len(recipe.sources))
+    if len(obtained) < least:
+        detail = detail or f"{len(obtained)} modalities obtained, quality.min_modalities asks for {least}"
     if not stack.observations and not stack.labels:
         detail = detail or "no modality and no label obtained"
     if detail:

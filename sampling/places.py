@@ -15,6 +15,7 @@ from sampling.overlap import OccupiedGround, up_to
 from sampling.packing import packed
 from sampling.points import read_points
 from sampling.region import region_of
+from sampling.shared import SharedGround, shared_ground
 from sampling.splits import SPLITS, Assignment, assign
 from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
@@ -66,6 +67,8 @@ class Located:
     """What a user should know about this set, one line each: fewer samples than asked for, an empty split."""
     attributes: tuple[Attribute, ...] = ()
     """Columns of the points file that are carried along, a value a row of the file."""
+    shared: tuple[SharedGround, ...] = ()
+    """Ground that splits have in common, where the recipe allows it."""
 
     def __len__(self) -> int:
         return len(self.footprints)
@@ -174,6 +177,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         left_out={reason: count for reason, count in left_out.items() if count},
         notes=_notes(chosen.footprints.take(index), split, left_out, recipe),
         attributes=attributes,
+        shared=shared_ground(chosen.footprints.take(index), split) if recipe.splits.allow_overlap else (),
     )
 
 
@@ -291,7 +295,8 @@ def _notes(
     if lost > count / 4:
         notes.append(
             f"the split buffer cost {lost} samples against {count} kept; larger splits.block_m "
-            f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer"
+            f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer, "
+            "splits.allow_overlap: true loses none"
         )
     return tuple(notes)
 

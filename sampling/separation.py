@@ -48,18 +48,37 @@ def gaps(first: Footprints, second: Footprints, within_m: float = 0.0) -> NDArra
     dy = np.abs(first.y_max[same] - second.y_max[same]) - size
     distance = np.hypot(np.maximum(dx, 0.0), np.maximum(dy, 0.0))
     result[same] = np.where(np.maximum(dx, dy) > 0.0, distance, np.maximum(dx, dy))
-    apart = np.flatnonzero(~same)
-    pair = (first.epsg[apart].astype(np.int64) << 32) + second.epsg[apart]
-    for code in np.unique(pair).tolist():
-        index = apart[pair == code]
+    for index in _pairs_of_codes(first, second, np.flatnonzero(~same)):
         result[index] = _across(first.take(index), second.take(index))
     return np.where(result > 0.0, result / _largest_scale(first, within_m), result)
 
 
-def _across(first: Footprints, second: Footprints) -> NDArray[np.float64]:
-    """Distance in the first CRS (one) to footprints of the second CRS (one); -1 where they overlap."""
+def outlines_in(first: Footprints, second: Footprints) -> NDArray[np.object_]:
+    """(n,) outlines of the second footprints, each in the CRS of the first of the same number."""
     size = first.size_m
-    parts = min(4 + math.ceil(size / 2_000.0), 64)
+    found = np.empty(len(first), dtype=object)
+    same = first.epsg == second.epsg
+    x, y = second.x_min[same], second.y_max[same]
+    found[same] = shapely.box(x, y - size, x + size, y)
+    for index in _pairs_of_codes(first, second, np.flatnonzero(~same)):
+        found[index] = _outlines(first.take(index), second.take(index))
+    return found
+
+
+def _pairs_of_codes(first: Footprints, second: Footprints, apart: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Numbers in `apart` by pair of CRS."""
+    pair = (first.epsg[apart].astype(np.int64) << 32) + second.epsg[apart]
+    return [apart[pair == code] for code in np.unique(pair).tolist()]
+
+
+def _parts(size_m: float) -> int:
+    """Parts that an edge is cut into before it is brought into another CRS."""
+    return min(4 + math.ceil(size_m / 2_000.0), 64)
+
+
+def _outlines(first: Footprints, second: Footprints) -> NDArray[np.object_]:
+    """Outlines of footprints of the second CRS (one) in the first CRS (one)."""
+    size, parts = first.size_m, _parts(first.size_m)
     step = np.arange(parts) / parts
     zero, one = np.zeros(parts), np.ones(parts)
     u = np.concatenate([step, one, 1.0 - step, zero]) * size
@@ -67,9 +86,16 @@ def _across(first: Footprints, second: Footprints) -> NDArray[np.float64]:
     x, y = transformer(int(second.epsg[0]), int(first.epsg[0])).transform(
         (second.x_min[:, None] + u).ravel(), (second.y_max[:, None] - size + v).ravel()
     )
-    outline = shapely.polygons(np.stack([np.asarray(x), np.asarray(y)], axis=1).reshape(len(first), 4 * parts, 2))
+    corners = np.stack([np.asarray(x), np.asarray(y)], axis=1).reshape(len(first), 4 * parts, 2)
+    return np.asarray(shapely.polygons(corners), dtype=object)
+
+
+def _across(first: Footprints, second: Footprints) -> NDArray[np.float64]:
+    """Distance in the first CRS (one) to footprints of the second CRS (one); -1 where they overlap."""
+    size = first.size_m
+    outline = _outlines(first, second)
     square = shapely.box(first.x_min, first.y_max - size, first.x_min + size, first.y_max)
-    hidden = (size / parts) ** 2 / 8.0 / SMALLEST_RADIUS_M * _STEEPEST
+    hidden = (size / _parts(size)) ** 2 / 8.0 / SMALLEST_RADIUS_M * _STEEPEST
     distance = np.asarray(shapely.distance(square, outline)) - hidden
     return np.where(distance > 0.0, distance, -1.0)
 

@@ -17,7 +17,7 @@ from sampling.sphere import geocentric
 from schemas.place import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -55,7 +55,8 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
     of the block alone would never move one, and would leave test empty in a third of all datasets of ten blocks).
 
     Of two footprints of different splits nearer than buffer_m, the one of the split with the larger share is left
-    out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`).
+    out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`). With
+    `splits.allow_overlap` none is left out.
     """
     row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
     code = (row << _COLUMN_BITS) + column  # sorts as (row, column) does
@@ -67,7 +68,11 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
     order = ranks(seed, Purpose.BLOCKS, block_row, codes - (block_row << _COLUMN_BITS))
     split = _shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
     del member
-    return Assignment(split=split, blocks=len(codes), kept=_keeping(footprints, split, shares, splits.buffer_m))
+    if splits.allow_overlap:
+        kept = np.ones(len(footprints), dtype=bool)
+    else:
+        kept = _keeping(footprints, split, shares, splits.buffer_m)
+    return Assignment(split=split, blocks=len(codes), kept=kept)
 
 
 def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -113,36 +118,33 @@ def _keeping(
 def _too_near(
     footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], buffer_m: float
 ) -> NDArray[np.bool_]:
-    """(m,) True where footprint number mine[i] lies nearer than the buffer to any of the others."""
-    reach = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH + buffer_m
-    tree = KDTree(geocentric(footprints.lon[others], footprints.lat[others]))
+    """(m,) True where footprint number mine[i] (ascending) lies nearer than the buffer to any of the others."""
+    reach_m = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH + buffer_m
     answer = np.zeros(len(mine), dtype=bool)
+    for left, right in near_pairs(footprints, mine, others, reach_m):
+        apart = gaps(footprints.take(left), footprints.take(right), buffer_m)
+        answer[np.searchsorted(mine, left[apart < buffer_m - TOUCH_M])] = True
+    return answer
+
+
+def near_pairs(
+    footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], reach_m: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of footprints whose centres lie within `reach_m`, some at a time: (numbers in mine, numbers in others).
+
+    All pairs of one footprint come together; the first numbers stand in the order of `mine`.
+    """
+    tree = KDTree(geocentric(footprints.lon[others], footprints.lat[others]))
     for start in range(0, len(mine), _QUERIES):
         part = mine[start : start + _QUERIES]
         points = geocentric(footprints.lon[part], footprints.lat[part])
-        nearest, _ = tree.query(points, distance_upper_bound=reach)
+        nearest, _ = tree.query(points, distance_upper_bound=reach_m)
         suspects = np.flatnonzero(np.isfinite(nearest))
         if not len(suspects):
             continue
-        counts = tree.query_ball_point(points[suspects], reach, return_length=True)
+        counts = tree.query_ball_point(points[suspects], reach_m, return_length=True)
         for chosen in np.split(suspects, np.flatnonzero(np.diff(np.cumsum(counts) // _QUERIES)) + 1):
-            near = tree.query_ball_point(points[chosen], reach)
-            answer[start + chosen] = _nearer(footprints, part[chosen], others, near, buffer_m)
-    return answer
-
-
-def _nearer(
-    footprints: Footprints,
-    mine: NDArray[np.int64],
-    others: NDArray[np.int64],
-    near: Sequence[Sequence[int]],
-    buffer_m: float,
-) -> NDArray[np.bool_]:
-    """(m,) True where footprint mine[i] lies nearer than the buffer to one of others[near[i]]."""
-    lengths = np.array([len(f) for f in near], dtype=np.int64)
-    left = np.repeat(np.arange(len(mine)), lengths)
-    right = others[np.fromiter(chain.from_iterable(near), dtype=np.int64, count=int(lengths.sum()))]
-    apart = gaps(footprints.take(mine[left]), footprints.take(right), buffer_m)
-    answer = np.zeros(len(mine), dtype=bool)
-    answer[left[apart < buffer_m - TOUCH_M]] = True
-    return answer
+            near = tree.query_ball_point(points[chosen], reach_m)
+            lengths = np.array([len(f) for f in near], dtype=np.int64)
+            right = np.fromiter(chain.from_iterable(near), dtype=np.int64, count=int(lengths.sum()))
+            yield np.repeat(part[chosen], lengths), others[right]

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 
 _TOLERANCE_PX = 1e-6
-"""Largest departure from a whole pixel, in pixels, that is rounding and not a misaligned grid."""
+"""Largest departure from a whole pixel, in pixels, that is rounding and not a part of a pixel."""
+
+
+def pixels_across(size_m: float, resolution_m: float) -> int:
+    """How many pixels of edge `resolution_m` cover a footprint of edge `size_m`; the last may reach beyond it."""
+    return max(1, math.ceil(size_m / resolution_m - _TOLERANCE_PX))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,24 +70,18 @@ class GeoBox:
         return (self.height, self.width)
 
     def at(self, resolution_m: float) -> GeoBox:
-        """The same footprint with pixels of another size, whole pixels only.
+        """The same footprint with pixels of another size, from the same north-western corner.
 
-        Raises:
-            ValueError: the footprint is not a whole number of such pixels.
+        Where they do not divide it, the last row and column reach beyond its southern and eastern edges: 43 pixels of
+        60 m cover 2,560 m and reach 20 m beyond. Pixels are never cut, so that an archive's own are copied whole.
         """
-        width, height = (n * self.resolution_m / resolution_m for n in (self.width, self.height))
-        if max(abs(width - round(width)), abs(height - round(height))) > _TOLERANCE_PX:
-            raise ValueError(
-                f"{self.width * self.resolution_m:g} m x {self.height * self.resolution_m:g} m "
-                f"is not a whole number of {resolution_m:g} m pixels"
-            )
         return GeoBox(
             epsg=self.epsg,
             x_min=self.x_min,
             y_max=self.y_max,
             resolution_m=resolution_m,
-            width=round(width),
-            height=round(height),
+            width=pixels_across(self.width * self.resolution_m, resolution_m),
+            height=pixels_across(self.height * self.resolution_m, resolution_m),
         )
 
 
@@ -97,7 +96,7 @@ class Place:
     lat: float
     """Latitude of the footprint's centre, degrees north, WGS 84."""
     geobox: GeoBox
-    """The footprint at the recipe's base resolution; every modality's grid is `geobox.at(its resolution)`."""
+    """The footprint at the recipe's base resolution; every layer's grid is `geobox.at(its resolution)`."""
     split: Split
     """Which split the block of ground that holds this footprint belongs to."""
     block: str

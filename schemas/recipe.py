@@ -14,6 +14,7 @@ from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.modality import MODALITIES
+from schemas.place import pixels_across
 from schemas.strict import Name, Strict
 
 if TYPE_CHECKING:
@@ -481,6 +482,12 @@ class Splits(Strict):
     buffer_m: float = Field(
         default=1_000.0, ge=0, description="no two footprints of different splits come nearer; nearer ones are left out"
     )
+    allow_overlap: bool = Field(
+        default=False,
+        exclude_if=lambda allowed: not allowed,
+        description="keep the samples that come nearer than buffer_m to another split, or even overlap it; the ground "
+        "that splits share is then measured, stored and printed",
+    )
 
     @model_validator(mode="after")
     def _sum(self) -> Self:
@@ -546,7 +553,7 @@ class Recipe(Strict):
     grid: GridSpec
     windows: tuple[Window, ...] = Field(default=(), max_length=366)
     providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(description="sensors; [] for a dataset of labels alone")
     labels: tuple[Label, ...] = ()
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
@@ -555,6 +562,8 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.sources and not self.labels:
+            raise ValueError("sources and labels are both empty: name at least one")
         self._no_doubles()
         for entry in (*self.sources, *self.labels):
             self._references(entry)
@@ -563,7 +572,7 @@ class Recipe(Strict):
         if wanted is not None and wanted not in labels:
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         self._overrides(labels)
-        self._nesting()
+        self._whole()
         return self
 
     def _overrides(self, labels: list[str]) -> None:
@@ -623,22 +632,26 @@ class Recipe(Strict):
                 )
         _known(f"{kind}.collections", entry.collections, entry.providers)
 
-    def _nesting(self) -> None:
-        """Every layer's pixel must divide the footprint, and the snapping grid where there is one."""
-        wanted = {"base": self.grid.resolution_m}
-        for source in self.sources:
-            for layer in MODALITIES[source.kind].layers:
-                wanted[f"{source.kind}.{layer.name}"] = self.resolution_of(source.kind, layer.name)
-        for label in self.labels:
-            wanted[label.layer] = self.resolution_of(label.layer, None)
-        for what, resolution in wanted.items():
-            count = self.grid.size_m / resolution
-            if abs(count - round(count)) > 1e-6:
-                down, up = int(count) * resolution, (int(count) + 1) * resolution
-                raise ValueError(
-                    f"grid: size_m {self.grid.size_m:g} is not a whole number of the {resolution:g} m pixels "
-                    f"of {what}; the nearest sizes for it are {down:g} and {up:g}"
-                )
+    def _whole(self) -> None:
+        """The base pixel must divide the footprint; layers of other pixels get as many as cover it."""
+        resolution = self.grid.resolution_m
+        count = self.grid.size_m / resolution
+        if abs(count - round(count)) > 1e-6:
+            down, up = int(count) * resolution, (int(count) + 1) * resolution
+            sizes = f"{up:g}" if down == 0 else f"{down:g} or {up:g}"
+            raise ValueError(
+                f"grid: size_m {self.grid.size_m:g} is not a whole number of pixels of resolution_m {resolution:g}; "
+                f"write size_m: {sizes}, or another resolution_m"
+            )
+
+    @property
+    def overhang_m(self) -> float:
+        """How far the last row and column of any layer's pixels reach beyond the footprint, metres: 20 for the 60 m
+        bands of Sentinel-2 over 2,560 m; 0 where every layer's pixels divide the footprint."""
+        size = self.grid.size_m
+        edges = [self.resolution_of(x.layer, None) for x in self.labels]
+        edges += [self.resolution_of(s.kind, y.name) for s in self.sources for y in MODALITIES[s.kind].layers]
+        return max((pixels_across(size, edge) * edge - size for edge in edges), default=0.0)
 
     def resolution_of(self, modality: str, layer: str | None) -> float:
         """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""

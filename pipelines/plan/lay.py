@@ -45,6 +45,8 @@ class Laid:
     """File name of the prepared map extract in the work folder."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
+    shared: list[dict[str, Any]] = field(default_factory=list)
+    """`sampling.shared.SharedGround` as JSON; left out of the file where there is none."""
 
 
 def identity_of(file: RecipeFile) -> dict[str, Any]:
@@ -91,10 +93,9 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         inputs=dict(sorted(inputs.items())),
         extract=None if extract is None else extract[0],
         attributes=attributes,
+        shared=[asdict(s) for s in located.shared],
     )
-    content = asdict(laid)
-    if not attributes:
-        del content["attributes"]
+    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared")}
     (folder / f".{_MARKER}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     (folder / f".{_MARKER}").replace(folder / _MARKER)
     return laid

@@ -215,6 +215,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSumm
         extract=laid.extract,
         notes=laid.notes,
         attributes=laid.attributes,
+        shared=laid.shared,
         shard_samples=recipe.shards.size(laid.samples),
     )
     write_summary(growing, summary)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec
+from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
 from schemas.modality import MODALITIES
+from schemas.place import pixels_across
 from schemas.radar import backscatter
 from schemas.recipe import RasterLabel, Sentinel1Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from schemas.attribute import AttributeType
     from schemas.label import Legend
@@ -44,6 +45,7 @@ def dataset_spec(
     legends: Mapping[str, Legend],
     attributes: Mapping[str, AttributeType] = MappingProxyType({}),
     shard_samples: int | None = None,
+    shared: Sequence[Mapping[str, Any]] = (),
 ) -> DatasetSpec:
     """The form of the dataset that a recipe and the plan's number of shards lead to.
 
@@ -53,6 +55,7 @@ def dataset_spec(
         legends: label name -> legend, for every label of the recipe.
         attributes: name -> type of what samples carry along from a points file.
         shard_samples: rows of a shard, as the plan says; None: as the recipe does.
+        shared: ground that splits share, as the plan says: fields of `landweave.layout.SharedGround`.
 
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
@@ -73,6 +76,7 @@ def dataset_spec(
         resolution_m=recipe.grid.resolution_m,
         groups=tuple(groups),
         attributes=tuple(AttributeSpec(name=name, dtype=attributes[name]) for name in sorted(attributes)),
+        shared_ground=tuple(SharedGround(**one) for one in shared),
         recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
     )
 
@@ -118,7 +122,7 @@ class _Shared:
         return (f"y{suffix}", f"x{suffix}")
 
     def shape(self, resolution_m: float) -> tuple[int, int]:
-        edge = round(self._size_m / resolution_m)
+        edge = pixels_across(self._size_m, resolution_m)
         return (edge, edge)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from landweave.layout import STATISTICS, ZARR
@@ -39,6 +40,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
             "split": sorted(summary["splits"]),
             "licences": summary["licences"],
             "attribution": summary["attribution"],
+            **({"shared_ground": [asdict(s) for s in dataset.shared_ground]} if dataset.shared_ground else {}),
             **{a.column: {"title": a.name, "type": [_JSON_TYPES[a.dtype], "null"]} for a in dataset.attributes},
         },
         "assets": {

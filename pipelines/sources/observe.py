@@ -130,15 +130,18 @@ def observe(
     finest = min(recipe.resolution_of(modality.name, layer.name) for layer in modality.layers)
     shape = place.geobox.at(finest).shape
     valid = np.ones(shape, np.bool_)
-    for found in layers.values():
-        valid &= enlarged(np.asarray(found.valid.all(axis=0)), shape)
+    for name, found in layers.items():
+        coarse_m = recipe.resolution_of(modality.name, name)
+        valid &= enlarged(np.asarray(found.valid.all(axis=0)), shape, coarse_m / finest)
     fraction = float(np.count_nonzero(valid)) / valid.size
     cloud, cloud_share = None, None
     if modality.cloud_layer is not None:
         sky = layers[modality.cloud_layer]
         cloud = source.cloud_mask(sky.values[0]) & sky.valid[0]
         seen = int(np.count_nonzero(valid))
-        cloud_share = float(np.count_nonzero(enlarged(cloud, shape) & valid)) / seen if seen else None
+        coarse_m = recipe.resolution_of(modality.name, modality.cloud_layer)
+        cloudy = int(np.count_nonzero(enlarged(cloud, shape, coarse_m / finest) & valid))
+        cloud_share = cloudy / seen if seen else None
     least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
     if fraction < least or fraction == 0.0:
         return absent(Reason.TOO_LITTLE_VALID, f"{fraction:.1%} of the chip is measured, at least {least:.1%} is asked")
@@ -224,12 +227,20 @@ def canonical(
     return np.clip(np.floor(whole + 0.5), low, limits.max).astype(dtype), valid
 
 
-def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask (y, x) on a finer grid of the same footprint: each fine pixel takes the coarse one over its centre."""
-    if mask.shape == shape:
+def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int], factor: float) -> NDArray[np.bool_]:
+    """A mask (y, x) on a finer grid of the same corner: each fine pixel takes the coarse one over its centre.
+
+    Args:
+        mask: (y, x).
+        shape: (rows, columns) of the finer grid.
+        factor: edge of a coarse pixel in fine ones, at least 1.
+    """
+    if factor == 1.0:
         return mask
-    rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.intp)
-    columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.intp)
+    rows, columns = (
+        np.minimum((np.arange(fine) + 0.5) / factor, coarse - 1).astype(np.intp)
+        for fine, coarse in zip(shape, mask.shape, strict=True)
+    )
     return mask[np.ix_(rows, columns)]
 
 

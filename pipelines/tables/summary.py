@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.tables.records import PLAN_VERSION, PlanError
 from schemas.recipe import Recipe
@@ -39,6 +39,8 @@ class PlanSummary:
     """Partitions: files of each table."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
+    shared: list[dict[str, Any]] = field(default_factory=list)
+    """Ground that splits share: 'split', 'other', 'samples', 'share'; left out of the file where there is none."""
     shard_samples: int = 256
     """Rows of a shard; plans that do not say it were made when the recipe's default was this."""
     version: int = PLAN_VERSION
@@ -113,8 +115,6 @@ def read_recipe_of(folder: Path) -> Recipe:
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
     aside = folder / ".plan.json"
-    content = dataclasses.asdict(summary)
-    if not summary.attributes:
-        del content["attributes"]
+    content = {k: v for k, v in dataclasses.asdict(summary).items() if v or k not in ("attributes", "shared")}
     aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     aside.replace(folder / "plan.json")

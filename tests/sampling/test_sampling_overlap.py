@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from sampling.geobox import Footprints, place_footprints
 from sampling.majortom import cells_of
 from sampling.overlap import OccupiedGround
 from sampling.separation import gaps
+from sampling.shared import shared_ground
 from sampling.splits import SPLITS, assign
 from schemas.recipe import GridSpec, Splits
 
@@ -148,6 +149,30 @@ def assert_lost_only_near_borders(
     for i in np.flatnonzero(~kept).tolist():
         others = kept & (split != split[i])
         assert shapely.dwithin(outlines[others], outlines[i], buffer_m * 1.01 + 0.5).any()
+
+
+@places
+def test_the_ground_that_splits_share_is_measured(lon: float, lat: float) -> None:
+    """Where a recipe keeps overlap: nobody is left out, and the shares are those of shapely in another projection."""
+    footprints = cluster(lon, lat, 150, 6_000.0, 1_000.0, seed=3)
+    found = assign(footprints, Splits(block_m=4_000, allow_overlap=True, train=0.6, val=0.2, test=0.2), seed=0)
+    assert found.kept.all()
+    outlines = np.array(polygons(footprints, lon, lat), dtype=object)
+    told = {(s.split, s.other): s for s in shared_ground(footprints, found.split)}
+    assert told
+    for one, two in permutations(range(len(SPLITS)), 2):
+        mine, others = outlines[found.split == one], shapely.union_all(outlines[found.split == two])
+        areas = shapely.area(shapely.intersection(mine, others))
+        said = told.get((SPLITS[one], SPLITS[two]))
+        assert (said.samples if said else 0) == pytest.approx(int((areas > 1.0).sum()), abs=1)
+        assert (said.share if said else 0.0) == pytest.approx(areas.sum() / shapely.area(mine).sum(), abs=2e-3)
+
+
+def test_splits_that_are_apart_share_nothing() -> None:
+    footprints = cluster(9.0, 46.0, 300, 10_000.0, 2_560.0, seed=2)
+    found = assign(footprints, Splits(block_m=5_000, buffer_m=0), seed=0)
+    kept = np.flatnonzero(found.kept)
+    assert shared_ground(footprints.take(kept), found.split[kept]) == ()
 
 
 def test_train_pays_for_the_buffer() -> None:
