@@ -72,6 +72,10 @@ def on_beam(engine: Callable[[int], Engine], *, queued: bool) -> Build:
     return build
 
 
+def _on_prism(options: tuple[str, ...]) -> Build:
+    return on_beam(lambda _: Engine(beam="PrismRunner", options=options), queued=False)
+
+
 def on_flink(stack: ExitStack, folder: Path) -> Build:
     """Shards on a standalone cluster of two taskmanagers, through deploy/flink/submit.py."""
     flink = install_flink(cache_folder().resolve())
@@ -137,7 +141,7 @@ def main() -> int:
                     case "prism":
                         where = f"--prism_location={install_prism(cache_folder().resolve())}"
                         options = (where, "--environment_type=LOOPBACK", "--prism_log_level=error")
-                        builds[name] = on_beam(lambda _, o=options: Engine(beam="PrismRunner", options=o), queued=False)
+                        builds[name] = _on_prism(options)
                     case _:
                         builds[name] = on_flink(stack, folder)
             except InstallError as error:

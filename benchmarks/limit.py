@@ -105,7 +105,8 @@ def fetch_and_decode(runs: Sequence[Run]) -> tuple[float, float]:
             pixels = np.empty(run.shape, run.dtype)
             for offset, size in run.tiles:
                 imagecodecs.deflate_decode(
-                    data[offset - first : offset - first + size], out=raw.reshape(-1).view(np.uint8)
+                    data[offset - first : offset - first + size],  # type: ignore[arg-type]  # any buffer will do
+                    out=raw.reshape(-1).view(np.uint8),  # type: ignore[arg-type]
                 )
                 if run.predictor == 2:
                     imagecodecs.delta_decode(raw, axis=-1, out=pixels)

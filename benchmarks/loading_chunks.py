@@ -103,7 +103,7 @@ class LitData(Peer):
     level: str | None = None
 
     def write(self, dataset: landweave.Dataset) -> None:
-        from litdata.streaming.writer import BinaryWriter  # type: ignore[import-not-found]
+        from litdata.streaming.writer import BinaryWriter
 
         writer = BinaryWriter(
             str(self.folder / "lit"),

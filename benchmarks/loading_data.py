@@ -144,7 +144,8 @@ def _land(seed: int) -> NDArray[np.float32]:
     fx, fy = np.meshgrid(np.fft.rfftfreq(_SCENE), np.fft.fftfreq(_SCENE))
     power = np.maximum(np.hypot(fx, fy), 1 / _SCENE) ** -1.6
     wave = np.fft.irfft2(power * np.exp(2j * np.pi * rng.random(power.shape)), s=(_SCENE, _SCENE))
-    return ((wave - wave.mean()) / wave.std()).astype(np.float32)
+    land: NDArray[np.float32] = ((wave - wave.mean()) / wave.std()).astype(np.float32)
+    return land
 
 
 def _field(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:

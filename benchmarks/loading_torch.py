@@ -49,7 +49,7 @@ def rows(peer: Peer, *, batch_size: int, epoch: int, epochs: int, workers: int) 
         batch_size=batch_size,
         sampler=RandomSampler(data, generator=order),
         num_workers=workers,
-        collate_fn=same,
+        collate_fn=same,  # type: ignore[arg-type]  # a sample comes alone and stays what it is
         multiprocessing_context=peer.context if workers else None,
         prefetch_factor=2 if workers else None,
         persistent_workers=workers > 0,

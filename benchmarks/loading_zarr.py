@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ZarrPython(Peer):
     """zarr-python: arrays kept open, all arrays of a sample and all samples of a batch asked for at once."""
 
-    name, compressed, needs = "zarr-python", True, ("zarr",)
+    name, compressed = "zarr-python", True
+    needs: tuple[str, ...] = ("zarr",)
     can = frozenset({"one", "batch", "stream", "http"})
     context = "forkserver"
     pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
@@ -38,7 +39,7 @@ class ZarrPython(Peer):
 
         zarr.config.set({"codec_pipeline.path": self.pipeline, "async.concurrency": 64})
         group = zarr.open_group(self._store(), mode="r")
-        self._arrays = {p: group[p]._async_array for p in self.arrays}
+        self._arrays = {p: group[p]._async_array for p in self.arrays}  # type: ignore[union-attr]
         self._sync, self._loop = sync, _get_loop()
 
     def _store(self) -> Any:
@@ -73,7 +74,7 @@ class Zarrs(ZarrPython):
     pipeline = "zarrs.ZarrsCodecPipeline"
 
     def opened(self) -> None:
-        import zarrs  # type: ignore[import-not-found]  # noqa: F401 - registers the pipeline
+        import zarrs  # noqa: F401 - registers the pipeline
 
         super().opened()
 
@@ -97,7 +98,7 @@ class TensorStore(Peer):
         self.opened()
 
     def opened(self) -> None:
-        import tensorstore as ts  # type: ignore[import-not-found]
+        import tensorstore as ts
 
         # the cache holds shard indexes, not pixels
         context = ts.Context({"cache_pool": {"total_bytes_limit": 1 << 24}})

@@ -91,7 +91,7 @@ def odc_stac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
 
 def stackstac(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]]]:
     """A stack per chip, computed by Dask's threads."""
-    import stackstac as library  # type: ignore[import-untyped]
+    import stackstac as library
     from rasterio.enums import Resampling
 
     def read(chip: Chip) -> list[NDArray[Any]]:
@@ -161,7 +161,8 @@ def async_geotiff(bands: Bands, epsg: int) -> Callable[[Chip], list[NDArray[Any]
         size = -(-chip["px"] * 10 // resolution)
         column, row = int((chip["x"] - chip["left"]) // resolution), int((chip["top"] - chip["y"]) // resolution)
         got = await opened[href].read(window=Window(col_off=column, row_off=row, width=size, height=size))
-        return np.asarray(got.data)[0]
+        pixels: NDArray[Any] = np.asarray(got.data)[0]
+        return pixels
 
     async def chip_of(chip: Chip) -> list[NDArray[Any]]:
         return list(await asyncio.gather(*(one(chip, band, resolution) for band, resolution in bands.items())))

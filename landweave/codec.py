@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from awscrt.checksums import crc32c
-from numcodecs import blosc  # type: ignore[import-untyped]
+from numcodecs import blosc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

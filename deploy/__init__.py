@@ -1,0 +1,1 @@
+"""Launching and watching builds on clusters."""

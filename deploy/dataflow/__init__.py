@@ -1,0 +1,1 @@
+"""Google Dataflow: a template and its launcher."""

@@ -1,0 +1,1 @@
+"""Flink: clusters, submission, and the builder that runs on its hosts."""

@@ -1,0 +1,58 @@
+"""The import contracts catch what they forbid: one violation of each is planted in a copy of the tree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+PACKAGES = ("benchmarks", "deploy", "landweave", "pipelines", "sampling", "schemas", "testbed")
+PLANTED = {
+    "floors of the house": ("sampling/geobox.py", "import pipelines"),
+    "floors of the factory": ("pipelines/recipes.py", "import pipelines.assemble"),
+    "floors of the reader": ("landweave/errors.py", "import landweave.dataset"),
+    "factory and reader meet on disk alone: only shards knows the reader": ("pipelines/status.py", "import landweave"),
+    "only stages and build know Beam": ("pipelines/status.py", "import apache_beam"),
+    "the reader stays light": ("landweave/order.py", "import pydantic"),
+    "of the product, torch lives in two files": ("landweave/order.py", "import torch"),
+    "sensors are strangers to one another": ("pipelines/sources/dem.py", "import pipelines.sources.enmap"),
+    "labellers are strangers to one another": (
+        "pipelines/labels/worldcover.py",
+        "import pipelines.labels.dynamicworld",
+    ),
+    "no circles": ("schemas/place.py", "import schemas.recipe"),
+}
+"""Contract -> the file that breaks it, and the line that does."""
+
+
+def test_every_contract_catches_a_planted_violation(tmp_path: Path) -> None:
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert {c["name"] for c in settings["contracts"]} == set(PLANTED), "plant a violation of every contract"
+    for package in PACKAGES:
+        shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    for file, line in PLANTED.values():
+        path = tmp_path / file
+        path.write_text(f"{path.read_text()}\n\n{line}\n")
+    linter = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run(
+        [linter, "--no-cache"],
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    broken = set(re.findall(r"^(.*) BROKEN", done.stdout, re.M))
+    assert done.returncode == 1
+    assert broken == set(PLANTED), done.stdout + done.stderr
+
+
+def test_mypy_and_the_contracts_see_every_package() -> None:
+    tools = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]
+    tracked = {p.parent.name for p in CHECKOUT.glob("*/__init__.py") if p.parent.name != "tests"}
+    assert tracked == set(PACKAGES) == set(tools["mypy"]["packages"]) == set(tools["importlinter"]["root_packages"])
