@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from pipelines.access.failure import AccessError, shown
+from pipelines.access.address import shown
+from pipelines.access.failure import AccessError
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """RFC 9110 sections 15.5.9, 15.6; RFC 6585 section 4 (429); RFC 8470 (425): the request may succeed when sent again."""
 _DIGEST = re.compile(r"(?:^|,)\s*(sha-256|sha-512)\s*=\s*:([A-Za-z0-9+/=]*):")
 """RFC 9530 section 2: what the bytes of this very answer hash to, ranges included."""
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,22 @@ def retry_after_s(value: str | None, date: str | None = None) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
         pass
+    else:
+        return None if math.isnan(seconds) else max(0.0, seconds)
     try:
         now = datetime.now(UTC) if date is None else parsedate_to_datetime(date)
         return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
 def check_digest(answer: Answer, href: str) -> None:
     """Compare the body with its Content-Digest, where the server sends one."""
+    if not answer.whole:
+        return
     for name, value in _DIGEST.findall(answer.headers.get("Content-Digest", "")):
         try:
             said = base64.b64decode(value, validate=True)
@@ -101,15 +107,15 @@ def checked_range(answer: Answer, href: str, start: int, length: int) -> Range:
     """
     etag = answer.headers.get("ETag")
     page = answer.headers.get("Content-Type", "").startswith("text/html")
-    if answer.status == 200 and (page or len(answer.body) < start):
+    if answer.status == 200 and (page or (answer.size is not None and answer.size < start)):
         raise AccessError(
             Reason.UNAVAILABLE,
-            f"{shown(href)} answered a range with {len(answer.body)} bytes of something else",
+            f"{shown(href)} answered a range with something else than the object",
             retryable=True,
             status=answer.status,
         )
     if answer.status == 200:  # a server without ranges sends everything
-        return Range(answer.body[start : start + length], start, len(answer.body), etag)
+        return Range(answer.body, start, answer.size, etag)
     match = _CONTENT_RANGE.match(answer.headers.get("Content-Range", "").strip())
     if answer.status != 206 or match is None:
         raise AccessError(

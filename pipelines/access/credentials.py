@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipelines.access.http import Client, SettingError
+from pipelines.access.http import AccessError, Client, SettingError, parsed, shown
 from pipelines.access.logins import CDSE_HTTPS, expanded, login_of, missing_of, netrc_login
+from pipelines.access.network import homes_of
 from pipelines.access.signing import BLOBS, TOKEN_URL, HeaderSigner, PlanetaryComputerSigner, S3Signer, basic, bearer
 from pipelines.access.tokens import Tokens, token_in
 
 if TYPE_CHECKING:
     from pipelines.access.http import Signer
     from pipelines.access.logins import Login
+    from pipelines.access.network import Homes
     from schemas.recipe import Provider
 
 _EARTHDATA_LOGIN = "https://urs.earthdata.nasa.gov"
@@ -82,7 +85,7 @@ def _earthdata(url: str) -> tuple[str, float]:
     login = (user, password) if user and password else netrc_login()
     if login is None:
         raise SettingError("Earthdata: environment variable EARTHDATA_TOKEN is not set")
-    client = Client(concurrency=1, retries=3, timeout_s=30.0)
+    client = _login_client(url)
     answer = client.json("POST", f"{url}/api/users/find_or_create_token", headers=dict(basic(*login)(False)))
     token = token_in(answer, "access_token", "earthdata")
     try:
@@ -100,10 +103,38 @@ def _oidc(url: str) -> tuple[str, float]:
         "username": os.environ["CDSE_USERNAME"],
         "password": os.environ["CDSE_PASSWORD"],
     }
-    client = Client(concurrency=1, retries=3, timeout_s=30.0)
+    client = _login_client(url)
     answer = client.json("POST", url, form=form)
     life_s = answer.get("expires_in")
     return token_in(answer, "access_token", "cdse"), time.time() + (life_s if isinstance(life_s, int) else 600)
+
+
+def _login_client(url: str) -> Client:
+    """What a password goes through: encrypted or to this machine, and never on to another host.
+
+    Raises:
+        SettingError: the address is neither.
+    """
+    if not parsed(url).keeps_secrets:
+        raise SettingError(f"signing.url: a login is sent over https or to this machine; {shown(url)} is neither")
+    return Client(concurrency=1, retries=3, timeout_s=30.0, homes=homes_of(url, roams=False))
+
+
+def _homes(name: str, provider: Provider) -> Homes:
+    """Where a provider lives, as its entry in the recipe says.
+
+    Raises:
+        SettingError: its address cannot be used.
+    """
+    try:
+        urls = [parsed(expanded(name, provider.url))]
+    except AccessError as error:
+        raise SettingError(f"provider {name!r}: {error.detail}") from None
+    if (signing := provider.signing) is not None:
+        for text in (expanded(name, signing.url), *(f"https://{host}" for host in signing.hosts)):
+            with contextlib.suppress(AccessError):  # hosts may be ends of names
+                urls.append(parsed(text))
+    return homes_of(*urls)
 
 
 def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
@@ -117,11 +148,11 @@ def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
     Raises:
         SettingError: its address names an environment variable that is not set.
     """
-    expanded(name, provider.url)
     return Client(
         concurrency=max(1, provider.concurrency // workers),
         retries=provider.retries,
         timeout_s=provider.timeout_s,
         requests_per_s=None if provider.requests_per_s is None else provider.requests_per_s / workers,
         signer=signer_of(name, provider),
+        homes=_homes(name, provider),
     )

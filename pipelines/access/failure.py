@@ -1,15 +1,14 @@
-"""What an archive can fail with, and addresses as they may be asked and told."""
+"""What an archive can fail with, and settings with the environment's words in them."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
-
-from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from schemas.outcome import Reason
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
@@ -61,29 +60,3 @@ def interpolate(text: str, environment: Mapping[str, str], *, where: str) -> str
         return environment[name]
 
     return _VARIABLE.sub(value, text)
-
-
-def public_url(href: str) -> str:
-    """The https form of an href of a public bucket (s3://, gs://); http and https pass through.
-
-    Raises:
-        AccessError: BAD_ITEM for any other scheme: a path or a file is never read because an item names it.
-    """
-    parts = urlsplit(href)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        return href
-    if parts.scheme in ("s3", "gs") and parts.netloc:
-        path = quote(parts.path, safe="/%")
-        if parts.scheme == "gs":
-            return f"https://storage.googleapis.com/{parts.netloc}{path}"
-        if "." in parts.netloc:  # a dotted bucket name does not match the wildcard certificate
-            return f"https://s3.amazonaws.com/{parts.netloc}{path}"
-        return f"https://{parts.netloc}.s3.amazonaws.com{path}"
-    raise AccessError(Reason.BAD_ITEM, f"expected an http, https, s3 or gs address, got scheme {parts.scheme[:16]!r}")
-
-
-def shown(url: str) -> str:
-    """An address as it may be told: scheme, host and path, without user, query or fragment."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -10,20 +10,23 @@ import time
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import stamina
-from urllib3.exceptions import LocationParseError, LocationValueError
 
+from pipelines.access.address import Url, joined, parsed, public_url, shown
 from pipelines.access.answer import Range, broken, check_digest, checked_range, refused
-from pipelines.access.failure import AccessError, SettingError, interpolate, public_url, shown
+from pipelines.access.body import Wanted
+from pipelines.access.failure import AccessError, SettingError, interpolate
+from pipelines.access.foreign import ForeignJsonError, read_json
 from pipelines.access.limits import Breaker, Pace
-from pipelines.access.transport import Connections
+from pipelines.access.transport import Connections, Request
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipelines.access.network import Homes
     from pipelines.access.transport import Answer
 
 __all__ = [
@@ -33,7 +36,10 @@ __all__ = [
     "Range",
     "SettingError",
     "Signer",
+    "Url",
     "interpolate",
+    "joined",
+    "parsed",
     "public_url",
     "shown",
 ]
@@ -45,9 +51,12 @@ stamina.instrumentation.set_on_retry_hooks(())  # no line for each: retries are 
 
 _MAX_RETRY_AFTER_S = 120.0
 """A server that asks for a longer pause than this is unavailable to this run."""
-_MAX_JSON_BYTES = 256 << 20
+PAGE_BYTES = 64 << 20
+"""Of one JSON answer, unpacked: 250 of the largest items are a third of it."""
 _MAX_WHOLE_BYTES = 512 << 20
 """Largest body accepted from a server that answers a range request with the whole object."""
+_MOST_HOSTS = 4096
+"""Hosts whose state is kept: an archive has a few, a hostile one names a new one in each item."""
 _LONGEST_PAUSE_S = 30.0
 """Between two tries, where the server does not say."""
 
@@ -56,7 +65,10 @@ class Signer(Protocol):
     """Adds credentials to a request at the moment of sending; what it returns is never stored or logged."""
 
     def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:
-        """(url to ask, headers to add). `fresh` = the last credentials were refused: get new ones."""
+        """(address to ask, headers to add). `fresh` = the last credentials were refused: get new ones.
+
+        `url` is a `Url`: its parts are those that the connection goes by.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ class Client:
     A Retry-After holds back all threads from that host.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the limits of one service, each by its name
         self,
         *,
         concurrency: int = 8,
@@ -107,6 +119,7 @@ class Client:
         signer: Signer | None = None,
         requests_per_s: float | None = None,
         cooldown_s: float = 15.0,
+        homes: Homes | None = None,
     ) -> None:
         """Limits.
 
@@ -116,8 +129,10 @@ class Client:
             timeout_s: Bounds one try from connecting to the last byte.
             backoff_s: First pause between tries.
             signer: Adds credentials.
-            requests_per_s: Requests started a second; None = not limited.
+            requests_per_s: Requests started per second; None = not limited.
             cooldown_s: How long a host that is taken for dead is left alone before the first probe.
+            homes: Where the service lives: an address in a private, loopback or link-local network is asked only
+                where the service is in it too. If absent, each address that is asked for is its own home.
         """
         self.concurrency = concurrency
         self._retries = retries
@@ -129,8 +144,8 @@ class Client:
         self._requests = self._retried = self._failures = 0
         self._pace = Pace(requests_per_s)
         self._cooldown_s = cooldown_s
-        self._hosts: dict[str, Breaker] = {}
-        self._connections = Connections(concurrency, timeout_s)
+        self._hosts: dict[tuple[str, str, int], Breaker] = {}
+        self._connections = Connections(concurrency, timeout_s, homes)
 
     @property
     def counters(self) -> Counters:
@@ -140,8 +155,11 @@ class Client:
 
     @property
     def deadline_s(self) -> float:
-        """Longest time that one operation can take once it has its turn: all tries, and the pauses servers ask for."""
-        return (self._retries + 1) * (self._timeout_s + 2.0 * _MAX_RETRY_AFTER_S)
+        """Time that an operation has for all its tries, and for the pauses that servers ask for, seconds.
+
+        No pause is begun that would end later; our own pauses between tries, at most half a minute each, come on top.
+        """
+        return self.tries * self._timeout_s
 
     @property
     def tries(self) -> int:
@@ -159,9 +177,10 @@ class Client:
             AccessError: classed; never a short or shifted body.
         """
         headers = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        request = Request("GET", parsed(href), headers, None, Wanted(_MAX_WHOLE_BYTES, start, length))
 
         def once(fresh: bool) -> Range:
-            answer = self._send("GET", href, headers, None, _MAX_WHOLE_BYTES, fresh)
+            answer = self._send(request, fresh)
             return checked_range(answer, href, start, length)
 
         return self.retrying(once)
@@ -172,9 +191,10 @@ class Client:
         Raises:
             AccessError: classed.
         """
+        request = Request("GET", parsed(href), {"Accept-Encoding": "identity"}, None, Wanted(max_bytes))
 
         def once(fresh: bool) -> bytes:
-            answer = self._send("GET", href, {"Accept-Encoding": "identity"}, None, max_bytes, fresh)
+            answer = self._send(request, fresh)
             if answer.status == 206:
                 raise AccessError(
                     Reason.UNAVAILABLE, f"{shown(href)} sent a part where all was asked for", retryable=True, status=206
@@ -191,8 +211,9 @@ class Client:
         *,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        max_bytes: int = PAGE_BYTES,
     ) -> dict[str, Any]:
-        """Ask a service and read its JSON object.
+        """Ask a service and read its JSON object, as sane as `pipelines.access.foreign` makes it.
 
         Args:
             method: 'GET' or 'POST'.
@@ -200,6 +221,7 @@ class Client:
             body: Sent as JSON.
             form: Sent as a form, in place of `body`.
             headers: Added to the request.
+            max_bytes: Of the answer, unpacked.
 
         Raises:
             AccessError: classed; a body that is not a JSON object counts as retryable (a proxy's page).
@@ -210,17 +232,16 @@ class Client:
             data, headers["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
         elif body is not None:
             data, headers["Content-Type"] = json.dumps(body, separators=(",", ":")).encode(), "application/json"
+        request = Request(method, parsed(url), headers, data, Wanted(max_bytes))
 
         def once(fresh: bool) -> dict[str, Any]:
-            answer = self._send(method, url, headers, data, _MAX_JSON_BYTES, fresh)
+            answer = self._send(request, fresh)
             try:
-                value = json.loads(answer.body)
-            except ValueError as error:
+                value = read_json(answer.body)
+            except ForeignJsonError as error:
                 raise AccessError(
-                    Reason.UNAVAILABLE,
-                    f"expected JSON from {shown(url)}, got {len(answer.body)} other bytes",
-                    retryable=True,
-                ) from error
+                    Reason.UNAVAILABLE, f"expected JSON from {shown(url)}, got {error}", retryable=error.retryable
+                ) from None
             if not isinstance(value, dict):
                 raise AccessError(Reason.UNAVAILABLE, f"expected a JSON object from {shown(url)}", retryable=True)
             return value
@@ -232,11 +253,13 @@ class Client:
 
         `fresh` is True for the one try that follows refused credentials.
         """
+        began_s = time.monotonic()
         try:
             return once(False)  # nearly always it succeeds: the machinery of retries costs as much as a small request
         except AccessError as error:
             first = error
         refused = renew = False
+        until_s = began_s + self.deadline_s
 
         def pause(error: Exception) -> bool | float:
             nonlocal refused, renew
@@ -245,7 +268,7 @@ class Client:
             if error.reason is Reason.DENIED and self._signer is not None and not refused:
                 refused = renew = True
                 return 0.0
-            if not error.retryable or (error.retry_after_s or 0.0) > _MAX_RETRY_AFTER_S:
+            if not error.retryable or (error.retry_after_s or 0.0) > self._patience_s(until_s):
                 return False
             if error.retry_after_s is not None:  # jitter, so that the workers do not return all at once
                 return error.retry_after_s + random.uniform(0.0, self._backoff_s)
@@ -271,23 +294,29 @@ class Client:
             raise
         raise AssertionError("stamina ended without a result or an error")
 
-    def _send(
-        self, method: str, href: str, headers: dict[str, str], body: bytes | None, max_bytes: int, fresh: bool
-    ) -> Answer:
-        url = href
+    def _patience_s(self, until_s: float) -> float:
+        """Longest pause that a server may ask for now."""
+        return min(_MAX_RETRY_AFTER_S, until_s - time.monotonic())
+
+    def _send(self, request: Request, fresh: bool) -> Answer:
+        href = request.url
+        url, headers = href, request.headers
         if self._signer is not None:
-            url, extra = self._signer.sign(href, fresh=fresh)
-            headers = {**headers, **extra}
-        url = public_url(url)
-        host = self._host(url)
+            signed, extra = self._signer.sign(href, fresh=fresh)
+            url, headers = parsed(signed), {**headers, **extra}
+        request = Request(request.method, public_url(url), headers, request.body, request.wanted)
+        host = self._host(request.url)
         with self._slots:
             if not host.admits():
                 raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} failed many times in a row: left alone for now")
-            if (pause_s := max(host.quiet(), self._pace.turn())) > 0.0:
+            quiet_s = host.quiet()
+            if quiet_s > self.deadline_s:
+                raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} asks to be left alone for {quiet_s:.0f} s")
+            if (pause_s := max(quiet_s, self._pace.turn())) > 0.0:
                 time.sleep(pause_s)
             began_s = time.monotonic()
             try:
-                answer = self._classed(method, (url, href), headers, body, max_bytes)
+                answer = self._classed(request, href)
             except AccessError as error:
                 if not error.retryable:
                     host.succeeded()  # it answered, and the answer is no
@@ -299,29 +328,27 @@ class Client:
             host.succeeded()
         return answer
 
-    def _host(self, url: str) -> Breaker:
+    def _host(self, url: Url) -> Breaker:
         """The state of the host that an address is on."""
-        name = urlsplit(url).netloc
         with self._lock:
-            if name not in self._hosts:
+            found = self._hosts.get(url.origin)
+            if found is None:
+                if len(self._hosts) >= _MOST_HOSTS:
+                    del self._hosts[next(iter(self._hosts))]
                 pauses = (min(self._backoff_s * 2.0**i, _LONGEST_PAUSE_S) for i in range(self._retries))
-                self._hosts[name] = Breaker(2 * self.tries, sum(pauses), self._cooldown_s)
-            return self._hosts[name]
+                found = self._hosts[url.origin] = Breaker(2 * self.tries, sum(pauses), self._cooldown_s)
+            return found
 
-    def _classed(
-        self, method: str, url: tuple[str, str], headers: dict[str, str], body: bytes | None, max_bytes: int
-    ) -> Answer:
-        """One request; all that goes wrong is an AccessError. `url`: (to ask, to tell)."""
+    def _classed(self, request: Request, href: Url) -> Answer:
+        """One request; all that goes wrong is an AccessError. `href`: the address to tell."""
         self._count(requests=1)
         try:
-            answer = self._connections.exchange(method, url[0], headers, body, max_bytes)
-        except (LocationParseError, LocationValueError):
-            raise AccessError(Reason.BAD_ITEM, "the address cannot be parsed") from None
-        except (HTTPException, OSError) as error:
-            raise broken(error, url[1]) from None
+            answer = self._connections.exchange(request)
+        except (HTTPException, OSError, ValueError) as error:  # ValueError: a head that the client cannot read
+            raise broken(error, href) from None
         if answer.status >= 300:
-            raise refused(answer, url[1])
-        check_digest(answer, url[1])
+            raise refused(answer, href)
+        check_digest(answer, href)
         return answer
 
     def _count(self, *, requests: int = 0, retries: int = 0, failures: int = 0) -> None:
@@ -331,6 +358,5 @@ class Client:
             self._failures += failures
 
 
-def _origin(href: str) -> str:
-    parts = urlsplit(shown(public_url(href)))
-    return f"{parts.scheme}://{parts.netloc}"
+def _origin(href: Url) -> str:
+    return f"{href.scheme}://{href.host}"

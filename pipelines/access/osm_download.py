@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipelines.access.http import AccessError, Client, interpolate, public_url, shown
+from pipelines.access.network import homes_of
 from pipelines.access.osm import BadExtractError, file_sha256
 from schemas.outcome import Reason
 
@@ -46,7 +47,7 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
         if not path.is_file():
             raise BadExtractError(f"{path.name}: no such OpenStreetMap extract beside the recipe; correct `pbf`")
         return path
-    return download(public_url(said), cache_dir, client or Client())
+    return download(public_url(said), cache_dir, client or Client(homes=homes_of(said)))
 
 
 def download(url: str, cache_dir: Path, client: Client) -> Path:

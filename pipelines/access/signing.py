@@ -6,14 +6,15 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 import obstore
 import urllib3
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from pipelines.access.http import AccessError, Client
+from pipelines.access.http import AccessError, Client, parsed
+from pipelines.access.network import homes_of
 from pipelines.access.tokens import Tokens, token_in
 from schemas.outcome import Reason
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
 BLOBS = (".blob.core.windows.net",)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LIFE = timedelta(minutes=15)
 """Of a signed S3 address: longer than a request waits for its turn."""
 
@@ -52,23 +52,23 @@ class PlanetaryComputerSigner:
         """
         self._token_url = token_url
         self._hosts = tuple(hosts)
-        self._headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
-        self._client = client or Client(concurrency=1, retries=5, timeout_s=30.0)
+        self._headers = {"Ocp-Apim-Subscription-Key": key} if key and parsed(token_url).keeps_secrets else {}
+        homes = homes_of(token_url, roams=False)
+        self._client = client or Client(concurrency=1, retries=5, timeout_s=30.0, homes=homes)
         self._tokens = Tokens(self._token, now=now)
 
     def sign(self, url: str, *, fresh: bool) -> tuple[str, dict[str, str]]:
-        """The address with a valid token; other hosts' addresses pass through.
+        """The address with a valid token; other hosts' addresses pass through, and those in the clear.
 
         Raises:
             AccessError: the signing service did not deliver; its own retries are spent.
         """
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        end = next((h for h in self._hosts if host.endswith(h)), None)
-        path = parts.path.split("/")
-        if end is None or parts.query or len(path) < 3:
+        asked = parsed(url)
+        end = next((h for h in self._hosts if asked.host.endswith(h)), None)
+        path = asked.path.split("/")
+        if end is None or not asked.keeps_secrets or "?" in asked.target or len(path) < 3:
             return url, {}
-        key = (host.removesuffix(end) or host, path[1])
+        key = (asked.host.removesuffix(end) or asked.host, path[1])
         return f"{url}?{self._tokens.get(key, fresh=fresh)}", {}
 
     def _token(self, key: tuple[str, str]) -> tuple[str, float]:
@@ -100,10 +100,11 @@ class HeaderSigner:
 
 def is_private(url: str, hosts: Sequence[str]) -> bool:
     """Whether an address is on one of the hosts (or below it), encrypted or on this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    ours = any(host == h or host.endswith("." + h) for h in hosts)
-    return ours and (parts.scheme == "https" or host in _LOOPBACK)
+    try:
+        asked = parsed(url)
+    except AccessError:
+        return False
+    return asked.keeps_secrets and any(asked.host == h or asked.host.endswith("." + h) for h in hosts)
 
 
 def basic(user: str, password: str) -> Callable[[bool], Mapping[str, str]]:
@@ -136,14 +137,14 @@ class S3Signer:
         Raises:
             AccessError: DENIED where the machine's role gives no keys.
         """
-        parts = urlsplit(url)
-        if parts.scheme != "s3" or (self._buckets and parts.netloc not in self._buckets):
+        asked = parsed(url)
+        if asked.scheme != "s3" or (self._buckets and asked.host not in self._buckets):
             return url, {}
         with self._lock:
-            if parts.netloc not in self._stores:
-                self._stores[parts.netloc] = S3Store(parts.netloc, **self._options)  # type: ignore[arg-type]
-            store = self._stores[parts.netloc]
+            if asked.host not in self._stores:
+                self._stores[asked.host] = S3Store(asked.host, **self._options)  # type: ignore[arg-type]
+            store = self._stores[asked.host]
         try:
-            return str(obstore.sign(store, "GET", parts.path.lstrip("/"), _LIFE)), {}
-        except (BaseError, OSError):
-            raise AccessError(Reason.DENIED, f"no credentials were given for s3://{parts.netloc}") from None
+            return str(obstore.sign(store, "GET", unquote(asked.target).lstrip("/"), _LIFE)), {}
+        except (BaseError, OSError, ValueError):
+            raise AccessError(Reason.DENIED, f"no credentials were given for s3://{asked.host}") from None
