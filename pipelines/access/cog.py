@@ -243,7 +243,7 @@ class Reader:
         for target in targets:
             _, _, height, width = target.part.window
             bands = target.job.request.bands
-            target.pixels = np.empty((len(bands), height, width), raster.dtype)
+            target.pixels = np.zeros((len(bands), height, width), raster.dtype)
             for i, band in enumerate(bands if sparse else ()):  # never decoded: GDAL's value is nodata or 0
                 nodata = raster.nodata[band - 1]
                 target.pixels[i] = 0 if nodata is None else nodata

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.tiff import Directory
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _PREDICTOR = 258, 259, 262, 266, 317
+_COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _PREDICTOR = 259, 262, 266, 317
 _DEFLATE = (8, 32946)
 """Adobe's and the older number of the same codec."""
 _PLAIN = (1, 2)
@@ -102,10 +102,7 @@ def deflate_of(image: Directory, dtype: np.dtype[Any]) -> Deflate | None:
     """
     if _number(image, _COMPRESSION, 1) not in _DEFLATE or image.order != "<" or dtype.kind not in "uif":
         return None
-    bits = _number(image, _BITS, 1)
-    if bits is None and (dtype.itemsize == 1 or image.sample_bytes != dtype.itemsize):
-        return None
-    if bits is not None and bits != 8 * dtype.itemsize:
+    if image.bits != 8 * dtype.itemsize:
         return None
     predictor = _number(image, _PREDICTOR, 1)
     samples = 1 if image.separate else image.samples

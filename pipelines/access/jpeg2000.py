@@ -12,6 +12,8 @@ _BOXED = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _BARE = b"\xff\x4f\xff\x51"
 """SOC and SIZ: a codestream without boxes (A.4.1, A.5.1)."""
 _SOT, _EOC = 0xFF90, b"\xff\xd9"
+_COUNT_AT = 11
+"""Offset of TNsot in a SOT segment, its marker included (A.4.2)."""
 _LEAST_PART = 14
 """Bytes of a tile-part without data: SOT and SOD."""
 _MAX_TILE_SAMPLES = 1 << 28
@@ -34,9 +36,25 @@ def incomplete(data: bytes) -> str | None:
         first, end = _codestream(data)
         if end > len(data):
             return f"ends after {len(data)} of {end} bytes"
-        return _missing(data, first, end)
+        parts = _walked(data, first, end)
+        return parts if isinstance(parts, str) else parts.told()
     except struct.error:
         return "ends inside its header"
+
+
+def mended(data: bytes) -> bytes:
+    """A complete file in which every part of a tile says how many parts the tile has.
+
+    Some writers say one too few. OpenJPEG corrects that in files of one tile and gives up in others.
+    """
+    parts = _walked(data, *_codestream(data))
+    wrong = [] if isinstance(parts, str) else parts.wrong()
+    if not wrong:
+        return data
+    out = bytearray(data)
+    for at, count in wrong:
+        out[at] = count
+    return bytes(out)
 
 
 def _codestream(data: bytes) -> tuple[int, int]:
@@ -56,8 +74,8 @@ def _codestream(data: bytes) -> tuple[int, int]:
         at += max(size, head)
 
 
-def _missing(data: bytes, first: int, end: int) -> str | None:
-    """Walk the tile-parts from one to the next by their stated lengths (A.4.2)."""
+def _walked(data: bytes, first: int, end: int) -> _Parts | str:
+    """The tile-parts, from one to the next by their stated lengths (A.4.2), or what is missing."""
     if data[first : first + 4] != _BARE:
         return "has no codestream"
     tiles = _tiles(data, first)
@@ -73,9 +91,9 @@ def _missing(data: bytes, first: int, end: int) -> str | None:
             return f"has no tile at byte {at}, where one is due"
         if at + length > end or (length == 0 and data[end - 2 : end] != _EOC):
             return f"ends inside tile {tile}"
-        parts.came(tile, part, of)
+        parts.came(at + _COUNT_AT, tile, part, of)
         at = at + length if length else end
-    return parts.told()
+    return parts
 
 
 def _tiles(data: bytes, first: int) -> int | str:
@@ -98,19 +116,27 @@ class _Parts:
         self._tiles = tiles
         self._came: dict[int, set[int]] = {}
         self._due: dict[int, int] = {}
-        """Tile -> how many parts it has; 0 where that is not said."""
+        """Tile -> how many parts it says it has; 0 where it does not."""
+        self._said: list[tuple[int, int, int]] = []
+        """(offset of the byte, tile, how many parts it says)."""
 
-    def came(self, tile: int, part: int, of: int) -> None:
-        """Note a part of a tile, which says that the tile has `of`."""
+    def came(self, at: int, tile: int, part: int, of: int) -> None:
+        """Note a part of a tile, which says at byte `at` that the tile has `of`."""
+        self._said.append((at, tile, of))
         self._came.setdefault(tile, set()).add(part)
         self._due[tile] = max(self._due.get(tile, 0), of)
+
+    def wrong(self) -> list[tuple[int, int]]:
+        """(offset of the byte, parts that there are) where fewer are said."""
+        found = [(at, of, max(self._came[tile]) + 1) for at, tile, of in self._said]
+        return [(at, count) for at, of, count in found if 0 < of < count]
 
     def told(self) -> str | None:
         """What is missing."""
         if len(self._came) < self._tiles:
             return f"has {len(self._came)} of {self._tiles} tiles"
         for tile, parts in self._came.items():
-            due = self._due[tile] or max(parts) + 1
+            due = max(self._due[tile], max(parts) + 1)
             if parts != set(range(due)):
                 return f"has {len(parts)} of {due} parts of tile {tile}"
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -9,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
+from pipelines.access.counted import sound
 from pipelines.access.decode import deflate_of
 from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
-from pipelines.access.jpeg2000 import incomplete, is_jpeg2000
+from pipelines.access.jpeg2000 import incomplete, is_jpeg2000, mended
 from pipelines.access.ranges import fetched, gap_limit, merged
-from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff, sound
+from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     _Submit = Callable[..., Callable[[], bytes]]
     """Runs a function in the background; what it returns waits for the result."""
 
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `Raster.placed` is what we say of such files
+
 _HEAD_BYTES = 1 << 15
 """First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
 _MORE_BYTES = 1 << 15
@@ -39,6 +44,8 @@ _WHOLE_BYTES = 1 << 28
 """Largest file of another format than TIFF: it is read whole."""
 _TOGETHER_BYTES = 16 << 20
 """Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
+_DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("int", "uint", "float")) - {"float8"}
+"""Types of numbers that are read: complex ones are no measurement of ours."""
 _OTHER_DRIVERS = ["JP2OpenJPEG"]
 """The format beside TIFF that archives deliver; its files stand alone. GDAL's others (VRT and the like) could name
 further files and addresses to open."""
@@ -56,8 +63,11 @@ class Description:
     """Of all bands."""
     nodata: tuple[float | None, ...]
     width: int
+    """Columns; of a TIFF its directory says it, what GDAL is given is smaller."""
     height: int
+    """Rows; the same holds."""
     transform: Affine
+    """Identity where the file has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +92,27 @@ class Raster:
         self.href = href
         self._client = client
         self._source = source
+        if memory is not None and is_jpeg2000(memory):
+            if (problem := incomplete(memory)) is not None:
+                raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
+            memory = mended(memory)
         self.memory = memory
-        if memory is not None and is_jpeg2000(memory) and (problem := incomplete(memory)) is not None:
-            raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
         images = [] if memory is not None else directories(source.read)
         try:
             said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
         except RasterioError as error:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error
-        if (problem := unusable(said.transform, said.width, said.height)) is not None:
+        width, height = (images[0].width, images[0].height) if images else (said.width, said.height)
+        if (problem := unusable(said.transform, width, height) or _not_ours(said.dtypes)) is not None:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
-        if len(said.dtypes) != 1:
-            raise AccessError(Reason.CORRUPT, f"{shown(href)} mixes dtypes {sorted(said.dtypes)}")
         self.crs: CRS | None = said.crs
         self.epsg: int | None = said.epsg
         self.count: int = said.count
         self.dtype = np.dtype(next(iter(said.dtypes)))
-        self.nodata: tuple[float | None, ...] = said.nodata
-        self.levels = _levels(images, said.transform, said.width, said.height)
+        self.nodata: tuple[float | None, ...] = tuple(_as_gdal(value, self.dtype) for value in said.nodata)
+        self.placed: bool = not said.transform.is_identity and (not images or images[0].placed)
+        """False where the file does not say where on the ground its pixels lie: GDAL then counts pixels."""
+        self.levels = _levels(images, said.transform, width, height)
         self._layouts: dict[int, Layout] = {}
         self._lies_in: dict[int, bool] = {}
 
@@ -140,11 +153,13 @@ class Raster:
             where they are wanted, and hold until the next block is asked for.
         """
         layout = self.layout(image)
-        spans = sorted((*layout.span(block), block) for block in plan)
-        spans = [s for s in spans if s[1] > 0]
+        spans = sorted(span for block in plan if (span := (*layout.span(block), block))[1] > 0)
+        strange = {s[2]: problem for s in spans if (problem := layout.absurd(s[2], self._source.total)) is not None}
+        yield from (self._refused(block, problem) for block, problem in strange.items())
+        spans = [s for s in spans if s[2] not in strange]
         groups = list(merged(spans, gap_limit(spans)))
         fast = deflate_of(image, self.dtype)
-        room = np.empty(0 if fast is None else fast.bytes_of(image.block_height), np.uint8)
+        room = np.zeros(0 if fast is None else fast.bytes_of(image.block_height), np.uint8)
         left: dict[Block, bytes] = {}
         held = 0
         for group, wait in fetched(groups, lambda offset, size: workers(self._source.fetch, offset, size)):
@@ -155,8 +170,7 @@ class Raster:
                 continue
             for offset, size, block in group:
                 raw = piece[offset - group[0][0] : offset - group[0][0] + size]
-                rows = image.block_height if image.tiled else _cut(image, block)[0]
-                pixels = None if fast is None else fast.decode(raw, rows, plan[block], room)
+                pixels = None if fast is None else fast.decode(raw, image.rows_of(block), plan[block], room)
                 if pixels is not None:
                     height, width = _cut(image, block)
                     yield _Decoded(block, pixels[:, :height, :width], None)
@@ -173,14 +187,14 @@ class Raster:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
         try:
             yield from list(self._read(image, planes, data))
-        except (RasterioError, AccessError):
+        except (RasterioError, AccessError) as error:
             if len(data) == 1:
-                yield self._again(image, *next(iter(data.items())))
+                yield self._again(image, *next(iter(data.items())), error)
                 return
             for block, raw in data.items():  # one bad block must not cost the others
                 yield from self._decode(image, {block: raw})
 
-    def _again(self, image: Directory, block: Block, raw: bytes) -> _Decoded:
+    def _again(self, image: Directory, block: Block, raw: bytes, error: Exception) -> _Decoded:
         """A block that could not be decoded: corrupt if it comes a second time as it was, else damaged on its way."""
         offset, size = self._layouts[id(image)].span(block)
         problem = AccessError(Reason.UNAVAILABLE, f"a block of {shown(self.href)} comes damaged, each time differently")
@@ -188,16 +202,22 @@ class Raster:
             for _ in range(self._client.tries):
                 before, raw = raw, self._source.anew(offset, size)
                 if raw == before:
-                    problem = AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} cannot be decoded")
-                    self.confirm()
-                    break
+                    return self._refused(block, error.detail if isinstance(error, AccessError) else "cannot be decoded")
                 try:
                     return next(iter(list(self._read(image, [block[0]], {block: raw}))))
-                except (RasterioError, AccessError):
-                    continue
-        except AccessError as error:
-            problem = error
+                except (RasterioError, AccessError) as again:
+                    error = again
+        except AccessError as lost:
+            problem = lost
         return _Decoded(block, None, problem)
+
+    def _refused(self, block: Block, what: str) -> _Decoded:
+        """A block that is refused for good, once the header that says where it lies has come twice the same."""
+        try:
+            self.confirm()
+        except AccessError as changed:
+            return _Decoded(block, None, changed)
+        return _Decoded(block, None, AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} {what}"))
 
     @property
     def doubtful(self) -> bool:
@@ -213,12 +233,7 @@ class Raster:
         self._source.confirm()
 
     def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
-        for block, raw in data.items():
-            rows = min(image.block_height, image.height - block[1] * image.block_height)
-            floor = rows * image.block_width * image.sample_bytes * (1 if image.separate else image.samples)
-            if image.compression == 1 and image.sample_bytes * 8 != 8 and len(raw) < floor:
-                raise AccessError(Reason.CORRUPT, f"a block of {shown(self.href)} holds {len(raw)} of {floor} bytes")
-        sound_data = {block: sound(image, raw) for block, raw in data.items()}
+        sound_data = {block: sound(image, block, raw, self._source.read) for block, raw in data.items()}
         file, (top, left) = block_tiff(image, self._source.read, planes, sound_data)
         with _gdal(file, self.href) as dataset:
             at: dict[tuple[int, int], list[int]] = {}
@@ -250,6 +265,19 @@ class Raster:
             self.confirm()
             raise AccessError(Reason.CORRUPT, f"{shown(self.href)} cannot be decoded") from error
         return pixels
+
+
+def _as_gdal(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+    """A file's nodata as GDAL compares it: of whole numbers without what is behind the point."""
+    return nodata if nodata is None or dtype.kind == "f" or not math.isfinite(nodata) else math.trunc(nodata)
+
+
+def _not_ours(dtypes: frozenset[str]) -> str | None:
+    """Why numbers of these types are not read, in a few words; None where they are."""
+    if len(dtypes) != 1:
+        return f"mixes dtypes {sorted(dtypes)}"
+    strange = dtypes - _DTYPES
+    return f"holds {min(strange)} numbers; read are {', '.join(sorted(_DTYPES))}" if strange else None
 
 
 def _cut(image: Directory, block: Block) -> tuple[int, int]:
@@ -335,6 +363,8 @@ class _Bytes:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
         if self.total is not None and offset + length > self.total:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+        if offset < 0 or length < 0:
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points before the start of the file")
         got = self._client.get_range(self._href, offset, length)
         if (self.etag and got.etag and got.etag != self.etag) or (self.total and got.total and got.total != self.total):
             self.changed = True

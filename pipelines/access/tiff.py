@@ -1,14 +1,17 @@
 """TIFF directories read from a few bytes, and small TIFFs made of chosen blocks, for GDAL to decode from memory.
 
 Only the skeleton of a file is read here (TIFF 6.0, BigTIFF): where each block lies and how the file describes itself.
-Decoding stays GDAL's: the chosen blocks, as they came, are put under a copy of the file's own tags, so that every
-codec, predictor and byte order that GDAL reads works, and a block that was not fetched cannot be read as zeros.
+Decoding stays GDAL's: the chosen blocks, counted (`pipelines.access.counted`), are put under a copy of the file's own
+tags, so that every codec, predictor and byte order that GDAL reads works, and a block that was not fetched cannot be
+read as zeros.
+
+Files may lie. What a header says is checked against limits before anything is fetched or made room for, and lists of
+blocks are as long as the file itself holds them.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,28 +33,47 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _LETTERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 277, 278, 279, 284
+_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
-_GEO = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 50844)
-"""Pixel scale, tie points, transformation, geo keys, GDAL metadata, RPC: describe the whole file, not blocks of it."""
+_SUBSAMPLING = 530
+_OFFSETS, _COUNTS = (_TILE_OFFSETS, _STRIP_OFFSETS), (_TILE_COUNTS, _STRIP_COUNTS)
+"""The lists of a file's blocks: some writers list tiles in the tags of strips, and GDAL reads them."""
 _PER_SAMPLE = (_BITS, 280, 281, _FORMAT, 340, 341)
-_DROPPED = frozenset((270, 305, 306, 330, 34665, 34853, 700, 33723, 34377, 34675))
-"""Texts, sub-directories, EXIF, XMP, ICC: nothing that decoding needs."""
+_DECODING = frozenset((
+    _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, 274, _SAMPLES, _ROWS_PER_STRIP, _PLANAR,
+    _PREDICTOR, 320, _TILE_WIDTH, _TILE_LENGTH, 332, 334, _EXTRA, _FORMAT, 347, 529, _SUBSAMPLING, 531, 532, 32995,
+    32996, 42113, 50674,
+))  # fmt: skip
+"""Tags that say how blocks become pixels: with fill order, orientation, colour map, inks, tables of JPEG, parameters of
+YCbCr and of LERC, and GDAL's nodata."""
+_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
+_GEO = frozenset((_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, 42112))
+"""Pixel scale, tie points, transformation, geo keys, GDAL metadata: describe the whole file, not blocks of it."""
+_KNOWN = _DECODING | _GEO | frozenset((*_OFFSETS, *_COUNTS))
+"""All others (texts, sub-directories, EXIF, XMP, ICC, private ones) are nothing that pixels need: they are not read."""
 
-_DEFLATE = (8, 32946)
-"""Adobe's and the older number of the same codec."""
-_SLACK_BYTES = 1 << 16
-"""More than a block's pixels that a stream may hold, for writers that pad."""
-_PREDICTOR = 317
 _CODECS = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)
 """None, LZW, JPEG, deflate, PackBits, deflate (old), LERC, LZMA, ZSTD, WebP. libtiff's others are of fax and film."""
+_INKS = (5, 6, 8, 9, 10, 32844, 32845)
+"""Photometric interpretations (CMYK, YCbCr, Lab, LogLuv) in which one band alone is no picture: GDAL turns all bands
+of a pixel into red, green and blue, which it does not do where each band has blocks of its own."""
+_YCBCR, _JPEG = 6, 7
+_LEAST_PX = 16
+"""Edge of the smallest tile."""
 _MAX_DIRECTORIES = 64
 _MAX_ENTRIES = 1024
 _MAX_BLOCKS = 1 << 22
-_MAX_TAG_BYTES = 1 << 27
+_MAX_TAG_BYTES = 1 << 22
+"""Of a directory's tags together, the lists of its blocks left out; 224 bands with their metadata take 0.1 MiB."""
 _MAX_BLOCK_BYTES = 1 << 28
 _MAX_SAMPLES = 4096
 """Limits that no raster of an archive comes near: beyond them a header is taken for corrupt."""
+_HEAD_BYTES = 8
+"""What every file begins with; no block lies there."""
+_SURPLUS_ENTRIES = 1024
+"""More entries than blocks that a list of blocks may have."""
+_SURPLUS_BYTES = 1 << 20
+"""More bytes than twice its pixels that a stored block may have: no codec makes pixels larger than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +101,15 @@ class Directory:
     """Bands."""
     separate: bool
     """True: each band has blocks of its own (planar configuration 2)."""
-    sample_bytes: int
-    """Bytes of one sample once decoded (1 for a single bit)."""
+    bits: int
+    """Bits of one sample as it is stored."""
+    tiled: bool
+    """False for strips."""
 
     @property
-    def tiled(self) -> bool:
-        """False for strips."""
-        return _TILE_OFFSETS in self.tags
+    def sample_bytes(self) -> int:
+        """Bytes of one sample as a number in memory: 1, 2, 4 or 8."""
+        return 1 << max(0, (-(-self.bits // 8) - 1).bit_length())
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -102,6 +126,39 @@ class Directory:
     def block_bytes(self) -> int:
         """Decoded bytes of one block."""
         return self.block_width * self.block_height * self.sample_bytes * (1 if self.separate else self.samples)
+
+    def stored_bytes(self, rows: int) -> int:
+        """Bytes that a block of so many rows has once it is decompressed, with samples packed into bits as they are."""
+        samples = 1 if self.separate else self.samples
+        across, down = self._subsampling
+        if across * down == 1:
+            return rows * -(-self.block_width * samples * self.bits // 8)
+        units = -(-self.block_width // across)  # luminances of a unit and its two chrominances (TIFF 6.0, section 21)
+        return -(-rows // down) * -(-units * (across * down + 2) * self.bits // 8)
+
+    @property
+    def _subsampling(self) -> tuple[int, int]:
+        """(columns, rows) of luminance to each chrominance as blocks hold them; JPEG comes out at full resolution."""
+        photometric = self.tags.get(_PHOTOMETRIC)
+        if photometric is None or self.samples != 3 or self.separate or self.compression == _JPEG:
+            return 1, 1
+        if _numbers(self.order, photometric)[0] != _YCBCR:
+            return 1, 1
+        said = _numbers(self.order, self.tags[_SUBSAMPLING]) if _SUBSAMPLING in self.tags else (2, 2)
+        return (max(1, said[0]), max(1, said[1])) if len(said) == 2 else (1, 1)
+
+    @property
+    def placed(self) -> bool:
+        """False where the file says of no pixel where it lies: a pixel size alone is no place."""
+        return bool({_TIE_POINTS, _TRANSFORMATION} & self.tags.keys())
+
+    def tag(self, code: int, read: Callable[[int, int], bytes]) -> bytes | None:
+        """A tag's value as it stands in the file, None where the image has no such tag."""
+        return _raw(self, code, read) if code in self.tags else None
+
+    def rows_of(self, block: Block) -> int:
+        """Rows of a block: the last strip is as short as the image, the last tiles are not."""
+        return self.block_height if self.tiled else min(self.block_height, self.height - block[1] * self.block_height)
 
     @property
     def compression(self) -> int:
@@ -121,12 +178,10 @@ class Layout:
         """
         rows, columns = directory.grid
         expected = rows * columns * (directory.samples if directory.separate else 1)
-        pair = (_TILE_OFFSETS, _TILE_COUNTS) if directory.tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
-        found = [_array(directory, code, read) for code in pair]
-        if any(len(values) < expected for values in found):
-            raise _corrupt(f"{expected} blocks in the image, {len(found[0])} offsets and {len(found[1])} sizes")
-        self._offsets, self._sizes = found
+        self._offsets, self._sizes = (_array(directory, codes, expected, read) for codes in (_OFFSETS, _COUNTS))
         self._rows, self._columns = rows, columns
+        self._directory = directory
+        self._plain = directory.compression == 1
 
     @property
     def mean_bytes(self) -> float:
@@ -140,32 +195,32 @@ class Layout:
         return bool((self._sizes == 0).any())
 
     def span(self, block: Block) -> tuple[int, int]:
-        """(offset, size) of a block in the file, bytes; (0, 0) where the file leaves it out (sparse)."""
+        """(offset, size) of a block in the file, bytes; size 0 where the file leaves it out (sparse).
+
+        Of a block whose bytes are its pixels no more is asked for than its pixels.
+        """
         plane, row, column = block
         index = (plane * self._rows + row) * self._columns + column
-        return int(self._offsets[index]), int(self._sizes[index])
+        offset, size = int(self._offsets[index]), int(self._sizes[index])
+        if self._plain:
+            size = min(size, self._directory.stored_bytes(self._directory.rows_of(block)))
+        return offset, size
 
+    def absurd(self, block: Block, total: int | None) -> str | None:
+        """Why a block cannot be where its list says, in a few words; None where it can.
 
-def sound(directory: Directory, raw: bytes) -> bytes:
-    """A block that GDAL may decode.
-
-    Of the codecs in use deflate carries a check sum (Adler-32) that GDAL does not look at: measured, one flipped byte
-    in eight gives other pixels and no error. It is verified here, and the block goes on as a deflate stream without
-    compression, which costs GDAL a copy. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and plain blocks have none.
-
-    Raises:
-        AccessError: CORRUPT.
-    """
-    if directory.compression not in _DEFLATE:
-        return raw
-    inflate = zlib.decompressobj()
-    try:
-        pixels = inflate.decompress(raw, 2 * directory.block_bytes + _SLACK_BYTES)
-    except zlib.error as error:
-        raise AccessError(Reason.CORRUPT, f"a deflate block is damaged: {error}") from None
-    if not inflate.eof:
-        raise AccessError(Reason.CORRUPT, "a deflate block is cut short, or is far larger than its image's blocks")
-    return zlib.compress(pixels, 0)
+        Args:
+            block: One that the file does not leave out.
+            total: Size of the file, bytes; None where it is not known.
+        """
+        offset, size = self.span(block)
+        if offset < _HEAD_BYTES:
+            return f"begins at byte {offset}"
+        if size > 2 * self._directory.block_bytes + _SURPLUS_BYTES:
+            return f"has {size} bytes for {self._directory.block_bytes} of pixels"
+        if total is not None and offset + size > total:
+            return f"ends at byte {offset + size} of {total}"
+        return None
 
 
 def directories(read: Callable[[int, int], bytes]) -> list[Directory]:
@@ -200,16 +255,18 @@ def is_tiff(head: bytes) -> bool:
 
 
 def header_tiff(directory: Directory, read: Callable[[int, int], bytes]) -> bytes:
-    """A TIFF with the image's description and no pixel: for GDAL to read CRS, transform, nodata and dtypes from."""
-    rows, columns = directory.grid
-    blocks = rows * columns * (directory.samples if directory.separate else 1)
-    skip = (*_layout_tags(directory), *_DROPPED)
-    values = {
-        code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip
-    }
-    values[_SUBFILE] = _longs(directory.order, [0])
-    offsets, sizes = _layout_tags(directory)
-    values[offsets] = values[sizes] = (4, blocks, bytes(4 * blocks))
+    """A TIFF of one block without data that says the same of itself: for GDAL to read CRS, transform, nodata and dtype.
+
+    It is small whatever size the image says it has, and the same for files that differ in their size alone.
+    """
+    values = _kept(directory, _DECODING | _GEO, read)
+    planes = directory.samples if directory.separate else 1
+    values |= {_SUBFILE: _longs(directory.order, [0])}
+    values |= {code: _longs(directory.order, [_LEAST_PX]) for code in (_WIDTH, _LENGTH)}
+    for code in (_TILE_WIDTH, _TILE_LENGTH) if directory.tiled else (_ROWS_PER_STRIP,):
+        values[code] = _longs(directory.order, [_LEAST_PX])
+    for code in _layout_tags(directory):
+        values[code] = _longs(directory.order, [0] * planes)
     return _write(directory.order, values, [])
 
 
@@ -233,14 +290,11 @@ def block_tiff(
     top, left = row_0 * directory.block_height, column_0 * directory.block_width
     height = min(directory.height, (row_1 + 1) * directory.block_height) - top
     width = min(directory.width, (column_1 + 1) * directory.block_width) - left
-    skip = (*_layout_tags(directory), *_DROPPED, *_GEO)
-    values = {
-        code: (t.kind, t.count, _raw(directory, code, read)) for code, t in directory.tags.items() if code not in skip
-    }
+    values = _kept(directory, _DECODING, read)
     values[_SUBFILE] = _longs(order, [0])
     values[_WIDTH], values[_LENGTH] = _longs(order, [width]), _longs(order, [height])
-    values[33550] = (12, 3, struct.pack(f"{order}3d", 1.0, 1.0, 0.0))
-    values[33922] = (12, 6, struct.pack(f"{order}6d", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    values[_PIXEL_SCALE] = (12, 3, struct.pack(f"{order}3d", 1.0, 1.0, 0.0))
+    values[_TIE_POINTS] = (12, 6, struct.pack(f"{order}6d", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     if directory.separate:
         _select_samples(order, values, len(planes))
     elif directory.subfile & 4:
@@ -274,13 +328,13 @@ def _select_samples(order: str, values: dict[int, tuple[int, int, bytes]], count
 
 
 def _kept(
-    directory: Directory, skip: Sequence[int], read: Callable[[int, int], bytes]
+    directory: Directory, codes: frozenset[int], read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[int, int, bytes]]:
-    """(type, count, value) of the tags that a small copy of the image needs too."""
+    """(type, count, value) of those of these tags that the image has."""
     return {
         code: (tag.kind, tag.count, _raw(directory, code, read))
         for code, tag in directory.tags.items()
-        if code not in skip
+        if code in codes
     }
 
 
@@ -321,15 +375,16 @@ def _tags(order: str, big: bool, at: int, read: Callable[[int, int], bytes]) -> 
         raise _corrupt(f"a directory of {count} entries")
     body = read(at + head, count * entry + (8 if big else 4))
     tags: dict[int, _Tag] = {}
+    budget = _MAX_TAG_BYTES
     for i in range(count):
         raw = body[i * entry : (i + 1) * entry]
         code, kind, number = struct.unpack(f"{order}HH{'Q' if big else 'L'}", raw[: 12 if big else 8])
         field = raw[12:] if big else raw[8:]
-        size = _SIZES.get(kind, 0) * number
-        if kind not in _SIZES:
+        if kind not in _SIZES or code not in _KNOWN or code in tags:  # of a tag that is there twice the first counts
             continue
-        if size > _MAX_TAG_BYTES:
-            raise _corrupt(f"tag {code} of {size} bytes")
+        size = _SIZES[kind] * number
+        if code not in (*_OFFSETS, *_COUNTS) and (budget := budget - size) < 0:
+            raise _corrupt(f"tags of more than {_MAX_TAG_BYTES} bytes")
         if size <= len(field):
             tags[code] = _Tag(kind, number, field[:size], 0)
         else:
@@ -350,11 +405,12 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
         return _numbers(order, tag)[0]
 
     width, height = number(_WIDTH), number(_LENGTH)
-    if _TILE_OFFSETS in tags:
+    tiled = _TILE_WIDTH in tags or _TILE_LENGTH in tags  # whichever tags list the blocks: libtiff takes either
+    if not {_TILE_OFFSETS, _STRIP_OFFSETS} & tags.keys():
+        raise _corrupt("neither tiles nor strips")
+    if tiled:
         block_width, block_height = number(_TILE_WIDTH), number(_TILE_LENGTH)
     else:
-        if _STRIP_OFFSETS not in tags:
-            raise _corrupt("neither tiles nor strips")
         block_width, block_height = width, min(number(_ROWS_PER_STRIP, height), height)
     samples = number(_SAMPLES, 1)
     if min(width, height, block_width, block_height, samples) <= 0:
@@ -368,7 +424,8 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
         block_height=block_height,
         samples=samples,
         separate=samples > 1 and number(_PLANAR, 1) == 2,
-        sample_bytes=max(1, number(_BITS, 1) // 8),
+        bits=number(_BITS, 1),
+        tiled=tiled,
     )
     _usual(directory, number)
     rows, columns = directory.grid
@@ -379,7 +436,7 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
 
 def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
     """Refuse what no archive's raster has and GDAL's decoders would have to cope with."""
-    compression, predictor, bits = number(_COMPRESSION, 1), number(_PREDICTOR, 1), number(_BITS, 1)
+    compression, predictor, bits = number(_COMPRESSION, 1), number(_PREDICTOR, 1), directory.bits
     if compression not in _CODECS:
         raise _corrupt(f"compression {compression}")
     if predictor not in (1, 2, 3) or not 1 <= bits <= 64 or directory.samples > _MAX_SAMPLES:
@@ -387,6 +444,8 @@ def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
     said = directory.tags[_BITS].count if _BITS in directory.tags else 1
     if said not in (1, directory.samples):
         raise _corrupt(f"{directory.samples} bands and the depths of {said}")
+    if directory.separate and (photometric := number(_PHOTOMETRIC, 1)) in _INKS:
+        raise _corrupt(f"bands that lie apart in photometric interpretation {photometric}, of which none is a picture")
     if directory.tiled and (directory.block_width % 16 or directory.block_height % 16):
         raise _corrupt(f"tiles of {directory.block_width} x {directory.block_height}, not multiples of 16")
 
@@ -396,14 +455,24 @@ def _raw(directory: Directory, code: int, read: Callable[[int, int], bytes]) -> 
     return tag.raw if tag.raw is not None else read(tag.offset, _SIZES[tag.kind] * tag.count)
 
 
-def _array(directory: Directory, code: int, read: Callable[[int, int], bytes]) -> NDArray[np.int64]:
-    if code not in directory.tags:
-        raise _corrupt(f"tag {code} is missing")
-    letter = _LETTERS.get(directory.tags[code].kind)
-    if letter is None:
+def _array(
+    directory: Directory, codes: Sequence[int], expected: int, read: Callable[[int, int], bytes]
+) -> NDArray[np.int64]:
+    """The first `expected` numbers of the first of these tags that the image has."""
+    code = next((c for c in codes if c in directory.tags), None)
+    if code is None:
+        raise _corrupt(f"tag {codes[0]} is missing")
+    tag = directory.tags[code]
+    if tag.kind not in _LETTERS:
         raise _corrupt(f"tag {code} is not a list of whole numbers")
-    width = _SIZES[directory.tags[code].kind]
-    return np.frombuffer(_raw(directory, code, read), dtype=f"{directory.order}u{width}").astype(np.int64)
+    if not expected <= tag.count <= 2 * expected + _SURPLUS_ENTRIES:
+        raise _corrupt(f"{expected} blocks in the image, {tag.count} entries in tag {code}")
+    size = _SIZES[tag.kind]
+    raw = tag.raw if tag.raw is not None else read(tag.offset, size * expected)
+    numbers = np.frombuffer(raw, f"{directory.order}u{size}", count=expected)
+    if size == 8 and numbers.max() >= 1 << 63:
+        raise _corrupt(f"tag {code} names bytes that no file has")
+    return numbers.astype(np.int64)
 
 
 def _numbers(order: str, tag: _Tag) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from pipelines.access.http import AccessError
+from pipelines.access.http import AccessError, shown
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     found: list[Frame] = []
     groups: list[tuple[Frame, list[tuple[int, Level, Affine]], _View, CRS]] = []
     for i, raster in enumerate(rasters):
-        if raster.crs is None:
-            raise AccessError(Reason.WRONG_GRID, "the raster has no coordinate reference system")
+        if raster.crs is None or not raster.placed:
+            what = "has no coordinate reference system" if raster.crs is None else "does not say where its pixels lie"
+            raise AccessError(Reason.WRONG_GRID, f"{shown(raster.href)} {what}")
         if raster.lies_in(geobox.epsg):
             level = raster.levels[0]
             if (corner := _aligned(geobox, level)) is not None:

@@ -147,3 +147,19 @@ def test_a_failure_is_not_remembered(name: str, tmp_path: Path, services: Servic
     assert isinstance(chip, Chip), chip
     np.testing.assert_array_equal(chip.pixels, pixels)
     assert chip.valid.all()
+
+
+@pytest.mark.parametrize("said", [0, -1, -2])
+def test_a_count_of_tile_parts_that_is_too_small_is_not_a_missing_part(
+    said: int, tmp_path: Path, services: Services
+) -> None:
+    """Some writers count one part too few; OpenJPEG gives up on such a file if it has more than one tile."""
+    raw, pixels = written(tmp_path / "a.jp2", **KINDS["parts of tiles"])
+    bad = bytearray(raw)
+    for at, _ in tile_parts(raw):
+        bad[at + 11] = max(1, bad[at + 11] + said) if said else 0
+    (tmp_path / "a.jp2").write_bytes(bad)
+    assert incomplete(bytes(bad)) is None
+    got = read(services)
+    assert isinstance(got, Chip), got
+    np.testing.assert_array_equal(got.pixels, pixels)

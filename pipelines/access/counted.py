@@ -1,0 +1,118 @@
+"""What a stored block decodes to is counted against what the block needs, before GDAL makes pixels of it.
+
+libtiff leaves the rest of its buffer as it was, or as it happened to be in memory, where a block holds less than it
+should: for plain blocks, for JPEG, and for deflate where a stored run is longer than the buffer. LZW, PackBits, LZMA,
+ZSTD, WebP and LERC that come out too short are its errors (tests hold every codec to that).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
+
+from pipelines.access.http import AccessError
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.access.tiff import Block, Directory
+
+_PLAIN, _JPEG, _DEFLATE = 1, 7, (8, 32946)
+"""TIFF's numbers of codecs; Adobe's and the older number of deflate."""
+_TABLES = 347
+_PADDING_BYTES = 16 << 20
+"""More than a block's pixels that a deflate stream may unfold to: some writers pad the last strip to full height."""
+_MAX_JPEG_PX = 1 << 26
+"""Largest JPEG picture; that of a last strip may be taller than what is left of the image."""
+_STEP_BYTES = 1 << 20
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+"""Markers SOI and EOI (ITU-T T.81, table B.1)."""
+_FRAMES = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the markers SOF: what follows says how large the picture is (ITU-T T.81, B.2.2)."""
+
+
+def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int], bytes]) -> bytes:
+    """A block that GDAL may decode: as it is stored, or for deflate exactly the pixels that it needs, anew.
+
+    Of the codecs in use deflate carries a check sum (Adler-32) that GDAL does not look at: measured, one flipped byte
+    in eight gives other pixels and no error. It is verified here, and the block goes on as a deflate stream without
+    compression, which costs GDAL a copy. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and plain blocks have none.
+
+    Args:
+        image: The image.
+        block: Which block of it.
+        raw: The block as it is stored.
+        read: Bytes of the file, for tables that its blocks share.
+
+    Raises:
+        AccessError: CORRUPT.
+    """
+    due = image.stored_bytes(image.rows_of(block))
+    if image.compression in _DEFLATE:
+        return zlib.compress(_inflated(raw, due), 0)
+    if image.compression == _JPEG:
+        _check_jpeg(image, block, raw, image.tag(_TABLES, read) or b"")
+    elif image.compression == _PLAIN and len(raw) < due:
+        raise _corrupt(f"holds {len(raw)} of {due} bytes")
+    return raw
+
+
+def _inflated(raw: bytes, due: int) -> bytes:
+    """The first `due` bytes of a deflate stream, which is read to its end: its check sum stands there."""
+    inflate = zlib.decompressobj()
+    try:
+        pixels = inflate.decompress(raw, due) if due else b""
+        came = len(pixels)
+        while not inflate.eof and came <= due + _PADDING_BYTES:
+            more = inflate.decompress(inflate.unconsumed_tail, _STEP_BYTES)
+            if not more and not inflate.eof:
+                raise _corrupt(f"is a deflate stream that is cut short after {came} of {due} bytes")
+            came += len(more)
+    except zlib.error as error:
+        raise _corrupt(f"is a damaged deflate stream: {error}") from None
+    if not inflate.eof:
+        raise _corrupt(f"unfolds to more than {came} bytes, its pixels are {due}")
+    if len(pixels) < due:
+        raise _corrupt(f"holds {len(pixels)} of {due} bytes")
+    return pixels
+
+
+def _check_jpeg(image: Directory, block: Block, raw: bytes, tables: bytes) -> None:
+    """Refuse a picture that is smaller than its block, or that ends early: both come back as whatever was in memory."""
+    rows = min(image.rows_of(block), image.height - block[1] * image.block_height)
+    columns = min(image.block_width, image.width - block[2] * image.block_width)
+    height, width = _jpeg_size(raw)
+    if height < rows or width < columns:
+        raise _corrupt(f"is a JPEG picture of {width} x {height} pixels, {columns} x {rows} are due")
+    if (image.tiled and height > image.block_height) or width > image.block_width or height * width > _MAX_JPEG_PX:
+        raise _corrupt(f"is a JPEG picture of {width} x {height} pixels, larger than its block")
+    whole = (tables[: -len(_END)] if tables.endswith(_END) else _START) + raw[len(_START) :]
+    try:
+        strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES")
+        with strict, MemoryFile(whole) as file, file.open(driver="JPEG") as picture:
+            picture.read(window=Window(0, 0, columns, rows))
+    except RasterioError:
+        raise _corrupt("is a JPEG picture that is damaged or cut short") from None
+
+
+def _jpeg_size(raw: bytes) -> tuple[int, int]:
+    """(rows, columns) that a JPEG picture says it has."""
+    at = len(_START)
+    while raw.startswith(_START) and at + 9 <= len(raw) and raw[at] == 0xFF:
+        if raw[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if raw[at + 1] in _FRAMES:
+            return int.from_bytes(raw[at + 5 : at + 7], "big"), int.from_bytes(raw[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    raise _corrupt("is no JPEG picture")
+
+
+def _corrupt(what: str) -> AccessError:
+    return AccessError(Reason.CORRUPT, what)
