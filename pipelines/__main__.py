@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pipelines.journal import Prices
 
 OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: all obtained; failed; wrong command line (typer's own); built, but something is absent that an archive
-did not deliver; stopped by the user."""
+"""Exit codes: all well; failed; wrong command line (typer's own); planned or built, but nothing was found for a whole
+layer, or an archive did not deliver something; stopped by the user."""
 
 stamina.instrumentation.set_on_retry_hooks([])  # retries are counted, and told by `status`, not printed one by one
 
@@ -83,22 +83,24 @@ def plan(
     again: Annotated[bool, typer.Option("--again", help="ask again for what the archives did not answer")] = False,
     prices: PricesOption = None,
 ) -> None:
-    """Decide where, when and which scenes, and print what a build will cost. Fetches metadata only.
+    """Decide where, when and which scenes; print what was found, why the rest was not, and what a build will cost.
 
-    The table at the end is a simulation: what 1 to 1,000 workers would make of it, what they would wait for, and cost.
+    Fetches metadata only. The table at the end is a simulation: what 1 to 1,000 workers would make of it, what they
+    would wait for, and cost. Exit code: 0 planned, 3 planned but nothing was found for a whole layer or an archive did
+    not answer (named), 1 failed.
     """
     from pipelines.assemble import objects_text
     from pipelines.jobs import plan_dataset
-    from pipelines.plan import outlook_text
+    from pipelines.plan import outlook_text, plan_text, trouble
 
     with _errors():
         known, file = _prices(prices), _recipe(recipe, overrides)
         summary = plan_dataset(file, out, again=again)
-        typer.echo(summary.text())
+        typer.echo(plan_text(file.recipe, summary))
         typer.echo(objects_text(file.recipe, summary.samples, summary.shards))
         typer.echo(outlook_text(file.recipe, summary, known))
-        if summary.unavailable:
-            _stop(PARTIAL, _unavailable(summary.unavailable) + "; run the same command with --again to ask anew")
+        if lines := trouble(summary):
+            _stop(PARTIAL, "\n".join(lines))
 
 
 @app.command(
@@ -133,8 +135,8 @@ def build(
 ) -> None:
     """Plan if need be, then build the shards that are not there yet. Can be interrupted and run again.
 
-    What follows -- is passed on to the runner. Exit code: 0 all obtained, 3 built but something is absent that an
-    archive did not deliver (named), or stopped at a limit, 1 failed.
+    What follows -- is passed on to the runner. Exit code: 0 built, 3 built but nothing was obtained of a whole layer or
+    an archive did not deliver something (named), or stopped at a limit, 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
     from pipelines.engines import read_engine
@@ -153,8 +155,8 @@ def build(
         except LimitReached as limit:
             _stop(PARTIAL, str(limit))
         typer.echo(result.text(known))
-        if result.undelivered or result.failed:
-            _stop(PARTIAL, "\n".join(result.undelivered))
+        if result.undelivered or result.failed or result.empty:
+            _stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
 
 
 @app.command(epilog="Example: python -m pipelines add data/quickstart data/quickstart-enmap")
@@ -185,9 +187,12 @@ def status(
 ) -> None:
     """Shards done, failed and left, samples by outcome, what was spent, of a running, interrupted or finished build."""
     from pipelines.metrics import openmetrics
-    from pipelines.status import status_of
+    from pipelines.status import planning_of, status_of
 
     with _errors():
+        if (planning := planning_of(out)) is not None and not as_metrics:
+            typer.echo(json.dumps(planning.json(), indent=2) if as_json else planning.text())
+            return
         found, known = status_of(out), _prices(prices)
         if as_metrics:
             typer.echo(openmetrics(found), nl=False)
@@ -213,14 +218,14 @@ def _prices(path: Path | None) -> Prices:
 
 
 class _errors:  # noqa: N801 - reads as a statement
-    """A user's mistake and the world's refusals become one line; our own mistakes keep their traceback."""
+    """A user's mistake and the world's refusals become one line; a bug of landweave keeps its traceback."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write("\ninterrupted; finished shards are kept: run the same command again to go on\n")
+            sys.stderr.write("\ninterrupted; what is finished is kept: run the same command again to go on\n")
             sys.stderr.flush()
             os._exit(INTERRUPTED)  # Beam's worker threads would hold the process
         if isinstance(error, RecipeError):
@@ -233,6 +238,7 @@ class _errors:  # noqa: N801 - reads as a statement
 
 def _expected() -> tuple[type[Exception], ...]:
     """Errors whose text is written for users."""
+    from pipelines.access.holdings import NotHeldError
     from pipelines.access.http import AccessError, SettingError
     from pipelines.access.osm import BadExtractError
     from pipelines.engines import RunnerError
@@ -250,6 +256,7 @@ def _expected() -> tuple[type[Exception], ...]:
         BuildError,
         FullError,
         IncompleteError,
+        NotHeldError,
         OtherDatasetError,
         PlanError,
         PortError,
@@ -264,10 +271,6 @@ def _engine_errors() -> tuple[type[Exception], ...]:
     """Beam's failures, if Beam was needed."""
     build = sys.modules.get("pipelines.build")
     return () if build is None else (build.EngineError,)
-
-
-def _unavailable(layers: dict[str, int]) -> str:
-    return "; ".join(f"{layer}: {count} wishes could not be planned" for layer, count in layers.items())
 
 
 def _stop(code: int, message: str) -> NoReturn:

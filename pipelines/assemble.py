@@ -33,7 +33,7 @@ from schemas.stack import Stack
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipelines.access.osm import Extract
@@ -113,7 +113,7 @@ class Factory:
             report = write_shard(
                 self.out,
                 Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
-                note.passing(self.stacks(plan)),
+                note.passing(self.stacks(plan, note.reading)),
                 form_of(self.recipe, self.summary),
                 {place.sample_id: footprint(place.geobox) for place in plan.places},
             )
@@ -132,15 +132,21 @@ class Factory:
         """This process's log of the run; silent where nobody keeps a journal."""
         return silent() if self.journal is None else log_of(self.journal.folder, self.journal.run)
 
-    def stacks(self, plan: ShardPlan) -> Iterator[Stack]:
-        """The samples of a shard in row order, read in groups that fit into STACKS_BYTES."""
+    def stacks(self, plan: ShardPlan, told: Callable[[float], None] = lambda _: None) -> Iterator[Stack]:
+        """The samples of a shard in row order, read in groups that fit into STACKS_BYTES.
+
+        `told` hears how many samples are read: of a group whose layers are read one after another, that share of it.
+        """
         at_once = max(1, STACKS_BYTES // sample_bytes(self.recipe))
         for start in range(0, len(plan.places), at_once):
             stacks = [Stack(place=place) for place in plan.places[start : start + at_once]]
-            for source in self.recipe.sources:
+            step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.labels))
+            for number, source in enumerate(self.recipe.sources, 1):
                 self._observe(source, plan, stacks)
-            for label in self.recipe.labels:
+                told(start + number * step)
+            for number, label in enumerate(self.recipe.labels, len(self.recipe.sources) + 1):
                 self._label(label, plan, stacks)
+                told(start + number * step)
             for stack in stacks:
                 _judge(stack, self.recipe)
                 self._caption(stack)

@@ -45,25 +45,21 @@ class EngineError(RuntimeError):
     """The engine failed; the text says why."""
 
 
-def run_shards(
-    out: Path, shards: Sequence[int], engine: Engine, done: Callable[[], int], progress: Callable[[int, int], None]
-) -> list[Built]:
+def run_shards(out: Path, shards: Sequence[int], engine: Engine, watch: Callable[[], None]) -> list[Built]:
     """Build shards on Beam; returns when all were tried.
 
     Args:
         out: folder of the dataset, which holds the plan.
         shards: numbers of the shards to build.
         engine: the runner and its options.
-        done: counts the shards that are published now.
-        progress: told (done, total) every POLL_S seconds.
+        watch: called every POLL_S seconds while it goes on, and once at the end.
 
     Returns:
-        The shards that failed by a mistake of ours, with tracebacks; [] when all were built.
+        The shards that failed, with tracebacks; [] when all were built.
 
     Raises:
         EngineError: the engine itself failed.
     """
-    before, total = done(), len(shards)
     local = engine.beam == LOCAL and not engine.command
     aside = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # interrupted, workers may write there still
     with staging(out.resolve(), "run") as shared, aside as here:
@@ -76,7 +72,7 @@ def run_shards(
         try:
             while thread.is_alive():
                 thread.join(POLL_S)
-                progress(done() - before, total)
+                watch()
         finally:
             run.stop()
         if run.error is not None:
@@ -122,8 +118,17 @@ class _Beam:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-            log = f"; what the workers said is in {self.out.name}/{WORKER_LOG}" if self.engine.workers > 1 else ""
-            self.error = EngineError(f"the Beam runner failed: {type(error).__name__}: {error}{log}")
+            self._keep(f"{type(error).__name__}: {error}")
+
+    def _keep(self, words: str) -> None:
+        """The last line, which names the cause, for the user; the rest, tracebacks of workers, for the log."""
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        log = ""
+        if len(lines) > 1 or self.engine.workers > 1:
+            with (self.out / WORKER_LOG).open("a") as file:
+                file.write(f"{words}\n")
+            log = f"; the whole is in {self.out.name}/{WORKER_LOG}"
+        self.error = EngineError(f"the Beam runner failed: {lines[-1]}{log}")
 
 
 def beam_runner(engine: Engine, log: Path) -> PipelineRunner:

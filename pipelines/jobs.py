@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.engines import LOCAL
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
-from pipelines.plan import complete_plan, make_plan
+from pipelines.plan import complete_plan, make_plan, map_extract, plan_text
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import (
     ClaimedError,
@@ -25,7 +26,18 @@ from pipelines.shards import (
 )
 from pipelines.shards.depot import address_of, is_url
 from pipelines.status import SAMPLE, Status, is_finished, status_of
-from pipelines.tables import Hrefs, PlanError, PlanSummary, read_shard, read_summary
+from pipelines.tables import (
+    Hrefs,
+    PlanError,
+    PlanSummary,
+    check_whole,
+    read_recipe_of,
+    read_shard,
+    read_shard_table,
+    read_summary,
+    unfinished_in,
+)
+from schemas.identity import ABSENT, differences
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -36,6 +48,8 @@ if TYPE_CHECKING:
     from pipelines.recipes import RecipeFile
     from pipelines.stages.shards import Built
 
+MOST_DIFFERENCES = 8
+"""Keys that a message names where two recipes differ."""
 MAX_FAILED = 0.01
 """One shard in a hundred may fail without holding back the others."""
 
@@ -68,7 +82,7 @@ class Bounds:
     prices: Prices | None = None
     """What things cost; None = the list prices that come with landweave."""
     max_failed: float = MAX_FAILED
-    """Share of the shards that may have failed by a mistake of ours in a dataset that is finished without them."""
+    """Share of the shards that may have failed in a dataset that is finished without them."""
 
 
 def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
@@ -77,9 +91,11 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     Raises:
         PlanError: `out` belongs to another recipe.
         BuildError: a build of `out` is running.
+        FullError: `out` cannot be written, or its disk is full.
+        NotHeldError: an archive does not list a collection that the recipe asks of it.
         SettingError: a setting or a credential is missing in the environment.
     """
-    with sole_builder(out):
+    with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
         return _planned(file, out, again=again)
 
@@ -116,8 +132,10 @@ def build_dataset(
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
+        check_whole(out / PLAN_FOLDER, summary.parts)
+        _with_extract(file, out, summary)
         if summary != known:
-            say(summary.text())
+            say(plan_text(file.recipe, summary))
         clean_staging(out)
         form = form_of(file.recipe, summary)
         if retry_failed:
@@ -149,7 +167,7 @@ def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:
 def _run(
     file: RecipeFile, out: Path, engine: Engine, todo: Sequence[int], bounds: Bounds, summary: PlanSummary
 ) -> list[Built]:
-    """Build shards under a journal of their own; returns those that failed by a mistake of ours.
+    """Build shards under a journal of their own; returns those that failed.
 
     Raises:
         LimitReached: some were not begun.
@@ -170,9 +188,16 @@ def _run(
         expected=each,
         shards=len(todo),
     )
-    printer = ProgressPrinter(f"building {file.recipe.name}")
+    sizes = read_shard_table(out / PLAN_FOLDER).samples
+    printer, total_samples = ProgressPrinter(f"building {file.recipe.name}"), int(sizes[list(todo)].sum())
+
+    def watch() -> None:
+        published = done_shards(out, form) & set(todo)
+        under_way = sum(r.samples for r in journal.records() if r.state == "building" and r.shard not in published)
+        printer(int(sizes[sorted(published)].sum()) + under_way, total_samples)
+
     try:
-        failed = run_shards(out, todo, engine, lambda: len(done_shards(out, form)), printer)
+        failed = run_shards(out, todo, engine, watch)
     finally:
         journal.close()
     left = set(todo) - done_shards(out, form) - {b.shard for b in failed}
@@ -196,7 +221,7 @@ def _judge_failures(failed: Sequence[Built], shards: int, max_failed: float, say
         return
     numbers = ", ".join(str(b.shard) for b in failed[:8]) + (", ..." if len(failed) > 8 else "")
     why = failed[0].error or ""
-    ours = " by a mistake of ours" if "\n" in why else ""  # one line: the world failed the builder
+    ours = " because of a bug in landweave" if "\n" in why else ""  # one line: the world failed the builder
     if len(failed) > max_failed * shards:
         raise BuildError(
             f"shards {numbers} failed{ours} ({len(failed)} of {shards:,}, more than --max-failed "
@@ -223,11 +248,7 @@ def _ledger_of_failed(file: RecipeFile, out: Path, failed: Sequence[Built]) -> d
 
 def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     summary = read_summary(out / PLAN_FOLDER)
-    if summary is not None and summary.recipe_sha256 != file.recipe.sha256:
-        raise PlanError(
-            f"{out.name}: was planned from another recipe (or this one has changed since); "
-            "choose another folder, or delete this one"
-        )
+    _same_recipe(file, out, summary)
     if summary is not None and not again:
         return summary
     with Archives(file.recipe.providers) as archives:
@@ -239,6 +260,51 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
         written = plan(file, archives, out / PLAN_FOLDER, work, printer)
         share_plan(out, () if written.extract is None else (f"{WORK_FOLDER}/{written.extract}",))
         return written
+
+
+def _same_recipe(file: RecipeFile, out: Path, summary: PlanSummary | None) -> None:
+    """See that what `out` holds, a plan or the beginning of one, is of this recipe.
+
+    Raises:
+        PlanError: it is of another; says what differs.
+    """
+    begun = None if summary is not None else unfinished_in(out / PLAN_FOLDER)
+    there = read_recipe_of(out / PLAN_FOLDER) if summary is not None else begun.recipe if begun else None
+    if there is None or there.sha256 == file.recipe.sha256 == (summary.recipe_sha256 if summary else there.sha256):
+        return
+    what = "an unfinished plan of another recipe"
+    if summary is not None:
+        done = len(done_shards(out, form_of(there, summary)))
+        what = f"{done:,} of {summary.shards:,} shards of another recipe" if done else "the plan of another recipe"
+    differ = [f"{key} ({_short(a)} there, {_short(b)} here)" for key, a, b in differences(there, file.recipe)]
+    more = f" and {len(differ) - MOST_DIFFERENCES} more" if len(differ) > MOST_DIFFERENCES else ""
+    told = ", ".join(differ[:MOST_DIFFERENCES]) or "the plan's own record of its recipe"
+    raise PlanError(
+        f"{out.name} holds {what}. Different: {told}{more}. Repeat the --set you used, or name another folder"
+    )
+
+
+def _short(value: object) -> str:
+    text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
+    """Prepare the map extract again where a copied plan came without it.
+
+    Raises:
+        PlanError: the recipe's extract is not the one of the plan.
+    """
+    work = out / WORK_FOLDER
+    if summary.extract is None or (work / summary.extract).exists():
+        return
+    found = map_extract(file, work)
+    if found is None or found[0] != summary.extract:
+        planned, here = summary.inputs.get("openstreetmap", "?"), "none" if found is None else found[1]
+        raise PlanError(
+            f"{out.name}: was planned with the map extract {planned}, and the recipe's extract is now {here}; "
+            "put the old extract back, or name another folder"
+        )
 
 
 def _lacking(out: Path, done: set[int]) -> list[int]:

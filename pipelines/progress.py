@@ -7,22 +7,28 @@ import time
 
 
 class ProgressPrinter:
-    """Progress with an estimate: one live line on a terminal, a line every ten seconds in a log."""
+    """Progress with an estimate: one live line on a terminal, a line every ten seconds in a log.
+
+    The time left is reckoned when something was done, and falls with the clock until more is done.
+    """
 
     EVERY_S = 10.0
     LIVE_EVERY_S = 0.5
 
-    def __init__(self, what: str, unit: str = "shards") -> None:
+    def __init__(self, what: str, unit: str = "samples") -> None:
         self.what = what
         self.unit = unit
         self.start = time.monotonic()
         self.last = 0.0
         self.live = sys.stderr.isatty()
         self.said_all = False
+        self._done, self._left_s, self._since = 0, 0.0, self.start
 
     def __call__(self, done: int, total: int) -> None:
         """Print if there is something new to say."""
         now = time.monotonic()
+        if done > self._done:
+            self._done, self._left_s, self._since = done, (now - self.start) / done * (total - done), now
         finished = done >= total
         if finished and self.said_all:
             return
@@ -31,8 +37,9 @@ class ProgressPrinter:
             return
         self.last = now
         elapsed = now - self.start
-        left = f", about {_time(elapsed / done * (total - done))} left" if 0 < done < total else ""
-        line = f"{self.what}: {done} of {total} {self.unit}, {_time(elapsed)}{left}"
+        left_s = max(0.0, self._left_s - (now - self._since))
+        left = f", about {_time(left_s)} left" if 0 < done < total and left_s >= 1.0 else ""
+        line = f"{self.what}: {done:,} of {total:,} {self.unit}, {_time(elapsed)}{left}"
         sys.stderr.write(f"\r\033[K{line}" if self.live else f"{line}\n")
         if self.live and finished:
             sys.stderr.write("\n")

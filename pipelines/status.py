@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
-from pipelines.shards import done_shards, held, ledger_of
-from pipelines.tables import PlanError, read_recipe_of, read_summary
+from pipelines.shards import done_shards, held, ledger_of, why_absent
+from pipelines.tables import PlanError, Unfinished, read_recipe_of, read_shard_table, read_summary, unfinished_in
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipelines.journal import Prices
+    from schemas.recipe import Recipe
 
 SAMPLE = "sample"
 """The ledger's layer for what concerns a sample as a whole."""
@@ -40,7 +44,7 @@ class Status:
     run: str | None
     """Id of the last run."""
     failed: Mapping[int, str]
-    """Shards that the last run could not build by a mistake of ours -> kind of error; the run's log says more."""
+    """Shards that the last run could not build -> kind of error; the run's log says more."""
     building: Sequence[Mapping[str, Any]]
     """Shards that were begun and have not ended: 'shard', 'worker', 'since_s'. None is expected when nothing runs."""
     samples: int
@@ -49,6 +53,8 @@ class Status:
     """Layer -> reason -> how many, over the shards that are done."""
     undelivered: Sequence[str]
     """One line for each layer and provider that did not deliver what could be had on another try."""
+    empty: Sequence[str] = ()
+    """One line for each layer that nothing at all was obtained of, and why."""
     spent: Spent
     """By all runs of this dataset, those of failed shards included."""
     estimate: Mapping[str, float]
@@ -79,7 +85,7 @@ class Status:
             lines.append(f"  about {duration(self.seconds_left)} left")
         if self.failed:
             some = ", ".join(f"{shard} ({error})" for shard, error in list(self.failed.items())[:8])
-            lines.append(f"  {len(self.failed)} shards failed by a mistake of ours: {some}")
+            lines.append(f"  {len(self.failed)} shards failed because of a bug in landweave: {some}")
         lines += [f"  shard {b['shard']}: on {b['worker']} for {duration(b['since_s'])}" for b in self.building]
         for layer, reasons in self.outcomes.items():
             wanted = sum(reasons.values())
@@ -118,6 +124,44 @@ class Status:
         return self.estimate.get(name, 0) + self.estimate.get(f"earthengine_{name}", 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """A dataset whose planning is under way or was interrupted: there is nothing of it yet but a part of its plan."""
+
+    name: str
+    """The folder's."""
+    running: bool
+    """Whether a command holds the folder now, on this machine."""
+    samples: int
+    """Samples placed; 0 where that has not ended."""
+    planned: int
+    """Partitions planned."""
+    parts: int
+    """Partitions in all."""
+
+    def json(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"state": "planning" if self.running else "planning interrupted", **vars(self)}
+
+    def text(self) -> str:
+        """A line for a person."""
+        state = "is being planned" if self.running else "planning was interrupted"
+        how = f"{self.planned:,} of {self.parts:,} partitions planned, {self.samples:,} samples placed"
+        line = f"{self.name}: {state}, {how if self.parts else 'before its samples were placed'}"
+        return line if self.running else f"{line}; run the same command again to go on"
+
+
+def planning_of(out: Path) -> Planning | None:
+    """The planning of a dataset that has no whole plan yet; None where there is a plan, or nothing at all."""
+    if (out / PLAN_FOLDER / "plan.json").exists():
+        return None
+    begun, running = unfinished_in(out / PLAN_FOLDER), held(out, "build")
+    if begun is None and not (out / WORK_FOLDER).is_dir() and not running:
+        return None
+    begun = begun or Unfinished()
+    return Planning(name=out.name, running=running, samples=begun.samples, planned=begun.planned, parts=begun.parts)
+
+
 def status_of(out: Path) -> Status:
     """How far a dataset is.
 
@@ -127,9 +171,10 @@ def status_of(out: Path) -> Status:
     summary = read_summary(out / PLAN_FOLDER)
     if summary is None:
         raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
+    sizes = read_shard_table(out / PLAN_FOLDER).samples
     recipe = read_recipe_of(out / PLAN_FOLDER)
     done = done_shards(out, form_of(recipe, summary))
-    outcomes, undelivered = _outcomes(out, done)
+    outcomes, undelivered, empty = _outcomes(out, done, recipe)
     records = records_of(out / WORK_FOLDER)
     last = [r for r in records if r.run == records[-1].run]
     running = held(out, "build")
@@ -145,9 +190,10 @@ def status_of(out: Path) -> Status:
         samples=summary.samples,
         outcomes=outcomes,
         undelivered=undelivered,
+        empty=empty,
         spent=total(r.spent for r in records if r.state != "building"),
         estimate=summary.estimate,
-        seconds_left=_seconds_left(last, summary.shards - len(done)) if running else None,
+        seconds_left=_seconds_left(last, sizes, done) if running else None,
     )
 
 
@@ -163,8 +209,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _outcomes(out: Path, done: set[int]) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """(layer -> reason -> how many, lines on what providers did not deliver)."""
+def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict[str, int]], list[str], list[str]]:
+    """(layer -> reason -> how many, lines on what providers did not deliver, lines on layers without anything)."""
     counts: dict[str, Counter[str]] = {}
     lost: Counter[tuple[str, str]] = Counter()
     for shard in sorted(done):
@@ -172,12 +218,19 @@ def _outcomes(out: Path, done: set[int]) -> tuple[dict[str, dict[str, int]], lis
             counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
             if Reason(row["reason"]).retryable:
                 lost[(row["layer"], row["provider"] or "?")] += 1
+    wanted = {*(s.kind for s in recipe.sources), *(x.layer for x in recipe.labels)}
+    nothing = [layer for layer in sorted(wanted & counts.keys()) if not counts[layer][Reason.OK]]
+    why = why_absent(r for s in sorted(done) for r in ledger_of(out, s, "detail")) if nothing else {}
+    empty = [
+        f"{layer}: nothing was obtained of {counts[layer].total():,} requested observations: {why[layer]}"
+        for layer in nothing
+    ]
     undelivered = [
         f"{layer}: provider {provider!r} did not deliver {count:,} of {sum(counts[layer].values()):,}; "
         "they are absent and in the ledger; run again with --retry-failed"
         for (layer, provider), count in sorted(lost.items())
     ]
-    return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered
+    return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered, empty
 
 
 def _building(records: list[Record]) -> list[dict[str, Any]]:
@@ -189,13 +242,21 @@ def _building(records: list[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def _seconds_left(records: list[Record], shards: int) -> float | None:
-    """At the pace since the first shard of the run was begun."""
-    built = sum(r.state == "built" for r in records)
-    if not built:
+def _seconds_left(records: list[Record], sizes: NDArray[np.int32], done: set[int]) -> float | None:
+    """At the pace of samples since the first shard of the run was begun.
+
+    Args:
+        records: of the run.
+        sizes: (shards,) samples of each.
+        done: shards that are published.
+    """
+    under_way = sum(r.samples for r in records if r.state == "building" and r.shard not in done)
+    read = under_way + sum(int(sizes[r.shard]) for r in records if r.state == "built")
+    if not read:
         return None
     elapsed_s = (datetime.now(UTC) - min(_time(r.began) for r in records)).total_seconds()
-    return max(0.0, elapsed_s) / built * shards
+    left = int(sizes.sum()) - int(sizes[sorted(done)].sum()) - under_way
+    return max(0.0, elapsed_s) / read * max(0, left)
 
 
 def _time(stated: str) -> datetime:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+ABSENT = object()
+"""Stands for a key that is not there."""
 TAG = "kind"
 """The field that says which of several sections stands here: always part of what is said."""
 
@@ -21,6 +23,25 @@ def sha256_of(model: BaseModel) -> str:
     """
     text = json.dumps(stated(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(one: BaseModel, two: BaseModel) -> list[tuple[str, Any, Any]]:
+    """(dotted key, value in one, value in two) of every key that differs, as `--set` names keys; absent = ABSENT."""
+    left, right = _flat(one.model_dump(mode="json")), _flat(two.model_dump(mode="json"))
+    keys = [*left, *(key for key in right if key not in left)]
+    pairs = [(key, left.get(key, ABSENT), right.get(key, ABSENT)) for key in keys]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested JSON -> dotted key -> scalar (or empty list or mapping)."""
+    if not isinstance(value, dict | list) or not value:
+        return {key: value}
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    found: dict[str, Any] = {}
+    for name, content in inner:
+        found |= _flat(content, f"{key}.{name}" if key else str(name))
+    return found
 
 
 def stated(model: BaseModel) -> dict[str, Any]:

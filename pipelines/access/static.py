@@ -75,16 +75,30 @@ def read_static(
     Raises:
         AccessError: a file of the catalogue could not be read: a partial answer is never given.
     """
-    with _lock:  # the first asks, the others wait for what it got
-        held = _held.setdefault(client, {})
-        if url not in held:
-            held[url] = _catalogue(_from_parquet(client, url) if url.endswith("parquet") else _walked(client, url))
-        known = held[url]
+    known = _known(client, url)
     mask = np.array([i.get("collection", collections[0]) in collections for i in known.items], bool)
     mask &= shapely.intersects(known.shapes, _area(areas))
     if period is not None:
         mask &= (known.times[:, 0] <= _seconds(period[1], last=True)) & (known.times[:, 1] >= _seconds(period[0]))
     return [known.items[i] for i in np.flatnonzero(mask)]
+
+
+def collections_in(client: Client, url: str) -> set[str]:
+    """Ids of the collections that a catalogue's items name; it is read whole, and kept for the searches to come.
+
+    Raises:
+        AccessError: a file of the catalogue could not be read.
+    """
+    return {str(i["collection"]) for i in _known(client, url).items if i.get("collection")}
+
+
+def _known(client: Client, url: str) -> _Catalogue:
+    """What an address holds: the first who asks reads it, the others wait."""
+    with _lock:
+        held = _held.setdefault(client, {})
+        if url not in held:
+            held[url] = _catalogue(_from_parquet(client, url) if url.endswith("parquet") else _walked(client, url))
+        return held[url]
 
 
 def _catalogue(items: Iterator[Item]) -> _Catalogue:

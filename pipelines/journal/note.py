@@ -38,6 +38,10 @@ def _told(error: BaseException) -> str:
     return text
 
 
+EVERY_S = 1.0
+"""How often a shard that is being built puts down how far it is."""
+
+
 class Note:
     """A context around one shard: entering asks the limits, leaving writes the record.
 
@@ -61,7 +65,7 @@ class Note:
             self._record = self._journal.start(self._shard)
             self._log.info("shard begun")
         self._before = self._meters()
-        self._began_s = time.monotonic()
+        self._began_s = self._advanced_s = time.monotonic()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -76,6 +80,13 @@ class Note:
         else:
             self._journal.end(replace(record, state="failed", error=type(error).__name__))
             self._log.error("shard failed", error=_told(error), **self.spent.json())
+
+    def reading(self, samples: float) -> None:
+        """Say how many samples of the shard are read, or are as good as so many."""
+        now_s = time.monotonic()
+        if self._journal is not None and now_s - self._advanced_s >= EVERY_S:
+            self._advanced_s = now_s
+            self._journal.advance(replace(self._record, samples=int(samples)))
 
     def passing(self, stacks: Iterator[Stack]) -> Iterator[Stack]:
         """The same stacks; their outcomes are counted on the way."""

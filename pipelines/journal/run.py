@@ -48,7 +48,7 @@ class Record:
     spent: Spent = field(default_factory=Spent)
     """What it cost; while building: what is set aside for it."""
     samples: int = 0
-    """Samples that came into the catalogue."""
+    """Samples that came into the catalogue; while building: those that are read so far, about."""
     outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Layer -> reason -> how many."""
     error: str | None = None
@@ -147,6 +147,10 @@ class Journal:
                 "are spent, and one more shard could pass the limit"
             )
         return record
+
+    def advance(self, record: Record) -> None:
+        """Put down how far a shard is that is being built."""
+        self._write(record)
 
     def end(self, record: Record) -> None:
         """Put down what became of a shard."""

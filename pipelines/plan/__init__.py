@@ -1,6 +1,16 @@
 """Plan a dataset: where, when, which scenes, at what cost; metadata only, nothing is fetched that a build would use."""
 
+from pipelines.plan.lay import map_extract
 from pipelines.plan.outlook import outlook_text
+from pipelines.plan.report import plan_text, trouble
 from pipelines.plan.whole import complete_plan, make_plan, plan_part
 
-__all__ = ["complete_plan", "make_plan", "outlook_text", "plan_part"]
+__all__ = [
+    "complete_plan",
+    "make_plan",
+    "map_extract",
+    "outlook_text",
+    "plan_part",
+    "plan_text",
+    "trouble",
+]

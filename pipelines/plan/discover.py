@@ -134,8 +134,8 @@ def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> 
                 search.cancel()
 
 
-def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outcome:
-    """The ledger's row for a wish that no scene can fulfil."""
+def absence(place: Place, question: Question, slot: int, answer: Answer, more: str = "") -> Outcome:
+    """The ledger's row for a wish that no scene can fulfil; `more` says why the scenes nearby do not suit."""
     if answer.error is not None:
         reason, detail = answer.error.reason, answer.error.detail
     elif answer.refused and not answer.scenes:
@@ -144,7 +144,7 @@ def absence(place: Place, question: Question, slot: int, answer: Answer) -> Outc
         period = (
             "" if question.period is None else f" from {question.period[0]:%Y-%m-%d} to {question.period[1]:%Y-%m-%d}"
         )
-        near = f"none of {len(answer.scenes)} scenes nearby suits" if answer.scenes else "no scene nearby"
+        near = f"none of {len(answer.scenes)} scenes nearby suits{more}" if answer.scenes else "no scene nearby"
         asked = question.collections.get(answer.provider or "", question.collection).replace(",", ", ")
         reason, detail = Reason.NO_SCENE, f"{asked}{period}: {near}"
     return Outcome(

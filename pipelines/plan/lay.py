@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.access.osm import prepare
 from pipelines.access.osm_download import obtain
-from pipelines.tables import PLAN_VERSION, write_samples, write_shard_table
+from pipelines.tables import PLACES, PLAN_VERSION, write_samples, write_shard_table
 from sampling import locate
 from sampling.splits import SPLITS
 from schemas.recipe import OpenStreetMapLabel, PointsSampling
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.recipes import RecipeFile
+    from sampling.geobox import Footprints
     from schemas.attribute import AttributeType
 
 PART_SAMPLES = 16_384
 """Samples of a partition, about: planned in one piece, held in memory at once, planned anew if it was not finished."""
-_MARKER = "places.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Laid:
     """File name of the prepared map extract in the work folder."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
+    bounds: list[float] = field(default_factory=list)
+    """West, south, east, north of the samples' centres, degrees; west > east where they cross the antimeridian."""
     shared: list[dict[str, Any]] = field(default_factory=list)
     """`sampling.shared.SharedGround` as JSON; left out of the file where there is none."""
 
@@ -93,18 +95,19 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         inputs=dict(sorted(inputs.items())),
         extract=None if extract is None else extract[0],
         attributes=attributes,
+        bounds=_bounds(located.footprints),
         shared=[asdict(s) for s in located.shared],
     )
     content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared")}
-    (folder / f".{_MARKER}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    (folder / f".{_MARKER}").replace(folder / _MARKER)
+    (folder / f".{PLACES}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    (folder / f".{PLACES}").replace(folder / PLACES)
     return laid
 
 
 def laid_in(folder: Path) -> Laid | None:
     """What was written about the places of a plan; None where they are not written whole."""
     try:
-        return Laid(**json.loads((folder / _MARKER).read_text()))
+        return Laid(**json.loads((folder / PLACES).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
@@ -123,6 +126,15 @@ def inputs_of(file: RecipeFile) -> dict[str, str]:
     sampling = file.recipe.sampling
     names = [sampling.area.file, sampling.file if isinstance(sampling, PointsSampling) else None]
     return {name: _sha256(file.folder / name) for name in names if name is not None}
+
+
+def _bounds(footprints: Footprints) -> list[float]:
+    """(west, south, east, north): the shortest span of longitudes that holds all centres."""
+    lon = np.unique(footprints.lon)
+    gaps = np.diff(lon, append=lon[0] + 360.0)
+    last = int(np.argmax(gaps))
+    west, east = lon[(last + 1) % len(lon)], lon[last]
+    return [round(float(v), 4) for v in (west, footprints.lat.min(), east, footprints.lat.max())]
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from pipelines.sources import open_source
 from pipelines.sources.cover import cover
 from pipelines.sources.protocol import SceneRejected
 from schemas.outcome import Reason
-from schemas.recipe import DatedSource, OpenStreetMapLabel, WorldCoverLabel
+from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource, WorldCoverLabel
 from schemas.scene import Candidate, Scene
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class _SourceWish:
     """One window of a source (or a static source): its question, and what an answer means for each place."""
 
     def __init__(self, recipe: Recipe, source: Source, window: Window | None, slots: tuple[int, ...]) -> None:
-        self.source, self.window = open_source(source), window
+        self._entry, self.source, self.window = source, open_source(source), window
         self.question = Question(
             layer=source.kind,
             providers=source.providers,
@@ -107,9 +107,20 @@ class _SourceWish:
         scenes = [] if answer.error else self.source.collapse(answer.scenes)
         for occurrence, slot in enumerate(self.question.slots):
             found = self.source.candidates_at(scenes, block.places, self.window, occurrence)
+            cloudy = self._cloudy(scenes, block, occurrence) if scenes and not all(found) else {}
             for place, candidates in zip(block.places, found, strict=True):
-                _note(part, place, self.question, slot, candidates, answer)
+                _note(part, place, self.question, slot, candidates, answer, cloudy.get(place.sample_id, ""))
         _keep(part, self.question, answer)
+
+    def _cloudy(self, scenes: Sequence[Scene], block: Block, occurrence: int) -> dict[str, str]:
+        """Sample id -> words, for places that only the limit on a scene's cloud leaves without a scene."""
+        config = self._entry
+        if not isinstance(config, OpticalSource) or config.max_scene_cloud >= 1.0:
+            return {}
+        lenient = open_source(config.model_copy(update={"max_scene_cloud": 1.0}))
+        found = lenient.candidates_at(scenes, block.places, self.window, occurrence)
+        words = f", cloud is above max_scene_cloud {config.max_scene_cloud:g}"
+        return {place.sample_id: words for place, some in zip(block.places, found, strict=True) if some}
 
 
 class _LabelWish:
@@ -160,20 +171,30 @@ def _period_of(recipe: Recipe, label: RasterLabelEntry) -> tuple[dt.date, dt.dat
 
 
 def _note(
-    part: PartPlan, place: Place, question: Question, slot: int, candidates: Sequence[Candidate], answer: Answer
+    part: PartPlan,
+    place: Place,
+    question: Question,
+    slot: int,
+    candidates: Sequence[Candidate],
+    answer: Answer,
+    more: str = "",
 ) -> None:
     key = (place.sample_id, question.layer, slot)
     if key in part.candidates or key in part.absences:
         return  # asked anew with its block, and answered before
     if not candidates:
-        part.absences[key] = absence(place, question, slot, answer)
+        part.absences[key] = absence(place, question, slot, answer, more)
         return
     part.candidates[key] = tuple(candidates)
     answer.used.update(item for candidate in candidates for item in candidate.scenes)
 
 
 def _keep(part: PartPlan, question: Question, answer: Answer) -> None:
-    """Keep the scenes that candidates name; the others are dropped with the answer."""
+    """Keep the scenes that candidates name, and the number of items that cannot be used; the rest goes."""
+    for reason, detail in answer.refused:
+        key = (question.layer, answer.provider or "", reason)
+        number, example = part.dropped.get(key, (0, detail))
+        part.dropped[key] = (number + 1, min(example, detail))
     if answer.used:
         held = part.scenes.setdefault(question.layer, {})
         held.update({scene.item_id: scene for scene in answer.scenes if scene.item_id in answer.used})

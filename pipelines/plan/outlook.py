@@ -52,8 +52,24 @@ def outlook_text(recipe: Recipe, summary: PlanSummary, prices: Prices) -> str:
     best = enough(found)
     if best is not found[-1]:
         slower = found[found.index(best) + 1]
-        lines.append(f"beyond about {best.workers:,} workers more of them do not pay: they wait for the {slower.bound}")
+        lines.append(_enough(best.workers, slower.bound))
     return "\n".join(lines)
+
+
+_BOUNDS = {
+    "start": "start-up time dominates",
+    "processor": "they are busy computing",
+    "link": "each waits for its own network link",
+    "last shards": "they wait for the last shards",
+    "catalogue": "one process writes the catalogue",
+}
+"""What most of the time goes to -> why more workers do not shorten it; else the name of an archive."""
+
+
+def _enough(workers: int, bound: str) -> str:
+    why = _BOUNDS.get(bound, f"they wait for {bound}, whose limits they share")
+    many = "one worker hardly helps" if workers == 1 else f"about {workers:,} workers hardly help"
+    return f"more than {many}: {why}"
 
 
 def _time(seconds: float) -> str:

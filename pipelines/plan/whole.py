@@ -11,17 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pipelines.access.holdings import holdings_of
+from pipelines.plan.doubts import out_of_extent
 from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
 from pipelines.plan.lay import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.plan.make import complete, find, share_scenes
 from pipelines.tables import (
     Hrefs,
+    LayerFound,
     PlanError,
     PlanSummary,
+    added,
     facts_of,
     files_of,
+    growing_of,
     read_part,
     read_summary,
+    tally_of,
     write_part,
     write_summary,
 )
@@ -47,7 +53,11 @@ _COLLECT_AFTER = 100_000
 
 
 def make_plan(
-    file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
+    file: RecipeFile,
+    archives: Archives,
+    folder: Path,
+    work: Path,
+    told: Callable[[int, int], None],
 ) -> PlanSummary:
     """Plan a dataset, or go on where planning was ended.
 
@@ -62,18 +72,21 @@ def make_plan(
         told: called with (locations planned, locations in all).
 
     Raises:
+        NotHeldError: an archive does not list a collection that is asked of it; nothing was searched.
         SamplingError: the recipe's area or points cannot be used.
         SettingError: an environment variable is missing.
     """
-    growing = _growing(folder)
+    growing = growing_of(folder)
     known = laid_in(growing)
     if known is None or known.identity != identity_of(file):
         shutil.rmtree(growing, ignore_errors=True)
     _sweep(growing)
+    holdings = holdings_of(archives, file.recipe)
     laid = lay(file, growing, work)
     missing = [part for part in range(laid.parts) if facts_of(growing, part) is None]
+    notes = out_of_extent(file.recipe, laid.bounds, holdings)
     _plan_parts(growing, archives, missing, laid, told)
-    return _finish(file.recipe, growing, folder, laid)
+    return _finish(file.recipe, growing, folder, laid, notes)
 
 
 def complete_plan(
@@ -88,12 +101,15 @@ def complete_plan(
     """
     laid, summary = laid_in(folder), read_summary(folder)
     if laid is None or summary is None or laid.identity["inputs"] != inputs_of(file):
-        raise PlanError(f"{folder.parent.name}: a file that the places come from has changed; choose another folder")
+        raise PlanError(
+            f"{folder.parent.name}: the file of the area or of the points has changed since this was planned; "
+            "put the old file back, or name another folder"
+        )
     map_extract(file, work)
     if not summary.unavailable:
         return summary
     lacking = [part for part in range(laid.parts) if (facts_of(folder, part) or {}).get("unavailable")]
-    growing = _growing(folder)
+    growing = growing_of(folder)
     if (
         not (growing / "again.json").exists()
         or (growing / "again.json").read_bytes() != (folder / "plan.json").read_bytes()
@@ -102,7 +118,7 @@ def complete_plan(
         _begin_again(folder, growing, laid, set(lacking))
     missing = [part for part in lacking if facts_of(growing, part) is None]
     _plan_parts(growing, archives, missing, laid, told, old=folder)
-    return _finish(file.recipe, growing, folder, laid)
+    return _finish(file.recipe, growing, folder, laid, [n for n in summary.notes if n not in laid.notes])
 
 
 def plan_part(
@@ -124,7 +140,7 @@ def plan_part(
     """
     hrefs = Hrefs(origins=archives.origins)
     part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
-    before = 0 if old is None else (facts_of(old, number) or {}).get("searches", 0)
+    before: dict[str, Any] = {} if old is None else facts_of(old, number) or {}
     if old is None:
         find(part, archives, told)
         share_scenes(part)
@@ -134,9 +150,13 @@ def plan_part(
     shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
     shown = examples_of(part) | shown
     cuts = {key: cut for key in sorted(shown) if (cut := cut_of(archives, shown[key])) is not None}
+    layers = tally_of(part)
+    for name, known in before.get("layers", {}).items():
+        layers[name].dropped += LayerFound.from_json(known).dropped
     facts = {
+        "layers": {name: layer.json() for name, layer in layers.items()},
         "scenes": {layer: len(scenes) for layer, scenes in sorted(part.scenes.items())},
-        "searches": before + part.searches,
+        "searches": before.get("searches", 0) + part.searches,
         "unavailable": _unavailable(part),
         "estimate": estimate(part, cuts),
         "examples": {k: (name, hrefs.shorten(href)) for k, (name, href) in shown.items()} if number == 0 else {},
@@ -188,11 +208,11 @@ def _seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSummary:
-    """Add the partitions up, and put the plan in place."""
+def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequence[str]) -> PlanSummary:
+    """Add the partitions up, and put the plan in place; `notes` are told beside those on the places."""
     scenes: Counter[str] = Counter()
     unavailable: Counter[str] = Counter()
-    estimates, searches = [], 0
+    estimates, searches, layers = [], 0, []
     for part in range(laid.parts):
         facts = facts_of(growing, part)
         assert facts is not None  # noqa: S101 - all partitions are planned
@@ -200,12 +220,14 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSumm
         unavailable.update(facts["unavailable"])
         searches += facts["searches"]
         estimates.append(facts["estimate"])
+        layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
     summary = PlanSummary(
         recipe_sha256=recipe.sha256,
         samples=laid.samples,
         shards=laid.shards,
         parts=laid.parts,
         scenes=dict(sorted(scenes.items())),
+        layers=added(layers),
         left_out=laid.left_out,
         searches=searches,
         estimate=added_up(estimates),
@@ -213,7 +235,8 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid) -> PlanSumm
         inputs=laid.inputs,
         splits=laid.splits,
         extract=laid.extract,
-        notes=laid.notes,
+        notes=[*laid.notes, *notes],
+        bounds=laid.bounds,
         attributes=laid.attributes,
         shared=laid.shared,
         shard_samples=recipe.shards.size(laid.samples),
@@ -249,13 +272,9 @@ def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> 
 
 
 def _unavailable(part: PartPlan) -> dict[str, int]:
-    """Layer -> wishes that could not be planned because the archive did not answer."""
+    """Layer -> requested observations that could not be planned because no archive answered."""
     found = Counter(layer for (_, layer, _), outcome in part.absences.items() if outcome.reason.retryable)
     return dict(sorted(found.items()))
-
-
-def _growing(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}-next")
 
 
 def _again_of(growing: Path) -> bytes | None:

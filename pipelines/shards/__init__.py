@@ -27,6 +27,7 @@ from pipelines.shards.depot import share_plan as share_plan
 from pipelines.shards.finalise import IncompleteError as IncompleteError
 from pipelines.shards.finalise import finalise as finalise
 from pipelines.shards.ledger import ledger_of as ledger_of
+from pipelines.shards.ledger import why_absent as why_absent
 from pipelines.shards.metadata import object_count as object_count
 from pipelines.shards.verify import VerifyError as VerifyError
 from pipelines.shards.write import ShardPlan as ShardPlan

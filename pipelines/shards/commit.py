@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 20
 ABANDONED_S = 86_400.0
 """What an interrupted writer of another host left aside is kept for so long after its last change, seconds."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_FULL = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "make it writable, or name another place"}
+"""What an operator can mend -> what to do."""
+_PLACE = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EROFS, errno.ENAMETOOLONG}
+"""Why a folder cannot be made."""
 
 
 class FullError(RuntimeError):
-    """The dataset's file system takes no more; the text says what to do."""
+    """The dataset's place cannot be written, or takes no more; the text says what to do."""
 
 
 class OtherDatasetError(ValueError):
@@ -40,17 +43,27 @@ class OtherDatasetError(ValueError):
 
 @contextlib.contextmanager
 def room_needed(out: Path) -> Iterator[None]:
-    """A full, over-quota or read-only file system is the operator's to mend, and one line.
+    """A place that cannot be written, or is full, is the operator's to mend, and one line.
 
     Raises:
         FullError: it is.
     """
     try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if error.errno not in _PLACE:
+            raise
+        why = "it is a file" if out.is_file() else os.strerror(error.errno)
+        raise FullError(f"{out}: cannot be written as a folder ({why}); name another place") from error
+    try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise FullError(f"{out.name}: {os.strerror(error.errno)}; make room and run the same command again") from error
+        what = f"{_FULL[error.errno]} and run the same command again"
+        raise FullError(f"{out.name}: {os.strerror(error.errno)}; {what}") from error
 
 
 def prepare(out: Path, dataset: DatasetSpec) -> None:

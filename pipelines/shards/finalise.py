@@ -102,7 +102,7 @@ def finalise(
         raise IncompleteError(f"{len(missing)} of {dataset.shards} shards are missing ({some}): run the build again")
     shards = [m for m in manifests if m is not None]
     if not any(s for m in shards for s in m.samples):
-        raise IncompleteError("no sample was kept: the ledger parts say why (parts/ledger)")
+        raise IncompleteError(f"no sample was kept: {_why_nothing(out, [m.shard for m in shards])}")
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
     summary = _Summary()
     there = [m.shard for m in shards]
@@ -123,6 +123,14 @@ def finalise(
     publish(out, MANIFEST, dataset_to_bytes(manifest))
     deliver(out, manifest.objects)
     return manifest
+
+
+def _why_nothing(out: Path, shards: Sequence[int]) -> str:
+    """What no sample has, in a line; where every layer has something, why samples were refused."""
+    absent = ledger.why_absent(row for shard in shards for row in ledger.ledger_of(out, shard, "detail"))
+    whole = absent.pop("sample", "")
+    told = [f"{layer} {why}" for layer, why in absent.items()]
+    return ", ".join(told or [whole or "every shard failed"])
 
 
 def _part(out: Path, kind: Any, shard: int) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from landweave.layout import part
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from landweave.layout import DatasetSpec
@@ -92,10 +93,29 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
                 )
 
 
-def ledger_of(out: Path, shard: int) -> list[dict[str, Any]]:
-    """'layer', 'reason' and 'provider' of every ledger row of a published shard."""
-    columns = ["layer", "reason", "provider"]
+def ledger_of(out: Path, shard: int, *more: str) -> list[dict[str, Any]]:
+    """'layer', 'reason' and 'provider' of every ledger row of a published shard, and `more` of its columns."""
+    columns = ["layer", "reason", "provider", *more]
     rows: list[dict[str, Any]] = pq.read_table(
         out / part("ledger", shard), columns=columns, partitioning=None
     ).to_pylist()
     return rows
+
+
+def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Layer -> 'not_found 34 (earth-search: HTTP 404 from https://...)', for layers that no row has obtained.
+
+    Args:
+        rows: of `ledger_of` with 'detail'; for each reason the words of its first row are told.
+    """
+    counts: dict[str, Counter[str]] = {}
+    words: dict[tuple[str, str], str] = {}
+    for row in rows:
+        layer, reason = row["layer"], row["reason"]
+        counts.setdefault(layer, Counter())[reason] += 1
+        words.setdefault((layer, reason), ": ".join(w for w in (row["provider"], row["detail"]) if w))
+    return {
+        layer: ", ".join(f"{reason} {n:,} ({words[layer, reason]})" for reason, n in reasons.most_common())
+        for layer, reasons in counts.items()
+        if not reasons[Reason.OK]
+    }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pipelines.tables.growing import PLACES as PLACES
+from pipelines.tables.growing import Unfinished as Unfinished
+from pipelines.tables.growing import growing_of as growing_of
+from pipelines.tables.growing import unfinished_in as unfinished_in
 from pipelines.tables.parts import ShardTable as ShardTable
+from pipelines.tables.parts import check_whole as check_whole
 from pipelines.tables.parts import facts_of as facts_of
 from pipelines.tables.parts import files_of as files_of
 from pipelines.tables.parts import read_part as read_part
@@ -22,3 +27,7 @@ from pipelines.tables.summary import PlanSummary as PlanSummary
 from pipelines.tables.summary import read_recipe_of as read_recipe_of
 from pipelines.tables.summary import read_summary as read_summary
 from pipelines.tables.summary import write_summary as write_summary
+from pipelines.tables.tally import LayerFound as LayerFound
+from pipelines.tables.tally import Why as Why
+from pipelines.tables.tally import added as added
+from pipelines.tables.tally import tally_of as tally_of

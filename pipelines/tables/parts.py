@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.tables import rows
 from pipelines.tables.records import PartPlan, PlanError, ShardPlan
-from pipelines.tables.summary import read_recipe_of
+from pipelines.tables.summary import COPIED_IN_PART, read_recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -85,7 +85,7 @@ def read_shard_table(folder: Path) -> ShardTable:
     try:
         stat = path.stat()
     except FileNotFoundError:
-        raise PlanError(f"{folder.name}: holds no shards.parquet: delete the plan folder and plan again") from None
+        raise PlanError(f"{folder.name}/shards.parquet is missing: {COPIED_IN_PART}") from None
     return _shard_table(str(path), stat.st_mtime_ns, stat.st_ino)
 
 
@@ -149,6 +149,23 @@ def facts_of(folder: Path, part: int) -> dict[str, Any] | None:
 def files_of(part: int) -> list[str]:
     """Files of a partition, relative to the plan's folder; the one that says it is whole comes last."""
     return [*(f"{t}/part-{part:05d}.parquet" for t in ("samples", *FOUND)), f"parts/part-{part:05d}.json"]
+
+
+def check_whole(folder: Path, parts: int) -> None:
+    """Look that every table of a plan is there and can be opened, before work is shared out; reads footers only.
+
+    Raises:
+        PlanError: names the first that is not.
+    """
+    read_recipe_of(folder)
+    names = ["shards.parquet", *(name for part in range(parts) for name in files_of(part)[:-1])]
+    for name in names:
+        try:
+            pq.read_metadata(folder / name)
+        except FileNotFoundError:
+            raise PlanError(f"{folder.name}/{name} is missing: {COPIED_IN_PART}") from None
+        except (OSError, pa.ArrowException):
+            raise PlanError(f"{folder.name}/{name} is damaged: {COPIED_IN_PART}") from None
 
 
 def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from schemas.outcome import Outcome
+    from schemas.outcome import Outcome, Reason
     from schemas.place import Place
     from schemas.recipe import Recipe
     from schemas.scene import Candidate, Scene
@@ -61,6 +61,8 @@ class PartPlan:
     absences: dict[CandidateKey, Outcome] = field(default_factory=dict)
     searches: int = 0
     """Pages of search results asked for, whenever this partition was planned."""
+    dropped: dict[tuple[str, str, Reason], tuple[int, str]] = field(default_factory=dict)
+    """(layer, provider, reason) -> items that the archive gave and that cannot be used, and an example of why."""
 
     @property
     def places(self) -> list[Place]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.tables.records import PLAN_VERSION, PlanError
+from pipelines.tables.tally import LayerFound
 from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from schemas.attribute import AttributeType
+
+
+COPIED_IN_PART = "the plan is not whole: copy all of plan/ again, or plan into another folder"
+"""What to do where a file of a plan is not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class PlanSummary:
     """Pages of search results asked for."""
     estimate: dict[str, float]
     unavailable: dict[str, int]
-    """Layer -> wishes that could not even be planned because the archive did not answer."""
+    """Layer -> requested observations that could not be planned because no archive answered."""
     inputs: dict[str, str]
     splits: dict[str, int]
     extract: str | None = None
@@ -41,49 +45,14 @@ class PlanSummary:
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
     shared: list[dict[str, Any]] = field(default_factory=list)
     """Ground that splits share: 'split', 'other', 'samples', 'share'; left out of the file where there is none."""
+    layers: dict[str, LayerFound] = field(default_factory=dict)
+    """Layer -> what was wanted and found of it, and why not; {} in plans made before it was counted."""
+    bounds: list[float] = field(default_factory=list)
+    """West, south, east, north of the samples' centres, degrees; west > east where they cross the antimeridian; [] in
+    plans made before it was kept."""
     shard_samples: int = 256
     """Rows of a shard; plans that do not say it were made when the recipe's default was this."""
     version: int = PLAN_VERSION
-
-    def text(self) -> str:
-        """The plan as lines for a person."""
-        e = self.estimate
-        lines = [
-            f"samples   {self.samples:,} in {self.shards:,} shards ("
-            + ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
-            + ")",
-            "left out  " + (", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in self.left_out.items()) or "none"),
-            "scenes    " + (", ".join(f"{k} {v:,}" for k, v in self.scenes.items()) or "none"),
-            f"searches  {self.searches:,} requests",
-            f"to fetch  about {e['requests']:,.0f} requests, {e['bytes'] / 1e6:,.1f} MB",
-            f"to build  about {_duration(e['seconds'])} with one worker",
-        ]
-        if "earthengine_requests" in e:
-            least, most = e["earthengine_eecu_hours_least"], e["earthengine_eecu_hours_most"]
-            lines.append(
-                f"at Earth Engine  about {e['earthengine_requests']:,.0f} requests, "
-                f"{e['earthengine_bytes'] / 1e6:,.1f} MB, {e['earthengine_eecu_hours']:,.3g} EECU-hours "
-                f"({least:,.3g} to {most:,.3g}: no prices are published), "
-                f"{_duration(3600 * e['earthengine_hours'])} at the quota"
-            )
-        if self.attributes:
-            lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in self.attributes.items()))
-        lines += [f"note      {note}" for note in self.notes]
-        lines += [
-            f"missing   {k}: {v:,} wishes could not be planned, the archive did not answer"
-            for k, v in self.unavailable.items()
-        ]
-        return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.1f} h"
-        if seconds >= 5400
-        else f"{seconds / 60:.0f} min"
-        if seconds >= 90
-        else f"{seconds:.0f} s"
-    )
 
 
 def read_summary(folder: Path) -> PlanSummary | None:
@@ -100,21 +69,34 @@ def read_summary(folder: Path) -> PlanSummary | None:
         version = content.get("version")
         if version != PLAN_VERSION:
             raise PlanError(
-                f"{path.name}: the plan has version {version}, this landweave writes {PLAN_VERSION}: plan again"
+                f"{folder.name}/{path.name}: the plan has version {version}, this landweave reads {PLAN_VERSION}: "
+                "plan again, into another folder"
             )
-        return PlanSummary(**content)
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
-        raise PlanError(f"{path.name}: damaged ({error}); delete the plan folder and plan again") from None
+        layers = {name: LayerFound.from_json(stated) for name, stated in content.pop("layers", {}).items()}
+        return PlanSummary(**content, layers=layers)
+    except (json.JSONDecodeError, TypeError, AttributeError, KeyError, ValueError) as error:
+        raise PlanError(f"{folder.name}/{path.name} is damaged ({error}): {COPIED_IN_PART}") from None
 
 
 def read_recipe_of(folder: Path) -> Recipe:
-    """The resolved recipe that the plan was made from."""
-    return Recipe.model_validate_json((folder / "recipe.json").read_text())
+    """The resolved recipe that the plan was made from.
+
+    Raises:
+        PlanError: it is not there, or is none.
+    """
+    try:
+        return Recipe.model_validate_json((folder / "recipe.json").read_text())
+    except OSError:
+        raise PlanError(f"{folder.name}/recipe.json is missing: {COPIED_IN_PART}") from None
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise PlanError(f"{folder.name}/recipe.json is damaged ({first}): {COPIED_IN_PART}") from None
 
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
     aside = folder / ".plan.json"
-    content = {k: v for k, v in dataclasses.asdict(summary).items() if v or k not in ("attributes", "shared")}
+    content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared")}
+    content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
     aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     aside.replace(folder / "plan.json")

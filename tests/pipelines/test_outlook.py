@@ -34,4 +34,4 @@ def test_each_provider_bears_what_its_limits_say(monkeypatch: pytest.MonkeyPatch
     rows = text.splitlines()
     assert [row.split()[0] for row in rows[1:5]] == ["1", "10", "100", "1,000"]
     assert rows[4].endswith(name), "with a thousand workers the archive's slots decide"
-    assert rows[5].endswith(f"they wait for the {name}")
+    assert rows[5].endswith(f"they wait for {name}, whose limits they share")

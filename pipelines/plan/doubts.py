@@ -1,0 +1,119 @@
+"""What in a recipe or a plan looks like a slip: said, never decided."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.access.holdings import Holding
+    from pipelines.tables import PlanSummary
+    from schemas.recipe import Recipe
+
+BBox = tuple[float, float, float, float]
+
+
+def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> list[str]:
+    """One line each: a period in the future, more dates than days, nothing anywhere, splits that touch.
+
+    Args:
+        recipe: of the plan.
+        summary: what planning found.
+        today: UTC; the clock's day if absent.
+    """
+    today = today or datetime.now(UTC).date()
+    found = []
+    for window in recipe.windows:
+        days = (window.end - window.start).days + 1
+        if window.start > today:
+            found.append(f"window {window.name!r} begins {window.start}, in the future: no archive holds it yet")
+        elif window.end > today:
+            found.append(f"window {window.name!r} ends {window.end}, in the future: later scenes are not in this plan")
+        if window.count > days:
+            found.append(f"window {window.name!r} asks for {window.count} dates (count) and has {days} days")
+    if _nothing_anywhere(summary):
+        found.append(
+            f"no archive holds anything here: the samples lie at {ground(summary.bounds)}; "
+            "longitude comes before latitude in a bbox, in GeoJSON and in WKT: are the two swapped?"
+        )
+    splits, overhang = recipe.splits, recipe.overhang_m
+    if len(summary.splits) > 1 and not splits.allow_overlap and splits.buffer_m < overhang:
+        found.append(
+            f"coarse pixels reach up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits lie "
+            f"{splits.buffer_m:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
+        )
+    return found
+
+
+def out_of_extent(recipe: Recipe, bounds: Sequence[float], holdings: Sequence[Holding]) -> list[str]:
+    """One line for each collection that, by its archive's own description, has nothing where or when it is asked for.
+
+    Args:
+        recipe: of the plan.
+        bounds: west, south, east, north of the samples, degrees; west > east crosses the antimeridian.
+        holdings: what the archives say that they hold.
+    """
+    found = []
+    for h in holdings:
+        what = f"{h.layer}: {h.collection} of {h.provider!r}"
+        if bounds and h.bboxes and not _meets(bounds, h.bboxes):
+            west, south, east, north = bounds
+            swapped = _meets((south, west, north, east), h.bboxes)
+            hint = "; with longitude and latitude swapped they would: longitude comes first" if swapped else ""
+            where = ", ".join(ground(b) for b in h.bboxes[:2])
+            found.append(f"{what} covers {where}, and the samples at {ground(bounds)} do not touch it{hint}")
+        for window in _windows_of(recipe, h.layer):
+            before = h.begins is not None and window[2] < h.begins
+            after = h.ends is not None and window[1] > h.ends
+            if before or after:
+                held = f"begins {h.begins}" if before else f"ends {h.ends}"
+                found.append(f"{what} {held}: window {window[0]!r} ({window[1]} to {window[2]}) lies outside it")
+    return found
+
+
+def ground(bounds: Sequence[float]) -> str:
+    """'11.20 to 11.29 E, 48.10 to 48.18 N'."""
+    if not bounds:
+        return "an unknown place"
+    west, south, east, north = bounds
+    return f"{_span(west, east, 'E', 'W')}, {_span(south, north, 'N', 'S')}"
+
+
+def _span(low: float, high: float, plus: str, minus: str) -> str:
+    if low < 0 <= high or high < low:
+        return f"{abs(low):.2f} {minus if low < 0 else plus} to {abs(high):.2f} {minus if high < 0 else plus}"
+    return f"{abs(low):.2f} to {abs(high):.2f} {minus if low < 0 else plus}"
+
+
+def _nothing_anywhere(summary: PlanSummary) -> bool:
+    """Whether archives answered for every layer, and none of them holds a scene."""
+    layers = summary.layers.values()
+    only = {why.reason for layer in layers for why in layer.absent}
+    return bool(layers) and not any(layer.found for layer in layers) and only == {Reason.NO_SCENE}
+
+
+def _meets(bounds: Sequence[float], boxes: Sequence[BBox]) -> bool:
+    return any(
+        one[0] <= two[2] and two[0] <= one[2] and one[1] <= two[3] and two[1] <= one[3]
+        for one in _sides(bounds)
+        for box in boxes
+        for two in _sides(box)
+    )
+
+
+def _sides(bounds: Sequence[float]) -> list[BBox]:
+    west, south, east, north = bounds
+    if west <= east:
+        return [(west, south, east, north)]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _windows_of(recipe: Recipe, layer: str) -> list[tuple[str, date, date]]:
+    for source in recipe.sources:
+        if source.kind == layer:
+            return list(dict.fromkeys((w.name, w.start, w.end) for w in recipe.slots_of(source)))
+    return []

@@ -1,0 +1,119 @@
+"""What `plan` prints: where the samples lie, what was found for each layer and why not, and what a build will take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.plan.doubts import doubts
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from pipelines.tables import LayerFound, PlanSummary, Why
+    from schemas.recipe import Recipe
+
+_KEEPERS = {
+    "outside_area": "sampling.area decides",
+    "not_on_land": "sampling.area.land_only: false keeps them",
+    "overlap": "sampling.allow_overlap: true keeps them",
+    "split_buffer": "splits.allow_overlap: true keeps them, a smaller splits.buffer_m fewer",
+}
+"""Reason that candidates are left out for -> the setting that keeps them."""
+_REASONS_SHOWN = 3
+"""Of each layer."""
+
+
+def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
+    """The plan as lines for a person."""
+    lines = [f"samples   {summary.samples:,} in {summary.shards:,} shards"]
+    lines.append("splits    " + ", ".join(_splits(recipe, summary)))
+    lines += [f"left out  {reason.replace('_', ' ')} {n:,} ({_KEEPERS[reason]})" for reason, n in _lost(summary)]
+    lines += [
+        f"shared    {s['samples']:,} of {summary.splits[s['split']]:,} {s['split']} samples overlap {s['other']}: "
+        f"{s['share']:.1%} of the ground of {s['split']}"
+        for s in summary.shared
+    ]
+    if summary.layers:
+        lines.append("layers    found of wanted")
+        lines += [_layer(name, layer) for name, layer in summary.layers.items()]
+        lines += [line for name, layer in summary.layers.items() for line in _dropped(name, layer)]
+    lines.append("scenes    " + (", ".join(f"{k} {v:,}" for k, v in summary.scenes.items()) or "none"))
+    lines += [f"searches  {summary.searches:,} requests", *_costs(summary)]
+    if summary.attributes:
+        lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in summary.attributes.items()))
+    lines += [f"note      {note}" for note in (*summary.notes, *doubts(recipe, summary))]
+    return "\n".join(lines)
+
+
+def trouble(summary: PlanSummary) -> list[str]:
+    """One line for each layer that nothing was found for, or that an archive did not answer for."""
+    lines = []
+    for name in sorted({*summary.layers, *summary.unavailable}):
+        layer, unanswered = summary.layers.get(name), summary.unavailable.get(name, 0)
+        if layer is None:  # planned before layers were counted
+            lines.append(f"{name}: {unanswered:,} requested observations could not be planned")
+        elif unanswered:
+            lines.append(
+                f"{name}: {unanswered:,} of {layer.wanted:,} requested observations could not be planned: "
+                f"{_words(layer.unanswered)}; run `plan` again with --again to ask anew"
+            )
+        elif layer.wanted and not layer.found:
+            lines.append(
+                f"{name}: nothing was found for any of {layer.wanted:,} requested observations: {_words(layer.absent)}"
+            )
+    return lines
+
+
+def _splits(recipe: Recipe, summary: PlanSummary) -> list[str]:
+    total = max(1, summary.samples)
+    return [
+        f"{name} {summary.splits.get(name, 0):,} ({summary.splits.get(name, 0) / total:.0%}, asked {asked:.0%})"
+        for name in ("train", "val", "test")
+        if (asked := getattr(recipe.splits, name)) or summary.splits.get(name)
+    ]
+
+
+def _lost(summary: PlanSummary) -> list[tuple[str, int]]:
+    return [(reason, number) for reason, number in summary.left_out.items() if number]
+
+
+def _layer(name: str, layer: LayerFound) -> str:
+    line = f"  {name:15} {layer.found:>9,} of {layer.wanted:,}"
+    return line + (f"; {_words(layer.absent, with_codes=True)}" if layer.absent else "")
+
+
+def _dropped(name: str, layer: LayerFound) -> list[str]:
+    if not layer.dropped:
+        return []
+    return [f"  {name:15} {layer.dropped.total():>9,} items not used: {_words(layer.dropped, with_codes=True)}"]
+
+
+def _words(counts: Counter[Why], *, with_codes: bool = False) -> str:
+    """'not_found 34 (earth-search: HTTP 404 from https://...)', the commonest reasons first."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    told = [f"{why.reason} {number:,} ({why.text})" if with_codes else why.text for why, number in ordered]
+    rest = len(told) - _REASONS_SHOWN
+    return ", ".join(told[:_REASONS_SHOWN]) + (f", and {rest} other reasons" if rest > 0 else "")
+
+
+def _costs(summary: PlanSummary) -> list[str]:
+    e = summary.estimate
+    lines = [
+        f"to fetch  about {e['requests']:,.0f} requests, {e['bytes'] / 1e6:,.1f} MB",
+        f"to build  about {_duration(e['seconds'])} with one worker",
+    ]
+    if "earthengine_requests" in e:
+        least, most = e["earthengine_eecu_hours_least"], e["earthengine_eecu_hours_most"]
+        lines.append(
+            f"at Earth Engine  about {e['earthengine_requests']:,.0f} requests, "
+            f"{e['earthengine_bytes'] / 1e6:,.1f} MB, {e['earthengine_eecu_hours']:,.3g} EECU-hours "
+            f"({least:,.3g} to {most:,.3g}: no prices are published), "
+            f"{_duration(3600 * e['earthengine_hours'])} at the quota"
+        )
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

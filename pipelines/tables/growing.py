@@ -1,0 +1,49 @@
+"""Where a plan grows until it is whole, and how far it is: beside its place, as '.NAME-next'."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.tables.parts import facts_of
+from pipelines.tables.summary import read_recipe_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from schemas.recipe import Recipe
+
+PLACES = "places.json"
+"""Written when all samples of a plan are placed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A planning that was begun and has not ended."""
+
+    recipe: Recipe | None = None
+    """What is being planned; None where not even the samples are placed."""
+    samples: int = 0
+    """Samples placed."""
+    parts: int = 0
+    """Partitions that they make."""
+    planned: int = 0
+    """Partitions planned."""
+
+
+def growing_of(folder: Path) -> Path:
+    """Where the plan `folder` grows."""
+    return folder.with_name(f".{folder.name}-next")
+
+
+def unfinished_in(folder: Path) -> Unfinished | None:
+    """The planning that would become the plan `folder`; None where none was begun."""
+    growing = growing_of(folder)
+    try:
+        laid = json.loads((growing / PLACES).read_text())
+        parts, samples = int(laid["parts"]), int(laid["samples"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return Unfinished() if growing.exists() else None
+    planned = sum(facts_of(growing, part) is not None for part in range(parts))
+    return Unfinished(recipe=read_recipe_of(growing), samples=samples, parts=parts, planned=planned)
