@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import stamina.instrumentation
 import typer
 
+from pipelines.access.permission import allow
 from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
 
 if TYPE_CHECKING:
@@ -53,6 +54,21 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the recipe: --set sampling.count=1000"),
 ]
 
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST[:PORT]",
+        help="let the recipe send logins to this host too (for workers elsewhere: LANDWEAVE_TRUSTED_HOSTS)",
+    ),
+]
+PathOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-path", metavar="DIR", help="let the recipe read files below this folder too (LANDWEAVE_ALLOWED_PATHS)"
+    ),
+]
+
 PricesOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="what things cost you", show_default="deploy/prices.yaml")
 ]
@@ -82,6 +98,8 @@ def plan(
     overrides: SetOption = None,
     again: Annotated[bool, typer.Option("--again", help="ask again for what the archives did not answer")] = False,
     prices: PricesOption = None,
+    allow_host: HostOption = None,
+    allow_path: PathOption = None,
 ) -> None:
     """Decide where, when and which scenes; print what was found, why the rest was not, and what a build will cost.
 
@@ -94,6 +112,7 @@ def plan(
     from pipelines.plan import outlook_text, plan_text, trouble
 
     with _errors():
+        allow(allow_host or (), allow_path or ())
         known, file = _prices(prices), _recipe(recipe, overrides)
         summary = plan_dataset(file, out, again=again)
         typer.echo(plan_text(file.recipe, summary))
@@ -132,6 +151,8 @@ def build(
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="serve OpenMetrics of this build at 127.0.0.1:PORT/metrics")
     ] = None,
+    allow_host: HostOption = None,
+    allow_path: PathOption = None,
 ) -> None:
     """Plan if need be, then build the shards that are not there yet. Can be interrupted and run again.
 
@@ -145,6 +166,7 @@ def build(
     from pipelines.metrics import serve
 
     with _errors():
+        allow(allow_host or (), allow_path or ())
         engine = read_engine(runner, workers, context.args)
         known = _prices(prices)
         bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)

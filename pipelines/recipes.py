@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import io
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from pipelines.access.failure import SettingError
+from pipelines.access.permission import local_file
+from pipelines.limited_yaml import LimitedYamlError, read_yaml
 from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 MAX_RECIPE_BYTES = 1_000_000
 """A recipe is written by a person; anything larger is some other file."""
+
+MOST_LINES = 20
+"""Mistakes that are told at once."""
 
 DEFAULT_KIND = "stac"
 """What an entry is that needs not say its kind: a provider."""
@@ -40,6 +44,24 @@ class RecipeFile:
     """The checked recipe."""
     folder: Path
     """Folder that relative paths in the recipe start from."""
+    own_words: frozenset[str] = frozenset()
+    """Texts that whoever runs the recipe wrote with `--set`, and that the file does not hold."""
+
+    def file(self, where: str, said: str) -> Path:
+        """A file that the recipe names: below its folder, or where whoever runs it allows.
+
+        Args:
+            where: Key of the recipe, for messages.
+            said: The path as the recipe says it.
+
+        Raises:
+            RecipeError: it lies elsewhere, is not there, or is no regular file.
+        """
+        anywhere = said in self.own_words
+        try:
+            return local_file(where, said, self.folder, anywhere=anywhere)
+        except SettingError as error:
+            raise RecipeError([str(error)]) from None
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
@@ -55,25 +77,21 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
     """
     text = _read_text(path)
     try:
-        yaml = YAML(typ="rt")
-        yaml.allow_duplicate_keys = False
-        tree = yaml.load(io.StringIO(text))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        problem = (error.problem or "not YAML").splitlines()[0]
-        raise RecipeError([f"{path.name} line {line}: not valid YAML: {problem}"]) from None
-    except YAMLError as error:
-        raise RecipeError([f"{path.name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+        tree = read_yaml(text)
+    except LimitedYamlError as error:
+        at = "" if error.line is None else f" line {error.line}"
+        raise RecipeError([f"{path.name}{at}: {error.problem}"]) from None
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else f"a {type(tree).__name__}"
         raise RecipeError([f"{path.name}: a recipe is a mapping of keys (name, seed, sampling, …), found {found}"])
+    written = frozenset(_texts(tree))
     for override in overrides:
         _assign(tree, override)
     try:
-        recipe = Recipe.model_validate(_plain(tree))
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()]) from None
-    return RecipeFile(recipe=recipe, folder=path.resolve().parent)
+        raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()][:MOST_LINES]) from None
+    return RecipeFile(recipe=recipe, folder=path.resolve().parent, own_words=frozenset(_texts(tree)) - written)
 
 
 def json_schema() -> dict[str, Any]:
@@ -84,29 +102,34 @@ def json_schema() -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_RECIPE_BYTES:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise RecipeError([f"{path}: is a folder; give the recipe's YAML file"])
+        if not stat.S_ISREG(mode):
+            raise RecipeError([f"{path}: is no regular file; give the recipe's YAML file"])
+        with path.open("rb") as file:
+            content = file.read(MAX_RECIPE_BYTES + 1)
+        if len(content) > MAX_RECIPE_BYTES:
             raise RecipeError([f"{path.name}: larger than {MAX_RECIPE_BYTES} bytes, so not a recipe"])
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise RecipeError([f"{path}: no such recipe file"]) from None
-    except IsADirectoryError:
-        raise RecipeError([f"{path}: is a folder; give the recipe's YAML file"]) from None
     except UnicodeDecodeError:
         raise RecipeError([f"{path.name}: not a text file (UTF-8 expected)"]) from None
-    except OSError as error:
-        raise RecipeError([f"{path.name}: cannot be read: {error.strerror}"]) from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, RecipeError):
+            raise
+        why = error.strerror if isinstance(error, OSError) else "its name is none"
+        raise RecipeError([f"{path.name}: cannot be read: {why}"]) from None
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's containers -> dict, list and scalars."""
-    if isinstance(node, dict):
-        return {str(k): _plain(v) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_plain(v) for v in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return node if type(node) is bool else kind(node)
-    return node
+def _texts(node: Any) -> Iterator[str]:
+    """Every text of a tree that stands as a value."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _texts(inner)
 
 
 def _assign(tree: dict[str, Any], override: str) -> None:
@@ -117,7 +140,10 @@ def _assign(tree: dict[str, Any], override: str) -> None:
     node: Any = tree
     for part in parents:
         node = _step(node, part, dotted)
-    value = YAML(typ="safe").load(io.StringIO(raw))
+    try:
+        value = read_yaml(raw)
+    except LimitedYamlError as error:
+        raise RecipeError([f"--set {dotted}: {error.problem}"]) from None
     if isinstance(node, list):
         if not last.isdigit() or int(last) >= len(node):
             raise RecipeError([f"--set {dotted}: the list has entries 0..{len(node) - 1}, found {last!r}"])
@@ -176,10 +202,10 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
 def _line_of(tree: Any, location: Sequence[str | int]) -> int | None:
     node, line = tree, None
     for part in location:
-        marks = getattr(getattr(node, "lc", None), "data", None)
-        if marks is None or part not in marks:
+        lines: dict[str | int, int] = getattr(node, "lines", {})
+        if part not in lines:
             break
-        line = int(marks[part][0]) + 1
+        line = lines[part]
         if isinstance(node, dict) and part not in node:
             break
         node = node[part]

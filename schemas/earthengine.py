@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from schemas.strict import Strict
+from schemas.variables import checked_template
 
 SLOTS = 40
 """Concurrent requests of a project, standard and high-volume endpoint each
@@ -42,8 +42,9 @@ class EarthEngineProvider(Strict):
     url: str | None = Field(
         default=None,
         min_length=1,
-        description="another address of the service, below googleapis.com or on this machine; $NAME comes from the "
-        "environment",
+        max_length=2048,
+        description="another address of the service, below googleapis.com or on this machine; may begin with a "
+        "variable of the environment, $LANDWEAVE_...",
     )
     credentials: Literal["auto", "service_account", "application_default", "workload_identity"] = Field(
         default="auto", description="which kind of credentials the environment must hold"
@@ -66,6 +67,8 @@ class EarthEngineProvider(Strict):
     @field_validator("url")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
-        if value is not None and ("@" in value or urlsplit(value).query):
+        if value is None:
+            return None
+        if "@" in value or "?" in value:
             raise ValueError("url must hold no user, password or query: credentials come from the environment")
-        return value
+        return checked_template(value)

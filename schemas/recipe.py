@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import date  # noqa: TC003 - pydantic needs it at run time
+import re
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -16,6 +17,7 @@ from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run 
 from schemas.modality import MODALITIES
 from schemas.place import pixels_across
 from schemas.strict import Name, Strict
+from schemas.variables import checked_key, checked_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,17 +30,40 @@ BBox = tuple[Longitude, Latitude, Longitude, Latitude]
 """(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
 
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SERVED = ("http", "https", "s3", "gs")
+
+
 def _relative(path: str) -> str:
-    if path.startswith(("/", "~", "file:")) or path[1:3] in (":\\", ":/"):
+    foreign = path.startswith(("/", "~")) or path[:5].lower() == "file:" or path[1:3] in (":\\", ":/")
+    if foreign or _SCHEME.match(path):
         raise ValueError(
             "give a path relative to the recipe (recipes are stored with the dataset and must not name your machine); "
             f"found {path!r}"
         )
+    if "\0" in path:
+        raise ValueError(f"a path holds no NUL character; found {path!r}")
     return path
 
 
+def _relative_or_served(path: str) -> str:
+    scheme = _SCHEME.match(path)
+    if scheme is None or scheme[1] not in _SERVED:
+        _relative(path)
+    return checked_template(path)
+
+
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
-"""A path that starts from the recipe's folder."""
+"""A path that starts from the recipe's folder; `pipelines.access.permission` sees to it that it stays below."""
+PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
+"""The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""
+Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(checked_template)]
+"""An address; an environment variable that a recipe may name can be its beginning."""
+_FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)
+Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
+"""A day that calendars and archives can reckon with."""
+MOST_PIXELS = 16_384
+"""Pixels along an edge of a sample."""
 
 
 class Area(Strict):
@@ -142,9 +167,9 @@ class Window(Strict):
     """A period from which one observation is wanted."""
 
     name: Name
-    start: date = Field(description="first day, UTC")
-    end: date = Field(description="last day, UTC, inclusive")
-    target: date | None = Field(default=None, description="prefer scenes near this day; the middle if absent")
+    start: Day = Field(description="first day, UTC")
+    end: Day = Field(description="last day, UTC, inclusive")
+    target: Day | None = Field(default=None, description="prefer scenes near this day; the middle if absent")
     count: int = Field(default=1, ge=1, le=366, description="how many observations (date slots) from this window")
 
     @model_validator(mode="after")
@@ -170,12 +195,22 @@ AssetName = Annotated[str, Field(pattern=r"^[^#]{1,128}(#[1-9][0-9]{0,2})?$")]
 """Key of an asset, and behind '#' the 1-based band inside its raster (1 if absent)."""
 
 
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
+"""Name or number of a host, or name of a bucket."""
+
+
 class Signing(Strict):
     """Another place that gives credentials than the dialect's own: a private copy of a service, or one on loopback."""
 
-    url: str = Field(min_length=1, description="token service, or endpoint of an S3 store; $NAME from the environment")
-    hosts: tuple[str, ...] = Field(
-        default=(), max_length=16, description="hosts whose objects need it; the dialect's own if absent"
+    url: Address = Field(
+        description="token service, or endpoint of an S3 store; may begin with a variable $LANDWEAVE_...; another host "
+        "than the login's own is asked only where whoever runs the recipe allows it (--allow-host)"
+    )
+    hosts: tuple[HostName, ...] = Field(
+        default=(),
+        max_length=16,
+        description="hosts (of an S3 store: buckets) whose objects need it; the dialect's own if absent; the generic "
+        "dialect has none of its own",
     )
     region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$", description="region of an S3 store")
 
@@ -189,10 +224,9 @@ class Provider(Strict):
     """An archive behind a STAC API, or a static STAC catalogue."""
 
     kind: Literal["stac"] = "stac"
-    url: str = Field(
-        min_length=1,
+    url: Address = Field(
         description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
-        "stac-geoparquet file (.parquet); $NAME and ${NAME} come from the environment",
+        "stac-geoparquet file (.parquet); may begin with a variable of the environment, $LANDWEAVE_...",
     )
     dialect: Dialect = Field(
         default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
@@ -425,7 +459,9 @@ class OpenStreetMapLabel(Strict):
     """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
 
     kind: Literal["openstreetmap"] = "openstreetmap"
-    pbf: RelativePath = Field(description="path relative to the recipe, or URL; $NAME comes from the environment")
+    pbf: PathOrAddress = Field(
+        description="path relative to the recipe, or URL; may begin with a variable of the environment, $LANDWEAVE_..."
+    )
     required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
 
     @property
@@ -452,9 +488,16 @@ class LlmCaptions(Strict):
 
     kind: Literal["llm"] = "llm"
     model: str = Field(min_length=1, description="model name as the endpoint knows it")
-    base_url: str = Field(default="$OPENAI_BASE_URL", description="endpoint; $NAME is read from the environment")
-    api_key_variable: str = Field(
-        default="OPENAI_API_KEY", pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key"
+    base_url: Address = Field(
+        default="$OPENAI_BASE_URL",
+        description="endpoint; may begin with $OPENAI_BASE_URL or a variable $LANDWEAVE_...; the key is sent to its "
+        "own service, to the host in OPENAI_BASE_URL and to hosts that whoever runs the recipe allows (--allow-host)",
+    )
+    api_key_variable: Annotated[str, AfterValidator(checked_key)] = Field(
+        default="OPENAI_API_KEY",
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        max_length=128,
+        description="environment variable that holds the key: a model service's own, or LANDWEAVE_...",
     )
     per_sample: int = Field(default=1, ge=1, le=8)
     attempts: int = Field(default=3, ge=1, le=10, description="answers asked for before the template speaks instead")
@@ -634,6 +677,12 @@ class Recipe(Strict):
 
     def _whole(self) -> None:
         """The base pixel must divide the footprint; layers of other pixels get as many as cover it."""
+        finest = min([self.grid.resolution_m, *self._edges()])
+        if self.grid.size_m / finest > MOST_PIXELS:
+            raise ValueError(
+                f"grid: size_m {self.grid.size_m:g} has {self.grid.size_m / finest:,.0f} pixels of {finest:g} m along an "
+                f"edge; at most {MOST_PIXELS:,} are built"
+            )
         resolution = self.grid.resolution_m
         count = self.grid.size_m / resolution
         if abs(count - round(count)) > 1e-6:
@@ -649,9 +698,12 @@ class Recipe(Strict):
         """How far the last row and column of any layer's pixels reach beyond the footprint, metres: 20 for the 60 m
         bands of Sentinel-2 over 2,560 m; 0 where every layer's pixels divide the footprint."""
         size = self.grid.size_m
+        return max((pixels_across(size, edge) * edge - size for edge in self._edges()), default=0.0)
+
+    def _edges(self) -> list[float]:
+        """Pixel edge of every layer, metres."""
         edges = [self.resolution_of(x.layer, None) for x in self.labels]
-        edges += [self.resolution_of(s.kind, y.name) for s in self.sources for y in MODALITIES[s.kind].layers]
-        return max((pixels_across(size, edge) * edge - size for edge in edges), default=0.0)
+        return edges + [self.resolution_of(s.kind, y.name) for s in self.sources for y in MODALITIES[s.kind].layers]
 
     def resolution_of(self, modality: str, layer: str | None) -> float:
         """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""

@@ -16,6 +16,8 @@ from testbed.plane import Layout
 
 EARTH_ENGINE_URL = "LANDWEAVE_EARTHENGINE_URL"
 """Where the factory looks for Earth Engine in place of Google's address."""
+ALLOWED_PATHS = "LANDWEAVE_ALLOWED_PATHS"
+"""Folders that a recipe may read beside its own."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +62,9 @@ def _run(folder: Path, command: list[str]) -> int:
     with serve(folder) as services:
         environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url, EARTH_ENGINE_URL: services.base_url}
         environment.setdefault("EARTHENGINE_PROJECT", "testbed-project")
+        # the quick start's recipe reads the planet's outline, which is not below the recipe's own folder
+        allowed = (os.environ.get(ALLOWED_PATHS), str(folder.resolve()))
+        environment[ALLOWED_PATHS] = os.pathsep.join(filter(None, allowed))
         child = subprocess.Popen(words, env=environment)  # noqa: S603 - the user's own command
         signal.signal(signal.SIGTERM, lambda *_: child.terminate())
         while True:

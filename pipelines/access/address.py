@@ -6,12 +6,14 @@ addresses are taken: no user name, no backslash, no control character, a host in
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import re
 from functools import lru_cache
 from urllib.parse import quote, urljoin
 
-from pipelines.access.failure import AccessError
+from pipelines.access.failure import AccessError, named
 from schemas.outcome import Reason
 
 _PORTS = {"http": 80, "https": 443}
@@ -142,7 +144,10 @@ def public_url(href: str) -> Url:
 
 
 def shown(url: str) -> str:
-    """An address as it may be told: scheme, host and path, without user, query or fragment; never raises."""
+    """An address as it may be told: scheme, host and path, without user, query or fragment; never raises.
+
+    Where it begins with the value of a variable that the recipe names, the variable stands there as in the recipe.
+    """
     try:
         found = parsed(url)
     except AccessError:
@@ -151,7 +156,17 @@ def shown(url: str) -> str:
             return "an address that cannot be read"
         found_text = f"{match[1]}://{match[2].rpartition('@')[2]}{match[3]}"
         return _printable(found_text)
-    return _printable(found.partition("?")[0])
+    return _printable(_as_named(found.partition("?")[0]))
+
+
+def _as_named(text: str) -> str:
+    for name in sorted(named, key=lambda n: (-len(os.environ.get(n, "")), n)):
+        value = os.environ.get(name, "").rstrip("/")
+        with contextlib.suppress(AccessError):  # one that cannot be used is told by its name too
+            value = parsed(value).partition("?")[0].rstrip("/")
+        if value and (text == value or text.startswith(value + "/")):
+            return f"${name}{text.removeprefix(value)}"
+    return text
 
 
 def _made(scheme: str, host: str, port: int, target: str) -> Url:
@@ -217,7 +232,7 @@ def _without_dots(path: str) -> str:
 
 
 def _unusable(text: str, why: str) -> AccessError:
-    text = text.partition("?")[0]  # what stands before an '@' may be a password
+    text = _as_named(text.partition("?")[0])  # what stands before an '@' may be a password
     named = "an address" if "@" in text else f"the address {_printable(text)}"
     return AccessError(Reason.BAD_ITEM, f"{named} cannot be used: {why}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING
 from pipelines.access.http import AccessError, Client, SettingError, parsed, shown
 from pipelines.access.logins import CDSE_HTTPS, expanded, login_of, missing_of, netrc_login
 from pipelines.access.network import homes_of
+from pipelines.access.permission import check_host, origin, signed_hosts
 from pipelines.access.signing import BLOBS, TOKEN_URL, HeaderSigner, PlanetaryComputerSigner, S3Signer, basic, bearer
 from pipelines.access.tokens import Tokens, token_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.access.http import Signer
     from pipelines.access.logins import Login
     from pipelines.access.network import Homes
@@ -29,32 +33,69 @@ _CDSE_ENDPOINT = "https://eodata.dataspace.copernicus.eu"
 """https://documentation.dataspace.copernicus.eu/APIs/S3.html (and OData.html: download)"""
 
 
+_S3_HOMES = re.compile(r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
+"""Endpoints of AWS's own stores (https://docs.aws.amazon.com/general/latest/gr/s3.html); anybody can have other names
+below amazonaws.com."""
+
+
 def signer_of(name: str, provider: Provider) -> Signer | None:
     """What adds a provider's credentials to requests; None where its objects are open or no credentials are set.
 
     Raises:
-        SettingError: an address names an environment variable that is not set.
+        SettingError: an address names an environment variable that is not set, or a login would be sent to a host that
+            is neither its home nor allowed by whoever runs this (`pipelines.access.permission`).
     """
     signing = provider.signing
-    hosts = signing.hosts if signing is not None else ()
     url = None if signing is None else expanded(name, signing.url).rstrip("/")
+    where, named = f"provider {name!r}: signing", () if signing is None else signing.hosts
     if provider.dialect == "planetary-computer":
+        hosts = _allowed(where, (url, TOKEN_URL), named, BLOBS, "the Planetary Computer's key")
         key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
         return PlanetaryComputerSigner(url or TOKEN_URL, hosts or BLOBS, key=key)
     login = login_of(name, provider)
-    if login is None or missing_of(login):
+    if login is None:
         return None
     if provider.dialect == "dlr-eoc":
-        user, password = (os.environ[v] for v in login.variables)
-        return HeaderSigner(hosts or (login.home,), basic(user, password))
+        return _dlr(login, _allowed(where, (None, ""), named, (login.home,), "the DLR login"))
     if provider.dialect == "earthdata":
-        return HeaderSigner(hosts or _EARTHDATA_HOSTS, bearer(Tokens(lambda _: _earthdata(url or _EARTHDATA_LOGIN))))
+        hosts = _allowed(where, (url, _EARTHDATA_LOGIN), named, _EARTHDATA_HOSTS, "the Earthdata login")
+        token = Tokens[str](lambda _: _earthdata(url or _EARTHDATA_LOGIN))
+        return None if missing_of(login) else HeaderSigner(hosts or _EARTHDATA_HOSTS, bearer(token))
     if login is CDSE_HTTPS:
-        return HeaderSigner(hosts or _CDSE_HOSTS, bearer(Tokens(lambda _: _oidc(url or _CDSE_LOGIN))))
-    return _s3_signer(provider, login, url)
+        hosts = _allowed(where, (url, _CDSE_LOGIN), named, _CDSE_HOSTS, "the Copernicus Data Space login")
+        token = Tokens[str](lambda _: _oidc(url or _CDSE_LOGIN))
+        return None if missing_of(login) else HeaderSigner(hosts or _CDSE_HOSTS, bearer(token))
+    if url is not None:
+        homes = (login.home,) if provider.dialect == "copernicus-data-space" else _s3_homes(url)
+        check_host(f"{where}.url", url, homes, f"a signature by {login.variables[0]}")
+    return None if missing_of(login) else _s3_signer(where, provider, login, url)
 
 
-def _s3_signer(provider: Provider, login: Login, url: str | None) -> S3Signer:
+def _allowed(
+    where: str, urls: tuple[str | None, str], hosts: Sequence[str], homes: Sequence[str], whose: str
+) -> tuple[str, ...]:
+    """Hosts that a recipe's `signing` names for objects, once it is seen that the login may go there and to its `url`.
+
+    `urls`: (that of `signing`, the login's own).
+    """
+    if urls[0] is not None and urls[1]:
+        check_host(f"{where}.url", urls[0], (origin(urls[1])[1],), whose)
+    return signed_hosts(f"{where}.hosts", hosts, homes, whose)
+
+
+def _dlr(login: Login, hosts: tuple[str, ...]) -> Signer | None:
+    if missing_of(login):
+        return None
+    user, password = (os.environ[v] for v in login.variables)
+    return HeaderSigner(hosts or (login.home,), basic(user, password))
+
+
+def _s3_homes(url: str) -> tuple[str, ...]:
+    host = origin(url)[1]
+    return (host,) if _S3_HOMES.fullmatch(host) else ()
+
+
+def _s3_signer(where: str, provider: Provider, login: Login, url: str | None) -> S3Signer:
     """Signs addresses in the store of a dialect, or in the one at `url`."""
     signing = provider.signing
     region = signing.region if signing is not None else None
@@ -64,7 +105,10 @@ def _s3_signer(provider: Provider, login: Login, url: str | None) -> S3Signer:
         return S3Signer(("eodata",), {**options, "access_key_id": access, "secret_access_key": secret})
     if provider.dialect in ("usgs", "earth-search"):
         return S3Signer(("usgs-landsat",), {**_s3(url, region or "us-west-2"), "request_payer": True})
-    return S3Signer(signing.hosts if signing is not None else (), _s3(url, region))
+    buckets = signing.hosts if signing is not None else ()
+    if not buckets:
+        raise SettingError(f"{where}.hosts: name the buckets whose objects are signed for: hosts: [my-bucket]")
+    return S3Signer(buckets, _s3(url, region))
 
 
 def _s3(endpoint: str | None, region: str | None) -> dict[str, object]:
@@ -146,7 +190,7 @@ def client_of(name: str, provider: Provider, *, workers: int = 1) -> Client:
         workers: Processes that share the provider: each gets its part of the rate, and of the concurrency at least one.
 
     Raises:
-        SettingError: its address names an environment variable that is not set.
+        SettingError: its address names an environment variable that is not set, or `signer_of`.
     """
     return Client(
         concurrency=max(1, provider.concurrency // workers),

@@ -12,6 +12,7 @@ from pipelines.access.earthengine import Settings, check, open_session
 from pipelines.access.earthengine_credentials import KEY_VARIABLE, is_loopback
 from pipelines.access.earthengine_reader import EarthEngineReader
 from pipelines.access.http import AccessError, Counters, interpolate
+from pipelines.access.permission import check_host, origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 URL_VARIABLE = "LANDWEAVE_EARTHENGINE_URL"
 """Address of the service where the recipe names none: a server on this machine, for trying a recipe without an
 account. Anything but this machine and hosts below googleapis.com is refused."""
+
+
+GOOGLE = ("googleapis.com",)
+"""Whose logins these are."""
 
 
 class EarthEngineArchive:
@@ -125,18 +130,23 @@ def settings_of(
 ) -> Settings:
     """A provider's entry and the environment, as the session needs them.
 
-    A server on this machine is asked without credentials unless the environment names some.
+    A server on this machine is asked without credentials unless the environment names some; with credentials only where
+    whoever runs this has named its address.
 
     Raises:
-        SettingError: its address names an environment variable that is not set.
+        SettingError: its address names an environment variable that is not set, or is not one to send credentials to.
     """
-    address = provider.url or environment.get(URL_VARIABLE)
-    url = None if address is None else interpolate(address, dict(environment), where=f"provider {name!r}")
+    where, named = f"provider {name!r}", environment.get(URL_VARIABLE)
+    address = provider.url or named
+    url = None if address is None else interpolate(address, dict(environment), where=where)
     unsigned = url is not None and is_loopback(url) and provider.credentials == "auto"
+    signed = not unsigned or environment.get(KEY_VARIABLE)
+    if url is not None and signed and (named is None or origin(named) != origin(url)):
+        check_host(f"{where}: url", url, GOOGLE, "a Google login")
     return Settings(
         project=provider.project,
         endpoint=url.rstrip("/") if url else provider.endpoint.replace("_", "-"),
-        credentials="anonymous" if unsigned and not environment.get(KEY_VARIABLE) else provider.credentials,
+        credentials=provider.credentials if signed else "anonymous",
         slots=provider.slots,
         workers=workers,
         worker=worker,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from schemas.variables import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas.outcome import Reason
 
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_SCHEMES = ("http://", "https://", "s3://", "gs://")
+named: set[str] = set()
+"""Environment variables that addresses of this process were made from: messages show them in place of their values."""
 
 
 class SettingError(ValueError):
-    """The user's mistake outside the recipe: an environment variable that is not set. One clear line."""
+    """The user's mistake outside the recipe: a variable that is not set, a host that is not trusted. One clear line."""
 
 
 class AccessError(Exception):
@@ -44,19 +47,33 @@ class AccessError(Exception):
         return f"{self.reason.value}: {self.detail}"
 
 
-def interpolate(text: str, environment: Mapping[str, str], *, where: str) -> str:
-    """Replace $NAME and ${NAME} by environment variables.
+def interpolate(text: str, environment: Mapping[str, str], *, where: str, path: bool = False) -> str:
+    """Replace $NAME or ${NAME} at the beginning of an address by an environment variable that a recipe may name.
+
+    Args:
+        text: The address, or the path, as the recipe says it.
+        environment: Where variables are looked up.
+        where: Which part of the recipe says it, for messages.
+        path: The variable may also hold a path of this machine.
 
     Raises:
-        SettingError: a variable is not set, or is empty.
+        SettingError: a recipe may not name the variable, or not there; it is not set, or holds no address. The
+            message never holds the variable's value.
     """
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        if not environment.get(name):
+    try:
+        found = variable_of(text)
+    except ValueError as error:
+        raise SettingError(f"{where}: {error}") from None
+    if found is None:
+        return text
+    name, rest = found
+    value = environment.get(name)
+    if not value:
+        raise SettingError(f"{where}: environment variable {name} is not set; set it, or write the url into the recipe")
+    if "://" in value or not path:
+        if not value.lower().startswith(_SCHEMES):
             raise SettingError(
-                f"{where}: environment variable {name} is not set; set it, or write the url into the recipe"
+                f"{where}: environment variable {name} holds no http, https, s3 or gs address; correct it"
             )
-        return environment[name]
-
-    return _VARIABLE.sub(value, text)
+        named.add(name)
+    return value.rstrip("/") + rest if rest else value

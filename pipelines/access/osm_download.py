@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from pipelines.access.http import AccessError, Client, interpolate, public_url, shown
 from pipelines.access.network import homes_of
 from pipelines.access.osm import BadExtractError, file_sha256
+from pipelines.access.permission import local_file
 from schemas.outcome import Reason
+from schemas.variables import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,32 +24,39 @@ if TYPE_CHECKING:
 
 _STEP_BYTES = 16 << 20
 """Bytes a request."""
+_WHERE = "labels: openstreetmap: pbf"
 _RESTARTS = 3
 """Times a download begins again because the file behind the URL was replaced meanwhile."""
 
 
-def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None) -> Path:
+def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None, *, anywhere: bool = False) -> Path:
     """The extract that a recipe's `pbf` names, on this machine.
 
     Args:
-        pbf: Path relative to `folder`, or an http(s), s3 or gs address; $NAME is read from the environment.
+        pbf: Path relative to `folder`, or an http(s), s3 or gs address; may begin with a variable LANDWEAVE_..., which
+            may also hold the path of an extract, or of a folder of extracts.
         folder: Folder of the recipe.
         cache_dir: Where downloads are kept, beside a .json with size, version and SHA-256. What lies there is not asked
             for again: a 'latest' extract stays the one it was; remove the file for a newer one.
         client: HTTP; one with default limits if absent.
+        anywhere: Whoever runs the recipe wrote `pbf` themselves: the path may lead out of `folder`.
 
     Raises:
-        SettingError: an environment variable is not set.
-        BadExtractError: the path does not exist.
+        SettingError: an environment variable is not set, or not one that a recipe may name; the path lies where the
+            recipe may not read.
+        BadExtractError: the path is not there, or is no regular file.
         AccessError: the address did not deliver.
     """
-    said = interpolate(pbf, dict(os.environ), where="labels: openstreetmap: pbf")
-    if "://" not in said:
-        path = folder / said
-        if not path.is_file():
-            raise BadExtractError(f"{path.name}: no such OpenStreetMap extract beside the recipe; correct `pbf`")
-        return path
-    return download(public_url(said), cache_dir, client or Client(homes=homes_of(said)))
+    said = interpolate(pbf, dict(os.environ), where=_WHERE, path=True)
+    if "://" in said:
+        return download(public_url(said), cache_dir, client or Client(homes=homes_of(said)))
+    if not (folder / said).is_file():
+        raise BadExtractError(f"{(folder / said).name}: no such OpenStreetMap extract beside the recipe; correct `pbf`")
+    named = variable_of(pbf)
+    if named is None:
+        return local_file(_WHERE, said, folder, anywhere=anywhere)
+    root = folder / os.environ[named[0]]  # whoever runs this has named it: it may be read, and what lies below
+    return local_file(_WHERE, named[1].lstrip("/"), root) if named[1] else local_file(_WHERE, root.name, root.parent)
 
 
 def download(url: str, cache_dir: Path, client: Client) -> Path:

@@ -15,6 +15,7 @@ from obstore.store import S3Store
 
 from pipelines.access.http import AccessError, Client, parsed
 from pipelines.access.network import homes_of
+from pipelines.access.permission import is_below
 from pipelines.access.tokens import Tokens, token_in
 from schemas.outcome import Reason
 
@@ -46,6 +47,7 @@ class PlanetaryComputerSigner:
         Args:
             token_url: Token service, to which '/account/container' is added.
             hosts: Ends of host names. What stands before is the account; a host that is named whole is one account.
+                In the clear, tokens go to this machine only.
             now: The clock, seconds since 1970.
             client: Another client for the tokens than one with limits of its own.
             key: Subscription key, which raises the service's limits.
@@ -64,11 +66,11 @@ class PlanetaryComputerSigner:
             AccessError: the signing service did not deliver; its own retries are spent.
         """
         asked = parsed(url)
-        end = next((h for h in self._hosts if asked.host.endswith(h)), None)
+        end = next((h for h in self._hosts if is_private(url, (h,))), None)
         path = asked.path.split("/")
-        if end is None or not asked.keeps_secrets or "?" in asked.target or len(path) < 3:
+        if end is None or "?" in asked.target or len(path) < 3:
             return url, {}
-        key = (asked.host.removesuffix(end) or asked.host, path[1])
+        key = (asked.host.removesuffix(end.split(":")[0]).rstrip(".") or asked.host, path[1])
         return f"{url}?{self._tokens.get(key, fresh=fresh)}", {}
 
     def _token(self, key: tuple[str, str]) -> tuple[str, float]:
@@ -99,12 +101,12 @@ class HeaderSigner:
 
 
 def is_private(url: str, hosts: Sequence[str]) -> bool:
-    """Whether an address is on one of the hosts (or below it), encrypted or on this machine."""
+    """Whether an address is on one of the hosts ('host' or 'host:port') or below it, encrypted or on this machine."""
     try:
         asked = parsed(url)
     except AccessError:
         return False
-    return asked.keeps_secrets and any(asked.host == h or asked.host.endswith("." + h) for h in hosts)
+    return asked.keeps_secrets and (is_below(asked.host, hosts) or is_below(f"{asked.host}:{asked.port}", hosts))
 
 
 def basic(user: str, password: str) -> Callable[[bool], Mapping[str, str]]:
@@ -125,7 +127,7 @@ class S3Signer:
     """
 
     def __init__(self, buckets: Sequence[str], options: Mapping[str, object]) -> None:
-        """`buckets` whose objects are signed, none = all; `options` of `obstore.store.S3Store`."""
+        """`buckets` whose objects are signed; `options` of `obstore.store.S3Store`."""
         self._buckets = frozenset(buckets)
         self._options = dict(options)
         self._stores: dict[str, S3Store] = {}
@@ -138,7 +140,7 @@ class S3Signer:
             AccessError: DENIED where the machine's role gives no keys.
         """
         asked = parsed(url)
-        if asked.scheme != "s3" or (self._buckets and asked.host not in self._buckets):
+        if asked.scheme != "s3" or asked.host not in self._buckets:
             return url, {}
         with self._lock:
             if asked.host not in self._stores:

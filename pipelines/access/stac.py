@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pipelines.access.cog import Reader
-from pipelines.access.credentials import client_of
+from pipelines.access.credentials import client_of, signer_of
 from pipelines.access.http import AccessError, Counters, interpolate, shown
 from pipelines.access.static import is_static, read_static
 from schemas.earthengine import EarthEngineProvider
@@ -86,13 +86,16 @@ class Archives:
         self._engines.clear()
 
     def check(self) -> None:
-        """See that the environment holds what the providers need; nothing is asked of anybody.
+        """See that the environment holds what the providers need, and that no login goes where it may not; nothing is
+        asked of anybody.
 
         Raises:
-            SettingError: one line that says what is missing.
+            SettingError: one line that says what is missing or not allowed.
         """
         _ = self.origins
-        for name in self.providers:
+        for name, provider in self.providers.items():
+            if not isinstance(provider, EarthEngineProvider):
+                signer_of(name, provider)
             if (engine := self.engine(name)) is not None:
                 engine.check()
 

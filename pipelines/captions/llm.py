@@ -16,12 +16,14 @@ import stamina
 from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.access.http import SettingError, interpolate
+from pipelines.access.permission import check_host, origin
 from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
 from pipelines.captions.prompts import PROMPT_VERSION, SCHEMA, messages
 from pipelines.captions.template import TEMPLATE_VERSION, speak
 from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
+from schemas.variables import KEY_HOMES, MODEL_URL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from schemas.recipe import LlmCaptions
     from schemas.stack import Stack
 
+_WHERE = "captions.base_url"
 _TRIES = 6
 """Times one question is sent while the endpoint is busy or broken."""
 _TIMEOUT_S = 120.0
@@ -107,10 +110,11 @@ class LlmCaptioner:
         """Fail before anything is spent.
 
         Raises:
-            SettingError: the endpoint's address or key is not in the environment.
+            SettingError: the endpoint's address or key is not in the environment, or the key would be sent to a host
+                that is neither its home nor named by whoever runs this.
         """
-        self._base_url()
         self._key()
+        self._base_url()
 
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
         """`per_sample` captions; or the outcome `unavailable` or `denied` where the endpoint gives no answer at all.
@@ -225,7 +229,11 @@ class LlmCaptioner:
         return {name: value for name, value in self.__dict__.items() if name != "_client"}
 
     def _base_url(self) -> str:
-        return interpolate(self.config.base_url, dict(os.environ), where="captions.base_url")
+        url = interpolate(self.config.base_url, os.environ, where=_WHERE)
+        name, own = self.config.api_key_variable, os.environ.get(MODEL_URL)
+        if own is None or origin(own) != origin(url):  # who sets OPENAI_BASE_URL has named that host
+            check_host(_WHERE, url, tuple(filter(None, [KEY_HOMES.get(name)])), f"the key in {name}")
+        return url
 
     def _key(self) -> str:
         name = self.config.api_key_variable

@@ -67,11 +67,12 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     Raises:
         SamplingError: the recipe's area or points cannot be used.
         SettingError: an environment variable is missing.
+        RecipeError: the recipe names a file that is not there, or that it may not read.
     """
     known = laid_in(folder)
     if known is not None:
         return known
-    recipe = file.recipe
+    recipe, identity = file.recipe, identity_of(file)  # looks at the files before anything reads them
     extract = map_extract(file, work)
     located = locate(recipe, file.folder)
     shards = located.packed(recipe.shards)
@@ -83,9 +84,9 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
-    inputs = inputs_of(file) | ({} if extract is None else {"openstreetmap": extract[1]})
+    inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract[1]})
     laid = Laid(
-        identity=identity_of(file),
+        identity=identity,
         samples=len(located),
         shards=len(shards),
         parts=len(groups),
@@ -116,7 +117,8 @@ def map_extract(file: RecipeFile, work: Path) -> tuple[str, str] | None:
     """Read the OpenStreetMap extract once, for all shards: (file name, name of the extract); None = no such label."""
     for label in file.recipe.labels:
         if isinstance(label, OpenStreetMapLabel):
-            extract = prepare(obtain(label.pbf, file.folder, work), work)
+            anywhere = label.pbf in file.own_words
+            extract = prepare(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
             return extract.parquet.name, extract.name
     return None
 
@@ -124,8 +126,9 @@ def map_extract(file: RecipeFile, work: Path) -> tuple[str, str] | None:
 def inputs_of(file: RecipeFile) -> dict[str, str]:
     """SHA-256 of every file that the places depend on, by its name in the recipe."""
     sampling = file.recipe.sampling
-    names = [sampling.area.file, sampling.file if isinstance(sampling, PointsSampling) else None]
-    return {name: _sha256(file.folder / name) for name in names if name is not None}
+    points = sampling.file if isinstance(sampling, PointsSampling) else None
+    named = [("sampling.area.file", sampling.area.file), ("sampling.file", points)]
+    return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
 
 
 def _bounds(footprints: Footprints) -> list[float]:

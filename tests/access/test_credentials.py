@@ -184,6 +184,7 @@ class Tokened:
 def test_tokens_are_kept_renewed_before_their_end_and_once_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "subscribed")
     with serve_catalogue([], {}) as services:
+        monkeypatch.setenv("LANDWEAVE_TRUSTED_HOSTS", f"127.0.0.1:{services.port}")
         service = Tokened(life_s=3600.0)
         services.server.routes.insert(0, service)
         late = [0.0]
@@ -234,6 +235,7 @@ def test_an_account_gives_a_token_by_user_and_password(monkeypatch: pytest.Monke
     for name in ("EARTHDATA_USERNAME", "EARTHDATA_PASSWORD", "CDSE_USERNAME", "CDSE_PASSWORD"):
         monkeypatch.setenv(name, name.lower())
     with serve_catalogue([], {}) as services:
+        monkeypatch.setenv("LANDWEAVE_TRUSTED_HOSTS", f"127.0.0.1:{services.port}")
         services.server.routes.insert(0, service)
         signing = {"url": f"{services.base_url}/login", "hosts": ["127.0.0.1"]}
         for dialect, more, token in (

@@ -48,9 +48,12 @@ def test_no_credentials_are_sent_to_this_machine_unless_some_are_named() -> None
     assert settings_of("ee", ENGINE, {}).url == "https://earthengine-highvolume.googleapis.com"
     standard = ENGINE.model_copy(update={"endpoint": "standard"})
     assert settings_of("ee", standard, {}).url == "https://earthengine.googleapis.com"
-    own = ENGINE.model_copy(update={"url": "$PLACE"})
-    assert settings_of("ee", own, {**local, "PLACE": "https://x.googleapis.com"}).url == "https://x.googleapis.com"
-    with pytest.raises(SettingError, match="PLACE"):
+    own = ENGINE.model_copy(update={"url": "$LANDWEAVE_PLACE"})
+    assert (
+        settings_of("ee", own, {**local, "LANDWEAVE_PLACE": "https://x.googleapis.com"}).url
+        == "https://x.googleapis.com"
+    )
+    with pytest.raises(SettingError, match="LANDWEAVE_PLACE"):
         settings_of("ee", own, local)
 
 

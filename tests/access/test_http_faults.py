@@ -220,8 +220,9 @@ def test_addresses() -> None:
 
 
 def test_a_missing_variable_is_one_clear_line() -> None:
-    values: dict[str, Any] = {"ROOT": "http://x", "EMPTY": ""}
-    assert interpolate("$ROOT/a/${ROOT}", values, where="provider 'p'") == "http://x/a/http://x"
-    for text in ("${GONE}/a", "$EMPTY"):
-        with pytest.raises(SettingError, match=r"^provider 'p': environment variable (GONE|EMPTY) is not set; .*$"):
+    values: dict[str, Any] = {"LANDWEAVE_ROOT": "http://x/", "LANDWEAVE_EMPTY": ""}
+    assert interpolate("$LANDWEAVE_ROOT/a", values, where="provider 'p'") == "http://x/a"
+    assert interpolate("${LANDWEAVE_ROOT}", values, where="provider 'p'") == "http://x/"
+    for text in ("${LANDWEAVE_GONE}/a", "$LANDWEAVE_EMPTY"):
+        with pytest.raises(SettingError, match=r"^provider 'p': environment variable \w+(GONE|EMPTY) is not set; .*$"):
             interpolate(text, values, where="provider 'p'")

@@ -49,13 +49,13 @@ def test_a_path_is_found_and_an_address_is_downloaded_once(
     assert obtain("land.osm.pbf", file.parent, tmp_path / "cache") == file
     with pytest.raises(BadExtractError, match=r"^no\.osm\.pbf: no such"):
         obtain("no.osm.pbf", file.parent, tmp_path / "cache")
-    with pytest.raises(SettingError, match="OSM_EXTRACT"):
-        obtain("$OSM_EXTRACT", file.parent, tmp_path / "cache")
-    monkeypatch.setenv("OSM_EXTRACT", url(services) + "?token=secret")
-    got = obtain("$OSM_EXTRACT", file.parent, tmp_path / "cache", client())
+    with pytest.raises(SettingError, match="LANDWEAVE_OSM_EXTRACT"):
+        obtain("$LANDWEAVE_OSM_EXTRACT", file.parent, tmp_path / "cache")
+    monkeypatch.setenv("LANDWEAVE_OSM_EXTRACT", url(services) + "?token=secret")
+    got = obtain("$LANDWEAVE_OSM_EXTRACT", file.parent, tmp_path / "cache", client())
     assert got.read_bytes() == file.read_bytes()
     services.faults.append(lambda _: pytest.fail("asked again"))
-    assert obtain("$OSM_EXTRACT", file.parent, tmp_path / "cache", client()) == got
+    assert obtain("$LANDWEAVE_OSM_EXTRACT", file.parent, tmp_path / "cache", client()) == got
     assert got.name == file.name, "the name must not depend on the address: it goes into the dataset"
     about = json.loads(got.with_name(got.name + ".json").read_text())
     assert about["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

@@ -136,8 +136,11 @@ def test_the_next_body_of_a_service_that_forgets_its_filters_is_completed(servic
 
 
 def test_an_unset_variable_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOWHERE", raising=False)
-    with Archives({"p": Provider(url="${NOWHERE}/stac")}) as archives, pytest.raises(SettingError, match="NOWHERE"):
+    monkeypatch.delenv("LANDWEAVE_NOWHERE", raising=False)
+    with (
+        Archives({"p": Provider(url="${LANDWEAVE_NOWHERE}/stac")}) as archives,
+        pytest.raises(SettingError, match="LANDWEAVE_NOWHERE"),
+    ):
         archives.search("p", "c", [(0.0, 0.0, 1.0, 1.0)], None)
 
 

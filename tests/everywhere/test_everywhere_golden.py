@@ -42,7 +42,7 @@ def recipe(**more: Any) -> dict[str, Any]:
         "sampling": {"kind": "points", "file": "points.csv"},
         "grid": {"size_m": SIZE_M},
         "windows": [{"name": "june", "start": "2022-06-01", "end": "2022-06-30"}],
-        "providers": {"real": {"url": "$REAL_ARCHIVE"}},
+        "providers": {"real": {"url": "$LANDWEAVE_REAL_ARCHIVE"}},
         "sources": [
             {"kind": "sentinel1", "providers": ["real"], "scale": "linear", "min_valid": 0.2},
             {"kind": "dem", "providers": ["real"]},

@@ -37,7 +37,7 @@ RECIPE = Recipe.model_validate(
         "sampling": {"kind": "points", "file": "points.csv"},
         "grid": {"size_m": 480},
         "windows": [{"name": "june", "start": "2022-06-01", "end": "2022-06-30"}],
-        "providers": {"p": {"url": "$FAULTS_ARCHIVE", "retries": 3, "timeout_s": 1.0, "concurrency": 4}},
+        "providers": {"p": {"url": "$LANDWEAVE_FAULTS_ARCHIVE", "retries": 3, "timeout_s": 1.0, "concurrency": 4}},
         "sources": [
             {"kind": "sentinel1", "providers": ["p"], "max_candidates": 1, "min_valid": 0.5},
             {"kind": "landsat", "providers": ["p"], "max_candidates": 1, "min_valid": 0.5},

@@ -50,8 +50,8 @@ def services() -> Iterator[Services]:
 def file(services: Services, monkeypatch: pytest.MonkeyPatch) -> RecipeFile:
     """A recipe of places in several partitions; its provider's address is in the environment."""
     monkeypatch.setattr(pipelines.plan.lay, "PART_SAMPLES", 64)
-    monkeypatch.setenv("FAR", services.base_url)
-    return RecipeFile(recipe=recipe_of("$FAR/anywhere"), folder=Path())
+    monkeypatch.setenv("LANDWEAVE_FAR", services.base_url)
+    return RecipeFile(recipe=recipe_of("$LANDWEAVE_FAR/anywhere"), folder=Path())
 
 
 def plan(file: RecipeFile, out: Path, told: Any = lambda *_: None, how: Any = make_plan) -> PlanSummary:

@@ -51,16 +51,16 @@ def asset(path: str, bands: list[str] | None = None, **more: Any) -> Json:
 
 @contextmanager
 def built(folder: Path, recipe: Json, items: list[Json], files: dict[str, Path]) -> Iterator[landweave.Dataset]:
-    """The dataset that a recipe makes of items and files; `$REAL_ARCHIVE` in the recipe is the STAC API."""
+    """The dataset that a recipe makes of items and files; `$LANDWEAVE_REAL_ARCHIVE` in the recipe is the STAC API."""
     path = folder / "recipe.yaml"
     with path.open("w") as file:
         YAML(typ="safe").dump(recipe, file)
     with testbed.serve_catalogue(items, files, name="real") as services:
-        os.environ["REAL_ARCHIVE"] = services.stac_url("real")
+        os.environ["LANDWEAVE_REAL_ARCHIVE"] = services.stac_url("real")
         try:
             build_dataset(read_recipe(path), folder / "out", Engine(workers=1))
         finally:
-            del os.environ["REAL_ARCHIVE"]
+            del os.environ["LANDWEAVE_REAL_ARCHIVE"]
     yield landweave.open(folder / "out")
 
 

@@ -84,7 +84,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, real: Path) -> landweave.Da
             },
         },
         "windows": [{"name": "y2020", "start": "2020-01-01", "end": "2020-12-31"}],
-        "providers": {"real": {"url": "$REAL_ARCHIVE", "dialect": "earth-search"}},
+        "providers": {"real": {"url": "$LANDWEAVE_REAL_ARCHIVE", "dialect": "earth-search"}},
         "sources": [
             {"kind": "sentinel2", "providers": ["real"], "max_cloud": 1.0},
             {
@@ -185,7 +185,7 @@ def island(tmp_path_factory: pytest.TempPathFactory, real: Path, request: pytest
         "seed": 1,
         "sampling": {"kind": "points", "file": "points.csv"},
         "grid": {"size_m": 2640},
-        "providers": {"real": {"url": "$REAL_ARCHIVE"}},
+        "providers": {"real": {"url": "$LANDWEAVE_REAL_ARCHIVE"}},
         "sources": [{"kind": "dem", "providers": ["real"]}],
         "labels": [{"kind": "worldcover", "providers": ["real"], "year": request.param}],
         "splits": {"train": 1.0, "val": 0.0, "test": 0.0, "buffer_m": 0},

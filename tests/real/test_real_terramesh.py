@@ -33,7 +33,7 @@ def recipe() -> dict[str, Any]:
         "sampling": {"kind": "points", "file": "points.csv"},
         "grid": {"size_m": 2240, "snap_m": None, "resolutions": {"sentinel2": 10, "dem": 10}},
         "windows": [{"name": "ever", "start": "2020-01-01", "end": "2023-12-31"}],
-        "providers": {"real": {"url": "$REAL_ARCHIVE"}},
+        "providers": {"real": {"url": "$LANDWEAVE_REAL_ARCHIVE"}},
         "sources": [
             {"kind": "sentinel2", "providers": ["real"]},
             {"kind": "sentinel1", "providers": ["real"], "delivered": "db", "scale": "db"},

@@ -1,0 +1,74 @@
+"""Which environment variables a recipe may name. A recipe is somebody else's text: it may not name a secret.
+
+In an address or a path a variable may stand at the beginning alone, so that its value decides where a request goes or
+which folder is read, and is never sent to a host that the recipe names.
+"""
+
+from __future__ import annotations
+
+import re
+
+OWN = "LANDWEAVE_"
+"""Beginning of the names that addresses and paths of a recipe may use."""
+MODEL_URL = "OPENAI_BASE_URL"
+"""The one other name: the address of a language model."""
+KEY_HOMES: dict[str, str] = {
+    "OPENAI_API_KEY": "api.openai.com",  # https://platform.openai.com/docs/api-reference
+    "ANTHROPIC_API_KEY": "api.anthropic.com",  # https://docs.anthropic.com/en/api/openai-sdk
+    "DEEPSEEK_API_KEY": "api.deepseek.com",  # https://api-docs.deepseek.com
+    "GEMINI_API_KEY": "generativelanguage.googleapis.com",  # https://ai.google.dev/gemini-api/docs/openai
+    "GROQ_API_KEY": "api.groq.com",  # https://console.groq.com/docs/openai
+    "MISTRAL_API_KEY": "api.mistral.ai",  # https://docs.mistral.ai/api
+    "OPENROUTER_API_KEY": "openrouter.ai",  # https://openrouter.ai/docs
+    "TOGETHER_API_KEY": "api.together.xyz",  # https://docs.together.ai/docs/openai-api-compatibility
+}
+"""Variable that holds a language model's key -> the host that it is for."""
+
+_AT_THE_BEGINNING = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))(?=/|$)")
+
+
+def variable_of(template: str) -> tuple[str, str] | None:
+    """(variable, what follows it) of an address or a path that begins with $NAME or ${NAME}; None where none does.
+
+    Raises:
+        ValueError: a variable that a recipe may not name, or one in another place; the text says what to do.
+    """
+    if "$" not in template:
+        return None
+    found = _AT_THE_BEGINNING.match(template)
+    if found is None or "$" in template[found.end() :]:
+        raise ValueError(
+            "an environment variable may only be the beginning of an address or a path, with '/' after it, as in "
+            f"$LANDWEAVE_ARCHIVE/stac; found {template[:80]!r}"
+        )
+    name = found.group(1) or found.group(2)
+    if not (name.startswith(OWN) and len(name) > len(OWN)) and name != MODEL_URL:
+        raise ValueError(
+            f"a recipe may name environment variables that begin with {OWN} only, found {name!r}: put the address into "
+            f"a variable {OWN}..., or write it into the recipe"
+        )
+    return name, template[found.end() :]
+
+
+def checked_template(template: str) -> str:
+    """The text as it is, where its variables are ones that a recipe may name.
+
+    Raises:
+        ValueError: see `variable_of`.
+    """
+    variable_of(template)
+    return template
+
+
+def checked_key(name: str) -> str:
+    """The name of the variable that holds a language model's key, where it is one that can.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if name not in KEY_HOMES and not name.startswith(OWN):
+        raise ValueError(
+            f"{name!r} is no variable for a language model's key: use one of {', '.join(KEY_HOMES)}, or a name that "
+            f"begins with {OWN}"
+        )
+    return name
