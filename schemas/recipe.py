@@ -680,8 +680,8 @@ class Recipe(Strict):
         finest = min([self.grid.resolution_m, *self._edges()])
         if self.grid.size_m / finest > MOST_PIXELS:
             raise ValueError(
-                f"grid: size_m {self.grid.size_m:g} has {self.grid.size_m / finest:,.0f} pixels of {finest:g} m along an "
-                f"edge; at most {MOST_PIXELS:,} are built"
+                f"grid: size_m {self.grid.size_m:g} has {self.grid.size_m / finest:,.0f} pixels of {finest:g} m along "
+                f"an edge; at most {MOST_PIXELS:,} are built"
             )
         resolution = self.grid.resolution_m
         count = self.grid.size_m / resolution
