@@ -156,14 +156,18 @@ def shown(url: str) -> str:
             return "an address that cannot be read"
         found_text = f"{match[1]}://{match[2].rpartition('@')[2]}{match[3]}"
         return _printable(found_text)
-    return _printable(_as_named(found.partition("?")[0]))
+    return _printable(_as_named(found))
 
 
 def _as_named(text: str) -> str:
+    """The address, without its query, with the variable that it was made from in place of that variable's value."""
+    is_read = type(text) is Url
+    text = text.partition("?")[0]
     for name in sorted(named, key=lambda n: (-len(os.environ.get(n, "")), n)):
         value = os.environ.get(name, "").rstrip("/")
-        with contextlib.suppress(AccessError):  # one that cannot be used is told by its name too
-            value = parsed(value).partition("?")[0].rstrip("/")
+        if value and is_read:
+            with contextlib.suppress(AccessError):
+                value = parsed(value).partition("?")[0].rstrip("/")
         if value and (text == value or text.startswith(value + "/")):
             return f"${name}{text.removeprefix(value)}"
     return text
@@ -232,7 +236,7 @@ def _without_dots(path: str) -> str:
 
 
 def _unusable(text: str, why: str) -> AccessError:
-    text = _as_named(text.partition("?")[0])  # what stands before an '@' may be a password
+    text = _as_named(text)  # what stands before an '@' may be a password
     named = "an address" if "@" in text else f"the address {_printable(text)}"
     return AccessError(Reason.BAD_ITEM, f"{named} cannot be used: {why}")
 

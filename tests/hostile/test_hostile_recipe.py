@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from pipelines.access import permission
 from pipelines.access.credentials import client_of
 from pipelines.access.earthengine_archive import settings_of
-from pipelines.access.failure import interpolate, shown
-from pipelines.access.http import AccessError, SettingError
+from pipelines.access.failure import interpolate
+from pipelines.access.http import AccessError, SettingError, shown
 from pipelines.access.osm import BadExtractError
 from pipelines.access.osm_download import obtain
 from pipelines.captions.llm import LlmCaptioner
@@ -125,7 +125,8 @@ def test_no_address_of_a_recipe_holds_a_secret(name: str, form: str, tmp_path: P
 
 @pytest.mark.parametrize("text", ["http://h/$LANDWEAVE_A", "$LANDWEAVE_A.evil.example", "$LANDWEAVE_A@evil/",
                                   "${LANDWEAVE_A}evil", "$LANDWEAVE_A/$LANDWEAVE_B", "$LANDWEAVE_A:80/",
-                                  "$$LANDWEAVE_A", "$", "${", "${}", "$LANDWEAVE_A?x", "$LANDWEAVE_A\\@evil/"])  # fmt: skip
+                                  "$$LANDWEAVE_A", "$", "${", "${}", "$LANDWEAVE_A?x",
+                                  "$LANDWEAVE_A\\@evil/"])  # fmt: skip
 def test_a_variable_is_the_beginning_or_nothing(text: str, tmp_path: Path) -> None:
     assert "variable" in refused(write(tmp_path, BASE | {"providers": {"p": {"url": text}}}))
 
