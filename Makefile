@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help bench quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
+.PHONY: help bench mutate quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -77,6 +77,10 @@ format: $(VENV)/.check  ## format the code
 bench: $(VENV)/.factory  ## compare reading with other tools, the quick form (installs them; makes 1.5 GB of scenes the first time)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(RUN) -m benchmarks.reading --quick
+
+mutate: $(VENV)/.check  ## plant small faults in the code, one by one, and count how many the fast tests notice (an hour)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutate
+	$(RUN) -m benchmarks.mutation --workers 2
 
 schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
 	$(RUN) -m pipelines schema > docs/recipe.schema.json
