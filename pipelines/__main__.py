@@ -197,7 +197,8 @@ def add(
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
         names = [g.name for g in found.spec.groups if g.revision == found.spec.revision]
-        typer.echo(f"revision {found.spec.revision}: added {', '.join(names) or 'captions'}")
+        added = ", ".join(names) or "captions alone: every layer was there already"
+        typer.echo(f"revision {found.spec.revision}: added {added}")
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
@@ -267,7 +268,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.jobs import BuildError
     from pipelines.journal import PricesError
     from pipelines.metrics import PortError
-    from pipelines.shards import AddError, FullError, IncompleteError, OtherDatasetError, StoreError
+    from pipelines.shards import AddError, FullError, IncompleteError, LandweaveError, OtherDatasetError, StoreError
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
@@ -278,6 +279,7 @@ def _expected() -> tuple[type[Exception], ...]:
         BuildError,
         FullError,
         IncompleteError,
+        LandweaveError,
         NotHeldError,
         OtherDatasetError,
         PlanError,

@@ -153,7 +153,7 @@ class Planning:
 
 def planning_of(out: Path) -> Planning | None:
     """The planning of a dataset that has no whole plan yet; None where there is a plan, or nothing at all."""
-    if (out / PLAN_FOLDER / "plan.json").exists():
+    if not out.is_dir() or (out / PLAN_FOLDER / "plan.json").exists():
         return None
     begun, running = unfinished_in(out / PLAN_FOLDER), held(out, "build")
     if begun is None and not (out / WORK_FOLDER).is_dir() and not running:

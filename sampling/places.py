@@ -11,6 +11,7 @@ import numpy as np
 
 from sampling import candidates, majortom
 from sampling.errors import SamplingError
+from sampling.land import on_land
 from sampling.overlap import OccupiedGround, up_to
 from sampling.packing import packed
 from sampling.points import read_points
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from sampling.candidates import Candidates
     from sampling.geobox import Footprints
     from sampling.packing import Packed
+    from sampling.region import Region
     from schemas.recipe import Recipe, Shards, Splits
 
+_LOOKED_AT = 4_096
+"""Places that are enough to see whether an area has land."""
 _CROWDED = 20_000
 """Candidates in a row without free ground, after which the area counts as full."""
 _TOGETHER = 262_144
@@ -165,7 +169,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     left_out["split_buffer"] = int((~assignment.kept).sum())
     index = np.flatnonzero(assignment.kept)[:wanted]
     if not len(index):
-        raise SamplingError(f"no sample is left: {_why(left_out) or 'the area is empty or has no land'}")
+        raise SamplingError(f"no sample is left: {_nothing(recipe, region, left_out)}")
     split = assignment.split[index]
     return Located(
         footprints=chosen.footprints.take(index),
@@ -291,6 +295,8 @@ def _notes(
             f"of {splits.block_m:g} m; make splits.block_m smaller or the area larger"
             for name in empty
         ]
+    if not sampling.area.land_only and _land_if_swapped(footprints.lon[:_LOOKED_AT], footprints.lat[:_LOOKED_AT]):
+        notes.append(f"hardly any sample is on land; {_SWAPPED}")
     lost = left_out["split_buffer"]
     if lost > count / 4:
         notes.append(
@@ -299,6 +305,31 @@ def _notes(
             "splits.allow_overlap: true loses none"
         )
     return tuple(notes)
+
+
+def _nothing(recipe: Recipe, region: Region, left_out: dict[str, int]) -> str:
+    """Why no sample is left: what was left out, or that the area has no land."""
+    if any(left_out.values()):
+        return _why(left_out)
+    lon, lat, inside = region.draw(recipe.seed, 0, _LOOKED_AT)
+    lon, lat = lon[inside], lat[inside]
+    if not recipe.sampling.area.land_only or not len(lon):
+        return "the area is empty"
+    where = f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f}"
+    if on_land(lon, lat).any():
+        return f"hardly any of the area is land ({where}); make it larger"
+    hint = f"; {_SWAPPED}" if _land_if_swapped(lon, lat) else ""
+    return f"the area is empty or has no land ({where}); area.land_only: false keeps samples at sea{hint}"
+
+
+_SWAPPED = "with longitude and latitude swapped there would be land: longitude comes first; are the two swapped?"
+
+
+def _land_if_swapped(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
+    """Whether nearly all places would be on land if they were (lat, lon), and few are as they stand."""
+    if not len(lon) or np.abs(lon).max() > 90.0:
+        return False
+    return bool(on_land(lon, lat).mean() < 0.1 and on_land(lat, lon).mean() > 0.9)
 
 
 def _roomy_spacing_m(recipe: Recipe) -> float:

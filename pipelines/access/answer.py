@@ -7,6 +7,8 @@ import binascii
 import hashlib
 import math
 import re
+import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +28,16 @@ _DIGEST = re.compile(r"(?:^|,)\s*(sha-256|sha-512)\s*=\s*:([A-Za-z0-9+/=]*):")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)$")
 
 
+_BROKEN: tuple[tuple[type[BaseException], str], ...] = (
+    (ConnectionRefusedError, "refused the connection"),
+    (ConnectionError, "broke the connection off"),
+    (socket.gaierror, "is not known here: no address for the host's name"),
+    (ssl.SSLCertVerificationError, "shows a certificate that cannot be trusted"),
+    (TimeoutError, "did not answer in time"),
+)
+"""Kind of failure of a connection -> in words; others are told by their name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """Bytes of an object, whole as asked for."""
@@ -42,6 +54,9 @@ class Range:
 
 def broken(error: BaseException, href: str) -> AccessError:
     """A connection that failed: reset, timeout, short body, name or certificate trouble. All may pass."""
+    for kind, words in _BROKEN:
+        if isinstance(error, kind):
+            return AccessError(Reason.UNAVAILABLE, f"{shown(href)} {words}", retryable=True)
     return AccessError(Reason.UNAVAILABLE, f"{type(error).__name__} from {shown(href)}", retryable=True)
 
 

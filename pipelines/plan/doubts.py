@@ -50,29 +50,31 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
 
 
 def out_of_extent(recipe: Recipe, bounds: Sequence[float], holdings: Sequence[Holding]) -> list[str]:
-    """One line for each collection that, by its archive's own description, has nothing where or when it is asked for.
+    """Collections that, by their archive's own description, have nothing where or when they are asked for: a line for
+    all that say the same.
 
     Args:
         recipe: of the plan.
         bounds: west, south, east, north of the samples, degrees; west > east crosses the antimeridian.
         holdings: what the archives say that they hold.
     """
-    found = []
+    said: dict[str, list[str]] = {}
     for h in holdings:
-        what = f"{h.layer}: {h.collection} of {h.provider!r}"
+        who = f"{h.layer} ({h.collection} of {h.provider})"
         if bounds and h.bboxes and not _meets(bounds, h.bboxes):
             west, south, east, north = bounds
             swapped = _meets((south, west, north, east), h.bboxes)
-            hint = "; with longitude and latitude swapped they would: longitude comes first" if swapped else ""
+            hint = "; with longitude and latitude swapped they would be there: longitude comes first" if swapped else ""
             where = ", ".join(ground(b) for b in h.bboxes[:2])
-            found.append(f"{what} covers {where}, and the samples at {ground(bounds)} do not touch it{hint}")
+            said.setdefault(f"lies at {where}, and the samples at {ground(bounds)}{hint}", []).append(who)
         for window in _windows_of(recipe, h.layer):
             before = h.begins is not None and window[2] < h.begins
             after = h.ends is not None and window[1] > h.ends
             if before or after:
                 held = f"begins {h.begins}" if before else f"ends {h.ends}"
-                found.append(f"{what} {held}: window {window[0]!r} ({window[1]} to {window[2]}) lies outside it")
-    return found
+                told = f"{held}, and window {window[0]!r} is {window[1]} to {window[2]}"
+                said.setdefault(told, []).append(who)
+    return [f"{', '.join(dict.fromkeys(who))} {words}" for words, who in said.items()]
 
 
 def ground(bounds: Sequence[float]) -> str:

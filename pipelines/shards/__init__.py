@@ -4,6 +4,7 @@ Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for 
 """
 
 from landweave import __version__ as __version__
+from landweave.errors import LandweaveError as LandweaveError
 from landweave.layout import DatasetSpec as DatasetSpec
 from pipelines.shards.addition import AddError as AddError
 from pipelines.shards.addition import add as add
@@ -24,8 +25,8 @@ from pipelines.shards.depot import arrive as arrive
 from pipelines.shards.depot import desk_of as desk_of
 from pipelines.shards.depot import is_url as is_url
 from pipelines.shards.depot import share_plan as share_plan
-from pipelines.shards.finalise import IncompleteError as IncompleteError
 from pipelines.shards.finalise import finalise as finalise
+from pipelines.shards.ledger import IncompleteError as IncompleteError
 from pipelines.shards.ledger import ledger_of as ledger_of
 from pipelines.shards.ledger import why_absent as why_absent
 from pipelines.shards.metadata import object_count as object_count

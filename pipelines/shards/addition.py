@@ -144,9 +144,20 @@ def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
             raise AddError(f"{more.spec.name} was added already, as revision {revision}")
     known = {g.name for g in base.spec.groups}
     found = tuple(g for g in more.spec.groups if g.name not in known)
-    if not found and not more.recipe.get("captions"):
-        raise AddError(f"nothing to add: {more.spec.name} has no layer that {base.spec.name} has not, and no captions")
+    if not found and not _captions(more) - _captions(base):
+        layers = ", ".join(g.name for g in more.spec.groups)
+        raise AddError(
+            f"nothing to add: all that {more.spec.name} has ({layers}, and its captions where it has any) is in "
+            f"{base.spec.name} already"
+        )
     return tuple(dataclasses.replace(g, revision=base.spec.revision + 1) for g in found)
+
+
+def _captions(data: Dataset) -> set[tuple[str, str]]:
+    """(sample id, text) of every caption."""
+    table = data.catalogue.read()
+    rows = zip(table["id"].to_pylist(), table["captions"].to_pylist(), strict=True)
+    return {(sample, caption["text"]) for sample, captions in rows for caption in captions or ()}
 
 
 def _same_places(base: Dataset, more: Dataset) -> None:

@@ -31,6 +31,7 @@ from pipelines.shards import catalogue, ledger
 from pipelines.shards.collection import collection
 from pipelines.shards.commit import checksum, move, prepare, publish, read_manifest, staging
 from pipelines.shards.depot import deliver, refresh
+from pipelines.shards.ledger import IncompleteError, read_part
 from pipelines.shards.metadata import documents
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 8_192
 """Rows of a row group of the catalogue: one is read to answer for one sample."""
-
-
-class IncompleteError(RuntimeError):
-    """Shards of the plan are missing, so the dataset cannot be finished."""
 
 
 @dataclass(slots=True)
@@ -133,18 +130,14 @@ def _why_nothing(out: Path, shards: Sequence[int]) -> str:
     return ", ".join(told or [whole or "every shard failed"])
 
 
-def _part(out: Path, kind: Any, shard: int) -> pa.Table:
-    return pq.read_table(out / part(kind, shard), partitioning=None)
-
-
 def _ledger_tables(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]]) -> Iterator[pa.Table]:
     for index in range(dataset.shards):
-        yield _part(out, "ledger", index) if index not in failed else ledger.table_of_failed(index, failed[index])
+        yield read_part(out, "ledger", index) if index not in failed else ledger.table_of_failed(index, failed[index])
 
 
 def _item_tables(out: Path, shards: Sequence[int], summary: _Summary) -> Iterator[pa.Table]:
     for index in shards:
-        table = _part(out, "items", index)
+        table = read_part(out, "items", index)
         summary.add(table)
         yield table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from landweave.layout import DatasetSpec
     from schemas.outcome import Outcome
     from schemas.stack import Stack
+
+
+class IncompleteError(RuntimeError):
+    """Something of the dataset is missing, so that it cannot be finished; the text says what."""
+
 
 SCHEMA = pa.schema(
     [
@@ -96,10 +101,25 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
 def ledger_of(out: Path, shard: int, *more: str) -> list[dict[str, Any]]:
     """'layer', 'reason' and 'provider' of every ledger row of a published shard, and `more` of its columns."""
     columns = ["layer", "reason", "provider", *more]
-    rows: list[dict[str, Any]] = pq.read_table(
-        out / part("ledger", shard), columns=columns, partitioning=None
-    ).to_pylist()
+    rows: list[dict[str, Any]] = read_part(out, "ledger", shard, columns).to_pylist()
     return rows
+
+
+def read_part(
+    out: Path, kind: Literal["items", "ledger", "statistics"], shard: int, columns: list[str] | None = None
+) -> pa.Table:
+    """A published shard's part of a table.
+
+    Raises:
+        IncompleteError: it is not there.
+    """
+    try:
+        return pq.read_table(out / part(kind, shard), columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise IncompleteError(
+            f"{out.name}/{part(kind, shard)} is missing, and shard {shard} is published: the dataset is not whole; "
+            "copy all of it again, or build into another folder"
+        ) from None
 
 
 def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
