@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.access.osm_objects import Row, id_order, read_objects
+from pipelines.access.osm_objects import LOST, Row, id_order, read_objects
+from pipelines.access.osm_pbf import RefusedError
+from pipelines.access.osm_rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-FORMAT = 1
+FORMAT = 2
 """Version of the GeoParquet that this file writes; part of its name, so another version is made anew."""
 ROWS = 4096
 """Rows in a group: what one small box reads."""
@@ -68,15 +70,23 @@ class Extract:
     parquet: Path
     """The objects: `osm_id`, `kind`, `tags`, `bbox`, `geometry` (WKB, longitude and latitude); GeoParquet 1.1."""
     name: str
-    """File name and hash of the .osm.pbf: fit to be published, no path of this machine."""
+    """File name and hash of the .osm.pbf, and the version of the rules that made its areas and lines (`osm_rules`): fit
+    to be published, no path of this machine."""
     sha256: str
     """SHA-256 of the .osm.pbf, lower-case hex."""
     snapshot: datetime
     """The header's replication timestamp, else the time of the newest object, UTC."""
     counts: dict[str, int]
     """Objects with tags as osmium reads them: tagged_nodes, tagged_ways, relations, areas (of closed ways and of
-    multipolygon relations); what was kept: points, lines, way_areas, relation_areas; what was not: boundaries (on
-    paper only, see `osm_objects`), incomplete (nodes are missing), broken_areas (closed ways whose rings cross)."""
+    multipolygon relations); what was kept: points, lines, edge_lines (along the edge of an area of the same way),
+    way_areas, relation_areas, old_style_areas (of relations whose tags are on their outer ways, old_style_ways);
+    what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
+
+    @property
+    def lost(self) -> str:
+        """What stands in the extract and could not be drawn, as a sentence; '' where nothing was lost."""
+        found = [f"{self.counts[name]:,} {what}" for name, what in LOST.items() if self.counts.get(name)]
+        return "" if not found else f"{', '.join(found)}: in the extract, and not drawn"
 
 
 def file_sha256(path: Path) -> str:
@@ -91,7 +101,7 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
     Node locations and tagged objects are held in memory: for extracts of countries, not for the planet.
 
     Raises:
-        BadExtractError: the file is missing, or no whole OpenStreetMap file.
+        BadExtractError: the file is missing, or cannot be read right; the text says what mends it.
     """
     if not pbf.is_file():
         raise BadExtractError(f"{pbf.name}: no such OpenStreetMap extract; give the path of a .osm.pbf file")
@@ -104,9 +114,11 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
             pass  # half a file of an older machine: made anew
     try:
         rows, counts, snapshot = read_objects(pbf)
+    except RefusedError as error:
+        raise BadExtractError(f"{pbf.name}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
         raise BadExtractError(f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again") from error
-    name = f"{pbf.name} sha256:{sha256}"
+    name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
     about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}
     _write(rows, about, target)
     return open_extract(target)
@@ -169,15 +181,16 @@ class FeatureStore:
         return found
 
     def within(self, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
-        """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id."""
+        """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id; the line along an area's
+        edge comes before the area."""
         west, south, east, north = bbox
         parts = [bbox] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
-        found: dict[str, OsmFeature] = {}
+        found: dict[tuple[str, str], OsmFeature] = {}
         for part in parts:
             for group in np.flatnonzero(_touch(self._boxes, part)):
                 boxes, table = self._group(int(group))
-                found |= {f.osm_id: f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
-        return sorted(found.values(), key=lambda f: id_order(f.osm_id))
+                found |= {(f.osm_id, f.kind): f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
+        return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
 
     def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
         if group not in self._groups:
@@ -209,7 +222,7 @@ def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
     """Sorted along a space-filling curve, then by id; written aside and put into place in one step."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = _z_order(boxes)
-    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(rows[i][0])))
+    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))
     table = pa.table(
         {
             "osm_id": [rows[i][0] for i in order],

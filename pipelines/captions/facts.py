@@ -203,7 +203,8 @@ def _regions(common: NDArray[np.uint8]) -> dict[str, tuple[ClassShare, ...]]:
 
 
 def _objects(features: Iterable[VectorFeature]) -> tuple[tuple[str, int], ...]:
-    counts = Counter(kind for f in features if (kind := kind_of(f.tags)) is not None)
+    once = {f.osm_id: f.tags for f in features}  # an area with a line along its edge is one object
+    counts = Counter(kind for tags in once.values() if (kind := kind_of(tags)) is not None)
     return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

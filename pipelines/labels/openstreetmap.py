@@ -12,6 +12,8 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
+from pipelines.access.osm_objects import id_order
+from pipelines.access.osm_rules import area_tags, edge_tags, is_area
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
 from schemas.label import LabelMap, Legend, VectorFeature, VectorLayer
@@ -93,7 +95,7 @@ class OpenStreetMap:
             licence=_LICENCE,
         )
         found = (_vector_feature(d) for d in drawn if not d.inside.is_empty)
-        ordered = tuple(sorted(found, key=lambda f: (f.osm_id[0], int(f.osm_id[1:]))))
+        ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
         return label, VectorLayer(features=ordered, snapshot=snapshot, licence=_LICENCE)
 
 
@@ -120,13 +122,13 @@ def draw(drawn: Sequence[_Drawn], grid: GeoBox) -> NDArray[np.uint8]:
     over: dict[str, list[tuple[BaseGeometry, int]]] = {name: [] for name in PAINT_ORDER}
     for one in drawn:
         if one.feature.kind == "area":
-            name = class_of_area(one.feature.tags)
+            name = class_of_area(_class_tags(one.feature))
             if name == "Building":
                 over[name].append((one.near, CODE[name]))
             elif name is not None:
                 areas.append((-one.whole_deg2, one.feature.osm_id, one.near, CODE[name]))
         elif one.feature.kind == "line":
-            rule = class_of_line(one.feature.tags)
+            rule = class_of_line(_class_tags(one.feature))
             if rule is not None:
                 name, width_m = rule
                 over[name].append((shapely.buffer(one.near, width_m / 2, cap_style="flat"), CODE[name]))
@@ -144,6 +146,18 @@ def draw(drawn: Sequence[_Drawn], grid: GeoBox) -> NDArray[np.uint8]:
         dtype="uint8",
     )
     return burnt
+
+
+def _class_tags(feature: OsmFeature) -> dict[str, str]:
+    """Tags that decide the class: of a closed way that is an area with a line along its edge, those of the one or of
+    the other. A multipolygon is an area whatever its tags are."""
+    if feature.osm_id[0] != "w":
+        return feature.tags
+    if feature.kind == "area":
+        return area_tags(feature.tags)
+    if is_area(feature.tags) and shapely.is_closed(feature.geometry):
+        return edge_tags(feature.tags)
+    return feature.tags
 
 
 def _vector_feature(one: _Drawn) -> VectorFeature:

@@ -1,0 +1,233 @@
+"""The frames of a .osm.pbf and the messages in them, read so that no file can ask for more memory than its size earns.
+
+The format: https://wiki.openstreetmap.org/wiki/PBF_Format; protobuf's wire format:
+https://protobuf.dev/programming-guides/encoding/. Everything here takes bytes of strangers: what is odd is refused.
+"""
+
+from __future__ import annotations
+
+import bz2
+import shlex
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+MAX_BLOB_HEADER = 64 << 10
+MAX_BLOB = 32 << 20
+"""Bytes that the format allows for the header of a blob, and for what a blob holds, packed or not."""
+MAX_NUMBERS = 4 << 20
+"""Numbers in one packed field. Writers put 8,000 objects into a block: this bears 500 corners of each."""
+_SNIFF = 4096
+_AGAIN = "download it again"
+
+
+class RefusedError(ValueError):
+    """The extract cannot be used; one line that says why and what mends it, to stand behind the file's name."""
+
+
+def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(type, content) of every blob, one in memory at a time.
+
+    Raises:
+        RefusedError: the file is no PBF, is cut short, or holds a blob that the format does not allow.
+    """
+    with path.open("rb") as file:
+        first = file.read(_SNIFF)
+        if len(first) < 5 or not 0 < int.from_bytes(first[:4], "big") <= MAX_BLOB_HEADER or first[4] != 0x0A:
+            raise RefusedError(_what_it_is(first, shlex.quote(path.name)))
+        file.seek(0)
+        while length := file.read(4):
+            yield _blob(file, int.from_bytes(length, "big") if len(length) == 4 else -1)
+
+
+def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:
+    at = file.tell()
+    if length > MAX_BLOB_HEADER:
+        raise RefusedError(f"a blob's header at byte {at:,} has {length:,} bytes, 65,536 are allowed; {_AGAIN}")
+    head = _whole(file, length)
+    kind, size = b"", -1
+    for number, start, stop in fields(head, 0, len(head)):
+        if number == 1 and stop >= 0:
+            kind = head[start:stop]
+        elif number == 3 and stop < 0:
+            size = start
+    if size > MAX_BLOB:
+        raise RefusedError(f"a blob at byte {at:,} has {size:,} bytes, {MAX_BLOB:,} are allowed; {_AGAIN}")
+    return kind.decode("ascii", "replace"), _unpacked(_whole(file, size), at)
+
+
+def _whole(file: BinaryIO, size: int) -> bytes:
+    at = file.tell()
+    data = file.read(size) if size >= 0 else b""
+    if size < 0 or len(data) < size:
+        raise RefusedError(f"not a whole OpenStreetMap file (it is cut short or damaged at byte {at:,}); {_AGAIN}")
+    return data
+
+
+def _unpacked(blob: bytes, at: int) -> bytes:
+    """What a blob holds: raw, or packed with zlib or lz4, as osmium reads them."""
+    said, found = None, None
+    for number, start, stop in fields(blob, 0, len(blob)):
+        if number == 2 and stop < 0:
+            said = start
+        elif stop >= 0 and number in (1, 3, 4, 5, 6, 7):
+            found = (number, blob[start:stop])
+    if said is not None and said > MAX_BLOB:
+        raise RefusedError(f"a blob at byte {at:,} unpacks to {said:,} bytes, {MAX_BLOB:,} are allowed; {_AGAIN}")
+    if found is None:
+        raise RefusedError(f"a blob at byte {at:,} holds nothing; {_AGAIN}")
+    number, packed = found
+    if number == 1:
+        return packed
+    if number not in (3, 6):
+        name = {4: "LZMA", 5: "bzip2", 7: "zstd"}[number]
+        raise RefusedError(
+            f"its blobs are packed with {name}, which osmium does not read; write it again with the program that wrote "
+            "it, packed with zlib"
+        )
+    try:
+        data = _inflate(packed) if number == 3 else pa.decompress(packed, said or 0, codec="lz4_raw", asbytes=True)
+    except (zlib.error, OSError, pa.ArrowException) as error:
+        raise RefusedError(f"a blob at byte {at:,} cannot be unpacked ({error}); {_AGAIN}") from None
+    if said is None or len(data) != said:
+        raise RefusedError(f"a blob at byte {at:,} unpacks to another size than it says; {_AGAIN}")
+    return bytes(data)
+
+
+def _inflate(packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed, MAX_BLOB + 1)
+    if len(data) <= MAX_BLOB and not unpacker.eof:
+        raise zlib.error("it is cut short")
+    return data
+
+
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The fields of a protobuf message in `data[at:end]`: (number, start, stop) of bytes, (number, value, -1) of a
+    number; fields of a fixed width, which the format does not use, are passed over.
+
+    Raises:
+        RefusedError: it is no message.
+    """
+    while at < end:
+        key = data[at]
+        at += 1
+        if key > 127:
+            key, at = _varint(data, at - 1, end)
+        kind = key & 7
+        if kind in (0, 2):
+            if at >= end:
+                break
+            value = data[at]
+            at += 1
+            if value > 127:
+                value, at = _varint(data, at - 1, end)
+            if kind == 0:
+                yield key >> 3, value, -1
+                continue
+            at += value
+            if at <= end:
+                yield key >> 3, at - value, at
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise malformed()
+    if at != end or (end and at > len(data)):
+        raise malformed()
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < end and shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+        shift += 7
+    raise malformed()
+
+
+def malformed() -> RefusedError:
+    """What is said of a message that is none."""
+    return RefusedError(f"not a whole OpenStreetMap file (a block in it is damaged); {_AGAIN}")
+
+
+def signed(value: int) -> int:
+    """A number of 64 bits as protobuf's int64."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def numbers(packed: bytes) -> NDArray[np.uint64]:
+    """The numbers of a packed field.
+
+    Raises:
+        RefusedError: they are cut short, or more than `MAX_NUMBERS`.
+    """
+    raw = np.frombuffer(packed, dtype=np.uint8)
+    if np.count_nonzero(raw < 128) > MAX_NUMBERS:
+        raise RefusedError(f"one of its blocks holds more than {MAX_NUMBERS:,} numbers in a row; {_AGAIN}")
+    ends = np.flatnonzero(raw < 128)
+    if not len(raw):
+        return np.zeros(0, dtype=np.uint64)
+    if raw[-1] > 127:
+        raise malformed()
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > 10:
+        raise malformed()
+    found = np.zeros(len(ends), dtype=np.uint64)
+    for place in range(int(lengths.max())):
+        more = lengths > place
+        found[more] |= (raw[starts[more] + place] & 127).astype(np.uint64) << np.uint64(7 * place)
+    return found
+
+
+def zigzag(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Protobuf's sint64."""
+    return (values >> np.uint64(1)).astype(np.int64) ^ -(values & np.uint64(1)).astype(np.int64)
+
+
+def _what_it_is(first: bytes, name: str) -> str:
+    """What a file is that is no PBF, and how it becomes one."""
+    if not first:
+        return f"it is empty; {_AGAIN}"
+    packed = "gz" if first.startswith(b"\x1f\x8b") else "bz2" if first.startswith(b"BZh") else ""
+    inside = _opened(first) if packed else first
+    if b"<osm" in inside:
+        return _as_xml(inside, name, packed and f".{packed}")
+    if packed:
+        return f"it is packed with {packed}; unpack it first: {'gunzip' if packed == 'gz' else 'bunzip2'} {name}"
+    if first.lstrip()[:1] == b"<":
+        return f"it is a web page or another XML and no map: the server answered with a message; {_AGAIN}"
+    if first.startswith(b"\xff\xe0"):
+        return f"it is an .o5m and no .osm.pbf; convert it: osmium cat {name} -F o5m -o converted.osm.pbf"
+    return f"not a whole OpenStreetMap file (it does not begin as a .osm.pbf does); {_AGAIN}"
+
+
+def _opened(first: bytes) -> bytes:
+    """The beginning of what is packed with gzip or bzip2."""
+    try:
+        if first[0] == 0x1F:
+            return zlib.decompressobj(31).decompress(first, _SNIFF)
+        return bz2.BZ2Decompressor().decompress(first, _SNIFF)
+    except (zlib.error, OSError, EOFError):
+        return b""
+
+
+def _as_xml(text: bytes, name: str, packed: str) -> str:
+    if b"<osmChange" in text:
+        return (
+            "it is a list of changes and no extract; apply it to one: "
+            f"osmium apply-changes EXTRACT {name} -F osc{packed} -o changed.osm.pbf"
+        )
+    return f"it is an .osm{packed} and no .osm.pbf; convert it: osmium cat {name} -F osm{packed} -o converted.osm.pbf"
