@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.osm import BadExtractError, FeatureStore, features_in, open_extract, prepare
-from pipelines.access.osm_objects import is_area
+from pipelines.access.osm_objects import LOST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,19 +111,6 @@ def test_a_stranger_parquet_is_refused(tmp_path: Path) -> None:
         open_extract(tmp_path / "x.parquet")
 
 
-@pytest.mark.parametrize(
-    ("tags", "area"),
-    [
-        ({"building": "yes"}, True), ({"highway": "residential"}, False), ({"highway": "service", "area": "yes"}, True),
-        ({"natural": "coastline"}, False), ({"natural": "water"}, True), ({"waterway": "river"}, False),
-        ({"waterway": "riverbank"}, True), ({"barrier": "fence", "landuse": "meadow"}, False), ({"name": "x"}, False),
-        ({"landuse": "forest", "area": "no"}, False), ({"power": "line"}, False), ({"power": "plant"}, True),
-    ],
-)  # fmt: skip
-def test_closed_ways(tags: dict[str, str], area: bool) -> None:
-    assert is_area(tags) is area
-
-
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -155,12 +142,13 @@ def test_real_counts_equal_osmiums_own(real: Path, shared_cache: Path, name: str
     assert {key: extract.counts[key] for key in ("tagged_nodes", "tagged_ways", "relations", "areas")} == {
         key: own[key] for key in ("tagged_nodes", "tagged_ways", "relations", "areas")
     }
-    kept = sum(extract.counts[k] for k in ("points", "lines", "way_areas", "relation_areas"))
-    left_out = sum(extract.counts[k] for k in ("boundaries", "incomplete", "broken_areas"))
+    counts = extract.counts
+    kept = sum(counts[k] for k in ("points", "lines", "way_areas", "relation_areas"))
+    left_out = sum(counts[k] for k in ("boundaries", "old_style_ways", *LOST)) - counts["incomplete_multipolygons"]
     assert kept + left_out == own["tagged_nodes"] + own["tagged_ways"] + own["relation_areas"]
     table = pq.read_table(extract.parquet)
-    assert table.num_rows == kept
-    assert len(set(table.column("osm_id").to_pylist())) == kept
+    assert table.num_rows == kept + counts["edge_lines"] + counts["old_style_areas"]
+    assert len(set(table.column("osm_id").to_pylist())) == kept + counts["old_style_areas"]
     geo = json.loads(pq.read_schema(extract.parquet).metadata[b"geo"])
     assert geo["primary_column"] == "geometry"
 
