@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
 from pipelines.labels.gather import Assignment as LabelAssignment
 from pipelines.labels.gather import gather as gather_labels
-from pipelines.labels.gather import gather_objects
+from pipelines.labels.gather import gather_objects, lost_of
 from pipelines.shards import ShardPlan as Rows
 from pipelines.shards import dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
@@ -200,9 +201,10 @@ class Factory:
         labeller = open_vector_labeller(label)
         wishes = [LabelAssignment(place=s.place, reference_time=reference_time(s, self.recipe)) for s in stacks]
         results = gather_objects(labeller, self.recipe, wishes, self.extract)
+        told = lost_of(self.extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors = vectors
-            _attach(stack, classes, None)
+            _attach(stack, classes, None, told)
 
     def _caption(self, stack: Stack) -> None:
         if self.captioner is None or _refused(stack):
@@ -277,12 +279,14 @@ def sample_bytes(recipe: Recipe) -> int:
     return max(1, total)
 
 
-def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None) -> None:
+def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, told: str = "") -> None:
+    """Note a label or why there is none; `told` goes into the ledger beside one that is there."""
     if isinstance(label, Outcome):
         stack.outcomes.append(label)
         return
     stack.labels[label.label] = label
-    stack.outcomes.append(_obtained(stack.place, label.label, 0, provider, label.item_ids))
+    obtained = _obtained(stack.place, label.label, 0, provider, label.item_ids)
+    stack.outcomes.append(dataclasses.replace(obtained, detail=told))
 
 
 def _obtained(place: Place, layer: str, slot: int, provider: str | None, item_ids: tuple[str, ...]) -> Outcome:

@@ -299,8 +299,8 @@ def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
     if summary.extract is None or (work / summary.extract).exists():
         return
     found = map_extract(file, work)
-    if found is None or found[0] != summary.extract:
-        planned, here = summary.inputs.get("openstreetmap", "?"), "none" if found is None else found[1]
+    if found is None or found.parquet.name != summary.extract:
+        planned, here = summary.inputs.get("openstreetmap", "?"), "none" if found is None else found.name
         raise PlanError(
             f"{out.name}: was planned with the map extract {planned}, and the recipe's extract is now {here}; "
             "put the old extract back, or name another folder"

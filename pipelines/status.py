@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
 from pipelines.shards import done_shards, held, ledger_of, why_absent
-from pipelines.tables import PlanError, Unfinished, read_recipe_of, read_shard_table, read_summary, unfinished_in
+from pipelines.tables import (
+    PlanError,
+    Unfinished,
+    not_used,
+    read_recipe_of,
+    read_shard_table,
+    read_summary,
+    unfinished_in,
+)
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -55,6 +63,8 @@ class Status:
     """One line for each layer and provider that did not deliver what could be had on another try."""
     empty: Sequence[str] = ()
     """One line for each layer that nothing at all was obtained of, and why."""
+    not_used: Sequence[str] = ()
+    """One line for each layer of which the plan found something that cannot be used."""
     spent: Spent
     """By all runs of this dataset, those of failed shards included."""
     estimate: Mapping[str, float]
@@ -93,7 +103,7 @@ class Status:
             lines.append(
                 f"  {layer:15} {reasons.get(Reason.OK, 0):>9,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
             )
-        return "\n".join(lines + self._spent_lines(prices))
+        return "\n".join([*lines, *self.not_used, *self._spent_lines(prices)])
 
     def _spent_lines(self, prices: Prices | None) -> list[str]:
         lines = [
@@ -191,6 +201,7 @@ def status_of(out: Path) -> Status:
         outcomes=outcomes,
         undelivered=undelivered,
         empty=empty,
+        not_used=not_used(summary.layers),
         spent=total(r.spent for r in records if r.state != "building"),
         estimate=summary.estimate,
         seconds_left=_seconds_left(last, sizes, done) if running else None,

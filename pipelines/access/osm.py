@@ -83,10 +83,14 @@ class Extract:
     what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
 
     @property
-    def lost(self) -> str:
-        """What stands in the extract and could not be drawn, as a sentence; '' where nothing was lost."""
-        found = [f"{self.counts[name]:,} {what}" for name, what in LOST.items() if self.counts.get(name)]
-        return "" if not found else f"{', '.join(found)}: in the extract, and not drawn"
+    def file(self) -> str:
+        """Name of the .osm.pbf."""
+        return self.name.rsplit(" sha256:", 1)[0]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What stands in the extract and could not be drawn, in words -> how many."""
+        return {words: self.counts[name] for name, words in LOST.items() if self.counts.get(name)}
 
 
 def file_sha256(path: Path) -> str:
@@ -179,6 +183,12 @@ class FeatureStore:
             of = {column.path_in_schema: column.statistics for column in columns}
             found[group] = [of["bbox.xmin"].min, of["bbox.ymin"].min, of["bbox.xmax"].max, of["bbox.ymax"].max]
         return found
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of all objects, degrees; west is greater than east where there are none."""
+        low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
+        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
     def within(self, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
         """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id; the line along an area's

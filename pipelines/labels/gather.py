@@ -97,8 +97,15 @@ def gather_objects(
                 found.append((label, vectors))
                 continue
             detail = f"the extract maps no ground here ({len(vectors.features)} objects); is the place inside of it?"
+            detail = " ".join(filter(None, (detail, lost_of(extract))))
             found.append((_outcome(labeller.name, a.place, (), Reason.LABEL_MISSING, detail), vectors))
     return found
+
+
+def lost_of(extract: Extract) -> str:
+    """What of an extract could not be drawn, for the ledger; '' where nothing was lost."""
+    lost = ", ".join(f"{number:,} {words}" for words, number in extract.lost.items())
+    return f"not drawn, in the whole of {extract.file}: {lost}" if lost else ""
 
 
 def _read_best(

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.access.osm import prepare
+from pipelines.access.osm import FeatureStore, prepare
 from pipelines.access.osm_download import obtain
-from pipelines.tables import PLACES, PLAN_VERSION, write_samples, write_shard_table
+from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
 from sampling import locate
 from sampling.splits import SPLITS
+from schemas.outcome import Reason
 from schemas.recipe import OpenStreetMapLabel, PointsSampling
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipelines.access.osm import Extract
     from pipelines.recipes import RecipeFile
     from sampling.geobox import Footprints
     from schemas.attribute import AttributeType
 
+_METRES_PER_DEGREE = 111_195
+"""Of latitude, on a sphere of 6,371 km."""
 PART_SAMPLES = 16_384
 """Samples of a partition, about: planned in one piece, held in memory at once, planned anew if it was not finished."""
 
@@ -43,6 +47,8 @@ class Laid:
     """Files the plan is made from -> SHA-256; the map extract -> its name."""
     extract: str | None = None
     """File name of the prepared map extract in the work folder."""
+    map_found: dict[str, Any] = field(default_factory=dict)
+    """`LayerFound.json` of the map extract; {} without one."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
     bounds: list[float] = field(default_factory=list)
@@ -84,7 +90,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
-    inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract[1]})
+    inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
     laid = Laid(
         identity=identity,
         samples=len(located),
@@ -94,12 +100,13 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         left_out=dict(sorted(located.left_out.items())),
         notes=list(located.notes),
         inputs=dict(sorted(inputs.items())),
-        extract=None if extract is None else extract[0],
+        extract=None if extract is None else extract.parquet.name,
+        map_found={} if extract is None else _map_found(extract, located.footprints, recipe.grid.size_m).json(),
         attributes=attributes,
         bounds=_bounds(located.footprints),
         shared=[asdict(s) for s in located.shared],
     )
-    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared")}
+    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "map_found")}
     (folder / f".{PLACES}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     (folder / f".{PLACES}").replace(folder / PLACES)
     return laid
@@ -113,14 +120,31 @@ def laid_in(folder: Path) -> Laid | None:
         return None
 
 
-def map_extract(file: RecipeFile, work: Path) -> tuple[str, str] | None:
-    """Read the OpenStreetMap extract once, for all shards: (file name, name of the extract); None = no such label."""
+def map_extract(file: RecipeFile, work: Path) -> Extract | None:
+    """Read the OpenStreetMap extract once, for all shards; None = no such label."""
     for label in file.recipe.labels:
         if isinstance(label, OpenStreetMapLabel):
             anywhere = label.pbf in file.own_words
-            extract = prepare(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
-            return extract.parquet.name, extract.name
+            return prepare(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
     return None
+
+
+def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> LayerFound:
+    """Which samples the extract can serve, by the box round its objects, and what of it cannot be drawn."""
+    with FeatureStore(extract.parquet) as store:
+        west, south, east, north = store.bounds
+    lon, lat = footprints.lon, footprints.lat
+    high = size_m / 2 / _METRES_PER_DEGREE
+    wide = high / np.cos(np.radians(lat))
+    inside = (lat >= south - high) & (lat <= north + high) & (lon >= west - wide) & (lon <= east + wide)
+    layer = LayerFound(wanted=len(footprints), found=int(inside.sum()))
+    if layer.found < layer.wanted:
+        place = f"no object of it is here: it covers {west:.4g} to {east:.4g} E, {south:.4g} to {north:.4g} N"
+        why = Why(reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=place)
+        layer.absent[why] = layer.wanted - layer.found
+    for words, number in extract.lost.items():
+        layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=extract.file, detail=words)] = number
+    return layer
 
 
 def inputs_of(file: RecipeFile) -> dict[str, str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.plan.doubts import doubts
+from pipelines.tables import not_used, words_of
 
 if TYPE_CHECKING:
-    from collections import Counter
-
-    from pipelines.tables import LayerFound, PlanSummary, Why
+    from pipelines.tables import LayerFound, PlanSummary
     from schemas.recipe import Recipe
 
 _KEEPERS = {
@@ -19,8 +18,6 @@ _KEEPERS = {
     "split_buffer": "splits.allow_overlap: true keeps them, a smaller splits.buffer_m fewer",
 }
 """Reason that candidates are left out for -> the setting that keeps them."""
-_REASONS_SHOWN = 3
-"""Of each layer."""
 
 
 def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
@@ -36,7 +33,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
     if summary.layers:
         lines.append("layers    found of wanted")
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
-        lines += [line for name, layer in summary.layers.items() for line in _dropped(name, layer)]
+        lines += not_used(summary.layers)
     lines.append("scenes    " + (", ".join(f"{k} {v:,}" for k, v in summary.scenes.items()) or "none"))
     lines += [f"searches  {summary.searches:,} requests", *_costs(summary)]
     if summary.attributes:
@@ -55,12 +52,11 @@ def trouble(summary: PlanSummary) -> list[str]:
         elif unanswered:
             lines.append(
                 f"{name}: {unanswered:,} of {layer.wanted:,} requested observations could not be planned: "
-                f"{_words(layer.unanswered)}; run `plan` again with --again to ask anew"
+                f"{words_of(layer.unanswered)}; run `plan` again with --again to ask anew"
             )
         elif layer.wanted and not layer.found:
-            lines.append(
-                f"{name}: nothing was found for any of {layer.wanted:,} requested observations: {_words(layer.absent)}"
-            )
+            why = words_of(layer.absent)
+            lines.append(f"{name}: nothing was found for any of {layer.wanted:,} requested observations: {why}")
     return lines
 
 
@@ -79,21 +75,7 @@ def _lost(summary: PlanSummary) -> list[tuple[str, int]]:
 
 def _layer(name: str, layer: LayerFound) -> str:
     line = f"  {name:15} {layer.found:>9,} of {layer.wanted:,}"
-    return line + (f"; {_words(layer.absent, with_codes=True)}" if layer.absent else "")
-
-
-def _dropped(name: str, layer: LayerFound) -> list[str]:
-    if not layer.dropped:
-        return []
-    return [f"  {name:15} {layer.dropped.total():>9,} items not used: {_words(layer.dropped, with_codes=True)}"]
-
-
-def _words(counts: Counter[Why], *, with_codes: bool = False) -> str:
-    """'not_found 34 (earth-search: HTTP 404 from https://...)', the commonest reasons first."""
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    told = [f"{why.reason} {number:,} ({why.text})" if with_codes else why.text for why, number in ordered]
-    rest = len(told) - _REASONS_SHOWN
-    return ", ".join(told[:_REASONS_SHOWN]) + (f", and {rest} other reasons" if rest > 0 else "")
+    return line + (f"; {words_of(layer.absent, with_codes=True)}" if layer.absent else "")
 
 
 def _costs(summary: PlanSummary) -> list[str]:

@@ -221,6 +221,8 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         searches += facts["searches"]
         estimates.append(facts["estimate"])
         layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
+    if laid.map_found:
+        layers.append({"openstreetmap": LayerFound.from_json(laid.map_found)})
     summary = PlanSummary(
         recipe_sha256=recipe.sha256,
         samples=laid.samples,

@@ -30,4 +30,6 @@ from pipelines.tables.summary import write_summary as write_summary
 from pipelines.tables.tally import LayerFound as LayerFound
 from pipelines.tables.tally import Why as Why
 from pipelines.tables.tally import added as added
+from pipelines.tables.tally import not_used as not_used
 from pipelines.tables.tally import tally_of as tally_of
+from pipelines.tables.tally import words_of as words_of

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from pipelines.tables.records import PartPlan
 
+_REASONS_SHOWN = 3
+"""Of each layer."""
 MOST_KINDS = 50
 """Different reasons that are kept apart for one layer; the rarest of more are counted together."""
 
@@ -108,6 +110,23 @@ def added(parts: Iterable[Mapping[str, LayerFound]]) -> dict[str, LayerFound]:
         for name, layer in part.items():
             layers.setdefault(name, LayerFound()).add(layer)
     return dict(sorted(layers.items()))
+
+
+def not_used(layers: Mapping[str, LayerFound]) -> list[str]:
+    """One line for each layer of which something was there that landweave cannot use."""
+    return [
+        f"  {name:15} {layer.dropped.total():>9,} items not used: {words_of(layer.dropped, with_codes=True)}"
+        for name, layer in layers.items()
+        if layer.dropped
+    ]
+
+
+def words_of(counts: Counter[Why], *, with_codes: bool = False) -> str:
+    """'not_found 34 (earth-search: HTTP 404 from https://...)', the commonest reasons first."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    told = [f"{why.reason} {number:,} ({why.text})" if with_codes else why.text for why, number in ordered]
+    rest = len(told) - _REASONS_SHOWN
+    return ", ".join(told[:_REASONS_SHOWN]) + (f", and {rest} other reasons" if rest > 0 else "")
 
 
 def _alike(detail: str) -> str:

@@ -106,6 +106,46 @@ def test_pixels_are_the_centres_that_the_largest_to_smallest_areas_cover(squares
     assert (label.classes == wanted).all()
 
 
+RING = shapely.LinearRing([(104, 104), (904, 104), (904, 904), (104, 904)])
+
+
+def _closed_way(number: int, **tags: str) -> tuple[OsmFeature, OsmFeature]:
+    """A closed way as it is read: a line along the edge of an area."""
+    line, area = shapely.LineString(RING), shapely.Polygon(RING)
+    return feature(f"w{number}", "line", line, **tags), feature(f"w{number}", "area", area, **tags)
+
+
+def test_the_line_along_an_edge_and_the_area_have_a_class_each() -> None:
+    inside, road = (slice(45, 110), slice(20, 80)), (127 - 10, 50)
+    for tags, ground, edge in (
+        ({"landuse": "forest", "barrier": "fence"}, "Trees", "Trees"),
+        ({"landuse": "residential", "highway": "residential"}, "Residential area", "Minor road"),
+        ({"landuse": "grass", "highway": "service"}, "Grass", "Minor road"),
+        ({"landuse": "industrial", "railway": "rail"}, "Industrial or commercial area", "Railway"),
+        ({"natural": "water", "waterway": "river", "route": "ferry"}, "Water", "Water"),
+    ):
+        label, vectors = LABELLER.layers(PLACE, 10.0, _closed_way(1, **tags), EXTRACT, None)
+        assert (label.classes[inside] == CODE[ground]).all(), tags
+        assert label.classes[road] == CODE[edge], tags
+        assert [f.kind for f in vectors.features] == ["line", "area"]
+        assert [f.tags for f in vectors.features] == [tags, tags]
+    shore, _ = LABELLER.layers(
+        PLACE, 10.0, _closed_way(1, natural="water", waterway="river", route="ferry"), EXTRACT, None
+    )
+    lake, _ = LABELLER.layers(PLACE, 10.0, _closed_way(1, natural="water")[1:], EXTRACT, None)
+    assert (shore.classes == lake.classes).all(), "a lake does not grow by a river that is its shore"
+
+
+def test_a_multipolygon_is_an_area_by_all_of_its_tags() -> None:
+    square = feature("r1", "area", shapely.Polygon(RING), place="square", highway="pedestrian")
+    assert layers(square)[0].classes[60, 50] == CODE["Paved area"]
+
+
+def test_an_open_way_is_a_line_by_all_of_its_tags() -> None:
+    river = feature("w1", "line", shapely.LineString([(0, 645), (1280, 645)]), natural="water", waterway="river")
+    assert layers(river)[0].classes[63, 50] == CODE["Water"]
+
+
 def test_tables_are_closed_and_underground_is_not_drawn() -> None:
     assert {name for _, _, name, _ in LINE_RULES} <= set(CODE)
     assert class_of_area({"building": "no", "landuse": "forest"}) == "Trees"
