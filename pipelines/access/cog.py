@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
+from pipelines.access.crs import name
 from pipelines.access.grid import contradicted
 from pipelines.access.http import AccessError, shown
 from pipelines.access.raster import Raster, open_raster
@@ -292,8 +293,8 @@ def _fitting(request: ChipRequest, opened: dict[str, Raster | AccessError]) -> l
                 Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}"
             )
         stated = request.epsgs[i] if request.epsgs else None
-        if stated is not None and raster.crs is not None and raster.epsg != stated:
-            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in EPSG:{raster.epsg}, its item says EPSG:{stated}")
+        if stated is not None and raster.crs is not None and not raster.lies_in(stated):
+            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in {name(raster.crs)}, its item says EPSG:{stated}")
         if request.grids and (problem := contradicted(raster.levels[0], *request.grids[i])) is not None:
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} {problem}")
         rasters.append(raster)

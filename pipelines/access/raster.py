@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from pipelines.access.counted import sound
+from pipelines.access.crs import horizontal, same
 from pipelines.access.decode import deflate_of
 from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from affine import Affine
     from numpy.typing import NDArray
+    from rasterio.crs import CRS
 
     from pipelines.access.http import Client
 
@@ -56,8 +57,7 @@ class Description:
     """What GDAL makes of a header."""
 
     crs: CRS | None
-    epsg: int | None
-    """Code of `crs`; None where it has none."""
+    """Without heights."""
     count: int
     dtypes: frozenset[str]
     """Of all bands."""
@@ -106,7 +106,7 @@ class Raster:
         if (problem := unusable(said.transform, width, height) or _not_ours(said.dtypes)) is not None:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
         self.crs: CRS | None = said.crs
-        self.epsg: int | None = said.epsg
+        self.wkt: str = "" if said.crs is None else said.crs.to_wkt()
         self.count: int = said.count
         self.dtype = np.dtype(next(iter(said.dtypes)))
         self.nodata: tuple[float | None, ...] = tuple(_as_gdal(value, self.dtype) for value in said.nodata)
@@ -126,9 +126,9 @@ class Raster:
         return len(self._source.head)
 
     def lies_in(self, epsg: int) -> bool:
-        """Whether its CRS is this one: comparing costs as much as cutting a chip, so it is done once."""
+        """Whether its CRS is this one, heights aside; comparing costs as much as cutting a chip, so it is done once."""
         if epsg not in self._lies_in:
-            self._lies_in[epsg] = self.crs == CRS.from_epsg(epsg)
+            self._lies_in[epsg] = self.crs is not None and same(self.crs, epsg)
         return self._lies_in[epsg]
 
     def layout(self, image: Directory) -> Layout:
@@ -406,8 +406,7 @@ def _described(file: bytes) -> Description:
     """Raises RasterioError where GDAL cannot read it."""
     with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
         return Description(
-            crs=dataset.crs,
-            epsg=None if dataset.crs is None else dataset.crs.to_epsg(),
+            crs=None if dataset.crs is None else horizontal(dataset.crs),
             count=dataset.count,
             dtypes=frozenset(dataset.dtypes),
             nodata=tuple(dataset.nodatavals),

@@ -19,12 +19,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
+from pipelines.access.crs import by_epsg, by_wkt, doubt, seen_from, turn_of
 from pipelines.access.http import AccessError, shown
 from schemas.outcome import Reason
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from rasterio.crs import CRS
 
     from pipelines.access.raster import Level, Raster
     from schemas.modality import Kernel
@@ -48,10 +48,13 @@ _PAD_PX = 16
 must not be cut where the whole file would not cut it."""
 _PAD_PER_SCALE = 24
 """Added for each source pixel in a chip's pixel; measured: 12 still changes GDAL's scale at a raster's edge."""
-_SAMPLES = 33
+_SAMPLES, _MORE_SAMPLES, _LARGE_M = 17, 33, 30_000.0
+"""Points along a chip's edge at which it is looked at in the source, for chips up to this edge and beyond it: between
+two of them an edge departs from a line by less than half of `_SLOP_PX`, at 84 degrees too."""
 _FINE = 1.5
 """A chip's pixel of fewer source pixels than this is interpolated, not averaged."""
 _MAX_FRAME_PIXELS = 1 << 28
+_DEGREES = 360.0
 
 
 @dataclass(slots=True)
@@ -95,9 +98,11 @@ class _View:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     x_middle: float
-    wraps: bool
-    """True where longitudes were unrolled beyond +-180 degrees."""
-    around: bool
+    unsure: tuple[float, float]
+    """How far (x, y) from here the warp may look."""
+    turn: float | None = None
+    """Once round the Earth, where x are longitudes; then they were unrolled beyond half of it."""
+    around: bool = False
     """True where a pole is inside: the chip has all longitudes."""
 
 
@@ -118,9 +123,9 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
             if (corner := _aligned(geobox, level)) is not None:
                 _add_copy(found, geobox, (i, level, corner))
                 continue
-        view = _view(geobox.epsg, geobox.bounds, raster.crs.to_wkt())
+        view = _view(geobox.epsg, geobox.bounds, raster.wkt)
         level = _level(raster, geobox, kernel, view)
-        for shift in _shifts(raster.crs, level, view):
+        for shift in _shifts(level, view):
             placed = Affine.translation(shift, 0.0) * level.transform
             if _window(level, placed, geobox, kernel, view) is None:
                 continue
@@ -186,58 +191,42 @@ def _reproject(
         src_transform=frame.transform,
         src_crs=frame.crs,
         dst_transform=Affine(*geobox.transform),
-        dst_crs=_crs(geobox.epsg),
+        dst_crs=by_epsg(geobox.epsg),
         resampling=Resampling[kernel],
         tolerance=0.0,  # every pixel's own position: GDAL's default is up to 0.125 px off, and no faster on a chip
         **more,
     )
 
 
-@lru_cache(maxsize=256)
-def _crs(epsg: int) -> CRS:
-    return CRS.from_epsg(epsg)
-
-
-@lru_cache(maxsize=64)
-def _transformer(epsg: int, wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(epsg, pyproj.CRS.from_wkt(wkt), always_xy=True)
-
-
 @lru_cache(maxsize=4096)
 def _view(epsg: int, bounds: tuple[float, float, float, float], wkt: str) -> _View:
-    """The chip's outline and inside, sampled, in the CRS of `wkt`; longitudes unrolled around the chip's middle."""
+    """The chip's outline and inside, sampled, in another CRS; longitudes unrolled around the chip's middle."""
     x_min, y_min, x_max, y_max = bounds
-    grid_x, grid_y = np.meshgrid(np.linspace(x_min, x_max, _SAMPLES), np.linspace(y_max, y_min, _SAMPLES))
-    try:
-        transformer = _transformer(epsg, wkt)
-        x, y = transformer.transform(grid_x, grid_y)
-    except pyproj.exceptions.ProjError as error:
-        raise AccessError(Reason.WRONG_GRID, "the raster's CRS cannot be used for coordinates") from error
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be reached from EPSG:{epsg} here")
-    middle = float(x[_SAMPLES // 2, _SAMPLES // 2])
-    wraps = around = False
-    if transformer.target_crs is not None and transformer.target_crs.is_geographic:
-        unrolled = middle + (x - middle + 180.0) % 360.0 - 180.0
-        if np.ptp(unrolled) < 180.0:  # else a pole is inside: all longitudes are
-            wraps = bool(np.abs(unrolled - x).max() > 1.0)
-            x = unrolled
-        else:
-            middle, around = 0.0, True
-            x = np.asarray(x).copy()
-            x[0, 0], x[0, -1] = -180.0, 180.0
-    return _View(np.asarray(x), np.asarray(y), middle, wraps, around)
+    many = _SAMPLES if max(x_max - x_min, y_max - y_min) <= _LARGE_M else _MORE_SAMPLES
+    grid_x, grid_y = np.meshgrid(np.linspace(x_min, x_max, many), np.linspace(y_max, y_min, many))
+    crs = by_wkt(wkt)
+    x, y = seen_from(epsg, crs, grid_x, grid_y)
+    middle = float(x[many // 2, many // 2])
+    unsure = doubt(epsg, wkt, (x_min + x_max) / 2.0, (y_min + y_max) / 2.0)
+    turn = turn_of(crs)
+    if turn is None:
+        return _View(x, y, middle, unsure)
+    unrolled = middle + (x - middle + turn / 2.0) % turn - turn / 2.0
+    if np.ptp(unrolled) < turn / 2.0:
+        return _View(unrolled, y, middle, unsure, turn)
+    x[0, 0], x[0, -1] = -turn / 2.0, turn / 2.0  # a pole is inside: all longitudes are
+    return _View(x, y, 0.0, unsure, turn, around=True)
 
 
-def _shifts(crs: CRS, level: Level, view: _View) -> tuple[float, ...]:
-    """Multiples of 360 degrees by which a raster in longitudes is moved to meet the chip."""
-    if not crs.is_geographic:
+def _shifts(level: Level, view: _View) -> tuple[float, ...]:
+    """Whole turns by which a raster in longitudes is moved to meet the chip; one that goes round may meet it twice."""
+    if view.turn is None:
         return (0.0,)
     x = level.transform.c + level.transform.a * level.width / 2
-    nearest = round((view.x_middle - x) / 360.0)
-    wide = abs(level.transform.a) * level.width > 180.0
-    turns = (nearest - 1, nearest, nearest + 1) if wide and view.wraps else (nearest,)
-    return tuple(360.0 * k for k in turns)
+    nearest = round((view.x_middle - x) / view.turn)
+    wide = abs(level.transform.a) * level.width > view.turn / 2.0
+    turns = (nearest - 1, nearest, nearest + 1) if wide else (nearest,)
+    return tuple(view.turn * k for k in turns)
 
 
 def _aligned(geobox: GeoBox, level: Level) -> tuple[int, int] | None:
@@ -256,7 +245,7 @@ def _add_copy(found: list[Frame], geobox: GeoBox, item: tuple[int, Level, tuple[
     source, level, (row, column) = item
     frame = next((f for f in found if f.copied), None)
     if frame is None:
-        frame = Frame(Affine(*geobox.transform), _crs(geobox.epsg), geobox.shape, copied=True)
+        frame = Frame(Affine(*geobox.transform), by_epsg(geobox.epsg), geobox.shape, copied=True)
         found.append(frame)
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + geobox.height, level.height), min(column + geobox.width, level.width)
@@ -284,10 +273,14 @@ def _window(
 ) -> tuple[int, int, int, int] | None:
     """(row, column, height, width) of what the kernel can reach, cut at the raster's edge; None = nothing."""
     columns, rows = ~placed * (view.x, view.y)
+    inverse = ~placed
+    more = [abs(d) * view.unsure[0] + abs(e) * view.unsure[1] for d, e in (inverse[3:5], inverse[0:2])]
     spans = []
-    for values, size, pixels in ((rows, level.height, geobox.height), (columns, level.width, geobox.width)):
+    for (values, size, pixels), unsure in zip(
+        ((rows, level.height, geobox.height), (columns, level.width, geobox.width)), more, strict=True
+    ):
         low, high = float(values.min()), float(values.max())
-        margin = math.ceil(_RADIUS[kernel] * max(1.0, (high - low) / pixels)) + _SLOP_PX
+        margin = math.ceil(_RADIUS[kernel] * max(1.0, (high - low) / pixels) + unsure) + _SLOP_PX
         spans.append((max(0, math.floor(low) - margin), min(size, math.ceil(high) + margin)))
     (top, bottom), (left, right) = spans
     return (top, left, bottom - top, right - left) if bottom > top and right > left else None
@@ -329,8 +322,8 @@ def _fill(frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox
     frame.transform = anchor * Affine.translation(left, top)
     frame.around = view.around
     frame.scale = (_scale(columns, geobox), _scale(rows, geobox))
-    if not view.around and (view.wraps or abs(frame.transform.c) > 180.0):
-        frame.crs, frame.transform = _turned(frame.crs, frame.transform)
+    if view.turn not in (None, _DEGREES) and not view.around and _beyond(frame, view.turn):
+        raise AccessError(Reason.WRONG_GRID, "a raster across the 180th meridian must be in degrees or projected")
     frame.parts = [Part(s, level, window, (y - top, x - left)) for s, level, window, (y, x) in windows]
 
 
@@ -341,20 +334,16 @@ def _scale(positions: NDArray[np.float64], geobox: GeoBox) -> float:
     than the chip, the kernel is widened for nothing, and bilinear values move by up to 0.085 px (measured).
 
     Args:
-        positions: (33, 33) positions of points of the chip along that axis, source pixels.
+        positions: (n, n) positions of points of the chip along that axis, source pixels.
         geobox: The chip.
     """
     down, right = np.gradient(positions)
-    steps = _SAMPLES - 1
+    steps = len(positions) - 1
     ratio = float(np.median(np.hypot(down * steps / geobox.height, right * steps / geobox.width)))
     return 1.0 if ratio < _FINE else 1.0 / ratio
 
 
-def _turned(crs: CRS, transform: Affine) -> tuple[CRS, Affine]:
-    """The same longitudes counted from the 180th meridian, where they do not jump."""
-    if not crs.is_geographic:
-        return crs, transform
-    if crs.to_epsg() != 4326:
-        raise AccessError(Reason.WRONG_GRID, "a raster across the 180th meridian must be in EPSG:4326 or projected")
-    turn = 180.0 if transform.c > 0 else -180.0
-    return CRS.from_proj4("+proj=longlat +datum=WGS84 +pm=180 +no_defs"), Affine.translation(-turn, 0.0) * transform
+def _beyond(frame: Frame, turn: float) -> bool:
+    """Whether a frame's longitudes go beyond half a turn, where they jump; GDAL sees to that in degrees only."""
+    left, right = frame.transform.c, frame.transform.c + frame.transform.a * frame.shape[1]
+    return max(abs(left), abs(right)) > turn / 2.0
