@@ -110,7 +110,7 @@ def turn_of(crs: CRS) -> float | None:
     """Once round the Earth in the units of a geographic system (360, 400 grads, ...); None for a projected one."""
     if not crs.is_geographic:
         return None
-    return round(2.0 * math.pi / crs.units_factor[1], 6)
+    return round(2.0 * math.pi / float(crs.units_factor[1]), 6)
 
 
 def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ def _ways(wkt: str) -> tuple[Callable[[float, float], tuple[float, float]], ...]
         return tuple(known)
     plain = pyproj.Transformer.from_crs(base, crs, always_xy=True).transform
     unit = base.axis_info[0].unit_conversion_factor
-    from_here = meridian.longitude * meridian.unit_conversion_factor
+    from_here = meridian.longitude * float(meridian.unit_conversion_factor)
 
     def unshifted(lon: float, lat: float) -> tuple[float, float]:
         return plain((math.radians(lon) - from_here) / unit, math.radians(lat) / unit)
