@@ -11,10 +11,14 @@ import ipaddress
 import os
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
 from pipelines.access.failure import AccessError, named
 from schemas.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PORTS = {"http": 80, "https": 443}
 _BUCKETS = frozenset({"s3", "gs"})
@@ -26,6 +30,12 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,221}[A-Za-z0-9])?")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PLAIN = re.compile(
+    r"(?:https?|s3|gs)://[A-Za-z0-9][A-Za-z0-9._-]*\.[A-Za-z][A-Za-z0-9-]*(?::[0-9]{2,4})?/[A-Za-z0-9/._~%!$'()*+,;=:&?-]*"
+)
+"""What nearly all addresses look like: seen without taking them apart."""
+_ENGINE = "earthengine:"
+"""Images of Earth Engine are named by this; its own reader alone knows it."""
 _MOST_CHARS = 8192
 """Signed addresses have some hundred characters; a longer text than this is no address."""
 _SAFE_PATH = "/!$&'()*+,;=:@-._~%"
@@ -141,6 +151,24 @@ def public_url(href: str) -> Url:
             return _made("https", "s3.amazonaws.com", 443, f"/{url.host}{url.target}")
         return _made("https", f"{url.host}.s3.amazonaws.com".lower(), 443, url.target)
     return url
+
+
+def asset_url(item: Mapping[str, Any], href: str) -> str:
+    """The address of an item's asset as the item writes it; a relative one is resolved by the self link, if any.
+
+    Raises:
+        AccessError: BAD_ITEM where it is none that may be asked: a scheme of our own in an item of others, for one.
+    """
+    if _PLAIN.fullmatch(href) or href.startswith(_ENGINE):
+        return href
+    if _SCHEME.match(href):
+        parsed(href)
+        return href
+    links = item.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
+            return str(joined(parsed(link["href"]), href))
+    return href  # nobody knows of what it is a part: refused when it is read
 
 
 def shown(url: str) -> str:

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
-from pipelines.access.failure import AccessError, interpolate
+from pipelines.access.http import AccessError, interpolate, joined, parsed
 from pipelines.access.static import collections_in, is_static
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
@@ -115,7 +115,7 @@ def _listed(client: Client, url: str) -> Iterator[dict[str, Any]]:
         ]
         if not following:
             return
-        url = urljoin(url, following[0])
+        url = joined(parsed(url), following[0])
 
 
 def _unknown(where: str, collection: str, listed: list[str]) -> str:

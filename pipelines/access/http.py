@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import stamina
 
-from pipelines.access.address import Url, joined, parsed, public_url, shown
+from pipelines.access.address import Url, asset_url, joined, parsed, public_url, shown
 from pipelines.access.answer import Range, broken, check_digest, checked_range, refused
 from pipelines.access.body import Wanted
 from pipelines.access.failure import AccessError, SettingError, interpolate
@@ -37,6 +37,7 @@ __all__ = [
     "SettingError",
     "Signer",
     "Url",
+    "asset_url",
     "interpolate",
     "joined",
     "parsed",
@@ -239,9 +240,9 @@ class Client:
             try:
                 value = read_json(answer.body)
             except ForeignJsonError as error:
-                raise AccessError(
-                    Reason.UNAVAILABLE, f"expected JSON from {shown(url)}, got {error}", retryable=error.retryable
-                ) from None
+                reason = Reason.UNAVAILABLE if error.retryable else Reason.CORRUPT
+                said = f"expected JSON from {shown(url)}, got {error}"
+                raise AccessError(reason, said, retryable=error.retryable) from None
             if not isinstance(value, dict):
                 raise AccessError(Reason.UNAVAILABLE, f"expected a JSON object from {shown(url)}", retryable=True)
             return value

@@ -6,23 +6,21 @@ page that lost its 'next' link, and it follows links that lead in circles.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlencode, urljoin, urlsplit
 
 from pipelines.access.cog import Reader
 from pipelines.access.credentials import client_of, signer_of
-from pipelines.access.http import AccessError, Counters, interpolate, shown
+from pipelines.access.http import AccessError, Counters, SettingError, interpolate, parsed
+from pipelines.access.paging import whole_search
 from pipelines.access.static import is_static, read_static
 from schemas.earthengine import EarthEngineProvider
-from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pipelines.access.cog import ChipReader
@@ -32,13 +30,6 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 BBox = tuple[float, float, float, float]
-
-_PAGE = 250
-"""Items a page: services answer 502 to much larger pages of large items (stac-utils/pystac-client#659)."""
-_MAX_PAGES = 10_000
-_MAX_EMPTY = 3
-"""Empty pages in a row that still point to a next one."""
-_FILTERS = ("collections", "bbox", "intersects", "datetime", "limit")
 
 
 def _as_it_is(item: Item) -> Any:
@@ -53,6 +44,9 @@ class Take:
     """Item -> what is kept of it; called again for an item whose search is tried again."""
     page: Callable[[], None] = lambda: None
     """Called for every page that is asked for."""
+    dropped: Callable[[str, str], None] = lambda *_: None
+    """Called with (whose, why) for what an archive gave and the search does not take; again when it is tried again.
+    'Whose' is an item's id, or where an entry without one stands."""
 
 
 class Archives:
@@ -110,8 +104,8 @@ class Archives:
         for name, provider in self.providers.items():
             if isinstance(provider, EarthEngineProvider):
                 continue  # its images are named by id, not by address
-            parts = urlsplit(interpolate(provider.url, dict(os.environ), where=f"provider {name!r}"))
-            found[name] = f"{parts.scheme}://{parts.netloc}"
+            said = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}")
+            found[name] = _origin(name, said)
         return found
 
     @property
@@ -216,11 +210,13 @@ def search(
         AccessError: the archive did not answer in full: a partial answer is never returned.
     """
     root = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}").rstrip("/")
+    root = root.removesuffix("/search")
     take = take or Take()
     collections = collection.split(",")
     if is_static(root):
-        return [take.item(_located(i, provider)) for i in read_static(client, root, collections, areas, period)]
-    body: Item = {"collections": collections, "limit": _PAGE}
+        listed = read_static(client, root, collections, areas, period, take.dropped)
+        return [take.item(_located(item, provider)) for item in listed]
+    body: Item = {"collections": collections}
     if period is not None:
         body["datetime"] = "/".join((_moment(period[0], last=False), _moment(period[1], last=True)))
     wheres: list[Item]
@@ -232,8 +228,10 @@ def search(
 
     def taken(body_here: Item) -> dict[str, Any]:
         mine: dict[str, Any] = {}
-        for item in _pages(client, f"{root}/search", body_here, take.page):
-            if item.get("collection", collections[0]) in collections and item["id"] not in found:
+        for item in whole_search(client, f"{root}/search", body_here, take):
+            if item.get("collection") is not None and item["collection"] not in collections:
+                take.dropped(item["id"], "an item of a collection that was not asked for")
+            elif item["id"] not in found:
                 mine[item["id"]] = take.item(_located(item, provider))
         return mine
 
@@ -262,6 +260,13 @@ def _at(asset: Any, wanted: str) -> Any:
     return {**asset, "href": href} if isinstance(href, str) else asset
 
 
+def _origin(name: str, url: str) -> str:
+    try:
+        return parsed(url).partition("?")[0].removesuffix(parsed(url).path)
+    except AccessError as error:
+        raise SettingError(f"provider {name!r}: {error.detail}") from None
+
+
 def _split(box: BBox) -> tuple[BBox, ...]:
     west, south, east, north = box
     if west <= east:
@@ -275,95 +280,3 @@ def _moment(when: date | datetime, *, last: bool) -> str:
         if last:
             when += timedelta(days=1) - timedelta(milliseconds=1)
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _pages(client: Client, url: str, body: Item, told: Callable[[], None]) -> Iterator[Item]:
-    """Items of one search, page by page, checked for circles and for completeness."""
-    method, asked, base = "POST", body, url
-    requested: set[str] = set()
-    seen: set[str] = set()
-    matched: int | None = None
-    empty = 0
-    for _ in range(_MAX_PAGES):
-        key = json.dumps([method, url, asked], sort_keys=True)
-        if key in requested:
-            raise _incomplete(base, f"its next links lead in a circle after {len(seen)} items")
-        requested.add(key)
-        told()
-        page = _ask(client, method, url, asked)
-        features = list(_features(page, base))
-        matched = _matched(page) if _matched(page) is not None else matched
-        fresh = [f for f in features if f["id"] not in seen]
-        if features and not fresh:
-            raise _incomplete(base, f"a page repeats items that were there before, after {len(seen)} items")
-        seen.update(f["id"] for f in fresh)
-        yield from fresh
-        empty = 0 if features else empty + 1
-        following = _next(page, url, asked)
-        done = matched is not None and len(seen) >= matched
-        if following is None or (not features and done) or empty > _MAX_EMPTY:
-            break
-        method, url, asked = following
-    else:
-        raise _incomplete(base, f"more than {_MAX_PAGES} pages")
-    if matched is not None and len(seen) < matched:
-        raise _incomplete(base, f"it says {matched} items match and gave {len(seen)}")
-
-
-def _ask(client: Client, method: str, url: str, body: Item) -> Item:
-    try:
-        return client.json(method, url, body if method == "POST" else None)
-    except AccessError as error:
-        if error.status != 405 or method != "POST":  # its retries are spent: the search must not begin anew
-            raise AccessError(error.reason, error.detail, status=error.status) from error
-    flat = {k: v if isinstance(v, (str, int, float)) else _flat(k, v) for k, v in body.items()}
-    return client.json("GET", f"{url}?{urlencode(flat)}")
-
-
-def _flat(key: str, value: Any) -> str:
-    return json.dumps(value) if key == "intersects" else ",".join(str(v) for v in value)
-
-
-def _features(page: Item, url: str) -> Iterable[Item]:
-    features = page.get("features")
-    if not isinstance(features, list):
-        raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} answered with no list of features", retryable=True)
-    for feature in features:
-        if not isinstance(feature, dict) or not isinstance(feature.get("id"), str):
-            raise AccessError(
-                Reason.UNAVAILABLE, f"{shown(url)} answered with a feature that has no id", retryable=True
-            )
-        yield feature
-
-
-def _matched(page: Item) -> int | None:
-    """How many items match, as the service counts them: OGC's numberMatched, or the older context extension."""
-    context = page.get("context")
-    for value in (page.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
-        if isinstance(value, int):
-            return value
-    return None
-
-
-def _next(page: Item, url: str, asked: Item) -> tuple[str, str, Item] | None:
-    """(method, url, body) of the next page.
-
-    A body that lost the filters of the search (as DLR's does: start index and limit alone) is completed with them,
-    whether or not the link says 'merge'.
-    """
-    links = page.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("rel") == "next" and isinstance(link.get("href"), str):
-            method = str(link.get("method", "GET")).upper()
-            href = urljoin(url, link["href"])
-            body = link.get("body")
-            body = body if isinstance(body, dict) else {}
-            if method == "POST":
-                kept = asked if link.get("merge") else {k: v for k, v in asked.items() if k in _FILTERS}
-                return method, href, {**kept, **body}
-            return "GET", href, {}
-    return None
-
-
-def _incomplete(url: str, why: str) -> AccessError:
-    return AccessError(Reason.UNAVAILABLE, f"{shown(url)}: the search is incomplete: {why}", retryable=True)

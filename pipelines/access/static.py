@@ -1,40 +1,50 @@
 """Static STAC: catalogues of linked JSON files, and stac-geoparquet, searched here because nobody there can.
 
-What an address holds is read once for each client, whole, and kept for all its questions.
+What an address holds is read once for each client, whole, and kept for all its questions. An item whose place or time
+cannot be read is part of every answer: it cannot be ruled out, and who asks refuses it with a reason.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
+from pipelines.access.address import joined, parsed
+from pipelines.access.footprint import footprint_of, moment, shape_of
+from pipelines.access.geoparquet import read_items
 from pipelines.access.http import AccessError, shown
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pipelines.access.address import Url
     from pipelines.access.http import Client
 
 Item = dict[str, Any]
 BBox = tuple[float, float, float, float]
 Moment = date | datetime
+Dropped = list[tuple[str, str]]
+"""(whose, why)."""
 
 _MOST_FILES = 100_000
 """JSON files of one catalogue. A larger one has an API, or belongs into a stac-geoparquet file."""
+_MOST_ITEMS = 2_000_000
+_ID_CHARS = 1024
+_FILE_BYTES = 128 << 20
+"""Of a JSON file, unpacked."""
 _MOST_BYTES = 1 << 30
 """Of a stac-geoparquet file, which is read whole."""
 _held: weakref.WeakKeyDictionary[Client, dict[str, _Catalogue]] = weakref.WeakKeyDictionary()
@@ -46,14 +56,16 @@ class _Catalogue:
     items: list[Item]
     """Sorted by id, each id of a collection once."""
     shapes: NDArray[Any]
-    """Their footprints."""
+    """Their footprints; None where one cannot be read."""
     times: NDArray[np.float64]
-    """(item, 2): first and last moment, seconds since 1970; NaN where an item does not say."""
+    """(item, 2): first and last moment, seconds since 1970; infinite where an item does not say."""
+    dropped: Dropped = field(default_factory=list)
+    """What is no item."""
 
 
 def is_static(url: str) -> bool:
     """Whether an address is a file and not the root of an API."""
-    return urlsplit(url).path.endswith((".json", ".parquet", ".geoparquet"))
+    return parsed(url).path.endswith((".json", ".parquet", ".geoparquet"))
 
 
 def read_static(
@@ -62,8 +74,9 @@ def read_static(
     collections: Sequence[str],
     areas: Sequence[BBox] | Item,
     period: tuple[Moment, Moment] | None,
+    dropped: Callable[[str, str], None] = lambda *_: None,
 ) -> list[Item]:
-    """Items of some collections that touch an area in a period, sorted by id.
+    """Items of some collections that touch an area in a period, sorted by id; with those that cannot be ruled out.
 
     Args:
         client: HTTP to the provider.
@@ -71,13 +84,16 @@ def read_static(
         collections: Collection ids; items that name no collection belong to each.
         areas: Boxes (west, south, east, north), degrees, west > east crossing the 180th meridian; or a geometry.
         period: First and last moment, UTC, a date standing for its whole day; None = any time.
+        dropped: Called with (whose, why) for each entry that is no item.
 
     Raises:
         AccessError: a file of the catalogue could not be read: a partial answer is never given.
     """
     known = _known(client, url)
-    mask = np.array([i.get("collection", collections[0]) in collections for i in known.items], bool)
-    mask &= shapely.intersects(known.shapes, _area(areas))
+    for whose, why in known.dropped:
+        dropped(whose, why)
+    mask = np.array([i.get("collection") is None or i["collection"] in collections for i in known.items], bool)
+    mask &= shapely.is_missing(known.shapes) | shapely.intersects(known.shapes, _area(areas))
     if period is not None:
         mask &= (known.times[:, 0] <= _seconds(period[1], last=True)) & (known.times[:, 1] >= _seconds(period[0]))
     return [known.items[i] for i in np.flatnonzero(mask)]
@@ -97,47 +113,56 @@ def _known(client: Client, url: str) -> _Catalogue:
     with _lock:
         held = _held.setdefault(client, {})
         if url not in held:
-            held[url] = _catalogue(_from_parquet(client, url) if url.endswith("parquet") else _walked(client, url))
+            held[url] = _catalogue(client, parsed(url))
         return held[url]
 
 
-def _catalogue(items: Iterator[Item]) -> _Catalogue:
+def _catalogue(client: Client, url: Url) -> _Catalogue:
+    dropped: Dropped = []
+    if url.path.endswith("parquet"):
+        found = _items(read_items(client.get_all(url, _MOST_BYTES), url), url, dropped)
+    else:
+        found = _walked(client, url, dropped)
     unique: dict[tuple[str, str], Item] = {}
-    for item in items:
-        unique.setdefault((str(item.get("id")), str(item.get("collection"))), item)
+    for item in found:
+        unique.setdefault((item["id"], str(item.get("collection"))), item)
+        if len(unique) > _MOST_ITEMS:
+            raise AccessError(Reason.BAD_ITEM, f"{shown(url)}: the catalogue has more than {_MOST_ITEMS:,} items")
     kept = [unique[key] for key in sorted(unique)]
-    texts = [json.dumps(i.get("geometry")) if isinstance(i.get("geometry"), dict) else None for i in kept]
     return _Catalogue(
         items=kept,
-        shapes=shapely.from_geojson(np.array(texts, dtype=object), on_invalid="ignore"),
+        shapes=np.array([_shape(i) for i in kept], dtype=object),
         times=np.array([_span(i) for i in kept], np.float64).reshape(-1, 2),
+        dropped=dropped,
     )
 
 
+def _shape(item: Item) -> Any:
+    found = footprint_of(item)
+    try:
+        return None if found is None else shape_of(found)
+    except shapely.errors.ShapelyError:
+        return None
+
+
 def _area(areas: Sequence[BBox] | Item) -> Any:
+    """The area three times: footprints may run beyond 180 degrees on either side."""
     if isinstance(areas, dict):
-        return shapely.from_geojson(json.dumps(areas))
-    boxes = []
-    for west, south, east, north in areas:
-        sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-        boxes += [shapely.box(w, south, e, north) for w, e in sides]
-    return shapely.union_all(boxes)
+        here = shapely.from_geojson(json.dumps(areas))
+    else:
+        boxes = [(w, s, e if w <= e else e + 360.0, n) for w, s, e, n in areas]
+        here = shapely.union_all([shapely.box(*box) for box in boxes])
+    return shapely.union_all([shapely.transform(here, partial(np.add, (by, 0.0))) for by in (-360.0, 0.0, 360.0)])
 
 
 def _span(item: Item) -> tuple[float, float]:
     facts = item.get("properties")
     facts = facts if isinstance(facts, dict) else {}
-    moments = [_parsed(facts.get(n)) for n in ("start_datetime", "datetime", "end_datetime")]
-    known = [m for m in moments if m is not None]
-    return (min(known), max(known)) if known else (float("nan"), float("nan"))
-
-
-def _parsed(value: object) -> float | None:
-    try:
-        when = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    moments = [moment(facts.get(n)) for n in ("start_datetime", "datetime", "end_datetime")]
+    known = [m.timestamp() for m in moments if m is not None]
+    first = min(known) if moments[0] or moments[1] else -math.inf
+    last = max(known) if moments[1] or moments[2] else math.inf
+    return first, last
 
 
 def _seconds(when: Moment, *, last: bool = False) -> float:
@@ -147,16 +172,17 @@ def _seconds(when: Moment, *, last: bool = False) -> float:
     return (day + timedelta(days=1) - timedelta(milliseconds=1) if last else day).timestamp()
 
 
-def _walked(client: Client, root: str) -> Iterator[Item]:
+def _walked(client: Client, root: Url, dropped: Dropped) -> Iterator[Item]:
     """Items that links of rel 'child' and 'item' lead to, breadth first; a file is asked for once."""
     seen, level = {root}, [root]
     with ThreadPoolExecutor(client.concurrency, thread_name_prefix="catalogue") as pool:
         while level:
-            following: list[str] = []
-            for url, found in zip(level, pool.map(lambda u: client.json("GET", u), level), strict=True):
-                yield from _features(found, url)
+            following: list[Url] = []
+            files = pool.map(lambda u: client.json("GET", u, max_bytes=_FILE_BYTES), level)
+            for url, found in zip(level, files, strict=True):
+                yield from _items(_features(found), url, dropped)
                 for link in _links(found):
-                    target = urljoin(url, link).split("#", maxsplit=1)[0]
+                    target = joined(url, link)
                     if target not in seen:
                         seen.add(target)
                         following.append(target)
@@ -165,12 +191,31 @@ def _walked(client: Client, root: str) -> Iterator[Item]:
             level = following
 
 
-def _features(found: Item, url: str) -> Iterator[Item]:
+def _features(found: Item) -> list[Any]:
     features = found.get("features") if found.get("type") == "FeatureCollection" else None
-    listed = features if isinstance(features, list) else [found] if found.get("type") == "Feature" else []
-    for item in listed:
-        if isinstance(item, dict) and isinstance(item.get("id"), str):
-            yield _absolute(item, url)
+    return features if isinstance(features, list) else [found] if found.get("type") == "Feature" else []
+
+
+def _items(entries: Iterable[Any], url: Url, dropped: Dropped) -> Iterator[Item]:
+    """The items among some entries of one file, with absolute addresses."""
+    for number, entry in enumerate(entries):
+        found = item_of(entry)
+        if isinstance(found, str):
+            dropped.append((f"{shown(url)}#{number}", found))
+        else:
+            yield _absolute(found, url)
+
+
+def item_of(entry: object) -> Item | str:
+    """An entry of a list of items that can be told from others; or why it is none."""
+    if not isinstance(entry, dict):
+        return "an entry that is no item"
+    found = entry.get("id")
+    if isinstance(found, int) and not isinstance(found, bool):
+        return {**entry, "id": str(found)}
+    if not isinstance(found, str) or not found.strip():
+        return "an item without an id"
+    return entry if len(found) <= _ID_CHARS else f"an item whose id has more than {_ID_CHARS} characters"
 
 
 def _links(found: Item) -> list[str]:
@@ -178,39 +223,27 @@ def _links(found: Item) -> list[str]:
         return []
     links = found.get("links")
     return [
-        str(link["href"])
+        link["href"]
         for link in (links if isinstance(links, list) else ())
-        if isinstance(link, dict) and link.get("rel") in ("child", "item", "items") and link.get("href")
+        if isinstance(link, dict)
+        and link.get("rel") in ("child", "item", "items")
+        and isinstance(link.get("href"), str)
+        and link["href"]
     ]
 
 
-def _absolute(item: Item, url: str) -> Item:
+def _absolute(item: Item, url: Url) -> Item:
     """The item with addresses that do not hang on where it was read: self links of copied catalogues are often old."""
     assets = item.get("assets")
     if not isinstance(assets, dict):
         return item
-    made = {
-        key: {**a, "href": urljoin(url, a["href"])} if isinstance(a, dict) and isinstance(a.get("href"), str) else a
-        for key, a in assets.items()
-    }
-    return {**item, "assets": made}
+    return {**item, "assets": {key: _at(asset, url) for key, asset in assets.items()}}
 
 
-def _from_parquet(client: Client, url: str) -> Iterator[Item]:
-    from stac_geoparquet.arrow import stac_table_to_items  # geopandas comes with it: seconds
-
-    data = client.get_all(url, _MOST_BYTES)
+def _at(asset: Any, url: Url) -> Any:
+    if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+        return asset
     try:
-        table = pq.read_table(pa.BufferReader(data))
-        items = list(stac_table_to_items(table))
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise AccessError(Reason.CORRUPT, f"{shown(url)} is not a stac-geoparquet file") from error
-    for item in items:
-        yield _absolute(_without_nulls(item), url)
-
-
-def _without_nulls(value: Any) -> Any:
-    """Parquet writes every column for every item: what one of them does not have is null."""
-    if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None or k == "datetime"}
-    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+        return {**asset, "href": str(joined(url, asset["href"]))}
+    except AccessError:  # told by who wants this asset
+        return asset

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
 
+from pipelines.access import footprint
+from pipelines.access.http import AccessError, asset_url
 from pipelines.labels.protocol import BadItemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 
 def identity(item: Mapping[str, Any]) -> str:
@@ -34,11 +35,11 @@ def geometry(item: Mapping[str, Any]) -> dict[str, object]:
     """The item's footprint.
 
     Raises:
-        BadItemError: it is missing or not a polygon.
+        BadItemError: neither `geometry` nor `bbox` can be read.
     """
-    found = item.get("geometry")
-    if not isinstance(found, dict) or found.get("type") not in ("Polygon", "MultiPolygon"):
-        raise BadItemError(f"item {identity(item)}: `geometry` is not a Polygon or MultiPolygon")
+    found = footprint.footprint_of(dict(item))
+    if found is None:
+        raise BadItemError(f"item {identity(item)}: neither `geometry` nor `bbox` is an outline on the Earth")
     return found
 
 
@@ -52,11 +53,10 @@ def moment(item: Mapping[str, Any], *names: str) -> datetime | None:
         text = properties(item).get(name)
         if text is None:
             continue
-        try:
-            found = datetime.fromisoformat(text)
-        except (TypeError, ValueError) as error:
-            raise BadItemError(f"item {identity(item)}: `{name}` is {text!r}, expected an RFC 3339 time") from error
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        found = footprint.moment(text)
+        if found is None:
+            raise BadItemError(f"item {identity(item)}: `{name}` is {str(text)[:64]!r}, expected an RFC 3339 time")
+        return found
     return None
 
 
@@ -74,7 +74,10 @@ def asset_href(item: Mapping[str, Any], *names: str) -> str:
             href = asset.get("href")
             if not isinstance(href, str) or not href:
                 raise BadItemError(f"item {identity(item)}: asset {name!r} has no href")
-            return urljoin(_own_address(item), href)
+            try:
+                return asset_url(item, href)
+            except AccessError as error:
+                raise BadItemError(f"item {identity(item)}: asset {name!r}: {error.detail}") from None
     raise BadItemError(f"item {identity(item)}: no asset {' or '.join(map(repr, names))}, it has {sorted(known)}")
 
 
@@ -91,11 +94,3 @@ def crs(item: Mapping[str, Any], *names: str) -> str | None:
         if isinstance(epsg, int):
             return f"EPSG:{epsg}"
     return None
-
-
-def _own_address(item: Mapping[str, Any]) -> str:
-    links = item.get("links")
-    for link in links if isinstance(links, list) else []:
-        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            return str(link["href"])
-    return ""

@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from pipelines.sources.items import number, properties
+from pipelines.access.footprint import number
+from pipelines.access.http import AccessError, asset_url
+from pipelines.sources.items import properties
 from pipelines.sources.protocol import SceneRejected
 from schemas.outcome import Reason
 from schemas.scene import AssetBand
@@ -136,7 +138,7 @@ class Bands:
         return BandAsset(
             key=key,
             where=AssetBand(
-                href=_unsigned(_absolute(self._item, asset["href"])),
+                href=self._address(key, asset["href"]),
                 index=index + 1,
                 shape=_shape(self._stating(asset, "proj:shape")),
                 transform=_transform(self._stating(asset, "proj:transform")),
@@ -148,6 +150,12 @@ class Bands:
             unit=unit if isinstance(unit, str) else None,
             band=band,
         )
+
+    def _address(self, key: str, href: str) -> str:
+        try:
+            return _unsigned(asset_url(self._item, href))
+        except AccessError as error:
+            raise SceneRejected(error.reason, f"item {self._item.get('id')!r}: asset {key!r}: {error.detail}") from None
 
     def _stating(self, asset: Asset, name: str) -> object:
         """What an asset states; the item's word only where no asset of it states its own (bands differ in size)."""
@@ -232,16 +240,6 @@ def _transform(value: object) -> Coefficients | None:
         return None
     a, b, c, d, e, f = (v + 0.0 for v in numbers)  # type: ignore[operator] # the same; -0.0 becomes 0.0
     return None if a * e == b * d else _one((a, b, c, d, e, f))
-
-
-def _absolute(item: Item, href: str) -> str:
-    if href.startswith(("https://", "http://", "s3://")) or urlsplit(href).scheme:
-        return href
-    links = item.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            return str(urljoin(link["href"], href))
-    return href
 
 
 def _unsigned(href: str) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.footprint import number
 from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.items import (
     cloud_share,
     geometry,
     identity,
     licence,
-    number,
     properties,
     text,
     times,

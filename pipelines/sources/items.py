@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import shapely
-
+from pipelines.access.footprint import footprint_of, moment, number
 from pipelines.sources.protocol import SceneRejected
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipelines.sources.protocol import Item
-
-
-_FEW_POINTS = 32
-_ROUNDING = 1e-9
-"""Twice an area in square degrees that may be 0 in truth."""
 
 
 def properties(item: Item) -> dict[str, Any]:
@@ -43,24 +37,14 @@ def times(item: Item) -> tuple[datetime, datetime, datetime]:
     Raises:
         SceneRejected: BAD_ITEM where it has no readable time.
     """
-    start, end = _time(item, "start_datetime"), _time(item, "end_datetime")
-    when = _time(item, "datetime")
+    said = properties(item)
+    start, end = moment(said.get("start_datetime")), moment(said.get("end_datetime"))
+    when = moment(said.get("datetime"))
     if when is None:
         if start is None or end is None:
             raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has no datetime and no period")
         when = start + (end - start) / 2
     return when, min(start or when, when), max(end or when, when)  # DLR cuts the time to seconds, before the start
-
-
-def _time(item: Item, name: str) -> datetime | None:
-    value = properties(item).get(name)
-    if not isinstance(value, str):
-        return None
-    try:
-        when = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def geometry(item: Item) -> dict[str, object]:
@@ -69,59 +53,10 @@ def geometry(item: Item) -> dict[str, object]:
     Raises:
         SceneRejected: BAD_ITEM where it has neither.
     """
-    shape = item.get("geometry")
-    if isinstance(shape, dict) and shape.get("type") in ("Polygon", "MultiPolygon") and shape.get("coordinates"):
-        return _sound({"type": shape["type"], "coordinates": shape["coordinates"]}, item)
-    box = item.get("bbox")
-    if isinstance(box, list) and len(box) in (4, 6) and all(number(v) is not None for v in box):
-        box = [float(v) for v in box]
-        west, south, east, north = box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1]
-        if east < west:
-            east += 360.0
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        return _sound({"type": "Polygon", "coordinates": [ring]}, item)
-    raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has no footprint")
-
-
-def _sound(found: dict[str, object], item: Item) -> dict[str, object]:
-    """A footprint that can be computed with: finite, with an area, on the Earth (longitudes may run over 180)."""
-    if _plainly_sound(found):
-        return found
-    try:
-        shape = shapely.from_geojson(json.dumps(found))
-        west, south, east, north = shape.bounds
-        if shape.area > 0.0 and -361.0 <= west <= east <= 541.0 and -90.0 <= south <= north <= 90.0:
-            return found
-    except (shapely.errors.ShapelyError, ValueError, RecursionError):
-        pass
-    raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has a footprint that is none") from None
-
-
-def _plainly_sound(found: dict[str, object]) -> bool:
-    """Whether it is seen without building a geometry: one ring of a few points, as nearly all footprints are."""
-    rings = found["coordinates"]
-    ring = rings[0] if found["type"] == "Polygon" and isinstance(rings, list) and len(rings) == 1 else None
-    if not isinstance(ring, list) or not 4 <= len(ring) <= _FEW_POINTS or ring[0] != ring[-1]:
-        return False
-    for point in ring:
-        if type(point) is not list or len(point) != 2 or not all(type(v) in (int, float) for v in point):
-            return False
-        if not (-361.0 <= point[0] <= 541.0 and -90.0 <= point[1] <= 90.0):
-            return False
-    twice = sum((ring[i][0] - ring[0][0]) * (ring[i - 1][1] - ring[i + 1][1]) for i in range(1, len(ring) - 1))
-    return bool(abs(twice) > _ROUNDING)
-
-
-def number(value: object) -> float | None:
-    """A number that may have come as text ('72', 'nan'); None where it is none."""
-    if value is None or type(value) is float:
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return None
+    found = footprint_of(item)
+    if found is None:
+        raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} has no footprint: neither geometry nor bbox")
+    return found
 
 
 def cloud_share(item: Item) -> float | None:
