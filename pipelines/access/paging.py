@@ -30,8 +30,10 @@ _REFUSING = frozenset({400, 413, 414, 422})
 """Statuses by which services refuse a page's size; and other things, so the first refusal is the one that is told."""
 _NO_POST = frozenset({404, 405, 501})
 """Statuses of services that have no POST /search, which STAC leaves to them."""
-_MOST_PAGES = 2_000
-_MOST_ITEMS = 200_000
+_MOST_PAGES = 200
+"""And one more for each `_LEAST_A_PAGE` items: services whose pages are nearly empty, and never end, end here."""
+_LEAST_A_PAGE = 5
+_MOST_ITEMS = 100_000
 """Of one search; places are searched for in blocks that are expected to answer with 5,000 (`pipelines.plan.blocks`)."""
 _MOST_SECONDS = 1_800.0
 """Of one search, all its pages together."""
@@ -139,9 +141,9 @@ def _pages(client: Client, ask: _Ask, take: Take, walk: _Walk) -> Iterator[Item]
 
 
 def _check_budget(base: Url, walk: _Walk) -> None:
-    """Services whose pages never end, or come too slowly, end here."""
+    """Searches end that bring too much, take too long, or go on with next to nothing."""
     spent = {
-        f"{_MOST_PAGES:,} pages": len(walk.sizes) >= _MOST_PAGES,
+        f"{len(walk.sizes):,} pages": len(walk.sizes) >= _MOST_PAGES + len(walk.seen) / _LEAST_A_PAGE,
         f"{_MOST_ITEMS:,} items": len(walk.seen) >= _MOST_ITEMS,
         f"{_MOST_SECONDS:,.0f} s": time.monotonic() - walk.began_s > _MOST_SECONDS,
     }

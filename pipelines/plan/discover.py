@@ -70,8 +70,8 @@ class Answer:
 
     scenes: list[Scene] = field(default_factory=list)
     """Sorted by item id."""
-    refused: list[tuple[Reason, str]] = field(default_factory=list)
-    """Items that cannot be used, and why."""
+    refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+    """Id (or place among the answers, where there is none) -> why what the archive gave cannot be used."""
     provider: str | None = None
     """Who answered."""
     error: AccessError | None = None
@@ -91,31 +91,46 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
     """One question about one block: providers in order until one answers."""
     answer = Answer()
     for name in question.providers:
+        refused: dict[str, tuple[Reason, str]] = {}
+        take = Take(_judge(question, name, archives.providers[name], refused), answer.count, _noting(refused))
         try:
             collection = question.collections.get(name, question.collection)
-            take = Take(_judge(question, name, archives.providers[name]), answer.count)
             found = archives.search(name, collection, block.bboxes, question.period, take)
         except AccessError as error:
             answer.error, answer.provider = error, name
             continue
-        answer.error, answer.provider = None, name
-        answer.refused = [judged for judged in found if isinstance(judged, tuple)]
-        answer.scenes = [judged for judged in found if not isinstance(judged, tuple)]
-        answer.scenes.sort(key=lambda scene: scene.item_id)
+        answer.error, answer.provider, answer.refused = None, name, refused
+        answer.scenes = sorted((scene for scene in found if scene is not None), key=lambda scene: scene.item_id)
         return answer
     return answer
 
 
-def _judge(question: Question, name: str, provider: AnyProvider) -> Callable[[Item], Scene | tuple[Reason, str]]:
-    """Item -> scene, or why it cannot be used."""
+def _judge(
+    question: Question, name: str, provider: AnyProvider, refused: dict[str, tuple[Reason, str]]
+) -> Callable[[Item], Scene | None]:
+    """Item -> scene; None where it cannot be used, which is noted in `refused`.
 
-    def judged(item: Item) -> Scene | tuple[Reason, str]:
+    An item that our own code stumbles over is one more item that cannot be used: who wrote it does not end the run.
+    """
+
+    def judged(item: Item) -> Scene | None:
         try:
             return question.parse(item, name, provider)
-        except ItemRefusedError as refused:
-            return refused.reason, refused.detail
+        except ItemRefusedError as error:
+            refused[str(item.get("id"))] = error.reason, error.detail
+        except Exception as error:  # noqa: BLE001 - see the docstring
+            why = f"item {item.get('id')!r} cannot be read ({type(error).__name__})"
+            refused[str(item.get("id"))] = Reason.BAD_ITEM, why
+        return None
 
     return judged
+
+
+def _noting(refused: dict[str, tuple[Reason, str]]) -> Callable[[str, str], None]:
+    def dropped(whose: str, why: str) -> None:
+        refused[whose] = Reason.BAD_ITEM, why
+
+    return dropped
 
 
 def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> Iterator[Answer]:
@@ -139,7 +154,7 @@ def absence(place: Place, question: Question, slot: int, answer: Answer, more: s
     if answer.error is not None:
         reason, detail = answer.error.reason, answer.error.detail
     elif answer.refused and not answer.scenes:
-        reason, detail = answer.refused[0]
+        reason, detail = min(answer.refused.values(), key=lambda why: why[1])
     else:
         period = (
             "" if question.period is None else f" from {question.period[0]:%Y-%m-%d} to {question.period[1]:%Y-%m-%d}"

@@ -191,10 +191,8 @@ def _note(
 
 def _keep(part: PartPlan, question: Question, answer: Answer) -> None:
     """Keep the scenes that candidates name, and the number of items that cannot be used; the rest goes."""
-    for reason, detail in answer.refused:
-        key = (question.layer, answer.provider or "", reason)
-        number, example = part.dropped.get(key, (0, detail))
-        part.dropped[key] = (number + 1, min(example, detail))
+    for whose, why in answer.refused.items():
+        part.dropped.setdefault((question.layer, answer.provider or "", whose), why)
     if answer.used:
         held = part.scenes.setdefault(question.layer, {})
         held.update({scene.item_id: scene for scene in answer.scenes if scene.item_id in answer.used})

@@ -61,8 +61,8 @@ class PartPlan:
     absences: dict[CandidateKey, Outcome] = field(default_factory=dict)
     searches: int = 0
     """Pages of search results asked for, whenever this partition was planned."""
-    dropped: dict[tuple[str, str, Reason], tuple[int, str]] = field(default_factory=dict)
-    """(layer, provider, reason) -> items that the archive gave and that cannot be used, and an example of why."""
+    dropped: dict[tuple[str, str, str], tuple[Reason, str]] = field(default_factory=dict)
+    """(layer, provider, item id) -> why what the archive gave cannot be used."""
 
     @property
     def places(self) -> list[Place]:

@@ -48,8 +48,8 @@ class LayerFound:
     absent: Counter[Why] = field(default_factory=Counter)
     """Why the others are not found: reasons and their numbers, `wanted - found` in all."""
     dropped: Counter[Why] = field(default_factory=Counter)
-    """Items that an archive gave and landweave cannot use, and why. An item that several searches bring counts each
-    time."""
+    """Items that an archive gave and landweave cannot use, and why. Each counts once per
+    partition, however many searches bring it."""
 
     def add(self, other: LayerFound) -> None:
         """Add another partition's numbers."""
@@ -97,9 +97,9 @@ def tally_of(part: PartPlan) -> dict[str, LayerFound]:
         layer.wanted += 1
         why = Why(reason=outcome.reason.value, provider=outcome.provider or "", detail=_alike(outcome.detail))
         layer.absent[why] += 1
-    for (name, provider, reason), (number, detail) in part.dropped.items():
+    for (name, provider, whose), (reason, detail) in part.dropped.items():
         layer = layers.setdefault(name, LayerFound())
-        layer.dropped[Why(reason=reason.value, provider=provider, detail=detail)] += number
+        layer.dropped[Why(reason=reason.value, provider=provider, detail=_of_any(whose, detail))] += 1
     return {name: _short(layer) for name, layer in sorted(layers.items())}
 
 
@@ -134,8 +134,15 @@ def _alike(detail: str) -> str:
     return re.sub(r"none of \d+ scenes", "none of the scenes", detail)
 
 
+def _of_any(whose: str, detail: str) -> str:
+    """The same words whichever item they are about."""
+    for named in (repr(whose), whose):
+        detail = detail.replace(f"item {named}: ", "").replace(f"item {named}", "an item")
+    return detail
+
+
 def _short(layer: LayerFound) -> LayerFound:
-    layer.absent = _fewer(layer.absent)
+    layer.absent, layer.dropped = _fewer(layer.absent), _fewer(layer.dropped)
     return layer
 
 
