@@ -16,10 +16,9 @@ from pipelines.access.static import item_of
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pipelines.access.http import Client
-    from pipelines.access.stac import Take
 
 Item = dict[str, Any]
 
@@ -53,6 +52,23 @@ _OURS = re.compile(
 )
 """Headers that a next link does not set: they frame the request, or stand for credentials."""
 _sizes: weakref.WeakKeyDictionary[Client, dict[str, int]] = weakref.WeakKeyDictionary()
+
+
+def _as_it_is(item: Item) -> Any:
+    return item
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What is done as answers come, so that a search need not hold all its items as JSON gave them."""
+
+    item: Callable[[Item], Any] = _as_it_is
+    """Item -> what is kept of it; called again for an item whose search is tried again."""
+    page: Callable[[], None] = lambda: None
+    """Called for every page that is asked for."""
+    dropped: Callable[[str, str], None] = lambda *_: None
+    """Called with (whose, why) for what an archive gave and the search does not take; again when it is tried again.
+    'Whose' is an item's id, or where an entry without one stands."""
 
 
 @dataclass(frozen=True, slots=True)

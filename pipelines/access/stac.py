@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.access.cog import Reader
 from pipelines.access.credentials import client_of, signer_of
 from pipelines.access.http import AccessError, Counters, SettingError, interpolate, parsed
-from pipelines.access.paging import whole_search
+from pipelines.access.paging import Take, whole_search
 from pipelines.access.static import is_static, read_static
 from schemas.earthengine import EarthEngineProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pipelines.access.cog import ChipReader
@@ -30,23 +29,6 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 BBox = tuple[float, float, float, float]
-
-
-def _as_it_is(item: Item) -> Any:
-    return item
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """What is done as answers come, so that a search need not hold all its items as JSON gave them."""
-
-    item: Callable[[Item], Any] = _as_it_is
-    """Item -> what is kept of it; called again for an item whose search is tried again."""
-    page: Callable[[], None] = lambda: None
-    """Called for every page that is asked for."""
-    dropped: Callable[[str, str], None] = lambda *_: None
-    """Called with (whose, why) for what an archive gave and the search does not take; again when it is tried again.
-    'Whose' is an item's id, or where an entry without one stands."""
 
 
 class Archives:

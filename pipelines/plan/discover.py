@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.access.http import AccessError
-from pipelines.access.stac import Take
+from pipelines.access.paging import Take
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
