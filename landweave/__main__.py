@@ -23,22 +23,45 @@ if TYPE_CHECKING:
     from landweave.selection import Selection
 
 _COLUMNS = ("id", "split", "lon", "lat", "datetime")
+LEAST_BYTES = 2 << 30
+"""Address space without which no command is begun, bytes: Arrow reserves 1 GiB of it, and ends the process by a signal
+where none is left for its threads."""
 _RAW = argparse.RawDescriptionHelpFormatter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    limit = _address_space()
+    if limit is not None and limit < LEAST_BYTES:
+        sys.stderr.write(
+            f"landweave: `ulimit -v` is {limit >> 10}, and its libraries need {LEAST_BYTES >> 10}: raise it "
+            "(`ulimit -v unlimited`)\n"
+        )
+        return 1
     try:
         return int(arguments.run(arguments))
     except LandweaveError as error:
         sys.stderr.write(f"landweave: {error}\n")
+        return 1
+    except MemoryError:
+        sys.stderr.write("landweave: not enough memory: select fewer samples, or raise `ulimit -v`\n")
         return 1
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _address_space() -> int | None:
+    """The soft limit that `ulimit -v` sets, bytes; None = unlimited, or a system that has none."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not a Unix
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _parser() -> argparse.ArgumentParser:

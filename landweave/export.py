@@ -134,7 +134,7 @@ def export(
             writer.assemble(tree, split, parts, job)
         (tree / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         writer.finish(tree, {s: len(i) for s, i in _by_split(dataset, chosen).items()}, job)
-        tree.rename(goal)
+        _rename_whole(tree, goal)
     except OSError as error:
         raise ExportError(f"{goal.name} cannot be written: {error.strerror or error}") from error
     shutil.rmtree(staging, ignore_errors=True)
@@ -147,7 +147,24 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     writer.write_part(aside, (record(dataset.sample(i), job.arrays) for i in ids), job)
-    aside.rename(part)
+    _rename_whole(aside, part)
+
+
+def _rename_whole(folder: Path, target: Path) -> None:
+    """Rename a folder once all in it is on disk, so that a loss of power leaves no empty files under the new name."""
+    for where, _, names in os.walk(folder, topdown=False):
+        for path in (*(Path(where, name) for name in names), Path(where)):
+            _sync(path)
+    folder.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def place(source: Path, target: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: all well; failed; wrong command line (typer's own); planned or built, but nothing was found for a whole
 layer, or an archive did not deliver something; stopped by the user."""
+
+LEAST_BYTES = 2 << 30
+"""Address space without which no command is begun, bytes: Arrow reserves 1 GiB of it, and ends the process by a signal
+where none is left for its threads."""
+BUILD_BYTES = 4 << 30
+"""Address space that a build's process maps, bytes: the quick start ends well with 3.5 GB and not with 3."""
 
 stamina.instrumentation.set_on_retry_hooks([])  # retries are counted, and told by `status`, not printed one by one
 
@@ -167,6 +175,7 @@ def build(
 
     with _errors():
         allow(allow_host or (), allow_path or ())
+        _check_address_space(BUILD_BYTES)
         engine = read_engine(runner, workers, context.args)
         known = _prices(prices)
         bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)
@@ -196,9 +205,12 @@ def add(
     with _errors():
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
-        names = [g.name for g in found.spec.groups if g.revision == found.spec.revision]
-        added = ", ".join(names) or "captions alone: every layer was there already"
-        typer.echo(f"revision {found.spec.revision}: added {added}")
+        names = ", ".join(g.name for g in found.manifest.spec.groups if g.revision == found.revision)
+        added = names or "captions alone: every layer was there already"
+        said = (
+            f"added {added}" if found.new else f"{names or 'captions'}: added by an earlier run, nothing was left to do"
+        )
+        typer.echo(f"revision {found.revision}: {said}")
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
@@ -241,10 +253,12 @@ def _prices(path: Path | None) -> Prices:
 
 
 class _errors:  # noqa: N801 - reads as a statement
-    """A user's mistake and the world's refusals become one line; a bug of landweave keeps its traceback."""
+    """A user's mistake, the world's refusals and too little memory become one line; a bug of landweave keeps its
+    traceback.
+    """
 
     def __enter__(self) -> None:
-        return None
+        _check_address_space(LEAST_BYTES)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, KeyboardInterrupt):
@@ -255,8 +269,43 @@ class _errors:  # noqa: N801 - reads as a statement
             for line in error.lines:
                 typer.echo(f"error: {line}", err=True)
             raise typer.Exit(ERROR)
+        if error is not None and _is_out_of_memory(error):
+            _stop(ERROR, f"error: {_memory_text()}")
         if isinstance(error, _expected()):
             _stop(ERROR, f"error: {error}")
+
+
+def _check_address_space(least_bytes: int) -> None:
+    """Refuse a limit under which libraries would end the process instead of raising."""
+    limit = _address_space()
+    if limit is not None and limit < least_bytes:
+        _stop(ERROR, f"error: {_memory_text()}")
+
+
+def _address_space() -> int | None:
+    """The soft limit that `ulimit -v` sets, bytes; None = unlimited."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had: also libraries that could not be loaded and threads that could not begin."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    if _address_space() is None:
+        return False
+    words = ("failed to map", "cannot allocate memory", "can't start new thread", "without exception set")
+    return isinstance(error, ImportError | RuntimeError | SystemError) and any(w in str(error).lower() for w in words)
+
+
+def _memory_text() -> str:
+    limit = _address_space()
+    said = "" if limit is None else f" under `ulimit -v {limit >> 10}`"
+    return (
+        f"not enough memory{said}: a process of a build needs {BUILD_BYTES >> 10} kB of address space, more for "
+        f"large shards, other commands {LEAST_BYTES >> 10}; raise the limit (`ulimit -v unlimited`), or use fewer "
+        "--workers or smaller shards"
+    )
 
 
 def _expected() -> tuple[type[Exception], ...]:
@@ -266,9 +315,17 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.access.osm import BadExtractError
     from pipelines.engines import RunnerError
     from pipelines.jobs import BuildError
-    from pipelines.journal import PricesError
+    from pipelines.journal import JournalError, PricesError
     from pipelines.metrics import PortError
-    from pipelines.shards import AddError, FullError, IncompleteError, LandweaveError, OtherDatasetError, StoreError
+    from pipelines.shards import (
+        AddError,
+        DamagedError,
+        FullError,
+        IncompleteError,
+        LandweaveError,
+        OtherDatasetError,
+        StoreError,
+    )
     from pipelines.tables import PlanError
     from sampling import SamplingError
 
@@ -277,10 +334,12 @@ def _expected() -> tuple[type[Exception], ...]:
         AccessError,
         BadExtractError,
         BuildError,
+        DamagedError,
         FullError,
         IncompleteError,
         LandweaveError,
         NotHeldError,
+        JournalError,
         OtherDatasetError,
         PlanError,
         PortError,
@@ -302,5 +361,15 @@ def _stop(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _run() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (MemoryError, ImportError, SystemError) as error:  # before a command had begun
+        if not _is_out_of_memory(error):
+            raise
+        sys.exit(f"error: {_memory_text()}")
+
+
 if __name__ == "__main__":
-    app()
+    _run()

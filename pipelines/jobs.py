@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipelines.access.osm import is_extract
 from pipelines.access.stac import Archives
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.engines import LOCAL
@@ -19,13 +20,14 @@ from pipelines.shards import (
     clean_staging,
     done_shards,
     finalise,
+    is_finished,
     ledger_of,
     room_needed,
     share_plan,
     withdraw,
 )
 from pipelines.shards.depot import address_of, is_url
-from pipelines.status import SAMPLE, Status, is_finished, status_of
+from pipelines.status import SAMPLE, Status, status_of
 from pipelines.tables import (
     Hrefs,
     PlanError,
@@ -290,13 +292,13 @@ def _short(value: object) -> str:
 
 
 def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
-    """Prepare the map extract again where a copied plan came without it.
+    """Prepare the map extract again where a copied plan came without it, or it is damaged.
 
     Raises:
         PlanError: the recipe's extract is not the one of the plan.
     """
     work = out / WORK_FOLDER
-    if summary.extract is None or (work / summary.extract).exists():
+    if summary.extract is None or is_extract(work / summary.extract):
         return
     found = map_extract(file, work)
     if found is None or found.parquet.name != summary.extract:

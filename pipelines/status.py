@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
-from pipelines.shards import done_shards, held, ledger_of, why_absent
+from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
     PlanError,
     Unfinished,
@@ -107,8 +107,8 @@ class Status:
 
     def _spent_lines(self, prices: Prices | None) -> list[str]:
         lines = [
-            f"  {provider:15} {requests:>9,} requests, {self.spent.bytes[provider] / 1e6:,.1f} MB, "
-            f"{self.spent.retries[provider]:,} retries, {self.spent.failures[provider]:,} given up"
+            f"  {provider:15} {requests:>9,} requests, {self.spent.bytes.get(provider, 0) / 1e6:,.1f} MB, "
+            f"{self.spent.retries.get(provider, 0):,} retries, {self.spent.failures.get(provider, 0):,} given up"
             for provider, requests in self.spent.requests.items()
         ]
         whole = [f"worker time {duration(self.spent.seconds)}"]
@@ -206,11 +206,6 @@ def status_of(out: Path) -> Status:
         estimate=summary.estimate,
         seconds_left=_seconds_left(last, sizes, done) if running else None,
     )
-
-
-def is_finished(out: Path) -> bool:
-    """Whether the dataset can be opened."""
-    return (out / "landweave.json").exists()
 
 
 def duration(seconds: float) -> str:

@@ -58,14 +58,15 @@ def main() -> int:
         say(refused=f"worker {os.uname().nodename} has other code or libraries than the submitter: install the same")
         return 1
     from pipelines.access.http import SettingError
+    from pipelines.access.osm import BadExtractError
     from pipelines.assemble import Factory
-    from pipelines.journal import LimitReached
+    from pipelines.journal import JournalError, LimitReached
     from pipelines.shards import FullError, room_needed
     from pipelines.tables import PlanError
 
     try:
         factory = Factory.open(asked.dataset, asked.workers)
-    except (PlanError, SettingError) as error:
+    except (BadExtractError, JournalError, PlanError, SettingError) as error:
         say(refused=f"worker {os.uname().nodename}: {error}")
         return 1
     say(ready=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -19,6 +17,7 @@ import shapely
 from pipelines.access.osm_objects import LOST, Row, id_order, read_objects
 from pipelines.access.osm_pbf import RefusedError
 from pipelines.access.osm_rules import RULES
+from pipelines.durable import durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +149,15 @@ def open_extract(parquet: Path) -> Extract:
     )
 
 
+def is_extract(parquet: Path) -> bool:
+    """Whether a whole extract is there."""
+    try:
+        open_extract(parquet)
+    except BadExtractError:
+        return False
+    return True
+
+
 def features_in(parquet: Path, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
     """Objects whose boxes touch (west, south, east, north), degrees, sorted by osm_id; west > east wraps."""
     with FeatureStore(parquet) as store:
@@ -258,13 +266,8 @@ def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
         },
     }
     metadata = {"geo": json.dumps(geo), "landweave_osm": json.dumps(about, sort_keys=True)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with durably(target) as aside:
         pq.write_table(table.replace_schema_metadata(metadata), aside, row_group_size=ROWS, compression="zstd")
-        os.replace(aside, target)  # noqa: PTH105 - the one call that is atomic and overwrites everywhere
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ from pipelines.access.http import AccessError, Client, interpolate, public_url, 
 from pipelines.access.network import homes_of
 from pipelines.access.osm import BadExtractError, file_sha256
 from pipelines.access.permission import local_file
+from pipelines.durable import move_durably, write_durably
 from schemas.outcome import Reason
 from schemas.variables import variable_of
 
@@ -67,13 +68,19 @@ def download(url: str, cache_dir: Path, client: Client) -> Path:
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(url).path.rsplit("/", 1)[-1])[-80:] or "extract.osm.pbf"
     target = cache_dir / hashlib.sha256(url.encode()).hexdigest()[:16] / name
-    if target.is_file():
+    if _is_whole(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target.with_name(f"{target.name}.lock")):
-        if not target.is_file():
+        if not _is_whole(target):
             _fetch(url, target, client)
     return target
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether a file is there, and as large as it was when it came."""
+    size = target.stat().st_size if target.is_file() else 0
+    return size > 0 and _read_note(target.with_name(f"{target.name}.json")).get("bytes", size) == size
 
 
 def _fetch(url: str, target: Path, client: Client) -> None:
@@ -90,25 +97,29 @@ def _fetch(url: str, target: Path, client: Client) -> None:
         raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} was replaced {_RESTARTS} times while it was downloaded")
     about = {"bytes": part.stat().st_size, "etag": _read_note(note).get("etag"), "url": shown(url)}
     about["sha256"] = file_sha256(part)
-    target.with_name(f"{target.name}.json").write_text(json.dumps(about, sort_keys=True, indent=1) + "\n")
-    part.replace(target)
+    write_durably(target.with_name(f"{target.name}.json"), json.dumps(about, sort_keys=True, indent=1) + "\n")
+    move_durably(part, target)
     note.unlink(missing_ok=True)
 
 
 def _append(url: str, part: Path, note: Path, begun: dict[str, Any], client: Client) -> bool:
-    """Ask for what is missing, step by step; False where the file is another than the one that was begun."""
+    """Ask for what is missing, step by step; False where the file is another than the one that was begun.
+
+    The note says how much of the part is on disk: what lies beyond may not have survived a loss of power.
+    """
     with part.open("r+b") as file:
-        at = file.seek(0, os.SEEK_END)
+        at = file.seek(min(file.seek(0, os.SEEK_END), begun.get("here", 0)))
+        file.truncate()
         while begun.get("bytes") is None or at < begun["bytes"]:
             got = client.get_range(url, at, _STEP_BYTES)
             now = {"etag": got.etag, "bytes": got.total}
-            if not begun:
-                begun = now
-                note.write_text(json.dumps(begun))
-            if now != begun:
+            if begun and now != {key: begun.get(key) for key in now}:
                 return False
             at += file.write(got.data)
             file.flush()
+            os.fsync(file.fileno())
+            begun = {**now, "here": at}
+            write_durably(note, json.dumps(begun))
             if len(got.data) < _STEP_BYTES:
                 break
     return True

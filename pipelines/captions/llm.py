@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
 from pipelines.captions.prompts import PROMPT_VERSION, SCHEMA, messages
 from pipelines.captions.template import TEMPLATE_VERSION, speak
+from pipelines.durable import write_durably
 from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
 from schemas.variables import KEY_HOMES, MODEL_URL
@@ -315,8 +315,5 @@ def _kept(path: Path, facts: Facts) -> Caption | None:
 
 def _keep(path: Path, caption: Caption) -> None:
     """Written aside and put into place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     content = {name: getattr(caption, name) for name in Caption.__dataclass_fields__}
-    aside.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
+    write_durably(path, json.dumps(content, sort_keys=True, indent=1) + "\n")

@@ -7,6 +7,7 @@ from pipelines.journal.prices import Prices as Prices
 from pipelines.journal.prices import PricesError as PricesError
 from pipelines.journal.prices import read_prices as read_prices
 from pipelines.journal.run import Journal as Journal
+from pipelines.journal.run import JournalError as JournalError
 from pipelines.journal.run import LimitReached as LimitReached
 from pipelines.journal.run import Record as Record
 from pipelines.journal.run import records_of as records_of

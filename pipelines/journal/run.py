@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import secrets
 import socket
-import time
+from collections.abc import Mapping  # noqa: TC003 - pydantic needs it at run time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from pydantic import TypeAdapter
+
+from pipelines.durable import make_folder, read_regular, write_durably
 from pipelines.journal.prices import Prices
 from pipelines.journal.spent import Limits, Spent, total
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
 RUNS = "runs"
@@ -25,6 +30,10 @@ CURRENT = "run.json"
 """Says to workers which run they belong to."""
 
 State = Literal["building", "built", "failed"]
+
+
+class JournalError(RuntimeError):
+    """The journal of the run that is under way cannot be read; the text says what to do."""
 
 
 class LimitReached(RuntimeError):  # noqa: N818 - not a fault: the user asked for it
@@ -55,6 +64,10 @@ class Record:
     """Last line of what went wrong; the whole is in the log."""
 
 
+_NAME = re.compile(r"\d{5,9}\.json")
+_RECORD = TypeAdapter(Record)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Journal:
     """One run's journal, as the command or a worker holds it."""
@@ -83,11 +96,11 @@ class Journal:
         now = datetime.now(UTC)
         run = f"r{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         folder = work / RUNS / run
-        folder.mkdir(parents=True)
+        make_folder(folder)
         fields: dict[str, Any] = {"run": run, "began": now.isoformat(timespec="seconds"), "shards": shards}
         stated = {**fields, "limits": asdict(limits), "prices": prices.model_dump(), "expected": expected.json()}
-        _put(folder / CURRENT, stated)
-        _put(work / CURRENT, {"run": run})
+        write_durably(folder / CURRENT, _json(stated))
+        write_durably(work / CURRENT, _json({"run": run}))
         return cls(folder=folder, limits=limits, prices=prices, expected=expected, **fields)
 
     def close(self) -> None:
@@ -96,17 +109,27 @@ class Journal:
 
     @classmethod
     def join(cls, work: Path) -> Self | None:
-        """The journal of the run that is under way; None where nobody began one."""
+        """The journal of the run that is under way; None where nobody began one.
+
+        Raises:
+            JournalError: one was begun and its journal cannot be read.
+        """
         try:
-            run = json.loads((work / CURRENT).read_bytes())["run"]
+            raw = read_regular(work / CURRENT)
         except FileNotFoundError:
             return None
-        return cls.read(work / RUNS / run)
+        try:
+            return cls.read(work / RUNS / json.loads(raw)["run"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise JournalError(
+                f"{work.name}/{CURRENT} does not lead to a run's journal ({type(error).__name__}): without it no limit "
+                "can be kept; start the build again"
+            ) from None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """A journal by its folder."""
-        stated = json.loads((folder / CURRENT).read_bytes())
+        stated = json.loads(read_regular(folder / CURRENT))
         return cls(
             folder=folder,
             run=stated["run"],
@@ -167,27 +190,36 @@ class Journal:
         return self.folder / f"{shard:05d}.json"
 
     def _write(self, record: Record) -> None:
-        _put(self._path(record.shard), {**asdict(record), "spent": record.spent.json()})
+        write_durably(self._path(record.shard), _json({**asdict(record), "spent": record.spent.json()}))
 
 
 def records_of(work: Path) -> list[Record]:
-    """The records of all runs, in the order of runs."""
-    with contextlib.suppress(FileNotFoundError):
+    """The records of all runs, in the order of runs; what cannot be read is left out."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return [r for folder in sorted((work / RUNS).iterdir()) for r in _records(folder)]
     return []
 
 
 def _records(folder: Path, known: Container[int] = ()) -> Iterable[Record]:
-    for path in sorted(folder.glob("[0-9]*.json")):
-        if int(path.stem) in known:
+    for path in sorted(folder.glob("*.json")):
+        if not _NAME.fullmatch(path.name) or int(path.stem) in known:
             continue
-        with contextlib.suppress(FileNotFoundError):  # withdrawn since it was listed
-            stated = json.loads(path.read_bytes())
-            yield Record(**{**stated, "spent": Spent(**stated["spent"])})
+        record = _record(path)
+        if record is not None:
+            yield record
 
 
-def _put(path: Path, stated: dict[str, Any]) -> None:
-    """One file, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    aside.write_text(json.dumps(stated, indent=1) + "\n")
-    aside.replace(path)
+def _record(path: Path) -> Record | None:
+    """What one file says; None where it was withdrawn since it was listed, or is no record of this shard."""
+    try:
+        record = _RECORD.validate_json(read_regular(path))
+        began = datetime.fromisoformat(record.began)
+    except (OSError, ValueError):
+        return None
+    numbers = (record.spent.seconds, record.spent.eecu_s)
+    sound = record.shard == int(path.stem) and began.tzinfo is not None and all(map(math.isfinite, numbers))
+    return record if sound else None
+
+
+def _json(stated: dict[str, Any]) -> str:
+    return json.dumps(stated, indent=1) + "\n"

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.access.osm import FeatureStore, prepare
 from pipelines.access.osm_download import obtain
+from pipelines.durable import read_regular, write_durably
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
 from sampling import locate
 from sampling.splits import SPLITS
@@ -83,7 +84,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     located = locate(recipe, file.folder)
     shards = located.packed(recipe.shards)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+    write_durably(folder / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
     groups = shards.neighbourhoods(PART_SAMPLES)
     write_shard_table(folder, groups, np.diff(shards.starts))
     attributes = {a.name: a.kind for a in located.attributes}
@@ -107,16 +108,15 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         shared=[asdict(s) for s in located.shared],
     )
     content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "map_found")}
-    (folder / f".{PLACES}").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    (folder / f".{PLACES}").replace(folder / PLACES)
+    write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return laid
 
 
 def laid_in(folder: Path) -> Laid | None:
     """What was written about the places of a plan; None where they are not written whole."""
     try:
-        return Laid(**json.loads((folder / PLACES).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return Laid(**json.loads(read_regular(folder / PLACES)))
+    except (OSError, ValueError, TypeError):
         return None
 
 

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.holdings import holdings_of
+from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
 from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
 from pipelines.plan.lay import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.plan.make import complete, find, share_scenes
 from pipelines.tables import (
+    DamagedPlanError,
     Hrefs,
     LayerFound,
     PlanError,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 AGAIN = "again.json"
 """In a plan that is being completed: plan.json of the one it comes from."""
+FACTS = frozenset({"scenes", "searches", "unavailable", "estimate", "examples"})
+"""What a partition's JSON file says."""
 PARTS_AT_ONCE = 2
 """Partitions planned side by side: while one computes, the other waits for archives."""
 _COLLECT_AFTER = 100_000
@@ -80,10 +84,20 @@ def make_plan(
     known = laid_in(growing)
     if known is None or known.identity != identity_of(file):
         shutil.rmtree(growing, ignore_errors=True)
+    try:
+        return _planned(file, archives, folder, work, told)
+    except DamagedPlanError:  # what an earlier run left is not whole: begun anew
+        shutil.rmtree(growing, ignore_errors=True)
+        return _planned(file, archives, folder, work, told)
+
+
+def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Told) -> PlanSummary:
+    """Plan what `folder` lacks of its partitions."""
+    growing = growing_of(folder)
     _sweep(growing)
     holdings = holdings_of(archives, file.recipe)
     laid = lay(file, growing, work)
-    missing = [part for part in range(laid.parts) if facts_of(growing, part) is None]
+    missing = [part for part in range(laid.parts) if _facts(growing, part) is None]
     notes = out_of_extent(file.recipe, laid.bounds, holdings)
     _plan_parts(growing, archives, missing, laid, told)
     return _finish(file.recipe, growing, folder, laid, notes)
@@ -108,7 +122,8 @@ def complete_plan(
     map_extract(file, work)
     if not summary.unavailable:
         return summary
-    lacking = [part for part in range(laid.parts) if (facts_of(folder, part) or {}).get("unavailable")]
+    told_of = {part: _facts(folder, part) for part in range(laid.parts)}
+    lacking = [part for part, facts in told_of.items() if facts is None or facts["unavailable"]]
     growing = growing_of(folder)
     if (
         not (growing / "again.json").exists()
@@ -116,7 +131,7 @@ def complete_plan(
     ):
         shutil.rmtree(growing, ignore_errors=True)
         _begin_again(folder, growing, laid, set(lacking))
-    missing = [part for part in lacking if facts_of(growing, part) is None]
+    missing = [part for part in lacking if _facts(growing, part) is None]
     _plan_parts(growing, archives, missing, laid, told, old=folder)
     return _finish(file.recipe, growing, folder, laid, [n for n in summary.notes if n not in laid.notes])
 
@@ -140,13 +155,13 @@ def plan_part(
     """
     hrefs = Hrefs(origins=archives.origins)
     part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
-    before: dict[str, Any] = {} if old is None else facts_of(old, number) or {}
+    before: dict[str, Any] = {} if old is None else _facts(old, number) or {}
     if old is None:
         find(part, archives, told)
         share_scenes(part)
     else:
         complete(part, archives, told)
-    first = None if number == 0 else facts_of(folder, 0)
+    first = None if number == 0 else _facts(folder, 0)
     shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
     shown = examples_of(part) | shown
     cuts = {key: cut for key in sorted(shown) if (cut := cut_of(archives, shown[key])) is not None}
@@ -214,7 +229,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
     unavailable: Counter[str] = Counter()
     estimates, searches, layers = [], 0, []
     for part in range(laid.parts):
-        facts = facts_of(growing, part)
+        facts = _facts(growing, part)
         assert facts is not None  # noqa: S101 - all partitions are planned
         scenes.update(facts["scenes"])
         unavailable.update(facts["unavailable"])
@@ -249,7 +264,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    growing.rename(folder)
+    move_durably(growing, folder)
     shutil.rmtree(old, ignore_errors=True)
     return summary
 
@@ -270,7 +285,14 @@ def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> 
         except OSError:
             shutil.copyfile(folder / name, aside / name)
     shutil.copyfile(folder / "plan.json", aside / AGAIN)
-    aside.rename(growing)
+    sync_tree(aside)
+    move_durably(aside, growing)
+
+
+def _facts(folder: Path, part: int) -> dict[str, Any] | None:
+    """What `plan_part` found out about a partition; None where it is not planned, or its file is damaged."""
+    facts = facts_of(folder, part)
+    return facts if facts is not None and facts.keys() >= FACTS else None
 
 
 def _unavailable(part: PartPlan) -> dict[str, int]:
@@ -288,4 +310,4 @@ def _again_of(growing: Path) -> bytes | None:
 def _sweep(growing: Path) -> None:
     """Remove files that were being written when planning was ended."""
     for left in [*growing.glob(".*"), *growing.glob("*/.*")]:
-        left.unlink()
+        left.unlink(missing_ok=True)

@@ -12,10 +12,12 @@ from pipelines.shards.arrays import dataset_spec as dataset_spec
 from pipelines.shards.claim import ClaimedError as ClaimedError
 from pipelines.shards.claim import claimed as claimed
 from pipelines.shards.claim import held as held
+from pipelines.shards.commit import DamagedError as DamagedError
 from pipelines.shards.commit import FullError as FullError
 from pipelines.shards.commit import OtherDatasetError as OtherDatasetError
 from pipelines.shards.commit import clean_staging as clean_staging
 from pipelines.shards.commit import done_shards as done_shards
+from pipelines.shards.commit import is_finished as is_finished
 from pipelines.shards.commit import room_needed as room_needed
 from pipelines.shards.commit import staging as staging
 from pipelines.shards.commit import withdraw as withdraw

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,7 +32,8 @@ from landweave.layout import (
     supplement_manifest,
 )
 from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
-from pipelines.shards.commit import checksum, move, publish, staging
+from pipelines.durable import move_durably
+from pipelines.shards.commit import checksum, publish, staging
 from pipelines.shards.depot import depot_of
 from pipelines.shards.finalise import ROW_GROUP
 from pipelines.shards.join import joined, joined_schema
@@ -48,12 +50,24 @@ if TYPE_CHECKING:
 ROOT = f"{ZARR}/zarr.json"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """What came of an addition."""
+
+    manifest: DatasetManifest
+    """The dataset's `landweave.json` now."""
+    revision: int
+    """Which revision holds what was added."""
+    new: bool
+    """False where an earlier call had added it: nothing was left to do."""
+
+
 class AddError(ValueError):
     """The second dataset cannot be added to the first; the text says why and what to do."""
 
 
-def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> DatasetManifest:
-    """Add what `extra` has and `out` has not, as the next revision of `out`.
+def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Added:
+    """Add what `extra` has and `out` has not, as the next revision of `out`; a second call finds it there.
 
     Args:
         out: folder of a finished dataset (or the desk of one in an object store).
@@ -71,11 +85,14 @@ def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda 
         raise AddError(str(error)) from error
 
 
-def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> DatasetManifest:
+def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added:
     depot = depot_of(out)
     base, more = open_dataset(str(out) if depot is None else depot.url), open_dataset(extra)
     target = _Target(out)
     _mend(target, base)
+    for revision in range(1, base.spec.revision + 1):
+        if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
+            return Added(manifest=base.manifest, revision=revision, new=False)
     groups = _new_groups(base, more)
     spec = dataclasses.replace(
         base.spec,
@@ -89,7 +106,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Datas
     for done, shard in enumerate(built, 1):
         index[f"{shard}.r{spec.revision}"] = _supplement(target, base, more, shard, groups)
         progress(done, len(built))
-    return _finish(target, base, more, spec, index)
+    return Added(manifest=_finish(target, base, more, spec, index), revision=spec.revision, new=True)
 
 
 class _Target:
@@ -122,7 +139,7 @@ class _Target:
             if self.depot is not None:
                 self.depot.put(path, aside)
             found = checksum(aside)
-            move(aside, self.out / path)
+            move_durably(aside, self.out / path)
         return found
 
 
@@ -139,9 +156,6 @@ def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
                 f"{what} is {here:g} in the dataset and {there:g} in the one to add: build it from a recipe with "
                 "the same seed, sampling, grid, splits and shards"
             )
-    for revision in range(1, base.spec.revision + 1):
-        if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
-            raise AddError(f"{more.spec.name} was added already, as revision {revision}")
     known = {g.name for g in base.spec.groups}
     found = tuple(g for g in more.spec.groups if g.name not in known)
     if not found and not _captions(more) - _captions(base):

@@ -1,7 +1,12 @@
 """One at a time, across hosts that share no lock: a file that only one can create, and that its owner keeps renewing.
 
 A file system's own locks often end at the host; creating a file that must not be there yet does not. Nothing here
-depends on clocks: an owner is dead when its claim did not change while another watched it for STALE_S.
+depends on clocks: an owner is dead when its claim did not change while another watched it for STALE_S. Where the owner
+runs on the same kernel it is known at once, by its process number and the moment at which the process began: numbers
+are used again, and in a container the first one always lives.
+
+What lies in the place of a claim may be anything. A regular file that names no owner is watched for
+NAMELESS_S; a folder, a link, a FIFO is none of ours and is removed.
 """
 
 from __future__ import annotations
@@ -9,13 +14,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
+import shutil
+import stat
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from landweave.layout import STAGING
+from pipelines.durable import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +34,12 @@ RENEW_S = 5.0
 """How often an owner renews its claim, seconds."""
 STALE_S = 60.0
 """A claim that is not renewed for so long has no owner, seconds."""
+NAMELESS_S = 3.0
+"""A file that names no owner has none after so long: an owner writes its name within moments, seconds."""
 POLL_S = 0.2
+"""How often a claim is looked at, seconds."""
+_MOST_BYTES = 4096
+"""A claim is shorter."""
 
 
 class ClaimedError(RuntimeError):
@@ -44,16 +59,22 @@ class Claim:
         Raises:
             FileExistsError: another holds the claim.
         """
-        self._path, self._token = path, f"{kernel()} {os.getpid()} {uuid.uuid4().hex}"
+        began = _began(os.getpid()) or "unknown"
+        self._path, self._token = path, f"{kernel()} {os.getpid()} {began}.{uuid.uuid4().hex}"
         self._handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        os.pwrite(self._handle, self._token.encode(), 0)
+        try:
+            self._write(self._token)
+        except OSError:  # a full disk
+            path.unlink(missing_ok=True)
+            os.close(self._handle)
+            raise
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"claim {path.name}", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
         """Raise ClaimLostError unless the claim is still ours."""
-        if not _read(self._path).startswith(self._token):
+        if not _look(self._path).text.startswith(self._token):
             raise ClaimLostError(f"{self._path.name}: taken over by another builder while this one was away")
 
     def release(self) -> None:
@@ -71,7 +92,12 @@ class Claim:
             if self._ended.wait(RENEW_S):
                 return
             with contextlib.suppress(OSError):  # a full disk: the next time, or another takes over
-                os.pwrite(self._handle, f"{self._token} {renewals}".encode(), 0)
+                self._write(f"{self._token} {renewals}")
+
+    def _write(self, text: str) -> None:
+        """Synced, so that other hosts see it at once."""
+        os.pwrite(self._handle, text.encode(), 0)
+        os.fsync(self._handle)
 
 
 @contextlib.contextmanager
@@ -102,16 +128,14 @@ def claimed(out: Path, what: str, *, wait: bool = True) -> Iterator[Claim]:
 
 def held(out: Path, what: str) -> bool:
     """Whether somebody holds a claim, as far as can be told without waiting."""
-    words = _read(out / STAGING / "claims" / what).split()
-    return len(words) >= 2 and not dead(words[0], int(words[1]))
+    return _look(out / STAGING / "claims" / what).owner not in (None, "dead")
 
 
 def sweep(out: Path) -> None:
     """Remove the claims of processes that are known to have ended, which nobody may want to take over again."""
     for path in (out / STAGING / "claims").glob("*"):
-        seen = _read(path)
-        words = seen.split()
-        if len(words) >= 2 and dead(words[0], int(words[1])):
+        seen = _look(path)
+        if seen.owner == "dead":
             _break(path, seen)
 
 
@@ -137,16 +161,51 @@ def dead(owner_kernel: str, pid: int) -> bool:
     return False
 
 
+def remove(path: Path) -> None:
+    """Remove what has a name in the staging folder, whatever it is; links are not followed."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What lies in the place of a claim."""
+
+    there: bool
+    regular: bool = True
+    text: str = ""
+    """At most _MOST_BYTES of it, bytes that are no UTF-8 replaced."""
+    changed: tuple[int, int] = (0, 0)
+    """The file's number and the time of its last change, which a renewal alters also where it cannot be read."""
+
+    @property
+    def owner(self) -> Literal["alive", "dead", "unknown"] | None:
+        """What is known of the process that the claim names; None where it names none."""
+        words = self.text.split()
+        if len(words) < 2 or not re.fullmatch("[1-9][0-9]{0,9}", words[1]):
+            return None
+        if words[0] != kernel():
+            return "unknown"
+        if dead(words[0], int(words[1])):
+            return "dead"
+        now, then = _began(int(words[1])), words[2].partition(".")[0] if len(words) > 2 else ""
+        if now is None or not then.isdecimal():
+            return "unknown"
+        return "alive" if then == now else "dead"
+
+
 def _await_death(path: Path, *, wait: bool) -> None:
     """Return when the claim is gone or was taken from an owner that died."""
-    first, since_s = _read(path), time.monotonic()
-    while path.exists():
-        seen = _read(path)
-        words = seen.split()
-        ended = len(words) >= 2 and dead(words[0], int(words[1]))
-        if ended or (seen == first and time.monotonic() - since_s > STALE_S):
+    first, since_s = _look(path), time.monotonic()
+    while (seen := _look(path)).there:
+        patience_s = STALE_S if seen.owner else min(NAMELESS_S, STALE_S)
+        stale = seen == first and time.monotonic() - since_s > patience_s
+        if stale or not seen.regular or seen.owner == "dead":
             return _break(path, seen)
-        if not wait and (seen != first or (words and words[0] == kernel())):
+        if not wait and (seen != first or seen.owner == "alive"):
             raise ClaimedError(f"{path.name}: claimed by another that is at work")
         if seen != first:
             first, since_s = seen, time.monotonic()
@@ -154,19 +213,36 @@ def _await_death(path: Path, *, wait: bool) -> None:
     return None
 
 
-def _break(path: Path, seen: str) -> None:
+def _break(path: Path, seen: _Seen) -> None:
     """Remove the claim of a dead owner, and never the one that another has put in its place meanwhile."""
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
-        if _read(aside) != seen:
+        if _look(aside) != seen:
             with contextlib.suppress(OSError):
-                os.link(aside, path)
-        aside.unlink()
+                os.link(aside, path, follow_symlinks=False)
+        remove(aside)
 
 
-def _read(path: Path) -> str:
+def _look(path: Path) -> _Seen:
+    """Look at a claim without waiting for anything."""
     try:
-        return path.read_text()
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            return _Seen(there=True, regular=False, changed=(found.st_ino, 0))
+        with contextlib.suppress(PermissionError):
+            text = read_regular(path, _MOST_BYTES).decode(errors="replace")
+            return _Seen(there=True, text=text, changed=(found.st_ino, found.st_mtime_ns))
     except FileNotFoundError:
-        return ""
+        return _Seen(there=False)
+    except OSError:  # too large for a claim, or exchanged meanwhile
+        pass
+    return _Seen(there=True, changed=(found.st_ino, found.st_mtime_ns))
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, in ticks since this kernel did; None where that cannot be known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]  # field 22 of proc(5)
+    except (OSError, IndexError):
+        return None

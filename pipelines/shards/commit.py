@@ -12,9 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
-from landweave.manifest import ObjectSum, shard_from_bytes
-from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel, sweep
+from landweave.manifest import ObjectSum, dataset_from_bytes, shard_from_bytes
+from pipelines.durable import make_folder, move_durably, sync
+from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel, remove, sweep
 from pipelines.shards.depot import adopt, depot_of, refresh
 from pipelines.shards.metadata import documents
 
@@ -31,10 +33,16 @@ _FULL = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "mak
 """What an operator can mend -> what to do."""
 _PLACE = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EROFS, errno.ENAMETOOLONG}
 """Why a folder cannot be made."""
+_BARRED = _PLACE - {errno.ENOENT} | {errno.EISDIR, errno.ELOOP, errno.EIO}
+"""Why something below the folder cannot be written."""
 
 
 class FullError(RuntimeError):
-    """The dataset's place cannot be written, or takes no more; the text says what to do."""
+    """The machine has no room: disk or memory are short, or the place cannot be written; the text says what to do."""
+
+
+class DamagedError(RuntimeError):
+    """A published shard's manifest or catalogue rows are damaged; the text says what to do."""
 
 
 class OtherDatasetError(ValueError):
@@ -43,7 +51,8 @@ class OtherDatasetError(ValueError):
 
 @contextlib.contextmanager
 def room_needed(out: Path) -> Iterator[None]:
-    """A place that cannot be written, or is full, is the operator's to mend, and one line.
+    """Memory that is short and a file system that is full, read-only, broken or not ours to write to are the
+    operator's to mend, and one line.
 
     Raises:
         FullError: it is.
@@ -59,11 +68,23 @@ def room_needed(out: Path) -> Iterator[None]:
         raise FullError(f"{out}: cannot be written as a folder ({why}); name another place") from error
     try:
         yield
+    except MemoryError as error:
+        raise FullError(
+            f"{out.name}: not enough memory; use fewer --workers or smaller shards, or raise `ulimit -v`"
+        ) from error
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno in _FULL:
+            what = f"{_FULL[error.errno]} and run the same command again"
+            raise FullError(f"{out.name}: {os.strerror(error.errno)}; {what}") from error
+        if error.errno not in _BARRED or not isinstance(error.filename, str | Path):
             raise
-        what = f"{_FULL[error.errno]} and run the same command again"
-        raise FullError(f"{out.name}: {os.strerror(error.errno)}; {what}") from error
+        place, parent = Path(error.filename).absolute(), out.absolute().parent
+        if not place.is_relative_to(out.absolute()):
+            raise
+        raise FullError(
+            f"{place.relative_to(parent).as_posix()}: {os.strerror(error.errno)}; the dataset's folder and everything "
+            "in it must be this user's to write to"
+        ) from error
 
 
 def prepare(out: Path, dataset: DatasetSpec) -> None:
@@ -74,13 +95,13 @@ def prepare(out: Path, dataset: DatasetSpec) -> None:
     """
     present = out / RECIPE
     files = documents(dataset)
-    if present.is_file() and present.read_bytes() != files[RECIPE]:
+    if is_there(present) and present.read_bytes() != files[RECIPE]:
         raise OtherDatasetError(f"{out.name}/ holds a dataset of another recipe; build into another folder")
     for path, content in files.items():
         target = out / path
         if path != RECIPE and not (target.is_file() and target.read_bytes() == content):
             publish(out, path, content)
-    if not present.is_file():
+    if not is_there(present):
         depot = depot_of(out)
         if depot is not None and not depot.create(RECIPE, files[RECIPE]) and depot.get(RECIPE) != files[RECIPE]:
             raise OtherDatasetError(f"{depot.url} holds a dataset of another recipe; build into another place")
@@ -88,10 +109,10 @@ def prepare(out: Path, dataset: DatasetSpec) -> None:
 
 
 def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
-    """Numbers of the shards that are there, whole and of this dataset.
+    """Numbers of the shards that are there, whole and of this dataset. An empty manifest is none: see `is_there`.
 
     Raises:
-        landweave.CorruptError, landweave.LayoutError: a manifest is damaged or of another layout.
+        DamagedError: a manifest is damaged or of another layout.
         OtherDatasetError: a manifest belongs to another recipe.
     """
     refresh(out, dataset.shards)
@@ -102,8 +123,8 @@ def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
     done = set()
     for index in range(dataset.shards):
         path = out / shard_manifest(index)
-        if path.name in names:
-            found = names[path.name]
+        found = names.get(path.name)
+        if found is not None and found.st_size:
             _checked(path, (found.st_mtime_ns, found.st_size), index, dataset.recipe_sha256)
             done.add(index)
     return done
@@ -112,7 +133,7 @@ def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
 @lru_cache(maxsize=65_536)
 def _checked(path: Path, _seen: tuple[int, int], shard: int, recipe_sha256: str) -> None:
     """Read a manifest for its faults, once for each state of the file: a watcher asks often."""
-    _of_recipe(shard_from_bytes(path.read_bytes(), shard_manifest(shard)), recipe_sha256)
+    _of_recipe(_parsed(path.read_bytes(), shard), recipe_sha256)
 
 
 def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest | None:
@@ -120,15 +141,33 @@ def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest 
 
     Raises: see `done_shards`.
     """
+    path = out / shard_manifest(shard)
+    raw = path.read_bytes() if is_there(path) else adopt(out, shard)
+    return None if raw is None else _of_recipe(_parsed(raw, shard), dataset.recipe_sha256)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file was put in place. None of ours is empty: one that is was emptied by a loss of power."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def is_finished(out: Path) -> bool:
+    """Whether the dataset can be opened: the last file of a build is there, and whole."""
+    path = out / MANIFEST
+    try:
+        return is_there(path) and bool(dataset_from_bytes(path.read_bytes(), MANIFEST).samples)
+    except CorruptError:
+        return False
+
+
+def _parsed(raw: bytes, shard: int) -> ShardManifest:
     path = shard_manifest(shard)
     try:
-        raw = (out / path).read_bytes()
-    except FileNotFoundError:
-        found = adopt(out, shard)
-        if found is None:
-            return None
-        raw = found
-    return _of_recipe(shard_from_bytes(raw, path), dataset.recipe_sha256)
+        return shard_from_bytes(raw, path)
+    except LandweaveError as error:
+        raise DamagedError(
+            f"{error}; to build that shard again, remove {path} and {MANIFEST} and run the build again"
+        ) from None
 
 
 def _of_recipe(manifest: ShardManifest, recipe_sha256: str) -> ShardManifest:
@@ -163,7 +202,7 @@ def clean_staging(out: Path) -> int:
     for folder in sorted(root.glob("*.*.*.*")):
         with contextlib.suppress(FileNotFoundError):  # its writer has just ended
             if _abandoned(folder, now_s):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 left += 1
     return left
 
@@ -172,7 +211,7 @@ def _abandoned(folder: Path, now_s: float) -> bool:
     owner, pid = folder.name.split(".")[1:3]
     if owner == _short(kernel()) and pid.isdecimal() and dead(kernel(), int(pid)):
         return True
-    return now_s - max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) > ABANDONED_S
+    return now_s - max(path.lstat().st_mtime for path in (folder, *folder.rglob("*"))) > ABANDONED_S
 
 
 def _short(owner_kernel: str) -> str:
@@ -190,7 +229,7 @@ def withdraw(out: Path, shards: Iterable[int]) -> None:
             depot.delete(path)
         with contextlib.suppress(FileNotFoundError):
             (out / path).unlink()
-            _sync((out / path).parent)
+            sync((out / path).parent)
 
 
 def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> bool:
@@ -204,28 +243,26 @@ def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> bool
     Raises:
         ClaimLostError: this process was away for a minute amid it, and who took over has not published either.
     """
-    for path in (*paths, shard_manifest(shard)):
-        _sync(folder / path)
+    for path in paths:
+        sync(folder / path)
     target = out / shard_manifest(shard)
     try:
         with claimed(out, f"shard.{shard:05d}") as claim:
-            if target.exists():
+            if is_there(target):
                 return False
             parents = set()
             for path in paths:
-                _make_folder((out / path).parent)
+                make_folder((out / path).parent)
                 claim.check()
                 (folder / path).replace(out / path)
                 parents.add((out / path).parent)
             for parent in sorted(parents):
-                _sync(parent)
-            _make_folder(target.parent)
+                sync(parent)
             claim.check()
-            (folder / shard_manifest(shard)).replace(target)
-            _sync(target.parent)
+            move_durably(folder / shard_manifest(shard), target)
     except ClaimLostError:
         with claimed(out, f"shard.{shard:05d}"):
-            if not target.exists():
+            if not is_there(target):
                 raise
         return False
     return True
@@ -236,16 +273,8 @@ def publish(out: Path, path: str, content: bytes) -> ObjectSum:
     with staging(out, "file") as folder:
         aside = folder / "content"
         aside.write_bytes(content)
-        move(aside, out / path)
+        move_durably(aside, out / path)
     return ObjectSum(len(content), hashlib.sha256(content).hexdigest())
-
-
-def move(aside: Path, target: Path) -> None:
-    """Sync a finished file and rename it into place."""
-    _sync(aside)
-    _make_folder(target.parent)
-    aside.replace(target)
-    _sync(target.parent)
 
 
 def checksum(path: Path) -> ObjectSum:
@@ -256,22 +285,3 @@ def checksum(path: Path) -> ObjectSum:
             digest.update(block)
             size += len(block)
     return ObjectSum(size, digest.hexdigest())
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder and sync each parent that gained an entry."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for step in reversed(missing):
-        step.mkdir(exist_ok=True)
-        _sync(step.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from landweave.layout import MANIFEST, part, shard_manifest
 from landweave.manifest import shard_from_bytes
+from pipelines.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -180,11 +181,8 @@ def desk_of(url: str) -> Path:
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{parts.netloc}{parts.path}").strip("-.")[-64:]
     desk = Path(os.environ.get(DESKS, ".landweave")) / f"{slug}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     address = desk / ADDRESS
-    if not address.is_file():
-        address.parent.mkdir(parents=True, exist_ok=True)
-        aside = address.with_name(f"store-{os.getpid()}")
-        aside.write_text(url + "\n")
-        aside.replace(address)
+    if not (address.is_file() and address.stat().st_size):
+        write_durably(address, url + "\n")
     return desk
 
 
@@ -304,10 +302,7 @@ def _fetch(depot: Depot, path: str, desk: Path) -> None:
 
 
 def _place(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}-{os.getpid()}")
-    aside.write_bytes(content)
-    aside.replace(target)
+    write_durably(target, content)
 
 
 def _first_line(error: Exception) -> str:

@@ -27,11 +27,12 @@ from landweave.layout import (
     shard_manifest,
 )
 from landweave.manifest import DatasetManifest, ObjectSum, dataset_to_bytes
+from pipelines.durable import move_durably
 from pipelines.shards import catalogue, ledger
 from pipelines.shards.collection import collection
-from pipelines.shards.commit import checksum, move, prepare, publish, read_manifest, staging
+from pipelines.shards.commit import checksum, prepare, publish, read_manifest, staging
 from pipelines.shards.depot import deliver, refresh
-from pipelines.shards.ledger import IncompleteError, read_part
+from pipelines.shards.ledger import IncompleteError, read_part, whole_part
 from pipelines.shards.metadata import documents
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
@@ -88,7 +89,7 @@ def finalise(
 
     Raises:
         IncompleteError: shards are missing, or no sample at all was kept.
-        landweave.CorruptError: a shard's manifest is damaged.
+        DamagedError: a shard's manifest or its rows of the catalogue are damaged.
     """
     prepare(out, dataset)
     refresh(out, dataset.shards, always=True)
@@ -160,7 +161,7 @@ def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema
             if schema.metadata:
                 writer.add_key_value_metadata(schema.metadata)
         found = checksum(aside)
-        move(aside, out / path)
+        move_durably(aside, out / path)
     return found
 
 
@@ -177,7 +178,8 @@ def _items_schema(dataset: DatasetSpec) -> pa.Schema:
 def _statistics(out: Path, dataset: DatasetSpec, shards: Sequence[int]) -> Json:
     total = Statistics(dataset)
     for index in shards:
-        total.merge(Statistics.read(out / part("statistics", index), dataset))
+        with whole_part(out, "statistics", index):
+            total.merge(Statistics.read(out / part("statistics", index), dataset))
     return {"split": "train", "values": "stored numbers, before scale and offset", "bands": total.summary()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from landweave.layout import part
+from landweave.layout import MANIFEST, part, shard_manifest
+from pipelines.shards.commit import DamagedError
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from landweave.layout import DatasetSpec
@@ -99,7 +101,11 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
 
 
 def ledger_of(out: Path, shard: int, *more: str) -> list[dict[str, Any]]:
-    """'layer', 'reason' and 'provider' of every ledger row of a published shard, and `more` of its columns."""
+    """'layer', 'reason' and 'provider' of every ledger row of a published shard, and `more` of its columns.
+
+    Raises:
+        IncompleteError, DamagedError: see `whole_part`.
+    """
     columns = ["layer", "reason", "provider", *more]
     rows: list[dict[str, Any]] = read_part(out, "ledger", shard, columns).to_pylist()
     return rows
@@ -111,15 +117,10 @@ def read_part(
     """A published shard's part of a table.
 
     Raises:
-        IncompleteError: it is not there.
+        IncompleteError, DamagedError: see `whole_part`.
     """
-    try:
+    with whole_part(out, kind, shard):
         return pq.read_table(out / part(kind, shard), columns=columns, partitioning=None)
-    except FileNotFoundError:
-        raise IncompleteError(
-            f"{out.name}/{part(kind, shard)} is missing, and shard {shard} is published: the dataset is not whole; "
-            "copy all of it again, or build into another folder"
-        ) from None
 
 
 def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -139,3 +140,26 @@ def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
         for layer, reasons in counts.items()
         if not reasons[Reason.OK]
     }
+
+
+@contextlib.contextmanager
+def whole_part(out: Path, kind: Literal["items", "ledger", "statistics"], shard: int) -> Iterator[None]:
+    """Reading a published shard's part of a table.
+
+    Raises:
+        IncompleteError: it is not there.
+        DamagedError: it is damaged.
+    """
+    path = part(kind, shard)
+    try:
+        yield
+    except FileNotFoundError:
+        raise IncompleteError(
+            f"{out.name}/{path} is missing, and shard {shard} is published: the dataset is not whole; copy all of it "
+            "again, or build into another folder"
+        ) from None
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise DamagedError(
+            f"{out.name}/{path} is damaged ({type(error).__name__}); to build that shard again, remove "
+            f"{shard_manifest(shard)} and {MANIFEST} and run the build again"
+        ) from None

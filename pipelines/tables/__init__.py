@@ -18,6 +18,7 @@ from pipelines.tables.parts import write_samples as write_samples
 from pipelines.tables.parts import write_shard_table as write_shard_table
 from pipelines.tables.records import PLAN_VERSION as PLAN_VERSION
 from pipelines.tables.records import CandidateKey as CandidateKey
+from pipelines.tables.records import DamagedPlanError as DamagedPlanError
 from pipelines.tables.records import Hrefs as Hrefs
 from pipelines.tables.records import PartPlan as PartPlan
 from pipelines.tables.records import PlanError as PlanError

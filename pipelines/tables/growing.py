@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.durable import read_regular
 from pipelines.tables.parts import facts_of
+from pipelines.tables.records import DamagedPlanError
 from pipelines.tables.summary import read_recipe_of
 
 if TYPE_CHECKING:
@@ -41,9 +43,9 @@ def unfinished_in(folder: Path) -> Unfinished | None:
     """The planning that would become the plan `folder`; None where none was begun."""
     growing = growing_of(folder)
     try:
-        laid = json.loads((growing / PLACES).read_text())
-        parts, samples = int(laid["parts"]), int(laid["samples"])
-    except (OSError, ValueError, TypeError, KeyError):
+        laid = json.loads(read_regular(growing / PLACES))
+        parts, samples, recipe = int(laid["parts"]), int(laid["samples"]), read_recipe_of(growing)
+    except (OSError, ValueError, TypeError, KeyError, DamagedPlanError):
         return Unfinished() if growing.exists() else None
     planned = sum(facts_of(growing, part) is not None for part in range(parts))
-    return Unfinished(recipe=read_recipe_of(growing), samples=samples, parts=parts, planned=planned)
+    return Unfinished(recipe=recipe, samples=samples, parts=parts, planned=planned)

@@ -9,9 +9,9 @@ plan.json                                                      all counts: the p
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.durable import durably, read_regular, write_durably
 from pipelines.tables import rows
 from pipelines.tables.records import PartPlan, PlanError, ShardPlan
-from pipelines.tables.summary import COPIED_IN_PART, read_recipe_of
+from pipelines.tables.summary import damaged, read_recipe_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -70,8 +70,8 @@ def write_shard_table(folder: Path, groups: Iterable[NDArray[np.int64]], samples
         part[shards], group[shards] = number, np.arange(len(shards))
     found = ShardTable(part, group, samples.astype(np.int32))
     table = pa.table({"part": found.part, "group": found.group, "samples": found.samples})
-    pq.write_table(table, folder / ".shards.parquet", compression="zstd")
-    (folder / ".shards.parquet").replace(folder / "shards.parquet")
+    with durably(folder / "shards.parquet") as aside:
+        pq.write_table(table, aside, compression="zstd")
     return found
 
 
@@ -85,14 +85,15 @@ def read_shard_table(folder: Path) -> ShardTable:
     try:
         stat = path.stat()
     except FileNotFoundError:
-        raise PlanError(f"{folder.name}/shards.parquet is missing: {COPIED_IN_PART}") from None
+        raise damaged(path) from None
     return _shard_table(str(path), stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=8)
 def _shard_table(path: str, _mtime_ns: int, _inode: int) -> ShardTable:
-    table = pq.read_table(path)
-    return ShardTable(*(table.column(name).to_numpy() for name in ("part", "group", "samples")))
+    with whole(Path(path)):
+        table = pq.read_table(path)
+        return ShardTable(*(table.column(name).to_numpy() for name in ("part", "group", "samples")))
 
 
 def write_samples(
@@ -130,20 +131,16 @@ def write_part(folder: Path, part: PartPlan, facts: Mapping[str, Any], hrefs: Hr
     _write(folder, "scenes", part.number, rows.SCENES, (rows.scene_rows(part, k, known, hrefs) for k in found))
     _write(folder, "candidates", part.number, rows.CANDIDATES, (rows.candidate_rows(part, k) for k in found))
     _write(folder, "absences", part.number, rows.ABSENCES, (rows.absence_rows(part, k) for k in absent))
-    path = _marker(folder, part.number)
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    aside.write_text(json.dumps(facts, sort_keys=True) + "\n")
-    aside.replace(path)
+    write_durably(_marker(folder, part.number), json.dumps(facts, sort_keys=True) + "\n")
 
 
 def facts_of(folder: Path, part: int) -> dict[str, Any] | None:
-    """What `write_part` was told of a partition; None where it is not planned."""
+    """What `write_part` was told of a partition; None where it is not planned, or the file is damaged."""
     try:
-        facts: dict[str, Any] = json.loads(_marker(folder, part).read_text())
-    except FileNotFoundError:
+        facts = json.loads(read_regular(_marker(folder, part)))
+    except (OSError, ValueError):
         return None
-    return facts
+    return facts if isinstance(facts, dict) else None
 
 
 def files_of(part: int) -> list[str]:
@@ -160,12 +157,8 @@ def check_whole(folder: Path, parts: int) -> None:
     read_recipe_of(folder)
     names = ["shards.parquet", *(name for part in range(parts) for name in files_of(part)[:-1])]
     for name in names:
-        try:
+        with whole(folder / name):
             pq.read_metadata(folder / name)
-        except FileNotFoundError:
-            raise PlanError(f"{folder.name}/{name} is missing: {COPIED_IN_PART}") from None
-        except (OSError, pa.ArrowException):
-            raise PlanError(f"{folder.name}/{name} is damaged: {COPIED_IN_PART}") from None
 
 
 def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:
@@ -178,9 +171,7 @@ def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:
     if not 0 <= index < len(table.part):
         raise PlanError(f"the plan has {len(table.part)} shards, shard {index} was asked for: plan again")
     part, group = int(table.part[index]), int(table.group[index])
-    samples, scenes, candidates, absences = (
-        pq.ParquetFile(folder / file).read_row_group(group).to_pylist() for file in files_of(part)[:-1]
-    )
+    samples, scenes, candidates, absences = (_group(folder / file, group) for file in files_of(part)[:-1])
     return ShardPlan(
         index=index,
         places=tuple(rows.place_from(row) for row in samples),
@@ -194,19 +185,28 @@ def read_part(folder: Path, part: int, hrefs: Hrefs | None = None) -> PartPlan:
     """A partition: its places, and with `hrefs` also what planning it found."""
     shards = read_shard_table(folder).shards_of(part)
     samples, scenes, candidates, absences, _ = files_of(part)
-    file = pq.ParquetFile(folder / samples)
     places = {
-        shard: tuple(rows.place_from(row) for row in file.read_row_group(group).to_pylist())
+        shard: tuple(rows.place_from(row) for row in _group(folder / samples, group))
         for group, shard in enumerate(shards)
     }
     plan = PartPlan(recipe=read_recipe_of(folder), number=part, shards=places)
     if hrefs is not None:
-        plan.candidates = rows.candidates_from(pq.read_table(folder / candidates).to_pylist())
-        plan.absences = rows.absences_from(pq.read_table(folder / absences).to_pylist())
-        for batch in pq.ParquetFile(folder / scenes).iter_batches(batch_size=1024):
-            for layer, found in rows.scenes_from(batch.to_pylist(), hrefs).items():
-                plan.scenes.setdefault(layer, {}).update(found)
+        with whole(folder / candidates):
+            plan.candidates = rows.candidates_from(pq.read_table(folder / candidates).to_pylist())
+        with whole(folder / absences):
+            plan.absences = rows.absences_from(pq.read_table(folder / absences).to_pylist())
+        with whole(folder / scenes):
+            for batch in pq.ParquetFile(folder / scenes).iter_batches(batch_size=1024):
+                for layer, found in rows.scenes_from(batch.to_pylist(), hrefs).items():
+                    plan.scenes.setdefault(layer, {}).update(found)
     return plan
+
+
+def _group(path: Path, group: int) -> list[dict[str, Any]]:
+    """One row group of a table of the plan."""
+    with whole(path):
+        found: list[dict[str, Any]] = pq.ParquetFile(path).read_row_group(group).to_pylist()
+    return found
 
 
 def _marker(folder: Path, part: int) -> Path:
@@ -215,13 +215,12 @@ def _marker(folder: Path, part: int) -> Path:
 
 def _write(folder: Path, name: str, part: int, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """One file, a row group a table; it appears whole."""
-    path = folder / name / f"part-{part:05d}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    with (
+        durably(folder / name / f"part-{part:05d}.parquet") as aside,
+        pq.ParquetWriter(aside, schema, compression="zstd") as writer,
+    ):
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    aside.replace(path)
 
 
 def _keys_by_shard(part: PartPlan, keys: Iterable[CandidateKey]) -> list[list[CandidateKey]]:

@@ -25,6 +25,10 @@ class PlanError(RuntimeError):
     """The plan on disk cannot be used; the text says why and what to do."""
 
 
+class DamagedPlanError(PlanError):
+    """A file of the plan is missing, cut short or not what it should be."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
     """All that building one shard needs to know."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.tables.records import PLAN_VERSION, PlanError
+import pyarrow as pa
+
+from pipelines.durable import read_regular, write_durably
+from pipelines.tables.records import PLAN_VERSION, DamagedPlanError, PlanError
 from pipelines.tables.tally import LayerFound
 from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from schemas.attribute import AttributeType
@@ -65,7 +70,7 @@ def read_summary(folder: Path) -> PlanSummary | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_regular(path))
         version = content.get("version")
         if version != PLAN_VERSION:
             raise PlanError(
@@ -74,29 +79,55 @@ def read_summary(folder: Path) -> PlanSummary | None:
             )
         layers = {name: LayerFound.from_json(stated) for name, stated in content.pop("layers", {}).items()}
         return PlanSummary(**content, layers=layers)
-    except (json.JSONDecodeError, TypeError, AttributeError, KeyError, ValueError) as error:
-        raise PlanError(f"{folder.name}/{path.name} is damaged ({error}): {COPIED_IN_PART}") from None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise damaged(path, error) from None
 
 
 def read_recipe_of(folder: Path) -> Recipe:
     """The resolved recipe that the plan was made from.
 
     Raises:
-        PlanError: it is not there, or is none.
+        PlanError: it is missing or damaged.
+    """
+    path = folder / "recipe.json"
+    try:
+        return Recipe.model_validate_json(read_regular(path))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
+
+
+SUBFOLDERS = ("samples", "scenes", "candidates", "absences", "parts")
+"""Of a plan's folder."""
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Reading a table of the plan: what cannot be read is one line.
+
+    Raises:
+        DamagedPlanError: the file is missing or damaged.
     """
     try:
-        return Recipe.model_validate_json((folder / "recipe.json").read_text())
-    except OSError:
-        raise PlanError(f"{folder.name}/recipe.json is missing: {COPIED_IN_PART}") from None
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise PlanError(f"{folder.name}/recipe.json is damaged ({first}): {COPIED_IN_PART}") from None
+        yield
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception | None = None) -> DamagedPlanError:
+    """What to say of a file of the plan that cannot be read; `error` says what is wrong with its content."""
+    plan = path.parent.parent if path.parent.name in SUBFOLDERS else path.parent
+    state = f"is damaged ({_why(path, error)})" if path.exists() else "is missing"
+    return DamagedPlanError(f"{path.relative_to(plan.parent).as_posix()} {state}: {COPIED_IN_PART}")
+
+
+def _why(path: Path, error: Exception | None) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is empty" if not path.stat().st_size else (str(error).splitlines() or ["?"])[0][:200]
 
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
-    aside = folder / ".plan.json"
     content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared")}
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
-    aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    aside.replace(folder / "plan.json")
+    write_durably(folder / "plan.json", json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -49,12 +48,13 @@ def out(first: Path, tmp_path: Path) -> Path:
 
 def test_old_objects_keep_their_bytes_and_both_are_read(out: Path, first: Path, second: Path) -> None:
     before, held = sums(out), landweave.open(out)
-    manifest = add(out, str(second))
+    added = add(out, str(second))
     after = sums(out)
     changed = {path for path, digest in before.items() if after[path] != digest}
     assert changed == {"landweave.json", "data.zarr/zarr.json"}
     data, old, new = landweave.open(out), landweave.open(first), landweave.open(second)
-    assert manifest.spec.revision == data.spec.revision == 1
+    assert added.new
+    assert added.revision == added.manifest.spec.revision == data.spec.revision == 1
     assert list(data.modalities) == ["sentinel2", "dem", "landsat"]
     assert list(check(data)) == []
     assert [s.id for s in data] == [s.id for s in old]
@@ -79,12 +79,15 @@ def test_old_objects_keep_their_bytes_and_both_are_read(out: Path, first: Path, 
 
 def test_a_second_addition_and_nothing_new(out: Path, second: Path, tmp_path: Path) -> None:
     add(out, str(second))
-    with pytest.raises(AddError, match="more was added already, as revision 1"):
-        add(out, str(second))
+    before = sums(out)
+    again = add(out, str(second))
+    assert (again.revision, again.new) == (1, False)
+    assert sums(out) == before
     third = of("sentinel1", "dem", labels=False).build(tmp_path / "third")
     add(out, str(third))
     data = landweave.open(out)
     assert data.spec.revision == 2
+    assert add(out, str(second)).revision == 1, "what an earlier revision holds is named as that"
     assert list(check(data)) == []
     assert list(data.modalities) == ["sentinel2", "dem", "landsat", "sentinel1"]
     target = out / "shards/00000.r1.json"
@@ -114,7 +117,7 @@ def test_killed_anywhere_it_is_the_old_or_the_new(
 ) -> None:
     whole = shutil.copytree(first, tmp_path / "whole")
     add(whole, str(second))
-    move, left, kills, seen = commit.move, [0], 0, set()
+    move, left, kills, seen = commit.move_durably, [0], 0, set()
 
     def dying(aside: Path, target: Path) -> None:
         left[0] -= 1
@@ -122,8 +125,8 @@ def test_killed_anywhere_it_is_the_old_or_the_new(
             raise KeyboardInterrupt
         move(aside, target)
 
-    monkeypatch.setattr(commit, "move", dying)
-    monkeypatch.setattr("pipelines.shards.addition.move", dying)
+    monkeypatch.setattr(commit, "move_durably", dying)
+    monkeypatch.setattr("pipelines.shards.addition.move_durably", dying)
     add(shutil.copytree(first, tmp_path / "counted"), str(second))
     steps = -left[0]
     for step in [*range(1, steps - 1, 5), steps - 1, steps]:
@@ -133,8 +136,8 @@ def test_killed_anywhere_it_is_the_old_or_the_new(
         data = landweave.open(out)
         seen.add(data.spec.revision)
         assert list(check(data)) == []
-        with contextlib.suppress(AddError):  # the new one: it is said that it is there
-            add(out, str(second))
+        again = add(out, str(second))
+        assert again.new == (data.spec.revision == 0)
         assert sums(out) == sums(whole), step
         shutil.rmtree(out)
         kills += 1
