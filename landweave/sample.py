@@ -191,7 +191,9 @@ class Sample:
         return None if self.item["facts"] is None else dict(json.loads(self.item["facts"]))
 
     def vectors(self, label: str = "openstreetmap") -> pa.Table:
-        """Vector objects: osm_id, kind, tags, wkb (in `epsg`), area_m2, length_m. Tags are untrusted text."""
+        """Vector objects: osm_id, kind, tags, wkb (in `epsg`), area_m2, length_m. Tags are untrusted text. A closed way
+        that is an area with a line along its edge (a fenced park) is two rows of one osm_id: the line, then the area.
+        """
         if not self._catalogue.group(label).vectors:
             raise UnknownNameError(f"{label} has no vectors")
         return self._pixels.vectors(label, self.item["shard"], self.id)

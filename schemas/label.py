@@ -112,7 +112,7 @@ class VectorLayer:
     """All OpenStreetMap objects of one sample."""
 
     features: tuple[VectorFeature, ...]
-    """Sorted by osm_id."""
+    """Sorted by osm_id; a closed way may be a line along its edge and then an area."""
     snapshot: date
     """Date of the extract."""
     licence: str = "ODbL-1.0"

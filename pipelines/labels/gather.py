@@ -104,7 +104,7 @@ def gather_objects(
 
 def lost_of(extract: Extract) -> str:
     """What of an extract could not be drawn, for the ledger; '' where nothing was lost."""
-    lost = ", ".join(f"{number:,} {words}" for words, number in extract.lost.items())
+    lost = ", ".join(f"{words} {number:,}" for words, number in extract.lost.items())
     return f"not drawn, in the whole of {extract.file}: {lost}" if lost else ""
 
 

@@ -139,8 +139,12 @@ def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> Layer
     inside = (lat >= south - high) & (lat <= north + high) & (lon >= west - wide) & (lon <= east + wide)
     layer = LayerFound(wanted=len(footprints), found=int(inside.sum()))
     if layer.found < layer.wanted:
-        place = f"no object of it is here: it covers {west:.4g} to {east:.4g} E, {south:.4g} to {north:.4g} N"
-        why = Why(reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=place)
+        covered = (
+            f"it covers {west:.4g} to {east:.4g} E, {south:.4g} to {north:.4g} N" if west <= east else "it has none"
+        )
+        why = Why(
+            reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=f"no object of it is here: {covered}"
+        )
         layer.absent[why] = layer.wanted - layer.found
     for words, number in extract.lost.items():
         layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=extract.file, detail=words)] = number

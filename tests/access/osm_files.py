@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import osmium
-from osmium.osm.mutable import Node, Way
+from osmium.osm.mutable import Node, Relation, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +46,12 @@ def ring(
 def way(writer: osmium.SimpleWriter, number: int, refs: Sequence[int], **tags: str) -> None:
     """Add a way."""
     writer.add_way(Way(id=number, nodes=list(refs), tags=tags, version=1, timestamp=WHEN))
+
+
+def relate(writer: osmium.SimpleWriter, number: int, *members: tuple[str, int, str], **tags: str) -> None:
+    """Add a relation, a multipolygon if `tags` do not say another type; members are (type, id, role)."""
+    tags = {"type": "multipolygon", **tags}
+    writer.add_relation(Relation(id=number, members=list(members), tags=tags, timestamp=WHEN))
 
 
 def varint(value: int) -> bytes:

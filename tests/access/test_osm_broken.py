@@ -22,6 +22,7 @@ from tests.access.osm_files import (
     bytes_field,
     nodes,
     number_field,
+    relate,
     ring,
     varint,
     way,
@@ -283,11 +284,6 @@ def _crossing(writer: Writer) -> None:
     way(writer, 1, [*ids, ids[0]], landuse="forest")
     way(writer, 2, [*ids, ids[0]])
     relate(writer, 1, ("w", 2, "outer"), natural="wood")
-
-
-def relate(writer: Writer, number: int, *members: tuple[str, int, str], **tags: str) -> None:
-    tags = {"type": "multipolygon", **tags}
-    writer.add_relation(Relation(id=number, members=list(members), tags=tags, timestamp=WHEN))
 
 
 def _missing_member(writer: Writer) -> None:

@@ -212,6 +212,7 @@ def test_objects_of_an_extract_and_places_outside_of_it(tmp_path: Path) -> None:
         for i, xy in enumerate([(12.9, 47.9), (13.1, 47.9), (13.1, 48.1), (12.9, 48.1)], 1):
             writer.add_node(Node(id=i, location=xy, version=1, timestamp=datetime(2021, 1, 1, tzinfo=UTC)))
         writer.add_way(Way(id=1, nodes=[1, 2, 3, 4, 1], tags={"landuse": "farmland"}, version=1))
+        writer.add_way(Way(id=2, nodes=[1, 99], tags={"highway": "track"}, version=1))
     extract = prepare(path, tmp_path / "cache")
     label = OpenStreetMapLabel(pbf="x.osm.pbf")
     wishes = [Assignment(place=place("in", 13.0, 48.0)), Assignment(place=place("out", 20.0, 48.0))]
@@ -224,4 +225,5 @@ def test_objects_of_an_extract_and_places_outside_of_it(tmp_path: Path) -> None:
     assert objects.features[0].area_m2 == pytest.approx(1200 * 1200)
     assert isinstance(outside, Outcome)
     assert outside.reason is Reason.LABEL_MISSING
+    assert outside.detail.endswith("not drawn, in the whole of x.osm.pbf: objects with missing or impossible nodes 1")
     assert none.features == ()
