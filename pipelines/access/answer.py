@@ -21,8 +21,9 @@ from schemas.outcome import Reason
 if TYPE_CHECKING:
     from pipelines.access.transport import Answer
 
-_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""RFC 9110 sections 15.5.9, 15.6; RFC 6585 section 4 (429); RFC 8470 (425): the request may succeed when sent again."""
+_RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""RFC 9110 sections 15.5.9, 15.5.10, 15.6; RFC 6585 section 4 (429); RFC 8470 (425); 529: 'overloaded' at some models'
+endpoints: the request may succeed when sent again."""
 _DIGEST = re.compile(r"(?:^|,)\s*(sha-256|sha-512)\s*=\s*:([A-Za-z0-9+/=]*):")
 """RFC 9530 section 2: what the bytes of this very answer hash to, ranges included."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)$")

@@ -204,6 +204,16 @@ class Client:
 
         return self.retrying(once)
 
+    def post(self, url: str, body: dict[str, Any], headers: Mapping[str, str], max_bytes: int) -> bytes:
+        """Send JSON, and give the body of the answer as it is.
+
+        Raises:
+            AccessError: classed.
+        """
+        raw = json.dumps(body, separators=(",", ":")).encode()
+        request = Request("POST", parsed(url), {"Content-Type": "application/json", **headers}, raw, Wanted(max_bytes))
+        return self.retrying(lambda fresh: self._send(request, fresh).body)
+
     def json(
         self,
         method: str,

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import openai
-import stamina
 from pydantic import BaseModel, Field, ValidationError
 
-from pipelines.access.http import SettingError, interpolate
+from pipelines.access.foreign import ForeignJsonError, read_json
+from pipelines.access.http import AccessError, Client, SettingError, interpolate, parsed
+from pipelines.access.network import homes_of
 from pipelines.access.permission import check_host, origin
 from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
@@ -37,10 +37,13 @@ _TRIES = 6
 """Times one question is sent while the endpoint is busy or broken."""
 _TIMEOUT_S = 120.0
 """Deadline of one request."""
-_MAX_RETRY_AFTER_S = 120.0
-"""An endpoint that asks for a longer pause is unavailable to this run."""
-_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same question may be answered (RFC 9110; RFC 6585; 529: some endpoints' 'overloaded')."""
+_ANSWER_BYTES = 1 << 20
+"""Of one answer, unpacked; a caption has some hundred."""
+_CAPTION_CHARS = 10_000
+"""More than this is not even checked."""
+_AT_ONCE = 64
+"""Questions under way from one process; the endpoint says when they are too many."""
+_MOST_TOKENS = 10**9
 
 
 class _Message(BaseModel):
@@ -53,11 +56,11 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    total_tokens: int = Field(default=0, ge=0)
+    total_tokens: int = Field(default=0, ge=0, le=_MOST_TOKENS)
 
 
 class _Completion(BaseModel):
-    """What is read of an answer of the chat completions API; the client itself checks nothing."""
+    """What is read of an answer of the chat completions API."""
 
     choices: tuple[_Choice, ...]
     usage: _Usage | None = None
@@ -173,27 +176,6 @@ class LlmCaptioner:
 
     def _answer(self, asked: list[dict[str, str]], seed: int) -> _Answer:
         """One answer, after as many tries as a busy endpoint needs."""
-        try:
-            for attempt in stamina.retry_context(
-                on=_pause,
-                attempts=_TRIES,
-                timeout=None,
-                wait_initial=self.backoff_s,
-                wait_max=30.0,
-                wait_jitter=self.backoff_s,
-            ):
-                with attempt:
-                    return _read(self._send(asked, seed))
-        except openai.APIStatusError as error:
-            raise self._refused(error.status_code) from None
-        except openai.APIConnectionError as error:  # timeouts are among them
-            raise _UnavailableError(
-                Reason.UNAVAILABLE, f"the caption endpoint gave no answer ({type(error).__name__}) in {_TRIES} tries"
-            ) from None
-        raise AssertionError("stamina ended without a result or an error")
-
-    def _send(self, asked: list[dict[str, str]], seed: int) -> str:
-        """The answer's body."""
         parameters: dict[str, Any] = {
             "model": self.config.model,
             "messages": asked,
@@ -202,27 +184,41 @@ class LlmCaptioner:
             "seed": seed,
             "response_format": {"type": "json_schema", "json_schema": SCHEMA},
         }
-        return str(self._client.chat.completions.with_raw_response.create(**parameters).http_response.text)
+        url = f"{self._base_url().rstrip('/')}/chat/completions"
+        headers = {"Authorization": f"Bearer {self._key()}"} if parsed(url).keeps_secrets else {}
+        try:
+            return _read(self._client.post(url, parameters, {"Accept": "application/json", **headers}, _ANSWER_BYTES))
+        except AccessError as error:
+            raise self._refused(error, told=bool(headers)) from None
 
-    def _refused(self, status: int) -> Exception:
-        """What a status means. The endpoint's own text is not repeated: it may quote the key."""
+    def _refused(self, error: AccessError, *, told: bool) -> Exception:
+        """What a failure means. The endpoint's own text is not repeated: it may quote the key.
+
+        `told`: whether the key was sent.
+        """
+        status = error.status
         if status in (401, 403):
             name = self.config.api_key_variable
-            return _UnavailableError(
-                Reason.DENIED, f"the caption endpoint refused the key in ${name} (status {status})"
+            why = (
+                f"refused the key in ${name}" if told else f"wants the key in ${name}, which is not sent without https"
             )
-        if status in _BUSY or status >= 500:
-            return _UnavailableError(
-                Reason.UNAVAILABLE, f"the caption endpoint answered status {status} {_TRIES} times"
-            )
+            return _UnavailableError(Reason.DENIED, f"the caption endpoint {why} (status {status})")
+        if status is None or error.retryable or status < 400 or status >= 500:
+            return _UnavailableError(Reason.UNAVAILABLE, f"the caption endpoint gave no answer: {error.detail}")
         return SettingError(
             f"captions: the endpoint refused the request with status {status}: has it {self.config.model!r}, "
             f"and does it know `response_format` json_schema? Set `captions.model` or `captions.base_url`"
         )
 
     @cached_property
-    def _client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self._base_url(), api_key=self._key(), timeout=self.timeout_s, max_retries=0)
+    def _client(self) -> Client:
+        return Client(
+            concurrency=_AT_ONCE,
+            retries=_TRIES - 1,
+            timeout_s=self.timeout_s,
+            backoff_s=self.backoff_s,
+            homes=homes_of(self._base_url(), roams=False),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """A captioner travels to workers without its connections."""
@@ -263,24 +259,11 @@ class LlmCaptioner:
         return self.cache_dir / digest[:2] / f"{digest}.json"
 
 
-def _pause(error: Exception) -> bool | float:
-    """Whether, or after how many seconds, the question is sent again."""
-    if isinstance(error, openai.APIStatusError):
-        if error.status_code not in _BUSY:
-            return False
-        try:
-            seconds = float(error.response.headers["retry-after"])
-        except (KeyError, ValueError):
-            return True
-        return max(0.0, seconds) if seconds <= _MAX_RETRY_AFTER_S else False
-    return isinstance(error, openai.APIConnectionError)
-
-
-def _read(body: str) -> _Answer:
+def _read(body: bytes) -> _Answer:
     """The caption in an answer, or why there is none; the model's text is only ever parsed as JSON and checked."""
     try:
-        completion = _Completion.model_validate_json(body)
-    except ValidationError:
+        completion = _Completion.model_validate(read_json(body))
+    except (ForeignJsonError, ValidationError):
         return _Answer(None, "the answer was no chat completion", 0)
     tokens = completion.usage.total_tokens if completion.usage is not None else 0
     choice = completion.choices[0] if completion.choices else None
@@ -288,11 +271,13 @@ def _read(body: str) -> _Answer:
     if choice is not None and choice.finish_reason == "length":
         return _Answer(None, "the answer was cut off, write a shorter one", tokens)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = read_json(text.encode())
+    except ForeignJsonError:
         return _Answer(None, "the answer was not JSON" if text else "the answer was empty", tokens)
     if not isinstance(content, dict) or set(content) != {"caption"} or not isinstance(content["caption"], str):
         return _Answer(None, 'the answer was not {"caption": "..."}', tokens)
+    if len(content["caption"]) > _CAPTION_CHARS:
+        return _Answer(None, "the caption was far too long", tokens)
     return _Answer(content["caption"].strip(), "", tokens)
 
 
