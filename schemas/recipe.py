@@ -319,6 +319,12 @@ class Sentinel2Source(OpticalSource):
 
     kind: Literal["sentinel2"] = "sentinel2"
     collection: str = Field(default="sentinel-2-l2a", min_length=1, max_length=128)
+    baseline: str | None = Field(
+        default=None,
+        pattern=r"^\d{2}\.\d{2}$",
+        description="processing baseline ('05.09') of items that state none, which decides whether their numbers carry "
+        "an offset of -1000; if absent, such items are refused",
+    )
 
 
 class Sentinel1Source(DatedSource):

@@ -28,7 +28,12 @@ _EARTHDATA_LOGIN = "https://urs.earthdata.nasa.gov"
 _EARTHDATA_HOSTS = ("earthdatacloud.nasa.gov", "earthdata.nasa.gov")
 """https://urs.earthdata.nasa.gov/documentation/for_users/user_token"""
 _CDSE_LOGIN = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
-_CDSE_HOSTS = ("download.dataspace.copernicus.eu",)
+_CDSE_HOSTS = (
+    "download.dataspace.copernicus.eu",
+    "zipper.dataspace.copernicus.eu",
+    "catalogue.dataspace.copernicus.eu",
+    "eodata.dataspace.copernicus.eu",
+)
 _CDSE_ENDPOINT = "https://eodata.dataspace.copernicus.eu"
 """https://documentation.dataspace.copernicus.eu/APIs/S3.html (and OData.html: download)"""
 

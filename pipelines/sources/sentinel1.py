@@ -113,18 +113,16 @@ class Sentinel1(DatedSensor):
         kind = (text(item, "sar:product_type") or "").upper()
         names = [item_id, str(item.get("collection") or ""), *(a.where.href for a in got.values())]
         corrected = kind in _CORRECTED or any("rtc" in n.casefold() for n in names)
+        what = f"is {'RTC' if corrected else kind or 'of unknown type'} of collection {item.get('collection')!r}"
         if self.config.product == "rtc" and not corrected:
-            raise SceneRejected(
-                Reason.BAD_ITEM, f"item {item_id!r} is {kind or 'of unknown type'}, not terrain-corrected gamma0 (RTC)"
-            )
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} {what}, not terrain-corrected gamma0 (RTC)")
         if self.config.product == "grd" and (
             corrected or kind != "GRD" or {(a.unit or "").casefold() for a in got.values()} != {"db"}
         ):
+            units = " and ".join(sorted({repr(a.unit) for a in got.values() if a.unit})) or "not stated"
             raise SceneRejected(
                 Reason.BAD_ITEM,
-                f"item {item_id!r} is {'RTC' if corrected else kind or 'of unknown type'}, its unit "
-                f"{'is not stated' if not any(a.unit for a in got.values()) else 'is another'}; expected sigma0 of GRD "
-                "in decibels",
+                f"item {item_id!r} {what}, its unit is {units}; expected GRD as sigma0 in decibels (unit 'dB')",
             )
         if len(got) < 2:
             raise SceneRejected(

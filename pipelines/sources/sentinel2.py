@@ -14,7 +14,8 @@ The rule of the offset (decided by processing baseline, never by date, and per a
 | baseline >= 04.00, others: flag false, or a declared -1000     | dn - 1000                             |
 | baseline >= 04.00, others: nothing said                        | dn - 1000                             |
 | others: declared offset contradicts the baseline               | refused                               |
-| no baseline                                                    | refused, unless the flag says applied |
+| no baseline                                                    | that of the recipe, else refused,     |
+|                                                                | unless the flag says applied          |
 
 Sources: ESA processing baseline 04.00 (BOA_ADD_OFFSET -1000, quantification 10000); microsoft/PlanetaryComputer#134;
 Element84/earth-search#9 (raster:bands says -0.1 also where the offset is applied, so it proves nothing in that
@@ -75,6 +76,9 @@ _OFFSET_DN = -1000.0
 _CLOUDS = (3, 8, 9, 10)
 """SCL 3 cloud shadow, 8 and 9 cloud of medium and high probability, 10 thin cirrus. Not 1 (saturated or defective):
 that is no cloud, and such a pixel keeps its numbers."""
+_L1C = re.compile(r"(?:MSI|L|LEVEL[-_ ]?)1C(?![A-Za-z0-9])", re.IGNORECASE)
+_LEVEL_1 = re.compile(r"(?:LEVEL[-_ ]?|L)?1[A-C]?", re.IGNORECASE)
+"""Level 1 as items write it: 'L1C', 'Level-1C', 'L1' (Copernicus Data Space), '1C'."""
 _WITNESSES = ("B02", "B03", "B04")
 _DOUBT_SHARE = 0.25
 """With the offset still in, a number below 1000 is a negative reflectance: rare. With it taken out already, it is any
@@ -109,11 +113,12 @@ class Sentinel2(DatedSensor):
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
         """Parse and judge one item; raises SceneRejected."""
         item_id = identity(item)
+        _check_level(item, item_id)
         when, start, end = times(item)
         collection = str(item.get("collection") or self.config.collection)
         bands, said = Bands(item), self.config.assets
         found = {band: bands.require(band, names, said.get(band)) for band, names in _NAMES.items()}
-        baseline = _baseline(item)
+        baseline = _baseline(item, self.config.baseline)
         applied = _applied(item)
         radiometry = {}
         for band, asset in found.items():
@@ -179,8 +184,26 @@ class Sentinel2(DatedSensor):
         )
 
 
-def _baseline(item: Item) -> float | None:
-    """Processing baseline: '05.09' -> 5.09, from the property or from the product's own name (_N0509_)."""
+def _check_level(item: Item, item_id: str) -> None:
+    """Top-of-atmosphere products are refused whatever assets they have: their numbers look like those of Level-2A.
+
+    Raises:
+        SceneRejected: BAD_ITEM.
+    """
+    stated = [text(item, name) or "" for name in ("processing:level", "s2:processing_level", "sentinel2:level")]
+    kinds = [text(item, name) or "" for name in ("s2:product_type", "product:type", "sentinel:product_type")]
+    names = [text(item, name) or "" for name in ("s2:product_uri", "sentinel:product_id", "eopf:product_name")]
+    for said in (*kinds, *names, item_id, str(item.get("collection") or "")):
+        if _L1C.search(said):
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is Level-1C, as {said!r} says; expected Level-2A")
+    for said in stated:
+        if _LEVEL_1.fullmatch(said):
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {said!r}; expected Level-2A")
+
+
+def _baseline(item: Item, otherwise: str | None) -> float | None:
+    """Processing baseline: '05.09' -> 5.09, from the property or from the product's own name (_N0509_); `otherwise`
+    where the item states none."""
     said = text(item, "s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
     if said is not None and re.fullmatch(r"\d{1,2}\.\d{1,2}", said):
         return float(said)
@@ -188,7 +211,7 @@ def _baseline(item: Item) -> float | None:
     for name in names:
         if match := re.search(r"_N(\d{2})(\d{2})_", name):
             return float(f"{match.group(1)}.{match.group(2)}")
-    return None
+    return None if otherwise is None else float(otherwise)
 
 
 def _applied(item: Item) -> bool | None:
@@ -207,7 +230,11 @@ def _offset(
     if applied is True:
         return 0.0, "as delivered: the provider says that it has applied the offset (boa_offset_applied: true)"
     if baseline is None:
-        raise SceneRejected(Reason.BAD_ITEM, "the processing baseline is not stated, so the offset cannot be known")
+        raise SceneRejected(
+            Reason.BAD_ITEM,
+            "the processing baseline is not stated, so the offset cannot be known: add the property "
+            "s2:processing_baseline ('05.09') to the item, or say `baseline` in the recipe's sentinel2",
+        )
     stated = f"processing baseline {baseline:05.2f}"
     declared = None
     if asset.scale is not None and asset.offset is not None and abs(asset.scale - 1e-4) < 1e-9:
@@ -254,7 +281,7 @@ def _identity(item: Item, item_id: str, when: datetime) -> tuple[str, str, str, 
             (
                 m.group(1)
                 for m in (
-                    re.search(r"_(\d{8}T\d{6})_", text(item, "s2:datatake_id") or ""),
+                    re.search(r"_(\d{8}T\d{6})_", text(item, "s2:datatake_id", "eopf:datatake_id") or ""),
                     re.search(r"_MSIL2A_(\d{8}T\d{6})_", f"{text(item, 's2:product_uri') or ''} {item_id}"),
                 )
                 if m
@@ -266,5 +293,5 @@ def _identity(item: Item, item_id: str, when: datetime) -> tuple[str, str, str, 
     tile = text(item, "s2:mgrs_tile") or (text(item, "grid:code") or "").removeprefix("MGRS-")
     if not tile and (found := re.search(r"_T?(\d{2}[C-X][A-Z]{2})_", f"_{item_id}_")):
         tile = found.group(1)
-    strip = re.search(r"_S(\d{8}T\d{6})_", text(item, "s2:datastrip_id") or "")
+    strip = re.search(r"_S(\d{8}T\d{6})(?:_|$)", text(item, "s2:datastrip_id", "eopf:datastrip_id") or "")
     return platform, datatake, tile or item_id, strip.group(1) if strip else ""
