@@ -115,6 +115,8 @@ class _Target:
     pixels: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
     """(y, x) of the file's own mask, if it has one."""
+    alpha: NDArray[np.bool_] | None = None
+    """(y, x), True where the file's alpha band is above 0, if it has one and no mask."""
     error: AccessError | None = None
 
 
@@ -148,6 +150,7 @@ class Reader:
         """
         results: list[Chip | AccessError | None] = [None] * len(requests)
         opened = self._open(requests)
+        self._seek_masks(requests, opened)
         by_raster: dict[str, list[_Target]] = defaultdict(list)
         for position, job in enumerate(self._planned(requests, opened)):
             if isinstance(job, AccessError):
@@ -214,6 +217,21 @@ class Reader:
         self._headers.update({h: r for h, r in opened.items() if isinstance(r, Raster)})
         return opened
 
+    def _seek_masks(self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]) -> None:
+        """Masks beside the files of requests that state no fill; a file whose mask cannot be had is not had either."""
+
+        def one(href: str) -> AccessError | None:
+            raster = opened[href]
+            try:
+                if isinstance(raster, Raster):
+                    raster.seek_mask()
+            except AccessError as error:
+                return error
+            return None
+
+        hrefs = list(dict.fromkeys(h for r in requests if not r.fill for h in r.hrefs))
+        opened |= {h: error for h, error in zip(hrefs, self._ranges.map(one, hrefs), strict=True) if error is not None}
+
     def _read_raster(
         self, raster: Raster | AccessError, targets: list[_Target], done: Callable[[_Target], None]
     ) -> None:
@@ -226,15 +244,16 @@ class Reader:
             for group in groups.values():
                 if raster.memory is not None:
                     _from_memory(raster, group)
-                    continue
-                self._from_blocks(raster, group)
+                else:
+                    self._from_blocks(raster, group)
+                self._mask(raster, group)
         except AccessError as error:
             for target in targets:
                 target.error = target.error or error
         for target in targets:
             if target.error is None:
                 _judge(raster, target)
-            target.pixels = target.mask = None
+            target.pixels = target.mask = target.alpha = None
             done(target)
 
     def _from_blocks(self, raster: Raster, targets: list[_Target]) -> None:
@@ -243,22 +262,31 @@ class Reader:
         sparse = raster.layout(level.image).sparse
         for target in targets:
             _, _, height, width = target.part.window
-            bands = target.job.request.bands
+            bands = _bands(raster, target)
             target.pixels = np.zeros((len(bands), height, width), raster.dtype)
             for i, band in enumerate(bands if sparse else ()):  # never decoded: GDAL's value is nodata or 0
                 nodata = raster.nodata[band - 1]
                 target.pixels[i] = 0 if nodata is None else nodata
-            if level.mask is not None:
-                target.mask = np.zeros((height, width), np.bool_)
         self._pour(raster, level.image, targets, lambda t: t.pixels)
-        if level.mask is not None:
-            self._pour(raster, level.mask, targets, lambda t: t.mask)
+
+    def _mask(self, raster: Raster, targets: list[_Target]) -> None:
+        """What the file's mask or alpha band says of pixels that are read."""
+        level = targets[0].part.level
+        if level.mask is None:
+            for target in targets:
+                if len(_bands(raster, target)) > len(target.job.request.bands) and target.pixels is not None:
+                    target.alpha, target.pixels = target.pixels[-1] > 0, target.pixels[:-1]
+            return
+        for target in targets:
+            _, _, height, width = target.part.window
+            target.mask = np.zeros((height, width), np.bool_)
+        self._pour(level.mask_of or raster, level.mask, targets, lambda t: t.mask)
 
     def _pour(
         self, raster: Raster, image: Directory, targets: list[_Target], into: Callable[[_Target], NDArray[Any] | None]
     ) -> None:
         """Decode the blocks that the targets touch and copy each into all windows it belongs to."""
-        users = _users(image, targets)
+        users = _users(raster, image, targets)
         needed = {block: _needed(image, block, found) for block, found in users.items()}
 
         def submit(function: Callable[..., bytes], *arguments: Any) -> Callable[[], bytes]:
@@ -270,7 +298,7 @@ class Reader:
                 if decoded.pixels is None:
                     target.error = target.error or decoded.error
                 elif (out := into(target)) is not None:
-                    _copy(image, decoded.block, decoded.pixels, target, out)
+                    _copy(image, decoded.block, decoded.pixels, (target, _bands(raster, target)), out)
 
 
 def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job | AccessError:
@@ -314,14 +342,20 @@ def _final(error: AccessError, request: ChipRequest, opened: dict[str, Raster | 
     return error
 
 
-def _users(image: Directory, targets: Sequence[_Target]) -> dict[Block, list[_Target]]:
+def _bands(raster: Raster, target: _Target) -> tuple[int, ...]:
+    """Bands to read: those that are asked for, then the alpha band where it says which of their pixels are there."""
+    bands, alpha = target.job.request.bands, raster.alpha
+    return bands if alpha is None or target.part.level.mask is not None or bands == (alpha,) else (*bands, alpha)
+
+
+def _users(raster: Raster, image: Directory, targets: Sequence[_Target]) -> dict[Block, list[_Target]]:
     """Block -> the targets whose windows it touches."""
     users: dict[Block, list[_Target]] = defaultdict(list)
     for target in targets:
         row, column, height, width = target.part.window
         rows = range(row // image.block_height, (row + height - 1) // image.block_height + 1)
         columns = range(column // image.block_width, (column + width - 1) // image.block_width + 1)
-        planes = sorted({b - 1 for b in target.job.request.bands}) if image.separate else (0,)
+        planes = sorted({b - 1 for b in _bands(raster, target)}) if image.separate else (0,)
         for plane in planes:
             for y in rows:
                 for x in columns:
@@ -340,7 +374,10 @@ def _needed(image: Directory, block: Block, targets: Sequence[_Target]) -> tuple
     )
 
 
-def _copy(image: Directory, block: Block, pixels: NDArray[Any], target: _Target, out: NDArray[Any]) -> None:
+def _copy(
+    image: Directory, block: Block, pixels: NDArray[Any], where: tuple[_Target, tuple[int, ...]], out: NDArray[Any]
+) -> None:
+    target, bands = where
     row, column, height, width = target.part.window
     y, x = block[1] * image.block_height, block[2] * image.block_width
     top, left = max(row, y), max(column, x)
@@ -350,7 +387,7 @@ def _copy(image: Directory, block: Block, pixels: NDArray[Any], target: _Target,
     if out.ndim == 2:
         out[place] = piece[0] != 0
         return
-    for i, band in enumerate(target.job.request.bands):
+    for i, band in enumerate(bands):
         if not image.separate:
             out[(i, *place)] = piece[band - 1]
         elif band - 1 == block[0]:
@@ -359,7 +396,7 @@ def _copy(image: Directory, block: Block, pixels: NDArray[Any], target: _Target,
 
 def _from_memory(raster: Raster, targets: Sequence[_Target]) -> None:
     for target in targets:
-        target.pixels = raster.read_memory(target.job.request.bands, target.part.window)
+        target.pixels = raster.read_memory(_bands(raster, target), target.part.window)
 
 
 def _judge(raster: Raster, target: _Target) -> None:
@@ -372,12 +409,14 @@ def _judge(raster: Raster, target: _Target) -> None:
         nodata = raster.nodata[band - 1] if target.mask is None else None
         values = {*request.fill, *(() if nodata is None else (nodata,))}
         fills = [number for value in values if (number := _as_number(value, pixels.dtype)) is not None]
-        if not fills:
+        if fills:
+            np.not_equal(pixels[i], fills[0], out=valid[i])
+        else:
             valid[i] = True
-            continue
-        np.not_equal(pixels[i], fills[0], out=valid[i])
         for number in fills[1:]:
             valid[i] &= pixels[i] != number
+        if target.alpha is not None and band != raster.alpha:
+            valid[i] &= target.alpha
     if target.mask is not None:
         valid &= target.mask
     if pixels.dtype.kind == "f":

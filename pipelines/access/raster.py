@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -68,6 +70,8 @@ class Description:
     """Rows; the same holds."""
     transform: Affine
     """Identity where the file has none."""
+    alpha: int | None
+    """1-based band that says how opaque pixels are, None where the file has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ class Level:
     image: Directory | None
     """Its directory; None for a file that is not a TIFF."""
     mask: Directory | None
-    """Its validity mask inside the file, if it has one."""
+    """Its validity mask, if it has one."""
+    mask_of: Raster | None = None
+    """The file that the mask is in; None where it is the image's own."""
 
 
 class Raster:
@@ -112,7 +118,9 @@ class Raster:
         self.nodata: tuple[float | None, ...] = tuple(_as_gdal(value, self.dtype) for value in said.nodata)
         self.placed: bool = not said.transform.is_identity and (not images or images[0].placed)
         """False where the file does not say where on the ground its pixels lie: GDAL then counts pixels."""
+        self.alpha: int | None = said.alpha
         self.levels = _levels(images, said.transform, width, height)
+        self._mask_sought = False
         self._layouts: dict[int, Layout] = {}
         self._lies_in: dict[int, bool] = {}
 
@@ -124,6 +132,26 @@ class Raster:
     def head_bytes(self) -> int:
         """Bytes from the file's start that came with its header."""
         return len(self._source.head)
+
+    def seek_mask(self) -> None:
+        """Look once for the validity mask that GDAL writes beside a file (`<file>.msk`), if nothing in it says which
+        pixels are measured: no nodata, no mask, no alpha band.
+
+        Raises:
+            AccessError: the mask is there and cannot be used, or the archive did not say whether it is.
+        """
+        silent = self.alpha is None and self.levels[0].mask is None and all(n is None for n in self.nodata)
+        if self._mask_sought or not silent:
+            return
+        parts = urlsplit(self.href)
+        try:
+            mask = open_raster(self._client, urlunsplit(parts._replace(path=f"{parts.path}.msk")))
+        except AccessError as error:
+            if error.reason not in (Reason.NOT_FOUND, Reason.DENIED):  # S3 denies what is not there
+                raise
+        else:
+            self.levels = _masked(self, mask)
+        self._mask_sought = True
 
     def lies_in(self, epsg: int) -> bool:
         """Whether its CRS is this one, heights aside; comparing costs as much as cutting a chip, so it is done once."""
@@ -413,6 +441,7 @@ def _described(file: bytes) -> Description:
             width=dataset.width,
             height=dataset.height,
             transform=dataset.transform,
+            alpha=next((i for i, kind in enumerate(dataset.colorinterp, 1) if kind is ColorInterp.alpha), None),
         )
 
 
@@ -441,6 +470,22 @@ class _gdal:  # noqa: N801 - used as a context, like open()
         self._file.close()
 
 
+def _masked(raster: Raster, mask: Raster) -> tuple[Level, ...]:
+    """The levels of a raster that a file beside it has masks for."""
+    sizes = {(level.width, level.height): level.image for level in mask.levels}
+    found = tuple(
+        replace(level, mask=image, mask_of=mask)
+        for level in raster.levels
+        if (image := sizes.get((level.width, level.height))) is not None
+    )
+    if not found or found[0].width != raster.levels[0].width or mask.count != 1:
+        full = mask.levels[0]
+        raise AccessError(
+            Reason.WRONG_GRID, f"{shown(mask.href)} is {mask.count} masks of {full.width} x {full.height} pixels"
+        )
+    return found
+
+
 def _levels(images: list[Directory], transform: Affine, width: int, height: int) -> tuple[Level, ...]:
     """Full resolution first, then overviews from fine to coarse, each with its mask where there is one."""
     if not images:
@@ -448,8 +493,9 @@ def _levels(images: list[Directory], transform: Affine, width: int, height: int)
     masks = {(d.width, d.height): d for d in images[1:] if d.subfile & 4}
     full = images[0]
     chosen = [full]
+    masked = (full.width, full.height) in masks
     chosen += sorted(
-        (d for d in images[1:] if d.subfile & 1 and not d.subfile & 4 and d.samples == full.samples),
+        (d for d in images[1:] if _is_overview(d, full) and (not masked or (d.width, d.height) in masks)),
         key=lambda d: -d.width,
     )
     return tuple(
@@ -461,4 +507,13 @@ def _levels(images: list[Directory], transform: Affine, width: int, height: int)
             masks.get((d.width, d.height)),
         )
         for d in chosen
+    )
+
+
+def _is_overview(image: Directory, full: Directory) -> bool:
+    """Whether an image is the full one's, smaller, with the same numbers."""
+    return (
+        image.subfile & 5 == 1
+        and (image.samples, image.bits) == (full.samples, full.bits)
+        and (image.width, image.height) != (full.width, full.height)
     )
