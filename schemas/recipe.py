@@ -437,7 +437,12 @@ class RasterLabel(LabelSource):
     product: str = Field(min_length=1, max_length=100, description="the product's name, for people")
     version: str = Field(default="unknown", max_length=32, description="the product's version, where items do not say")
     asset: str = Field(default="data", min_length=1, description="key of the item's asset that holds the classes")
-    nodata: int = Field(default=0, ge=0, le=255, description="value that means 'no label here'")
+    nodata: int = Field(
+        default=0,
+        ge=-(2**31),
+        le=2**32 - 1,
+        description="value in the raster that means 'no label here', instead of what the item states",
+    )
     classes: tuple[LegendEntry, ...] = Field(min_length=1, max_length=255)
     licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
     attribution: str = Field(default="", max_length=500, description="what users of the labels must say")

@@ -81,6 +81,23 @@ def asset_href(item: Mapping[str, Any], *names: str) -> str:
     raise BadItemError(f"item {identity(item)}: no asset {' or '.join(map(repr, names))}, it has {sorted(known)}")
 
 
+def nodata(item: Mapping[str, Any], name: str) -> float | None:
+    """The number for 'no label here' that the item states for the first band of an asset; None where it does not."""
+    assets = item.get("assets")
+    asset = assets.get(name) if isinstance(assets, dict) else None
+    if not isinstance(asset, dict):
+        return None
+    bands = [asset.get(key) for key in ("bands", "raster:bands")]
+    places = [b[0] for b in bands if isinstance(b, list) and b and isinstance(b[0], dict)]
+    for said in (place.get(key) for place in (*places, asset) for key in ("nodata", "raster:nodata")):
+        if isinstance(said, int | float | str) and not isinstance(said, bool):
+            try:
+                return float(said)
+            except (ValueError, OverflowError):
+                continue
+    return None
+
+
 def crs(item: Mapping[str, Any], *names: str) -> str | None:
     """'EPSG:4326' as the item, or the first of the assets `names` that is there, states it; None where it does not."""
     assets = item.get("assets")

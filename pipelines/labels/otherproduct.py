@@ -33,11 +33,12 @@ class OtherProduct:
 
     @property
     def legend(self) -> Legend:
-        """The recipe's legend."""
+        """The recipe's legend. Where no byte holds the raster's nodata, the first that is no class stands for it."""
         classes = sorted(self.config.classes, key=lambda c: c.code)
+        free = next(code for code in range(256) if code not in {c.code for c in classes})
         return Legend(
             product=self.config.product,
-            nodata=self.config.nodata,
+            nodata=self.config.nodata if 0 <= self.config.nodata <= 255 else free,
             source="the recipe",
             classes=tuple(LabelClass(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in classes),
         )
@@ -70,10 +71,15 @@ class OtherProduct:
             product=item_id,
             revision=str(facts.get("updated") or facts.get("created") or ""),
             assets={BAND: AssetBand(href=items.asset_href(item, self.config.asset))},
-            radiometry={BAND: Radiometry(nodata=self.config.nodata, rule="class codes as delivered")},
+            radiometry={BAND: Radiometry(nodata=self._fill(item), rule="class codes as delivered")},
             licence=self.config.licence,
             facts={"product_version": str(facts.get("version") or self.config.version)},
         )
+
+    def _fill(self, item: Mapping[str, Any]) -> float:
+        """The recipe's nodata if it states one, else the item's; the file's own counts in any case."""
+        said = None if "nodata" in self.config.model_fields_set else items.nodata(item, self.config.asset)
+        return self.config.nodata if said is None else said
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
         """One candidate per period with every map that touches the sample, nearest to the image first."""
@@ -91,4 +97,12 @@ class OtherProduct:
     ) -> LabelMap:
         """Pixels as a label map."""
         first, ids = scenes[candidate.scenes[0]], candidate.scenes
-        return label_map(self.legend, first, chip, name=self.name, item_ids=ids, reference_time=reference_time)
+        return label_map(
+            self.legend,
+            first,
+            chip,
+            name=self.name,
+            item_ids=ids,
+            reference_time=reference_time,
+            nodata=self.config.nodata,
+        )

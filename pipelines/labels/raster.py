@@ -62,8 +62,11 @@ def label_map(
     name: str,
     item_ids: tuple[str, ...],
     reference_time: datetime | None,
+    nodata: int | None = None,
 ) -> LabelMap:
-    """A label map from pixels (y, x) as delivered; invalid ones and the legend's fill become `legend.nodata`.
+    """A label map from pixels (y, x) as delivered; those without a label become `legend.nodata`.
+
+    `nodata` is the raster's own number for them, where it is another than the legend's.
 
     Raises:
         UnknownCodeError: a valid pixel holds a code that the legend does not know: another product, or another version.
@@ -72,7 +75,7 @@ def label_map(
         raise ValueError(
             f"{name}: expected classes and valid of one shape (y, x), got {chip.classes.shape} and {chip.valid.shape}"
         )
-    valid = chip.valid & (chip.classes != legend.nodata)
+    valid = chip.valid & (chip.classes != (legend.nodata if nodata is None else nodata))
     known = np.array([c.code for c in legend.classes])
     strange = np.setdiff1d(np.unique(chip.classes[valid]), known)
     if strange.size:
@@ -80,9 +83,11 @@ def label_map(
             f"{scene.item_id}: class code {strange[0]} is not in the legend of {legend.product} "
             f"({', '.join(str(c.code) for c in legend.classes)})"
         )
+    classes = np.full(valid.shape, legend.nodata, np.uint8)
+    classes[valid] = chip.classes[valid].astype(np.uint8)
     return LabelMap(
         label=name,
-        classes=np.where(valid, chip.classes, legend.nodata).astype(np.uint8),
+        classes=classes,
         valid=valid,
         legend=legend,
         version=str(scene.facts["product_version"]),
