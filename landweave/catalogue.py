@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,11 @@ class Catalogue:
         self._columns: dict[str, Any] = {}
         self._presence: dict[str, NDArray[np.bool_]] = {}
         self._named: dict[str, tuple[ArraySpec, str]] = {}
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """URL and file that it is read from."""
+        return self._store.url, self._spec.at(ITEMS)
 
     @cached_property
     def light(self) -> pa.Table:
@@ -84,6 +90,12 @@ class Catalogue:
     def where(self) -> NDArray[np.int64]:
         """(samples, 2): shard and row of each sample."""
         return np.stack([self.light["shard"].to_numpy(), self.light["row"].to_numpy()], axis=1).astype(np.int64)
+
+    def checksum(self, positions: NDArray[np.int64]) -> int:
+        """Of the ids of samples, the shards and rows they lie in, and their order."""
+        ids = self._ids.take(pa.array(positions))
+        _, offsets, text = ids.buffers()
+        return zlib.crc32(self.where[positions].tobytes(), zlib.crc32(text or b"", zlib.crc32(offsets)))
 
     def presence(self, group: str) -> NDArray[np.bool_]:
         """(samples, slots): whether each observation is there."""

@@ -226,14 +226,36 @@ class Dataset:
         Raises:
             UnknownNameError: no such modality, label or array. QueryError: a setting out of range.
         """
-        chosen = self.query() if selection is None else selection
+        chosen = self.selected(selection)
         order, view = _sorted(settings, Order)
         if "batch_size" not in order:
             raise QueryError("stream needs a batch_size")
         if on_error not in ("raise", "skip"):
             raise QueryError(f"on_error is 'raise' or 'skip', got {on_error!r}")
         wanted = None if weights is None else chosen.weights(weights)
-        return Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
+        made = Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
+        len(made)  # an epoch without a batch is a mistake that is said here
+        return made
+
+    def selected(self, selection: Selection | None) -> Selection:
+        """A selection to read: what was given, or all samples for None.
+
+        Raises:
+            QueryError: not a selection, one of another dataset, or an empty one.
+        """
+        if selection is None:
+            selection = self.query()
+        if not isinstance(selection, Selection):
+            raise QueryError(
+                f"a selection is what query() gives, such as data.query(split='train') or data.query(id=[...]); "
+                f"got {_shortly(selection)}"
+            )
+        if not selection.of(self.catalogue):
+            raise QueryError("the selection is of another dataset: query this one")
+        if not len(selection):
+            held = ", ".join(f"{name} {count}" for name, count in self.splits.items())
+            raise QueryError(f"the selection is empty: nothing to read; the dataset holds {len(self)} samples ({held})")
+        return selection
 
     def samples(
         self, which: Iterable[str | int], *, arrays: Iterable[str] | None = None, seed: int = 0, **view: Any
@@ -375,6 +397,11 @@ class Dataset:
             return self.store.get(path)
         except FileNotFoundError as error:
             raise CorruptError(f"{path} is missing; run `landweave check`") from error
+
+
+def _shortly(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__} {text[:60]}..."
 
 
 def _names(record: Any) -> set[str]:

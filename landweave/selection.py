@@ -39,6 +39,11 @@ class Selection:
         """Every catalogue column of these samples."""
         return self._table(None)
 
+    def of(self, catalogue: Catalogue) -> bool:
+        """Whether its samples are those of a catalogue, of this process or another."""
+        mine = self._catalogue
+        return mine is catalogue or (mine.place == catalogue.place and mine.light.num_rows == catalogue.light.num_rows)
+
     def __len__(self) -> int:
         return len(self.positions)
 

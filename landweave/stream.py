@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from landweave.batch import Batch, Loading, OnError
+from landweave.epochs import Epochs, Turn, whole_number
 from landweave.errors import QueryError
 
 if TYPE_CHECKING:
@@ -25,6 +29,22 @@ REMOTE_THREADS = 64
 """Threads that fetch from a URL: most of them wait for an answer."""
 
 
+class Share(NamedTuple):
+    """The part of an epoch that is one worker's of one rank."""
+
+    rank: int = 0
+    ranks: int = 1
+    worker: int = 0
+    workers: int = 1
+
+
+class _Place:
+    """Where an iterator stands."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.epoch, self.start, self.next = turn
+
+
 class Stream:
     """Batches of a selection as dicts of numpy arrays.
 
@@ -34,8 +54,10 @@ class Stream:
     for none; '<group>/held_back' (n,) True where the modality was taken away; 'crop_m' (n, 2) metres right of and below
     the footprint's corner; catalogue columns by name.
 
-    `for batch in stream` runs one epoch, `stream.epoch`, and moves to the next at its end. A batch is its user's:
-    memory is used again only when no array or view of it is left (`landweave.buffers`).
+    An iterator is one epoch with a place of its own: each `for batch in stream` is a whole epoch, however the one
+    before it ended, and the first batch of an iterator makes the epoch after it the next. Only `load_state_dict` lets
+    an iterator begin elsewhere, and only the one that comes next. A batch is its user's: memory is used again only when
+    no array or view of it is left (`landweave.buffers`).
     """
 
     def __init__(
@@ -55,74 +77,162 @@ class Stream:
         """What a damaged sample does: 'raise' stops, 'skip' leaves it out of its batch and counts it."""
         self.skipped: list[tuple[str, str]] = []
         """(sample id, what is wrong) of the damaged samples that were left out, since the stream was made."""
-        self.epoch = 0
-        """The epoch that the next iteration runs."""
-        self.rank, self.ranks, self.worker, self.workers = 0, 1, 0, 1
+        self.epochs = Epochs()
+        """What the next iterator runs."""
+        self._share = Share()
+        self._place: _Place | None = None
         self.threads: int | None = None
         """Threads that read ahead; None: one for each core (of the worker's share) but the one that iterates, and at
         least one where nobody else reads ahead, or 64 for a URL; 0: none. Who waits for a batch of a local disk decodes
         what is left of it meanwhile."""
         self.prefetch = 2
         """Batches that are read ahead."""
-        self._start = self._next = 0
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
         """What each batch holds."""
         return tuple(s.array for s in self.source.shown)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iterator runs."""
+        return self.epochs.coming.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.set_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iterator runs. It begins where `load_state_dict` said, if of this epoch."""
+        if self.epoch != whole_number("epoch", epoch):
+            self.go_to(Turn(int(epoch)))
+
+    def go_to(self, turn: Turn) -> None:
+        """Choose what the next iterator runs."""
+        self.epochs.set(turn)
+        self._place = None
+
     def share(self, *, rank: int = 0, ranks: int = 1, worker: int = 0, workers: int = 1) -> Stream:
         """Take the part of one worker of one rank; returns itself."""
         if not 0 <= worker < workers:
             raise QueryError(f"worker {worker} is outside 0..{workers - 1}")
         self.order.batches(0, rank, ranks)
-        self.rank, self.ranks, self.worker, self.workers = rank, ranks, worker, workers
+        self._share = Share(rank, ranks, worker, workers)
         return self
 
     def __len__(self) -> int:
         """Batches of an epoch for each rank."""
-        return len(self.order.batches(len(self._positions), self.rank, self.ranks))
+        return len(self._batches(self._share))
 
-    def state_dict(self) -> dict[str, int]:
-        """Where it stands: enough to go on after the last batch that came, with as many ranks."""
-        start = self._next if self.workers == 1 else self._start
-        return {"epoch": self.epoch, "start": start, "next": self._next, "seed": self.order.seed, "ranks": self.ranks}
+    def _batches(self, share: Share) -> list[slice]:
+        found = self.order.batches(len(self._positions), share.rank, share.ranks)
+        if not found:
+            raise QueryError(
+                f"{len(self._positions)} samples make no batch of {self.order.batch_size} for each of {share.ranks} "
+                f"ranks: choose a smaller batch_size, or remainder='share' (it is {self.order.remainder!r})"
+            )
+        return found
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from `state_dict()`, or from {'epoch': e, 'position': batch['position']} with any number of workers.
+    def state_dict(self) -> dict[str, Any]:
+        """Where the iterator that began last stands: enough to go on after the last batch that it gave.
+
+        Before there is one, and after `set_epoch` or `load_state_dict`: where the next one will begin. The rest of the
+        state says what it fits: the samples and all that decides their order.
+        """
+        place = self._place or self.epochs.coming
+        start = place.next if self._share.workers == 1 else place.start
+        return {"epoch": place.epoch, "start": start, "next": place.next, **self._fitting()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iterator go on from `state_dict()`, with any number of workers where `landweave.torch` says so.
+
+        {'epoch': e, 'position': batch['position']} does the same, and may hold any other keys of `state_dict()`.
 
         Raises:
-            QueryError: the state was taken with another seed or number of ranks.
+            QueryError: the state is not whole, or was taken with other samples, another order or number of ranks.
         """
-        for key, mine in (("seed", self.order.seed), ("ranks", self.ranks)):
-            if state.get(key, mine) != mine:
-                raise QueryError(f"the state was taken with {key} {state[key]}, this stream has {mine}")
-        self.epoch = state["epoch"]
-        self._next = int(state["position"] if "position" in state else state["next"])
-        self._start = int(state.get("start", self._next))
+        self.go_to(self.turn_of(state))
+
+    def turn_of(self, state: Mapping[str, Any]) -> Turn:
+        """What an iterator runs that goes on from a state; see `load_state_dict`."""
+        mine = self._fitting()
+        needed = _needed(state, mine)
+        lacking = [name for name in needed if name not in state]
+        if lacking:
+            raise QueryError(
+                f"the state lacks {', '.join(lacking)}: pass what state_dict() gave, or "
+                f"{{'epoch': e, 'position': batch['position']}}; it has {sorted(map(str, state)) or 'nothing'}"
+            )
+        for name, value in mine.items():
+            if state.get(name, value) != value:
+                raise QueryError(f"the state was taken with {name} {state[name]}, this stream has {value}")
+        names = ("epoch", "position", "position") if "position" in state else ("epoch", "start", "next")
+        turn = Turn(*(whole_number(name, state[name]) for name in names))
+        if max(turn.start, turn.next) > len(self):
+            raise QueryError(f"the state stands at batch {max(turn.start, turn.next)} of an epoch that has {len(self)}")
+        return turn
+
+    def _fitting(self) -> dict[str, Any]:
+        """What a state must have in common with the stream that goes on from it."""
+        order = self.order
+        return {
+            "seed": order.seed,
+            "ranks": self._share.ranks,
+            "batch_size": order.batch_size,
+            "shuffle": order.shuffle,
+            "mix": order.mix,
+            "remainder": order.remainder,
+            "weights": self._checksums[1],
+            "dataset": self.source.spec.name,
+            "samples": len(self._positions),
+            "selection": self._checksums[0],
+        }
+
+    @cached_property
+    def _checksums(self) -> tuple[str, str]:
+        """Of the samples, where they lie and their order; of the weights."""
+        weights = "none" if self._weights is None else f"{zlib.crc32(self._weights.tobytes()):08x}"
+        return f"{self.source.catalogue.checksum(self._positions):08x}", weights
 
     def __iter__(self) -> Iterator[Batch]:
-        threads = self._threads()
+        return self.run()
+
+    def run(self, turn: Turn | None = None, source: Source | None = None) -> Iterator[Batch]:
+        """An iterator.
+
+        Args:
+            turn: what it runs; None: what is next when its first batch is asked for.
+            source: where batches come from, if not from the stream's own.
+        """
+        place = None if turn is None else _Place(turn)
+        self._place = place or self._place
+        return self._run(place, source or self.source, self._share)
+
+    def _run(self, place: _Place | None, source: Source, share: Share) -> Iterator[Batch]:
+        if place is None:
+            place = self._place = _Place(self.epochs.take(len(self._batches(share))))
+        threads = self._threads(share.workers)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="landweave") if threads else None
         ahead: deque[tuple[int, Loading]] = deque()
-        wanted = self._wanted()
+        wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
+        when = (self.order.seed, place.epoch)
         try:
             while True:
                 while len(ahead) <= (self.prefetch if pool else 0):
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
-                    loading = Loading(self.source, positions, (self.order.seed, self.epoch))
+                    loading = Loading(source, positions, when)
                     ahead.append((number, loading.start(pool, threads) if pool else loading))
                 if not ahead:
                     break
                 number, loading = ahead.popleft()
-                if pool is None or not self.source.reader.store.remote:
+                if pool is None or not source.reader.store.remote:
                     loading.drain()
                 batch, skipped = loading.result(self.on_error)
                 del loading
                 self.skipped += skipped
-                self._next = number + 1
+                place.next = number + 1
                 batch["position"] = number + 1
                 yield batch
                 del batch
@@ -131,26 +241,31 @@ class Stream:
                 loading.stop()
             if pool is not None:
                 pool.shutdown()
-        self.epoch, self._start, self._next = self.epoch + 1, 0, 0
 
-    def _wanted(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """(number, positions) of this worker's batches that are still to come."""
+    def _wanted(self, turn: Turn, share: Share) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """(number, positions) of the batches of a worker that are still to come."""
         shards = self.source.catalogue.where[self._positions, 0]
-        sequence = self.order.sequence(shards, self.epoch, self._weights)
-        batches = self.order.batches(len(sequence), self.rank, self.ranks)
-        start = self._start
-        for number in range(self._next, len(batches)):
-            if (number - start) % self.workers == self.worker:
+        sequence = self.order.sequence(shards, turn.epoch, self._weights)
+        batches = self._batches(share)
+        for number in range(turn.next, len(batches)):
+            if (number - turn.start) % share.workers == share.worker:
                 which = np.arange(batches[number].start, batches[number].stop) % max(1, len(sequence))
                 yield number, self._positions[sequence[which]]
 
-    def _threads(self) -> int:
+    def _threads(self, workers: int) -> int:
         if self.threads is not None:
             return self.threads
         if self.source.reader.store.remote:
             return REMOTE_THREADS
-        least = 1 if self.workers == 1 else 0
-        return max(least, cores() // self.workers - 1)
+        least = 1 if workers == 1 else 0
+        return max(least, cores() // workers - 1)
+
+
+def _needed(state: Any, fitting: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys without which a state says too little."""
+    if not isinstance(state, Mapping):
+        raise QueryError(f"a state is what state_dict() gave, a dict; got {type(state).__name__}")
+    return ("epoch", "position") if "position" in state else ("epoch", "start", "next", *fitting)
 
 
 def cores() -> int:

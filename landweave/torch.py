@@ -6,26 +6,29 @@ Batches come whole, so give the DataLoader of a stream `batch_size=None`. Decodi
 >>> stream = data.stream(data.query(split="train"), batch_size=32, shuffle=True, arrays=["sentinel2", "worldcover"])
 >>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None)
 
-To go on in the middle of an epoch, keep `batch['position']` and the epoch, and call
-`dataset.load_state_dict({'epoch': epoch, 'position': position})` before the loader is iterated; or use torchdata's
-StatefulDataLoader, which asks for `state_dict` itself.
+Every pass over the loader is the next epoch, with any number of workers (`landweave.epochs`). To go on in the middle of
+an epoch, keep `batch['position']` and the epoch, and call `dataset.load_state_dict({'epoch': epoch, 'position':
+position})` before the loader is iterated; or use torchdata's StatefulDataLoader, which asks for `state_dict` itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from landweave import handover
+from landweave.epochs import SharedEpochs, Turn, Worker, whole_number
+from landweave.errors import QueryError
 from landweave.handover import SharedBuffers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import landweave
     from landweave.stream import Stream
@@ -34,11 +37,54 @@ _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 """Unsigned types that few torch operations know become the next wider signed type."""
 
 
+class TorchBatch(dict[str, Any]):
+    """A batch as a dict of tensors, ids and texts. A worker sends the memory it lies in, not a copy of it."""
+
+    _sent: tuple[SharedBuffers, dict[str, Any], dict[str, Any]] | None = None
+
+    @classmethod
+    def of(cls, batch: dict[str, Any], shared: SharedBuffers | None) -> TorchBatch:
+        """Tensors over the arrays of a batch; `shared` is the memory of a worker that they lie in."""
+        made = cls({name: _tensor(value) for name, value in batch.items()})
+        if shared is not None:
+            made._sent = (shared, batch, dict(made))
+        return made
+
+    def __copy__(self) -> TorchBatch:
+        copied = TorchBatch(self)
+        copied._sent = self._sent
+        return copied
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self._sent is not None:
+            shared, batch, made = self._sent
+            if self.keys() == made.keys() and all(self[name] is made[name] for name in made):
+                handed = shared.hand_over(batch, _tensor)
+                if handed is not None:
+                    return (TorchBatch, (handed,))
+        return (TorchBatch, (dict(self),))
+
+
+def _whole(batches: list[TorchBatch], *, collate_fn_map: Any = None) -> TorchBatch:  # noqa: ARG001 - torch's signature
+    """What torch makes of batches that are whole already: one is itself, several are a mistake."""
+    if len(batches) == 1:
+        return batches[0]
+    raise QueryError(
+        f"the DataLoader was to make one batch of {len(batches)} whole batches: a TorchStream gives batches, of the "
+        "stream's batch_size; use DataLoader(..., batch_size=None)"
+    )
+
+
+torch.utils.data._utils.collate.default_collate_fn_map[TorchBatch] = _whole
+
+
 class TorchStream(IterableDataset[dict[str, Any]]):
-    """Batches of a stream as tensors over the same memory; one epoch an iteration.
+    """Batches of a stream as tensors over the same memory; an iterator is one epoch.
 
     Ids and texts stay lists; masks are torch.bool; uint16 becomes int32 while it is decoded (torch has few operations
     on uint16), or stays with `unsigned=True`, which halves its memory.
+
+    Passes over a DataLoader are epochs 0, 1, 2, ... with any number of workers, started in any way, persistent or not.
     """
 
     def __init__(
@@ -48,54 +94,88 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
         Args:
             stream: from `Dataset.stream`.
-            rank: this process's rank; from torch.distributed where it is initialised, else 0.
+            rank: this process's rank; None: what torch.distributed says when an iterator begins, 0 without it.
             ranks: number of processes; the same.
             unsigned: keep uint16 as torch.uint16.
         """
         super().__init__()
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if rank is None:
-            rank = torch.distributed.get_rank() if distributed else 0
-        if ranks is None:
-            ranks = torch.distributed.get_world_size() if distributed else 1
-        self._stream = stream.share(rank=rank, ranks=ranks)
+        self._stream = stream
+        self._source = stream.source
         if not unsigned:
-            stream.source = replace(stream.source, shown=tuple(s.cast_by(_WIDER) for s in stream.source.shown))
+            self._source = replace(stream.source, shown=tuple(s.cast_by(_WIDER) for s in stream.source.shown))
         self._rank, self._ranks = rank, ranks
+        if not isinstance(stream.epochs, SharedEpochs):
+            stream.epochs = SharedEpochs(stream.epochs.coming)
+        self._passes = 0
+        self._loaded: Turn | None = None
         self._shared: SharedBuffers | None = None
+        self._shared_out()
+
+    def __getstate__(self) -> dict[str, Any]:
+        rank, ranks = self._ranks_here()  # a worker that is spawned knows nothing of torch.distributed
+        return {**self.__dict__, "_rank": rank, "_ranks": ranks, "_shared": None}
 
     def __len__(self) -> int:
         """Batches of an epoch for this rank."""
-        return len(self._stream)
+        return len(self._shared_out())
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration runs, from its start."""
-        self._stream.load_state_dict({"epoch": epoch, "next": 0})
+        """Choose the epoch that the next iterator runs; see `Stream.set_epoch`. Workers hear of it, persistent ones too.
 
-    def state_dict(self) -> dict[str, int]:
-        """Where it stands (with workers, ask torchdata's StatefulDataLoader or keep `batch['position']`)."""
-        return self._stream.state_dict()
+        Called in a worker, it holds for that worker's next iterator alone.
+        """
+        if get_worker_info() is None:
+            self._stream.set_epoch(epoch)
+        else:
+            self._loaded = self._stream.turn_of({"epoch": epoch, "position": 0})
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """See `Stream.load_state_dict`."""
-        self._stream.load_state_dict(state)
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iterator runs: that of a pass under way is one less."""
+        return self._stream.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stream.state_dict`. With workers, ask torchdata's StatefulDataLoader, or keep `batch['position']`."""
+        return self._shared_out().state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Stream.load_state_dict`. Called in a worker, it holds for that worker's next iterator alone."""
+        stream = self._shared_out()
+        if get_worker_info() is None:
+            stream.load_state_dict(state)
+        else:
+            self._loaded = stream.turn_of(state)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        stream, info = self._shared_out(), get_worker_info()
+        turn = None
+        if info is not None and isinstance(stream.epochs, SharedEpochs):
+            worker = Worker.here(info.seed, info.id, info.num_workers, self._passes)
+            turn = stream.epochs.take(len(stream), worker, self._loaded)
+            self._passes, self._loaded = self._passes + 1, None
+            if self._shared is None:
+                self._shared = _memory_of_worker()
+        source = self._source if self._shared is None else replace(self._source, buffers=self._shared)
+        return (TorchBatch.of(batch, self._shared) for batch in stream.run(turn, source))
+
+    def _ranks_here(self) -> tuple[int, int]:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+        return rank if self._rank is None else self._rank, ranks if self._ranks is None else self._ranks
+
+    def _shared_out(self) -> Stream:
+        """The stream as this process's share."""
+        rank, ranks = self._ranks_here()
         info = get_worker_info()
-        stream = self._stream
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        stream.share(rank=self._rank, ranks=self._ranks, worker=worker, workers=workers)
-        if self._shared is None:
-            self._shared = _memory_of_worker()
-            stream.source = replace(stream.source, buffers=self._shared or stream.source.buffers)
-        for batch in stream:
-            yield _handed_over(self._shared, batch) or {name: _tensor(value) for name, value in batch.items()}
+        return self._stream.share(rank=rank, ranks=ranks, worker=worker, workers=workers)
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
     """Samples by number: a map-style dataset, for samplers of one's own.
 
-    A DataLoader asks for whole batches at once. `collate_fn=TorchSamples.collate` hands them on without a copy:
+    A DataLoader asks for whole batches at once. `collate_fn=TorchSamples.collate` hands them on without a copy, and
+    puts together what wrappers (ConcatDataset, Subset, one's own) ask for one by one:
 
     >>> samples = TorchSamples(data, data.query(split="val"), arrays=["sentinel2"])
     >>> loader = torch.utils.data.DataLoader(samples, batch_size=32, collate_fn=TorchSamples.collate)
@@ -110,11 +190,15 @@ class TorchSamples(Dataset[dict[str, Any]]):
         seed: int = 0,
         **view: Any,
     ) -> None:
-        """See `Dataset.samples` for `arrays` and `view`; `seed` and `epoch` decide what is drawn."""
-        self._positions = (dataset.query() if selection is None else selection).positions
+        """See `Dataset.samples` for `arrays` and `view`; `seed` and `set_epoch` decide what is drawn.
+
+        Raises:
+            QueryError: the selection is empty, or not one of this dataset.
+        """
+        self._positions = dataset.selected(selection).positions
         self._dataset, self._arrays, self._view = dataset, None if arrays is None else list(arrays), view
         self._read_with()
-        self._seed, self.epoch = seed, 0
+        self._seed, self._epochs = seed, SharedEpochs()
 
     def _read_with(self, shared: SharedBuffers | None = None) -> None:
         self._shared = shared
@@ -127,48 +211,82 @@ class TorchSamples(Dataset[dict[str, Any]]):
         self.__dict__.update(state)
         self._read_with()
 
+    @property
+    def epoch(self) -> int:
+        """What is drawn for a sample depends on it: 0 until `set_epoch`."""
+        return self._epochs.coming.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.set_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of what is drawn for samples from now on, in workers too."""
+        self._epochs.set(Turn(whole_number("epoch", epoch)))
+
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """One sample: tensors without a batch axis."""
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"sample {number} of {len(self)}")
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: list[int]) -> Samples:
         """Several samples, read at once."""
+        for number in numbers:
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"sample {number} of {len(self)}")
         if self._shared is None and (shared := _memory_of_worker()) is not None:
             self._read_with(shared)
         batch = self._reading(self._positions[np.asarray(numbers)], (self._seed, self.epoch))
         return Samples(batch, len(numbers), self._shared)
 
     @staticmethod
-    def collate(samples: Samples) -> dict[str, Any]:
-        """The batch that was read, as it is."""
-        whole: dict[str, Any] = _handed_over(samples.shared, samples.batch) or samples.whole
-        return whole
+    def collate(samples: list[Any]) -> Any:
+        """The batch that was read, as it is; samples that were read one by one are put together.
+
+        Raises:
+            QueryError: the samples do not hold the same arrays in the same shapes.
+        """
+        if isinstance(samples, Samples):
+            return samples.whole
+        if all(isinstance(sample, Mapping) for sample in samples):
+            return _together(samples)
+        return default_collate(samples)
 
 
 class Samples(list[dict[str, Any]]):
     """Samples of one batch, as views of it."""
 
     def __init__(self, batch: dict[str, Any], count: int, shared: SharedBuffers | None = None) -> None:
-        self.batch, self.shared = batch, shared
-        """As it was read, and a worker's memory that it lies in."""
-        self.whole = {name: _tensor(value) for name, value in batch.items()}
+        """Take apart a batch of so many samples; `shared` is the memory of a worker that it lies in."""
+        self.whole = TorchBatch.of(batch, shared)
         """Tensors over it: every array with its batch axis."""
         super().__init__({name: value[i] for name, value in self.whole.items()} for i in range(count))
+
+
+def _together(samples: list[Any]) -> dict[str, Any]:
+    names = list(samples[0])
+    for sample in samples:
+        if sample.keys() != samples[0].keys():
+            odd = sorted(map(str, sample.keys() ^ samples[0].keys()))
+            raise QueryError(f"samples of one batch hold different entries: {', '.join(odd)} is not in all of them")
+    made = {}
+    for name in names:
+        values = [sample[name] for sample in samples]
+        if not all(isinstance(value, torch.Tensor) for value in values):
+            made[name] = values
+            continue
+        shapes = {tuple(value.shape) for value in values}
+        if len(shapes) > 1:
+            raise QueryError(f"samples of one batch have {name} in different shapes: {sorted(shapes)}")
+        made[name] = torch.stack(values)
+    return made
 
 
 def _memory_of_worker() -> SharedBuffers | None:
     """Memory for batches of a DataLoader's worker that its main process sees; None elsewhere."""
     return SharedBuffers() if get_worker_info() is not None and handover.possible() else None
-
-
-def _handed_over(shared: SharedBuffers | None, batch: dict[str, Any]) -> Any:
-    """What a worker sends in place of a batch; it arrives as a dict of tensors. None: the batch is to be copied."""
-    return None if shared is None else shared.hand_over(batch, _tensor)
 
 
 def _tensor(value: Any) -> Any:
