@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from landweave.store import Store
 
 
+_SPLITS = ("train", "val", "test")
+"""Splits that a dataset can have; it need not have samples of each."""
 _FEW = 16
 """So many values are quicker taken one by one."""
 
@@ -37,6 +39,7 @@ class Catalogue:
         self._spec = spec
         self._group: tuple[int, pa.Table] | None = None
         self._columns: dict[str, Any] = {}
+        self._texts: dict[str, dict[str, None]] = {}
         self._presence: dict[str, NDArray[np.bool_]] = {}
         self._named: dict[str, tuple[ArraySpec, str]] = {}
 
@@ -148,6 +151,14 @@ class Catalogue:
             stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
             self._columns[name] = np.array(stamps, np.float64).reshape(-1, slots)
         return np.asarray(self._columns[name])
+
+    def texts(self, column: str) -> dict[str, None]:
+        """The different texts in a column; of `split` all that there can be."""
+        if column not in self._texts:
+            read = self.light if column in self.light.column_names else self.read([column])
+            found = pc.unique(read[column]).drop_null().to_pylist()
+            self._texts[column] = dict.fromkeys(sorted({*found, *_SPLITS} if column == "split" else found))
+        return self._texts[column]
 
     def check_column(self, name: str) -> None:
         """QueryError where there is no such column."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landweave.bands import wavelengths
-from landweave.errors import QueryError
+from landweave.errors import QueryError, needed
 from landweave.shard import fill_value
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def tree(
         groups: each group with the arrays of it that are wanted.
         how: positions, (n,) positions in the catalogue; values, see `Dataset.to_xarray`.
     """
+    for library in ("xarray", "dask", "pyproj"):
+        needed(library, "xarray", "to_xarray")
     import xarray as xr
 
     positions, values = how["positions"], how["values"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -17,11 +18,11 @@ import pyarrow.parquet as pq
 from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
-from landweave.errors import CorruptError, NotADatasetError, QueryError, UnfinishedError, UnknownNameError
+from landweave.errors import CorruptError, NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
 from landweave.layout import LEDGER, MANIFEST, RECIPE, STATISTICS, ZARR, vectors
 from landweave.manifest import dataset_from_bytes
 from landweave.order import Order
-from landweave.query import BBox, expression
+from landweave.query import BBox, degrees, expression
 from landweave.sample import Sample
 from landweave.selection import Selection
 from landweave.shard import ShardReader
@@ -30,7 +31,7 @@ from landweave.stream import REMOTE_THREADS, Stream, cores
 from landweave.view import View, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -155,12 +156,27 @@ class Dataset:
             equal: column=value or column=[values], for example split="train".
 
         Raises:
-            QueryError: no such column, a condition that cannot be read, or a value of the wrong type.
+            QueryError: no such column, a condition that cannot be read, a value of the wrong type or one that no
+                sample has (split="trian"), a period or box that is the wrong way round.
         """
         condition = None
         if where is not None or bbox is not None or time is not None or equal:
-            condition = expression(self.catalogue.schema, bbox=bbox, time=time, where=where, equal=equal)
-        return Selection(self.catalogue, self.catalogue.match(condition), condition)
+            schema, texts = self.catalogue.schema, self.catalogue.texts
+            condition = expression(schema, bbox=bbox, time=time, where=where, equal=equal, texts=texts)
+        found = Selection(self.catalogue, self.catalogue.match(condition), condition)
+        if not len(found) and bbox is not None:
+            self._check_box(bbox)
+        return found
+
+    def _check_box(self, bbox: BBox) -> None:
+        """QueryError for a box without samples that goes round most of the globe: its west and east are swapped."""
+        west, _, east, _ = degrees(bbox)
+        if 0 < west - east < 180:
+            lon = self.catalogue.read(["lon"])["lon"]
+            raise QueryError(
+                f"bbox {tuple(bbox)}: west is east of east, which is a box across the antimeridian, and no sample is "
+                f"in it; longitudes here are {pc.min(lon).as_py():.6g} to {pc.max(lon).as_py():.6g}"
+            )
 
     def sql(self, condition: str) -> Selection:
         """Samples for which a condition in SQL holds, asked of DuckDB: "worldcover_trees > 0.5 and lat > 40".
@@ -189,6 +205,8 @@ class Dataset:
             if position < 0:
                 raise UnknownNameError(f"no sample {which!r} among the {len(self)} of this dataset")
         else:
+            if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
+                raise QueryError(f"a sample is asked for by its id or by its number, a whole one; got {which!r}")
             position = int(which) + (len(self) if which < 0 else 0)
             if not 0 <= position < len(self):
                 raise UnknownNameError(f"sample number {which}: the dataset holds {len(self)}")
@@ -271,6 +289,8 @@ class Dataset:
         Raises:
             UnknownNameError: no such sample, modality, label or array. CorruptError: a sample is damaged.
         """
+        if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
+            raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample there is sample()")
         positions = np.array([self._position(w) for w in which], np.int64)
         return self.reading(arrays, **view)(positions, (seed, 0))
 
@@ -306,9 +326,11 @@ class Dataset:
         return read
 
     def _source(self, arrays: Iterable[str] | None, view: Mapping[str, Any]) -> Source:
-        settings, unknown = _sorted(view, View)
-        if unknown:
-            raise QueryError(f"no setting {sorted(unknown)}; there are {sorted(_names(View) | _names(Order))}")
+        settings, others = _sorted(view, View)
+        if others:
+            raise QueryError(unknown("setting", min(others), sorted(_names(View) | _names(Order))))
+        if isinstance(settings.get("columns"), str):
+            settings["columns"] = (settings["columns"],)
         chosen = View(**{name: _plain(value) for name, value in settings.items()})
         for column in chosen.columns:
             self.catalogue.check_column(column)
@@ -351,7 +373,7 @@ class Dataset:
 
         wanted = self.select_arrays(arrays)
         groups = [(g, [a for a in wanted if a.group == g.name]) for g in self.spec.groups]
-        positions = np.sort((self.query() if selection is None else selection).positions)
+        positions = np.sort(self.selected(selection).positions)
         named = [(g, found) for g, found in groups if found]
         return tree(self.catalogue, self.reader, named, positions=positions, values=values)
 
@@ -374,7 +396,7 @@ class Dataset:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(band,) mean and (band,) standard deviation of stored numbers in the train split."""
         if array not in self.statistics:
-            raise UnknownNameError(f"no statistics of {array!r}; there are {sorted(self.statistics)}")
+            raise UnknownNameError(unknown("statistics of", array, sorted(self.statistics)))
         bands = [self.statistics[array][b.name] for b in self.arrays[array].bands]
         figures = [(b.get(pixels, b["all"]).get("mean"), b.get(pixels, b["all"]).get("std")) for b in bands]
         mean, std = np.array(figures, np.float64).T
@@ -384,11 +406,14 @@ class Dataset:
         """Forms of modalities, labels or single arrays, by name; of all if None. UnknownNameError for others."""
         if names is None:
             return self.spec.arrays
+        if not isinstance(names, Iterable):
+            raise QueryError(f"arrays is a list of modalities, labels or arrays, got {names!r}")
         found: dict[str, ArraySpec] = {}
         for name in [names] if isinstance(names, str) else names:
             matching = [a for a in self.spec.arrays if name in (a.group, a.path)]
             if not matching:
-                raise UnknownNameError(f"no modality, label or array {name!r}; there are {sorted(self.arrays)}")
+                groups = [g.name for g in self.spec.groups]
+                raise UnknownNameError(unknown("modality, label or array", name, [*groups, *sorted(self.arrays)]))
             found |= {a.path: a for a in matching}
         return tuple(found.values())
 

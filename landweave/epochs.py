@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from landweave.errors import QueryError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,16 +36,17 @@ class Turn(NamedTuple):
     next: int = 0
     """The first batch that is wanted."""
 
-    def within(self, batches: int) -> Turn:
-        """The next epoch where nothing of this one is left."""
-        return Turn(self.epoch + 1) if self.next >= batches else self
+    def last_worker(self, batches: int, workers: int) -> int:
+        """Which of so many workers has the last batch."""
+        return (batches - 1 - self.start) % workers
 
 
 class Epochs:
     """The count of one process."""
 
-    def __init__(self, turn: Turn = Turn(0)) -> None:
-        self._turn = turn
+    def __init__(self, turn: Turn | None = None) -> None:
+        """Begin with a turn; with epoch 0 if None."""
+        self._turn = turn or Turn(0)
 
     @property
     def coming(self) -> Turn:
@@ -58,10 +57,9 @@ class Epochs:
         """Choose what the next iterator runs."""
         self._turn = turn
 
-    def take(self, batches: int) -> Turn:
-        """What an iterator is to run, of epochs of so many batches; the next one runs the epoch after."""
-        turn = self._turn.within(batches)
-        self._turn = Turn(turn.epoch + 1)
+    def take(self) -> Turn:
+        """What an iterator is to run; the next one runs the epoch after."""
+        turn, self._turn = self._turn, Turn(self._turn.epoch + 1)
         return turn
 
 
@@ -87,7 +85,7 @@ class Worker(NamedTuple):
 _COMMANDS, _PASSES = 64, 64
 """Notes that are kept of each kind: the newest overwrites the oldest."""
 _COMMAND = ("owner", "version", "epoch", "start", "next")
-_PASS = ("owner", "seed", "passes", "first", "epoch", "start", "next")
+_PASS = ("owner", "seed", "passes", "first", "epoch", "start", "next", "version", "moved_on", "asked")
 _COUNT = {"command": "commands", "pass": "passes"}
 _LAYOUT = np.dtype(
     [
@@ -108,11 +106,11 @@ class SharedEpochs(Epochs):
     training does, goes on with a count of its own.
     """
 
-    def __init__(self, turn: Turn = Turn(0), shared: tuple[int, int, int] | None = None) -> None:
+    def __init__(self, turn: Turn | None = None, shared: tuple[int, int, int] | None = None) -> None:
         """Begin a count; or join one with `shared`: file, owner, version."""
         super().__init__(turn)
         if shared is None:
-            self._begin(turn)
+            self._begin(self._turn)
         else:
             self._file, self._owner, self._version = shared
             self._memory = _mapped(self._file)
@@ -121,7 +119,7 @@ class SharedEpochs(Epochs):
         self._file = _new_file(_LAYOUT.itemsize)
         self._memory = _mapped(self._file)
         self._owner, self._version = os.getpid(), 0
-        self._note("command", self._owner, 0, *turn)
+        self._note("command", None, self._owner, 0, *turn)
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -144,34 +142,82 @@ class SharedEpochs(Epochs):
         with self._locked():
             self._version += 1
             self._turn = turn
-            self._note("command", self._owner, self._version, *turn)
+            self._note("command", None, self._owner, self._version, *turn)
             self._memory["version"] = self._version
 
-    def take(self, batches: int, worker: Worker | None = None, loaded: Turn | None = None) -> Turn:
+    def take(self, worker: Worker | None = None, batches: int = 0) -> Turn:
         """What an iterator is to run; the next one runs the epoch after.
 
         Args:
-            batches: of an epoch.
             worker: which worker asks; None: this process iterates itself.
-            loaded: what a worker was told to run by a state of its own.
+            batches: of an epoch.
         """
         if worker is None:
             self._own()
         with self._locked():
-            noted = None if worker is None else self._pass(worker)
-            if noted is not None:
-                return loaded or noted
-            version = self._version if worker is None or not worker.passes else self._newest
-            where, coming = self._current(version)
-            turn = loaded or coming.within(batches)
-            after = (self._owner if worker is None else _owner_of_this(), version, *Turn(turn.epoch + 1))
-            if where is None:
-                self._note("command", *after)
-            else:
-                self._memory["command"][where] = after
-            if worker is not None:
-                self._note("pass", _owner_of_this(), worker.seed, worker.passes, worker.first, *turn)
+            where = None if worker is None else self._pass(worker)
+            if where is not None:
+                return self._turn_of_pass(where)
+            version = self._version_for(worker)
+            turn = self._unused(version, batches) or self._current(version)[1]
+            self._begun(worker, turn)
             return turn
+
+    def go_on(self, worker: Worker, turn: Turn, *, moved_on: bool) -> None:
+        """Note that a worker goes on from a state of its own: its fellows do the same, and the next pass follows.
+
+        Args:
+            worker: which.
+            turn: what it runs.
+            moved_on: nothing was left of the state's epoch, so that the pass is the one after.
+        """
+        with self._locked():
+            where = self._pass(worker)
+            if where is None or moved_on:
+                self._begun(worker, turn, where, moved_on=moved_on)
+
+    def noted(self, worker: Worker) -> Turn | None:
+        """What the pass of a worker runs, as it was noted last."""
+        where = self._pass(worker)
+        return None if where is None else self._turn_of_pass(where)
+
+    def asked(self, worker: Worker) -> None:
+        """Count that a worker of a pass that goes on from a state was asked for a batch."""
+        with self._locked():
+            where = self._pass(worker)
+            if where is not None:
+                self._memory["pass"]["asked"][where] += 1
+
+    def _unused(self, version: int, batches: int) -> Turn | None:
+        """The epoch of a pass that moved on and of which nobody took more than a DataLoader fetches ahead.
+
+        torchdata's StatefulDataLoader begins such a pass, and drops it, where its state is that of a finished pass.
+        """
+        notes = self._memory["pass"]
+        mine = (notes["owner"] == _owner_of_this()) & (notes["version"] == version) & (notes["moved_on"] == 1)
+        found = np.flatnonzero(mine)
+        if not len(found):
+            return None
+        notes["moved_on"][found] = 0
+        last = int(found[np.argmax(notes["epoch"][found])])
+        follows = self._current(version)[1] == Turn(int(notes["epoch"][last]) + 1)
+        return Turn(int(notes["epoch"][last])) if follows and notes["asked"][last] <= batches else None
+
+    def _turn_of_pass(self, where: int) -> Turn:
+        return Turn(*(int(self._memory["pass"][name][where]) for name in Turn._fields))
+
+    def _begun(self, worker: Worker | None, turn: Turn, where: int | None = None, *, moved_on: bool = False) -> None:
+        """Note that a pass has begun, and what follows it."""
+        version = self._version_for(worker)
+        owner = self._owner if worker is None else _owner_of_this()
+        self._note("command", self._current(version)[0], owner, version, *Turn(turn.epoch + 1))
+        if worker is not None:
+            which = (owner, worker.seed, worker.passes, worker.first)
+            self._note("pass", where, *which, *turn, version, int(moved_on), 0)
+
+    def _version_for(self, worker: Worker | None) -> int:
+        """The command that counts: in a new worker the one that its process was started with."""
+        return self._version if worker is None or not worker.passes else self._newest
 
     @property
     def _newest(self) -> int:
@@ -188,21 +234,24 @@ class SharedEpochs(Epochs):
                 return (where if asked == owner else None), Turn(*notes[where].tolist()[2:])
         return None, self._turn
 
-    def _pass(self, worker: Worker) -> Turn | None:
-        """What other workers of the pass run, if one of them has begun."""
+    def _pass(self, worker: Worker) -> int | None:
+        """Where the pass of a worker is noted, if one of its workers has begun."""
         notes = self._memory["pass"]
         same = (notes["owner"] == _owner_of_this()) & (notes["seed"] == worker.seed)
         apart = np.abs(notes["first"] - worker.first)
         found = np.flatnonzero(same & (notes["passes"] == worker.passes) & (apart < worker.workers))
         if not len(found):
             return None
-        return Turn(*notes[int(found[np.argmin(apart[found])])].tolist()[4:])
+        return int(found[np.argmin(apart[found])])
 
-    def _note(self, kind: str, *values: int) -> None:
-        count = int(self._memory[_COUNT[kind]])
+    def _note(self, kind: str, where: int | None, *values: int) -> None:
+        """Write a note in place of another; None: of the oldest."""
         notes = self._memory[kind]
-        notes[count % len(notes)] = values
-        self._memory[_COUNT[kind]] = count + 1
+        if where is None:
+            count = int(self._memory[_COUNT[kind]])
+            where = count % len(notes)
+            self._memory[_COUNT[kind]] = count + 1
+        notes[where] = values
 
     def _own(self) -> None:
         """Begin a count of this process's own where the one at hand is that of the process it was forked from."""
@@ -219,13 +268,6 @@ class SharedEpochs(Epochs):
             yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
-
-
-def whole_number(name: str, value: Any) -> int:
-    """A setting that counts; QueryError where it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise QueryError(f"{name} is a whole number of at least 0, got {value!r}")
-    return int(value)
 
 
 def _owner_of_this() -> int:
@@ -250,4 +292,5 @@ def _new_file(size: int) -> int:
 
 
 def _mapped(file: int) -> NDArray[Any]:
-    return np.frombuffer(memoryview(mmap.mmap(file, _LAYOUT.itemsize)), _LAYOUT)[0]
+    memory = np.frombuffer(memoryview(mmap.mmap(file, _LAYOUT.itemsize)), _LAYOUT)
+    return memory.reshape(())

@@ -16,6 +16,14 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import operator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class LandweaveError(Exception):
     """Every error of the reader."""
@@ -64,3 +72,52 @@ class ExportError(LandweaveError):
 def first_line(error: BaseException) -> str:
     """What an error of another library says, on one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+_MANY = 10_000
+"""Among more names than this, the nearest are not looked for: it would take seconds."""
+
+
+def near(name: Any, names: Iterable[str], most: int = 5) -> str:
+    """What somebody who wrote `name` may have meant: names that hold it, then those that are spelt most like it."""
+    asked, known = str(name).lower(), list(names)
+    holding = [n for n in known if asked and asked in n.lower()]
+    alike = difflib.get_close_matches(asked, [n.lower() for n in known], n=most, cutoff=0.6)
+    spelt = [n for like in alike for n in known if n.lower() == like]
+    return ", ".join(repr(n) for n in list(dict.fromkeys([*spelt[:1], *holding, *spelt]))[:most])
+
+
+def unknown(what: str, name: Any, names: Iterable[str]) -> str:
+    """One line about a name that is not there: which ones are near, or which ones there are."""
+    known = list(names)
+    meant = near(name, known) if len(known) <= _MANY else ""
+    if len(known) <= 8:
+        there = ", ".join(repr(n) for n in known) or "none"
+        return f"no {what} {name!r}" + (f"; did you mean {meant}?" if meant else ";") + f" there are {there}"
+    shown = meant or ", ".join(repr(n) for n in known[:8]) + ", ..."
+    return f"no {what} {name!r}; " + (f"did you mean {shown}?" if meant else f"there are {len(known)}: {shown}")
+
+
+def needed(module: str, extra: str, purpose: str) -> Any:
+    """A library that is not always installed.
+
+    Raises:
+        ModuleNotFoundError: it is not there; says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{purpose} needs {error.name}, which is not installed: pip install 'landweave[{extra}]'", name=error.name
+        ) from error
+
+
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """A setting that counts; QueryError where it is no whole number, or below `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise QueryError(f"{name} is a whole number of at least {least}, got {value!r}")
+    return number

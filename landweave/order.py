@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from landweave.errors import QueryError
+from landweave.errors import QueryError, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +45,10 @@ class Order:
     first samples come again at the end."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.mix < 1 or self.seed < 0:
-            raise QueryError(f"batch_size and mix must be at least 1 and seed at least 0, got {self}")
+        for name, least in (("batch_size", 1), ("mix", 1), ("seed", 0)):
+            whole_number(name, getattr(self, name), least)
+        if not isinstance(self.shuffle, (bool, np.bool_)):
+            raise QueryError(f"shuffle is True or False, got {self.shuffle!r}")
         if self.remainder not in ("share", "drop", "repeat"):
             raise QueryError(f"remainder is 'share', 'drop' or 'repeat', got {self.remainder!r}")
 

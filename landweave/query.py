@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landweave.errors import QueryError, first_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from landweave.errors import QueryError, first_line, unknown
 
 _COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater"}
 _COMPARE[ast.GtE] = "greater_equal"
+_FEW_TEXTS = 100
+"""A column with so many different texts or fewer holds names, each of which counts; others hold ids."""
+Texts = Callable[[str], Collection[str]]
+"""Column -> the different texts in it."""
 BBox = tuple[float, float, float, float]
 """west, south, east, north in degrees; west > east crosses the antimeridian."""
 
@@ -26,37 +29,59 @@ def expression(
     *,
     bbox: Any = None,
     time: Any = None,
-    where: str | pc.Expression | Mapping[str, Any] | None = None,
+    where: Any = None,
     equal: Mapping[str, Any] | None = None,
+    texts: Texts | None = None,
 ) -> pc.Expression | None:
     """One Arrow expression for all conditions, which must hold together; None where there is none.
+
+    Args:
+        schema: of the columns.
+        bbox: see `Dataset.query`.
+        time: see `Dataset.query`.
+        where: a condition, an expression or a mapping.
+        equal: column -> value or values.
+        texts: answers with the values of a column of texts, so that a value that occurs nowhere is refused.
 
     Raises:
         QueryError: see `Dataset.query`.
     """
+    asked = _Asked(schema, texts)
     parts: list[pc.Expression] = []
     if bbox is not None:
         parts.append(_overlaps(bbox))
     if time is not None:
         parts += _during(time)
     for column, value in (equal or {}).items():
-        parts.append(_equals(schema, column, value))
+        parts.append(asked.equals(column, value))
     if isinstance(where, pc.Expression):
         parts.append(where)
     elif isinstance(where, str):
-        parts.append(_parse(schema, where))
+        parts.append(_parse(asked, where))
+    elif isinstance(where, Mapping):
+        parts += [asked.equals(column, value) for column, value in where.items()]
     elif where is not None:
-        parts += [_equals(schema, column, value) for column, value in where.items()]
+        raise QueryError(
+            f"a condition is a text (\"split == 'train'\"), an Arrow expression or a mapping, got {where!r}"
+        )
     result: pc.Expression | None = None
     for condition in parts:
         result = condition if result is None else result & condition
+    if result is not None:
+        _fits(schema, result)
     return result
 
 
+def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
+    """QueryError where a condition cannot be asked of these columns."""
+    try:
+        schema.empty_table().filter(condition)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
+
+
 def _overlaps(bbox: Any) -> pc.Expression:
-    if len(bbox) != 4 or not all(np.isfinite(bbox)) or bbox[1] > bbox[3]:
-        raise QueryError(f"bbox is (west, south, east, north) in degrees, got {bbox}")
-    west, south, east, north = (float(v) for v in bbox)
+    west, south, east, north = degrees(bbox)
     if west > east:
         return _overlaps((west, south, 180.0, north)) | _overlaps((-180.0, south, east, north))
     box = [pc.field("bbox", edge) for edge in ("xmin", "ymin", "xmax", "ymax")]
@@ -65,89 +90,164 @@ def _overlaps(bbox: Any) -> pc.Expression:
     return ((~wraps & starts & ends) | (wraps & (starts | ends))) & (box[1] <= north) & (box[3] >= south)
 
 
+def degrees(bbox: Any) -> BBox:
+    """west, south, east, north; QueryError where they are none."""
+    wanted = f"bbox is (west, south, east, north) in degrees, got {bbox!r}"
+    try:
+        west, south, east, north = (float(v) for v in bbox)
+    except (TypeError, ValueError) as error:
+        raise QueryError(wanted) from error
+    if not all(np.isfinite(v) for v in (west, south, east, north)):
+        raise QueryError(wanted)
+    if south > north:
+        raise QueryError(f"{wanted}: its south is north of its north")
+    if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
+        raise QueryError(f"{wanted}: longitudes are -180 to 180, latitudes -90 to 90")
+    return west, south, east, north
+
+
 def _during(period: Any) -> list[pc.Expression]:
     if not isinstance(period, (tuple, list)) or len(period) != 2:
         raise QueryError(f"time is (first, last), either may be None, got {period!r}")
-    first, last = period
+    first, last = (None if edge is None else _moment(edge, latest=bool(n)) for n, edge in enumerate(period))
+    if first is not None and last is not None and first > last:
+        raise QueryError(f"time is (first, last), and {period[0]} is after {period[1]}: swap them")
     parts = []
     if last is not None:
-        parts.append(pc.field("start_datetime") <= pa.scalar(_moment(last, latest=True), pa.timestamp("us", tz="UTC")))
+        parts.append(pc.field("start_datetime") <= pa.scalar(last, pa.timestamp("us", tz="UTC")))
     if first is not None:
-        parts.append(pc.field("end_datetime") >= pa.scalar(_moment(first), pa.timestamp("us", tz="UTC")))
+        parts.append(pc.field("end_datetime") >= pa.scalar(first, pa.timestamp("us", tz="UTC")))
     return parts
 
 
 def _moment(value: Any, *, latest: bool = False) -> datetime:
     """A UTC time; a bare day means its first or its last instant."""
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
     if isinstance(value, str):
         try:
             value = date.fromisoformat(value) if len(value) == 10 else datetime.fromisoformat(value)
         except ValueError as error:
             raise QueryError(f"{value!r} is no date or time (2021-06-30 or 2021-06-30T12:00:00Z)") from error
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time.max if latest else time.min, tzinfo=UTC)
-    raise QueryError(f"{value!r} is no date or time")
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time.max if latest else time.min, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        raise QueryError(f"{value!r} is no date or time")
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except (OverflowError, ValueError) as error:
+        raise QueryError(f"{value!r} is no date or time that a calendar holds in UTC") from error
 
 
-def _equals(schema: pa.Schema, column: str, value: Any) -> pc.Expression:
-    found = field(schema, column)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return found.isin(pa.array(sorted(value), schema.field(column).type))
-    return found == _literal(schema, column, value)
+class _Asked:
+    """Questions about columns, and their answers as expressions."""
+
+    def __init__(self, schema: pa.Schema, texts: Texts | None) -> None:
+        self.schema, self._texts = schema, texts
+
+    def equals(self, column: str, value: Any) -> pc.Expression:
+        """A column that is a value, or one of several; None is null."""
+        found = field(self.schema, column)
+        if not _several(value):
+            return self.compared("equal", column, value)
+        values = list(value)
+        there = [v for v in values if v is not None]
+        self._occurs(column, there)
+        kind = self.schema.field(column).type
+        if pa.types.is_timestamp(kind):
+            there = [_moment(v) for v in there]
+        try:
+            listed = found.isin(pa.array(there, kind))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise QueryError(f"column {column!r} holds {kind}, it cannot be one of {there!r}") from error
+        return listed | found.is_null() if len(there) < len(values) else listed
+
+    def compared(self, how: str, column: str, value: Any) -> pc.Expression:
+        """A column beside a value, compared by an Arrow function."""
+        found = field(self.schema, column)
+        if value is None:
+            if how not in ("equal", "not_equal"):
+                raise QueryError(f"column {column!r} is compared with None by == or !=, is or is not")
+            return found.is_null() if how == "equal" else found.is_valid()
+        if how in ("equal", "not_equal"):
+            self._occurs(column, [value])
+        return getattr(pc, how)(found, self._literal(column, value))
+
+    def _literal(self, column: str, value: Any) -> pa.Scalar:
+        kind = self.schema.field(column).type
+        if pa.types.is_timestamp(kind):
+            value = _moment(value)
+        if isinstance(value, bytes):
+            raise QueryError(f"column {column!r} holds {kind}, it cannot be compared with {value!r}")
+        if isinstance(value, float):
+            kind = pa.float64()
+        elif isinstance(value, int) and pa.types.is_integer(kind):
+            kind = pa.int64()
+        try:
+            return pa.scalar(value, kind)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise QueryError(f"column {column!r} holds {kind}, it cannot be compared with {value!r}") from error
+
+    def _occurs(self, column: str, values: list[Any]) -> None:
+        """QueryError for a text that no sample has; of a long list of texts (ids), some may be unknown."""
+        wanted = [v for v in values if isinstance(v, str)]
+        if self._texts is None or not wanted or not pa.types.is_string(self.schema.field(column).type):
+            return
+        known = self._texts(column)
+        strange = [v for v in wanted if v not in known]
+        if strange and (len(known) <= _FEW_TEXTS or len(strange) == len(wanted)):
+            raise QueryError(f"column {column!r}: {unknown('value', strange[0], known)}")
 
 
-def field(schema: pa.Schema, column: str) -> pc.Expression:
-    """A column; QueryError, with names that are near, where there is none."""
+def _several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+
+
+def field(schema: pa.Schema, column: Any) -> pc.Expression:
+    """A column; QueryError, with the names that are nearest, where there is none."""
     if column not in schema.names:
-        near = [n for n in schema.names if column.split("_", maxsplit=1)[0] in n][:8]
-        raise QueryError(f"no column {column!r}" + (f"; there are {near}" if near else f"; there are {schema.names}"))
+        raise QueryError(unknown("column", column, schema.names))
     return pc.field(column)
 
 
-def _literal(schema: pa.Schema, column: str, value: Any) -> pa.Scalar:
-    kind = schema.field(column).type
-    if pa.types.is_timestamp(kind):
-        value = _moment(value)
-    try:
-        return pa.scalar(value, pa.float64() if isinstance(value, float) else kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise QueryError(f"column {column!r} holds {kind}, it cannot be compared with {value!r}") from error
-
-
-def _parse(schema: pa.Schema, text: str) -> pc.Expression:
+def _parse(asked: _Asked, text: str) -> pc.Expression:
     """A condition in Python's spelling: `worldcover_trees > 0.5 and split in ('val', 'test')`. Nothing is evaluated."""
     try:
         tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise QueryError(f"cannot read the condition {text!r}: {first_line(error)}") from error
-    return _condition(schema, tree, text)
+    except SyntaxError as error:
+        hint = "write == for equality" if re.search(r"(?<![=!<>])=(?!=)", text) else error.msg
+        raise QueryError(f"cannot read the condition {text!r}: {hint}; for SQL use Dataset.sql") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise QueryError(f"cannot read the condition {text[:200]!r}: {first_line(error)}") from error
+    return _condition(asked, tree, text)
 
 
-def _condition(schema: pa.Schema, node: ast.AST, text: str) -> pc.Expression:
+def _condition(asked: _Asked, node: ast.AST, text: str) -> pc.Expression:
     match node:
         case ast.BoolOp(op=op, values=values):
-            parts = [_condition(schema, v, text) for v in values]
+            parts = [_condition(asked, v, text) for v in values]
             result = parts[0]
             for condition in parts[1:]:
                 result = result & condition if isinstance(op, ast.And) else result | condition
             return result
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return ~_condition(schema, operand, text)
+            return ~_condition(asked, operand, text)
         case ast.Compare(left=ast.Name(id=column), ops=[ast.In() | ast.NotIn() as op], comparators=[values]):
-            found = _equals(schema, column, list(_constant(values, text)))
+            listed = _constant(values, text)
+            if not _several(listed):
+                raise QueryError(
+                    f"cannot read the condition {text!r}: 'in' wants a list, such as {column} in ['a', 'b']"
+                )
+            found = asked.equals(column, listed)
             return ~found if isinstance(op, ast.NotIn) else found
         case ast.Compare(
             left=ast.Name(id=column), ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]
         ):
-            empty = field(schema, column).is_null()
-            return ~empty if isinstance(op, ast.IsNot) else empty
+            return asked.compared("not_equal" if isinstance(op, ast.IsNot) else "equal", column, None)
         case ast.Compare(left=ast.Name(id=column), ops=[op], comparators=[value]) if type(op) in _COMPARE:
-            found = field(schema, column)
-            return getattr(pc, _COMPARE[type(op)])(found, _literal(schema, column, _constant(value, text)))
+            return asked.compared(_COMPARE[type(op)], column, _constant(value, text))
         case ast.Name(id=column):
-            return field(schema, column)
+            return field(asked.schema, column)
     raise QueryError(
         f"cannot read the condition {text!r}: write comparisons of a column with a value, joined by and, or, not: "
         "\"worldcover_trees > 0.5 and split == 'train'\""
@@ -157,5 +257,5 @@ def _condition(schema: pa.Schema, node: ast.AST, text: str) -> pc.Expression:
 def _constant(node: ast.AST, text: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise QueryError(f"cannot read the condition {text!r}: a column is compared with a plain value") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from landweave.errors import QueryError
+from landweave.errors import QueryError, needed, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,15 +55,20 @@ class Selection:
 
     def __and__(self, other: Selection) -> Selection:
         """Samples of both, in the catalogue's order."""
-        return Selection(self._catalogue, np.intersect1d(self.positions, other.positions), None)
+        return self._with(np.intersect1d, other)
 
     def __or__(self, other: Selection) -> Selection:
         """Samples of either, in the catalogue's order."""
-        return Selection(self._catalogue, np.union1d(self.positions, other.positions), None)
+        return self._with(np.union1d, other)
 
     def __sub__(self, other: Selection) -> Selection:
         """Samples of this and not of the other."""
-        return Selection(self._catalogue, np.setdiff1d(self.positions, other.positions), None)
+        return self._with(np.setdiff1d, other)
+
+    def _with(self, how: Callable[[Any, Any], Any], other: Any) -> Selection:
+        if not isinstance(other, Selection) or not other.of(self._catalogue):
+            raise QueryError(f"a selection goes together with another one of its dataset, got {other!r}")
+        return Selection(self._catalogue, how(self.positions, other.positions), None)
 
     def take(self, which: Any) -> Selection:
         """Some of these samples, in the order given: indexes, a slice or a mask, as numpy takes them."""
@@ -80,9 +85,7 @@ class Selection:
         Raises:
             ModuleNotFoundError: geopandas is not installed (`pip install landweave[geo]`).
         """
-        import importlib
-
-        geopandas, shapely = (importlib.import_module(name) for name in ("geopandas", "shapely"))
+        geopandas, shapely = (needed(name, "geo", "to_geodataframe") for name in ("geopandas", "shapely"))
         table = self.table if columns is None else self._table(["geometry", *(c for c in columns if c != "geometry")])
         places = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
         return geopandas.GeoDataFrame(table.drop_columns(["geometry"]).to_pandas(), geometry=places, crs="EPSG:4326")
@@ -117,8 +120,22 @@ class Selection:
         for name, by_value in rule.items():
             if not isinstance(by_value, Mapping):
                 raise QueryError(f"weights: {{'column': {{value: weight}}}}, got {{{name!r}: {by_value!r}}}")
-            found *= [float(by_value.get(value, 0.0)) for value in list(self.column(name))]
+            self._check_values(name, by_value)
+            try:
+                found *= [float(by_value.get(value, 0.0)) for value in list(self.column(name))]
+            except TypeError as error:
+                raise QueryError(f"weights: {name!r} has values that no weight can be given to") from error
         return found
+
+    def _check_values(self, name: str, by_value: Mapping[Any, Any]) -> None:
+        """QueryError for a weight of a text that no sample of the dataset has."""
+        self._catalogue.check_column(name)
+        if not pa.types.is_string(self._catalogue.schema.field(name).type):
+            return
+        known = self._catalogue.texts(name)
+        for value in by_value:
+            if value is not None and value not in known:
+                raise QueryError(f"weights: column {name!r}: {unknown('value', value, known)}")
 
     def _table(self, columns: list[str] | None) -> pa.Table:
         if self._where is not None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from landweave.batch import Batch, Loading, OnError
-from landweave.epochs import Epochs, Turn, whole_number
-from landweave.errors import QueryError
+from landweave.epochs import Epochs, Turn
+from landweave.errors import QueryError, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,9 @@ class _Place:
     """Where an iterator stands."""
 
     def __init__(self, turn: Turn) -> None:
+        self.go_to(turn)
+
+    def go_to(self, turn: Turn) -> None:
         self.epoch, self.start, self.next = turn
 
 
@@ -144,14 +147,17 @@ class Stream:
         return {"epoch": place.epoch, "start": start, "next": place.next, **self._fitting()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iterator go on from `state_dict()`, with any number of workers where `landweave.torch` says so.
+        """Let the next iterator go on from `state_dict()`; after the last batch of an epoch, with the next epoch.
 
-        {'epoch': e, 'position': batch['position']} does the same, and may hold any other keys of `state_dict()`.
+        {'epoch': e, 'position': batch['position']} is a state for any number of workers, and may hold other keys of
+        `state_dict()`; after the last batch nothing is left of its epoch, and the next iterator ends at once.
 
         Raises:
             QueryError: the state is not whole, or was taken with other samples, another order or number of ranks.
         """
-        self.go_to(self.turn_of(state))
+        turn = self.turn_of(state)
+        over = turn.next >= len(self) and "position" not in state and self._share.workers == 1
+        self.go_to(Turn(turn.epoch + 1) if over else turn)
 
     def turn_of(self, state: Mapping[str, Any]) -> Turn:
         """What an iterator runs that goes on from a state; see `load_state_dict`."""
@@ -168,8 +174,8 @@ class Stream:
                 raise QueryError(f"the state was taken with {name} {state[name]}, this stream has {value}")
         names = ("epoch", "position", "position") if "position" in state else ("epoch", "start", "next")
         turn = Turn(*(whole_number(name, state[name]) for name in names))
-        if max(turn.start, turn.next) > len(self):
-            raise QueryError(f"the state stands at batch {max(turn.start, turn.next)} of an epoch that has {len(self)}")
+        if turn.next > len(self):
+            raise QueryError(f"the state stands at batch {turn.next} of an epoch that has {len(self)}")
         return turn
 
     def _fitting(self) -> dict[str, Any]:
@@ -197,20 +203,27 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         return self.run()
 
-    def run(self, turn: Turn | None = None, source: Source | None = None) -> Iterator[Batch]:
+    def run(
+        self, turn: Turn | None = None, source: Source | None = None, settle: Callable[[Turn], Turn] | None = None
+    ) -> Iterator[Batch]:
         """An iterator.
 
         Args:
             turn: what it runs; None: what is next when its first batch is asked for.
             source: where batches come from, if not from the stream's own.
+            settle: asked with `turn`, when the first batch is wanted, what to run in its place.
         """
         place = None if turn is None else _Place(turn)
         self._place = place or self._place
-        return self._run(place, source or self.source, self._share)
+        return self._run(place, source or self.source, self._share, settle)
 
-    def _run(self, place: _Place | None, source: Source, share: Share) -> Iterator[Batch]:
+    def _run(
+        self, place: _Place | None, source: Source, share: Share, settle: Callable[[Turn], Turn] | None
+    ) -> Iterator[Batch]:
         if place is None:
-            place = self._place = _Place(self.epochs.take(len(self._batches(share))))
+            place = self._place = _Place(self.epochs.take())
+        elif settle is not None:
+            place.go_to(settle(Turn(place.epoch, place.start, place.next)))
         threads = self._threads(share.workers)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="landweave") if threads else None
         ahead: deque[tuple[int, Loading]] = deque()

@@ -23,14 +23,15 @@ import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from landweave import handover
-from landweave.epochs import SharedEpochs, Turn, Worker, whole_number
-from landweave.errors import QueryError
+from landweave.epochs import SharedEpochs, Turn, Worker
+from landweave.errors import QueryError, whole_number
 from landweave.handover import SharedBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import landweave
+    from landweave.batch import Batch, Source
     from landweave.stream import Stream
 
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
@@ -58,11 +59,15 @@ class TorchBatch(dict[str, Any]):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self._sent is not None:
             shared, batch, made = self._sent
-            if self.keys() == made.keys() and all(self[name] is made[name] for name in made):
+            if self.keys() == made.keys() and all(_same(self[name], value) for name, value in made.items()):
                 handed = shared.hand_over(batch, _tensor)
                 if handed is not None:
                     return (TorchBatch, (handed,))
         return (TorchBatch, (dict(self),))
+
+
+def _same(value: Any, made: Any) -> bool:
+    return value is made or not (isinstance(value, torch.Tensor) or isinstance(made, torch.Tensor) or value != made)
 
 
 def _whole(batches: list[TorchBatch], *, collate_fn_map: Any = None) -> TorchBatch:  # noqa: ARG001 - torch's signature
@@ -120,14 +125,14 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         return len(self._shared_out())
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iterator runs; see `Stream.set_epoch`. Workers hear of it, persistent ones too.
+        """Choose the epoch that the next iterator runs, in all workers; see `Stream.set_epoch`.
 
         Called in a worker, it holds for that worker's next iterator alone.
         """
         if get_worker_info() is None:
             self._stream.set_epoch(epoch)
         else:
-            self._loaded = self._stream.turn_of({"epoch": epoch, "position": 0})
+            self._loaded = Turn(whole_number("epoch", epoch))
 
     @property
     def epoch(self) -> int:
@@ -148,15 +153,38 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         stream, info = self._shared_out(), get_worker_info()
-        turn = None
-        if info is not None and isinstance(stream.epochs, SharedEpochs):
-            worker = Worker.here(info.seed, info.id, info.num_workers, self._passes)
-            turn = stream.epochs.take(len(stream), worker, self._loaded)
-            self._passes, self._loaded = self._passes + 1, None
-            if self._shared is None:
-                self._shared = _memory_of_worker()
+        if info is None:
+            return (TorchBatch.of(batch, None) for batch in stream.run(source=self._source))
+        if self._shared is None:
+            self._shared = _memory_of_worker()
         source = self._source if self._shared is None else replace(self._source, buffers=self._shared)
-        return (TorchBatch.of(batch, self._shared) for batch in stream.run(turn, source))
+        return (TorchBatch.of(batch, self._shared) for batch in self._begin(stream, info, source))
+
+    def _begin(self, stream: Stream, info: Any, source: Source) -> Iterator[Batch]:
+        """An iterator of a worker: of the epoch that its fellows run, or on from a state of its own."""
+        epochs, total, loaded = stream.epochs, len(stream), self._loaded
+        assert isinstance(epochs, SharedEpochs)  # noqa: S101 - since this was made
+        worker = Worker.here(info.seed, info.id, info.num_workers, self._passes)
+        self._passes, self._loaded = self._passes + 1, None
+        if loaded is None:
+            return stream.run(epochs.take(worker, total), source)
+        last = loaded.last_worker(total, info.num_workers)
+        over = loaded.next >= total and info.id == last
+        # all batches came and nobody asked for more: what comes next is an epoch, its first batch from the next worker
+        follows = Turn(loaded.epoch + 1, -(last + 1) % info.num_workers)
+        epochs.go_on(worker, follows if over else loaded, moved_on=over)
+
+        def settle(turn: Turn) -> Turn:
+            noted = epochs.noted(worker)
+            return turn if noted is None or noted.epoch <= turn.epoch else noted
+
+        def counted(batches: Iterator[Batch]) -> Iterator[Batch]:
+            epochs.asked(worker)
+            for batch in batches:
+                yield batch
+                epochs.asked(worker)
+
+        return counted(stream.run(loaded, source, settle))
 
     def _ranks_here(self) -> tuple[int, int]:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -271,7 +299,7 @@ def _together(samples: list[Any]) -> dict[str, Any]:
         if sample.keys() != samples[0].keys():
             odd = sorted(map(str, sample.keys() ^ samples[0].keys()))
             raise QueryError(f"samples of one batch hold different entries: {', '.join(odd)} is not in all of them")
-    made = {}
+    made: dict[str, Any] = {}
     for name in names:
         values = [sample[name] for sample in samples]
         if not all(isinstance(value, torch.Tensor) for value in values):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from landweave.errors import UnknownNameError
+from landweave.errors import QueryError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,18 +57,20 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
             transforms: applied to each sample, as torchgeo does.
 
         Raises:
-            UnknownNameError: no such array, or no such date slot.
+            UnknownNameError: no such array, or no such date slot. QueryError: no sample has what was chosen.
         """
         self.dataset, self.physical, self.slot, self.transforms = dataset, physical, slot, transforms
         self._image = dataset.select_arrays([image])[0]
         self._mask = None if mask is None else dataset.select_arrays([mask])[0]
-        positions = (dataset.query() if selection is None else selection).positions
+        positions = dataset.selected(selection).positions
         for array in (self._image, self._mask):
             if array is not None:
                 there = dataset.catalogue.presence(array.group)
                 if array.dated and not 0 <= slot < there.shape[1]:
                     raise UnknownNameError(f"{array.group} has no date slot {slot}, it has {there.shape[1]}")
                 positions = positions[there[positions, slot if array.dated else 0]]
+        if not len(positions):
+            raise QueryError(f"no sample of the selection has {image}" + (f" and {mask}" if mask else ""))
         self.positions = positions
         """Positions in the catalogue of the samples that are here."""
 

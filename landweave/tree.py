@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landweave.bands import wavelengths
+from landweave.errors import needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 def sample_tree(sample: Any, spec: DatasetSpec, *, physical: bool) -> xr.DataTree:
     """See `Sample.to_datatree`."""
+    for library in ("xarray", "pyproj"):
+        needed(library, "xarray", "to_datatree")
     import xarray as xr
     from pyproj import CRS
 

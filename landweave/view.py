@@ -7,17 +7,18 @@ any number of ranks, workers and batches.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landweave.errors import QueryError, UnknownNameError
+from landweave.errors import QueryError, UnknownNameError, unknown
 from landweave.order import uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -52,6 +53,7 @@ class View:
     """Catalogue columns to hand along: numbers as arrays, all else as lists; 'captions' as lists of texts."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.noise and self.normalise is None:
             raise QueryError("noise is in standard deviations: give normalise='all' or 'clear' with it")
         for name, odds in self.missing.items():
@@ -62,9 +64,28 @@ class View:
         if any(sigma < 0 for sigma in self.noise.values()):
             raise QueryError("noise: a standard deviation is at least 0")
 
+    def _check_types(self) -> None:
+        for name in ("bands", "missing", "noise"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise QueryError(f"{name} is a mapping, {{'sentinel2': ...}}, got {getattr(self, name)!r}")
+        for name in ("missing", "noise"):
+            for value in getattr(self, name).values():
+                _number(name, value)
+        if self.crop_m is not None:
+            _number("crop_m", self.crop_m)
+        rules = self.times.values() if isinstance(self.times, Mapping) else [self.times]
+        for rule in rules:
+            if isinstance(rule, bool) or not isinstance(rule, (str, int)):
+                raise QueryError(f"times: 'all', 'first', 'last', a number or a date (2021-06-30), got {rule!r}")
+
     def times_of(self, group: str) -> Times:
         """Rule of one modality."""
         return self.times if isinstance(self.times, (str, int)) else self.times.get(group, "all")
+
+
+def _number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise QueryError(f"{name} is a number, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,12 +151,13 @@ def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics
     """
     _check_names(spec, view)
     _check_times(view)
+    wanted = {name: _named(spec, name, bands) for name, bands in view.bands.items()}
     arrays = tuple(arrays)
     if view.crop_m is not None:
         _check_crop(spec, arrays, view.crop_m)
     found = []
     for array in arrays:
-        bands = _bands(array, view.bands.get(array.group))
+        bands = _bands(array, wanted.get(array.group))
         if bands == ():
             continue
         mean = std = None
@@ -252,12 +274,22 @@ def _check_names(spec: DatasetSpec, view: View) -> None:
     for setting, names in (("bands", view.bands), ("times", times), ("missing", view.missing), ("noise", view.noise)):
         for name in names:
             if name not in modalities:
-                raise UnknownNameError(f"{setting}: no modality {name!r}; there are {modalities}")
-    for name, wanted in view.bands.items():
-        known = [b.name for a in spec.group(name).arrays for b in a.bands]
-        for band in wanted:
-            if band not in known:
-                raise UnknownNameError(f"bands: {name} has no band {band!r}; it has {known}")
+                raise UnknownNameError(f"{setting}: {unknown('modality', name, modalities)}")
+
+
+def _named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Names of bands that were asked for by name or by common name ('red')."""
+    bands = [b for a in spec.group(modality).arrays for b in a.bands]
+    names, found = [b.name for b in bands], []
+    for asked in [wanted] if isinstance(wanted, str) else wanted:
+        common = [b.name for b in bands if b.common_name == asked]
+        if asked not in names and len(common) > 1:
+            raise UnknownNameError(f"bands: {modality} has several bands that are {asked!r}: name one of {common}")
+        if asked not in names and not common:
+            held = sorted({b.common_name for b in bands if b.common_name})
+            raise UnknownNameError(f"bands: {modality} has {unknown('band', asked, [*names, *held])}")
+        found.append(asked if asked in names else common[0])
+    return tuple(found)
 
 
 def _check_times(view: View) -> None:
