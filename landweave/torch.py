@@ -13,6 +13,7 @@ position})` before the loader is iterated; or use torchdata's StatefulDataLoader
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,11 @@ def _same(value: Any, made: Any) -> bool:
     return value is made or not (isinstance(value, torch.Tensor) or isinstance(made, torch.Tensor) or value != made)
 
 
-def _whole(batches: list[TorchBatch], *, collate_fn_map: Any = None) -> TorchBatch:  # noqa: ARG001 - torch's signature
-    """What torch makes of batches that are whole already: one is itself, several are a mistake."""
+def whole(batches: list[Any], *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001 - torch's signature
+    """Collate batches that are whole already: one is itself, several are a mistake (QueryError).
+
+    torch's own collation does it by itself; give it to who has another: `Trainer(..., data_collator=whole)`.
+    """
     if len(batches) == 1:
         return batches[0]
     raise QueryError(
@@ -80,7 +84,7 @@ def _whole(batches: list[TorchBatch], *, collate_fn_map: Any = None) -> TorchBat
     )
 
 
-torch.utils.data._utils.collate.default_collate_fn_map[TorchBatch] = _whole
+torch.utils.data._utils.collate.default_collate_fn_map[TorchBatch] = whole
 
 
 class TorchStream(IterableDataset[dict[str, Any]]):
@@ -189,6 +193,11 @@ class TorchStream(IterableDataset[dict[str, Any]]):
     def _ranks_here(self) -> tuple[int, int]:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+        if self._ranks is None and ranks > 1 and _shared_out_by_accelerate(self):
+            raise QueryError(
+                "accelerate shares out the batches of this DataLoader among processes, and so does the stream: leave "
+                "the loader out of prepare(), or give accelerate the whole stream: TorchStream(stream, rank=0, ranks=1)"
+            )
         return rank if self._rank is None else self._rank, ranks if self._ranks is None else self._ranks
 
     def _shared_out(self) -> Stream:
@@ -197,6 +206,17 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         return self._stream.share(rank=rank, ranks=ranks, worker=worker, workers=workers)
+
+
+def _shared_out_by_accelerate(stream: TorchStream) -> bool:
+    """Whether the loader that is being iterated is one that accelerate prepared, and holds this stream."""
+    state = sys.modules.get("accelerate.state")
+    if state is None or not state.GradientState._shared_state:
+        return False
+    held = getattr(state.GradientState().active_dataloader, "dataset", None)
+    while held is not None and held is not stream:
+        held = getattr(held, "dataset", None)
+    return held is stream
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
