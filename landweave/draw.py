@@ -66,7 +66,6 @@ def contact_sheet(dataset: Dataset, ids: Sequence[str], picture: Path) -> None:
     _legend(figure, entries, legend_in / height)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        picture.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(picture, metadata={"Software": None})
 
 

@@ -46,6 +46,8 @@ RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="the reci
 
 def _place(text: str) -> Path:
     """A local folder, or the desk beside a dataset in an object store."""
+    if "://" not in text:
+        return Path(text)
     from pipelines.shards import StoreError, arrive
 
     try:
@@ -115,13 +117,13 @@ def plan(
     would wait for, and cost. Exit code: 0 planned, 3 planned but nothing was found for a whole layer or an archive did
     not answer (named), 1 failed.
     """
-    from pipelines.assemble import objects_text
-    from pipelines.jobs import plan_dataset
-    from pipelines.plan import outlook_text, plan_text, trouble
-
     with _errors():
         allow(allow_host or (), allow_path or ())
-        known, file = _prices(prices), _recipe(recipe, overrides)
+        file, known = _recipe(recipe, overrides), _prices(prices)
+        from pipelines.assemble import objects_text  # seconds: not before the recipe is one
+        from pipelines.jobs import plan_dataset
+        from pipelines.plan import outlook_text, plan_text, trouble
+
         summary = plan_dataset(file, out, again=again)
         typer.echo(plan_text(file.recipe, summary))
         typer.echo(objects_text(file.recipe, summary.samples, summary.shards))
@@ -168,18 +170,18 @@ def build(
     an archive did not deliver something (named), or stopped at a limit, 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
-    from pipelines.engines import read_engine
-    from pipelines.jobs import Bounds, build_dataset
-    from pipelines.journal import LimitReached, Limits
-    from pipelines.metrics import serve
-
     with _errors():
         allow(allow_host or (), allow_path or ())
+        file = _recipe(recipe, overrides)
         _check_address_space(BUILD_BYTES)
+        from pipelines.engines import read_engine  # seconds: not before the recipe is one
+        from pipelines.jobs import Bounds, build_dataset
+        from pipelines.journal import LimitReached, Limits
+        from pipelines.metrics import serve
+
         engine = read_engine(runner, workers, context.args)
         known = _prices(prices)
         bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)
-        file = _recipe(recipe, overrides)
         try:
             with serve(out, metrics_port):
                 result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=typer.echo)
