@@ -145,21 +145,26 @@ def _assign(tree: dict[str, Any], override: str) -> None:
     except LimitedYamlError as error:
         raise RecipeError([f"--set {dotted}: {error.problem}"]) from None
     if isinstance(node, list):
-        if not last.isdigit() or int(last) >= len(node):
-            raise RecipeError([f"--set {dotted}: the list has entries 0..{len(node) - 1}, found {last!r}"])
-        node[int(last)] = value
+        node[_number(node, last, dotted)] = value
     else:
         node[last] = value
 
 
 def _step(node: Any, part: str, dotted: str) -> Any:
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-        node = node[int(part)]
+    if isinstance(node, list):
+        node = node[_number(node, part, dotted)]
     elif isinstance(node, dict):
         node = node.setdefault(part, {})
     if not isinstance(node, dict | list):
         raise RecipeError([f"--set {dotted}: {part!r} is a value or is not there, nothing can be set inside it"])
     return node
+
+
+def _number(entries: list[Any], part: str, dotted: str) -> int:
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(entries):
+        there = f"entries 0..{len(entries) - 1}" if entries else "no entry"
+        raise RecipeError([f"--set {dotted}: the list has {there}, found {part!r}"])
+    return int(part)
 
 
 def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
@@ -184,6 +189,8 @@ def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
         case _:
             if isinstance(found, str | int | float | bool) or found is None:
                 message = f"{message[:1].lower()}{message[1:]}, found {_short(found)}"
+            if "bbox" in location[:-1]:
+                message += " (a bbox is west, south, east, north)"
     at = f" line {line}" if line is not None else ""
     return f"{path.name}{at}: {where}: {message}"
 

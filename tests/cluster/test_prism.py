@@ -95,7 +95,7 @@ def test_prism_builds_into_an_object_store_and_tells_what_failed(
     with served(tmp_path / "archive", samples=3) as elevation:
         desk = elevation.planned(desk_of(url))
         engine = Engine(beam="PrismRunner", options=(*prism, "--environment_type=LOOPBACK"))
-        failed = run_shards(desk, [0, 1, 2, 7], engine, lambda: 0, lambda *_: None)
+        failed = run_shards(desk, [0, 1, 2, 7], engine, lambda: None)
     assert [built.shard for built in failed] == [7]
     assert "Traceback" in (failed[0].error or "")
     assert sorted(p.name for p in (tmp_path / "store" / "shards").iterdir()) == [f"{n:05d}.json" for n in range(3)]

@@ -1,0 +1,41 @@
+"""Progress for who waits: the time left falls with the clock, whether or not something is done meanwhile."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines import progress
+from pipelines.progress import ProgressPrinter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock that progress reads, seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def at(seconds: float) -> None:
+        now[0] = 1000.0 + seconds
+
+    return at
+
+
+def test_the_time_left_falls_while_nothing_ends(
+    clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ProgressPrinter("building x")
+    for seconds, done in ((0, 0), (60, 100), (75, 100), (90, 100), (120, 200), (300, 200), (310, 400)):
+        clock(seconds)
+        told(done, 400)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "building x: 100 of 400 samples, 1 min 00 s, about 3 min 00 s left"
+    assert [re.sub(r".*about ", "", line) for line in lines[2:4]] == ["2 min 45 s left", "2 min 30 s left"]
+    assert lines[4].endswith("200 of 400 samples, 2 min 00 s, about 2 min 00 s left")
+    assert "left" not in lines[5], "longer than expected: nothing is promised"
+    assert lines[6] == "building x: 400 of 400 samples, 5 min 10 s"
