@@ -13,30 +13,35 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from landweave.errors import CorruptError, QueryError, UnknownNameError, first_line
-from landweave.layout import ITEMS, Json
+from landweave.layout import ITEMS, MANIFEST, SPLITS, Json
 from landweave.query import field
+from landweave.strict import SAMPLE_ID
+from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
-    from landweave.store import Store
+    from landweave.table import Objects
 
 
 _SPLITS = ("train", "val", "test")
 """Splits that a dataset can have; it need not have samples of each."""
 _FEW = 16
 """So many values are quicker taken one by one."""
+_ARROW = {"float64": "double"}
+"""Where Arrow prints a type by another name than it takes."""
 
 
 class Catalogue:
     """items.parquet of a dataset. What every sample needs is read once; the rest when it is asked for."""
 
-    def __init__(self, store: Store, spec: DatasetSpec) -> None:
-        self._store = store
+    def __init__(self, objects: Objects, spec: DatasetSpec, samples: int) -> None:
+        self._objects = objects
         self._spec = spec
+        self._samples = samples
         self._group: tuple[int, pa.Table] | None = None
         self._columns: dict[str, Any] = {}
         self._texts: dict[str, dict[str, None]] = {}
@@ -50,14 +55,23 @@ class Catalogue:
 
     @cached_property
     def light(self) -> pa.Table:
-        """id, shard, row, split and presence of all samples, in order."""
+        """id, shard, row, split and presence of all samples, in order.
+
+        Raises:
+            CorruptError: the file is missing, damaged, or says what cannot be.
+        """
         present = [f"{g.name}_present" for g in self._spec.groups]
-        return self.read(["id", "shard", "row", "split", *present])
+        light = self.read(["id", "shard", "row", "split", *present])
+        for wrong in _impossible(light, self._spec, self._samples):
+            raise CorruptError(f"{ITEMS}: {wrong}; {REMEDY}")
+        return light
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Columns that a query can name."""
-        return pq.read_schema(self._source())
+        schema = self._metadata.schema.to_arrow_schema()
+        check_columns(schema, _kinds(self._spec), ITEMS)
+        return schema
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -106,9 +120,12 @@ class Catalogue:
             return self._presence[group]
         column = self.light[f"{group}_present"].combine_chunks()
         slots = self._spec.group(group).slot_count
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        if flat.size != len(column) * slots:
-            raise CorruptError(f"{ITEMS}: column {group}_present does not have {slots} entries a sample")
+        values = column.flatten()
+        flat = values.to_numpy(zero_copy_only=False)
+        if flat.size != len(column) * slots or values.null_count:
+            raise CorruptError(
+                f"{ITEMS}: column {group}_present does not have {slots} entries for each sample; {REMEDY}"
+            )
         found: NDArray[np.bool_] = flat.reshape(-1, slots).astype(np.bool_)
         self._presence[group] = found
         return found
@@ -148,8 +165,11 @@ class Catalogue:
         if name not in self._columns:
             slots = self._spec.group(group).slot_count
             listed = self.read([name])[name].to_pylist()
-            stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
-            self._columns[name] = np.array(stamps, np.float64).reshape(-1, slots)
+            try:
+                stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
+                self._columns[name] = np.array(stamps, np.float64).reshape(-1, slots)
+            except ValueError as error:
+                raise CorruptError(f"{ITEMS}: column {name} does not hold {slots} times; {REMEDY}") from error
         return np.asarray(self._columns[name])
 
     def texts(self, column: str) -> dict[str, None]:
@@ -188,14 +208,19 @@ class Catalogue:
             CorruptError: the file is missing or damaged.
             QueryError: `where` does not fit the columns.
         """
+        source = self._source
+        self.schema  # noqa: B018 - looked at before anything is read
+        if where is None:
+            return read_table(source(), ITEMS, columns=columns)
         try:
-            return pq.read_table(self._source(), columns=columns, filters=where, page_checksum_verification=True)
-        except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
-        except (pa.ArrowInvalid, OSError) as error:
-            if where is not None and "No match for FieldRef" in str(error):
-                raise QueryError(f"the query names a column that is not there: {first_line(error)}") from error
-            raise CorruptError(f"{ITEMS} cannot be read: {first_line(error)}; run `landweave check`") from error
+            return read_table(source(), ITEMS, columns=columns, filters=where)
+        except CorruptError as error:
+            cause = error.__cause__
+            if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
+                raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
+            if "No match for FieldRef" in str(cause):
+                raise QueryError(f"the query names a column that is not there: {first_line(cause)}") from cause
+            raise
 
     def item(self, position: int) -> Json:
         """All columns of one sample: its row group is read, and kept for its neighbours."""
@@ -208,15 +233,15 @@ class Catalogue:
         return dict(kept[1].slice(position - first, 1).to_pylist()[0])
 
     def _row_group(self, number: int) -> pa.Table:
-        file = pq.ParquetFile(self._source(), metadata=self._metadata, page_checksum_verification=True)
-        try:
-            return file.read_row_group(number)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise CorruptError(f"{ITEMS} cannot be read: {first_line(error)}; run `landweave check`") from error
+        self.schema  # noqa: B018 - looked at before anything is read
+        return read_row_group(self._source(), ITEMS, number, self._metadata)
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
-        return pq.read_metadata(self._source())
+        found = read_metadata(self._source(), ITEMS)
+        if found.num_rows != self._samples:
+            raise CorruptError(f"{ITEMS}: {found.num_rows} samples, {MANIFEST} says {self._samples}; {REMEDY}")
+        return found
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
@@ -233,10 +258,43 @@ class Catalogue:
         return np.asarray(positions, np.int64)
 
     def _source(self) -> Any:
-        try:
-            return self._store.parquet(self._spec.at(ITEMS))
-        except FileNotFoundError as error:
-            raise CorruptError(f"{ITEMS} is missing; run `landweave check`") from error
+        return self._objects.table(self._spec.at(ITEMS))
+
+
+def _kinds(spec: DatasetSpec) -> dict[str, str]:
+    """Columns that the reader relies on, and what they hold."""
+    kinds = dict.fromkeys(("id", "split", "facts", "block"), "string")
+    kinds |= dict.fromkeys(("shard", "row", "epsg"), "int32")
+    kinds |= dict.fromkeys(("lon", "lat", "x_min", "y_max"), "double")
+    kinds |= dict.fromkeys(("start_datetime", "end_datetime"), "timestamp[us, tz=UTC]")
+    kinds |= {"geometry": "binary", "bbox": "struct", "captions": "list<struct>"}
+    kinds |= {a.column: _ARROW.get(a.dtype, a.dtype) for a in spec.attributes}
+    for group in spec.groups:
+        kinds[f"{group.name}_present"] = "list<bool>"
+        if group.kind == "modality":
+            kinds |= {f"{group.name}_datetimes": "list<string>", f"{group.name}_cloud": "list<double>"}
+        else:
+            kinds |= {f"{group.name}_version": "string", f"{group.name}_year": "int32"}
+    return kinds
+
+
+def _impossible(light: pa.Table, spec: DatasetSpec, samples: int) -> Iterator[str]:
+    """What of the light columns cannot be, in words."""
+    for name in light.column_names:
+        if light[name].null_count:
+            yield f"column {name} lacks values"
+    if light.num_rows != samples:
+        yield f"{light.num_rows} samples, {MANIFEST} says {samples}"
+    for name, most in (("shard", spec.shards), ("row", spec.shard_samples)):
+        low, high = pc.min_max(light[name]).as_py().values()
+        if samples and not 0 <= low <= high < most:
+            yield f"column {name} holds {low} to {high}, expected 0 to {most - 1}"
+    if not pc.all(pc.match_substring_regex(light["id"], f"^(?:{SAMPLE_ID.pattern})\\z")).as_py():
+        yield f"column id holds what is no sample's id ({SAMPLE_ID.pattern})"
+    if not set(pc.unique(light["split"]).to_pylist()) <= set(SPLITS):
+        yield f"column split holds other splits than {', '.join(SPLITS)}"
+    if pc.count_distinct(light["id"]).as_py() != light.num_rows:
+        yield "a sample stands twice in it"
 
 
 def _day(stamp: str | None) -> float:

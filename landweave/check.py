@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from landweave import codec
 from landweave.errors import CorruptError, LandweaveError
-from landweave.layout import ITEMS, SHARD_INDEX, shard_manifest, supplement_manifest
+from landweave.layout import ITEMS, MANIFEST, SHARD_INDEX, shard_manifest, supplement_manifest
 from landweave.manifest import shard_from_bytes
+from landweave.strict import Fields, parse, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from landweave.dataset import Dataset
     from landweave.manifest import ObjectSum, ShardManifest
 
+_PIECE_BYTES = 1 << 24
+_NUMBER = re.compile(r"[0-9]{1,8}(\.r[0-9]{1,5})?")
 _Seat = tuple[str, str]
 """(sample id, split) of a row."""
 
@@ -34,7 +35,7 @@ def check(
 
     Args:
         dataset: which.
-        threads: shards that are looked at together; each holds one object in memory.
+        threads: shards that are looked at together; each holds 16 MiB of an object in memory.
         progress: told (shards done, shards) after each.
 
     Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
@@ -47,11 +48,12 @@ def check(
             yield fault
     try:
         catalogue = _catalogue(dataset)
-        index = json.loads(dataset.store.get(dataset.spec.at(SHARD_INDEX)))
-    except (LandweaveError, FileNotFoundError, ValueError, KeyError, pa.ArrowException) as error:
+        path = dataset.spec.at(SHARD_INDEX)
+        index = _index(parse(dataset.objects.read(path), path), path, dataset)
+    except LandweaveError as error:
         yield f"{ITEMS} or {SHARD_INDEX} cannot be read, shards were not compared with it: {error}"
         return
-    yield from _uniqueness(dataset)
+    yield from _splits(dataset)
     with ThreadPoolExecutor(threads) as pool:
         # shards that failed were left out and are not in the index
         built = sorted(int(number) for number in index if ".r" not in number)
@@ -62,17 +64,27 @@ def check(
 
 
 def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
+    """What is wrong with an object; it is read in pieces, and only where it is as long as it should be."""
     try:
-        raw = dataset.store.get(path)
+        size, digest = dataset.store.size(path) if expected.size else 0, hashlib.sha256()
+        if size != expected.size:
+            return f"{path}: has {size} bytes, expected {expected.size}"
+        for start in range(0, size, _PIECE_BYTES):
+            digest.update(dataset.store.get_range(path, start, min(_PIECE_BYTES, size - start)))
     except FileNotFoundError:
         return f"{path}: is missing"
     except LandweaveError as error:
         return f"{path}: {error}"
-    if len(raw) != expected.size:
-        return f"{path}: has {len(raw)} bytes, expected {expected.size}"
-    if hashlib.sha256(raw).hexdigest() != expected.sha256:
-        return f"{path}: content differs from its checksum"
-    return None
+    return None if digest.hexdigest() == expected.sha256 else f"{path}: content differs from its checksum"
+
+
+def _index(data: Any, path: str, dataset: Dataset) -> dict[str, Fields]:
+    """The list of shards: '7' or '7.r1' -> what is said of its manifest."""
+    found = Fields(data, path)
+    for number in found:
+        text(number, path, _NUMBER)
+        whole(int(number.partition(".")[0]), found.at(number), 0, dataset.spec.shards - 1)
+    return {number: found.object(number) for number in found}
 
 
 def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
@@ -84,22 +96,21 @@ def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
     return seats
 
 
-def _uniqueness(dataset: Dataset) -> Iterator[str]:
+def _splits(dataset: Dataset) -> Iterator[str]:
+    """Against the manifest, and one for each block."""
     light = dataset.catalogue.light
-    for sample, times in Counter(light["id"].to_pylist()).items():
-        if times > 1:
-            yield f"sample {sample}: stands {times} times in {ITEMS}"
-    if light.num_rows != len(dataset):
-        yield f"{ITEMS}: {light.num_rows} samples, landweave.json says {len(dataset)}"
+    told = dict(sorted(Counter(light["split"].to_pylist()).items()))
+    if told != {split: count for split, count in sorted(dataset.splits.items()) if count}:
+        yield f"{ITEMS}: holds {told}, {MANIFEST} says {dataset.splits}"
     blocks: dict[str, str] = {}
-    table = pq.read_table(dataset.store.parquet(dataset.spec.at(ITEMS)), columns=["id", "block", "split"]).to_pydict()
+    table = dataset.catalogue.read(["id", "block", "split"]).to_pydict()
     for sample, block, split in zip(table["id"], table["block"], table["split"], strict=True):
         if blocks.setdefault(block, split) != split:
             yield f"sample {sample}: is in split {split}, its block {block} is in {blocks[block]}"
 
 
-def _shard(dataset: Dataset, number: int, index: dict[str, dict[str, object]], seats: dict[int, _Seat]) -> list[str]:
-    manifest, faults = _manifest(dataset, shard_manifest(number), index.get(str(number), {}))
+def _shard(dataset: Dataset, number: int, index: dict[str, Fields], seats: dict[int, _Seat]) -> list[str]:
+    manifest, faults = _manifest(dataset, shard_manifest(number), index.get(str(number)))
     if manifest is None:
         return faults
     if manifest.recipe_sha256 != dataset.spec.recipe_sha256:
@@ -114,14 +125,14 @@ def _shard(dataset: Dataset, number: int, index: dict[str, dict[str, object]], s
         found: ShardManifest | None = manifest
         if revision:
             name = supplement_manifest(number, revision)
-            found, more = _manifest(dataset, name, index.get(f"{number}.r{revision}", {}))
+            found, more = _manifest(dataset, name, index.get(f"{number}.r{revision}"))
             faults += more
         if found is not None:
             faults += _presence(dataset, found, revision) + _indexes(dataset, found, revision, told)
     return faults
 
 
-def _manifest(dataset: Dataset, path: str, listed: dict[str, object]) -> tuple[ShardManifest | None, list[str]]:
+def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[ShardManifest | None, list[str]]:
     """A manifest and the faults of all that it lists."""
     try:
         raw = dataset.store.get(path)
@@ -131,7 +142,7 @@ def _manifest(dataset: Dataset, path: str, listed: dict[str, object]) -> tuple[S
     except LandweaveError as error:
         return None, [str(error)]
     faults = []
-    if hashlib.sha256(raw).hexdigest() != listed.get("sha256"):
+    if listed is None or hashlib.sha256(raw).hexdigest() != listed.only("sha256"):
         faults.append(f"{path}: is not the manifest that the catalogue was made from")
     for name, expected in sorted(manifest.objects.items()):
         fault = _object(dataset, name, expected)
@@ -148,7 +159,8 @@ def _presence(dataset: Dataset, manifest: ShardManifest, revision: int) -> list[
         rows = dataset.catalogue.presence(group.name)[inside]
         for (_, row), there in zip(dataset.catalogue.where[inside], rows, strict=True):
             said = "".join("1" if slot else "0" for slot in there)
-            if row >= len(manifest.samples) or manifest.presence[group.name][row] != said:
+            rows_said = manifest.presence.get(group.name, ())
+            if row >= len(rows_said) or rows_said[row] != said:
                 faults.append(f"shard {manifest.shard} row {row}: catalogue and manifest disagree on {group.name}")
     return faults
 
@@ -157,8 +169,13 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dic
     """Inner chunks in the shard's objects against the manifest, in rows that hold a sample."""
     faults = []
     for array in (a for g in dataset.spec.groups if g.revision == revision for a in g.arrays):
-        rows = manifest.presence[array.group]
+        rows = manifest.presence.get(array.group, ())
         expected = np.zeros((dataset.spec.shard_samples, array.slots), np.bool_)
+        if len(rows) > len(expected) or any(len(slots) != array.slots for slots in rows):
+            faults.append(
+                f"shard {manifest.shard}: the manifest does not say {array.slots} slots of {array.path} a row"
+            )
+            continue
         for row, slots in enumerate(rows):
             expected[row] = [slot == "1" for slot in slots]
         if array.object(manifest.shard) not in manifest.objects:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 ABSENT = 2**64 - 1
 """Offset and length of an inner chunk that was not written."""
+_FARTHEST = 2**60
 _CRC_BYTES = 4
+_PLAIN = frozenset("biuf")
+"""numpy's kinds of plain numbers: bool, integers, floats."""
 _BLOSC_HEADER_BYTES = 16
 _UINT32, _BLOSC_SIZES = struct.Struct("<I"), struct.Struct("<III")
 """crc32c; at byte 4 of a blosc header: decoded bytes, bytes of a block, encoded bytes with the header."""
@@ -46,6 +49,11 @@ def index_bytes(chunks: int) -> int:
     return 16 * chunks + _CRC_BYTES
 
 
+def most_bytes(decoded: int) -> int:
+    """What a chunk can take on disk at most: where nothing is gained, blosc stores it as it is, behind a header."""
+    return decoded + _BLOSC_HEADER_BYTES + _CRC_BYTES
+
+
 def encode_chunk(pixels: NDArray[Any], codec: CodecSpec) -> bytes:
     """One inner chunk: little-endian C-order pixels -> blosc -> crc32c. Deterministic for a numcodecs version."""
     blosc.use_threads = False
@@ -56,11 +64,14 @@ def encode_chunk(pixels: NDArray[Any], codec: CodecSpec) -> bytes:
 
 
 def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]) -> None:
-    """Decode one inner chunk into `out` (C-contiguous, of the chunk's dtype and shape).
+    """Decode one inner chunk into `out` (C-contiguous, of the chunk's dtype and shape; plain numbers).
 
     Raises:
         DamageError: truncated, crc32c wrong, or not the size that `out` has.
+        TypeError: `out` holds something else than plain numbers: decoded bytes would be pointers.
     """
+    if out.dtype.kind not in _PLAIN:
+        raise TypeError(f"pixels are plain numbers, not {out.dtype}")
     view: Any = memoryview(data)  # type: ignore[arg-type]
     length = len(view) - _CRC_BYTES
     if length < _BLOSC_HEADER_BYTES:
@@ -85,18 +96,27 @@ def encode_index(entries: NDArray[np.uint64]) -> bytes:
     return raw + _crc(raw)
 
 
-def decode_index(data: bytes | memoryview, chunks: int) -> NDArray[np.uint64]:
+def decode_index(data: bytes | memoryview, chunks: int, most: int) -> NDArray[np.uint64]:
     """(chunks, 2) offsets and lengths.
 
+    Args:
+        data: the bytes.
+        chunks: how many inner chunks there are.
+        most: bytes that one takes on disk at most.
+
     Raises:
-        DamageError: wrong length or crc32c.
+        DamageError: wrong length or crc32c, or a chunk that cannot be where it is said to be.
     """
     if len(data) != index_bytes(chunks):
         raise DamageError(f"shard index has {len(data)} bytes, expected {index_bytes(chunks)}")
     view = memoryview(data)
     if _crc(view[:-_CRC_BYTES]) != bytes(view[-_CRC_BYTES:]):
         raise DamageError("crc32c of the shard index is wrong")
-    return np.frombuffer(view[:-_CRC_BYTES], dtype="<u8").reshape(chunks, 2)
+    entries = np.frombuffer(view[:-_CRC_BYTES], dtype="<u8").reshape(chunks, 2)
+    there = entries[entries[:, 0] != ABSENT]
+    if len(there) and (there[:, 1].max() > most or there[:, 0].max() > _FARTHEST):
+        raise DamageError("the shard index names a chunk that is longer than it can be, or lies beyond any file")
+    return entries
 
 
 def _crc(data: bytes | memoryview) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +12,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.errors import CorruptError, NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
-from landweave.layout import LEDGER, MANIFEST, RECIPE, STATISTICS, ZARR, vectors
-from landweave.manifest import dataset_from_bytes
+from landweave.layout import (
+    LEDGER,
+    MANIFEST,
+    RECIPE,
+    STATISTICS,
+    VECTOR_KINDS,
+    ZARR,
+    shard_manifest,
+    statistics_from_json,
+    supplement_manifest,
+    vectors,
+)
+from landweave.manifest import dataset_from_bytes, shard_from_bytes
 from landweave.order import Order
 from landweave.query import BBox, degrees, expression
 from landweave.sample import Sample
@@ -28,6 +37,8 @@ from landweave.selection import Selection
 from landweave.shard import ShardReader
 from landweave.store import open_store
 from landweave.stream import REMOTE_THREADS, Stream, cores
+from landweave.strict import Fields, parse
+from landweave.table import REMEDY, Objects, check_columns, read_table
 from landweave.view import View, shown
 
 if TYPE_CHECKING:
@@ -39,7 +50,7 @@ if TYPE_CHECKING:
     from landweave.batch import Batch, OnError
     from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, GroupSpec, Json
-    from landweave.manifest import DatasetManifest
+    from landweave.manifest import DatasetManifest, ObjectSum, ShardManifest
     from landweave.store import Store
 
 
@@ -86,13 +97,16 @@ class Dataset:
         """What it holds."""
         self.spec = manifest.spec
         """Its form."""
-        self.catalogue = Catalogue(store, self.spec)
+        self.objects = Objects(store, manifest.objects, manifest.before)
+        """Its files that are no pixels, checked before they are used."""
+        self.catalogue = Catalogue(self.objects, self.spec, manifest.samples)
         """Its items."""
         self.reader = ShardReader(store, self.spec.shard_samples)
         """Its pixels."""
         self.buffers = Buffers()
         """Memory of its samples and batches."""
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
+        self._shards: dict[str, ShardManifest] = {}
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -123,20 +137,20 @@ class Dataset:
     @cached_property
     def statistics(self) -> Json:
         """Array -> band -> 'all' | 'clear' -> count, mean, std, min, max, percentiles: train split, stored numbers."""
-        return dict(json.loads(self._object(self.spec.at(STATISTICS)))["bands"])
+        path = self.spec.at(STATISTICS)
+        return statistics_from_json(parse(self.objects.read(path), path), path)
 
     @cached_property
     def recipe(self) -> Json:
         """The resolved recipe."""
-        return dict(json.loads(self._object(RECIPE)))
+        found = parse(self.objects.read(RECIPE), RECIPE)
+        Fields(found, RECIPE)
+        return dict(found)
 
     @property
     def ledger(self) -> pa.Table:
         """Expected against obtained: sample_id, layer, slot, reason, provider, item_ids, detail."""
-        try:
-            return pq.read_table(self.store.parquet(self.spec.at(LEDGER)), page_checksum_verification=True)
-        except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-            raise CorruptError(f"{LEDGER} is missing or damaged; run `landweave check`") from error
+        return read_table(self.objects.table(self.spec.at(LEDGER)), LEDGER)
 
     def query(
         self,
@@ -385,11 +399,24 @@ class Dataset:
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
         """Vector objects of one sample."""
         path = vectors(label, shard)
-        try:
-            wanted = pc.field("sample_id") == sample_id
-            return pq.read_table(self.store.parquet(path), filters=wanted, page_checksum_verification=True)
-        except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-            raise CorruptError(f"sample {sample_id}: {path} is missing or damaged; run `landweave check`") from error
+        source = self.objects.table(path, self._shard_object(shard, self.spec.group(label).revision, path))
+        found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
+        check_columns(found.schema, VECTOR_KINDS, path)
+        return found
+
+    def _shard_object(self, shard: int, revision: int, path: str) -> ObjectSum:
+        """Checksum of an object of a shard, from the manifest that lists it."""
+        name = supplement_manifest(shard, revision) if revision else shard_manifest(shard)
+        known = self._shards.get(name)
+        if known is None:
+            try:
+                known = shard_from_bytes(self.store.get(name), name)
+            except FileNotFoundError as error:
+                raise CorruptError(f"{name} is missing; {REMEDY}") from error
+            self._shards = {name: known}
+        if path not in known.objects:
+            raise CorruptError(f"{path}: {name} does not list it; {REMEDY}")
+        return known.objects[path]
 
     def normalisation(
         self, array: str, pixels: Literal["all", "clear"] = "all"
@@ -416,12 +443,6 @@ class Dataset:
                 raise UnknownNameError(unknown("modality, label or array", name, [*groups, *sorted(self.arrays)]))
             found |= {a.path: a for a in matching}
         return tuple(found.values())
-
-    def _object(self, path: str) -> bytes:
-        try:
-            return self.store.get(path)
-        except FileNotFoundError as error:
-            raise CorruptError(f"{path} is missing; run `landweave check`") from error
 
 
 def _shortly(value: Any) -> str:

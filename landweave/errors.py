@@ -21,6 +21,8 @@ import importlib
 import operator
 from typing import TYPE_CHECKING, Any
 
+from landweave.plain import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,8 +31,8 @@ class LandweaveError(Exception):
     """Every error of the reader."""
 
     def __str__(self) -> str:
-        """The message as it was given: KeyError would quote it."""
-        return str(self.args[0]) if self.args else ""
+        """The message, without KeyError's quotes: safe to show, though names from data may stand in it."""
+        return printable(self.args[0], lines=True) if self.args else ""
 
 
 class NotADatasetError(LandweaveError):

@@ -16,9 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from landweave.errors import ExportError
-from landweave.layout import LAYOUT_VERSION
+from landweave.errors import CorruptError, ExportError
+from landweave.layout import LAYOUT_VERSION, SPLITS
 from landweave.record import description, flat_name, record
+from landweave.strict import inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +38,6 @@ FORMATS = {
 """Format -> the module that writes it."""
 ABOUT = "landweave-export.json"
 """What the export holds; in its root."""
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ def export(
     if files or compression not in (None, "zstd"):
         raise ExportError(f"compression is 'zstd' or None, and there is file_bytes; got {compression!r}, {files}")
     goal = Path(out).absolute()
-    if goal.exists():
+    if os.path.lexists(goal):
         raise ExportError(f"{goal.name} is there already: remove it, or name another folder")
     chosen = dataset.query() if selection is None else selection
     if not len(chosen):
@@ -117,28 +117,40 @@ def export(
     staging = goal.with_name(f".{goal.name}.{_digest(about)[:12]}.partial")
     job = Job(arrays=specs, compression=compression, about=about)
     tree, done = staging / "tree", 0
+    by_split = _by_split(dataset, chosen)
     try:
+        staging.mkdir(parents=True, exist_ok=True)
+        _own_folder(staging)
         shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir(parents=True)
-        for split, ids in _by_split(dataset, chosen).items():
+        tree.mkdir()
+        for split, ids in by_split.items():
             parts = []
             for number, first in enumerate(range(0, len(ids), each)):
                 part = staging / f"{split}-{number:06d}"
                 wanted = ids[first : first + each]
                 if not part.exists():
                     _write_part(dataset, wanted, part, writer, job)
+                _own_folder(part)
                 parts.append(part)
                 done += len(wanted)
                 if progress is not None:
                     progress(done, len(chosen))
             writer.assemble(tree, split, parts, job)
-        (tree / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        writer.finish(tree, {s: len(i) for s, i in _by_split(dataset, chosen).items()}, job)
+        write(tree, ABOUT, json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        writer.finish(tree, {s: len(i) for s, i in by_split.items()}, job)
+        if os.path.lexists(goal):
+            raise ExportError(f"{goal.name} has come to be there meanwhile: remove it, or name another folder")
         _rename_whole(tree, goal)
     except OSError as error:
         raise ExportError(f"{goal.name} cannot be written: {error.strerror or error}") from error
     shutil.rmtree(staging, ignore_errors=True)
     return goal
+
+
+def _own_folder(folder: Path) -> None:
+    """A folder of ours is no link: what is written into it must stay in it."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise ExportError(f"{folder.name} is not a folder of an export: remove it")
 
 
 def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer, job: Job) -> None:
@@ -167,13 +179,37 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def place(source: Path, target: Path) -> None:
-    """Give a finished file its place: a second name where the file system can, else a copy."""
+def within(root: Path, part: str) -> Path:
+    """Where a file of the export lies: below its root, whatever the name says.
+
+    Raises:
+        ExportError: the name leads elsewhere.
+    """
+    try:
+        return root / inside(part)
+    except CorruptError as error:
+        raise ExportError(str(error)) from error
+
+
+def place(source: Path, root: Path, part: str) -> None:
+    """Give a finished file its place: a second name where the file system can, else a copy. Never over another file."""
+    target = within(root, part)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
+        with source.open("rb") as old, target.open("xb") as new:
+            shutil.copyfileobj(old, new)
+
+
+def write(root: Path, part: str, text: str) -> None:
+    """A new file of the export: never over another."""
+    target = within(root, part)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _writer(form: str) -> Writer:
@@ -189,11 +225,10 @@ def _writer(form: str) -> Writer:
 
 def _by_split(dataset: Dataset, chosen: Selection) -> dict[str, list[str]]:
     """Ids of each split, in the catalogue's order; usual splits first."""
-    light = dataset.catalogue.light
-    splits = light["split"].take(chosen.positions).to_pylist()
-    found: dict[str, list[str]] = {s: [] for s in _SPLITS}
+    splits = dataset.catalogue.light["split"].take(chosen.positions).to_pylist()
+    found: dict[str, list[str]] = {s: [] for s in SPLITS}
     for sample, split in zip(chosen.ids, splits, strict=True):
-        found.setdefault(split, []).append(sample)
+        found[split].append(sample)
     return {split: ids for split, ids in found.items() if ids}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landweave.export import place
+from landweave.export import place, within, write
 from landweave.record import flat_name
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
         index = json.loads((part / "index.json").read_text())
         (chunk,) = index["chunks"]
         name = chunk["filename"].replace("chunk-0-0", f"chunk-0-{number}")
-        place(part / chunk["filename"], root / split / name)
+        place(within(part, chunk["filename"]), root, f"{split}/{name}")
         chunks.append({**chunk, "filename": name})
     body = {"chunks": chunks, "config": index["config"]}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     text = json.dumps({**body, "updated_at": str(int(digest[:8], 16))}, sort_keys=True)
-    (root / split / "index.json").write_text(text)
+    write(root, f"{split}/index.json", text)
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:

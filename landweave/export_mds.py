@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landweave.export import place
+from landweave.export import place, within, write
 from landweave.record import flat_name
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
                 if shard[form] is not None:
                     old = shard[form]["basename"]
                     shard[form]["basename"] = old.replace("shard.00000", f"shard.{number:05d}")
-                    if (part / old).exists():
-                        place(part / old, root / split / shard[form]["basename"])
+                    if within(part, old).exists():
+                        place(within(part, old), root, f"{split}/{shard[form]['basename']}")
             shards.append(shard)
     text = json.dumps({"version": 2, "shards": shards}, sort_keys=True)
-    (root / split / "index.json").write_text(text)
+    write(root, f"{split}/index.json", text)
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:

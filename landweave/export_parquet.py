@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from landweave.export import place
+from landweave.export import place, write
+from landweave.plain import markdown
 from landweave.record import flat_name
 
 if TYPE_CHECKING:
@@ -123,12 +124,12 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
     del job
     name = _SPLITS.get(split, split)
     for number, part in enumerate(parts):
-        place(part / "part.parquet", root / "data" / f"{name}-{number:05d}-of-{len(parts):05d}.parquet")
+        place(part / "part.parquet", root, f"data/{name}-{number:05d}-of-{len(parts):05d}.parquet")
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:
     """The card."""
-    (root / "README.md").write_text(card(splits, job))
+    write(root, "README.md", card(splits, job))
 
 
 def _yaml(name: str, feature: Json) -> Json:
@@ -158,11 +159,11 @@ def card(splits: dict[str, int], job: Job) -> str:
     # without these, `load_dataset` would take the columns for lists of lists
     head["dataset_info"] = {"config_name": "default", "features": [_yaml(n, f) for n, f in features(job).items()]}
     # JSON is YAML, and quotes whatever a recipe's text holds
-    lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()), "---", ""]
-    lines += [f"# {about['dataset']}", "", about["description"], ""]
+    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
+    lines += [f"# {markdown(' '.join(about['dataset'].split()))}", "", markdown(about["description"]), ""]
     lines += ["| column | dims | dtype | m | unit of stored x scale + offset |", "|---|---|---|---|---|"]
     for name, a in about["arrays"].items():
-        physical = f"{a['unit']}, x {a['scale']:g} + {a['offset']:g}"
+        physical = f"{markdown(a['unit'])}, x {a['scale']:g} + {a['offset']:g}"
         lines.append(f"| `{name}` | {', '.join(a['dims'])} | {a['dtype']} | {a['resolution_m']:g} | {physical} |")
     lines += [
         "",
@@ -170,7 +171,7 @@ def card(splits: dict[str, int], job: Job) -> str:
         "none; `present` in `metadata` (JSON) says which they are.",
         "Masks: `valid` True = every band was measured, `cloud` True = cloud, shadow or cirrus.",
         "",
-        f"Licences of what went in: {', '.join(about['licences'])}.",
-        *(f"- {line}" for line in about["attribution"]),
+        f"Licences of what went in: {', '.join(markdown(name) for name in about['licences'])}.",
+        *(f"- {markdown(' '.join(line.split()))}" for line in about["attribution"]),
     ]
     return "\n".join(lines) + "\n"

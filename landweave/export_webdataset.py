@@ -44,7 +44,7 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
     """`train-000000.tar`, ..."""
     del job
     for number, part in enumerate(parts):
-        place(part / "part.tar", root / f"{split}-{number:06d}.tar")
+        place(part / "part.tar", root, f"{split}-{number:06d}.tar")
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:

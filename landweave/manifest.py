@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,20 @@ from landweave.layout import (
     LAYOUT_VERSION,
     READABLE_VERSIONS,
     REVISED_VERSION,
+    SPLITS,
     DatasetSpec,
     Json,
     spec_from_json,
     spec_to_json,
 )
+from landweave.strict import NAME, SAMPLE_ID, SHA256, Fields, inside, parse, refuse, text, whole
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of a block of `ObjectSum.blocks`; the last one is shorter."""
+WHOLE_BYTES = 1 << 26
+"""Objects of up to so many bytes are read and checked whole; larger ones have `blocks`."""
+_HEX = re.compile("[0-9a-f]*")
+_PRESENCE = re.compile("[01]{1,65536}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class ObjectSum:
     """Bytes."""
     sha256: str
     """Lower-case hex."""
+    blocks: str = ""
+    """Of a large object that is read in pieces: crc32c of each `BLOCK_BYTES` of it, 8 hex digits each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,15 +94,12 @@ def unseal(raw: bytes, path: str) -> Json:
         CorruptError: not JSON, or changed since it was sealed.
         LayoutError: says of itself that it is of another layout (asked first: a newer one may seal in another way).
     """
-    try:
-        data = json.loads(raw)
-    except ValueError as error:
-        raise CorruptError(f"{path}: not readable JSON ({error}); the file is damaged or cut short") from error
+    data = parse(raw, path)
     if not isinstance(data, dict) or not isinstance(data.get("sha256"), str):
         raise CorruptError(f"{path}: is not a manifest of landweave: no checksum in it")
     _check_layout(data, path)
     body = {key: value for key, value in data.items() if key != "sha256"}
-    if hashlib.sha256(_canonical(body)).hexdigest() != data["sha256"]:
+    if _digest(body) != data["sha256"]:
         raise CorruptError(f"{path}: content does not match its own checksum; the file was changed or damaged")
     return body
 
@@ -119,15 +128,20 @@ def shard_from_bytes(raw: bytes, path: str) -> ShardManifest:
         CorruptError: damaged.
         LayoutError: written in another layout.
     """
-    data = unseal(raw, path)
+    found = Fields(unseal(raw, path), path)
+    presence = found.object("presence")
+    samples = tuple(s if s is None else text(s, found.at("samples"), SAMPLE_ID) for s in found.list("samples"))
+    named = [s for s in samples if s is not None]
+    if len(set(named)) != len(named):
+        raise CorruptError(f"{path}: a sample stands twice in it")
     return ShardManifest(
-        shard=data["shard"],
-        split=data["split"],
-        recipe_sha256=data["recipe_sha256"],
-        samples=tuple(data["samples"]),
-        refused=tuple(data["refused"]),
-        presence={group: tuple(rows) for group, rows in data["presence"].items()},
-        objects=_objects_from_json(data["objects"]),
+        shard=found.whole("shard", 0, 10**7),
+        split=found.choice("split", SPLITS),
+        recipe_sha256=found.text("recipe_sha256", SHA256),
+        samples=samples,
+        refused=found.texts("refused", SAMPLE_ID),
+        presence={text(g, presence.where, NAME): presence.texts(g, _PRESENCE, len(samples)) for g in presence},
+        objects=_objects_from_json(found.object("objects")),
     )
 
 
@@ -156,24 +170,29 @@ def dataset_from_bytes(raw: bytes, path: str) -> DatasetManifest:
         CorruptError: damaged.
         LayoutError: written in another layout.
     """
-    data = unseal(raw, path)
-    return DatasetManifest(
-        spec=spec_from_json(data["dataset"]),
-        samples=data["samples"],
-        splits=data["splits"],
-        licences=tuple(data["licences"]),
-        attribution=tuple(data["attribution"]),
-        objects=_objects_from_json(data["objects"]),
-        before=_objects_from_json(data.get("before", {})),
+    found = Fields(unseal(raw, path), path)
+    spec = spec_from_json(found.only("dataset"), found.at("dataset"))
+    splits = found.object("splits")
+    manifest = DatasetManifest(
+        spec=spec,
+        samples=found.whole("samples", 0, spec.rows),
+        splits={s: splits.whole(s, 0, spec.rows) for s in splits},
+        licences=found.texts("licences"),
+        attribution=found.texts("attribution"),
+        objects=_objects_from_json(found.object("objects")),
+        before=_objects_from_json(found.object("before", {})),
     )
+    if not set(manifest.splits) <= set(SPLITS) or sum(manifest.splits.values()) != manifest.samples:
+        refuse(splits.where, dict(manifest.splits), f"{', '.join(SPLITS)} with {manifest.samples} samples in all")
+    return manifest
 
 
 def _check_layout(data: Json, path: str) -> None:
     if data.get("format") != FORMAT:
         raise CorruptError(f"{path}: says format {data.get('format')!r}, expected {FORMAT!r}")
-    version = data.get("layout")
+    version = whole(data.get("layout"), f"{path}.layout", 0, 10**6)
     if version not in READABLE_VERSIONS:
-        newer = isinstance(version, int) and version > max(READABLE_VERSIONS)
+        newer = version > max(READABLE_VERSIONS)
         mend = "install a newer landweave" if newer else "it is no layout that this version knows"
         known = " and ".join(map(str, READABLE_VERSIONS))
         raise LayoutError(f"{path}: layout version {version}, this landweave reads {known}: {mend}")
@@ -184,8 +203,28 @@ def _canonical(data: Any) -> bytes:
 
 
 def _objects_to_json(objects: dict[str, ObjectSum]) -> Json:
-    return {path: {"size": o.size, "sha256": o.sha256} for path, o in objects.items()}
+    return {path: {"size": o.size, "sha256": o.sha256, **_blocks(o)} for path, o in objects.items()}
 
 
-def _objects_from_json(data: Json) -> dict[str, ObjectSum]:
-    return {path: ObjectSum(o["size"], o["sha256"]) for path, o in data.items()}
+def _blocks(found: ObjectSum) -> Json:
+    return {"blocks": found.blocks} if found.blocks else {}
+
+
+def _objects_from_json(found: Fields) -> dict[str, ObjectSum]:
+    sums = {}
+    for path in found:
+        about = found.object(inside(path))
+        size = about.whole("size", 0, 2**60)
+        blocks = about.text("blocks", _HEX) if "blocks" in about else ""
+        if blocks and len(blocks) != 8 * -(-size // BLOCK_BYTES):
+            refuse(about.at("blocks"), f"{len(blocks)} digits", f"8 for each MiB of {size} bytes")
+        sums[path] = ObjectSum(size, about.text("sha256", SHA256), blocks)
+    return sums
+
+
+def _digest(data: Json) -> str | None:
+    """None where it cannot be written as it was: it holds half a character."""
+    try:
+        return hashlib.sha256(_canonical(data)).hexdigest()
+    except (ValueError, RecursionError):
+        return None

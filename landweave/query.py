@@ -20,6 +20,8 @@ _FEW_TEXTS = 100
 """A column with so many different texts or fewer holds names, each of which counts; others hold ids."""
 Texts = Callable[[str], Collection[str]]
 """Column -> the different texts in it."""
+_LONGEST, _DEEPEST = 1 << 16, 64
+"""Characters of a condition, and how deep it may be nested."""
 BBox = tuple[float, float, float, float]
 """west, south, east, north in degrees; west > east crosses the antimeridian."""
 
@@ -64,9 +66,7 @@ def expression(
         raise QueryError(
             f"a condition is a text (\"split == 'train'\"), an Arrow expression or a mapping, got {where!r}"
         )
-    result: pc.Expression | None = None
-    for condition in parts:
-        result = condition if result is None else result & condition
+    result = _joined(parts, both=True) if parts else None
     if result is not None:
         _fits(schema, result)
     return result
@@ -212,6 +212,8 @@ def field(schema: pa.Schema, column: Any) -> pc.Expression:
 
 def _parse(asked: _Asked, text: str) -> pc.Expression:
     """A condition in Python's spelling: `worldcover_trees > 0.5 and split in ('val', 'test')`. Nothing is evaluated."""
+    if len(text) > _LONGEST:
+        raise QueryError(f"the condition has {len(text)} characters, expected at most {_LONGEST}")
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
@@ -219,17 +221,32 @@ def _parse(asked: _Asked, text: str) -> pc.Expression:
         raise QueryError(f"cannot read the condition {text!r}: {hint}; for SQL use Dataset.sql") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise QueryError(f"cannot read the condition {text[:200]!r}: {first_line(error)}") from error
+    _check_depth(tree)
     return _condition(asked, tree, text)
+
+
+def _check_depth(tree: ast.AST) -> None:
+    """Arrow and Python go down into a condition by recursion: a deep one would end the process."""
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise QueryError(f"the condition is nested more than {_DEEPEST} deep; write `column in (...)` for many values")
+
+
+def _joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
+    """All or any of the conditions, as a tree that is no deeper than it must be."""
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        parts = [a & b if both else a | b for a, b in pairs] + parts[len(parts) & ~1 :]
+    return parts[0]
 
 
 def _condition(asked: _Asked, node: ast.AST, text: str) -> pc.Expression:
     match node:
         case ast.BoolOp(op=op, values=values):
-            parts = [_condition(asked, v, text) for v in values]
-            result = parts[0]
-            for condition in parts[1:]:
-                result = result & condition if isinstance(op, ast.And) else result | condition
-            return result
+            return _joined([_condition(asked, v, text) for v in values], both=isinstance(op, ast.And))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_condition(asked, operand, text)
         case ast.Compare(left=ast.Name(id=column), ops=[ast.In() | ast.NotIn() as op], comparators=[values]):

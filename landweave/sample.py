@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from landweave.errors import AbsentError, UnknownNameError
+from landweave.errors import AbsentError, CorruptError, UnknownNameError
+from landweave.strict import Fields, parse
+from landweave.table import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,7 +174,10 @@ class Sample:
     def datetimes(self, modality: str) -> tuple[datetime | None, ...]:
         """Acquisition time of each date slot, UTC; None where absent."""
         stamps = self.item[f"{self._catalogue.group(modality).name}_datetimes"]
-        return tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
+        try:
+            return tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
+        except (TypeError, ValueError) as error:
+            raise CorruptError(f"sample {self.id}: {modality} has a time that is none; {REMEDY}") from error
 
     def legend(self, label: str) -> tuple[ClassSpec, ...]:
         """Classes of a label."""
@@ -188,7 +192,11 @@ class Sample:
     @property
     def facts(self) -> Json | None:
         """Facts that the captions rest on."""
-        return None if self.item["facts"] is None else dict(json.loads(self.item["facts"]))
+        if self.item["facts"] is None:
+            return None
+        found = parse(self.item["facts"].encode(), f"facts of sample {self.id}")
+        Fields(found, f"facts of sample {self.id}")
+        return dict(found)
 
     def vectors(self, label: str = "openstreetmap") -> pa.Table:
         """Vector objects: osm_id, kind, tags, wkb (in `epsg`), area_m2, length_m. Tags are untrusted text. A closed way

@@ -69,7 +69,9 @@ class ShardReader:
         path, chunks = array.object(shard), self.shard_samples * array.slots
         try:
             tail = self.store.get_tail(path, codec.index_bytes(chunks))
-            entries = codec.decode_index(tail, chunks).reshape(self.shard_samples, array.slots, 2)
+            entries = codec.decode_index(tail, chunks, codec.most_bytes(array.chip_bytes)).reshape(
+                self.shard_samples, array.slots, 2
+            )
         except FileNotFoundError as error:
             raise CorruptError(f"shard {shard}: {array.path} is missing ({path}); {_REMEDY}") from error
         except codec.DamageError as error:

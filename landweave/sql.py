@@ -10,6 +10,10 @@ import pyarrow as pa
 
 from landweave.errors import QueryError, first_line, needed, unknown
 
+_POSITION = "__position"
+_ALONE = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
+"""No file, no network, no variable of this program, and no setting that would allow them."""
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,17 +26,19 @@ def matching(catalogue: Catalogue, condition: str) -> NDArray[np.int64]:
     words = condition.replace('"', " ").lower()
     names = [n for n in catalogue.schema.names if n.lower() in words]
     items = catalogue.read(names or ["id"])
-    items = items.append_column("__position", pa.array(np.arange(items.num_rows)))
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.register("items", items)
+    items = items.append_column(_POSITION, pa.array(np.arange(items.num_rows)))
+    with duckdb.connect(config=_ALONE) as connection:
         try:
-            found = connection.sql(f"select __position from items where ({condition}) order by __position")  # noqa: S608
-            positions = np.asarray(found.fetchnumpy()["__position"], np.int64)
-        except duckdb.Error as error:
+            # a filter is one expression: what follows it, or would close it, is not understood
+            kept = connection.from_arrow(items).filter(condition).project(_POSITION).fetchnumpy()[_POSITION]
+        except (duckdb.Error, UnicodeEncodeError) as error:
             raise QueryError(f"cannot ask {condition!r}: {first_line(error)}") from error
-    if not len(positions):
+    found = np.unique(np.asarray(kept))
+    if not len(found):
         _check_values(catalogue, condition)
-    return positions
+    elif found.dtype.kind not in "iu" or found[0] < 0 or found[-1] >= items.num_rows:
+        raise QueryError(f"cannot ask {condition!r}: it does not choose samples of the catalogue")
+    return found.astype(np.int64)
 
 
 def _check_values(catalogue: Catalogue, condition: str) -> None:

@@ -1,9 +1,9 @@
 """Bytes of a dataset by path, from a local folder or a URL; whole objects and ranges, nothing else.
 
-Local files are mapped into memory where they lie on a disk of this machine, which spares a copy; a network's file
-system, whose errors under a map would end the process, is read with `pread`. Both are safe in threads and after a fork.
-URLs go through obstore, whose threads do not survive a fork: a child of a process that has read a URL would wait for
-ever, so it is told to be spawned instead.
+Local files are read and never mapped into memory: a mapped file that is cut short ends the process. Reading is safe in
+threads and after a fork. A path leads to a regular file inside the folder, or it is refused: what a link, a pipe or a
+device would give is not the dataset's. URLs go through obstore, whose threads do not survive a fork: a child of a
+process that has read a URL would wait for ever, so it is told to be spawned instead.
 """
 
 from __future__ import annotations
@@ -11,28 +11,26 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import resource
+import re
+import stat
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, unquote
 
-import pyarrow as pa
-
-from landweave.errors import AccessError, first_line
+from landweave.errors import AccessError, CorruptError, first_line
+from landweave.strict import MOST_JSON, inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_OPEN_FILES = 256
-"""Local files kept open at once, each twice where it is mapped: under the usual limit of 1,024 a process."""
+_OPEN_FILES = 512
+"""Local files kept open at once: under the usual limit of 1,024 a process."""
 
-_AHEAD_BYTES, _AHEAD_CALLS = 1 << 16, 64
-"""Longer ranges of a map are asked for at once, and not page by page as they are met; for so many calls of a thread
-after one in which the disk was waited for: where all is in memory, asking costs a twentieth of reading."""
+_FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"))
 
-_WHO_WAITED = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-"""macOS counts for the process only, and knows no posix_fadvise."""
+_NEAR_BYTES = 1 << 16
+"""Chunks of a local file that lie together within so many bytes are read at once: a call costs as much as 10 kB."""
 
 _GAP_BYTES = 1 << 15
 """Ranges nearer than this are one request: of 64 that wait 20 ms side by side each costs a link of 125 MB/s 40 kB."""
@@ -42,15 +40,20 @@ _STARTED: list[int] = []
 
 
 class Store(Protocol):
-    """A place that holds one dataset."""
+    """A place that holds one dataset. Paths are those of `landweave.layout`; CorruptError for one that leads outside."""
 
     url: str
-    """Path or URL, as messages name it."""
+    """Path or URL, as messages name it: without credentials."""
     remote: bool
     """Whether each request waits for an answer from elsewhere."""
 
-    def get(self, path: str) -> bytes:
-        """A whole object; FileNotFoundError where there is none, AccessError where it cannot be reached."""
+    def get(self, path: str, most: int = MOST_JSON) -> bytes:
+        """A whole object of at most so many bytes.
+
+        Raises:
+            FileNotFoundError: there is none. AccessError: it cannot be reached.
+            CorruptError: it is larger, or no regular file inside the dataset.
+        """
         ...
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
@@ -68,19 +71,39 @@ class Store(Protocol):
         """The last `length` bytes, fewer where the object is shorter."""
         ...
 
-    def parquet(self, path: str) -> Any:
-        """What pyarrow reads a Parquet file from."""
+    def size(self, path: str) -> int:
+        """Bytes of an object; errors as those of `get`."""
         ...
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
-    """The store behind a path or URL."""
+    """The store behind a path or URL.
+
+    Raises:
+        AccessError: a file: URL of another machine, or no path at all.
+    """
     text = os.fspath(place)
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise AccessError(f"{text!r} is no path or URL of a dataset")
+    if text[:5].lower() == "file:":
+        return LocalStore(_local(text))
     if "://" in text:
         return RemoteStore(text)
     return LocalStore(text)
+
+
+def _local(url: str) -> str:
+    """The path in file:///x, file://localhost/x or file:/x, percent-encoded as `Path.as_uri` writes it."""
+    rest = url[5:]
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host.lower() not in ("", "localhost"):
+            raise AccessError(f"{url}: is on the machine {host!r}; file: URLs are read on this machine: file:///folder")
+        rest = slash + path
+    path = unquote(rest)
+    if not path.startswith("/") or "\0" in path:
+        raise AccessError(f"{url}: is no absolute path; write file:///folder, or the path alone")
+    return path[1:] if re.match(r"/[A-Za-z]:", path) and os.name == "nt" else path
 
 
 class LocalStore:
@@ -88,109 +111,109 @@ class LocalStore:
 
     remote = False
 
-    def __init__(self, root: str) -> None:
-        self.url = root
-        self._root = Path(root)
+    def __init__(self, root: str, name: str | None = None) -> None:
+        """Keep the folder's place, which a change of the working directory does not move.
+
+        Args:
+            root: the folder.
+            name: what messages call it; None: as it was given.
+        """
+        self.url = root if name is None else name
+        self._place = os.path.abspath(root)
+        self._root = os.path.realpath(self._place)
         self._files: dict[str, _File] = {}
         self._scratch = threading.local()
 
-    def __reduce__(self) -> tuple[type[LocalStore], tuple[str]]:
-        return (LocalStore, (self.url,))
+    def __reduce__(self) -> tuple[type[LocalStore], tuple[str, str]]:
+        return (LocalStore, (self._place, self.url))
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, most: int = MOST_JSON) -> bytes:
         """See `Store.get`."""
-        try:
-            return (self._root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(path) from error
-        except OSError as error:
-            raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+        file = self._open(path)
+        if file.size > most:
+            raise CorruptError(f"{path}: has {file.size} bytes, expected at most {most}")
+        return file.read(0, file.size)
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """See `Store.get_range`."""
         return self._file(path).read(start, length)
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
-        """See `Store.get_ranges`; mapped, or read when it is asked for, into memory that is used again for the next."""
+        """See `Store.get_ranges`; into memory that is used again for the next."""
         file = self._file(path)
-        mapped = file.mapped(spans, ahead=self._cold())
-        if mapped is not None:
-            return mapped
-        longest = max([length for _, length in spans], default=0)
-        memory = getattr(self._scratch, "memory", None)
-        if memory is None or len(memory) < longest:
-            self._scratch.memory = memory = memoryview(bytearray(longest))
+        if not spans:
+            return ()
+        first = min([start for start, _ in spans])
+        last = max([start + length for start, length in spans])
+        if last - first <= _NEAR_BYTES:
+            memory = file.read_into(self._memory(last - first), first)
+            return [memory[start - first : start - first + length] for start, length in spans]
+        memory = self._memory(max([length for _, length in spans]))
         return (file.read_into(memory[:length], start) for start, length in spans)
+
+    def _memory(self, length: int) -> memoryview:
+        """This thread's memory, of whole pages: into those the kernel copies quickest."""
+        memory: memoryview | None = getattr(self._scratch, "memory", None)
+        if memory is None or len(memory) < length:
+            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, _NEAR_BYTES)))
+        return memory[:length]
 
     def get_tail(self, path: str, length: int) -> bytes:
         """See `Store.get_tail`."""
         file = self._file(path)
-        return file.read(max(0, file.size - length), length)
+        start = max(0, file.size - length)
+        return file.read(start, file.size - start)
 
-    def parquet(self, path: str) -> Any:
-        """See `Store.parquet`."""
-        if not (self._root / path).is_file():
-            raise FileNotFoundError(path)
-        return pa.OSFile(str(self._root / path))
-
-    def _cold(self) -> bool:
-        """Whether this thread has lately waited for the disk, as it has where it was never looked at."""
-        mine = self._scratch
-        waits = resource.getrusage(_WHO_WAITED).ru_majflt
-        if waits != getattr(mine, "waits", None):
-            mine.waits, mine.calls = waits, _AHEAD_CALLS
-        elif mine.calls:
-            mine.calls -= 1
-        return bool(mine.calls)
+    def size(self, path: str) -> int:
+        """See `Store.size`."""
+        return self._file(path).size
 
     def _file(self, path: str) -> _File:
         file = self._files.get(path)
         if file is None:
-            try:
-                file = _File(self._root / path)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise FileNotFoundError(path) from error
-            except OSError as error:
-                raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
-            self._files[path] = file
+            self._files[path] = file = self._open(path)
             if len(self._files) > _OPEN_FILES:
                 with suppress(KeyError, RuntimeError):  # another thread was quicker
                     del self._files[next(iter(self._files))]
         return file
 
+    def _open(self, path: str) -> _File:
+        try:
+            place = os.path.realpath(f"{self._root}/{inside(path)}")
+            if os.path.commonpath((self._root, place)) != self._root:
+                raise CorruptError(
+                    f"{path}: is a link that leads outside the dataset; put the file itself in its place"
+                )
+            if not stat.S_ISREG(os.lstat(place).st_mode):
+                raise CorruptError(f"{path}: is no regular file")
+            return _File(place)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(path) from error
+        except OSError as error:
+            raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+
 
 class _File:
     """An open file; closed when nobody holds it any more."""
 
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_RDONLY)
+    def __init__(self, place: str) -> None:
+        self._handle = os.open(place, _FLAGS)
         about = os.fstat(self._handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise FileNotFoundError(place)  # it was exchanged a moment ago
         self.size = about.st_size
-        self._map: memoryview | None = None
-        if self.size and os.major(about.st_dev):  # 0: no disk of this machine
-            with suppress(OSError, ValueError):
-                self._map = memoryview(mmap.mmap(self._handle, self.size, access=mmap.ACCESS_READ))
 
     def __del__(self) -> None:
         if hasattr(self, "_handle"):
             os.close(self._handle)
 
     def read(self, start: int, length: int) -> bytes:
-        return os.pread(self._handle, length, start)
-
-    def mapped(self, spans: list[tuple[int, int]], *, ahead: bool) -> list[memoryview] | None:
-        """Each (start, length) where it is mapped; None where that cannot be, or the file was cut short meanwhile.
-
-        ahead: the kernel is told of long ones before they are read.
-        """
-        found = self._map
-        if found is None or os.fstat(self._handle).st_size < self.size:
-            return None
-        if ahead and hasattr(os, "posix_fadvise"):
-            for start, length in spans:
-                if length > _AHEAD_BYTES:
-                    os.posix_fadvise(self._handle, start, length, os.POSIX_FADV_WILLNEED)
-        return [found[start : start + length] for start, length in spans]
+        """Bytes that are there; one call reads 2 GiB at most."""
+        length = max(0, min(length, self.size - start))
+        found = os.pread(self._handle, length, start)
+        while len(found) < length and (more := os.pread(self._handle, length - len(found), start + len(found))):
+            found += more
+        return found
 
     def read_into(self, memory: memoryview, start: int) -> memoryview:
         found = os.preadv(self._handle, [memory], start)
@@ -198,25 +221,31 @@ class _File:
 
 
 class RemoteStore:
-    """Objects behind http(s)://, s3://, gs://, az:// and whatever else obstore knows."""
+    """Objects behind http(s)://, s3://, gs://, az://, hf:// and whatever else obstore knows."""
 
     remote = True
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.url = public(self._url)
         self._opened: Any = None
+        self._suffixes = True
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[str]]:
-        return (RemoteStore, (self.url,))
+        return (RemoteStore, (self._url,))
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, most: int = MOST_JSON) -> bytes:
         """See `Store.get`."""
-        return self._ask(path, {})
+        found = self._ask(path)
+        size = int(found.meta["size"])
+        if size > most:
+            raise CorruptError(f"{path}: has {size} bytes, expected at most {most}")
+        return self._taken(path, found)
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """See `Store.get_range`."""
-        return self._ask(path, {"range": (start, start + length)})
+        return self._taken(path, self._ask(path, (start, start + length)))
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
         """See `Store.get_ranges`."""
@@ -225,49 +254,61 @@ class RemoteStore:
         connection = self._store()
         starts, lengths = [s for s, _ in spans], [n for _, n in spans]
         try:
-            found = obstore.get_ranges(connection, path, starts=starts, lengths=lengths, coalesce=_GAP_BYTES)
+            found = obstore.get_ranges(connection, inside(path), starts=starts, lengths=lengths, coalesce=_GAP_BYTES)
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
         except Exception as error:
-            raise AccessError(_unreachable(self.url, path, error)) from error
+            raise self._unreachable(path, error) from error
         return [memoryview(data) for data in found]
 
     def get_tail(self, path: str, length: int) -> bytes:
-        """See `Store.get_tail`."""
-        return self._ask(path, {"range": {"suffix": length}})
+        """See `Store.get_tail`; from the object's size where a server cannot count from the end (Azure, some HTTP)."""
+        if self._suffixes:
+            try:
+                return self._taken(path, self._ask(path, {"suffix": length}))
+            except AccessError as error:
+                if not _RANGES.search(str(error)):
+                    raise
+        start = max(0, (size := self.size(path)) - length)
+        found = self.get_range(path, start, size - start)
+        self._suffixes = False
+        return found
 
-    def parquet(self, path: str) -> Any:
-        """See `Store.parquet`."""
+    def size(self, path: str) -> int:
+        """See `Store.size`: asked for with the first byte, since some servers refuse HEAD."""
+        return int(self._ask(path, (0, 1)).meta["size"])
+
+    def _ask(self, path: str, span: Any = None) -> Any:
         import obstore
 
         connection = self._store()
         try:
-            size = int(obstore.head(connection, path)["size"])
+            return obstore.get(connection, inside(path), options={} if span is None else {"range": span})
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
         except Exception as error:
-            raise AccessError(_unreachable(self.url, path, error)) from error
-        return pa.PythonFile(_RangeFile(self, path, size), mode="r")
+            raise self._unreachable(path, error) from error
 
-    def _ask(self, path: str, options: Any) -> bytes:
-        import obstore
-
-        connection = self._store()
+    def _taken(self, path: str, found: Any) -> bytes:
         try:
-            return bytes(obstore.get(connection, path, options=options).bytes())
-        except FileNotFoundError as error:
-            raise FileNotFoundError(path) from error
+            return bytes(found.bytes())
         except Exception as error:
-            raise AccessError(_unreachable(self.url, path, error)) from error
+            raise self._unreachable(path, error) from error
 
     def _store(self) -> Any:
         with self._lock:
             if self._opened is None:
-                self._opened = _connect(self.url)
+                self._opened = _connect(self._url)
             elif os.getpid() not in _STARTED:
                 raise AccessError(_FORKED)
             return self._opened
 
+    def _unreachable(self, path: str, error: Exception) -> AccessError:
+        return AccessError(f"{self.url}: {path} cannot be read: {explained(error)}")
+
+
+_RANGES = re.compile(r"byte ranges|suffix range|Content-Range|Requested \d+\.\.|status code: (400|405|416|501)\b")
+"""What obstore says where ranges are not understood: those that count from the end, or all."""
 
 _FORKED = (
     "this process was forked from one that had read from a URL, which obstore does not survive; start workers with "
@@ -281,18 +322,68 @@ def _connect(url: str) -> Any:
     from obstore.store import from_url
 
     _STARTED[:] = [os.getpid()]
-    options: Any = {"client_options": {"allow_http": True}} if url.startswith("http://") else {}
     try:
-        return from_url(url, **options)
+        place, headers = _hub(url) if url.startswith("hf://") else (url, {})
+        client: Any = {"default_headers": headers} if headers else {}
+        if place.startswith("http://"):
+            client["allow_http"] = True
+        return from_url(place, **({"client_options": client} if client else {}))
+    except AccessError:
+        raise
     except Exception as error:
-        raise AccessError(f"{url}: cannot be opened: {first_line(error)}") from error
+        raise AccessError(f"{public(url)}: cannot be opened: {explained(error)}") from error
 
 
-class _RangeFile(io.RawIOBase):
-    """A remote object as a file that can seek: every read is one range."""
+def _hub(url: str) -> tuple[str, dict[str, str]]:
+    """Where the Hub serves hf://datasets/OWNER/NAME[@REVISION][/FOLDER], and its login.
 
-    def __init__(self, store: RemoteStore, path: str, size: int) -> None:
-        self._store, self._path, self._size, self._at = store, path, size, 0
+    As huggingface_hub spells it: https://huggingface.co/docs/huggingface_hub/guides/hf_file_system. HF_ENDPOINT and
+    HF_TOKEN are read from the environment.
+    """
+    found = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([^/]+))?((?:/.*)?)", url)
+    if found is None:
+        raise AccessError(f"{public(url)}: write hf://datasets/OWNER/NAME, with @REVISION and /FOLDER where needed")
+    name, revision, folder = found.groups()
+    end = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    token = os.environ.get("HF_TOKEN")
+    where = f"{end}/datasets/{name}/resolve/{quote(unquote(revision or 'main'), safe='')}{folder}"
+    return where, {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def public(url: str) -> str:
+    """A URL without what may be secret in it: user, password, query and fragment."""
+    scheme, _, rest = url.partition("://")
+    place = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+_HINTS = (
+    (re.compile(r"[Rr]ange request not supported"), "this server ignores byte ranges (python -m http.server does); "
+     "serve the folder with nginx, Caddy or an S3 store"),
+    (re.compile(r"S3 error.*169\.254\.16[0-9]\.", re.DOTALL), "no AWS credentials were found: set AWS_ACCESS_KEY_ID and "
+     "AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket"),
+    (re.compile(r"Azure error.*169\.254\.16[0-9]\.", re.DOTALL), "no Azure credentials were found: set "
+     "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for a public container"),
+    (re.compile(r"GCS error.*(169\.254\.16[0-9]\.|metadata)", re.DOTALL), "no Google credentials were found: set "
+     "GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a public bucket"),
+)  # fmt: skip
+"""What clients of object stores say, and what to do: a machine without a login is asked for its own."""
+
+
+def explained(error: Exception) -> str:
+    """What obstore says, on one line, with what to do where that is known and without what may be secret."""
+    for pattern, hint in _HINTS:
+        if pattern.search(str(error)):
+            return hint
+    return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s\"'()<>]+", lambda m: public(m[0]), first_line(error))
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a file that can seek, for pyarrow: every read is one range."""
+
+    def __init__(self, store: Store, path: str, size: int) -> None:
+        self.store, self.path, self.size, self._at = store, path, size, 0
 
     def readable(self) -> bool:
         return True
@@ -304,15 +395,11 @@ class _RangeFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        stop = self._size if size < 0 else min(self._size, self._at + size)
-        data = self._store.get_range(self._path, self._at, stop - self._at) if stop > self._at else b""
+        stop = self.size if size < 0 else min(self.size, self._at + size)
+        data = self.store.get_range(self.path, self._at, stop - self._at) if stop > self._at else b""
         self._at += len(data)
         return data
-
-
-def _unreachable(url: str, path: str, error: Exception) -> str:
-    return f"{url}: {path} cannot be read: {first_line(error)}"

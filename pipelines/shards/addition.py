@@ -101,7 +101,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         recipe=json.dumps(base.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
     )
     _same_places(base, more)
-    index: Json = json.loads(base.store.get(base.spec.at(SHARD_INDEX)))
+    index: Json = json.loads(base.objects.read(base.spec.at(SHARD_INDEX)))
     built = sorted(int(number) for number in index if ".r" not in number)
     for done, shard in enumerate(built, 1):
         index[f"{shard}.r{spec.revision}"] = _supplement(target, base, more, shard, groups)
@@ -210,7 +210,7 @@ def _supplement(target: _Target, base: Dataset, more: Dataset, shard: int, group
     )
     if target.get(path) != sealed:
         for name, expected in objects.items():
-            content = more.store.get(name)
+            content = more.store.get(name, expected.size)
             if _sum(content) != expected:
                 raise LandweaveError(f"{more.store.url}: {name} differs from its checksum; run `landweave check` on it")
             target.put(name, content)
@@ -240,7 +240,7 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     files = {p: raw for p, raw in documents(spec).items() if _group_of(p) in {g.name for g in new}}
     objects = {**base.manifest.objects, **{path: target.put(path, raw) for path, raw in files.items()}}
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
-    items = pq.ParquetFile(base.store.parquet(base.spec.at(ITEMS)))
+    items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
     schema = joined_schema(items.schema_arrow, more.catalogue.schema, new)
     rest = more.catalogue.read()
     tables = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
@@ -280,7 +280,7 @@ def _ledgers(base: Dataset, more: Dataset, new: tuple[GroupSpec, ...]) -> list[p
 
 
 def _collection(base: Dataset, more: Dataset, spec: DatasetSpec) -> Json:
-    ours, theirs = (json.loads(d.store.get(d.spec.at(COLLECTION))) for d in (base, more))
+    ours, theirs = (json.loads(d.objects.read(d.spec.at(COLLECTION))) for d in (base, more))
     names = {g.name for g in spec.groups}
     ours["item_assets"] |= {name: asset for name, asset in theirs["item_assets"].items() if name in names}
     for what in ("licences", "attribution"):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
-from landweave.manifest import ObjectSum, dataset_from_bytes, shard_from_bytes
+from landweave.manifest import WHOLE_BYTES, ObjectSum, dataset_from_bytes, shard_from_bytes
+from landweave.table import block_sums
 from pipelines.durable import make_folder, move_durably, sync
 from pipelines.shards.claim import ClaimLostError, claimed, dead, kernel, remove, sweep
 from pipelines.shards.depot import adopt, depot_of, refresh
@@ -278,10 +279,11 @@ def publish(out: Path, path: str, content: bytes) -> ObjectSum:
 
 
 def checksum(path: Path) -> ObjectSum:
-    """Size and SHA-256 of a file."""
+    """Size and SHA-256 of a file, and of a large table, which is read in pieces, those of its blocks."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):
             digest.update(block)
             size += len(block)
-    return ObjectSum(size, digest.hexdigest())
+    blocks = block_sums(path) if path.suffix == ".parquet" and size > WHOLE_BYTES else ""
+    return ObjectSum(size, digest.hexdigest(), blocks)

@@ -18,6 +18,7 @@ from landweave import codec
 from landweave.check import check
 from landweave.layout import CodecSpec
 from landweave.manifest import seal
+from tests.hostile.datasets import resealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ def test_truncated_and_missing_objects(copy: Path) -> None:
     (copy / "shards/00002.json").unlink()
     assert list(check(landweave.open(copy))) == ["shards/00002.json: is missing"]
     (copy / "vectors/openstreetmap/00000.parquet").unlink()
-    with pytest.raises(landweave.CorruptError, match="missing or damaged"):
+    with pytest.raises(landweave.CorruptError, match="vectors/openstreetmap/00000.parquet is missing"):
         landweave.open(copy).sample("s000_000").vectors()
 
 
@@ -118,8 +119,9 @@ def test_catalogue_and_shard_that_disagree(copy: Path) -> None:
     present = table["enmap_present"] if "enmap_present" in table.column_names else table["sentinel1_present"]
     turned = pa.array([[True, True]] * len(present), present.type)
     pq.write_table(table.set_column(table.column_names.index("sentinel1_present"), "sentinel1_present", turned), path)
+    assert any("items.parquet: has" in f or "items.parquet: content" in f for f in check(landweave.open(copy)))
+    resealed(copy, "catalogue/items.parquet")
     faults = list(check(landweave.open(copy)))
-    assert any("items.parquet" in f for f in faults)
     assert "shard 0 row 2: catalogue and manifest disagree on sentinel1" in faults
     with pytest.raises(
         landweave.CorruptError, match="sample s000_002: sentinel1/backscatter is in the catalogue and not"
@@ -130,10 +132,13 @@ def test_catalogue_and_shard_that_disagree(copy: Path) -> None:
 def test_doubled_samples_and_split_blocks(copy: Path) -> None:
     path = copy / "catalogue/items.parquet"
     table = pq.read_table(path)
-    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
-    assert "sample s000_000: stands 2 times in catalogue/items.parquet" in list(check(landweave.open(copy)))
+    pq.write_table(pa.concat_tables([table.slice(0, 1), table.slice(0, table.num_rows - 1)]), path)
+    resealed(copy, "catalogue/items.parquet")
+    (fault,) = check(landweave.open(copy))
+    assert "a sample stands twice in it" in fault
     blocks = pa.array(["one block"] * table.num_rows)
     pq.write_table(table.set_column(table.column_names.index("block"), "block", blocks), path)
+    resealed(copy, "catalogue/items.parquet")
     assert any("its block one block is in train" in f for f in check(landweave.open(copy)))
 
 
@@ -174,25 +179,13 @@ def test_chunks_round_trip_and_refuse_what_is_not_theirs(dtype: str) -> None:
 
 @pytest.mark.parametrize("name", ["catalogue/items.parquet", "catalogue/ledger.parquet", "vectors/openstreetmap"])
 def test_a_flipped_byte_in_a_table_is_found_by_reading(copy: Path, name: str) -> None:
+    """Wherever it falls: also in the footer and in the headers of pages, which have no checksum of their own."""
     path = copy / name if name.endswith("parquet") else sorted((copy / name).glob("*.parquet"))[0]
     sound = path.read_bytes()
-    footer = int.from_bytes(sound[-8:-4], "little") + 8
-
-    def told() -> object:
-        data = landweave.open(copy)
-        if name.endswith("ledger.parquet"):
-            return data.ledger.to_pydict()
-        return [(s.item, s.captions, s.vectors().to_pylist()) for s in data]
-
-    expected, found = told(), 0
-    for position in random.Random(5).sample(range(4, len(sound) - footer), 25):
+    for position in random.Random(5).sample(range(len(sound)), 25):
         flip(path, position)
-        message = ""
-        try:
-            assert told() == expected, position  # a byte that nothing reads
-        except landweave.LandweaveError as error:
-            message = str(error)
+        data = landweave.open(copy)
+        with pytest.raises(landweave.CorruptError, match=path.name) as told:
+            _ = data.ledger if name.endswith("ledger.parquet") else [(s.item, s.vectors()) for s in data]
+        assert "\n" not in str(told.value)
         path.write_bytes(sound)
-        found += bool(message)
-        assert not message or (path.name in message and "\n" not in message), message
-    assert found >= 10  # the rest fell on headers of pages, which carry no CRC; the values were right

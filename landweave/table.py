@@ -1,0 +1,185 @@
+"""Objects whose checksums the manifests say: none of their bytes is used before it was checked.
+
+Small ones are read whole. Large tables are read in pieces, each block with a checksum of its own; where a dataset was
+written before there were such, a local file is hashed once when it is first read, and one behind a URL has the
+checksums of its Parquet pages alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from awscrt.checksums import crc32c
+
+from landweave.errors import CorruptError, first_line
+from landweave.manifest import BLOCK_BYTES, WHOLE_BYTES
+from landweave.store import ObjectFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from landweave.manifest import ObjectSum
+    from landweave.store import Store
+
+REMEDY = "run `landweave check`"
+
+
+class Objects:
+    """A dataset's own objects, and those of its shards that are no pixels; picklable."""
+
+    def __init__(self, store: Store, sums: Mapping[str, ObjectSum], before: Mapping[str, ObjectSum]) -> None:
+        """Take the checksums.
+
+        Args:
+            store: where the objects are.
+            sums: path -> checksum.
+            before: what an object may be instead, for a moment after an addition.
+        """
+        self._store, self._sums, self._before = store, sums, before
+        self._kept: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}
+
+    def read(self, path: str) -> bytes:
+        """A whole object.
+
+        Raises:
+            CorruptError: it is missing, or not what its checksum says. AccessError: it cannot be reached.
+        """
+        return self._whole(path, self._expected(path))
+
+    def table(self, path: str, expected: ObjectSum | None = None) -> Any:
+        """What pyarrow reads a Parquet file from, whenever it is asked for.
+
+        Args:
+            path: from the dataset's root.
+            expected: its checksum; None: the dataset's manifest says it.
+        """
+        expected = self._expected(path) if expected is None else expected
+        if expected.size <= WHOLE_BYTES:
+            if path not in self._kept:
+                self._keep(path, pa.py_buffer(self._whole(path, expected)))
+            return pa.BufferReader(self._kept[path])
+        if not expected.blocks and not self._store.remote and path not in self._kept:
+            self._hash(path, expected)
+            self._keep(path, True)
+        file = ObjectFile(self._store, path, expected.size)
+        return pa.PythonFile(_Blocks(file, path, expected) if expected.blocks else file, mode="r")
+
+    def _keep(self, path: str, what: Any) -> None:
+        """Some few: the catalogue and a shard's vectors are asked for again and again."""
+        while len(self._kept) >= 3:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[path] = what
+
+    def _expected(self, path: str) -> ObjectSum:
+        if path not in self._sums:
+            raise CorruptError(f"{path}: landweave.json does not list it; {REMEDY}")
+        return self._sums[path]
+
+    def _whole(self, path: str, expected: ObjectSum) -> bytes:
+        allowed = [s for s in (expected, self._before.get(path)) if s is not None]
+        try:
+            raw = self._store.get(path, max(s.size for s in allowed))
+        except FileNotFoundError as error:
+            raise CorruptError(f"{path} is missing; {REMEDY}") from error
+        if (len(raw), hashlib.sha256(raw).hexdigest()) not in [(s.size, s.sha256) for s in allowed]:
+            raise CorruptError(f"{path}: content differs from its checksum; {REMEDY}")
+        return raw
+
+    def _hash(self, path: str, expected: ObjectSum) -> None:
+        digest = hashlib.sha256()
+        for start in range(0, expected.size, WHOLE_BYTES):
+            digest.update(self._store.get_range(path, start, WHOLE_BYTES))
+        if self._store.size(path) != expected.size or digest.hexdigest() != expected.sha256:
+            raise CorruptError(f"{path}: content differs from its checksum; {REMEDY}")
+
+
+class _Blocks(ObjectFile):
+    """A large object, read in blocks that are each checked."""
+
+    def __init__(self, file: ObjectFile, path: str, expected: ObjectSum) -> None:
+        super().__init__(file.store, path, expected.size)
+        self._sums = expected.blocks
+
+    def read(self, size: int = -1) -> bytes:
+        start = self.tell()
+        stop = self.size if size < 0 else min(self.size, start + size)
+        if stop <= start:
+            return b""
+        first, last = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
+        raw = memoryview(self.store.get_range(self.path, first * BLOCK_BYTES, (last - first) * BLOCK_BYTES))
+        for number in range(first, last):
+            block = raw[(number - first) * BLOCK_BYTES :][:BLOCK_BYTES]
+            if f"{crc32c(block):08x}" != self._sums[8 * number : 8 * number + 8]:
+                raise CorruptError(f"{self.path}: block {number} differs from its checksum; {REMEDY}")
+        self.seek(stop)
+        return bytes(raw[start - first * BLOCK_BYTES : stop - first * BLOCK_BYTES])
+
+
+def block_sums(path: Path) -> str:
+    """`ObjectSum.blocks` of a local file."""
+    with path.open("rb") as file:
+        return "".join(f"{crc32c(block):08x}" for block in iter(lambda: file.read(BLOCK_BYTES), b""))
+
+
+def read_table(source: Any, path: str, **how: Any) -> pa.Table:
+    """A Parquet file's columns, with texts that are texts.
+
+    Args:
+        source: from `Objects.table`.
+        path: as messages name it.
+        how: columns and filters, as pyarrow.parquet.read_table takes them.
+
+    Raises:
+        CorruptError: damaged.
+    """
+    with _told(path):
+        table = pq.read_table(source, page_checksum_verification=True, **how)
+        table.validate(full=True)
+        return table
+
+
+def read_row_group(source: Any, path: str, number: int, metadata: pq.FileMetaData) -> pa.Table:
+    """One row group, as `read_table`."""
+    with _told(path):
+        file = pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
+        table = file.read_row_group(number)
+        table.validate(full=True)
+        return table
+
+
+def read_metadata(source: Any, path: str) -> pq.FileMetaData:
+    """What the file says of itself; errors as those of `read_table`."""
+    with _told(path):
+        return pq.read_metadata(source)
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise CorruptError(f"{path} cannot be read: {first_line(error)}; {REMEDY}") from error
+
+
+def check_columns(schema: pa.Schema, kinds: Mapping[str, str], path: str) -> None:
+    """CorruptError where a column is missing or of another kind: 'string', 'list<bool>', 'struct'."""
+    for name, kind in kinds.items():
+        places = schema.get_all_field_indices(name)
+        found = [_kind(schema.field(i).type) for i in places]
+        if found != [kind]:
+            there = " and ".join(found) if found else "missing"
+            raise CorruptError(f"{path}: column {name} is {there}, expected one of {kind}; {REMEDY}")
+
+
+def _kind(found: pa.DataType) -> str:
+    if pa.types.is_list(found):
+        return f"list<{_kind(found.value_type)}>"
+    return "struct" if pa.types.is_struct(found) else str(found)
