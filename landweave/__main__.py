@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import landweave
 from landweave.dataset import open_dataset
 from landweave.errors import LandweaveError
+from landweave.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except LandweaveError as error:
-        sys.stderr.write(f"landweave: {error}\n")
+        _complain(str(error))
         return 1
     except MemoryError:
         sys.stderr.write("landweave: not enough memory: select fewer samples, or raise `ulimit -v`\n")
@@ -189,19 +190,13 @@ def _info(arguments: argparse.Namespace) -> int:
         "observations": {g.name: int(dataset.catalogue.presence(g.name).sum()) for g in dataset.spec.groups},
     }
     if arguments.json:
-        _print(json.dumps(facts, indent=1, ensure_ascii=False))
+        _print(json.dumps(facts, indent=1))
         return 0
     arrays, observations = facts.pop("arrays"), facts.pop("observations")
     for name, value in facts.items():
         lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
-        text = (
-            ("\n" + " " * 15).join(lines)
-            if name == "attribution"
-            else ", ".join(lines)
-            if lines is not value
-            else value
-        )
-        _print(f"{name:14} {', '.join(text) if isinstance(text, list) else text}")
+        words = [printable(line) for line in (lines if isinstance(lines, list) else [lines])]
+        _print(f"{name:14} {(chr(10) + ' ' * 15 if name == 'attribution' else ', ').join(words)}")
     _print("")
     for path, array in arrays.items():
         there = observations[path.split("/")[0]]
@@ -218,12 +213,12 @@ def _query(arguments: argparse.Namespace) -> int:
     chosen = [n for n in names if n not in ("geometry", "links", "assets")] if chosen == ["all"] else chosen
     unknown = [c for c in chosen if c not in names]
     if unknown:
-        sys.stderr.write(f"landweave: no column {unknown[0]!r}; there are {', '.join(names)}\n")
+        _complain(f"no column {unknown[0]!r}; there are {', '.join(names)}")
         return 2
     rows = selection.table.select(chosen).slice(0, arguments.limit).to_pylist()
     if arguments.json:
         for row in rows:
-            _print(json.dumps(row, default=str, ensure_ascii=False))
+            _print(json.dumps(row, default=str))
         return 0
     _table(chosen, rows)
     _print(
@@ -242,7 +237,7 @@ def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))[:60]
+    return printable(" ".join(str(value).split())[:60])[:60]
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -251,17 +246,17 @@ def _show(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     ids = _select(dataset, arguments).ids
     if not ids:
-        sys.stderr.write("landweave: no sample fulfils the condition, nothing was drawn\n")
+        _complain("no sample fulfils the condition, nothing was drawn")
         return 1
     step = max(1, len(ids) // arguments.count)
     chosen = ids[::step][: arguments.count]
     try:
         contact_sheet(dataset, chosen, arguments.picture)
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"landweave: drawing needs {error.name}: pip install 'landweave[show]'\n")
+        _complain(f"drawing needs {error.name}: pip install 'landweave[show]'")
         return 1
     except OSError as error:
-        sys.stderr.write(f"landweave: {arguments.picture}: cannot be written: {error.strerror}\n")
+        _complain(f"{arguments.picture}: cannot be written: {error.strerror}")
         return 1
     _print(f"{arguments.picture}: {len(chosen)} of {len(ids)} samples")
     return 0
@@ -273,9 +268,9 @@ def _check(arguments: argparse.Namespace) -> int:
     dataset, faults = open_dataset(arguments.dataset), 0
     for fault in check(dataset, progress=_Progress("checked", "shards")):
         faults += 1
-        _print(fault)
+        _print(printable(fault))
     if faults:
-        sys.stderr.write(f"landweave: {faults} fault{'s' if faults > 1 else ''} found\n")
+        _complain(f"{faults} fault{'s' if faults > 1 else ''} found")
         return 1
     _print(f"{len(dataset)} samples in {dataset.spec.shards} shards: no fault found")
     return 0
@@ -319,7 +314,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text, lines=True) + "\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"landweave: {printable(text)}\n")
 
 
 if __name__ == "__main__":

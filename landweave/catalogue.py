@@ -215,7 +215,7 @@ class Catalogue:
         try:
             return read_table(source(), ITEMS, columns=columns, filters=where)
         except CorruptError as error:
-            cause = error.__cause__
+            cause = error.__cause__ or error
             if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
                 raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
             if "No match for FieldRef" in str(cause):

@@ -107,8 +107,7 @@ def _group(
         coordinates["time"] = np.array(group.slots, object)
     dims = ("sample", "time") if group.dated else ("sample",)
     coordinates["present"] = (dims, present if group.dated else present[:, 0])
-    about = {"title": group.title, "licence": group.licence, "attribution": group.attribution}
-    return xr.Dataset(found, coordinates, about)
+    return xr.Dataset(found, coordinates, group.terms)
 
 
 def _lazy(

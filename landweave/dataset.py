@@ -75,6 +75,9 @@ def open_dataset(place: str | os.PathLike[str]) -> Dataset:
 
 
 def _not_there(store: Store) -> NotADatasetError:
+    folder, _, name = store.url.rstrip("/").rpartition("/")
+    if name == MANIFEST:
+        return NotADatasetError(f"{store.url}: is the dataset's manifest: open the folder: landweave.open({folder!r})")
     for trace in (RECIPE, f"{ZARR}/zarr.json"):
         try:
             store.get(trace)

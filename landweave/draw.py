@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landweave.errors import AbsentError
+from landweave.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ _VISIBLE_UM = (0.40, 0.72)
 _NOTHING = (0.82, 0.82, 0.82)
 _GAMMA = 0.75
 _CELL_IN, _TEXT_IN, _HEAD_IN, _LINE_IN = 1.55, 3.1, 0.6, 0.19
-_LEGEND_COLUMNS = 6
+_LEGEND_COLUMNS, _LEGEND_ENTRIES = 6, 240
 
 
 def contact_sheet(dataset: Dataset, ids: Sequence[str], picture: Path) -> None:
@@ -42,7 +43,7 @@ def contact_sheet(dataset: Dataset, ids: Sequence[str], picture: Path) -> None:
     from matplotlib.figure import Figure
 
     groups = dataset.spec.groups
-    entries = [(f"{g.name}: {c.name}", c.colour) for g in groups for c in g.classes]
+    entries = [(printable(f"{g.name}: {c.name}"), c.colour) for g in groups for c in g.classes][:_LEGEND_ENTRIES]
     legend_in = 0.3 + _LINE_IN * -(-len(entries) // _LEGEND_COLUMNS) if entries else 0.1
     width, height = _CELL_IN * len(groups) + _TEXT_IN, (_CELL_IN + 0.3) * len(ids) + _HEAD_IN + legend_in
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
@@ -57,7 +58,8 @@ def contact_sheet(dataset: Dataset, ids: Sequence[str], picture: Path) -> None:
         wspace=0.06,
         hspace=0.22,
     )
-    figure.suptitle(f"{dataset.spec.name}: {len(ids)} of {len(dataset)} samples", fontsize=11, x=0.01, ha="left")
+    title = printable(f"{dataset.spec.name}: {len(ids)} of {len(dataset)} samples")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
     for row, sample_id in enumerate(ids):
         sample = dataset.sample(sample_id)
         for column, group in enumerate(groups):
@@ -80,7 +82,7 @@ def _cell(axes: Any, dataset: Dataset, sample: Sample, group: GroupSpec) -> None
         axes.set_box_aspect(1)
         return
     axes.imshow(_picture(dataset, sample, group, slot), interpolation="nearest")
-    axes.set_title(f"{group.name} {_caption(sample, group, slot)}", fontsize=6.5, pad=2, parse_math=False)
+    axes.set_title(printable(f"{group.name} {_caption(sample, group, slot)}"), fontsize=6.5, pad=2, parse_math=False)
 
 
 def _caption(sample: Sample, group: GroupSpec, slot: int) -> str:
@@ -91,7 +93,8 @@ def _caption(sample: Sample, group: GroupSpec, slot: int) -> str:
         low, high = _range(sample, group)
         return f"{low:.0f} to {high:.0f} {group.arrays[0].unit}"
     day = sample.datetimes(group.name)[slot]
-    cloud = sample.item[f"{group.name}_cloud"][slot]
+    clouds = sample.item[f"{group.name}_cloud"] or ()
+    cloud = clouds[slot] if slot < len(clouds) else None
     return ("" if day is None else f"{day:%Y-%m-%d}") + ("" if cloud is None else f" {100 * cloud:.0f}% cloud")
 
 
@@ -107,6 +110,7 @@ def _picture(dataset: Dataset, sample: Sample, group: GroupSpec, slot: int) -> N
     array = _array_to_draw(group)
     physical = sample.physical(array.path)
     values: NDArray[np.float64] = (physical[slot] if array.dated else physical).astype(np.float64)
+    values = values[None] if values.ndim == 2 else values
     limits = _limits(dataset, array, values)
     if len(values) == 1:
         return _shaded(values[0], array.resolution_m)
@@ -124,7 +128,7 @@ def _picture(dataset: Dataset, sample: Sample, group: GroupSpec, slot: int) -> N
 
 def _array_to_draw(group: GroupSpec) -> ArraySpec:
     """The array with most visible bands, else the first."""
-    return max((a for a in group.arrays if a.kind == "continuous"), key=_visible)
+    return max((a for a in group.arrays if a.kind == "continuous"), key=_visible, default=group.arrays[0])
 
 
 def _visible(array: ArraySpec) -> int:
@@ -137,8 +141,9 @@ def _limits(dataset: Dataset, array: ArraySpec, values: NDArray[np.float64]) -> 
     for i, band in enumerate(array.bands):
         figures = dataset.statistics.get(array.path, {}).get(band.name, {})
         best = figures.get("clear", {}) if figures.get("clear", {}).get("count") else figures.get("all", {})
-        if best.get("count"):
-            low, high = (best["percentiles"][p] * array.scale + array.offset for p in ("2", "98"))
+        ends = [best.get("percentiles", {}).get(p) for p in ("2", "98")]
+        if best.get("count") and None not in ends:
+            low, high = (end * array.scale + array.offset for end in ends)
             limits.append((low, high))
         else:
             limits.append(_own_limits(values[i]))
@@ -181,14 +186,13 @@ def _shaded(elevation: NDArray[np.float64], resolution_m: float) -> NDArray[np.f
 
 
 def _label(sample: Sample, group: GroupSpec) -> NDArray[np.float64]:
-    table = np.full((256, 3), _NOTHING)
-    for c in group.classes:
-        table[c.code] = [int(c.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    colours = {c.code: [int(c.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in group.classes}
     classes = sample.get(group.arrays[0].path)
     if classes is None:
         raise AbsentError(f"sample {sample.id}: {group.name} is absent")
-    picture: NDArray[np.float64] = table[classes]
-    return picture
+    codes, where = np.unique(classes, return_inverse=True)
+    table = np.array([colours.get(code, _NOTHING) for code in codes.tolist()], np.float64)
+    return table[where.reshape(classes.shape)]
 
 
 def _words(axes: Any, sample: Sample) -> None:
@@ -197,7 +201,7 @@ def _words(axes: Any, sample: Sample) -> None:
     where = f"{abs(lat):.4f}{'N' if lat >= 0 else 'S'} {abs(lon):.4f}{'E' if lon >= 0 else 'W'}"
     head = f"{sample.id}   {sample.split}\n{where}"
     axes.text(0.02, 1.0, head, fontsize=7, va="top", weight="bold", transform=axes.transAxes, parse_math=False)
-    text = "\n".join(textwrap.fill(c.text, 62) for c in sample.captions) or "no caption"
+    text = "\n".join(textwrap.fill(printable(c.text, lines=True), 62) for c in sample.captions) or "no caption"
     lines = text.splitlines()
     text = "\n".join([*lines[:10], "..."] if len(lines) > 10 else lines)
     axes.text(0.02, 0.80, text, fontsize=6.5, va="top", transform=axes.transAxes, parse_math=False)
@@ -209,7 +213,7 @@ def _legend(figure: Any, entries: list[tuple[str, str]], bottom: float) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor="0.4", linewidth=0.3, label=name) for name, colour in entries]
-    figure.legend(
+    legend = figure.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(0.005, bottom - 0.002),
@@ -221,3 +225,5 @@ def _legend(figure: Any, entries: list[tuple[str, str]], bottom: float) -> None:
         labelspacing=0.25,
         borderpad=0,
     )
+    for words in legend.get_texts():
+        words.set_parse_math(False)

@@ -42,6 +42,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from landweave.plain import printable
 from landweave.strict import NAME, SHA256, Fields, number, refuse, whole
 
 LAYOUT_VERSION = 1
@@ -70,7 +71,7 @@ MOST_BYTES = 2**31
 """What blosc can hold in a chunk, bytes; and what an index may take."""
 _MOST_SAMPLE_BYTES = 2**34
 _MOST_SLOTS = _MOST_CLASSES = 2**16
-_MOST_GROUPS, _MOST_REVISIONS, _MOST_SHARDS, _MOST_ROWS = 1_000, 10_000, 10**7, 2**24
+_MOST_GROUPS, _MOST_REVISIONS, _MOST_SHARDS, _MOST_ROWS = 200, 10_000, 10**7, 2**24
 _METRES = (1e-3, 1e7)
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _DIMS = re.compile(r"sample( time)?( band[A-Za-z0-9_.-]{0,64})? y[A-Za-z0-9_.]{0,64} x[A-Za-z0-9_.]{0,64}")
@@ -254,6 +255,12 @@ class GroupSpec:
     def dated(self) -> bool:
         """Whether there is an observation per date slot."""
         return bool(self.slots)
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """Title, licence and attribution, as views show them: safe to print."""
+        named = {"title": self.title, "licence": self.licence, "attribution": self.attribution}
+        return {name: printable(text) for name, text in named.items()}
 
     @property
     def slot_count(self) -> int:
@@ -459,7 +466,7 @@ def _group(found: Fields, newest: int) -> GroupSpec:
 
 
 def _array(found: Fields, group: str) -> ArraySpec:
-    shape = tuple(whole(n, found.at("sample_shape"), 1, MOST_BYTES) for n in found.list("sample_shape", 4))
+    shape = tuple(whole(n, found.at("sample_shape"), 1, MOST_BYTES) for n in found.entries("sample_shape", 4))
     dtype = found.choice("dtype", DTYPES)
     array = ArraySpec(
         group=found.choice("group", (group,)),
@@ -478,11 +485,8 @@ def _array(found: Fields, group: str) -> ArraySpec:
         codec=_codec(found.object("codec")),
     )
     pixels = array.role == "pixels"
-    if (
-        (array.kind == "mask") is pixels
-        or (dtype == "bool") is pixels
-        or (dtype[0] == "f" and array.kind != "continuous")
-    ):
+    smooth = array.kind == "continuous"
+    if {array.kind == "mask", dtype == "bool"} != {not pixels} or (dtype[0] == "f" and not smooth):
         refuse(found.where, f"{array.role} of {array.kind} as {dtype}", "masks of bool, classes and bits of integers")
     axes = array.chip_shape[:-2]
     if pixels and len(array.bands) != (axes[0] if axes else 1):

@@ -130,7 +130,7 @@ def shard_from_bytes(raw: bytes, path: str) -> ShardManifest:
     """
     found = Fields(unseal(raw, path), path)
     presence = found.object("presence")
-    samples = tuple(s if s is None else text(s, found.at("samples"), SAMPLE_ID) for s in found.list("samples"))
+    samples = tuple(s if s is None else text(s, found.at("samples"), SAMPLE_ID) for s in found.entries("samples"))
     named = [s for s in samples if s is not None]
     if len(set(named)) != len(named):
         raise CorruptError(f"{path}: a sample stands twice in it")

@@ -173,11 +173,15 @@ class Sample:
 
     def datetimes(self, modality: str) -> tuple[datetime | None, ...]:
         """Acquisition time of each date slot, UTC; None where absent."""
-        stamps = self.item[f"{self._catalogue.group(modality).name}_datetimes"]
+        group = self._catalogue.group(modality)
+        stamps = self.item[f"{group.name}_datetimes"] or [None] * group.slot_count
         try:
-            return tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
-        except (TypeError, ValueError) as error:
+            found = tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
+        except ValueError as error:
             raise CorruptError(f"sample {self.id}: {modality} has a time that is none; {REMEDY}") from error
+        if len(found) != group.slot_count:
+            raise CorruptError(f"sample {self.id}: {modality} has {len(found)} times, not {group.slot_count}; {REMEDY}")
+        return found
 
     def legend(self, label: str) -> tuple[ClassSpec, ...]:
         """Classes of a label."""

@@ -40,7 +40,7 @@ _STARTED: list[int] = []
 
 
 class Store(Protocol):
-    """A place that holds one dataset. Paths are those of `landweave.layout`; CorruptError for one that leads outside."""
+    """A place that holds one dataset. Paths are those of `landweave.layout`; one that leads outside: CorruptError."""
 
     url: str
     """Path or URL, as messages name it: without credentials."""
@@ -82,7 +82,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     Raises:
         AccessError: a file: URL of another machine, or no path at all.
     """
-    text = os.fspath(place)
+    text: Any = os.fspath(place)
     if not isinstance(text, str) or not text or "\0" in text:
         raise AccessError(f"{text!r} is no path or URL of a dataset")
     if text[:5].lower() == "file:":
@@ -119,7 +119,7 @@ class LocalStore:
             name: what messages call it; None: as it was given.
         """
         self.url = root if name is None else name
-        self._place = os.path.abspath(root)
+        self._place = os.path.abspath(root)  # noqa: PTH100 - links stay what they are
         self._root = os.path.realpath(self._place)
         self._files: dict[str, _File] = {}
         self._scratch = threading.local()
@@ -152,10 +152,10 @@ class LocalStore:
         return (file.read_into(memory[:length], start) for start, length in spans)
 
     def _memory(self, length: int) -> memoryview:
-        """This thread's memory, of whole pages: into those the kernel copies quickest."""
+        """This thread's memory, of whole pages: into those the kernel copies quickest. Never a fork's."""
         memory: memoryview | None = getattr(self._scratch, "memory", None)
         if memory is None or len(memory) < length:
-            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, _NEAR_BYTES)))
+            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, _NEAR_BYTES), mmap.MAP_PRIVATE))
         return memory[:length]
 
     def get_tail(self, path: str, length: int) -> bytes:
@@ -358,24 +358,30 @@ def public(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-_HINTS = (
-    (re.compile(r"[Rr]ange request not supported"), "this server ignores byte ranges (python -m http.server does); "
-     "serve the folder with nginx, Caddy or an S3 store"),
-    (re.compile(r"S3 error.*169\.254\.16[0-9]\.", re.DOTALL), "no AWS credentials were found: set AWS_ACCESS_KEY_ID and "
-     "AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket"),
-    (re.compile(r"Azure error.*169\.254\.16[0-9]\.", re.DOTALL), "no Azure credentials were found: set "
-     "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for a public container"),
-    (re.compile(r"GCS error.*(169\.254\.16[0-9]\.|metadata)", re.DOTALL), "no Google credentials were found: set "
-     "GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a public bucket"),
-)  # fmt: skip
-"""What clients of object stores say, and what to do: a machine without a login is asked for its own."""
+_LOGINS = {
+    "S3": "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true "
+    "for a public bucket",
+    "MicrosoftAzure": "no Azure credentials were found: set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or "
+    "AZURE_SKIP_SIGNATURE=true for a public container",
+    "GCS": "no Google credentials were found: set GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a "
+    "public bucket",
+}
+"""What to do where obstore, which found no login, asked the machine for its own, as it may on a cloud."""
+_MACHINE = re.compile(
+    r"Generic (\w+) error.*(//169\.254\.|/latest/api/|/latest/meta-data|/metadata/identity|/computeMetadata)"
+)
+_NO_RANGES = (
+    "this server ignores byte ranges (python -m http.server does); serve the folder with nginx, Caddy or an S3 store"
+)
 
 
 def explained(error: Exception) -> str:
     """What obstore says, on one line, with what to do where that is known and without what may be secret."""
-    for pattern, hint in _HINTS:
-        if pattern.search(str(error)):
-            return hint
+    asked = _MACHINE.search(first_line(error))
+    if asked and asked[1] in _LOGINS:
+        return _LOGINS[asked[1]]
+    if "Range request not supported" in str(error):
+        return _NO_RANGES
     return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s\"'()<>]+", lambda m: public(m[0]), first_line(error))
 
 
@@ -386,19 +392,24 @@ class ObjectFile(io.RawIOBase):
         self.store, self.path, self.size, self._at = store, path, size, 0
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def seekable(self) -> bool:
+        """It is."""
         return True
 
     def tell(self) -> int:
+        """Where the next read begins."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go elsewhere."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """Bytes from where it stands, fewer at the end."""
         stop = self.size if size < 0 else min(self.size, self._at + size)
         data = self.store.get_range(self.path, self._at, stop - self._at) if stop > self._at else b""
         self._at += len(data)

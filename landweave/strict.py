@@ -52,9 +52,7 @@ def parse(raw: bytes, path: str) -> Any:
     try:
         return json.loads(str(raw, "utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise CorruptError(
-            f"{path}: not readable JSON ({printable(error)}); the file is damaged or cut short"
-        ) from error
+        raise CorruptError(f"{path}: not readable JSON ({error}); the file is damaged or cut short") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -136,7 +134,7 @@ class Fields:
             refuse(self.at(name), found, f"one of {', '.join(values)}")
         return found
 
-    def list(self, name: str, most: int = MOST_ENTRIES, default: Any = _REQUIRED) -> list[Any]:
+    def entries(self, name: str, most: int = MOST_ENTRIES, default: Any = _REQUIRED) -> list[Any]:
         """A list."""
         found = self._get(name, default)
         if not isinstance(found, list):
@@ -147,11 +145,11 @@ class Fields:
 
     def texts(self, name: str, pattern: Pattern[str] | None = None, most: int = MOST_ENTRIES) -> tuple[str, ...]:
         """A list of texts."""
-        return tuple(text(v, self.at(name), pattern) for v in self.list(name, most))
+        return tuple(text(v, self.at(name), pattern) for v in self.entries(name, most))
 
     def objects(self, name: str, most: int = MOST_ENTRIES, default: Any = _REQUIRED) -> list[Fields]:
         """A list of objects."""
-        return [Fields(v, f"{self.at(name)}[{i}]") for i, v in enumerate(self.list(name, most, default))]
+        return [Fields(v, f"{self.at(name)}[{i}]") for i, v in enumerate(self.entries(name, most, default))]
 
     def object(self, name: str, default: Any = _REQUIRED) -> Fields:
         """An object."""

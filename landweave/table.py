@@ -109,6 +109,7 @@ class _Blocks(ObjectFile):
         self._sums = expected.blocks
 
     def read(self, size: int = -1) -> bytes:
+        """Bytes from where it stands, fewer at the end."""
         start = self.tell()
         stop = self.size if size < 0 else min(self.size, start + size)
         if stop <= start:

@@ -44,7 +44,7 @@ def sample_tree(sample: Any, spec: DatasetSpec, *, physical: bool) -> xr.DataTre
         present = np.array(sample.present[group.name])
         if not present.any():
             continue
-        facts = {"title": group.title, "licence": group.licence, "attribution": group.attribution}
+        facts = group.terms
         grids = sorted({a.resolution_m for a in group.arrays})
         if len(grids) > 1:
             nodes[f"/{group.name}"] = xr.Dataset(coords=_times(sample, group, present), attrs=facts)

@@ -44,6 +44,13 @@ app = typer.Typer(
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="the recipe's YAML file")]
 
 
+def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Every output of the commands: words of archives, maps and files cannot do more than be read."""
+    from landweave.plain import printable
+
+    typer.echo(printable(text, lines=True), err=err, nl=nl)
+
+
 def _place(text: str) -> Path:
     """A local folder, or the desk beside a dataset in an object store."""
     if "://" not in text:
@@ -53,7 +60,7 @@ def _place(text: str) -> Path:
     try:
         return arrive(text)
     except StoreError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(error)) from None
 
 
 OutArgument = Annotated[
@@ -88,7 +95,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from pipelines.shards import __version__
 
-        typer.echo(f"landweave {__version__}")
+        _echo(f"landweave {__version__}")
         raise typer.Exit
 
 
@@ -125,9 +132,9 @@ def plan(
         from pipelines.plan import outlook_text, plan_text, trouble
 
         summary = plan_dataset(file, out, again=again)
-        typer.echo(plan_text(file.recipe, summary))
-        typer.echo(objects_text(file.recipe, summary.samples, summary.shards))
-        typer.echo(outlook_text(file.recipe, summary, known))
+        _echo(plan_text(file.recipe, summary))
+        _echo(objects_text(file.recipe, summary.samples, summary.shards))
+        _echo(outlook_text(file.recipe, summary, known))
         if lines := trouble(summary):
             _stop(PARTIAL, "\n".join(lines))
 
@@ -184,10 +191,10 @@ def build(
         bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)
         try:
             with serve(out, metrics_port):
-                result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=typer.echo)
+                result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=_echo)
         except LimitReached as limit:
             _stop(PARTIAL, str(limit))
-        typer.echo(result.text(known))
+        _echo(result.text(known))
         if result.undelivered or result.failed or result.empty:
             _stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
 
@@ -212,7 +219,7 @@ def add(
         said = (
             f"added {added}" if found.new else f"{names or 'captions'}: added by an earlier run, nothing was left to do"
         )
-        typer.echo(f"revision {found.revision}: {said}")
+        _echo(f"revision {found.revision}: {said}")
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
@@ -228,19 +235,19 @@ def status(
 
     with _errors():
         if (planning := planning_of(out)) is not None and not as_metrics:
-            typer.echo(json.dumps(planning.json(), indent=2) if as_json else planning.text())
+            _echo(json.dumps(planning.json(), indent=2) if as_json else planning.text())
             return
         found, known = status_of(out), _prices(prices)
         if as_metrics:
-            typer.echo(openmetrics(found), nl=False)
+            _echo(openmetrics(found), nl=False)
         else:
-            typer.echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
+            _echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")
 def schema() -> None:
     """Print the JSON Schema of recipe files, for editors."""
-    typer.echo(json.dumps(json_schema(), indent=2))
+    _echo(json.dumps(json_schema(), indent=2))
 
 
 def _recipe(path: Path, overrides: list[str] | None) -> RecipeFile:
@@ -269,7 +276,7 @@ class _errors:  # noqa: N801 - reads as a statement
             os._exit(INTERRUPTED)  # Beam's worker threads would hold the process
         if isinstance(error, RecipeError):
             for line in error.lines:
-                typer.echo(f"error: {line}", err=True)
+                _echo(f"error: {line}", err=True)
             raise typer.Exit(ERROR)
         if error is not None and _is_out_of_memory(error):
             _stop(ERROR, f"error: {_memory_text()}")
@@ -359,7 +366,7 @@ def _engine_errors() -> tuple[type[Exception], ...]:
 
 
 def _stop(code: int, message: str) -> NoReturn:
-    typer.echo(message, err=True)
+    _echo(message, err=True)
     raise typer.Exit(code)
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from landweave.errors import CorruptError
 from landweave.layout import MANIFEST, part, shard_manifest
 from landweave.manifest import shard_from_bytes
+from landweave.store import explained
+from landweave.strict import inside
 from pipelines.durable import write_durably
 
 if TYPE_CHECKING:
@@ -26,10 +30,16 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "file")
 """What obstore writes to; `file` serves tests and mounted file systems."""
 ADDRESS = ".work/store"
-"""File on the desk that holds the store's URL."""
+"""File on the desk that holds the store's URL. It is believed on a desk that this machine made, and nowhere else: a
+folder from elsewhere could send what is built into it to any bucket."""
+MARK = ".work/desk-"
+"""File on the desk, named after this machine and the desk's place on it: who got the folder in another way has none."""
 PLAN = "plan"
 DESKS = "LANDWEAVE_WORK"
 """Environment variable: folder of all desks; `.landweave` in the current one where it is not set."""
+_LONGEST_URL = 4096
+_OURS: set[tuple[str, str]] = set()
+"""(desk, URL) of the desks that this process made or came to by their URL."""
 REFRESH_S = 10.0
 """How often a watcher asks the store which shards there are, seconds."""
 _PARTS = ("items", "ledger", "statistics")
@@ -53,7 +63,7 @@ class Depot:
                 options = {"config": {"aws_checksum_algorithm": "sha256"}}  # the store refuses what arrives changed
             self._store: Any = from_url(url, **options)
         except Exception as error:
-            raise StoreError(f"{url}: cannot be opened: {_first_line(error)}") from error
+            raise StoreError(f"{url}: cannot be opened: {explained(error)}") from error
 
     def get(self, path: str) -> bytes | None:
         """A whole object, or None where there is none."""
@@ -155,7 +165,7 @@ class Depot:
         return True
 
     def _refused(self, path: str, verb: str, error: Exception) -> StoreError:
-        return StoreError(f"{self.url}: {path} cannot be {verb}: {_first_line(error)}")
+        return StoreError(f"{self.url}: {path} cannot be {verb}: {explained(error)}")
 
 
 def is_url(place: str) -> bool:
@@ -182,8 +192,22 @@ def desk_of(url: str) -> Path:
     desk = Path(os.environ.get(DESKS, ".landweave")) / f"{slug}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     address = desk / ADDRESS
     if not (address.is_file() and address.stat().st_size):
-        write_durably(address, url + "\n")
+        _place(address, f"{url}\n".encode())
+    if desk.is_symlink() or address.read_bytes()[:_LONGEST_URL] != f"{url}\n".encode():
+        raise StoreError(f"{desk.name}: is not the desk of {url}, though it has its name: remove it")
+    mark = _mark(desk, url)
+    if not mark.is_file():
+        _place(mark, b"")
+    _OURS.add((str(desk.resolve()), url))
     return desk
+
+
+def _mark(desk: Path, url: str) -> Path:
+    """The file that says that this machine made the desk, here, for that store."""
+    about, machine = desk.stat(), Path("/etc/machine-id")
+    name = machine.read_text().strip() if machine.is_file() else ""
+    facts = (name or socket.gethostname(), about.st_dev, about.st_ino, about.st_uid, desk.resolve(), url)
+    return desk / (MARK + hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32])
 
 
 def arrive(place: str) -> Path:
@@ -202,11 +226,21 @@ def address_of(out: Path) -> str:
 
 
 def depot_of(out: Path) -> Depot | None:
-    """The store that a desk belongs to; None for a dataset that is local."""
-    try:
-        return _depot((out / ADDRESS).read_text().strip())
-    except (FileNotFoundError, NotADirectoryError):
+    """The store that a desk belongs to; None for a dataset that is local.
+
+    Raises:
+        StoreError: the folder says that it is a desk, and this machine did not make it.
+    """
+    address = out / ADDRESS
+    if not address.is_file():
         return None
+    url = address.read_bytes()[:_LONGEST_URL].decode(errors="replace").strip()
+    if (str(out.resolve()), url) not in _OURS and not _mark(out, url).is_file():
+        raise StoreError(
+            f"{out.name}: says that it belongs to a store, and this machine did not make it; name the store's URL in "
+            f"place of the folder, or remove {ADDRESS} from it if it is a dataset of its own"
+        )
+    return _depot(url)
 
 
 @lru_cache(maxsize=16)
@@ -221,7 +255,8 @@ def fetch_plan(desk: Path) -> None:
         return
     there = sorted(depot.sizes(PLAN) | depot.sizes(".work"), key=lambda p: (p == f"{PLAN}/plan.json", p))
     for path in there:
-        _fetch(depot, path, desk)
+        if not path.startswith((ADDRESS, MARK)):
+            _fetch(depot, path, desk)
 
 
 def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
@@ -295,15 +330,15 @@ def deliver(desk: Path, paths: Iterable[str], said: Callable[[str], None] = lamb
 
 
 def _fetch(depot: Depot, path: str, desk: Path) -> None:
+    try:
+        target = desk / inside(path)
+    except CorruptError as error:
+        raise StoreError(f"{depot.url}: {error}") from error
     raw = depot.get(path)
     if raw is None:
         raise StoreError(f"{depot.url}: {path} is missing")
-    _place(desk / path, raw)
+    _place(target, raw)
 
 
 def _place(target: Path, content: bytes) -> None:
     write_durably(target, content)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

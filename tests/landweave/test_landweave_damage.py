@@ -97,7 +97,7 @@ def test_truncated_and_missing_objects(copy: Path) -> None:
     (copy / "shards/00002.json").unlink()
     assert list(check(landweave.open(copy))) == ["shards/00002.json: is missing"]
     (copy / "vectors/openstreetmap/00000.parquet").unlink()
-    with pytest.raises(landweave.CorruptError, match="vectors/openstreetmap/00000.parquet is missing"):
+    with pytest.raises(landweave.CorruptError, match=r"openstreetmap/00000\.parquet is missing"):
         landweave.open(copy).sample("s000_000").vectors()
 
 
