@@ -31,6 +31,8 @@ _SPLITS = ("train", "val", "test")
 """Splits that a dataset can have; it need not have samples of each."""
 _FEW = 16
 """So many values are quicker taken one by one."""
+_CAPTION = {"text": str, "captioner": str, "prompt_version": str, "fallback": bool}
+"""What each caption says."""
 _ARROW = {"float64": "double"}
 """Where Arrow prints a type by another name than it takes."""
 
@@ -167,7 +169,7 @@ class Catalogue:
             listed = self.read([name])[name].to_pylist()
             try:
                 stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
-                self._columns[name] = np.array(stamps, np.float64).reshape(-1, slots)
+                self._columns[name] = np.array(stamps, np.float64).reshape(len(listed), slots)
             except ValueError as error:
                 raise CorruptError(f"{ITEMS}: column {name} does not hold {slots} times; {REMEDY}") from error
         return np.asarray(self._columns[name])
@@ -199,7 +201,7 @@ class Catalogue:
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
             return found.to_numpy(zero_copy_only=False)
         values = found.to_pylist()
-        return [[c["text"] for c in v or ()] for v in values] if name == "captions" else values
+        return [[c["text"] for c in checked_captions(v)] for v in values] if name == "captions" else values
 
     def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Columns (all if None) of the samples that fulfil `where`.
@@ -259,6 +261,15 @@ class Catalogue:
 
     def _source(self) -> Any:
         return self._objects.table(self._spec.at(ITEMS))
+
+
+def checked_captions(values: Any) -> list[Json]:
+    """Captions of a sample as they stand in the catalogue; CorruptError where one is not what it should be."""
+    found: list[Json] = values or []
+    for caption in found:
+        if caption is None or not _CAPTION.items() <= {k: type(v) for k, v in caption.items()}.items():
+            raise CorruptError(f"{ITEMS}: column captions holds what is no caption; {REMEDY}")
+    return found
 
 
 def _kinds(spec: DatasetSpec) -> dict[str, str]:

@@ -213,7 +213,7 @@ def _blocks(found: ObjectSum) -> Json:
 def _objects_from_json(found: Fields) -> dict[str, ObjectSum]:
     sums = {}
     for path in found:
-        about = found.object(inside(path))
+        about = found.object(inside(path, f"{found.where}: "))
         size = about.whole("size", 0, 2**60)
         blocks = about.text("blocks", _HEX) if "blocks" in about else ""
         if blocks and len(blocks) != 8 * -(-size // BLOCK_BYTES):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from landweave.catalogue import checked_captions
 from landweave.errors import AbsentError, CorruptError, UnknownNameError
 from landweave.strict import Fields, parse
 from landweave.table import REMEDY
@@ -191,7 +192,8 @@ class Sample:
     def captions(self) -> tuple[Captions, ...]:
         """Checked captions."""
         fields = Captions.__dataclass_fields__
-        return tuple(Captions(**{k: v for k, v in c.items() if k in fields}) for c in self.item["captions"] or ())
+        found = checked_captions(self.item["captions"])
+        return tuple(Captions(**{k: v for k, v in c.items() if k in fields}) for c in found)
 
     @property
     def facts(self) -> Json | None:

@@ -34,11 +34,11 @@ MOST_JSON = 1 << 28
 _REQUIRED = object()
 
 
-def inside(path: str) -> str:
+def inside(path: str, where: str = "") -> str:
     """A path from a dataset's files, where it is relative, plain and leads nowhere outside; CorruptError elsewhere."""
     if len(path) > 1024 or not all(_PART.fullmatch(part) for part in path.split("/")):
         raise CorruptError(
-            f"{printable(path)}: is no path inside a dataset: names of letters, digits, '.', '_', '-', and '/'"
+            f"{where}{printable(path[:200])}: is no path inside a dataset: letters, digits, '.', '_', '-' between '/'"
         )
     return path
 
@@ -50,9 +50,12 @@ def parse(raw: bytes, path: str) -> Any:
         CorruptError: anything else.
     """
     try:
-        return json.loads(str(raw, "utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        data = json.loads(str(raw, "utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        if b"\\ud" in raw.lower():
+            json.dumps(data, ensure_ascii=False).encode()  # halves of characters cannot be written
     except (ValueError, RecursionError) as error:
         raise CorruptError(f"{path}: not readable JSON ({error}); the file is damaged or cut short") from error
+    return data
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,11 +140,11 @@ class Fields:
     def entries(self, name: str, most: int = MOST_ENTRIES, default: Any = _REQUIRED) -> list[Any]:
         """A list."""
         found = self._get(name, default)
-        if not isinstance(found, list):
+        if not isinstance(found, (list, tuple)):
             refuse(self.at(name), found, "a list")
         if len(found) > most:
             refuse(self.at(name), f"{len(found)} entries", f"at most {most}")
-        return found
+        return list(found)
 
     def texts(self, name: str, pattern: Pattern[str] | None = None, most: int = MOST_ENTRIES) -> tuple[str, ...]:
         """A list of texts."""
