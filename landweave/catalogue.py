@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from landweave.table import Objects
 
 
-_SPLITS = ("train", "val", "test")
-"""Splits that a dataset can have; it need not have samples of each."""
 _FEW = 16
 """So many values are quicker taken one by one."""
 _CAPTION = {"text": str, "captioner": str, "prompt_version": str, "fallback": bool}
@@ -53,7 +51,7 @@ class Catalogue:
     @property
     def place(self) -> tuple[str, str]:
         """URL and file that it is read from."""
-        return self._store.url, self._spec.at(ITEMS)
+        return self._objects.url, self._spec.at(ITEMS)
 
     @cached_property
     def light(self) -> pa.Table:
@@ -179,7 +177,7 @@ class Catalogue:
         if column not in self._texts:
             read = self.light if column in self.light.column_names else self.read([column])
             found = pc.unique(read[column]).drop_null().to_pylist()
-            self._texts[column] = dict.fromkeys(sorted({*found, *_SPLITS} if column == "split" else found))
+            self._texts[column] = dict.fromkeys(sorted({*found, *SPLITS} if column == "split" else found))
         return self._texts[column]
 
     def check_column(self, name: str) -> None:

@@ -40,6 +40,8 @@ class Objects:
             sums: path -> checksum.
             before: what an object may be instead, for a moment after an addition.
         """
+        self.url = store.url
+        """Of the dataset, as messages name it."""
         self._store, self._sums, self._before = store, sums, before
         self._kept: dict[str, Any] = {}
 
