@@ -96,7 +96,7 @@ def encode_index(entries: NDArray[np.uint64]) -> bytes:
     return raw + _crc(raw)
 
 
-def decode_index(data: bytes | memoryview, chunks: int, most: int) -> NDArray[np.uint64]:
+def decode_index(data: bytes | memoryview, chunks: int, most: int = _FARTHEST) -> NDArray[np.uint64]:
     """(chunks, 2) offsets and lengths.
 
     Args:
