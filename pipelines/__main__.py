@@ -55,6 +55,7 @@ def _place(text: str) -> Path:
     """A local folder, or the desk beside a dataset in an object store."""
     if "://" not in text:
         return Path(text)
+    from landweave.plain import printable
     from pipelines.shards import StoreError, arrive
 
     try:
