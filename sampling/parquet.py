@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyproj
 import shapely
 
 from sampling.errors import SamplingError
+from sampling.lonlat import is_lon_lat
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    import pyarrow as pa
 
-def read_parquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[shapely.Geometry] | None]:
+
+class Table(NamedTuple):
+    """What was read of a file."""
+
+    columns: dict[str, list[Any]]
+    """All columns but that of the geometries by name; those that were not asked for without their values."""
+    geometries: list[shapely.Geometry] | None
+    """None where the file is Parquet but not GeoParquet."""
+    rows: int
+
+
+def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
     """Columns of a Parquet file, and its geometries if it is GeoParquet with an encoding of WKB (1.0, 1.1).
 
     Args:
         name: the file as the recipe names it, for messages.
         path: where it is.
+        wanted: columns whose values are read; what is in others does not matter.
 
     Raises:
         SamplingError: unreadable, or not in longitude/latitude WGS 84.
@@ -29,35 +43,53 @@ def read_parquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[shap
 
     try:
         with path.open("rb") as file:
-            table = pq.read_table(file)
+            opened = pq.ParquetFile(file)
+            entry = _entry(name, opened.schema_arrow)
+            names = opened.schema_arrow.names
+            twice = next((c for c in (*wanted, *entry) if names.count(c) > 1), None)
+            if twice is not None:
+                raise SamplingError(f"{name!r}: column {twice!r} is there twice")
+            table = opened.read([c for c in names if c in wanted or c in entry])
     except (OSError, pa.ArrowException) as e:
         raise SamplingError(f"{name!r} is not readable as Parquet: {one_line(e)}") from e
-    metadata = (table.schema.metadata or {}).get(b"geo")
+    values = {c: _values(name, table, c) if c in table.column_names else [] for c in names}
+    geometries = [values.pop(c) for c in entry]
+    return Table(values, _geometries(name, geometries[0]) if entry else None, opened.metadata.num_rows)
+
+
+def _entry(name: str, schema: pa.Schema) -> tuple[str, ...]:
+    """The column that holds the geometries, () where the file is not GeoParquet."""
+    metadata = (schema.metadata or {}).get(b"geo")
     if metadata is None:
-        return {c: table.column(c).to_pylist() for c in table.column_names}, None
+        return ()
     try:
         geo = json.loads(metadata)
         column = geo["primary_column"]
-        entry = geo["columns"][column]
-    except (ValueError, KeyError, TypeError) as e:
+        entry = dict(geo["columns"][column])
+        schema.field(column)
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise SamplingError(f"{name!r}: its GeoParquet metadata is not readable: {one_line(e)}") from e
     if entry.get("encoding") != "WKB":
         raise SamplingError(f"{name!r}: geometry encoding is {entry.get('encoding')!r}, expected 'WKB'")
     _check_crs(name, entry)
+    return (column,)
+
+
+def _values(name: str, table: pa.Table, column: str) -> list[Any]:
+    import pyarrow as pa
+
     try:
-        geometries = list(shapely.from_wkb(table.column(column).to_pylist()))
-    except shapely.errors.ShapelyError as e:
+        values: list[Any] = table.column(column).to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError, ArithmeticError) as e:  # a date that no calendar has
+        raise SamplingError(f"{name!r}: column {column!r} holds a value that cannot be read: {one_line(e)}") from e
+    return values
+
+
+def _geometries(name: str, raw: list[Any]) -> list[shapely.Geometry]:
+    try:
+        return list(shapely.from_wkb(raw))
+    except (shapely.errors.ShapelyError, TypeError) as e:
         raise SamplingError(f"{name!r}: a geometry is not readable as WKB: {one_line(e)}") from e
-    return {c: table.column(c).to_pylist() for c in table.column_names if c != column}, geometries
-
-
-def is_lon_lat(crs: object) -> bool:
-    """True where a CRS (EPSG code, name, PROJJSON) is longitude/latitude on WGS 84, whatever the order of its axes."""
-    try:
-        given = pyproj.CRS.from_user_input(crs)
-    except pyproj.exceptions.CRSError:
-        return False
-    return any(given.equals(pyproj.CRS.from_user_input(c), ignore_axis_order=True) for c in ("EPSG:4326", "OGC:CRS84"))
 
 
 def _check_crs(name: str, entry: dict[str, Any]) -> None:

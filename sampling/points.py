@@ -14,7 +14,8 @@ import shapely
 from sampling.attributes import attributes_of
 from sampling.errors import SamplingError
 from sampling.geobox import UPS, Footprints, footprints_at, joined, place_footprints, projected
-from sampling.parquet import is_lon_lat, one_line, read_parquet
+from sampling.lonlat import check_geojson
+from sampling.parquet import one_line, read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -117,7 +118,7 @@ def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -
     elif suffix in {".geojson", ".json"}:
         columns, where, said = _geojson(name, path, attributes)
     elif suffix in {".parquet", ".geoparquet"}:
-        columns, where = _geoparquet(name, path)
+        columns, where = _geoparquet(name, path, attributes)
         said = columns
     else:
         raise SamplingError(f"points file {name!r}: expected .csv, .geojson, .json or .parquet, found {suffix!r}")
@@ -154,14 +155,14 @@ def _geojson(
     """Columns, where rows are, and the properties by name: those that are not wanted without their values."""
     try:
         document: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise SamplingError(f"{name!r} is not readable as GeoJSON: {one_line(e)}") from e
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
         raise SamplingError(f"{name!r} is not a GeoJSON FeatureCollection")
-    crs = document.get("crs")
-    if crs is not None and not is_lon_lat((crs.get("properties") or {}).get("name")):
-        raise SamplingError(f"{name!r} is in another CRS; expected longitude/latitude, reproject it to EPSG:4326")
+    check_geojson(name, document)
     features = document.get("features") or []
+    if not isinstance(features, list):
+        raise SamplingError(f"{name!r} is no GeoJSON FeatureCollection: its features are no list")
     columns: dict[str, list[Any]] = {"lon": [], "lat": []}
     properties = []
     for number, feature in enumerate(features, 1):
@@ -186,15 +187,16 @@ def _geojson(
     return columns, [f"feature {i}" for i in range(1, len(features) + 1)], named
 
 
-def _geoparquet(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    columns, geometries = read_parquet(name, path)
-    where = [f"row {i}" for i in range(1, len(next(iter(columns.values()), geometries or [])) + 1)]
+def _geoparquet(name: str, path: Path, attributes: Collection[str]) -> tuple[dict[str, list[Any]], list[str]]:
+    columns, geometries, rows = read_parquet(name, path, {*attributes, "lon", "lat", "sample_id", *_CORNER})
+    where = [f"row {i}" for i in range(1, rows + 1)]
     if geometries is not None:
         shapes = np.array(geometries, dtype=object)
         bad = (shapely.get_type_id(shapes) != _POINT) | shapely.is_empty(shapes)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             kind = "missing" if shapes[row] is None else str(shapes[row].geom_type)
+            kind = f"an empty {kind}" if shapes[row] is not None and shapes[row].is_empty else kind
             raise SamplingError(f"{name!r}, {where[row]}: geometry is {kind}, expected a Point{_more(bad)}")
         columns |= {"lon": shapely.get_x(shapes).tolist(), "lat": shapely.get_y(shapes).tolist()}
     return columns, where
@@ -257,8 +259,8 @@ def _numbers(name: str, column: str, values: list[Any], where: list[str], *, opt
                 continue
             raise SamplingError(f"{name!r}, {where[i]}: {column} is missing")
         try:
-            numbers[i] = float(value)
-        except (TypeError, ValueError):
+            numbers[i] = np.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
             raise SamplingError(f"{name!r}, {where[i]}: {column} is {value!r}, expected a number") from None
         if not np.isfinite(numbers[i]) and not (optional and np.isnan(numbers[i])):
             raise SamplingError(f"{name!r}, {where[i]}: {column} is {value!r}, expected a finite number")

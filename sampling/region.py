@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+import shapely.affinity
 
 from sampling.chance import Purpose, uniforms
 from sampling.errors import SamplingError
+from sampling.lonlat import check_geojson
 from sampling.parquet import one_line, read_parquet
 from sampling.sphere import authalic_sine, latitude_of, rounded, wrapped
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from schemas.recipe import Area
+
+
+_FARTHEST = 900.0
+"""Largest longitude that a file may hold, degrees: two turns and a half."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,7 +111,7 @@ def _polygons(name: str, recipe_dir: Path) -> list[shapely.Geometry]:
     if suffix in {".json", ".geojson"}:
         return _geojson(name, path)
     if suffix in {".parquet", ".geoparquet"}:
-        geometries = read_parquet(f"area file {name}", path)[1]
+        geometries = read_parquet(f"area file {name}", path).geometries
         if geometries is None:
             raise SamplingError(f"area file {name!r} has no geometries: it is Parquet but not GeoParquet")
         return geometries
@@ -115,10 +121,13 @@ def _polygons(name: str, recipe_dir: Path) -> list[shapely.Geometry]:
 def _geojson(name: str, path: Path) -> list[shapely.Geometry]:
     try:
         document: Any = json.loads(path.read_bytes())
+        check_geojson(f"area file {name}", document)
         entries = document.get("features") if document.get("type") == "FeatureCollection" else [document]
         shapes = [e.get("geometry") if e.get("type") == "Feature" else e for e in entries]
         return [shapely.from_geojson(json.dumps(s)) for s in shapes if s]
-    except (OSError, ValueError, AttributeError, TypeError, shapely.errors.ShapelyError) as e:
+    except SamplingError:
+        raise
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, shapely.errors.ShapelyError) as e:
         raise SamplingError(f"area file {name!r} is not readable as GeoJSON: {one_line(e)}") from e
 
 
@@ -127,12 +136,15 @@ def _disjoint(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:
     whole: list[shapely.Geometry] = []
     for polygon in _simple_polygons(geometries):
         west, south, east, north = polygon.bounds
-        if south < -90.0 or north > 90.0 or west < -360.0 or east > 360.0:
+        if not (-90.0 <= south <= north <= 90.0 and west >= -_FARTHEST and east <= _FARTHEST):
             raise SamplingError(
                 f"area file: a polygon spans {west:g}, {south:g}, {east:g}, {north:g}; "
                 f"expected degrees of longitude and latitude"
             )
-        whole.append(_cut(polygon) if west < -180.0 or east > 180.0 or _leaps(polygon) else polygon)
+        if west < -180.0 or east > 180.0:
+            whole.append(_cut(polygon))
+        else:
+            whole.append(_cut(shapely.Polygon(*_unrolled(polygon))) if _crosses(polygon) else polygon)
     union = shapely.union_all([shapely.make_valid(w) for w in whole])
     parts = [p for p in _simple_polygons([union]) if p.area > 0]
     return sorted(parts, key=lambda p: (*p.bounds, p.area))
@@ -143,16 +155,40 @@ def _simple_polygons(geometries: Iterable[shapely.Geometry]) -> list[shapely.Pol
     return [g for g in flat if isinstance(g, shapely.Polygon) and not g.is_empty]
 
 
-def _leaps(polygon: shapely.Polygon) -> bool:
-    """True where an edge is longer than half a turn: the ring was meant to cross 180 degrees."""
+def _crosses(polygon: shapely.Polygon) -> bool:
+    """True where a ring in [-180, 180] was meant to cross 180 degrees.
+
+    It has an edge longer than half a turn, and only if that edge crosses 180 degrees is its inside on its left, as
+    RFC 7946 (section 3.1.6) has it: a ring that is counter-clockwise as it stands is as wide as it says.
+    """
     lon = np.asarray(polygon.exterior.coords)[:, 0]
     leap = np.abs(np.diff(lon)) > 180.0
     seam = (np.abs(lon[:-1]) == 180.0) & (np.abs(lon[1:]) == 180.0)
-    return bool(np.any(leap & ~seam))
+    return bool(np.any(leap & ~seam)) and not polygon.exterior.is_ccw
 
 
-def _cut(polygon: shapely.Polygon) -> shapely.Geometry:
-    import antimeridian
+def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
+    """The same ground within [-180, 180], cut where it crosses 180 degrees; a whole turn and more is the whole band."""
+    polygon = shapely.make_valid(polygon)
+    turns = np.arange(-3, 4) * 360.0
+    parts = [polygon.intersection(shapely.box(t - 180.0, -90.0, t + 180.0, 90.0)) for t in turns]
+    return shapely.union_all([shapely.affinity.translate(p, -t) for p, t in zip(parts, turns, strict=True)])
 
-    fixed: shapely.Geometry = antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False)
-    return fixed
+
+def _unrolled(polygon: shapely.Polygon) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Its outer and inner rings, with longitudes that go on beyond 180 degrees.
+
+    Raises:
+        SamplingError: the ring goes round a pole.
+    """
+    rings = []
+    for ring in (polygon.exterior, *polygon.interiors):
+        coordinates = np.asarray(ring.coords)[:, :2].copy()
+        coordinates[:, 0] = np.unwrap(coordinates[:, 0], period=360.0)
+        if abs(coordinates[0, 0] - coordinates[-1, 0]) > 180.0:
+            raise SamplingError(
+                "area file: a ring goes round a pole; draw it from -180 to 180 degrees with an edge along the pole"
+            )
+        coordinates[:, 0] += 360.0 * np.round((180.0 - coordinates[:, 0].mean()) / 360.0)
+        rings.append(coordinates)
+    return rings[0], rings[1:]

@@ -195,6 +195,38 @@ def test_polygons_across_the_antimeridian(tmp_path: Path, ring: list[tuple[float
     assert ((lat >= -19) & (lat <= -15)).all()
 
 
+def share_inside(folder: Path, ring: list[tuple[float, float]]) -> float:
+    region = region_of(write_polygons(folder / "a.geojson", ring), folder)
+    lon = np.arange(-179.5, 180.0, 1.0)
+    return float(region.contains(lon, np.zeros_like(lon)).mean())
+
+
+WIDE = [
+    (-180, 180, 360), (-180.0001, 180.0001, 360), (0, 360, 360), (-360, 0, 360), (-90, 270, 360), (-190, 190, 360),
+    (-179.9, 179.9, 360), (-170, 170, 340), (10, 350, 340), (-100, 100, 200), (160, 220, 60), (-720, 720, 360),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("west", "east", "degrees"), WIDE)
+@pytest.mark.parametrize("steps", [1, 4, 40])
+def test_an_area_is_as_wide_as_it_says(west: float, east: float, degrees: float, steps: int, tmp_path: Path) -> None:
+    """Round the globe or nearly so, within 180 degrees or beyond, with long edges or short ones."""
+    lon = np.linspace(west, east, steps + 1).tolist()
+    ring = [(x, -10.0) for x in lon] + [(x, 10.0) for x in lon[::-1]]
+    assert share_inside(tmp_path, ring) == pytest.approx(degrees / 360, abs=0.003)
+    if west < -180 or east > 180 or (degrees == 360 and west == -180):
+        assert share_inside(tmp_path, ring[::-1]) == pytest.approx(degrees / 360, abs=0.003)
+
+
+def test_an_area_across_180_degrees_keeps_its_hole(tmp_path: Path) -> None:
+    outer = [(170, -10), (-170, -10), (-170, 10), (170, 10), (170, -10)]
+    hole = [(178, -2), (178, 2), (-178, 2), (-178, -2), (178, -2)]
+    (tmp_path / "h.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [outer, hole]}))
+    region = region_of(Area(file="h.geojson"), tmp_path)
+    lon = np.array([171.0, 177.0, 179.0, -179.0, -177.0, -171.0, 0.0])
+    assert region.contains(lon, np.zeros(7)).tolist() == [True, True, False, False, True, True, False]
+
+
 def test_geoparquet_area(tmp_path: Path) -> None:
     import geopandas as gpd
 
@@ -212,6 +244,11 @@ def test_geoparquet_area(tmp_path: Path) -> None:
         ("gone.geojson", None, "is not there"),
         ("a.geojson", "{", "not readable as GeoJSON"),
         ("a.geojson", "[1]", "not readable as GeoJSON"),
+        ("a.geojson", "[" * 99_999, "not readable as GeoJSON"),
+        ("a.geojson", '{"type": "Point", "coordinates": []}', "holds no polygon"),
+        ("a.geojson", '{"type": "Polygon", "coordinates": []}', "holds no polygon"),
+        ("a.geojson", '{"type": "Polygon", "crs": "EPSG:3857", "coordinates": []}', "is in another CRS .'EPSG:3857'."),
+        ("a.geojson", '{"type": "Polygon", "coordinates": [[[NaN, 1], [2, 1], [2, 2], [NaN, 1]]]}', "area file"),
         ("a.geojson", '{"type": "FeatureCollection", "features": []}', "holds no polygon"),
         ("a.geojson", '{"type": "Point", "coordinates": [1, 2]}', "holds no polygon"),
         ("a.geojson", '{"type":"Polygon","coordinates":[[[5e5,5e6],[6e5,5e6],[6e5,6e6],[5e5,5e6]]]}', "degrees"),

@@ -166,3 +166,86 @@ def test_crs84_of_legacy_geojson_is_lon_lat(tmp_path: Path) -> None:
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
     write_geojson(tmp_path / "p.geojson", [point(1, 2)], crs=crs)
     assert np.array_equal(read_points("p.geojson", tmp_path).lon, [1.0])
+
+
+CRS_FORMS: list[tuple[Any, bool]] = [
+    ("EPSG:4326", True), (4326, True), ("urn:ogc:def:crs:OGC:1.3:CRS84", True), (None, True), ({}, False),
+    ({"type": "name", "properties": {"name": "EPSG:4326"}}, True), ({"type": "name", "properties": "EPSG:4326"}, True),
+    ({"type": "EPSG", "properties": {"code": 4326}}, True), ({"type": "EPSG", "properties": {"code": 3857}}, False),
+    ("EPSG:3857", False), (["EPSG:4326"], False), (3857, False), (True, False), (4326.5, False), ("", False),
+    ({"type": "link", "properties": {"href": "http://example.com/crs"}}, False), ({"properties": None}, False),
+    ({"type": "name", "properties": {"name": None}}, False), ("x" * 9999, False), (10**400, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("crs", "good"), CRS_FORMS, ids=lambda v: str(v)[:30])
+def test_a_crs_in_any_form_is_read_or_refused_in_one_line(crs: Any, good: bool, tmp_path: Path) -> None:
+    write_geojson(tmp_path / "p.geojson", [point(12, 48)], crs=crs)
+    if good:
+        assert read_points("p.geojson", tmp_path).lon.tolist() == [12.0]
+        return
+    with pytest.raises(SamplingError) as caught:
+        read_points("p.geojson", tmp_path)
+    assert "is in another CRS" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"features": 5}, {"features": {"a": 1}}, {"features": ["x"]}, {"features": [5]}, {"features": [None]},
+        {"features": [point(10**400, 1)]}, {"features": [point(True, 1)]}, {"features": [point("x", 1)]},
+        {"features": [{"geometry": {"type": "Point", "coordinates": []}}]}, {"features": [{"geometry": None}]},
+        {"features": [{"geometry": {"type": "Point", "coordinates": {"lon": 1}}}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_point_is_one_line(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p.geojson").write_text(json.dumps({"type": "FeatureCollection", **document}))
+    with pytest.raises(SamplingError, match=r"^'p\.geojson'"):
+        read_points("p.geojson", tmp_path)
+
+
+def test_an_empty_point_is_named(tmp_path: Path) -> None:
+    import geopandas as gpd
+
+    gpd.GeoDataFrame(geometry=[shapely.Point(1, 2), shapely.Point()], crs=4326).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(SamplingError, match="row 2: geometry is an empty Point, expected a Point"):
+        read_points("p.parquet", tmp_path)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_far_time_in_a_column_that_nobody_wants_does_not_matter(unit: str, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    far = pa.array([2**52, -(2**52)] if unit == "s" else [2**62, -(2**62)]).cast(pa.timestamp(unit))
+    days = pa.array([2**30, -(2**30)], pa.int32()).cast(pa.date32())
+    columns = {"lon": [1.5, 2.5], "lat": [3.0, 4.0], "seen": far, "day": days, "n": [1, 2]}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet")
+    assert read_points("p.parquet", tmp_path, ["n"]).lat.tolist() == [3.0, 4.0]
+    for name in ("seen", "day"):
+        with pytest.raises(SamplingError) as caught:
+            read_points("p.parquet", tmp_path, [name])
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_odd_parquet_files_are_one_line(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    twice = pa.Table.from_arrays([pa.array([1.0])] * 3, names=["lon", "lat", "lon"])
+    geo = {"primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}
+    wrong = [
+        json.dumps(v).encode()
+        for v in (5, [], {"primary_column": ["g"]}, geo | {"columns": {"g": 5}}, geo | {"primary_column": "h"})
+    ]
+    tables = [twice]
+    tables += [pa.table({"g": [b"x"]}).replace_schema_metadata({b"geo": w}) for w in (*wrong, b"[" * 99_999)]
+    tables += [pa.table({"g": g}).replace_schema_metadata({b"geo": json.dumps(geo)}) for g in ([b"x"], ["text"], [5])]
+    for table in tables:
+        pq.write_table(table, tmp_path / "p.parquet")
+        with pytest.raises(SamplingError, match=r"^'p\.parquet'"):
+            read_points("p.parquet", tmp_path)
