@@ -246,6 +246,7 @@ def test_a_parquet_file_of_any_writer_is_read(boxes: str, tmp_path: Path) -> Non
 def test_parquet_that_is_no_stac_is_said_to_be_none(tmp_path: Path) -> None:
     places = pa.table({"name": ["a"], "geometry": [shapely.to_wkb(shapely.Point(10, 46))]})
     with serve_catalogue([]) as services, parquet(services, tmp_path, places) as archives:
-        with pytest.raises(AccessError, match="no column id and no column assets") as caught:
+        what = "no column id and no column assets"
+        with pytest.raises(AccessError, match=what) as caught:
             archives.search("p", "c", [BOX], None)
     assert caught.value.reason is Reason.CORRUPT
