@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import osmium
-import osmium.filter
 import osmium.osm
 
 from pipelines.access.osm_rules import is_area, is_paper
@@ -82,8 +81,7 @@ def _adopt(
 def _tags_of(ways: set[int], pbf: Path) -> dict[int, dict[str, str]]:
     """Way -> what it says it is; ways that say nothing are left out."""
     found = {}
-    for way in osmium.FileProcessor(pbf, osmium.osm.WAY).with_filter(osmium.filter.IdFilter(ways)) if ways else ():
-        tags = {tag.k: tag.v for tag in way.tags if tag.k not in _REMARKS}
-        if tags:
+    for way in osmium.FileProcessor(pbf, osmium.osm.WAY) if ways else ():
+        if way.id in ways and (tags := {tag.k: tag.v for tag in way.tags if tag.k not in _REMARKS}):
             found[way.id] = tags
     return found

@@ -166,15 +166,15 @@ def _is_ring(way: osmium.osm.Way) -> bool:
 def _whole(ways: set[int], pbf: Path, located: osmium.index.LocationTable) -> dict[int, bool]:
     """Way -> whether all of its nodes have a place; ways that are not in the file are left out."""
     found = {}
-    for way in osmium.FileProcessor(pbf, osmium.osm.WAY).with_filter(osmium.filter.IdFilter(ways)) if ways else ():
-        if isinstance(way, osmium.osm.Way):
+    for way in osmium.FileProcessor(pbf, osmium.osm.WAY) if ways else ():
+        if isinstance(way, osmium.osm.Way) and way.id in ways:
             found[way.id] = all(_has_place(node.ref, located) for node in way.nodes)
     return found
 
 
 def _has_place(node: int, located: osmium.index.LocationTable) -> bool:
     try:
-        return bool(located.get(node).valid())
+        return node >= 0 and bool(located.get(node).valid())
     except KeyError:
         return False
 

@@ -126,6 +126,7 @@ class _Objects:
     values: list[bytes] = field(default_factory=list)
     refs: list[bytes] = field(default_factory=list)
     types: list[bytes] = field(default_factory=list)
+    roles: list[bytes] = field(default_factory=list)
     newest: int = 0
 
 
@@ -141,7 +142,7 @@ class _Scanner:
             if number == 4 and stop >= 0 and data[start:stop] not in _FEATURES:
                 name = data[start:stop].decode("ascii", "replace")[:40]
                 raise RefusedError(
-                    f"it needs {name!r} of its reader, which osmium cannot do; write it anew without that feature"
+                    f"it needs {name!a} of its reader, which osmium cannot do; write it anew without that feature"
                 )
             if number == 32 and stop < 0 and 0 < start < 1 << 32:
                 self.found.replicated = datetime.fromtimestamp(start, UTC)
@@ -201,6 +202,12 @@ class _Scanner:
                 into.newest = max(into.newest, self._info(kind, number, data, start, stop))
             elif name in packed and stop >= 0:
                 packed[name] = data[start:stop]
+        if _count(packed[2]) != _count(packed[3]):
+            raise malformed()
+        if kind == "relation":
+            if not _count(packed[8]) == _count(packed[9]) == _count(packed[10]):
+                raise malformed()
+            into.roles.append(packed[8])
         into.ids.append(number)
         into.keys.append(packed[2])
         into.values.append(packed[3])
@@ -221,6 +228,8 @@ class _Scanner:
         packed = {number: data[at:end] for number, at, end in fields(data, start, stop) if end >= 0}
         ids = np.cumsum(zigzag(numbers(packed.get(1, b""))))
         self._spend(_NODE_BYTES * len(ids))
+        if any(_count(packed.get(number, b"")) != len(ids) for number in (8, 9)):
+            raise malformed()
         self._in_order("node", ids)
         info = packed.get(5, b"")
         for number, at, end in fields(info, 0, len(info)):
@@ -235,14 +244,17 @@ class _Scanner:
         ends = np.flatnonzero(strings == 0)
         if len(ends) != len(ids):
             raise malformed()
-        tagged = np.diff(ends, prepend=-1) > 1
+        words = np.diff(ends, prepend=-1) - 1
+        if (words % 2).any():
+            raise malformed()
+        tagged = words > 0
         self._spend(_TAGGED_BYTES * int(np.count_nonzero(tagged)))
         self._spend_strings(strings, lengths)
         self._loose["node"].add(ids[~tagged])
 
     def _tags(self, objects: _Objects, lengths: NDArray[np.int64]) -> None:
         self._spend(_TAGGED_BYTES * sum(bool(keys) for keys in objects.keys))
-        for packed in (objects.keys, objects.values):
+        for packed in (objects.keys, objects.values, objects.roles):
             self._spend_strings(numbers(b"".join(packed)).astype(np.int64), lengths)
 
     def _refer(self, kind: str, objects: _Objects) -> None:
@@ -255,10 +267,7 @@ class _Scanner:
         refs = _references(objects.refs)
         self._spend(_REFERENCE_BYTES * len(refs))
         if kind == "relation":
-            types = numbers(b"".join(objects.types))
-            if len(types) != len(refs):
-                raise malformed()
-            refs = refs[types == 1]
+            refs = refs[numbers(b"".join(objects.types)) == 1]
         self._loose["node" if kind == "way" else "way"].refer(refs)
 
     def _in_order(self, kind: str, ids: NDArray[np.int64]) -> None:
@@ -330,6 +339,8 @@ def _lengths(data: bytes, start: int, stop: int) -> NDArray[np.int64]:
     for number, at, end in fields(data, start, stop):
         if number == 1 and end >= 0:
             found.append(end - at)
+            if b"\0" in data[at:end]:  # osmium takes it for the end of the string, and reads on in what follows
+                raise malformed()
             if len(found) > _STRINGS:
                 raise RefusedError(f"one of its blocks has more than {_STRINGS:,} strings; {_REPEAT}")
     return np.array(found, dtype=np.int64)

@@ -48,6 +48,12 @@ def way(writer: osmium.SimpleWriter, number: int, refs: Sequence[int], **tags: s
     writer.add_way(Way(id=number, nodes=list(refs), tags=tags, version=1, timestamp=WHEN))
 
 
+def tree(writer: osmium.SimpleWriter, number: int, **tags: str) -> None:
+    """Add a node with tags."""
+    tags = {"natural": "tree", **tags}
+    writer.add_node(Node(id=number, location=(10.0, 50.0), tags=tags, version=1, timestamp=WHEN))
+
+
 def relate(writer: osmium.SimpleWriter, number: int, *members: tuple[str, int, str], **tags: str) -> None:
     """Add a relation, a multipolygon if `tags` do not say another type; members are (type, id, role)."""
     tags = {"type": "multipolygon", **tags}
