@@ -150,7 +150,7 @@ def build(
     out: OutArgument,
     overrides: SetOption = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="worker processes on this machine", show_default="one a core")
+        int, typer.Option(min=1, max=256, help="worker processes on this machine", show_default="one per core")
     ] = os.cpu_count() or 1,
     runner: Annotated[
         str, typer.Option(help="a file of deploy/runners/, or the path of one: local, flink, prism, ...")

@@ -87,7 +87,9 @@ class Factory:
         recipe = read_recipe_of(out / PLAN_FOLDER)
         extract = None if summary.extract is None else out / WORK_FOLDER / summary.extract
         if extract is not None and not extract.exists():
-            raise PlanError(f"{out.name}/{WORK_FOLDER}: the prepared map extract is gone; plan again (--again)")
+            raise PlanError(
+                f"{out.name}/{WORK_FOLDER}: the prepared map extract is missing; run the build again to prepare it"
+            )
         captions, answers = recipe.captions, out / WORK_FOLDER / "captions"
         return cls(
             out=out,

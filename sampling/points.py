@@ -218,8 +218,10 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
         bad = np.asarray(np.abs(values) > limit)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
+            swapped = column == "lat" and not np.any(np.abs(lon) > 90.0)
+            hint = "; are lon and lat swapped?" if swapped else ""
             raise SamplingError(
-                f"{name!r}, {where[row]}: {column} {values[row]:g} is outside [{-limit:g}, {limit:g}]{_more(bad)}"
+                f"{name!r}, {where[row]}: {column} {values[row]:g} is outside [{-limit:g}, {limit:g}]{_more(bad)}{hint}"
             )
     epsg, x_min, y_max = _corners(name, columns, where)
     ids = columns.get("sample_id")

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -330,3 +331,28 @@ def test_layers_of_coarser_pixels_cover_the_footprint(built: Path) -> None:
     assert shapes["worldcover/classes"] == 50
     sample = dataset[0]
     assert sample.transform("sentinel2/bands_60m")[:3] == (60.0, 0.0, sample.item["x_min"])
+
+
+def test_coarse_pixels_are_those_of_a_footprint_that_they_divide(
+    services: testbed.Services, built: Path, tmp_path: Path
+) -> None:
+    """The same corners with 540 m, which 60 m and 30 m divide: every pixel that both have is the same."""
+    uneven = landweave.open(built / "out")
+    rows = [",".join(str(s.item[c]) for c in ("id", "lon", "lat", "epsg", "x_min", "y_max")) for s in uneven]
+    (tmp_path / "points.csv").write_text("\n".join(["sample_id,lon,lat,epsg,x_min,y_max", *rows]))
+    tree = changed("sampling", to={"kind": "points", "file": "points.csv", "allow_overlap": True})
+    tree |= {"grid": {"size_m": 540}, "splits": SMALL["splits"] | {"allow_overlap": True}}
+    done = run(services, "build", write(tmp_path, tree), tmp_path / "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    even = landweave.open(tmp_path / "out")
+    compared = 0
+    for sample in uneven:
+        other = even.sample(sample.id)
+        if sample.item["sentinel2_items"] == other.item["sentinel2_items"]:
+            compared += 1
+            for path in ("sentinel2/bands_60m", "sentinel2/bands_20m", "sentinel2/bands_10m"):
+                mine, theirs = sample[path], other[path]
+                np.testing.assert_array_equal(mine, theirs[..., : mine.shape[-2], : mine.shape[-1]], err_msg=path)
+            heights, theirs = sample["dem/elevation"], other["dem/elevation"]  # warped: GDAL's error is part of a pixel
+            np.testing.assert_allclose(heights, theirs[:17, :17], atol=0.5)
+    assert compared >= 2
