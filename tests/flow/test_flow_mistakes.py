@@ -290,6 +290,10 @@ def test_status_knows_a_planning_that_was_interrupted(earth: Path, desk: Path) -
             let_go.wait()
         return None
 
+    tree = copy.deepcopy(SMALL)
+    for provider in tree["providers"].values():
+        provider["timeout_s"] = 3600
+    write(desk, tree)
     with testbed.serve(earth) as slow:
         slow.faults.append(held)
         started = run(slow, "plan", desk / "recipe.yaml", out, wait=False)
