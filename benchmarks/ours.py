@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers import checksum, repeated
 from pipelines.access.cog import Chip, ChipRequest, Reader
 from pipelines.access.http import AccessError, Client
-from pipelines.access.raster import described_once
+from pipelines.access.raster import described_small
 from schemas.place import GeoBox
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read(job: Mapping[str, Any]) -> dict[str, Any]:
     """
     requests = products_of(job) if "resolution_m" in job else requests_of(job)
     client = Client(concurrency=job.get("concurrency", CONCURRENCY))
-    described_once.cache_clear()  # headers that an earlier job has read are no part of this one
+    described_small.cache_clear()  # headers that an earlier job has read are no part of this one
     started, busy = time.perf_counter(), time.process_time()
     with Reader(client) as reader:
         chips = reader.read_chips(requests)

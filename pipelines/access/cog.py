@@ -10,6 +10,7 @@ import math
 import threading
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -19,11 +20,12 @@ from pipelines.access.crs import name
 from pipelines.access.grid import contradicted
 from pipelines.access.http import AccessError, shown
 from pipelines.access.raster import Raster, open_raster
+from pipelines.access.room import Room
 from pipelines.access.warp import Frame, Part, frames, warp
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
     from schemas.place import GeoBox
     from schemas.scene import Coefficients, Shape
 
+_MAX_FRAME_BYTES = 1 << 27
+"""Source pixels of one chip: 0.3 m pixels for a chip of 2.5 km; the warp takes three to six times as much."""
+_WINDOWS = Room(512 << 20)
+"""Source pixels at work in this process."""
+_WINDOWS_BYTES = 256 << 20
+"""Source pixels that one raster is read into at once."""
 _KEPT_HEADERS = 4096
 """Headers kept between calls of one reader; each is some tens of kilobytes."""
 
@@ -237,20 +245,22 @@ class Reader:
     ) -> None:
         """Fill all windows of one raster, then report them."""
         assert isinstance(raster, Raster)  # noqa: S101 - `_plan` has refused the others
+        for group, size in _groups(raster, targets):
+            with _WINDOWS.taken(size):
+                self._read_group(raster, group, done)
+
+    def _read_group(self, raster: Raster, group: list[_Target], done: Callable[[_Target], None]) -> None:
+        """Fill windows of one level of a raster, then report them."""
         try:
-            groups: dict[int, list[_Target]] = defaultdict(list)
-            for target in targets:
-                groups[id(target.part.level)].append(target)
-            for group in groups.values():
-                if raster.memory is not None:
-                    _from_memory(raster, group)
-                else:
-                    self._from_blocks(raster, group)
-                self._mask(raster, group)
+            if raster.memory is not None:
+                _from_memory(raster, group)
+            else:
+                self._from_blocks(raster, group)
+            self._mask(raster, group)
         except AccessError as error:
-            for target in targets:
+            for target in group:
                 target.error = target.error or error
-        for target in targets:
+        for target in group:
             if target.error is None:
                 _judge(raster, target)
             target.pixels = target.mask = target.alpha = None
@@ -293,20 +303,52 @@ class Reader:
             future: Future[bytes] = self._ranges.submit(function, *arguments)
             return future.result
 
-        for decoded in raster.blocks(image, needed, submit):
-            for target in users[decoded.block]:
-                if decoded.pixels is None:
-                    target.error = target.error or decoded.error
-                elif (out := into(target)) is not None:
-                    _copy(image, decoded.block, decoded.pixels, (target, _bands(raster, target)), out)
+        with closing(raster.blocks(image, needed, submit)) as found:
+            for decoded in found:
+                for target in users[decoded.block]:
+                    if decoded.pixels is None:
+                        target.error = target.error or decoded.error
+                    elif (out := into(target)) is not None:
+                        _copy(image, decoded.block, decoded.pixels, (target, _bands(raster, target)), out)
+
+
+def _groups(raster: Raster, targets: Sequence[_Target]) -> Iterator[tuple[list[_Target], int]]:
+    """Targets of one level that are filled together, with the bytes of their windows."""
+    levels: dict[int, list[_Target]] = defaultdict(list)
+    for target in targets:
+        levels[id(target.part.level)].append(target)
+    for level in levels.values():
+        group: list[_Target] = []
+        held = 0
+        for target in level:
+            _, _, height, width = target.part.window
+            size = height * width * len(_bands(raster, target)) * raster.dtype.itemsize
+            if group and held + size > _WINDOWS_BYTES:
+                yield group, held
+                group, held = [], 0
+            group.append(target)
+            held += size
+        yield group, held
 
 
 def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> _Job | AccessError:
     try:
         rasters = _fitting(request, opened)
-        return _Job(position, request, rasters, frames(request.geobox, request.kernel, rasters))
+        found = frames(request.geobox, request.kernel, rasters)
+        _check_size(request, rasters, found)
+        return _Job(position, request, rasters, found)
     except AccessError as error:
         return error
+
+
+def _check_size(request: ChipRequest, rasters: Sequence[Raster], found: Sequence[Frame]) -> None:
+    """Refuse a chip whose source pixels would not fit into memory: a raster of pixels that are far finer than it."""
+    for frame in found:
+        height, width = frame.shape
+        size = max((rasters[part.source].dtype.itemsize for part in frame.parts), default=1)
+        if not frame.copied and height * width * len(request.bands) * size > _MAX_FRAME_BYTES:
+            where = f"{len(request.bands)} x {height} x {width}"
+            raise AccessError(Reason.WRONG_GRID, f"a chip would need {where} pixels of {shown(request.hrefs[0])}")
 
 
 def _fitting(request: ChipRequest, opened: dict[str, Raster | AccessError]) -> list[Raster]:

@@ -19,7 +19,7 @@ from pipelines.access.http import AccessError
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pipelines.access.tiff import Block, Directory
 
@@ -38,11 +38,11 @@ _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}
 
 
 def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int], bytes]) -> bytes:
-    """A block that GDAL may decode: as it is stored, or for deflate exactly the pixels that it needs, anew.
+    """A block that GDAL may decode: as it is stored, or for deflate exactly the pixels that it needs.
 
     Of the codecs in use deflate carries a check sum (Adler-32) that GDAL does not look at: measured, one flipped byte
-    in eight gives other pixels and no error. It is verified here, and the block goes on as a deflate stream without
-    compression, which costs GDAL a copy. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and plain blocks have none.
+    in eight gives other pixels and no error. It is verified here. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and
+    plain blocks have none.
 
     Args:
         image: The image.
@@ -55,7 +55,7 @@ def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int],
     """
     due = image.stored_bytes(image.rows_of(block))
     if image.compression in _DEFLATE:
-        return zlib.compress(_inflated(raw, due), 0)
+        return _exact(raw, due)
     if image.compression == _JPEG:
         _check_jpeg(image, block, raw, image.tag(_TABLES, read) or b"")
     elif image.compression == _PLAIN and len(raw) < due:
@@ -63,24 +63,37 @@ def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int],
     return raw
 
 
-def _inflated(raw: bytes, due: int) -> bytes:
-    """The first `due` bytes of a deflate stream, which is read to its end: its check sum stands there."""
-    inflate = zlib.decompressobj()
-    try:
-        pixels = inflate.decompress(raw, due) if due else b""
-        came = len(pixels)
-        while not inflate.eof and came <= due + _PADDING_BYTES:
-            more = inflate.decompress(inflate.unconsumed_tail, _STEP_BYTES)
-            if not more and not inflate.eof:
-                raise _corrupt(f"is a deflate stream that is cut short after {came} of {due} bytes")
-            came += len(more)
-    except zlib.error as error:
-        raise _corrupt(f"is a damaged deflate stream: {error}") from None
-    if not inflate.eof:
-        raise _corrupt(f"unfolds to more than {came} bytes, its pixels are {due}")
-    if len(pixels) < due:
-        raise _corrupt(f"holds {len(pixels)} of {due} bytes")
-    return pixels
+def _exact(raw: bytes, due: int) -> bytes:
+    """A deflate stream of exactly `due` bytes: the one given, or one without compression where that holds more."""
+    came = sum(len(piece) for piece in _unfolded(raw, due))
+    if came < due:
+        raise _corrupt(f"holds {came} of {due} bytes")
+    if came == due:
+        return raw
+    pixels = bytearray()
+    for piece in _unfolded(raw, due):
+        pixels += piece[: due - len(pixels)]
+    return zlib.compress(pixels, 0)
+
+
+def _unfolded(raw: bytes, due: int) -> Iterator[bytes]:
+    """What a deflate stream holds, piece by piece, to its end, where its check sum is verified.
+
+    Raises:
+        AccessError: CORRUPT: damaged, cut short, or far more than `due` bytes.
+    """
+    inflate, rest, came = zlib.decompressobj(), raw, 0
+    while not inflate.eof:
+        try:
+            piece = inflate.decompress(rest, _STEP_BYTES)
+        except zlib.error as error:
+            raise _corrupt(f"is a damaged deflate stream: {error}") from None
+        rest, came = inflate.unconsumed_tail, came + len(piece)
+        if came > due + _PADDING_BYTES:
+            raise _corrupt(f"unfolds to more than {due + _PADDING_BYTES} bytes, its pixels are {due}")
+        if not piece and not inflate.eof:
+            raise _corrupt(f"is a deflate stream that is cut short after {came} of {due} bytes")
+        yield piece
 
 
 def _check_jpeg(image: Directory, block: Block, raw: bytes, tables: bytes) -> None:

@@ -16,8 +16,9 @@ _COUNT_AT = 11
 """Offset of TNsot in a SOT segment, its marker included (A.4.2)."""
 _LEAST_PART = 14
 """Bytes of a tile-part without data: SOT and SOD."""
-_MAX_TILE_SAMPLES = 1 << 28
-"""Columns x rows x components of a tile: no archive's comes near (a Sentinel-2 band whole has 1.2e8)."""
+_MAX_TILE_SAMPLES = 1 << 27
+"""Columns x rows x components of a tile, which is decoded as a whole, in 4 bytes each: a Sentinel-2 band whole has
+1.2e8."""
 _MAX_SAMPLES = 1 << 32
 _MAX_COMPONENTS = 4096
 
@@ -55,6 +56,14 @@ def mended(data: bytes) -> bytes:
     for at, count in wrong:
         out[at] = count
     return bytes(out)
+
+
+def tile_bytes(data: bytes) -> int:
+    """Bytes that one tile of a complete file takes while it is decoded: 4 for each sample."""
+    first, _ = _codestream(data)
+    across, down, _, _, wide, high = struct.unpack_from(">6L", data, first + 8)
+    (components,) = struct.unpack_from(">H", data, first + 40)
+    return 4 * int(min(wide, across) * min(high, down) * components)
 
 
 def _codestream(data: bytes) -> tuple[int, int]:

@@ -20,13 +20,14 @@ from pipelines.access.crs import horizontal, same
 from pipelines.access.decode import deflate_of
 from pipelines.access.grid import unusable
 from pipelines.access.http import AccessError, shown
-from pipelines.access.jpeg2000 import incomplete, is_jpeg2000, mended
+from pipelines.access.jpeg2000 import incomplete, is_jpeg2000, mended, tile_bytes
 from pipelines.access.ranges import fetched, gap_limit, merged
+from pipelines.access.room import Room
 from pipelines.access.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from affine import Affine
     from numpy.typing import NDArray
@@ -43,10 +44,14 @@ _HEAD_BYTES = 1 << 15
 """First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
 _MORE_BYTES = 1 << 15
 """Least size of a further read of the header."""
+_KEPT_BYTES = 1 << 17
+"""Largest header that is remembered with what GDAL makes of it."""
 _WHOLE_BYTES = 1 << 28
 """Largest file of another format than TIFF: it is read whole."""
 _TOGETHER_BYTES = 16 << 20
 """Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
+_BLOCKS = Room(320 << 20)
+"""Decoded bytes of the blocks at work in this process: a block of the largest that are read is decoded alone."""
 _DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("int", "uint", "float")) - {"float8"}
 """Types of numbers that are read: complex ones are no measurement of ours."""
 _OTHER_DRIVERS = ["JP2OpenJPEG"]
@@ -98,9 +103,11 @@ class Raster:
         self.href = href
         self._client = client
         self._source = source
+        self._tile_bytes = 0
         if memory is not None and is_jpeg2000(memory):
             if (problem := incomplete(memory)) is not None:
                 raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
+            self._tile_bytes = tile_bytes(memory)
             memory = mended(memory)
         self.memory = memory
         images = [] if memory is not None else directories(source.read)
@@ -167,7 +174,7 @@ class Raster:
 
     def blocks(
         self, image: Directory, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit
-    ) -> Iterator[_Decoded]:
+    ) -> Generator[_Decoded]:
         """Fetch and decode blocks, in the order in which they lie in the file.
 
         Args:
@@ -180,6 +187,12 @@ class Raster:
             Decoded blocks, or the error of a block. Sparse blocks are not yielded: they hold no data. Pixels are right
             where they are wanted, and hold until the next block is asked for.
         """
+        with _BLOCKS.taken(image.block_bytes):
+            yield from self._blocks(image, plan, workers)
+
+    def _blocks(
+        self, image: Directory, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit
+    ) -> Iterator[_Decoded]:
         layout = self.layout(image)
         spans = sorted(span for block in plan if (span := (*layout.span(block), block))[1] > 0)
         strange = {s[2]: problem for s in spans if (problem := layout.absurd(s[2], self._source.total)) is not None}
@@ -285,7 +298,7 @@ class Raster:
         if self.memory is None:
             raise AssertionError("only files of another format than TIFF are held whole")
         try:
-            with _gdal(self.memory, self.href) as dataset:
+            with _BLOCKS.taken(self._tile_bytes), _gdal(self.memory, self.href) as dataset:
                 pixels: NDArray[Any] = dataset.read(
                     list(bands), window=rasterio.windows.Window(column, row, width, height)
                 )
@@ -445,8 +458,13 @@ def _described(file: bytes) -> Description:
         )
 
 
-described_once = lru_cache(maxsize=1024)(_described)
-"""A granule has few different headers; GDAL and PROJ take 1 ms for each, 10 ms the first time in a thread."""
+described_small = lru_cache(maxsize=1024)(_described)
+
+
+def described_once(header: bytes) -> Description:
+    """The same, remembered: a granule has few different headers; GDAL and PROJ take 1 ms for each, 10 ms the first time
+    in a thread. Long ones are not kept."""
+    return described_small(header) if len(header) <= _KEPT_BYTES else _described(header)
 
 
 class _gdal:  # noqa: N801 - used as a context, like open()

@@ -1,0 +1,33 @@
+"""Memory that the readers of one process share: who needs much waits until there is room."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Room:
+    """So many bytes for all threads together."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total = total_bytes
+        self._taken = 0
+        self._free = threading.Condition()
+
+    @contextmanager
+    def taken(self, amount_bytes: int) -> Iterator[None]:
+        """Hold this much; waits for it. More than there is in all is had alone."""
+        amount = min(amount_bytes, self._total)
+        with self._free:
+            self._free.wait_for(lambda: self._taken + amount <= self._total)
+            self._taken += amount
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken -= amount
+                self._free.notify_all()
