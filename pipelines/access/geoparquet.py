@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 
-_MOST_ITEMS = 2_000_000
+_MOST_ITEMS = 250_000
 _MOST_UNPACKED = 8 << 30
 """Bytes of all columns as the file states them."""
 _NEEDED = ("id", "assets")

@@ -223,6 +223,7 @@ class Client:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         max_bytes: int = PAGE_BYTES,
+        weighed: Callable[[int], None] = lambda _: None,
     ) -> dict[str, Any]:
         """Ask a service and read its JSON object, as sane as `pipelines.access.foreign` makes it.
 
@@ -233,6 +234,7 @@ class Client:
             form: Sent as a form, in place of `body`.
             headers: Added to the request.
             max_bytes: Of the answer, unpacked.
+            weighed: Called with the bytes of the answer, unpacked, before they are read.
 
         Raises:
             AccessError: classed; a body that is not a JSON object counts as retryable (a proxy's page).
@@ -247,6 +249,7 @@ class Client:
 
         def once(fresh: bool) -> dict[str, Any]:
             answer = self._send(request, fresh)
+            weighed(len(answer.body))
             try:
                 value = read_json(answer.body)
             except ForeignJsonError as error:

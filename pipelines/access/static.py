@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,12 +42,16 @@ Dropped = list[tuple[str, str]]
 
 _MOST_FILES = 100_000
 """JSON files of one catalogue. A larger one has an API, or belongs into a stac-geoparquet file."""
-_MOST_ITEMS = 2_000_000
+_MOST_ITEMS = 250_000
+_MOST_LEVELS = 64
+"""Of links from one file to the next."""
+_MOST_SECONDS = 7_200.0
+"""For all files of one catalogue together."""
 _ID_CHARS = 1024
 _FILE_BYTES = 128 << 20
 """Of a JSON file, unpacked."""
 _MOST_BYTES = 1 << 30
-"""Of a stac-geoparquet file, which is read whole."""
+"""Of a stac-geoparquet file, which is read whole, and of all JSON files of one catalogue together, unpacked."""
 _held: weakref.WeakKeyDictionary[Client, dict[str, _Catalogue]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -172,23 +177,54 @@ def _seconds(when: Moment, *, last: bool = False) -> float:
     return (day + timedelta(days=1) - timedelta(milliseconds=1) if last else day).timestamp()
 
 
+@dataclass(slots=True)
+class _Walk:
+    """Files of one catalogue read so far, and what is left of their budget."""
+
+    client: Client
+    root: Url
+    until_s: float
+    bytes: int = 0
+
+    def read(self, url: Url) -> Item:
+        """One file.
+
+        Raises:
+            AccessError: it could not be read, or the catalogue is larger, or slower, than it may be.
+        """
+        if time.monotonic() > self.until_s:
+            raise self.over(f"takes more than {_MOST_SECONDS:,.0f} s to read")
+        return self.client.json("GET", url, max_bytes=_FILE_BYTES, weighed=self._weigh)
+
+    def over(self, what: str) -> AccessError:
+        """The catalogue is more than one may be."""
+        return AccessError(Reason.BAD_ITEM, f"{shown(self.root)}: the catalogue {what}")
+
+    def _weigh(self, size: int) -> None:
+        self.bytes += size
+        if self.bytes > _MOST_BYTES:
+            raise self.over(f"has more than {_MOST_BYTES >> 20:,} MiB")
+
+
 def _walked(client: Client, root: Url, dropped: Dropped) -> Iterator[Item]:
     """Items that links of rel 'child' and 'item' lead to, breadth first; a file is asked for once."""
+    walk = _Walk(client, root, time.monotonic() + _MOST_SECONDS)
     seen, level = {root}, [root]
     with ThreadPoolExecutor(client.concurrency, thread_name_prefix="catalogue") as pool:
-        while level:
+        for _ in range(_MOST_LEVELS):
             following: list[Url] = []
-            files = pool.map(lambda u: client.json("GET", u, max_bytes=_FILE_BYTES), level)
-            for url, found in zip(level, files, strict=True):
+            for url, found in zip(level, pool.map(walk.read, level), strict=True):
                 yield from _items(_features(found), url, dropped)
-                for link in _links(found):
-                    target = joined(url, link)
+                for target in (joined(url, link) for link in _links(found)):
                     if target not in seen:
                         seen.add(target)
                         following.append(target)
-            if len(seen) > _MOST_FILES:
-                raise AccessError(Reason.BAD_ITEM, f"{shown(root)}: the catalogue has more than {_MOST_FILES:,} files")
+                if len(seen) > _MOST_FILES:
+                    raise walk.over(f"has more than {_MOST_FILES:,} files")
+            if not following:
+                return
             level = following
+    raise walk.over(f"has more than {_MOST_LEVELS} levels")
 
 
 def _features(found: Item) -> list[Any]:

@@ -208,6 +208,28 @@ def test_other_bytes_than_were_asked_for_are_no_bytes(status: int, said: str, bo
     assert caught.value.reason is Reason.UNAVAILABLE
 
 
+def test_a_catalogue_whose_links_never_end_ends() -> None:
+    def say(talk: Talk) -> None:
+        server: Any = talk.server
+        talk.json({"type": "Catalog", "links": [{"rel": "child", "href": f"/{len(server.liar.asked)}.json"}]})
+
+    with liar(say) as server:
+        providers = {"p": Provider(url=f"{server.url}/catalog.json", retries=0)}
+        with Archives(providers) as archives, pytest.raises(AccessError, match="more than 64 levels"):
+            archives.search("p", "c", [BOX], None)
+    assert len(server.asked) == 64
+
+
+@pytest.mark.parametrize("href", ["http://[bad", "file:///etc/passwd", "http://169.254.169.254/x", "\\\\evil\\x"])
+def test_a_catalogue_that_links_to_what_nobody_may_ask_is_no_answer(href: str) -> None:
+    told = {"type": "Catalog", "links": [{"rel": "item", "href": href}]}
+    with liar(lambda talk: talk.json(told)) as server:
+        providers = {"p": Provider(url=f"{server.url}/catalog.json", retries=0)}
+        with Archives(providers) as archives, pytest.raises(AccessError) as caught:
+            archives.search("p", "c", [BOX], None)
+    assert caught.value.reason is Reason.BAD_ITEM
+
+
 # --- credentials -----------------------------------------------------------------------------------------------------
 
 
