@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from pipelines.access.osm_objects import LOST, Row, id_order, read_objects
-from pipelines.access.osm_pbf import RefusedError
+from pipelines.access.osm_pbf import DamagedError, RefusedError
 from pipelines.access.osm_rules import RULES
 from pipelines.durable import durably
 
@@ -46,6 +46,10 @@ _SCHEMA = pa.schema(
 
 class BadExtractError(ValueError):
     """The extract cannot be used; the message is one line that says why."""
+
+
+class DamagedExtractError(BadExtractError):
+    """Nothing mends the extract: it is to be fetched anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,14 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
 
     Raises:
         BadExtractError: the file is missing, or cannot be read right; the text says what mends it.
+        DamagedExtractError: nothing mends it.
     """
     if not pbf.is_file():
         raise BadExtractError(f"{pbf.name}: no such OpenStreetMap extract; give the path of a .osm.pbf file")
-    sha256 = file_sha256(pbf)
+    try:
+        sha256 = file_sha256(pbf)
+    except OSError as error:
+        raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a file that can") from None
     target = cache_dir / f"osm-{sha256[:32]}-f{FORMAT}.parquet"
     if target.is_file():
         try:
@@ -117,10 +125,13 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
             pass  # half a file of an older machine: made anew
     try:
         rows, counts, snapshot = read_objects(pbf)
+    except DamagedError as error:
+        raise DamagedExtractError(f"{pbf.name}: {error}") from None
     except RefusedError as error:
         raise BadExtractError(f"{pbf.name}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
-        raise BadExtractError(f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again") from error
+        told = f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again"
+        raise DamagedExtractError(told) from error
     name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
     about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}
     _write(rows, about, target)

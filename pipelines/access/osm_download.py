@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pipelines.access.http import AccessError, Client, interpolate, public_url, shown
 from pipelines.access.network import homes_of
-from pipelines.access.osm import BadExtractError, file_sha256
+from pipelines.access.osm import BadExtractError, DamagedExtractError, file_sha256, prepare
 from pipelines.access.permission import local_file
 from pipelines.durable import move_durably, write_durably
 from schemas.outcome import Reason
@@ -22,6 +22,8 @@ from schemas.variables import variable_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pipelines.access.osm import Extract
 
 _STEP_BYTES = 16 << 20
 """Bytes a request."""
@@ -58,6 +60,20 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
         return local_file(_WHERE, said, folder, anywhere=anywhere)
     root = folder / os.environ[named[0]]  # whoever runs this has named it: it may be read, and what lies below
     return local_file(_WHERE, named[1].lstrip("/"), root) if named[1] else local_file(_WHERE, root.name, root.parent)
+
+
+def prepare_obtained(path: Path, cache_dir: Path) -> Extract:
+    """Read the extract that `obtain` gave; a download that nothing mends is not kept, so that the next run has it anew.
+
+    Raises:
+        BadExtractError: it cannot be read right; the text says what mends it.
+    """
+    try:
+        return prepare(path, cache_dir)
+    except DamagedExtractError:
+        if path.is_relative_to(cache_dir) and path.with_name(f"{path.name}.json").is_file():
+            path.unlink(missing_ok=True)
+        raise
 
 
 def download(url: str, cache_dir: Path, client: Client) -> Path:

@@ -27,11 +27,17 @@ MAX_BLOB = 32 << 20
 MAX_NUMBERS = 4 << 20
 """Numbers in one packed field. Writers put 8,000 objects into a block: this bears 500 corners of each."""
 _SNIFF = 4096
-_AGAIN = "download it again"
 
 
 class RefusedError(ValueError):
     """The extract cannot be used; one line that says why and what mends it, to stand behind the file's name."""
+
+
+class DamagedError(RefusedError):
+    """Nothing mends the file: it is to be fetched anew."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; download it again")
 
 
 def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -43,7 +49,7 @@ def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as file:
         first = file.read(_SNIFF)
         if len(first) < 5 or not 0 < int.from_bytes(first[:4], "big") <= MAX_BLOB_HEADER or first[4] != 0x0A:
-            raise RefusedError(_what_it_is(first, shlex.quote(path.name)))
+            raise _no_pbf(first, shlex.quote(path.name))
         file.seek(0)
         while length := file.read(4):
             yield _blob(file, int.from_bytes(length, "big") if len(length) == 4 else -1)
@@ -52,7 +58,7 @@ def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
 def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:
     at = file.tell()
     if length > MAX_BLOB_HEADER:
-        raise RefusedError(f"a blob's header at byte {at:,} has {length:,} bytes, 65,536 are allowed; {_AGAIN}")
+        raise DamagedError(f"a blob's header at byte {at:,} has {length:,} bytes, 65,536 are allowed")
     head = _whole(file, length)
     kind, size = b"", -1
     for number, start, stop in fields(head, 0, len(head)):
@@ -61,7 +67,7 @@ def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:
         elif number == 3 and stop < 0:
             size = start
     if size > MAX_BLOB:
-        raise RefusedError(f"a blob at byte {at:,} has {size:,} bytes, {MAX_BLOB:,} are allowed; {_AGAIN}")
+        raise DamagedError(f"a blob at byte {at:,} has {size:,} bytes, {MAX_BLOB:,} are allowed")
     return kind.decode("ascii", "replace"), _unpacked(_whole(file, size), at)
 
 
@@ -69,7 +75,7 @@ def _whole(file: BinaryIO, size: int) -> bytes:
     at = file.tell()
     data = file.read(size) if size >= 0 else b""
     if size < 0 or len(data) < size:
-        raise RefusedError(f"not a whole OpenStreetMap file (it is cut short or damaged at byte {at:,}); {_AGAIN}")
+        raise DamagedError(f"not a whole OpenStreetMap file (it is cut short or damaged at byte {at:,})")
     return data
 
 
@@ -82,9 +88,9 @@ def _unpacked(blob: bytes, at: int) -> bytes:
         elif stop >= 0 and number in (1, 3, 4, 5, 6, 7):
             found = (number, blob[start:stop])
     if said is not None and said > MAX_BLOB:
-        raise RefusedError(f"a blob at byte {at:,} unpacks to {said:,} bytes, {MAX_BLOB:,} are allowed; {_AGAIN}")
+        raise DamagedError(f"a blob at byte {at:,} unpacks to {said:,} bytes, {MAX_BLOB:,} are allowed")
     if found is None:
-        raise RefusedError(f"a blob at byte {at:,} holds nothing; {_AGAIN}")
+        raise DamagedError(f"a blob at byte {at:,} holds nothing")
     number, packed = found
     if number == 1:
         return packed
@@ -97,9 +103,9 @@ def _unpacked(blob: bytes, at: int) -> bytes:
     try:
         data = _inflate(packed) if number == 3 else pa.decompress(packed, said or 0, codec="lz4_raw", asbytes=True)
     except (zlib.error, OSError, pa.ArrowException) as error:
-        raise RefusedError(f"a blob at byte {at:,} cannot be unpacked ({error}); {_AGAIN}") from None
+        raise DamagedError(f"a blob at byte {at:,} cannot be unpacked ({error})") from None
     if said is None or len(data) != said:
-        raise RefusedError(f"a blob at byte {at:,} unpacks to another size than it says; {_AGAIN}")
+        raise DamagedError(f"a blob at byte {at:,} unpacks to another size than it says")
     return bytes(data)
 
 
@@ -157,9 +163,9 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise malformed()
 
 
-def malformed() -> RefusedError:
+def malformed() -> DamagedError:
     """What is said of a message that is none."""
-    return RefusedError(f"not a whole OpenStreetMap file (a block in it is damaged); {_AGAIN}")
+    return DamagedError("not a whole OpenStreetMap file (a block in it is damaged)")
 
 
 def signed(value: int) -> int:
@@ -175,7 +181,7 @@ def numbers(packed: bytes) -> NDArray[np.uint64]:
     """
     raw = np.frombuffer(packed, dtype=np.uint8)
     if np.count_nonzero(raw < 128) > MAX_NUMBERS:
-        raise RefusedError(f"one of its blocks holds more than {MAX_NUMBERS:,} numbers in a row; {_AGAIN}")
+        raise DamagedError(f"one of its blocks holds more than {MAX_NUMBERS:,} numbers in a row")
     ends = np.flatnonzero(raw < 128)
     if not len(raw):
         return np.zeros(0, dtype=np.uint64)
@@ -197,21 +203,23 @@ def zigzag(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (values >> np.uint64(1)).astype(np.int64) ^ -(values & np.uint64(1)).astype(np.int64)
 
 
-def _what_it_is(first: bytes, name: str) -> str:
+def _no_pbf(first: bytes, name: str) -> RefusedError:
     """What a file is that is no PBF, and how it becomes one."""
     if not first:
-        return f"it is empty; {_AGAIN}"
+        return DamagedError("it is empty")
     packed = "gz" if first.startswith(b"\x1f\x8b") else "bz2" if first.startswith(b"BZh") else ""
     inside = _opened(first) if packed else first
     if b"<osm" in inside:
-        return _as_xml(inside, name, packed and f".{packed}")
+        return RefusedError(_as_xml(inside, name, packed and f".{packed}"))
     if packed:
-        return f"it is packed with {packed}; unpack it first: {'gunzip' if packed == 'gz' else 'bunzip2'} {name}"
+        unpack = "gunzip" if packed == "gz" else "bunzip2"
+        return RefusedError(f"it is packed with {packed}; unpack it first: {unpack} {name}")
     if first.lstrip()[:1] == b"<":
-        return f"it is a web page or another XML and no map: the server answered with a message; {_AGAIN}"
+        return DamagedError("it is a web page or another XML and no map: the server answered with a message")
     if first.startswith(b"\xff\xe0"):
-        return f"it is an .o5m and no .osm.pbf; convert it: osmium cat {name} -F o5m -o converted.osm.pbf"
-    return f"not a whole OpenStreetMap file (it does not begin as a .osm.pbf does); {_AGAIN}"
+        convert = f"osmium cat {name} -F o5m -o converted.osm.pbf"
+        return RefusedError(f"it is an .o5m and no .osm.pbf; convert it: {convert}")
+    return DamagedError("not a whole OpenStreetMap file (it does not begin as a .osm.pbf does)")
 
 
 def _opened(first: bytes) -> bytes:

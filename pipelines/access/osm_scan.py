@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.access.osm_pbf import RefusedError, blobs, fields, malformed, numbers, signed, zigzag
+from pipelines.access.osm_pbf import DamagedError, RefusedError, blobs, fields, malformed, numbers, signed, zigzag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_REPEAT = "download it again"
 _RANK = {"node": 0, "way": 1, "relation": 2}
 _GROUP = {1: "node", 3: "way", 4: "relation"}
 _FEATURES = frozenset({b"OsmSchema-V0.6", b"DenseNodes", b"HistoricalInformation"})
@@ -172,10 +171,10 @@ class _Scanner:
         for kind, users, share in (("node", "way", 0.2), ("way", "relation", 0.6)):
             loose, there = self._loose[kind].count()
             if loose >= (_FEW if loose == there else 100) and loose > share * there:
-                raise RefusedError(
-                    f"{loose / there:.0%} of its {kind}s without tags belong to no {users}: it seems to be cut short; "
-                    f"{_REPEAT}, or, if a filter left them, remove them: "
-                    f"osmium tags-filter {self._name} 'nwr/*' -o filtered.osm.pbf"
+                raise DamagedError(
+                    f"{loose / there:.0%} of its {kind}s without tags belong to no {users}: it seems to be cut short "
+                    "(if a filter left them, remove them: "
+                    f"osmium tags-filter {self._name} 'nwr/*' -o filtered.osm.pbf)"
                 )
 
     def _group(self, data: bytes, start: int, stop: int, lengths: NDArray[np.int64], step: int) -> None:
@@ -328,9 +327,7 @@ class _Scanner:
         if min(self._left, self._left_in_block) < 0:
             most = _BLOCK_BYTES if self._left_in_block < 0 else self._budget
             what = "one of its blocks" if self._left_in_block < 0 else "it"
-            raise RefusedError(
-                f"{what} unpacks to more than {most >> 20:,} MiB, far more than a map of its size does; {_REPEAT}"
-            )
+            raise DamagedError(f"{what} unpacks to more than {most >> 20:,} MiB, far more than a map of its size does")
 
 
 def _lengths(data: bytes, start: int, stop: int) -> NDArray[np.int64]:
@@ -342,7 +339,7 @@ def _lengths(data: bytes, start: int, stop: int) -> NDArray[np.int64]:
             if b"\0" in data[at:end]:  # osmium takes it for the end of the string, and reads on in what follows
                 raise malformed()
             if len(found) > _STRINGS:
-                raise RefusedError(f"one of its blocks has more than {_STRINGS:,} strings; {_REPEAT}")
+                raise DamagedError(f"one of its blocks has more than {_STRINGS:,} strings")
     return np.array(found, dtype=np.int64)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.access.osm import FeatureStore, prepare
-from pipelines.access.osm_download import obtain
+from pipelines.access.osm import FeatureStore
+from pipelines.access.osm_download import obtain, prepare_obtained
 from pipelines.durable import read_regular, write_durably
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
 from sampling import locate
@@ -125,7 +125,7 @@ def map_extract(file: RecipeFile, work: Path) -> Extract | None:
     for label in file.recipe.labels:
         if isinstance(label, OpenStreetMapLabel):
             anywhere = label.pbf in file.own_words
-            return prepare(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
+            return prepare_obtained(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
     return None
 
 

@@ -19,7 +19,7 @@ SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 
 def written(path: Path, fill: Callable[[osmium.SimpleWriter], None]) -> Path:
     """An extract that osmium writes; `fill` adds its objects."""
-    with osmium.SimpleWriter(path) as writer:
+    with osmium.SimpleWriter(path, overwrite=True) as writer:
         fill(writer)
     return path
 

@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import osmium
 import pytest
 
 from pipelines.access import osm_download
 from pipelines.access.http import AccessError, Client, SettingError
 from pipelines.access.osm import BadExtractError
-from pipelines.access.osm_download import download, obtain
+from pipelines.access.osm_download import download, obtain, prepare_obtained
 from schemas.outcome import Reason
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue
+from tests.access.osm_files import tree, written
 
 STEP = 64 << 10
 
@@ -102,6 +104,32 @@ def test_two_versions_are_never_mixed(services: Services, file: Path, tmp_path: 
 
     services.faults.append(hook)
     assert download(url(services), tmp_path / "cache", client()).read_bytes() == new
+
+
+def test_a_page_that_came_instead_of_a_map_is_not_kept(services: Services, file: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    file.write_bytes(b"<html><body>Too many requests, come back later</body></html>")
+    with pytest.raises(BadExtractError, match=r"^land\.osm\.pbf: it is a web page .*; download it again$"):
+        prepare_obtained(download(url(services), cache, client()), cache)
+    written(file, lambda writer: tree(writer, 1))
+    extract = prepare_obtained(download(url(services), cache, client()), cache)
+    assert extract.counts["points"] == 1
+    file.write_bytes(b"<html>")
+    with pytest.raises(BadExtractError):
+        prepare_obtained(file, file.parent)
+    assert file.is_file(), "a user's own file is never removed"
+
+
+def test_what_can_be_mended_is_kept(services: Services, file: Path, tmp_path: Path) -> None:
+    def backwards(writer: osmium.SimpleWriter) -> None:
+        tree(writer, 2)
+        tree(writer, 1)
+
+    written(file, backwards)
+    got = download(url(services), tmp_path / "cache", client())
+    with pytest.raises(BadExtractError, match="osmium sort"):
+        prepare_obtained(got, tmp_path / "cache")
+    assert got.is_file()
 
 
 def test_a_missing_file_is_said_in_one_line(services: Services, tmp_path: Path) -> None:
