@@ -63,6 +63,11 @@ def scan(path: Path) -> Scan:
         for number, (kind, data) in enumerate(blobs(path)):
             if number == 0 and kind != "OSMHeader":
                 raise malformed()
+            if number and kind == "OSMHeader":
+                raise RefusedError(
+                    "it has a second header: it is two files, one behind the other; join the files that it was made "
+                    "from: osmium merge FIRST SECOND -o merged.osm.pbf"
+                )
             if kind == "OSMHeader":
                 scanner.header(data)
             elif kind == "OSMData":

@@ -197,6 +197,7 @@ CHANGES = XML.replace(b"<osm ", b"<osmChange ")
             "does not begin as",
             "download it again",
         ),
+        (HEADER + HEADER, "two files, one behind the other", "osmium merge FIRST SECOND -o merged.osm.pbf"),
         (HEADER[:20], "cut short", "download it again"),
         (HEADER[: len(HEADER) // 2], "cut short", "download it again"),
         (HEADER + b"\0\0", "cut short", "download it again"),
