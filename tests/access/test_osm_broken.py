@@ -184,13 +184,13 @@ CHANGES = XML.replace(b"<osm ", b"<osmChange ")
         (b"<!DOCTYPE html>\n<html><body>Too many requests</body></html>", "a web page", "download it again"),
         (XML, "it is an .osm and no .osm.pbf", "osmium cat x.osm.pbf -F osm -o"),
         (bz2.compress(XML), "it is an .osm.bz2 and no", "osmium cat x.osm.pbf -F osm.bz2 -o"),
-        (gzip.compress(XML), "it is an .osm.gz and no", "osmium cat x.osm.pbf -F osm.gz -o"),
+        (gzip.compress(XML, mtime=0), "it is an .osm.gz and no", "osmium cat x.osm.pbf -F osm.gz -o"),
         (
             XML.replace(b"<osm ", b"<osmChange "),
             "a list of changes",
             "osmium apply-changes EXTRACT x.osm.pbf -F osc -o",
         ),
-        (gzip.compress(HEADER * 9), "packed with gz", "gunzip x.osm.pbf"),
+        (gzip.compress(HEADER * 9, mtime=0), "packed with gz", "gunzip x.osm.pbf"),
         (b"\xff\xe0\x04o5m2\xdc", "it is an .o5m", "-F o5m -o"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",

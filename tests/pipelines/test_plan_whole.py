@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import pipelines.plan.lay
-from pipelines.access.stac import _PAGE, Archives
+from pipelines.access.paging import PAGES
+from pipelines.access.stac import Archives
 from pipelines.plan import complete_plan, make_plan
 from pipelines.plan.blocks import ITEMS_A_PAGE, SPREADS, Ground, blocks_of
 from pipelines.recipes import RecipeFile
@@ -148,7 +149,7 @@ def test_shards_of_a_partition_hold_what_the_sampler_says(file: RecipeFile, tmp_
 
 
 def test_blocks_hold_every_place_and_cost_no_more_pages_than_degrees_do() -> None:
-    assert ITEMS_A_PAGE == _PAGE
+    assert PAGES[0] == ITEMS_A_PAGE
     located = locate(recipe_of("http://x", 400), Path())
     places = located.places(packed_index := located.packed(recipe_of("http://x").shards).order)
     assert len(packed_index) == 400
