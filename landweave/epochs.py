@@ -85,7 +85,7 @@ class Worker(NamedTuple):
 _COMMANDS, _PASSES = 64, 64
 """Notes that are kept of each kind: the newest overwrites the oldest."""
 _COMMAND = ("owner", "version", "epoch", "start", "next")
-_PASS = ("owner", "seed", "passes", "first", "epoch", "start", "next", "version", "moved_on", "asked")
+_PASS = ("owner", "seed", "passes", "workers", "first", "epoch", "start", "next", "version", "moved_on", "asked")
 _COUNT = {"command": "commands", "pass": "passes"}
 _LAYOUT = np.dtype(
     [
@@ -212,7 +212,7 @@ class SharedEpochs(Epochs):
         owner = self._owner if worker is None else _owner_of_this()
         self._note("command", self._current(version)[0], owner, version, *Turn(turn.epoch + 1))
         if worker is not None:
-            which = (owner, worker.seed, worker.passes, worker.first)
+            which = (owner, worker.seed, worker.passes, worker.workers, worker.first)
             self._note("pass", where, *which, *turn, version, int(moved_on), 0)
 
     def _version_for(self, worker: Worker | None) -> int:
@@ -238,6 +238,7 @@ class SharedEpochs(Epochs):
         """Where the pass of a worker is noted, if one of its workers has begun."""
         notes = self._memory["pass"]
         same = (notes["owner"] == _owner_of_this()) & (notes["seed"] == worker.seed)
+        same &= notes["workers"] == worker.workers
         apart = np.abs(notes["first"] - worker.first)
         found = np.flatnonzero(same & (notes["passes"] == worker.passes) & (apart < worker.workers))
         if not len(found):

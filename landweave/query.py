@@ -190,12 +190,12 @@ class _Asked:
 
     def _occurs(self, column: str, values: list[Any]) -> None:
         """QueryError for a text that no sample has; of a long list of texts (ids), some may be unknown."""
-        wanted = [v for v in values if isinstance(v, str)]
+        wanted = [str(v) for v in values if isinstance(v, str)]
         if self._texts is None or not wanted or not pa.types.is_string(self.schema.field(column).type):
             return
         known = self._texts(column)
         strange = [v for v in wanted if v not in known]
-        if strange and (len(known) <= _FEW_TEXTS or len(strange) == len(wanted)):
+        if strange and (len(strange) == len(wanted) or (len(known) <= _FEW_TEXTS and column != "id")):
             raise QueryError(f"column {column!r}: {unknown('value', strange[0], known)}")
 
 

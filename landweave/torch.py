@@ -46,8 +46,12 @@ class TorchBatch(dict[str, Any]):
 
     @classmethod
     def of(cls, batch: dict[str, Any], shared: SharedBuffers | None) -> TorchBatch:
-        """Tensors over the arrays of a batch; `shared` is the memory of a worker that they lie in."""
-        made = cls({name: _tensor(value) for name, value in batch.items()})
+        """Tensors over the arrays of a batch; `shared` is the memory of a worker that they lie in.
+
+        Tensors come first: accelerate asks the first entry for the size of a batch.
+        """
+        values = {name: _tensor(value) for name, value in batch.items()}
+        made = cls(sorted(values.items(), key=lambda entry: not isinstance(entry[1], torch.Tensor)))
         if shared is not None:
             made._sent = (shared, batch, dict(made))
         return made
@@ -61,7 +65,7 @@ class TorchBatch(dict[str, Any]):
         if self._sent is not None:
             shared, batch, made = self._sent
             if self.keys() == made.keys() and all(_same(self[name], value) for name, value in made.items()):
-                handed = shared.hand_over(batch, _tensor)
+                handed = shared.hand_over({name: batch[name] for name in made}, _tensor)
                 if handed is not None:
                     return (TorchBatch, (handed,))
         return (TorchBatch, (dict(self),))

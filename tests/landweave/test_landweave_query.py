@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
+import sys
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import landweave
 
@@ -93,6 +98,27 @@ def test_bbox_time_and_columns_together(data: landweave.Dataset) -> None:
         ({"time": "2021"}, "time is"),
         ({"time": ("yesterday", None)}, "no date or time"),
         ({"colour": "red"}, "no column 'colour'"),
+        ({"where": "split = 'train'"}, "write == for equality; for SQL use Dataset.sql"),
+        ({"where": "split == 'tain'"}, "no value 'tain'; did you mean 'train'"),
+        ({"where": "split != 'tain'"}, "no value 'tain'; did you mean 'train'"),
+        ({"where": "split in ('val', 'tset')"}, "no value 'tset'; did you mean 'test'"),
+        ({"where": "split in 'val'"}, "wants a list"),
+        ({"where": "lat < None"}, "compared with None by == or !="),
+        ({"where": "worldcover_tree > 1"}, "did you mean 'worldcover_trees'"),
+        ({"where": "row in (1, 'a')"}, "cannot be one of"),
+        ({"where": "row in [[1]]"}, "cannot be one of"),
+        ({"where": "row > 99999999999999999999999"}, "cannot be compared"),
+        ({"where": "datetime > '0001-01-01T00:00:00+14:00'"}, "no date or time"),
+        ({"where": "not lat"}, "does not fit the columns"),
+        ({"where": pc.field("nope") > 1}, "does not fit the columns"),
+        ({"where": 5}, "a condition is a text"),
+        ({"split": "trian"}, "no value 'trian'; did you mean 'train'"),
+        ({"splitt": "train"}, "did you mean 'split'"),
+        ({"id": ["nobody", "noone"]}, "no value 'nobody'"),
+        ({"time": ("2022-01-01", "2021-01-01")}, "is after 2021-01-01: swap them"),
+        ({"bbox": (16, 46, 14, 48)}, "no sample is in it; longitudes here are"),
+        ({"bbox": (0, 0, 360, 10)}, "longitudes are -180 to 180"),
+        ({"bbox": "text"}, "bbox is"),
     ],
 )
 def test_bad_questions(data: landweave.Dataset, question, says: str) -> None:
@@ -130,3 +156,123 @@ def test_unknown_names(data: landweave.Dataset) -> None:
     ):
         with pytest.raises(landweave.UnknownNameError):
             ask()
+
+
+def test_null_and_lists_of_values(data: landweave.Dataset) -> None:
+    lacking = data.query("worldcover_trees is None")
+    assert 0 < len(lacking) < len(data)
+    assert data.query("worldcover_trees == None").ids == lacking.ids == data.query(worldcover_trees=None).ids
+    assert data.query("worldcover_trees != None").ids == (data.query() - lacking).ids
+    assert data.query("split in ['val', None]").ids == data.query(split="val").ids
+    assert len(data.query("worldcover_trees in [None]")) == len(lacking)
+    moments = data.query().column("datetime")[:3]
+    wanted = [i for i, t in zip(data.query().ids, data.query().column("datetime"), strict=True) if t in moments]
+    assert data.query(datetime=moments).ids == data.query(datetime=[t.isoformat() for t in moments]).ids == wanted
+    third = data.sample(2).id
+    assert data.query(id=np.array(["nobody", third])).ids == [third], "of ids some may be unknown"
+    assert len(data.query("row > 10000000000")) == 0
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.binary(max_size=2),
+        st.datetimes(), st.datetimes(timezones=st.timezones()), st.dates(), st.complex_numbers(),
+        st.sampled_from(["train", "2021-01-15", "s001_001"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.tuples(inner, inner), st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=4,
+)  # fmt: skip
+COLUMNS = st.sampled_from(
+    ["split", "id", "row", "lat", "datetime", "bbox", "captions", "licences", "sentinel2_present", "worldcover_year"]
+)
+
+
+def answered_or_one_line(ask: Any) -> bool:
+    try:
+        return len(ask()) >= 0
+    except landweave.QueryError as error:
+        return len(str(error).splitlines()) == 1
+
+
+@settings(deadline=None, max_examples=150)
+@given(column=COLUMNS, operator=st.sampled_from(["==", "!=", "<", ">=", "in", "not in", "is"]), value=VALUES)
+def test_any_value_is_answered_or_one_line(data: landweave.Dataset, column: str, operator: str, value: Any) -> None:
+    for ask in (
+        lambda: data.query(f"{column} {operator} {value!r}"),
+        lambda: data.query(**{column: value}),
+        lambda: data.query({column: [value]}),
+        lambda: data.query(time=(value, None)),
+        lambda: data.query(bbox=value),
+    ):
+        assert answered_or_one_line(ask)
+
+
+@settings(deadline=None, max_examples=150)
+@given(text=st.text(max_size=30))
+def test_any_text_is_answered_or_one_line(data: landweave.Dataset, text: str) -> None:
+    assert answered_or_one_line(lambda: data.query(text))
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda d: d.sample(1.5), "by its id or by its number, a whole one; got 1.5"),
+        (lambda d: d.sample(None), "got None"),
+        (lambda d: d.samples("s001_001"), "takes a list of ids or numbers"),
+        (lambda d: d.stream("train", batch_size=2), "a selection is what query"),
+        (lambda d: d.stream(d.query().ids, batch_size=2), "a selection is what query"),
+        (lambda d: d.stream(d.query("lat > 80"), batch_size=2), "the selection is empty"),
+        (lambda d: d.stream(batch_size=None), "batch_size is a whole number of at least 1, got None"),
+        (lambda d: d.stream(batch_size=2, normalize="all"), "did you mean 'normalise'"),
+        (lambda d: d.stream(batch_size=2, shuffle="no"), "shuffle is True or False"),
+        (lambda d: d.stream(batch_size=2, missing=0.3), "missing is a mapping"),
+        (lambda d: d.stream(batch_size=2, crop_m="a"), "crop_m is a number"),
+        (lambda d: d.stream(batch_size=2, times=2.5), "times: 'all'"),
+        (lambda d: d.stream(batch_size=2, arrays=5), "arrays is a list"),
+        (lambda d: d.stream(batch_size=2, weights={"split": {"trian": 2}}), "did you mean 'train'"),
+        (lambda d: d.query() & 5, "goes together with another one"),
+        (lambda d: d.sql("split = 'trian'"), "did you mean 'train'"),
+        (lambda d: d.query().column("spilt"), "did you mean 'split'"),
+    ],
+)
+def test_arguments_that_are_none(data: landweave.Dataset, ask: Any, says: str) -> None:
+    with pytest.raises(landweave.QueryError, match=says) as error:
+        ask(data)
+    assert "\n" not in str(error.value)
+
+
+def test_a_selection_is_of_its_dataset(data: landweave.Dataset, tmp_path: Path, dataset_path: Path) -> None:
+    other = shutil.copytree(dataset_path, tmp_path / "other")
+    with pytest.raises(landweave.QueryError, match="of another dataset"):
+        data.stream(landweave.open(other).query(), batch_size=2)
+    again = landweave.open(dataset_path)
+    assert len(data.stream(pickle.loads(pickle.dumps(again.query())), batch_size=2)) == 11  # noqa: S301 - our own
+
+
+def test_bands_by_their_common_names(data: landweave.Dataset) -> None:
+    def shown(*bands: str) -> list[list[str]]:
+        stream = data.stream(batch_size=2, arrays=["sentinel2"], bands={"sentinel2": bands})
+        return [[s.array.bands[i].name for i in s.bands] for s in stream.source.shown if s.bands is not None]
+
+    assert shown("nir", "red") == shown("B08", "B04") == [["B08", "B04"]]
+    with pytest.raises(landweave.UnknownNameError, match="no band 'rde'; did you mean 'red'"):
+        shown("rde")
+
+
+@pytest.mark.parametrize(
+    ("library", "ask", "extra"),
+    [
+        ("duckdb", lambda d: d.sql("lat > 0"), "sql"),
+        ("geopandas", lambda d: d.query().to_geodataframe(), "geo"),
+        ("xarray", lambda d: d.to_xarray(), "xarray"),
+        ("xarray", lambda d: d.sample(0).to_datatree(), "xarray"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    data: landweave.Dataset, library: str, ask: Any, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {library}, .*pip install 'landweave\[{extra}\]'"):
+        ask(data)
