@@ -1,7 +1,8 @@
 """Chips cut from remote rasters, scene by scene: each header read once, each needed block fetched and decoded once.
 
 Budget of one call, apart from the results themselves: `workers` rasters at work x (16 MiB of stored blocks on their
-way + one range of 8 MiB being decoded, or 16 MiB handed to GDAL), plus the source windows of those rasters' chips.
+way + one range of 8 MiB being decoded, or 16 MiB handed to GDAL), plus the source windows of those rasters' chips: at
+most 256 MiB a raster and 512 MiB in all at once, and blocks at work of 320 MiB in all (`pipelines.access.raster`).
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ class Reader:
         for target in targets:
             _, _, height, width = target.part.window
             bands = _bands(raster, target)
-            target.pixels = np.zeros((len(bands), height, width), raster.dtype)
+            target.pixels = np.full((len(bands), height, width), 0, raster.dtype)  # zeros() gives pages never touched
             for i, band in enumerate(bands if sparse else ()):  # never decoded: GDAL's value is nodata or 0
                 nodata = raster.nodata[band - 1]
                 target.pixels[i] = 0 if nodata is None else nodata

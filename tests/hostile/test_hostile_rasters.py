@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 import rasterio
 
+from pipelines.access.cog import Chip, ChipRequest, Reader
+from pipelines.access.http import Client
 from pipelines.access.jpeg2000 import incomplete
 from pipelines.sources.gather import PEAK_BYTES
+from schemas.place import GeoBox
+from testbed.services import serve_catalogue
 from tests.access.tiffs import PLACED, Image, Value, tiff
 
 CHECKOUT = Path(__file__).parents[2]
@@ -172,3 +176,19 @@ def test_a_jpeg2000_of_absurd_size_is_refused_from_its_header(
     raw = bytearray((tmp_path / "a.jp2").read_bytes())
     struct.pack_into(form, raw, raw.index(b"\xff\x4f\xff\x51") + at, *values)
     assert incomplete(bytes(raw)) is not None
+
+
+def test_every_seed_that_found_something_ends_as_it_should(tmp_path: Path) -> None:
+    """Pixels of small files that once were memory, tracebacks or the wrong answer."""
+    seeds = CHECKOUT / "tests" / "hostile" / "seeds" / "rasters"
+    expected: dict[str, str] = json.loads((seeds / "expected.json").read_text())
+    with serve_catalogue([], {"/f/": seeds}) as services, Reader(Client(retries=1, backoff_s=0.001)) as reader:
+        box = GeoBox(epsg=32632, x_min=500_000, y_max=5_000_000, resolution_m=10, width=16, height=16)
+        for name, reason in expected.items():
+            href = f"{services.base_url}/f/{name}"
+            (got,) = reader.read_chips([ChipRequest(hrefs=(href,), bands=(1,), geobox=box, kernel="nearest")])
+            if isinstance(got, Chip):
+                assert reason == "chip", name
+                assert got.pixels.all(), name  # no seed holds a zero
+            else:
+                assert got.reason.value == reason, (name, got)
