@@ -18,12 +18,14 @@ from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
 from pipelines.plan.lay import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.plan.make import complete, find, share_scenes
 from pipelines.tables import (
+    PLACES,
     DamagedPlanError,
     Hrefs,
     LayerFound,
     PlanError,
     PlanSummary,
     added,
+    damaged,
     facts_of,
     files_of,
     growing_of,
@@ -114,7 +116,9 @@ def complete_plan(
         PlanError: a file that the places come from has changed.
     """
     laid, summary = laid_in(folder), read_summary(folder)
-    if laid is None or summary is None or laid.identity["inputs"] != inputs_of(file):
+    if laid is None:
+        raise damaged(folder / PLACES)
+    if summary is None or laid.identity["inputs"] != inputs_of(file):
         raise PlanError(
             f"{folder.parent.name}: the file of the area or of the points has changed since this was planned; "
             "put the old file back, or name another folder"

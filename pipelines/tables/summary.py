@@ -123,7 +123,13 @@ def damaged(path: Path, error: Exception | None = None) -> DamagedPlanError:
 def _why(path: Path, error: Exception | None) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return "it is empty" if not path.stat().st_size else (str(error).splitlines() or ["?"])[0][:200]
+    return (
+        "it is empty"
+        if not path.stat().st_size
+        else "it cannot be read"
+        if error is None
+        else (str(error).splitlines() or ["?"])[0][:200]
+    )
 
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
