@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
-.PHONY: help bench mutate quickstart test test-fast test-cluster test-cluster-quick test-online check format schema lock wheel clean
+.PHONY: help bench mutate quickstart test test-fast test-cluster test-cluster-quick test-faults test-online test-packages check format schema lock lock-images image wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ $(VENV)/.deploy: pyproject.toml constraints.txt | $(VENV)/.check
 	$(RUN) -m deploy.flink.install prism
 	@touch $@
 
+test-packages: $(VENV)/.check  ## install each group and extra into an environment of its own, and use it (needs a network)
+	LANDWEAVE_PACKAGES=pip $(BIN)/python -m pytest tests/packages -k "$(or $(ONLY),images_packages or typed)"
+
+test-faults: $(VENV)/.check  ## kill builds, additions and exports 155 times, lose power at every step (hours)
+	LANDWEAVE_FAULTS=whole $(BIN)/python -m pytest tests/faults/test_faults_kills.py tests/faults/test_faults_power.py
+
 test-cluster: $(VENV)/.deploy  ## run the tests that start real clusters here, on hosts that are network namespaces
 	$(BIN)/python -m pytest -m cluster tests/cluster
 	$(BIN)/python -m pytest tests/cluster/test_flink_files.py
@@ -85,8 +91,21 @@ mutate: $(VENV)/.check  ## plant small faults in the code, one by one, and count
 schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
 	$(RUN) -m pipelines schema > docs/recipe.schema.json
 
-lock: $(VENV)/.check  ## write constraints.txt from what is installed and tested here
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+# Versions are those installed and tested here; hashes are of every file that the index has of them, for all platforms.
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+lock: $(VENV)/.check  ## write constraints.txt and deploy/flink/requirements.txt, with hashes, from what is tested here
+	$(BIN)/python -m pip install --quiet --group lock
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > $(VENV)/tested.txt
+	$(LOCK) --universal --no-strip-markers --constraint $(VENV)/tested.txt --output-file constraints.txt pyproject.toml \
+		$(foreach group,check bench deploy frameworks mutate,--group $(group))
+	$(LOCK) --no-deps --output-file deploy/flink/requirements.txt deploy/flink/requirements.txt
+
+lock-images:  ## ask the registries which digests the bases of the images have now (needs a network); commit the result
+	$(PYTHON) -m deploy.images lock
+
+TARGET := flink
+image:  ## build an image of deploy/Dockerfile on bases by digest: make image TARGET=flink (needs docker)
+	$(PYTHON) -m deploy.images build $(TARGET)
 
 wheel: $(VENV)/.check  ## build the reader's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("landweave", "pipelines", "sampling", "schemas")
 """Packages whose code decides the bytes of a shard."""
-LIBRARIES = ("numpy", "numcodecs", "imagecodecs", "zarr", "pyarrow", "rasterio", "pyproj", "shapely")
+LIBRARIES = (
+    "numpy",
+    "numcodecs",
+    "awscrt",
+    "imagecodecs",
+    "pyarrow",
+    "rasterio",
+    "pyproj",
+    "shapely",
+    "scipy",
+    "osmium",
+)
 """Libraries whose versions decide them too."""
 
 
