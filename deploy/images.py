@@ -51,7 +51,8 @@ class Base:
 def bases(folder: Path = FOLDER) -> list[Base]:
     """What images.txt lists."""
     lines = [line.split() for line in (folder / LIST).read_text().splitlines() if line and not line.startswith("#")]
-    return [Base(*first.split("=", 1), frozenset(targets)) for first, *targets in lines]
+    named = [(first.partition("="), targets) for first, *targets in lines]
+    return [Base(argument, image, frozenset(targets)) for (argument, _, image), targets in named]
 
 
 def locked(folder: Path = FOLDER) -> dict[str, str]:

@@ -152,6 +152,8 @@ class _Watch:
 
     def disk(self, model: Model) -> Disk:
         found: Disk = {}
+        if not Path(self.root).exists():
+            return found
         self._add(found, "", Path(self.root), _inode(Path(self.root)), model)
         return found
 
