@@ -15,7 +15,7 @@ from sampling.land import on_land
 from sampling.overlap import OccupiedGround, up_to
 from sampling.packing import packed
 from sampling.points import read_points
-from sampling.region import region_of
+from sampling.region import area_m2, region_of
 from sampling.shared import SharedGround, shared_ground
 from sampling.splits import SPLITS, Assignment, assign
 from schemas.attribute import PREFIX
@@ -41,6 +41,8 @@ _CROWDED = 20_000
 """Candidates in a row without free ground, after which the area counts as full."""
 _TOGETHER = 262_144
 """Candidates looked at together, about: many, so that the index of the ground is built anew rarely."""
+MOST_CELLS = 2_000_000_000
+"""Cells of a grid in an area: 500 m over the whole Earth."""
 _ROUNDS = 12
 """Times that the split buffer's losses are made up for before fewer samples than asked for are accepted."""
 
@@ -148,6 +150,11 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     """
     sampling, grid, seed = recipe.sampling, recipe.grid, recipe.seed
     region = region_of(sampling.area, recipe_dir)
+    if isinstance(sampling, GridSampling) and (cells := area_m2(region) / sampling.spacing_m**2) > MOST_CELLS:
+        raise SamplingError(
+            f"a grid of {sampling.spacing_m:g} m has about {cells:,.0f} cells in this area, at most {MOST_CELLS:,} can "
+            "be: make sampling.spacing_m larger or the area smaller"
+        )
     left_out = dict.fromkeys(("outside_area", "not_on_land", "overlap", "split_buffer"), 0)
     wanted = None
     attributes: tuple[Attribute, ...] = ()

@@ -14,7 +14,7 @@ from sampling.chance import Purpose, uniforms
 from sampling.errors import SamplingError
 from sampling.lonlat import check_geojson
 from sampling.parquet import one_line, read_parquet
-from sampling.sphere import authalic_sine, latitude_of, rounded, wrapped
+from sampling.sphere import SEMI_MAJOR_M, authalic_sine, latitude_of, rounded, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +100,12 @@ def region_of(area: Area, recipe_dir: Path) -> Region:
     if west == east or (west, east) == (180.0, -180.0):
         raise SamplingError(f"area.bbox has no width: west is {west:g} and east is {east:g}")
     return Region(boxes=np.array([[west, south, east + 360.0 if east < west else east, north]]), polygons=None)
+
+
+def area_m2(region: Region) -> float:
+    """Surface of a region's boxes, square metres, on a sphere of the equator's radius."""
+    west, south, east, north = np.radians(region.boxes.T)
+    return float(np.sum((np.sin(north) - np.sin(south)) * (east - west))) * SEMI_MAJOR_M**2
 
 
 def _polygons(name: str, recipe_dir: Path) -> list[shapely.Geometry]:

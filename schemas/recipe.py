@@ -64,6 +64,8 @@ Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
 """A day that calendars and archives can reckon with."""
 MOST_PIXELS = 16_384
 """Pixels along an edge of a sample."""
+LEAST_M, LEAST_SPACING_M, MOST_M = 0.01, 10.0, 20_000_000.0
+"""Shortest length of a pixel; of a grid's or a block's edge; and half the way around the Earth, metres."""
 
 
 class Area(Strict):
@@ -99,7 +101,9 @@ class GridSampling(Strict):
     """Every cell of a gap-free Major-TOM grid over the area."""
 
     kind: Literal["grid"] = "grid"
-    spacing_m: float = Field(gt=0, description="edge of a grid cell; 10,000 gives Major TOM's own cells")
+    spacing_m: float = Field(
+        ge=LEAST_SPACING_M, le=MOST_M, description="edge of a grid cell; 10,000 gives Major TOM's own cells"
+    )
     count: int | None = Field(default=None, gt=0, description="keep this many cells, chosen by the seed; all if absent")
     area: Area = Field(default_factory=Area)
     allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
@@ -140,11 +144,12 @@ Sampling = Annotated[UniformSampling | GridSampling | PointsSampling, Field(disc
 class GridSpec(Strict):
     """Size and lattice of a sample's footprint."""
 
-    size_m: float = Field(gt=0, le=100_000, description="edge of the square footprint, metres")
-    resolution_m: float = Field(default=10.0, gt=0, description="base pixel, metres")
+    size_m: float = Field(ge=LEAST_M, le=100_000, description="edge of the square footprint, metres")
+    resolution_m: float = Field(default=10.0, ge=LEAST_M, le=100_000, description="base pixel, metres")
     snap_m: float | None = Field(
         default=60.0,
-        gt=0,
+        ge=LEAST_M,
+        le=100_000,
         description="footprint corners lie on multiples of this in UTM/UPS (y counted from the equator), so that "
         "Sentinel-2's 10, 20 and 60 m pixels are copied and not resampled; null keeps the exact corners that a points "
         "file gives",
@@ -158,8 +163,8 @@ class GridSpec(Strict):
     @classmethod
     def _positive(cls, value: dict[str, float]) -> dict[str, float]:
         for key, resolution in value.items():
-            if resolution <= 0:
-                raise ValueError(f"resolution of {key} must be positive, got {resolution}")
+            if not LEAST_M <= resolution <= 100_000:
+                raise ValueError(f"resolution of {key} must be {LEAST_M:g} to 100,000 metres, got {resolution:g}")
         return value
 
 
@@ -532,7 +537,9 @@ class Splits(Strict):
     train: Share = 0.8
     val: Share = 0.1
     test: Share = 0.1
-    block_m: float = Field(default=20_000.0, gt=0, description="edge of a block of ground, metres")
+    block_m: float = Field(
+        default=20_000.0, ge=LEAST_SPACING_M, le=MOST_M, description="edge of a block of ground, metres"
+    )
     buffer_m: float = Field(
         default=1_000.0, ge=0, description="no two footprints of different splits come nearer; nearer ones are left out"
     )

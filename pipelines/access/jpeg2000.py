@@ -72,6 +72,8 @@ def _codestream(data: bytes) -> tuple[int, int]:
         return 0, len(data)
     at = 0
     while True:
+        if at > len(data):
+            raise struct.error("a box reaches beyond the end of the file")
         size, kind = struct.unpack_from(">L4s", data, at)
         head = 8
         if size == 1:

@@ -23,6 +23,7 @@ from pipelines.captions.llm import LlmCaptioner
 from pipelines.limited_yaml import MAX_NODES, LimitedYamlError, read_yaml
 from pipelines.plan.lay import lay
 from pipelines.recipes import RecipeError, read_recipe
+from sampling import SamplingError
 from schemas.earthengine import EarthEngineProvider
 from schemas.recipe import LlmCaptions, Provider
 from testbed.server import Answer, Request
@@ -458,9 +459,9 @@ def test_what_people_write_is_read() -> None:
         ({"windows": [{"name": "w", "start": "0001-01-01", "end": "0001-01-02"}]}, "windows.0"),
         ({"windows": [{"name": "w", "start": "9999-12-30", "end": "9999-12-31"}]}, "windows.0"),
         ({"windows": [{"name": "w", "start": "99999-06-01", "end": "99999-06-02"}]}, "windows.0"),
-        ({"grid": {"size_m": 960, "resolution_m": 1e-300}}, "16,384"),
+        ({"grid": {"size_m": 960, "resolution_m": 1e-300}}, "grid.resolution_m"),
         ({"grid": {"size_m": 960, "resolution_m": 0.01}}, "16,384"),
-        ({"grid": {"size_m": 960, "resolutions": {"dem": 1e-9}}}, "16,384"),
+        ({"grid": {"size_m": 960, "resolutions": {"dem": 1e-9}}}, "0.01 to 100,000"),
         ({"name": "../../x"}, "name"),
         ({"name": "a\nb"}, "name"),
     ],
@@ -503,3 +504,44 @@ def test_an_answer_with_an_error_shows_the_template(
         client.json("GET", interpolate(provider.url, os.environ, where="p"))
     assert "$LANDWEAVE_MIRROR/stac" in str(caught.value)
     assert "PLANTED" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "word"),
+    [
+        ({"kind": "grid", "spacing_m": 1e-300}, "sampling"),
+        ({"kind": "grid", "spacing_m": 1e300}, "sampling"),
+        ({"kind": "grid", "spacing_m": 10}, "cells"),
+        ({"kind": "grid", "spacing_m": 10, "count": 5}, "cells"),
+    ],
+)
+def test_a_grid_is_not_finer_than_can_be_gone_through(sampling: dict[str, Any], word: str, tmp_path: Path) -> None:
+    with pytest.raises((RecipeError, SamplingError), match=word) as caught:
+        laid(write(tmp_path, BASE | {"sampling": sampling}))
+    assert "\n" not in str(caught.value)
+
+
+BOMBS = {
+    "deep": "[" * 100_000 + "]" * 100_000,
+    "collections in one another": '{"type":"GeometryCollection","geometries":[' * 5000 + "]}" * 5000,
+    "a number": '{"type":"Polygon","coordinates":[[[%s,0],[1,0],[1,1],[0,0]]]}' % ("9" * 5000),
+    "NaN": '{"type":"Polygon","coordinates":[[[NaN,0],[1,0],[1,1],[NaN,0]]]}',
+    "halves of characters": '{"type":"\\ud800","coordinates":[]}',
+    "odd features": '{"type":"FeatureCollection","features":[null,1,"x",[],{"type":"Feature","geometry":5}]}',
+    "no features": '{"type":"FeatureCollection","features":{"a":1},"crs":5}',
+    "odd places": '{"type":"FeatureCollection","features":[{"geometry":{"type":"Point","coordinates":[true,%s]}}]}'
+    % ("9" * 400),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_file_beside_the_recipe_is_not_trusted_either(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.geojson").write_text(BOMBS[name])
+    for sampling in (
+        {"kind": "uniform", "count": 3, "area": {"file": "x.geojson"}},
+        {"kind": "points", "file": "x.geojson"},
+    ):
+        with pytest.raises((RecipeError, SamplingError)) as caught:
+            laid(write(tmp_path, BASE | {"sampling": sampling}))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
