@@ -473,10 +473,9 @@ def _as_number(value: float, dtype: np.dtype[Any]) -> np.generic | None:
         limits = np.iinfo(dtype)
         whole = math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
         return dtype.type(int(value)) if whole else None
-    if math.isnan(value) or (math.isfinite(value) and abs(value) > np.finfo(dtype).max):
-        return None
-    number: np.generic = dtype.type(value)
-    return number
+    with np.errstate(over="ignore"):
+        number: np.generic = dtype.type(value)  # texts of the largest float32 often are a little above it
+    return None if math.isnan(value) or (math.isfinite(value) and np.isinf(number)) else number
 
 
 def _finish(job: _Job) -> Chip | AccessError:

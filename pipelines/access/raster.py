@@ -151,10 +151,12 @@ class Raster:
         if self._mask_sought or not silent:
             return
         parts = urlsplit(self.href)
+        href = urlunsplit(parts._replace(path=f"{parts.path}.msk"))
         try:
-            mask = open_raster(self._client, urlunsplit(parts._replace(path=f"{parts.path}.msk")))
+            mask = open_raster(self._client, href)
         except AccessError as error:
-            if error.reason not in (Reason.NOT_FOUND, Reason.DENIED):  # S3 denies what is not there
+            absent = error.reason in (Reason.NOT_FOUND, Reason.DENIED)  # S3 denies what is not there
+            if not absent and not (error.reason is Reason.CORRUPT and _is_page(self._client, href)):
                 raise
         else:
             self.levels = _masked(self, mask)
@@ -486,6 +488,11 @@ class _gdal:  # noqa: N801 - used as a context, like open()
     def __exit__(self, *_: object) -> None:
         self._dataset.close()
         self._file.close()
+
+
+def _is_page(client: Client, href: str) -> bool:
+    """Whether a server answers with a web page, as some do for what they do not have."""
+    return client.get_range(href, 0, 64).data.lstrip().startswith(b"<")
 
 
 def _masked(raster: Raster, mask: Raster) -> tuple[Level, ...]:

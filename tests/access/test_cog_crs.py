@@ -121,7 +121,41 @@ def test_a_raster_round_the_globe_from_0_to_360_has_no_seam(tmp_path: Path) -> N
                 assert (got.pixels[0] == whole[rows, columns]).mean() > 0.999
 
 
-UTM = CRS.from_epsg(32632).to_wkt()
+LATTICES = {
+    "turned": Affine(10, 0, 500_000, 0, -10, 5_000_000) * Affine.rotation(17),
+    "sheared": Affine(10, 3, 500_000, 2, -10, 5_000_000),
+    "south up": Affine(10, 0, 500_000, 0, 10, 4_997_000),
+    "east to west": Affine(-10, 0, 503_000, 0, -10, 5_000_000),
+}
+
+
+@pytest.mark.parametrize("kind", LATTICES)
+def test_however_a_lattice_lies(kind: str, folder: tuple[Path, Services]) -> None:
+    path, services = folder
+    write(path / "l.tif", smooth((SIZE, SIZE), 1), "EPSG:32632", LATTICES[kind], None)
+    for x, y in ((500_305, 4_999_505), (499_700, 5_000_200)):
+        geobox = GeoBox(epsg=32632, x_min=x, y_max=y, resolution_m=10, width=64, height=64)
+        for kernel in ("nearest", "bilinear"):
+            got = read(services, "l.tif", geobox, kernel)
+            assert got.valid.any()
+            same(got, oracle(path / "l.tif", geobox, kernel), kernel)
+
+
+@pytest.mark.parametrize("left", [180.0, -180.0])
+@pytest.mark.parametrize("code", ["EPSG:4326", "EPSG:4258"])
+def test_one_raster_on_both_sides_of_180_degrees(left: float, code: str, folder: tuple[Path, Services]) -> None:
+    path, services = folder
+    step = 1 / 3600
+    place = Affine(step, 0, left - 150 * step, 0, -step, -16.4)
+    write(path / "x.tif", smooth((SIZE, SIZE), 2), code, place, None)
+    for lon in (179.99, -179.99, 179.9999):
+        geobox = chip_at(lon, -16.44)
+        for kernel in ("nearest", "bilinear"):
+            got = read(services, "x.tif", geobox, kernel)
+            assert got.valid.all()
+            same(got, oracle(path / "x.tif", geobox, kernel), kernel)
+
+
 SAME = {
     "esri": CRS.from_epsg(32632).to_wkt(version="WKT1_ESRI"),
     "wkt2": CRS.from_epsg(32632).to_wkt(version="WKT2_2019"),

@@ -164,6 +164,15 @@ def test_a_mask_that_is_not_there_is_none(status: int, folder: tuple[Path, Servi
     assert got.valid.all()
 
 
+def test_a_web_page_in_place_of_a_mask_is_none(folder: tuple[Path, Services]) -> None:
+    path, services = folder
+    written(path / "x.tif", False)
+    (path / "x.tif.msk").write_text("\n<!doctype html><title>Not here</title>" + " " * 999)
+    got = read(services, "x.tif")
+    assert isinstance(got, Chip), got
+    assert got.valid.all()
+
+
 def test_a_mask_that_cannot_be_had_is_a_failed_read(folder: tuple[Path, Services]) -> None:
     path, services = folder
     written(path / "x.tif", False)
