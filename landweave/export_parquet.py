@@ -159,7 +159,7 @@ def card(splits: dict[str, int], job: Job) -> str:
     # without these, `load_dataset` would take the columns for lists of lists
     head["dataset_info"] = {"config_name": "default", "features": [_yaml(n, f) for n, f in features(job).items()]}
     # JSON is YAML, and quotes whatever a recipe's text holds
-    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
+    lines = ["---", *(f"{key}: {_quoted(value)}" for key, value in head.items()), "---", ""]
     lines += [f"# {markdown(' '.join(about['dataset'].split()))}", "", markdown(about["description"]), ""]
     lines += ["| column | dims | dtype | m | unit of stored x scale + offset |", "|---|---|---|---|---|"]
     for name, a in about["arrays"].items():
@@ -175,3 +175,8 @@ def card(splits: dict[str, int], job: Job) -> str:
         *(f"- {markdown(' '.join(line.split()))}" for line in about["attribution"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(value: Any) -> str:
+    """JSON in ASCII, without the marks of HTML."""
+    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")
