@@ -122,7 +122,7 @@ def _export_command(commands: Any) -> None:
         "export", help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
     export.add_argument("format", choices=("webdataset", "mds", "litdata", "parquet"))
-    export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://)")
+    export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
     export.add_argument("out", type=Path, help="folder to make; an export that was interrupted goes on")
     export.add_argument("--where", help="condition on catalogue columns, in Python's spelling")
     _narrowing_arguments(export)
@@ -136,7 +136,7 @@ def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.A
     command: argparse.ArgumentParser = commands.add_parser(
         name, help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
-    command.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://)")
+    command.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
     return command
 
 

@@ -59,7 +59,7 @@ _ALONE_BYTES = 1 << 20
 
 
 def open_dataset(place: str | os.PathLike[str]) -> Dataset:
-    """Open a finished dataset by local path or URL (http(s)://, s3://, gs://, az://).
+    """Open a finished dataset by local path or URL (file:, http(s)://, s3://, gs://, az://, hf://).
 
     Raises:
         NotADatasetError: nothing of landweave is there. UnfinishedError: it is still being built.
