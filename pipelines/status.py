@@ -62,7 +62,7 @@ class Status:
     undelivered: Sequence[str]
     """One line for each layer and provider that did not deliver what could be had on another try."""
     empty: Sequence[str] = ()
-    """One line for each layer that nothing at all was obtained of, and why."""
+    """One line for each layer that nothing at all was obtained of, and why; those of `undelivered` left aside."""
     not_used: Sequence[str] = ()
     """One line for each layer of which the plan found something that cannot be used."""
     spent: Spent
@@ -227,14 +227,16 @@ def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict
     wanted = {*(s.kind for s in recipe.sources), *(x.layer for x in recipe.labels)}
     nothing = [layer for layer in sorted(wanted & counts.keys()) if not counts[layer][Reason.OK]]
     why = why_absent(r for s in sorted(done) for r in ledger_of(out, s, "detail")) if nothing else {}
+    undelivered = [
+        f"{layer}: provider {provider!r} did not deliver {count:,} of {counts[layer].total():,}"
+        + (f": {why[layer]}" if layer in nothing else "")
+        + "; they are absent and in the ledger; run again with --retry-failed"
+        for (layer, provider), count in sorted(lost.items())
+    ]
     empty = [
         f"{layer}: nothing was obtained of {counts[layer].total():,} requested observations: {why[layer]}"
         for layer in nothing
-    ]
-    undelivered = [
-        f"{layer}: provider {provider!r} did not deliver {count:,} of {sum(counts[layer].values()):,}; "
-        "they are absent and in the ledger; run again with --retry-failed"
-        for (layer, provider), count in sorted(lost.items())
+        if not any(name == layer for name, _ in lost)
     ]
     return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered, empty
 

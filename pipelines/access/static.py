@@ -11,7 +11,6 @@ import math
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -24,6 +23,7 @@ from pipelines.access.address import joined, parsed
 from pipelines.access.footprint import footprint_of, moment, shape_of
 from pipelines.access.geoparquet import read_items
 from pipelines.access.http import AccessError, shown
+from pipelines.access.threads import threads
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _walked(client: Client, root: Url, dropped: Dropped) -> Iterator[Item]:
     """Items that links of rel 'child' and 'item' lead to, breadth first; a file is asked for once."""
     walk = _Walk(client, root, time.monotonic() + _MOST_SECONDS)
     seen, level = {root}, [root]
-    with ThreadPoolExecutor(client.concurrency, thread_name_prefix="catalogue") as pool:
+    with threads(client.concurrency, "catalogue") as pool:
         for _ in range(_MOST_LEVELS):
             following: list[Url] = []
             for url, found in zip(level, pool.map(walk.read, level), strict=True):

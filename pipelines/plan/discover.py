@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.access.http import AccessError
 from pipelines.access.paging import Take
+from pipelines.access.threads import threads
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -137,16 +137,12 @@ def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> 
     """Answers in the order of the questions; a few searches run beside one another, ahead of who asks."""
     waiting = deque(questions)
     running: deque[tuple[Future[Answer], float]] = deque()
-    with ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix="search") as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < SEARCHES_AT_ONCE and sum(items for _, items in running) <= ITEMS_AHEAD:
-                    question, block = waiting.popleft()
-                    running.append((pool.submit(ask, archives, question, block), block.items))
-                yield running.popleft()[0].result()
-        finally:
-            for search, _ in running:
-                search.cancel()
+    with threads(SEARCHES_AT_ONCE, "search") as pool:
+        while waiting or running:
+            while waiting and len(running) < SEARCHES_AT_ONCE and sum(items for _, items in running) <= ITEMS_AHEAD:
+                question, block = waiting.popleft()
+                running.append((pool.submit(ask, archives, question, block), block.items))
+            yield running.popleft()[0].result()
 
 
 def absence(place: Place, question: Question, slot: int, answer: Answer, more: str = "") -> Outcome:

@@ -7,11 +7,11 @@ import os
 import shutil
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.holdings import holdings_of
+from pipelines.access.threads import threads
 from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
 from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
@@ -206,15 +206,11 @@ def _plan_parts(
         plan_part(folder, part, archives, share, old)
 
     rest = list(missing)
-    with _seldom_collecting(), ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="plan") as pool:
+    with _seldom_collecting(), threads(PARTS_AT_ONCE, "plan") as pool:
         if rest and rest[0] == 0:
             one(rest.pop(0))
-        try:
-            for _ in pool.map(one, rest):
-                pass
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for _ in pool.map(one, rest):
+            pass
 
 
 @contextmanager
