@@ -6,7 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     _Submit = Callable[..., Callable[[], bytes]]
     """Runs a function in the background; what it returns waits for the result."""
+
+_T = TypeVar("_T")
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `Raster.placed` is what we say of such files
 
@@ -110,7 +112,7 @@ class Raster:
             self._tile_bytes = tile_bytes(memory)
             memory = mended(memory)
         self.memory = memory
-        images = [] if memory is not None else directories(source.read)
+        images = [] if memory is not None else self._told(directories)
         try:
             said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
         except RasterioError as error:
@@ -130,6 +132,15 @@ class Raster:
         self._mask_sought = False
         self._layouts: dict[int, Layout] = {}
         self._lies_in: dict[int, bool] = {}
+
+    def _told(self, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+        """What is parsed of the header; a refusal names the file."""
+        try:
+            return parse(self._source.read)
+        except AccessError as error:
+            if error.reason is not Reason.CORRUPT or shown(self.href) in error.detail:
+                raise
+            raise AccessError(error.reason, f"{shown(self.href)}: {error.detail}") from error
 
     def mean_block_bytes(self, image: Directory) -> float:
         """Mean stored size of a block of one of the file's images, bytes."""
@@ -171,7 +182,7 @@ class Raster:
     def layout(self, image: Directory) -> Layout:
         """Where the blocks of one of the file's images lie."""
         if id(image) not in self._layouts:
-            self._layouts[id(image)] = Layout(image, self._source.read)
+            self._layouts[id(image)] = self._told(lambda read: Layout(image, read))
         return self._layouts[id(image)]
 
     def blocks(
