@@ -57,7 +57,7 @@ def broken(error: BaseException, href: str) -> AccessError:
     """A connection that failed: reset, timeout, short body, name or certificate trouble. All may pass."""
     for kind, words in _BROKEN:
         if isinstance(error, kind):
-            return AccessError(Reason.UNAVAILABLE, f"{shown(href)} {words}", retryable=True)
+            return AccessError(Reason.UNAVAILABLE, f"{shown(href)} {words} ({type(error).__name__})", retryable=True)
     return AccessError(Reason.UNAVAILABLE, f"{type(error).__name__} from {shown(href)}", retryable=True)
 
 
