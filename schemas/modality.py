@@ -98,6 +98,13 @@ class Modality:
 
 
 _COPERNICUS = "Contains modified Copernicus Sentinel data"
+COPERNICUS_LICENCE = "LicenseRef-Copernicus-Sentinel-Data"
+"""Terms of all Sentinel data as their owner, the European Union, states them: free, full and open access for any lawful
+use, the source named ('Copernicus Sentinel data [year]', 'Contains modified Copernicus Sentinel data [year]'), no
+endorsement implied, no warranty. They have no SPDX id, so this is a reference as SPDX allows it. Source: European
+Commission, 'Legal notice on the use of Copernicus Sentinel Data and Service Information'
+(https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice), after Regulation (EU) No 377/2014
+and Commission Delegated Regulation (EU) No 1159/2013."""
 
 
 def _s2(name: str, common: str | None, center: float, fwhm: float) -> Band:
@@ -111,7 +118,7 @@ SENTINEL2 = Modality(
     title="Sentinel-2 L2A surface reflectance",
     dated=True,
     cloud_layer="scl",
-    licence="CC-BY-SA-3.0-IGO",
+    licence=COPERNICUS_LICENCE,
     attribution=_COPERNICUS,
     layers=(
         Layer(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.modality import COPERNICUS_LICENCE
+
 Mask = Literal["s2-scl", "landsat-qa"]
 
 
@@ -69,7 +71,7 @@ _SENTINEL2 = Product(
         *_bands("scl", SCL="SCL"),
     ),
     dtypes={"r10m": "uint16", "r20m": "uint16", "r60m": "uint16", "scl": "uint8"},
-    licence="CC-BY-SA-3.0-IGO",
+    licence=COPERNICUS_LICENCE,
     zero_is_value=frozenset({"r10m", "r20m", "r60m"}),
     cloud_mask="s2-scl",
     cloud_property="CLOUDY_PIXEL_PERCENTAGE",
@@ -89,7 +91,7 @@ _SENTINEL1 = Product(
     modality="sentinel1",
     bands=_bands("r10m", VV="VV", VH="VH"),
     dtypes={"r10m": "float32"},
-    licence="CC-BY-4.0",
+    licence=COPERNICUS_LICENCE,
     zero_is_value=frozenset({"r10m"}),
     properties={
         "orbitProperties_pass": "sat:orbit_state",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.plan.doubts import doubts
+from pipelines.plan.licences import contradictions
 from pipelines.tables import not_used, words_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
     lines += [f"searches  {summary.searches:,} requests", *_costs(summary)]
     if summary.attributes:
         lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in summary.attributes.items()))
-    lines += [f"note      {note}" for note in (*summary.notes, *doubts(recipe, summary))]
+    lines += [f"note      {note}" for note in (*summary.notes, *doubts(recipe, summary), *contradictions(recipe))]
     return "\n".join(lines)
 
 

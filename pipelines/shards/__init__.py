@@ -9,6 +9,7 @@ from landweave.layout import DatasetSpec as DatasetSpec
 from pipelines.shards.addition import AddError as AddError
 from pipelines.shards.addition import add as add
 from pipelines.shards.arrays import dataset_spec as dataset_spec
+from pipelines.shards.arrays import licences_of as licences_of
 from pipelines.shards.claim import ClaimedError as ClaimedError
 from pipelines.shards.claim import claimed as claimed
 from pipelines.shards.claim import held as held

@@ -208,6 +208,12 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
     )
 
 
+def licences_of(recipe: Recipe) -> dict[str, str]:
+    """Layer -> SPDX id, of every sensor and label of a recipe."""
+    sources = {source.kind: MODALITIES[source.kind].licence for source in recipe.sources}
+    return sources | {label.layer: _terms(label)[1] for label in recipe.labels}
+
+
 def _terms(label: Label) -> tuple[str, str, str]:
     """Title, licence (SPDX) and attribution of a label layer."""
     if isinstance(label, RasterLabel):

@@ -103,7 +103,7 @@ def test_properties_say_where_everything_came_from(items: list[dict[str, Any]]) 
     assert properties["sentinel2_items"] == [["sentinel2-0-item"], ["sentinel2-1-item"]]
     assert json.loads(properties["sentinel2_radiometry"][0]) == {"B02": "as delivered", "B03": "as delivered"}
     assert properties["worldcover_version"] == "v200"
-    assert properties["licences"] == ["CC-BY-4.0", "CC-BY-SA-3.0-IGO", "ODbL-1.0", "proprietary"]
+    assert properties["licences"] == ["CC-BY-4.0", "LicenseRef-Copernicus-Sentinel-Data", "ODbL-1.0", "proprietary"]
     assert properties["captions"][0]["text"].startswith("Caption of s000_000")
     stack = next(PLAN.stacks(PLAN.shards[0]))
     assert hashlib.sha256(properties["facts"].encode()).hexdigest() == facts_sha256(stack.facts)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +19,13 @@ from landweave.check import check
 from landweave.manifest import shard_from_bytes
 from pipelines.shards import StoreError, desk_of, done_shards, finalise, withdraw
 from pipelines.shards.depot import Depot, arrive, depot_of, refresh, share_plan
+from tests.shards import slow_listing
 from tests.shards.synthetic import Planned, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +217,51 @@ def test_a_manifest_says_what_lies_in_the_store(url: str) -> None:
     promised = shard_from_bytes(raw, "x").objects
     assert {p: o.size for p, o in promised.items() if p.startswith("data.zarr")} == sizes
     assert dataclasses.is_dataclass(plan)
+
+
+BUILDER = """
+import sys
+from pipelines.shards import clean_staging, desk_of, done_shards, finalise
+from tests.shards.synthetic import planned
+plan = planned((2, 1, 2), sources=("sentinel2", "dem"), size_m=60.0)
+desk = desk_of(sys.argv[1])
+clean_staging(desk)
+for shard in plan.shards[:: int(sys.argv[2])]:
+    if shard.index not in done_shards(desk, plan.dataset):
+        plan.write(desk, shard)
+finalise(desk, plan.dataset)
+print(sorted(done_shards(desk, plan.dataset)))
+"""
+
+
+@pytest.mark.slow
+def test_two_builders_whose_stores_listings_lag_leave_one_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that decides is read from a listing: both end, with the bytes of one builder on a local disk."""
+    local = planned((2, 1, 2), sources=("sentinel2", "dem"), size_m=60.0).build(tmp_path / "local")
+    files = {p.relative_to(local).as_posix(): p.read_bytes() for p in local.rglob("*") if p.is_file()}
+    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    with slow_listing.serve(lag_s=20.0) as (endpoint, store):
+        for name, value in {**settings, "ENDPOINT_URL": endpoint}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lagging", method="PUT")).close()  # noqa: S310
+        url = "s3://lagging/data"
+        builders = [
+            subprocess.Popen(
+                [sys.executable, "-c", BUILDER, url, order],
+                env={**os.environ, "LANDWEAVE_WORK": str(tmp_path / f"desk{order}"), "PYTHONPATH": str(CHECKOUT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for order in ("1", "-1")
+        ]
+        said = [builder.communicate(timeout=300) for builder in builders]
+        assert [builder.returncode for builder in builders] == [0, 0], said
+        assert store.hidden > 0, "the listings did lag"
+        monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "desk-of-a-third"))
+        assert list(check(landweave.open(url))) == []
+        depot = Depot(url)
+        expected = {path: raw for path, raw in files.items() if not path.startswith(".")}
+        assert {path: depot.get(path) for path in expected} == expected

@@ -1,0 +1,60 @@
+"""Whether the licence that a recipe states for its dataset contradicts those of what goes into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.shards import licences_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas.recipe import Recipe
+
+PUBLIC = ("cc0", "pddl", "unlicense", "0bsd")
+"""Licences that ask for nothing, not even for attribution: beginnings of their SPDX ids, in lower case."""
+UNSTATED = ("proprietary", "other", "unknown")
+"""What stands where nobody has granted anything that is known by an id."""
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """One line for each kind of layer whose licence does not allow what the recipe's `licence` says; advice, no law.
+
+    A recipe that states none ('proprietary', the default) contradicts nothing.
+    """
+    return conflicts(recipe.licence, licences_of(recipe))
+
+
+def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
+    """The same for licences by themselves.
+
+    Args:
+        stated: SPDX id of the dataset as a whole.
+        layers: layer -> SPDX id.
+    """
+    if stated.lower() in UNSTATED:
+        return []
+    by_licence: dict[str, list[str]] = {}
+    for layer, licence in layers.items():
+        by_licence.setdefault(licence, []).append(layer)
+    lines = []
+    for licence, names in sorted(by_licence.items()):
+        why = _why(stated.lower(), licence.lower())
+        if why:
+            lines.append(f"licence: {stated} is stated for the dataset, while {', '.join(names)} ({licence}) {why}")
+    return lines
+
+
+def _why(stated: str, licence: str) -> str:
+    """What speaks against `stated` for something that contains a work under `licence`; '' = nothing known."""
+    if stated == licence or licence.startswith(PUBLIC):
+        return ""
+    reasons = (
+        (licence in UNSTATED, "have terms of their own that grant less: see their attribution, and name it too"),
+        ("-nc" in licence and "-nc" not in stated, "may not be used commercially, which this licence allows"),
+        ("-nd" in licence, "may not be passed on changed"),
+        (licence.startswith("odbl"), "ask that a database made of them is under ODbL-1.0"),
+        ("-sa" in licence, f"ask that what is made of them is under {licence.upper()} too"),
+        (stated.startswith(PUBLIC), "ask for attribution, which this licence does not"),
+    )
+    return next((words for holds, words in reasons if holds), "")

@@ -1,0 +1,45 @@
+"""A recipe's licence is held against those of its layers."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.plan.licences import conflicts, contradictions
+from schemas.modality import COPERNICUS_LICENCE, MODALITIES
+from tests.shards.synthetic import recipe
+
+SENTINEL = {"sentinel2": COPERNICUS_LICENCE}
+
+
+@pytest.mark.parametrize(
+    ("stated", "layers", "said"),
+    [
+        ("CC-BY-4.0", {"openstreetmap": "ODbL-1.0"}, ["ask that a database made of them is under ODbL-1.0"]),
+        ("ODbL-1.0", {"openstreetmap": "ODbL-1.0", **SENTINEL}, []),
+        ("odbl-1.0", {"openstreetmap": "ODbL-1.0"}, []),
+        ("CC-BY-4.0", {"worldcover": "CC-BY-4.0", **SENTINEL, "landsat": "PDDL-1.0"}, []),
+        ("CC0-1.0", {"worldcover": "CC-BY-4.0", "hls": "CC0-1.0"}, ["ask for attribution"]),
+        ("CC0-1.0", SENTINEL, ["ask for attribution"]),
+        ("CC-BY-4.0", {"mine": "CC-BY-NC-4.0"}, ["may not be used commercially"]),
+        ("CC-BY-NC-4.0", {"mine": "CC-BY-NC-4.0"}, []),
+        ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["under CC-BY-SA-4.0 too"]),
+        ("CC-BY-NC-SA-4.0", {"mine": "CC-BY-ND-4.0"}, ["may not be passed on changed"]),
+        (
+            "CC-BY-4.0",
+            {"enmap": "proprietary", "dem": "proprietary"},
+            ["enmap, dem (proprietary) have"],
+        ),
+        ("proprietary", {"openstreetmap": "ODbL-1.0", "enmap": "proprietary"}, []),
+    ],
+)
+def test_what_the_inputs_do_not_allow_is_said(stated: str, layers: dict[str, str], said: list[str]) -> None:
+    found = conflicts(stated, layers)
+    assert len(found) == len(said), found
+    assert all(words in line and stated in line for words, line in zip(said, found, strict=True))
+
+
+def test_a_recipes_layers_are_all_looked_at() -> None:
+    told = "\n".join(contradictions(recipe()))
+    assert "openstreetmap (ODbL-1.0)" in told
+    assert "enmap, dem (proprietary)" in told
+    assert MODALITIES["sentinel2"].licence == COPERNICUS_LICENCE
