@@ -75,6 +75,8 @@ class ChipRequest:
     """EPSG code that each raster's item states (None = it does not); a file that says otherwise is refused."""
     grids: tuple[tuple[Shape | None, Coefficients | None], ...] = ()
     """(shape, transform) that each raster's item states, as `schemas.scene.AssetBand`; the same holds."""
+    beside: bool = False
+    """True where the product is anybody's: `<file>.msk` may say which pixels are measured although `fill` is stated."""
     reduce: Reduce | None = None
     """None: rasters are laid together, the first valid pixel wins. Files are never reduced."""
 
@@ -227,7 +229,7 @@ class Reader:
         return opened
 
     def _seek_masks(self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]) -> None:
-        """Masks beside the files of requests that state no fill; a file whose mask cannot be had is not had either."""
+        """Masks beside files of which nothing else may say what is measured; without its mask a file is not had."""
 
         def one(href: str) -> AccessError | None:
             raster = opened[href]
@@ -238,7 +240,7 @@ class Reader:
                 return error
             return None
 
-        hrefs = list(dict.fromkeys(h for r in requests if not r.fill for h in r.hrefs))
+        hrefs = list(dict.fromkeys(h for r in requests if r.beside or not r.fill for h in r.hrefs))
         opened |= {h: error for h, error in zip(hrefs, self._ranges.map(one, hrefs), strict=True) if error is not None}
 
     def _read_raster(

@@ -138,6 +138,7 @@ def _request(labeller: RasterLabeller, scenes: Sequence[Scene], place: Place, re
         kernel="nearest",
         fill=() if nodata is None else (nodata,),
         epsgs=tuple(_epsg(s) for s in scenes),
+        beside=True,
         reduce=labeller.reduce,
     )
 

@@ -35,14 +35,16 @@ def label(**more: Any) -> RasterLabel:
     )
 
 
-def built(folder: Path, dtype: str, config: RasterLabel, said: Any, in_file: float | None, hole: int = -1) -> Any:
+def built(folder: Path, dtype: str, config: RasterLabel, said: Any, in_file: float | None, **more: Any) -> Any:
     """What becomes of one sample; `said` is the item's nodata."""
-    pixels = np.where(HOLES, hole, CODES).astype(dtype)
+    pixels = np.where(HOLES, more.get("hole", -1), CODES).astype(dtype)
     with rasterio.open(
         folder / "a.tif", "w", driver="GTiff", count=1, height=SIZE, width=SIZE, dtype=dtype, crs="EPSG:32632",
         transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000), nodata=in_file,
     ) as dataset:  # fmt: skip
         dataset.write(pixels, 1)
+    if "mask" in more:
+        (folder / "a.tif.msk").write_bytes(more["mask"])
     labeller = open_raster_labeller(config)
     with serve_catalogue([], {"/f/": folder}) as services:
         ring = [[8, 44], [10, 44], [10, 46], [8, 46], [8, 44]]
@@ -115,3 +117,13 @@ def test_a_number_that_nobody_states_is_told(tmp_path: Path) -> None:
     assert isinstance(got, Outcome)
     assert got.reason is Reason.BAD_ITEM
     assert "class code -1 is not in the legend" in got.detail
+
+
+def test_a_mask_beside_a_map_of_classes_decides(tmp_path: Path) -> None:
+    how = {"driver": "GTiff", "count": 1, "height": SIZE, "width": SIZE, "dtype": "uint8"}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "m.tif", "w", **how) as dataset:
+        dataset.write_mask(~HOLES)
+    mask = (tmp_path / "m.tif.msk").read_bytes()
+    got = built(tmp_path, "uint8", label(), None, None, hole=2, mask=mask)
+    assert isinstance(got, LabelMap), got
+    np.testing.assert_array_equal(got.valid, ~HOLES)
