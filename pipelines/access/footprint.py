@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,12 @@ def number(value: object) -> float | None:
         return None
 
 
+def finite(value: object) -> float | None:
+    """`number`, None where it is not finite: what is computed with."""
+    found = number(value)
+    return found if found is not None and math.isfinite(found) else None
+
+
 def _is_sound(found: dict[str, Any]) -> bool:
     """Whether it can be computed with: finite, with an area, on the Earth (longitudes may run over 180)."""
     if _plainly_sound(found):
@@ -142,7 +149,7 @@ def _boxed(box: object) -> dict[str, Any] | None:
     """A bbox of 4 or 6 numbers as a polygon; west > east crosses the 180th meridian."""
     if not isinstance(box, list) or len(box) not in (4, 6):
         return None
-    numbers = [number(v) for v in box]
+    numbers = [finite(v) for v in box]
     west, south, east, north = numbers[0], numbers[1], numbers[len(box) // 2], numbers[len(box) // 2 + 1]
     if west is None or south is None or east is None or north is None:
         return None

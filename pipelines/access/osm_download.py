@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _STEP_BYTES = 16 << 20
 """Bytes a request."""
 _WHERE = "labels: openstreetmap: pbf"
+_MOST_BYTES = 256 << 30
+"""Three times the whole planet (https://planet.openstreetmap.org)."""
 _RESTARTS = 3
 """Times a download begins again because the file behind the URL was replaced meanwhile."""
 
@@ -128,6 +130,8 @@ def _append(url: str, part: Path, note: Path, begun: dict[str, Any], client: Cli
         file.truncate()
         while begun.get("bytes") is None or at < begun["bytes"]:
             got = client.get_range(url, at, _STEP_BYTES)
+            if max(at + len(got.data), got.total or 0) > _MOST_BYTES:
+                raise AccessError(Reason.CORRUPT, f"{shown(url)} is larger than {_MOST_BYTES >> 30} GiB")
             now = {"etag": got.etag, "bytes": got.total}
             if begun and now != {key: begun.get(key) for key in now}:
                 return False

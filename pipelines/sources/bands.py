@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pipelines.access.footprint import number
+from pipelines.access.footprint import finite, number
 from pipelines.access.http import AccessError, asset_url
 from pipelines.sources.items import properties
 from pipelines.sources.protocol import SceneRejected
@@ -131,7 +131,7 @@ class Bands:
         rasters = asset.get("raster:bands")
         raster = rasters[index] if isinstance(rasters, list) and index < len(rasters) else {}
         said = [place for place in (band, raster, asset) if place and isinstance(place, dict)]
-        scale, offset = number(_first(said, "raster:scale", "scale")), number(_first(said, "raster:offset", "offset"))
+        scale, offset = finite(_first(said, "raster:scale", "scale")), finite(_first(said, "raster:offset", "offset"))
         if scale == 1.0 and not offset:
             scale = offset = None
         unit = _first(said, "unit", "raster:unit")

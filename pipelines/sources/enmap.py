@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.access.footprint import number
+from pipelines.access.footprint import finite, number
 from pipelines.sources.bands import BandAsset, Bands
 from pipelines.sources.items import (
     cloud_share,
@@ -116,8 +116,8 @@ def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
 
 def _radiometry(item: Item, asset: BandAsset) -> Radiometry:
     """Gain and offset of one band, as the item states them; never guessed."""
-    gain = number(asset.band.get("enmap:gain_of_band"))
-    offset = number(asset.band.get("enmap:offset_of_band"))
+    gain = finite(asset.band.get("enmap:gain_of_band"))
+    offset = finite(asset.band.get("enmap:offset_of_band"))
     said = "enmap:gain_of_band"
     if gain is None:
         gain, offset, said = asset.scale, asset.offset, "the band's scale"

@@ -89,6 +89,16 @@ def test_a_missing_baseline_names_the_property_and_a_recipe_can_state_it() -> No
             Sentinel2Source(providers=("p",), baseline=bad)
 
 
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf", "1e999", "9" * 400, "x", [], {}, True])
+def test_numbers_that_are_none_say_nothing(odd: object) -> None:
+    made = item()
+    for asset in made["assets"].values():
+        asset |= {"raster:scale": 1e-4, "raster:offset": odd, "proj:transform": [odd] * 6, "proj:shape": [odd, odd]}
+    where = scene(made)
+    assert where.radiometry["B02"].offset_dn == -1000.0
+    assert (where.assets["B02"].transform, where.assets["B02"].shape) == (None, None)
+
+
 def test_https_alternates_on_its_further_hosts_get_their_token(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CDSE_USERNAME", "CDSE_PASSWORD"):
         monkeypatch.setenv(name, "x")
