@@ -325,7 +325,7 @@ def _connect(url: str) -> Any:
     try:
         place, headers = _hub(url) if url.startswith("hf://") else (url, {})
         client: Any = {"default_headers": headers} if headers else {}
-        if place.startswith("http://"):
+        if place[:7].lower() == "http://":
             client["allow_http"] = True
         return from_url(place, **({"client_options": client} if client else {}))
     except AccessError:
@@ -352,10 +352,10 @@ def _hub(url: str) -> tuple[str, dict[str, str]]:
 
 def public(url: str) -> str:
     """A URL without what may be secret in it: user, password, query and fragment."""
-    scheme, _, rest = url.partition("://")
+    scheme, mark, rest = url.partition("://")
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 _LOGINS = {
@@ -382,6 +382,8 @@ def explained(error: Exception) -> str:
         return _LOGINS[asked[1]]
     if "Range request not supported" in str(error):
         return _NO_RANGES
+    if "Account must be specified" in str(error):
+        return "no Azure account is named: set AZURE_STORAGE_ACCOUNT_NAME"
     return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s\"'()<>]+", lambda m: public(m[0]), first_line(error))
 
 

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from awscrt.checksums import crc32c
 
 import landweave
+from landweave import manifest, table
 from landweave.check import check
+from pipelines.shards import commit
+from tests.hostile import datasets
 from tests.shards.synthetic import planned
 
 if TYPE_CHECKING:
@@ -115,6 +119,36 @@ def test_to_xarray_says_so_too(whole: Path, tmp_path: Path) -> None:
     lazy = landweave.open(tmp_path / "copy").to_xarray(arrays=["dem"])
     with pytest.raises(landweave.CorruptError, match="dem/elevation"):
         lazy["dem/elevation"].compute()
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["with the sums of blocks", "written before there were such"])
+def test_tables_that_are_too_large_to_be_read_whole(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, blocks: bool
+) -> None:
+    """All tables count as large here: read in pieces, each checked; without sums of blocks hashed when first read."""
+    monkeypatch.setattr(table, "WHOLE_BYTES", 1_000)
+    copy, rng = tmp_path / "copy", random.Random(3)
+    shutil.copytree(whole, copy)
+    names = ["catalogue/items.parquet", "catalogue/ledger.parquet"]
+    if blocks:
+        sums = {name: table.block_sums(copy / name) for name in names}
+        datasets.sealed(copy, lambda m: [m["objects"][name].update(blocks=sums[name]) for name in names])
+    assert answers(copy) == answers(whole)
+    for _ in range(12):
+        name = rng.choice(names)
+        damage(rng, copy / name, rng.choice(["flip", "cut"]))
+        data = landweave.open(copy)
+        with pytest.raises(landweave.CorruptError, match=Path(name).name):
+            _ = data.ledger if "ledger" in name else data.query().table
+        shutil.copyfile(whole / name, copy / name)
+
+
+def test_a_large_table_is_written_with_the_sums_of_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = random.Random(4).randbytes(manifest.BLOCK_BYTES + 5)
+    monkeypatch.setattr(commit, "WHOLE_BYTES", 1_000)
+    for name, expected in (("x.parquet", [raw[:-5], raw[-5:]]), ("x.json", [])):
+        (tmp_path / name).write_bytes(raw)
+        assert commit.checksum(tmp_path / name).blocks == "".join(f"{crc32c(part):08x}" for part in expected)
 
 
 CUT_WHILE_READ = """
