@@ -327,6 +327,7 @@ class Sentinel2Source(OpticalSource):
     baseline: str | None = Field(
         default=None,
         pattern=r"^\d{2}\.\d{2}$",
+        exclude_if=lambda stated: stated is None,
         description="processing baseline ('05.09') of items that state none, which decides whether their numbers carry "
         "an offset of -1000; if absent, such items are refused",
     )

@@ -67,6 +67,14 @@ def test_what_a_recipe_says_counts(tmp_path: Path, change: dict[str, Any]) -> No
     assert Recipe.model_validate(stated(recipe) | change).sha256 != recipe.sha256
 
 
+def test_a_recipe_is_stored_as_it_was_before_later_fields_came() -> None:
+    """What stands in finished datasets: a field that was added since is written only where it says something."""
+    stored = (PINNED.parent / "recipe_stored.json").read_text().rstrip("\n")
+    recipe = Recipe.model_validate_json(stored)
+    assert recipe.model_dump_json(indent=1) == stored
+    assert recipe.sha256 == "1e3dfcf76728" + recipe.sha256[12:]
+
+
 def defaults(schema: dict[str, Any]) -> dict[str, Any]:
     """'Section.field' -> its default, for every field that has one."""
     sections = {"Recipe": schema, **schema["$defs"]}
