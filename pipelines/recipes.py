@@ -170,7 +170,7 @@ def _number(entries: list[Any], part: str, dotted: str) -> int:
 def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
     """One pydantic error as one line."""
     location = [p for p in detail["loc"] if not _is_tag(p, tree, detail["loc"])]
-    where = ".".join(str(p) for p in location) or "recipe"
+    where = ".".join("".join(c if c.isprintable() else "?" for c in str(p)) for p in location) or "recipe"
     line = _line_of(tree, location)
     message = str(detail["msg"]).removeprefix("Value error, ")
     found = detail.get("input")

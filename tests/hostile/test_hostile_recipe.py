@@ -545,3 +545,9 @@ def test_a_file_beside_the_recipe_is_not_trusted_either(name: str, tmp_path: Pat
             laid(write(tmp_path, BASE | {"sampling": sampling}))
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ue000", "\u2028", "\u00ad", "\U000e0041"])
+def test_marks_that_nobody_sees_are_not_repeated(mark: str, tmp_path: Path) -> None:
+    refused(write(tmp_path, {**BASE, f"na{mark}me": 1}))
+    refused(write(tmp_path, BASE | {"providers": {f"p{mark}": {"url": "http://h"}}, "sources": []}), "sources=[]")
