@@ -6,6 +6,7 @@ which folder is read, and is never sent to a host that the recipe names.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 OWN = "LANDWEAVE_"
@@ -24,6 +25,9 @@ KEY_HOMES: dict[str, str] = {
 }
 """Variable that holds a language model's key -> the host that it is for."""
 
+_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)")
+_AWS_IPV6 = ipaddress.ip_address("fd00:ec2::254")
+"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html"""
 _AT_THE_BEGINNING = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))(?=/|$)")
 
 
@@ -51,13 +55,28 @@ def variable_of(template: str) -> tuple[str, str] | None:
 
 
 def checked_template(template: str) -> str:
-    """The text as it is, where its variables are ones that a recipe may name.
+    """The text as it is, where its variables are ones that a recipe may name, and its host is not a machine's own link.
 
     Raises:
-        ValueError: see `variable_of`.
+        ValueError: see `variable_of`; or the address leads to the link, where clouds hand out a machine's credentials.
     """
     variable_of(template)
+    match = _HOST.match(template)
+    if match is not None and _is_link(match[1].strip("[]")):
+        raise ValueError(
+            f"a recipe may not name {match[1]}: at such addresses cloud machines get their own credentials; if an "
+            f"archive is there, put its address into a variable {OWN}..."
+        )
     return template
+
+
+def _is_link(host: str) -> bool:
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    inner = (getattr(found, "ipv4_mapped", None) or found) if found.version == 6 else found
+    return bool(inner.is_link_local) or found == _AWS_IPV6
 
 
 def checked_key(name: str) -> str:

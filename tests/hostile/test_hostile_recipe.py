@@ -551,3 +551,17 @@ def test_a_file_beside_the_recipe_is_not_trusted_either(name: str, tmp_path: Pat
 def test_marks_that_nobody_sees_are_not_repeated(mark: str, tmp_path: Path) -> None:
     refused(write(tmp_path, {**BASE, f"na{mark}me": 1}))
     refused(write(tmp_path, BASE | {"providers": {f"p{mark}": {"url": "http://h"}}, "sources": []}), "sources=[]")
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "169.254.170.2:80", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"]
+)
+def test_a_recipe_does_not_name_the_machines_own_link(host: str, tmp_path: Path) -> None:
+    """There a cloud machine's credentials are, and an extract is kept as it came."""
+    url = f"http://{host}/latest/meta-data/iam/security-credentials/"
+    for tree in (
+        {"providers": {"p": {"url": url}}},
+        {"labels": [{"kind": "openstreetmap", "pbf": url}]},
+        {"captions": {"kind": "llm", "model": "m", "base_url": url}},
+    ):
+        assert "own credentials" in refused(write(tmp_path, BASE | tree))
