@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.access.address import public_url
 from pipelines.access.failure import AccessError
+from pipelines.access.permission import is_trusted
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -69,16 +70,18 @@ class Homes:
         """(IP address, port) of a host, in the resolver's order.
 
         Raises:
-            AccessError: BAD_ITEM where one of them is in a network that the service does not live in.
+            AccessError: BAD_ITEM where one of them is in a network that the service does not live in, and whoever
+                runs this has not named the host (`pipelines.access.permission`).
             OSError: the name does not resolve.
         """
         found = _resolved(url)
         for address, _ in found:
             kind = kind_of(address)
-            if kind != "public" and kind not in self._allowed():
+            if kind != "public" and kind not in self._allowed() and not is_trusted(url):
                 raise AccessError(
                     Reason.BAD_ITEM,
-                    f"{url.scheme}://{url.host} is in a {kind} network, where its archive does not live: not asked",
+                    f"{url.scheme}://{url.host} is in a {kind} network, where its archive does not live: not asked "
+                    "(--allow-host allows it)",
                 )
         return found
 

@@ -61,10 +61,16 @@ def check_host(where: str, url: str, homes: Sequence[str], whose: str) -> None:
     """
     scheme, host, port = origin(url)
     named = host if port == _PORTS.get(scheme) else f"{host}:{port}"
-    if not is_below(host, homes) and not any(is_below(host, (h,)) and p in (None, port) for h, p in _trusted()):
+    if not is_below(host, homes) and not is_trusted(url):
         raise _refused(where, named, whose)
     if not parsed(url).keeps_secrets:
         raise SettingError(f"{where}: {whose} is sent to https addresses only, found {scheme}://{host}")
+
+
+def is_trusted(url: str) -> bool:
+    """Whether whoever runs this has named the host of an address, and its port where they named one."""
+    _, host, port = origin(url)
+    return any(is_below(host, (h,)) and p in (None, port) for h, p in _trusted())
 
 
 def signed_hosts(where: str, hosts: Sequence[str], homes: Sequence[str], whose: str) -> tuple[str, ...]:

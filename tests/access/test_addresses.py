@@ -136,6 +136,15 @@ def test_a_service_in_a_network_leads_to_its_neighbours_and_no_further() -> None
             homes.addresses(parsed(asked))
 
 
+def test_whoever_runs_this_can_name_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDWEAVE_TRUSTED_HOSTS", "10.0.0.5:9000")
+    homes = homes_of("https://8.8.8.8/stac")
+    assert homes.addresses(parsed("http://10.0.0.5:9000/a.tif")) == [("10.0.0.5", 9000)]
+    for other in ("http://10.0.0.5/", "http://10.0.0.6:9000/"):
+        with pytest.raises(AccessError, match="--allow-host"):
+            homes.addresses(parsed(other))
+
+
 def test_a_public_name_that_resolves_to_this_machine_does_not_live_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever owns a name decides what it resolves to, and can decide otherwise a moment later."""
     there = {"archive.example": "127.0.0.1", "rebound.example": "169.254.169.254", "inner.example": "10.0.0.7"}
