@@ -68,7 +68,7 @@ def test_the_notebook_imports_the_reader_and_is_committed_without_output(name: s
 
 def test_pinned_versions_name_no_host_and_no_path() -> None:
     for line in (CHECKOUT / "constraints.txt").read_text().splitlines():
-        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line), line
+        assert re.fullmatch(r"([\w.-]+==[\w.+!-]+( ; [^@/:\\]+)?|    --hash=sha256:[0-9a-f]{64})( \\)?", line), line
 
 
 def test_every_recipe_that_is_shipped_is_good() -> None:
