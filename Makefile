@@ -21,12 +21,13 @@ $(VENV)/bin/python:
 
 $(VENV)/.factory: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing the factory's packages into $(VENV) (about a minute) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group factory
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group factory
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/.factory
 	@echo "installing the packages that tests and checks need, torch among them (a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group check
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group check
 	@touch $@
 
 quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, draw its picture, read it back

@@ -72,7 +72,7 @@ def of_wheel(name: str | None, folder: Path) -> Environment:
     """The reader's wheel with one of its extras."""
     if WITH_PIP:
         made = _fresh(folder, with_pip=True)
-        _pip(made, "install", "--constraint", "constraints.txt", f"{CHECKOUT}[{name}]" if name else str(CHECKOUT))
+        _pip(made, "install", f"{CHECKOUT}[{name}]" if name else str(CHECKOUT))  # as a user does: the newest of all
         return made
     made = _linked(extra(name), folder)
     (wheel,) = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
