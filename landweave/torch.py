@@ -50,8 +50,12 @@ class TorchBatch(dict[str, Any]):
 
         Tensors come first: accelerate asks the first entry for the size of a batch.
         """
-        values = {name: _tensor(value) for name, value in batch.items()}
-        made = cls(sorted(values.items(), key=lambda entry: not isinstance(entry[1], torch.Tensor)))
+        made = cls()
+        others: dict[str, Any] = {}
+        for name, value in batch.items():
+            tensor = _tensor(value)
+            (others if tensor is value else made)[name] = tensor
+        made.update(others)
         if shared is not None:
             made._sent = (shared, batch, dict(made))
         return made
