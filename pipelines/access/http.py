@@ -373,4 +373,6 @@ class Client:
 
 
 def _origin(href: Url) -> str:
-    return f"{href.scheme}://{href.host}"
+    """Who is behind an address: its host, or the variable that the recipe names in its place."""
+    told = shown(href)
+    return told.partition("/")[0] if told.startswith("$") else f"{href.scheme}://{href.host}"
