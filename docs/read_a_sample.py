@@ -1,4 +1,4 @@
-"""Read a dataset back: what `make quickstart` ends with. Usage: python docs/read_a_sample.py data/quickstart"""
+"""Read a dataset back; `make quickstart` runs this last. Usage: python docs/read_a_sample.py data/quickstart"""
 
 import sys
 
@@ -14,5 +14,5 @@ for name in ("sentinel2/bands_10m", "sentinel1/backscatter", "landsat/bands_30m"
 print(f"  {sample.captions[0].text}")
 for batch in dataset.stream(train, batch_size=16, shuffle=True, seed=0, arrays=["sentinel2", "worldcover"]):
     pixels, present = batch["sentinel2/bands_10m"], batch["sentinel2/present"]
-    print(f"a batch: {pixels.shape} {pixels.dtype}, {present.mean():.0%} of its observations are there")
+    print(f"a batch: {pixels.shape} {pixels.dtype}, {present.mean():.0%} of its observations are present")
     break
