@@ -52,7 +52,7 @@ def read_engine(runner: str, workers: int, more: Sequence[str]) -> Engine:
         found = YAML(typ="safe").load(path)
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in RUNNERS.glob("*.yaml")))
-        raise RunnerError(f"--runner {runner}: there is no such runner file; known are {known}") from None
+        raise RunnerError(f"--runner {runner}: there is no such runner file; the runners are {known}") from None
     except YAMLError as error:
         raise RunnerError(f"{path.name}: is not YAML: {str(error).splitlines()[0]}") from None
     return _engine(path.name, found, workers, more)
@@ -60,9 +60,9 @@ def read_engine(runner: str, workers: int, more: Sequence[str]) -> Engine:
 
 def _engine(name: str, found: Any, workers: int, more: Sequence[str]) -> Engine:
     if not isinstance(found, dict) or set(found) not in ({"beam", "options"}, {"command", "options"}):
-        raise RunnerError(f"{name}: has to hold `options` and one of `beam` and `command`")
+        raise RunnerError(f"{name}: must contain `options` and either `beam` or `command`")
     if not isinstance(found["options"], dict):
-        raise RunnerError(f"{name}: options: has to be a mapping of option to value")
+        raise RunnerError(f"{name}: options: must be a mapping of option to value")
     options = (*(f"--{key}={value}" for key, value in found["options"].items()), *more)
     if "beam" in found:
         return Engine(workers=workers, beam=str(found["beam"]), options=options)

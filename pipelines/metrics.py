@@ -53,7 +53,7 @@ def serve(out: Path, port: int | None) -> Iterator[None]:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, out))
     except OSError:
-        raise PortError(f"--metrics-port {port}: is taken by another program; choose another") from None
+        raise PortError(f"--metrics-port {port}: another program uses this port; choose another") from None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     try:
         yield
@@ -108,9 +108,9 @@ class _Once(Collector):
         yield outcomes
         yield from self._spent()
         for metric, text, value in (
-            ("landweave_running", "1 while a build holds the dataset on this machine.", float(status.running)),
-            ("landweave_finished", "1 when the catalogue is written.", float(status.finished)),
-            ("landweave_left_seconds", "Estimate to the end of the run.", status.seconds_left),
+            ("landweave_running", "1 while a build of this dataset runs on this machine.", float(status.running)),
+            ("landweave_finished", "1 when the dataset is finished.", float(status.finished)),
+            ("landweave_left_seconds", "Estimated time to the end of the run.", status.seconds_left),
         ):
             if value is not None:
                 gauge = GaugeMetricFamily(metric, text, labels=["dataset"])
@@ -122,8 +122,8 @@ class _Once(Collector):
         for what, text, by_provider in (
             ("requests", "HTTP requests, retries included.", spent.requests),
             ("received_bytes", "Body bytes received.", spent.bytes),
-            ("retries", "Requests that were a second or later try.", spent.retries),
-            ("failures", "Operations given up.", spent.failures),
+            ("retries", "Requests that were retries.", spent.retries),
+            ("failures", "Operations that failed after all retries.", spent.failures),
         ):
             family = CounterMetricFamily(f"landweave_{what}", text, labels=["dataset", "provider"])
             for provider, number in by_provider.items():

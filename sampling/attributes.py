@@ -119,7 +119,7 @@ def _one_kind(
     """The type of a column."""
     first = next((row for row, kind in enumerate(kinds) if kind is not None), None)
     if first is None:
-        raise SamplingError(f"{file!r}: column {name!r} has no value in any row; take it out of sampling.attributes")
+        raise SamplingError(f"{file!r}: column {name!r} has no value in any row; remove it from sampling.attributes")
     strange = next((row for row, kind in enumerate(kinds) if kind is not None and kind not in _TELL), None)
     if strange is not None:
         raise SamplingError(
@@ -133,7 +133,7 @@ def _one_kind(
     raise SamplingError(
         f"{file!r}, {where[other]}: attribute {name!r} is {_shown(values[other])} ({_TELL[kinds[other]]}), in "
         f"{where[first]} it is {_shown(values[first])} ({_TELL[kinds[first]]}); a column has one type"
-        + ("" if typed else " (leave a cell empty for no value; GeoJSON and Parquet can say that all of it is text)")
+        + ("" if typed else " (leave a cell without a value empty; GeoJSON and Parquet allow a text column)")
     )
 
 
@@ -157,7 +157,7 @@ def _carried(kind: AttributeType, value: Any) -> AttributeValue:
         return None if value is None else bool(value)
     if kind == "int64":
         if not -(2**63) <= value < 2**63:
-            raise _RefusedError(f"is {_shown(value)}, which no int64 holds")
+            raise _RefusedError(f"is {_shown(value)}, which does not fit in int64")
         return int(value)
     if kind == "float64":
         if not abs(value) <= sys.float_info.max:
@@ -168,7 +168,7 @@ def _carried(kind: AttributeType, value: Any) -> AttributeValue:
     except UnicodeEncodeError:
         raise _RefusedError(f"is {_shown(value)}, which is not valid Unicode") from None
     if size > MOST_BYTES:
-        raise _RefusedError(f"has {size:,} bytes of text, at most {MOST_BYTES:,} are carried")
+        raise _RefusedError(f"has {size:,} bytes of text; at most {MOST_BYTES:,} are allowed")
     return str(value)
 
 

@@ -48,7 +48,7 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
             names = opened.schema_arrow.names
             twice = next((c for c in (*wanted, *entry) if names.count(c) > 1), None)
             if twice is not None:
-                raise SamplingError(f"{name!r}: column {twice!r} is there twice")
+                raise SamplingError(f"{name!r}: column {twice!r} occurs twice")
             table = opened.read([c for c in names if c in wanted or c in entry])
     except (OSError, pa.ArrowException) as e:
         raise SamplingError(f"{name!r} is not readable as Parquet: {one_line(e)}") from e
@@ -97,7 +97,7 @@ def _check_crs(name: str, entry: dict[str, Any]) -> None:
     if "crs" not in entry:
         return
     if entry["crs"] is None:
-        raise SamplingError(f"{name!r} does not say its CRS (crs: null); write it in EPSG:4326")
+        raise SamplingError(f"{name!r} does not state its CRS (crs: null); write it in EPSG:4326")
     if not is_lon_lat(entry["crs"]):
         told = entry["crs"].get("name") if isinstance(entry["crs"], dict) else entry["crs"]
         raise SamplingError(f"{name!r} is in CRS {told!r}; expected longitude/latitude, reproject it to EPSG:4326")

@@ -152,8 +152,8 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     region = region_of(sampling.area, recipe_dir)
     if isinstance(sampling, GridSampling) and (cells := area_m2(region) / sampling.spacing_m**2) > MOST_CELLS:
         raise SamplingError(
-            f"a grid of {sampling.spacing_m:g} m has about {cells:,.0f} cells in this area, at most {MOST_CELLS:,} can "
-            "be: make sampling.spacing_m larger or the area smaller"
+            f"a grid of {sampling.spacing_m:g} m has about {cells:,.0f} cells in this area, at most {MOST_CELLS:,} are "
+            "possible: make sampling.spacing_m larger or the area smaller"
         )
     left_out = dict.fromkeys(("outside_area", "not_on_land", "overlap", "split_buffer"), 0)
     wanted = None
@@ -283,8 +283,7 @@ def _notes(
     if wanted is not None and count < wanted:
         reasons = _why(left_out)
         notes.append(
-            f"{count} samples were placed of {wanted} asked for: the area has no more room"
-            + (f" ({reasons})" if reasons else "")
+            f"{count} of {wanted} samples were placed: the area has no more room" + (f" ({reasons})" if reasons else "")
         )
     if isinstance(sampling, GridSampling) and left_out["overlap"] > count / 20:
         size, spacing, lost = recipe.grid.size_m, sampling.spacing_m, left_out["overlap"]

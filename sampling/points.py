@@ -110,7 +110,7 @@ def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -
     """
     path = recipe_dir / name
     if not path.is_file():
-        raise SamplingError(f"points file {name!r} is not there; it is looked for relative to the recipe")
+        raise SamplingError(f"points file {name!r} does not exist; its path is relative to the recipe")
     suffix = path.suffix.lower()
     if suffix == ".csv":
         columns, where = _csv(name, path)
@@ -145,7 +145,7 @@ def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
         raise SamplingError(f"{name!r} is not readable as CSV in UTF-8: {one_line(e)}") from e
     twice = sorted({h for h in header if header.count(h) > 1})
     if twice:
-        raise SamplingError(f"{name!r}: column {twice[0]!r} is there twice")
+        raise SamplingError(f"{name!r}: column {twice[0]!r} occurs twice")
     return {h: [row[i].strip() for row in rows] for i, h in enumerate(header)}, where
 
 
@@ -162,7 +162,7 @@ def _geojson(
     check_geojson(name, document)
     features = document.get("features") or []
     if not isinstance(features, list):
-        raise SamplingError(f"{name!r} is no GeoJSON FeatureCollection: its features are no list")
+        raise SamplingError(f"{name!r} is not a GeoJSON FeatureCollection: its features are not a list")
     columns: dict[str, list[Any]] = {"lon": [], "lat": []}
     properties = []
     for number, feature in enumerate(features, 1):
@@ -177,7 +177,7 @@ def _geojson(
             raise SamplingError(f"{name!r}, feature {number}: no readable Point geometry") from e
         said = feature.get("properties") or {}
         if not isinstance(said, dict):
-            raise SamplingError(f"{name!r}, feature {number}: properties are no object")
+            raise SamplingError(f"{name!r}, feature {number}: properties are not an object")
         properties.append(said)
     for key in ("sample_id", *_CORNER):
         if any(key in p for p in properties):
@@ -209,7 +209,7 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
                 f"{name!r} has no column {required!r}; its columns are {', '.join(columns) or '(none)'}"
             )
     if not where:
-        raise SamplingError(f"{name!r} holds no point")
+        raise SamplingError(f"{name!r} contains no point")
     corner = [c for c in _CORNER if c in columns]
     if corner and len(corner) < len(_CORNER):
         raise SamplingError(f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}")
@@ -239,7 +239,7 @@ def _corners(
     partial = np.asarray(given.any(axis=0) & ~given.all(axis=0))
     if partial.any():
         row = int(np.flatnonzero(partial)[0])
-        raise SamplingError(f"{name!r}, {where[row]}: give all of {', '.join(_CORNER)} or none{_more(partial)}")
+        raise SamplingError(f"{name!r}, {where[row]}: give all of {', '.join(_CORNER)}, or none{_more(partial)}")
     zone = np.nan_to_num(code, nan=0.0) % 100
     utm = np.isin(np.nan_to_num(code, nan=0.0) // 100, [326, 327]) & (zone >= 1) & (zone <= 60)
     bad = given[0] & ~((utm | np.isin(code, list(UPS))) & (code == np.round(code)))
@@ -278,7 +278,7 @@ def _ids(name: str, values: list[Any], where: list[str]) -> list[str]:
                 f"{name!r}, {where[i]}: sample_id {text!r} is not 1 to 128 of letters, digits, '_' and '-'"
             )
         if text in seen:
-            raise SamplingError(f"{name!r}, {where[i]}: sample_id {text!r} is already that of {where[seen[text]]}")
+            raise SamplingError(f"{name!r}, {where[i]}: sample_id {text!r} is also the id of {where[seen[text]]}")
         seen[text] = i
     return list(seen)
 

@@ -112,7 +112,7 @@ def _polygons(name: str, recipe_dir: Path) -> list[shapely.Geometry]:
     """Geometries of a GeoJSON or GeoParquet file, longitude/latitude."""
     path = recipe_dir / name
     if not path.is_file():
-        raise SamplingError(f"area file {name!r} is not there; it is looked for relative to the recipe")
+        raise SamplingError(f"area file {name!r} does not exist; its path is relative to the recipe")
     suffix = path.suffix.lower()
     if suffix in {".json", ".geojson"}:
         return _geojson(name, path)
@@ -193,7 +193,7 @@ def _unrolled(polygon: shapely.Polygon) -> tuple[NDArray[np.float64], list[NDArr
         coordinates[:, 0] = np.unwrap(coordinates[:, 0], period=360.0)
         if abs(coordinates[0, 0] - coordinates[-1, 0]) > 180.0:
             raise SamplingError(
-                "area file: a ring goes round a pole; draw it from -180 to 180 degrees with an edge along the pole"
+                "area file: a ring surrounds a pole; draw it from -180 to 180 degrees with an edge along the pole"
             )
         coordinates[:, 0] += 360.0 * np.round((180.0 - coordinates[:, 0].mean()) / 360.0)
         rings.append(coordinates)

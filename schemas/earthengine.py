@@ -33,32 +33,30 @@ class EarthEngineProvider(Strict):
     project: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9-]{4,61}[a-z0-9]$",
-        description="Cloud project that pays; from EARTHENGINE_PROJECT, GOOGLE_CLOUD_PROJECT or the credentials if "
-        "absent",
+        description="Cloud project that is billed; from EARTHENGINE_PROJECT, GOOGLE_CLOUD_PROJECT or the "
+        "credentials if absent",
     )
     endpoint: Literal["high_volume", "standard"] = Field(
-        default="high_volume", description="many small requests belong to high_volume"
+        default="high_volume", description="use high_volume for many small requests"
     )
     url: str | None = Field(
         default=None,
         min_length=1,
         max_length=2048,
-        description="another address of the service, below googleapis.com or on this machine; may begin with a "
-        "variable of the environment, $LANDWEAVE_...",
+        description="another address of the service, below googleapis.com or on this machine; may begin with an "
+        "environment variable, $LANDWEAVE_...",
     )
     credentials: Literal["auto", "service_account", "application_default", "workload_identity"] = Field(
         default="auto", description="which kind of credentials the environment must hold"
     )
-    slots: int = Field(
-        default=SLOTS, ge=1, le=1000, description="requests of the project under way at once, over all workers"
-    )
+    slots: int = Field(default=SLOTS, ge=1, le=1000, description="concurrent requests of the project, over all workers")
     requests_per_s: float | None = Field(
-        default=REQUESTS_PER_S, gt=0, description="requests started a second, over all workers; not limited if null"
+        default=REQUESTS_PER_S, gt=0, description="requests started per second, over all workers; not limited if null"
     )
     eecu_hours: float | None = Field(
         default=None, gt=0, description="most compute time that one run may use, EECU-hours; not limited if absent"
     )
-    retries: int = Field(default=8, ge=0, le=20, description="tries after the first, for errors that can pass")
+    retries: int = Field(default=8, ge=0, le=20, description="attempts after the first, for temporary errors")
     timeout_s: float = Field(default=300.0, gt=0, description="deadline of one request, seconds")
 
     dialect: ClassVar[Literal["generic"]] = "generic"
@@ -70,5 +68,5 @@ class EarthEngineProvider(Strict):
         if value is None:
             return None
         if "@" in value or "?" in value:
-            raise ValueError("url must hold no user, password or query: credentials come from the environment")
+            raise ValueError("url must not contain a user, password or query: credentials come from the environment")
         return checked_template(value)

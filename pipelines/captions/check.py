@@ -72,11 +72,11 @@ def _format(reading: Reading, facts: Facts) -> str | None:  # noqa: ARG001
         return f"a caption has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters, this one has {len(text)}"
     if not _ALPHABET.fullmatch(text):
         strange = sorted(set(_ALPHABET.sub("", text)))[0]
-        return f"the character {strange!r} has no place in one plain English paragraph"
+        return f"the character {strange!r} does not belong in a plain English paragraph"
     if text != text.strip() or "  " in text or not text[0].isupper() or not text.endswith("."):
-        return "a caption is one paragraph of whole sentences, from a capital to a full stop"
+        return "a caption is one paragraph of whole sentences, from a capital letter to a full stop"
     if "www" in reading.low or re.search(r"\w:\w|\b[a-z-]+\.(?:com|org|net|io)\b", reading.low):
-        return "a caption holds no address"
+        return "a caption contains no address"
     return None
 
 
@@ -99,19 +99,19 @@ def _banned(pattern: str, what: str) -> Callable[[Reading, Facts], str | None]:
 
 def _may(reading: Reading, facts: Facts) -> str | None:
     if re.search(r"\bmay\b", reading.text):
-        return "'may' is a guess, and captions hold facts only"
+        return "'may' is a guess, and captions contain facts only"
     return _HEDGES(reading, facts)
 
 
-_HEDGES = _banned(BANNED, "is a guess or a comparison in time, and captions hold facts only")
+_HEDGES = _banned(BANNED, "is a guess or a comparison in time, and captions contain facts only")
 
 
 def _unborne(reading: Reading, facts: Facts) -> str | None:  # noqa: ARG001
     for word in reading.words:
         if word in UNBORNE_WORDS:
-            return f"{word!r} is borne by no fact"
+            return f"no fact supports {word!r}"
         if word in COLOURS:
-            return f"{word!r} speaks of colour, which the facts do not hold"
+            return f"{word!r} is about colour, which the facts do not contain"
     return None
 
 
@@ -134,7 +134,7 @@ def _names(reading: Reading, facts: Facts) -> str | None:
             word = match.group().lower()
             first = match.start() == 0 and all(part in known for part in re.split(r"['-]", word))
             if not first and word not in _MONTHS:
-                return f"{match.group()!r} reads as a name, and the facts name no places"
+                return f"{match.group()!r} looks like a name, and the facts name no places"
     return None
 
 
@@ -142,9 +142,9 @@ def _time(reading: Reading, facts: Facts) -> str | None:
     for match in _SEASON.finditer(reading.low):
         said = next((g for g in match.groups() if g), "winter")
         if said != facts.season:
-            return f"the text says {said}, the facts say {facts.season or 'nothing of a season'}"
+            return f"the text says {said}, the facts say {facts.season or 'no season'}"
     if _FALL.search(reading.low) and facts.season != "autumn":
-        return f"the text says fall, the facts say {facts.season or 'nothing of a season'}"
+        return f"the text says fall, the facts say {facts.season or 'no season'}"
     for number, month in enumerate(MONTHS, 1):
         pattern = rf"\b{month}\b" if month in ("May", "March") else rf"(?i)\b{month}\b"
         if re.search(pattern, reading.text) and number != facts.month:
@@ -193,7 +193,7 @@ def _shares(reading: Reading, facts: Facts) -> str | None:
             mention = clause.nearest(share)
             if mention is None or not mention.term.classes:
                 if share.exact:
-                    return f"{share.word!r} is said of no land cover"
+                    return f"{share.word!r} does not refer to a land cover"
                 continue
             for scope in clause.group_of(mention).scopes:
                 found = [share_in(facts, region, mention.term.classes) for region in scope]
@@ -228,7 +228,7 @@ def _terrain(reading: Reading, facts: Facts) -> str | None:
         if word in RELIEF_WORDS and RELIEF_WORDS[word] != facts.relief:
             return f"{word!r} is said of the terrain, the facts say {facts.relief or 'nothing'}"
         if word in DEM_WORDS and facts.elevation_min_m is None:
-            return f"{word!r} needs an elevation, which the facts do not hold"
+            return f"{word!r} needs an elevation, which the facts do not contain"
         if word in STEEP_WORDS and (facts.slope_mean_deg is None or facts.slope_mean_deg < 10.0):
             return f"{word!r} is said of the terrain, the mean slope is {facts.slope_mean_deg} degrees"
     return None
@@ -237,9 +237,9 @@ def _terrain(reading: Reading, facts: Facts) -> str | None:
 CHECKS: dict[str, Callable[[Reading, Facts], str | None]] = {
     "format": _format,
     "english": _english,
-    "echo": _banned(ECHOES, "is a word of the conversation and not of the scene"),
+    "echo": _banned(ECHOES, "is about the conversation and not about the scene"),
     "hedges": _may,
-    "absence": _banned(ABSENT, "speaks of what is not there"),
+    "absence": _banned(ABSENT, "is about something that is not there"),
     "unborne": _unborne,
     "names": _names,
     "time": _time,

@@ -199,15 +199,14 @@ class LlmCaptioner:
         status = error.status
         if status in (401, 403):
             name = self.config.api_key_variable
-            why = (
-                f"refused the key in ${name}" if told else f"wants the key in ${name}, which is not sent without https"
-            )
+            why = f"refused the key in ${name}" if told else f"needs the key in ${name}, and keys go over https only"
             return _UnavailableError(Reason.DENIED, f"the caption endpoint {why} (status {status})")
         if status is None or error.retryable or status < 400 or status >= 500:
             return _UnavailableError(Reason.UNAVAILABLE, f"the caption endpoint gave no answer: {error.detail}")
         return SettingError(
-            f"captions: the endpoint refused the request with status {status}: has it {self.config.model!r}, "
-            f"and does it know `response_format` json_schema? Set `captions.model` or `captions.base_url`"
+            f"captions: the endpoint refused the request with status {status}: does it have the model "
+            f"{self.config.model!r}, and does it support `response_format` json_schema? "
+            "Set `captions.model` or `captions.base_url`"
         )
 
     @cached_property
@@ -236,8 +235,8 @@ class LlmCaptioner:
         key = os.environ.get(name, "")
         if not key:
             raise SettingError(
-                f"captions: the environment variable {name} is not set: put the endpoint's key there (any word where "
-                f"it asks for none), or choose captions of kind 'template', which need no model"
+                f"captions: the environment variable {name} is not set: put the endpoint's key there (any word if "
+                f"it needs none), or choose captions of kind 'template', which need no model"
             )
         return key
 
@@ -264,7 +263,7 @@ def _read(body: bytes) -> _Answer:
     try:
         completion = _Completion.model_validate(read_json(body))
     except (ForeignJsonError, ValidationError):
-        return _Answer(None, "the answer was no chat completion", 0)
+        return _Answer(None, "the answer was not a chat completion", 0)
     tokens = completion.usage.total_tokens if completion.usage is not None else 0
     choice = completion.choices[0] if completion.choices else None
     text = "" if choice is None else choice.message.content or ""

@@ -122,8 +122,8 @@ class Journal:
             return cls.read(work / RUNS / json.loads(raw)["run"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise JournalError(
-                f"{work.name}/{CURRENT} does not lead to a run's journal ({type(error).__name__}): without it no limit "
-                "can be kept; start the build again"
+                f"{work.name}/{CURRENT} does not lead to a run's journal ({type(error).__name__}): without it "
+                "landweave cannot keep a limit; start the build again"
             ) from None
 
     @classmethod
@@ -167,7 +167,7 @@ class Journal:
             spent = total(ended)
             raise LimitReached(
                 f"{limit}: {spent.all_requests:,} requests and {spent.cost(self.prices):.2f} {self.prices.currency} "
-                "are spent, and one more shard could pass the limit"
+                "are spent, and one more shard could exceed the limit"
             )
         return record
 

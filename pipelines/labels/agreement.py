@@ -1,4 +1,4 @@
-"""Where label products agree: shares of pixels on which their classes, in the common taxonomy, are the same."""
+"""Share of pixels on which label products agree, in the common taxonomy."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class DynamicWorld:
         item_id, facts = items.identity(item), items.properties(item)
         when = items.moment(item, "datetime", "start_datetime")
         if when is None:
-            raise BadItemError(f"item {item_id}: `datetime` is missing, Dynamic World labels one Sentinel-2 scene")
+            raise BadItemError(f"item {item_id}: `datetime` is missing; Dynamic World labels one Sentinel-2 scene")
         datatake = _DATATAKE.match(item_id)
         return Scene(
             item_id=item_id,

@@ -96,7 +96,7 @@ def gather_objects(
             if label.valid.any():
                 found.append((label, vectors))
                 continue
-            detail = f"the extract maps no ground here ({len(vectors.features)} objects); is the place inside of it?"
+            detail = f"the extract has no map here ({len(vectors.features)} objects); is the place inside the extract?"
             detail = " ".join(filter(None, (detail, lost_of(extract))))
             found.append((_outcome(labeller.name, a.place, (), Reason.LABEL_MISSING, detail), vectors))
     return found
@@ -105,7 +105,7 @@ def gather_objects(
 def lost_of(extract: Extract) -> str:
     """What of an extract could not be drawn, for the ledger; '' where nothing was lost."""
     lost = ", ".join(f"{words} {number:,}" for words, number in extract.lost.items())
-    return f"not drawn, in the whole of {extract.file}: {lost}" if lost else ""
+    return f"not drawn, in all of {extract.file}: {lost}" if lost else ""
 
 
 def _read_best(
@@ -178,7 +178,7 @@ def _settle(
 
 
 def _nothing(labeller: RasterLabeller, wish: _Wish) -> Outcome:
-    detail = f"the archive holds no map of {labeller.legend.product} for this place and time"
+    detail = f"the archive has no map of {labeller.legend.product} for this place and time"
     return _outcome(labeller.name, wish.assignment.place, (), Reason.LABEL_MISSING, detail)
 
 

@@ -39,7 +39,7 @@ def geometry(item: Mapping[str, Any]) -> dict[str, object]:
     """
     found = footprint.footprint_of(dict(item))
     if found is None:
-        raise BadItemError(f"item {identity(item)}: neither `geometry` nor `bbox` is an outline on the Earth")
+        raise BadItemError(f"item {identity(item)}: neither `geometry` nor `bbox` is a valid outline on the Earth")
     return found
 
 

@@ -57,7 +57,7 @@ class OtherProduct:
         start = items.moment(item, "start_datetime", "datetime")
         end = items.moment(item, "end_datetime", "datetime")
         if start is None or end is None:
-            raise BadItemError(f"item {item_id}: neither `datetime` nor `start_datetime` and `end_datetime` say when")
+            raise BadItemError(f"item {item_id}: has neither `datetime` nor `start_datetime` and `end_datetime`")
         return Scene(
             item_id=item_id,
             provider=provider_name,

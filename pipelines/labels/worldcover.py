@@ -70,7 +70,7 @@ class WorldCover:
         start, end = items.moment(item, "start_datetime"), items.moment(item, "end_datetime")
         if start is None or end is None:
             raise BadItemError(
-                f"item {item_id}: `start_datetime` or `end_datetime` is missing, WorldCover maps a period"
+                f"item {item_id}: `start_datetime` or `end_datetime` is missing; a WorldCover map covers a period"
             )
         if _YEARS[version] != start.year:
             raise BadItemError(f"item {item_id}: {version} maps {_YEARS[version]}, the item says {start.year}")

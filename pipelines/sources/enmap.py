@@ -109,7 +109,7 @@ def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
         raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has no asset 'image'")
     if len(asset[1]) != len(_BANDS):
         raise SceneRejected(
-            Reason.BAD_ITEM, f"item {item_id!r} describes {len(asset[1])} bands, a whole image has {len(_BANDS)}"
+            Reason.BAD_ITEM, f"item {item_id!r} describes {len(asset[1])} bands, a complete image has {len(_BANDS)}"
         )
     return {band: bands.of_asset(key, i) for i, band in enumerate(_BANDS)}
 

@@ -109,7 +109,7 @@ def _wish(source: SensorSource, assignment: Assignment, scenes: Mapping[str, Sce
             layer=source.modality.name,
             slot=assignment.slot,
             reason=Reason.NO_SCENE,
-            detail="the archive holds no scene for this place, time and filter",
+            detail="the archive has no scene for this place, time and filter",
         )
     return wish
 
@@ -160,7 +160,7 @@ def _clearest(entries: Sequence[tuple[float, int, tuple[Scene, ...]]], sharing: 
 def _refusal(source: SensorSource, wish: _Wish, scenes: Sequence[Scene], valid: float, cloud: float) -> Outcome | None:
     least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
     if valid < least or valid == 0.0:
-        detail = f"{valid:.1%} of the chip is measured, at least {least:.1%} is asked"
+        detail = f"{valid:.1%} of the chip is measured, at least {least:.1%} is required"
         return _outcome(source, wish, scenes, Reason.TOO_LITTLE_VALID, detail)
     if cloud > most:
         detail = f"{cloud:.1%} of the chip is cloud, at most {most:.1%} is allowed"

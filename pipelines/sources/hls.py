@@ -62,10 +62,10 @@ class Hls(DatedSensor):
         item_id = identity(item)
         name = _ID.match(item_id)
         if name is None:
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is not named as HLS products are (HLS.S30.T…)")
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} does not have an HLS product's name (HLS.S30.T…)")
         half, tile, stamp, version = name.group(1), name.group(2), name.group(3), f"{name.group(4)}.{name.group(5)}"
         if name.group(4) != "2":
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of version {version}, read is version 2.0")
+            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has version {version}; only 2.0 is supported")
         keys = _SHARED | _KEYS[half]
         bands, said = Bands(item), self.config.assets
         found = {band: bands.require(band, (keys[band],), said.get(band)) for band in HLS.band_names}

@@ -144,7 +144,8 @@ def observe(
         cloud_share = cloudy / seen if seen else None
     least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
     if fraction < least or fraction == 0.0:
-        return absent(Reason.TOO_LITTLE_VALID, f"{fraction:.1%} of the chip is measured, at least {least:.1%} is asked")
+        measured = f"{fraction:.1%} of the chip is measured, at least {least:.1%} is required"
+        return absent(Reason.TOO_LITTLE_VALID, measured)
     if cloud_share is not None and cloud_share > most:
         return absent(Reason.TOO_CLOUDY, f"{cloud_share:.1%} of the chip is cloud, at most {most:.1%} is allowed")
     names = modality.band_names

@@ -62,7 +62,7 @@ class Sentinel1(DatedSensor):
         orbit = (text(item, "sat:orbit_state") or "").casefold() or None
         if self.config.orbit is not None and orbit != self.config.orbit:
             raise SceneRejected(
-                Reason.NO_SCENE, f"item {item_id!r} is {orbit or 'of unknown orbit'}, asked for another"
+                Reason.NO_SCENE, f"item {item_id!r} has {orbit or 'an unknown'} orbit; the recipe asks for another"
             )
         platform = (text(item, "platform") or "sentinel-1").casefold()
         absolute, relative = text(item, "sat:absolute_orbit"), text(item, "sat:relative_orbit")

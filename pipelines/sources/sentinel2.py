@@ -179,8 +179,8 @@ class Sentinel2(DatedSensor):
         if seen == 0 or dark / seen <= _DOUBT_SHARE:
             return None
         return (
-            f"item {doubtful[0].item_id} says the offset of -1000 is not applied, but {dark / seen:.0%} of its blue, "
-            "green and red numbers are below 1000 (Element84/earth-search#66)"
+            f"item {doubtful[0].item_id} says that the offset of -1000 is not applied, but {dark / seen:.0%} of its "
+            "blue, green and red values are below 1000 (Element84/earth-search#66)"
         )
 
 
@@ -233,7 +233,7 @@ def _offset(
         raise SceneRejected(
             Reason.BAD_ITEM,
             "the processing baseline is not stated, so the offset cannot be known: add the property "
-            "s2:processing_baseline ('05.09') to the item, or say `baseline` in the recipe's sentinel2",
+            "s2:processing_baseline ('05.09') to the item, or set `baseline` in the recipe's sentinel2",
         )
     stated = f"processing baseline {baseline:05.2f}"
     declared = None

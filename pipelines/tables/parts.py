@@ -169,7 +169,7 @@ def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:
     """
     table = read_shard_table(folder)
     if not 0 <= index < len(table.part):
-        raise PlanError(f"the plan has {len(table.part)} shards, shard {index} was asked for: plan into another folder")
+        raise PlanError(f"the plan has {len(table.part)} shards and no shard {index}: plan into another folder")
     part, group = int(table.part[index]), int(table.group[index])
     samples, scenes, candidates, absences = (_group(folder / file, group) for file in files_of(part)[:-1])
     return ShardPlan(

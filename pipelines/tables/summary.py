@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from schemas.attribute import AttributeType
 
 
-COPIED_IN_PART = "the plan is not whole: copy all of plan/ again, or plan into another folder"
+COPIED_IN_PART = "the plan is incomplete: copy all of plan/ again, or plan into another folder"
 """What to do where a file of a plan is not there."""
 
 

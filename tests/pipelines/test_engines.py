@@ -23,9 +23,9 @@ def test_the_command_line_comes_after_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("options: {}", "has to hold `options` and one of `beam` and `command`"),
-        ("{beam: A, command: [b], options: {}}", "has to hold `options` and one of `beam` and `command`"),
-        ("{beam: A, options: [--x]}", "options: has to be a mapping of option to value"),
+        ("options: {}", "must contain `options` and either `beam` or `command`"),
+        ("{beam: A, command: [b], options: {}}", "must contain `options` and either `beam` or `command`"),
+        ("{beam: A, options: [--x]}", "options: must be a mapping of option to value"),
         ("{", "is not YAML"),
     ],
 )

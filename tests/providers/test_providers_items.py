@@ -182,7 +182,7 @@ def test_hls_halves_share_seven_bands(services: testbed.Services, earth: Path) -
     ("change", "said"),
     [
         ({"id": "HLS.S30.T32UQU.2022184T101041.v1.5"}, "version 1.5"),
-        ({"id": "S2B_MSIL2A_20220703T101041"}, "not named as HLS"),
+        ({"id": "S2B_MSIL2A_20220703T101041"}, "does not have an HLS"),
         ({"drop": "B8A"}, "no asset for nir08"),
     ],
 )

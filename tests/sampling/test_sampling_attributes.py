@@ -93,7 +93,7 @@ MISTAKES: dict[str, tuple[str, list[Any], str]] = {
     "list": ("geojson", [1, [2]], r"feature 2: attribute 'x' is \[2\] .a list., expected true/false, a number or"),
     "date": ("parquet", [dt.date(2021, 1, 1)], "row 1: attribute 'x' is datetime.date.2021, 1, 1. .a date., expected"),
     "empty": ("geojson", [None, None], "column 'x' has no value in any row"),
-    "too large": ("geojson", [2**63], "feature 1: attribute 'x' is 9223372036854775808, which no int64 holds"),
+    "too large": ("geojson", [2**63], "feature 1: attribute 'x' is 9223372036854775808, which does not fit in int64"),
     "infinite": ("csv", ["1.5", "1e999"], "line 3: attribute 'x' is inf, expected a finite number"),
     "huge": ("geojson", [1.5, 10**400], "feature 2: attribute 'x' is 1000000000.*, expected a finite number"),
     "surrogate": ("geojson", ["\ud800"], "feature 1: attribute 'x' is .*ud800', which is not valid Unicode"),

@@ -88,7 +88,7 @@ def test_terramesh_footprints_are_reproduced(real: Path, tmp_path: Path) -> None
 
 CSV_MISTAKES = {
     "empty file": ("", "has no column 'lon'"),
-    "no rows": ("lon,lat\n", "holds no point"),
+    "no rows": ("lon,lat\n", "contains no point"),
     "no lon": ("longitude,lat\n1,2\n", "has no column 'lon'; its columns are longitude, lat"),
     "lat out of range": ("lon,lat\n1,2\n3,91\n", r"line 3: lat 91 is outside \[-90, 90\]"),
     "lon out of range": ("lon,lat\n190,2\n-181,3\n", r"line 2: lon 190 is outside .* \(and 1 more such row\)"),
@@ -135,7 +135,7 @@ def test_other_mistakes(tmp_path: Path) -> None:
     (tmp_path / "p.geojson").write_text("{")
     expect(tmp_path, "p.geojson", "not readable as GeoJSON")
     write_geojson(tmp_path / "none.geojson", [])
-    expect(tmp_path, "none.geojson", "holds no point")
+    expect(tmp_path, "none.geojson", "contains no point")
     line = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
     write_geojson(tmp_path / "line.geojson", [point(1, 2), {"type": "Feature", "geometry": line, "properties": {}}])
     expect(tmp_path, "line.geojson", "feature 2: geometry is a LineString, expected a Point")
