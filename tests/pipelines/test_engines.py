@@ -38,5 +38,5 @@ def test_a_file_of_another_form_is_one_line(tmp_path: Path, text: str, message: 
 
 
 def test_an_unknown_runner_names_those_known() -> None:
-    with pytest.raises(RunnerError, match=r"--runner flonk: .* the runners are dataflow, flink, flink-beam, local, prism"):
+    with pytest.raises(RunnerError, match=r"flonk: .* the runners are dataflow, flink, flink-beam, local, prism"):
         read_engine("flonk", 1, [])

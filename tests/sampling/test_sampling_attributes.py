@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[str, list[Any], str]] = {
     "infinite": ("csv", ["1.5", "1e999"], "line 3: attribute 'x' is inf, expected a finite number"),
     "huge": ("geojson", [1.5, 10**400], "feature 2: attribute 'x' is 1000000000.*, expected a finite number"),
     "surrogate": ("geojson", ["\ud800"], "feature 1: attribute 'x' is .*ud800', which is not valid Unicode"),
-    "long": ("csv", ["a", "é" * 2049], "line 3: attribute 'x' has 4,098 bytes of text, at most 4,096 are carried"),
+    "long": ("csv", ["a", "é" * 2049], "line 3: attribute 'x' has 4,098 bytes of text; at most 4,096 are allowed"),
 }
 
 

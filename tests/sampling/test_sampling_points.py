@@ -99,7 +99,7 @@ CSV_MISTAKES = {
     "twice": ("sample_id,lon,lat\na,1,2\nb,1,3\na,2,2\n", "line 4: sample_id 'a' is already that of line 2"),
     "bad id": ("sample_id,lon,lat\n../a,1,2\n", "line 2: sample_id '../a' is not 1 to 128"),
     "empty id": ("sample_id,lon,lat\n,1,2\n", "line 2: sample_id '' is not"),
-    "column twice": ("lon,lon,lat\n1,1,2\n", "column 'lon' is there twice"),
+    "column twice": ("lon,lon,lat\n1,1,2\n", "column 'lon' occurs twice"),
     "half a corner": ("lon,lat,epsg\n1,2,32631\n", "has epsg but not all of epsg, x_min, y_max"),
     "corner with a hole": (
         "lon,lat,epsg,x_min,y_max\n1,2,32631,,5\n",
