@@ -35,6 +35,9 @@ folder from elsewhere could send what is built into it to any bucket."""
 MARK = ".work/desk-"
 """File on the desk, named after this machine and the desk's place on it: who got the folder in another way has none."""
 PLAN = "plan"
+PLAN_FILES = ".work/plan-files"
+"""Object that names the files of the plan and what else workers read, one per line: listings may lag, reads do not."""
+_OF_PLAN = re.compile(r"(plan|\.work)(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 DESKS = "LANDWEAVE_WORK"
 """Environment variable: folder of all desks; `.landweave` in the current one where it is not set."""
 _LONGEST_URL = 4096
@@ -253,10 +256,23 @@ def fetch_plan(desk: Path) -> None:
     depot = depot_of(desk)
     if depot is None or (desk / PLAN / "plan.json").is_file():
         return
-    there = sorted(depot.sizes(PLAN) | depot.sizes(".work"), key=lambda p: (p == f"{PLAN}/plan.json", p))
+    if depot.get(f"{PLAN}/plan.json") is None:
+        return
+    stated = depot.get(PLAN_FILES)
+    if stated is not None:
+        there = [line for line in stated.decode(errors="replace").splitlines() if line]
+    else:  # shared before the list was kept
+        listed = depot.sizes(PLAN) | depot.sizes(".work")
+        there = sorted((p for p in listed if not p.startswith((ADDRESS, MARK))), key=_last)
     for path in there:
-        if not path.startswith((ADDRESS, MARK)):
-            _fetch(depot, path, desk)
+        if not _OF_PLAN.fullmatch(path) or path.startswith((ADDRESS, MARK)):
+            raise StoreError(f"{depot.url}: {PLAN_FILES} names {path[:80]!r}, which is no file of a plan")
+        _fetch(depot, path, desk)
+
+
+def _last(path: str) -> tuple[bool, str]:
+    """Sorts the file that makes a plan of the others behind them."""
+    return path == f"{PLAN}/plan.json", path
 
 
 def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
@@ -265,7 +281,9 @@ def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
     if depot is None:
         return
     files = sorted(p.relative_to(desk).as_posix() for p in (desk / PLAN).rglob("*") if p.is_file())
-    for path in sorted([*files, *extra], key=lambda p: (p == f"{PLAN}/plan.json", p)):
+    paths = sorted([*files, *extra], key=_last)
+    depot.put(PLAN_FILES, "".join(f"{path}\n" for path in paths).encode())
+    for path in paths:
         depot.put(path, desk / path)
 
 

@@ -194,6 +194,28 @@ def test_a_worker_elsewhere_finds_the_plan_in_the_store(
     assert there != desk
     assert (there / "plan/plan.json").read_text() == "last"
     assert (there / ".work/osm/a.pbf").read_text() == "m"
+    Depot(url).put(".work/plan-files", b"plan/../../outside\n")
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "another"))
+    with pytest.raises(StoreError, match="which is no file of a plan"):
+        arrive(url)
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_a_plan_is_found_whole_while_the_stores_listings_lag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    with slow_listing.serve(lag_s=3600.0) as (endpoint, _):
+        for name, value in {**settings, "ENDPOINT_URL": endpoint, "BUCKET": "late"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/late", method="PUT")).close()  # noqa: S310
+        monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "planner"))
+        desk = desk_of("s3://late/data")
+        for path in ("plan/plan.json", "plan/scenes/part-00000.parquet"):
+            (desk / path).parent.mkdir(parents=True, exist_ok=True)
+            (desk / path).write_text(path)
+        share_plan(desk)
+        monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "worker"))
+        there = arrive("s3://late/data")
+        assert (there / "plan/scenes/part-00000.parquet").read_text() == "plan/scenes/part-00000.parquet"
 
 
 def test_bad_places_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
