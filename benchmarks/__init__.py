@@ -1,1 +1,1 @@
-"""Side-by-side runs against other tools: what is claimed in docs/measured.md can be run again."""
+"""Benchmarks against other tools, which reproduce the figures in docs/measured.md."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.codecs`: ratio against speed of lossless codecs, by kind of array, on real pixels.
+"""`python -m benchmarks.codecs`: compression ratio and speed of lossless codecs per kind of array, on real pixels.
 
 One core, one inner chunk at a time, CPU seconds of this thread; codecs take turns, and the best round counts. What a
 round gives back is compared with what went in. Only `blosc` is written into datasets, since zarr-python, tensorstore

@@ -1,4 +1,4 @@
-"""What the engines themselves cost: a shard's overhead, one slot against two, time to the first shard.
+"""Overhead of the engines: time per shard, speed-up with two slots, time to the first shard.
 
     python -m benchmarks.engines                 # local, prism, flink; Flink and Prism are installed on first use
     python -m benchmarks.engines --quick --json

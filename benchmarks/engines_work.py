@@ -1,4 +1,4 @@
-"""Shards that only wait, for `benchmarks.engines`: what is beyond the wait is the engine's.
+"""Shards that only wait, for `benchmarks.engines`: all other time is overhead of the engine.
 
 Run as a program it is a builder for Flink (the protocol of deploy/flink/builder.py).
 """

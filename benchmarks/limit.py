@@ -1,4 +1,4 @@
-"""The least work that the pixels of a job allow: each needed internal tile fetched once and decoded once, in C.
+"""A lower bound for any reader: fetches each needed internal tile once and decodes it once, in C.
 
 libcurl fetches the stored bytes of each run of adjoining tiles; libdeflate and imagecodecs' delta coder decode them
 into one buffer that is used again. Nothing is planned, checked, cut or kept: no reader can do less.

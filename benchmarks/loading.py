@@ -1,4 +1,4 @@
-"""`python -m benchmarks.loading`: samples back from disk, ours against the loaders people use, and against C.
+"""`python -m benchmarks.loading`: reading samples from disk with landweave, with other loaders, and with plain C.
 
 The same samples in one run, each loader in a process of its own, jobs of all loaders in turn: single random samples,
 batches of 32 random samples, a shuffled stream in a torch DataLoader with 0, 1 and 2 workers, and both over HTTP with

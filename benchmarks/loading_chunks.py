@@ -1,4 +1,4 @@
-"""Peers that keep samples in chunk files of their own: MosaicML streaming, litData, Hugging Face, Parquet."""
+"""Peers with their own chunk files: MosaicML streaming, litData, Hugging Face, Parquet."""
 
 from __future__ import annotations
 

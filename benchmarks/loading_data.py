@@ -1,4 +1,4 @@
-"""One dataset for `benchmarks.loading`: synthetic, with the entropy of real scenes, written by the real writer.
+"""The synthetic dataset for `benchmarks.loading`, with the entropy of real scenes, written by the real writer.
 
 A sample is 2640 m wide: Sentinel-2 (12 bands at 10, 20 and 60 m, scene classes), Sentinel-1 (VV, VH), Landsat
 (7 bands), DEM and three label maps with their masks: 1.9 MB decoded. Fields are fractal land with the noise of the

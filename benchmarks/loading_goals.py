@@ -1,4 +1,4 @@
-"""What a run of `benchmarks.loading` says about the goals: met, missed, or not to be judged, and why."""
+"""Compares a run of `benchmarks.loading` with the goals: met, missed, or unjudged, and why."""
 
 from __future__ import annotations
 

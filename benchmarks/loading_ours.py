@@ -1,4 +1,4 @@
-"""Our side of `benchmarks.loading`, and what C needs for the same bytes, as loaders like the peers."""
+"""landweave and plain C as loaders for `benchmarks.loading`, with the same interface as the peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loader must do to be compared: be written once, opened, and give samples, batches and streams.
+"""Interface of a loader in the comparison: write once, open, return samples, batches and streams.
 
 Every peer holds the same arrays of the same samples, one date each, everything present; `i` is the sample's position in
 the catalogue.

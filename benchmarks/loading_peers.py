@@ -1,4 +1,4 @@
-"""The loaders that landweave is compared with, each written and read as its manual recommends.
+"""The loaders in the comparison, each used as its manual recommends.
 
 Peers whose packages do not fit beside ours run in the environment of `benchmarks.loading_venv`.
 """

@@ -1,4 +1,4 @@
-"""A map-style dataset in a torch DataLoader, for peers that have no loader of their own."""
+"""A map-style dataset in a torch DataLoader, for peers without their own loader."""
 
 from __future__ import annotations
 

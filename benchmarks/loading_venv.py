@@ -1,4 +1,4 @@
-"""An environment for packages that do not fit beside ours: MosaicML wants NumPy below 2.2, datasets an older fsspec.
+"""Creates an environment for conflicting packages: MosaicML needs NumPy below 2.2, datasets an older fsspec.
 
 python -m benchmarks.loading_venv
 

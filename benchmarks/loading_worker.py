@@ -1,4 +1,4 @@
-"""One loader in a process of its own: jobs are lines of JSON, answers say seconds, CPU, memory and time to first batch.
+"""Runs one loader in its own process: jobs are JSON lines, answers give seconds, CPU, memory, time to first batch.
 
 The process knows one class with the methods of `benchmarks.loading_peer.Peer`, named as 'module:Class'; only reading is
 in the times. So peak memory is a loader's own, and every loader can have its own environment.

@@ -1,4 +1,4 @@
-"""Other readers of the very shards that landweave reads: zarr-python, the same with zarrs' codecs, tensorstore."""
+"""Other readers of landweave's shards: zarr-python, zarr-python with zarrs' codecs, tensorstore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.mutation`: how many small faults in the code the fast tests notice.
+"""`python -m benchmarks.mutation`: how many small faults in the code the fast tests detect.
 
 A seeded sample of mutants of each module (by cosmic-ray: another operator, another number, a negated condition, a
 deleted `break`) is tried one by one in a copy of the checkout, with the tests named here. Mutants that cannot change

@@ -1,4 +1,4 @@
-"""Landweave reading chips: a worker that takes the same jobs as `benchmarks.peers`, all chips of a job together."""
+"""Reads chips with landweave: takes the same jobs as `benchmarks.peers`, and reads all chips of a job together."""
 
 from __future__ import annotations
 

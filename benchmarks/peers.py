@@ -1,4 +1,4 @@
-"""One tool reading chips: a worker that takes jobs as lines of JSON and answers with time, CPU and checksums.
+"""Reads chips with one other tool: jobs are JSON lines, answers give time, CPU and checksums.
 
 Knows nothing of landweave, so that it runs in an environment of its own: `python benchmarks/peers.py odc-stac`.
 A chip is 12 bands of Sentinel-2 on one 10 m grid, 20 m and 60 m pixels repeated; its checksum is of those numbers.

@@ -1,4 +1,4 @@
-"""A planned run as the builder reads it: shard after shard, clouds first, then the bands of the chosen scenes."""
+"""Reads a planned run as the builder does: per shard, clouds first, then the bands of the chosen scenes."""
 
 from __future__ import annotations
 

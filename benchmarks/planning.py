@@ -1,4 +1,4 @@
-"""Planning from ten thousand to ten million locations: time, memory, search requests, size of the plan.
+"""Measures planning of ten thousand to ten million locations: time, memory, search requests, plan size.
 
     python -m benchmarks.planning                  10^4, 10^5 and 10^6 locations x 4 seasons; sampling alone of 10^7
     python -m benchmarks.planning --quick --json   10^3 and 10^4, as JSON

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reading`: chips from COGs over HTTP, ours against others, and against the least possible.
+"""`python -m benchmarks.reading`: reads chips from COGs over HTTP with landweave, other tools and a lower bound.
 
 In one go, on the same files: requests and body bytes as the server counts them, CPU of the reading process, wall time,
 and one checksum per chip. Methods that read chip by chip are measured on the first chips of each set (`measured`).

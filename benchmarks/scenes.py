@@ -1,4 +1,4 @@
-"""Scenes to read from: synthetic, seeded, made once; they compress like real ones (1.5 to 2 times).
+"""Synthetic scenes for the benchmarks, made once from a seed; they compress like real ones (1.5 to 2 times).
 
 One Sentinel-2 granule in full size (10980 px, 12 bands and SCL) at several positions; parts of a Sentinel-1, a Landsat
 and an EnMAP scene; a DEM and a WorldCover tile in EPSG:4326. All are COGs: headers and overviews in front, internal

@@ -1,4 +1,4 @@
-"""A range server in a process of its own, fast enough not to be what is measured, that counts requests and bytes.
+"""A range server in its own process, too fast to limit the result; it counts requests and bytes.
 
 `/d30/TAG/PATH` is the file PATH, its answer held back 30 ms; requests and bytes are counted for each TAG.
 `/d30l125/TAG/PATH` comes over a link of 125 MB/s, which all connections of that TAG share.

@@ -1,4 +1,4 @@
-"""Processes that read: one for each method, kept while its jobs last, so that imports are no part of the times."""
+"""One reading process per method; it runs all jobs of the method, so that times exclude imports."""
 
 from __future__ import annotations
 

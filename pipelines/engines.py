@@ -1,4 +1,4 @@
-"""Which engine builds: a runner file, and what the command line adds to it."""
+"""The engine of a build: a runner file, and options from the command line."""
 
 from __future__ import annotations
 

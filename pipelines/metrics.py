@@ -1,4 +1,4 @@
-"""A build's status as OpenMetrics, for Prometheus and whatever reads its format."""
+"""Status of a build as OpenMetrics, for Prometheus and compatible programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress with an estimate, for people who watch and for logs."""
+"""Progress lines with the estimated time left."""
 
 from __future__ import annotations
 

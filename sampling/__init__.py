@@ -1,4 +1,4 @@
-"""Where and when: places, splits, shards and seasons, as pure functions of recipe and seed, without the network."""
+"""Places, splits, shards and seasons, as pure functions of recipe and seed, without the network."""
 
 from __future__ import annotations
 

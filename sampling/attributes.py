@@ -1,4 +1,4 @@
-"""Columns of a points file that are carried along with its samples: one type a column, checked value by value.
+"""Columns of a points file that are copied to its samples: one type per column, every value checked.
 
 Text is data: nothing in it is interpreted, and no other part of landweave acts on it. GeoJSON and Parquet say what type
 a value has. A CSV does not: a column is of the narrowest type that all its cells can be; digits that no int64 stands

@@ -1,4 +1,4 @@
-"""Candidates for samples in order of preference: drawn points, cells of a grid, points of a file."""
+"""Candidate samples in order of preference: random points, grid cells, or points of a file."""
 
 from __future__ import annotations
 

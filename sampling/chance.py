@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, purpose, index) and on nothing drawn before them."""
+"""Random numbers that depend only on (seed, purpose, index)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one exception of this room: a sampling section that cannot be carried out as it is written."""
+"""The exception of this package: a sampling section that cannot be fulfilled."""
 
 from __future__ import annotations
 

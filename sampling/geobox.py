@@ -1,4 +1,4 @@
-"""From a point to its raster grid: footprints snapped to UTM or UPS, and their outlines in longitude/latitude."""
+"""Raster grid of a point: snaps footprints to UTM or UPS, and gives their outlines in longitude/latitude."""
 
 from __future__ import annotations
 

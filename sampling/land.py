@@ -1,4 +1,4 @@
-"""On land or not: the 1 km GLOBE land mask, read once and kept as bits."""
+"""The 1 km GLOBE land mask, read once and kept as bits."""
 
 from __future__ import annotations
 

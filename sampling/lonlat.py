@@ -1,4 +1,4 @@
-"""Whether the coordinates in a file are longitude and latitude: whatever a file says of its CRS, and however."""
+"""Checks whether the coordinates in a file are longitude and latitude, for every way to state a CRS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No two samples on the same ground: footprints are admitted in order, a later one that overlaps is left out."""
+"""Removes overlapping samples: accepts footprints in order and leaves out a later one that overlaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples into shards by place, so that the samples of one shard share scenes."""
+"""Packs samples into shards by place, so that the samples of a shard share scenes."""
 
 from __future__ import annotations
 

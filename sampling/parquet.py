@@ -1,4 +1,4 @@
-"""GeoParquet files of points or polygons, read with their coordinate reference system checked."""
+"""Reads GeoParquet files of points or polygons, and checks their coordinate reference system."""
 
 from __future__ import annotations
 

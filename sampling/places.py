@@ -1,4 +1,4 @@
-"""The whole of where: from a recipe's sampling section and seed to the list of Places."""
+"""Makes the list of Places from a recipe's sampling section and seed."""
 
 from __future__ import annotations
 

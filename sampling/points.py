@@ -1,4 +1,4 @@
-"""Points from the user's file: CSV, GeoJSON or GeoParquet, checked row by row."""
+"""Reads points from the user's file (CSV, GeoJSON or GeoParquet) and checks each row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe's area: points drawn uniformly over it, and whether a point lies in it."""
+"""The recipe's area: draws points uniformly over it, and tests whether a point is inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far footprints lie apart on the ground, within one projection and across two."""
+"""Distance of footprints on the ground, within one projection and between two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ground that samples of different splits have in common, where a recipe keeps them all the same."""
+"""Ground that samples of different splits share, if the recipe allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Earth's surface: equal-area latitudes, straight-line coordinates and longitudes that wrap."""
+"""Geometry of the Earth's surface: equal-area latitudes, 3D coordinates, longitudes that wrap."""
 
 from __future__ import annotations
 

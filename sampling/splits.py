@@ -1,4 +1,4 @@
-"""Splits by blocks of ground: shares that hold, and a strip without samples between different splits."""
+"""Splits by blocks of ground: keeps the requested shares, and a strip without samples between splits."""
 
 from __future__ import annotations
 

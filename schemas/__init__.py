@@ -1,1 +1,1 @@
-"""The words: frozen records that every room of the factory speaks; no input or output happens here."""
+"""Frozen records that all packages share; no input or output happens here."""

@@ -1,4 +1,4 @@
-"""Attributes: what a points file says of a sample beside its place, carried into the catalogue as it is."""
+"""Attributes: columns of a points file that the catalogue copies unchanged."""
 
 from __future__ import annotations
 

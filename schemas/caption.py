@@ -1,4 +1,4 @@
-"""Captions and the facts they must bear."""
+"""Captions, and the facts that must support them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Earth Engine in a recipe: how it is reached, what it may cost, and which of its collections serve which layer."""
+"""Earth Engine in a recipe: connection, cost limits, and the collections of each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Centre wavelengths and widths of EnMAP's 224 bands, as the provider's own items state them."""
+"""Centre wavelengths and widths of EnMAP's 224 bands, from the provider's items."""
 
 from __future__ import annotations
 

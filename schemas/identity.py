@@ -1,4 +1,4 @@
-"""What makes two recipes the same: what they say, and not what they leave to defaults."""
+"""Identity of a recipe: the hash of the fields that it sets to other values than the defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of one wish: expected against obtained, with a reason code, for each sample x modality x date."""
+"""Outcome of one requested observation, with a reason code: one per sample x modality x date."""
 
 from __future__ import annotations
 

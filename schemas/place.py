@@ -1,4 +1,4 @@
-"""A place on Earth as a raster grid: footprint, GeoBox and split, before any pixel is known."""
+"""A place on Earth as a raster grid: footprint, GeoBox and split, without pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentinel-1 as a recipe stores it: which backscatter, in which unit. gamma0 and sigma0 never bear the same name."""
+"""Sentinel-1 as a recipe stores it: which backscatter, in which unit. gamma0 and sigma0 never have the same name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene as the planner knows it: one STAC item reduced to what reading it right requires."""
+"""A scene in a plan: one STAC item, reduced to the properties that reading needs."""
 
 from __future__ import annotations
 

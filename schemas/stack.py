@@ -1,4 +1,4 @@
-"""One place, co-registered: what flows through the factory from sources to shards."""
+"""All co-registered data of one place, on its way from sources to shards."""
 
 from __future__ import annotations
 

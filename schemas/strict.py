@@ -1,4 +1,4 @@
-"""What every part of a recipe is made of: strict records, and names that are safe everywhere."""
+"""Base classes of a recipe's sections: strict records, and names that are safe everywhere."""
 
 from __future__ import annotations
 

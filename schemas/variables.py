@@ -1,4 +1,4 @@
-"""Which environment variables a recipe may name. A recipe is somebody else's text: it may not name a secret.
+"""Environment variables that a recipe may name. Somebody else may have written it, so it may not name a secret.
 
 In an address or a path a variable may stand at the beginning alone, so that its value decides where a request goes or
 which folder is read, and is never sent to a host that the recipe names.

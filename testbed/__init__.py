@@ -1,4 +1,4 @@
-"""A miniature Earth made from a seed, and the services it lives behind, all on loopback.
+"""A miniature Earth made from a seed, and the services that publish it on loopback.
 
 `make_planet` writes it, `serve` puts it behind a STAC API with HTTP ranges, `serve_catalogue` does the same for any
 items and files; `testbed.llm` is a language model server that misbehaves on request.

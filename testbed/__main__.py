@@ -1,4 +1,4 @@
-"""Command line of the testbed: make a planet, serve it, run a command beside it."""
+"""Command line of the testbed: make a planet, serve it, run a command against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A STAC API that answers for anywhere on Earth: Sentinel-2 items made when asked for, by tile and overpass.
+"""A STAC API for any place on Earth: it makes Sentinel-2 items on request, by tile and overpass.
 
 Nothing is stored and no raster is behind it: it exists for planning at scale. Items are laid out as Earth Search does.
 """

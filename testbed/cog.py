@@ -1,4 +1,4 @@
-"""Writes arrays as Cloud-Optimised GeoTIFFs: bands one after the other, overviews and headers in front.
+"""Writes arrays as Cloud-Optimised GeoTIFFs: planar bands, with overviews and headers first.
 
 GDAL before 3.11 cannot keep bands apart in its COG driver, and 224 interleaved bands are slow to write and to read; so
 the GTiff driver copies a tiled file with its overviews, the layout that validate_cloud_optimized_geotiff asks for.

@@ -1,4 +1,4 @@
-"""The planet's own items in the words of further archives: which keys, properties and addresses each of them uses.
+"""The planet's items in the style of other archives: keys, properties and addresses of each archive.
 
 A dialect is data: for each collection the one it is made of, the keys of its assets, what its properties are called.
 """

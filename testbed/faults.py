@@ -1,4 +1,4 @@
-"""Everything that goes wrong between an archive and its client, at places that a seed decides.
+"""Faults between an archive and its client, at places that a seed selects.
 
     schedule = Schedule(7, Rates.usual(), folder_of=...)
     services.faults.append(schedule)

@@ -1,4 +1,4 @@
-"""Fields of the miniature Earth: districts with a direction of their own, strips, parcels, tracks."""
+"""Fields of the miniature Earth: districts with their own direction, strips, parcels, tracks."""
 
 from __future__ import annotations
 

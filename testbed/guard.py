@@ -1,4 +1,4 @@
-"""Asks for credentials as the real archives do: SAS tokens, logins, bearer tokens that end, signed S3 addresses.
+"""Requires credentials as the real archives do: SAS tokens, logins, expiring bearer tokens, signed S3 addresses.
 
 Its secrets all hold the word SECRET, so that a search through what a run has written finds any of them.
 """

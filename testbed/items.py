@@ -1,4 +1,4 @@
-"""STAC items of the optical and radar scenes, laid out as each provider lays out its own."""
+"""STAC items of the optical and radar scenes, in the layout of each provider."""
 
 from __future__ import annotations
 

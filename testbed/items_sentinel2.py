@@ -1,4 +1,4 @@
-"""STAC items of Sentinel-2 L2A, as Planetary Computer and as Earth Search lay them out."""
+"""STAC items of Sentinel-2 L2A, in the layouts of Planetary Computer and Earth Search."""
 
 from __future__ import annotations
 

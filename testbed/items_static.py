@@ -1,4 +1,4 @@
-"""STAC items of what is not a scene: elevation and land-cover maps; and the collections of every provider."""
+"""STAC items of elevation and land-cover maps, and the collections of every provider."""
 
 from __future__ import annotations
 

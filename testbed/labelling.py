@@ -1,4 +1,4 @@
-"""Label products of the miniature Earth: the truth spoilt by each product's own documented errors."""
+"""Label products of the miniature Earth: the truth with the documented errors of each product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The land-cover truth of the miniature Earth: classes, fields and their mosaics, at 5 m on the plane."""
+"""True land cover of the miniature Earth: classes, fields and their mosaics, at 5 m on the plane."""
 
 from __future__ import annotations
 

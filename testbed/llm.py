@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat server on loopback that captions from facts, and misbehaves on request."""
+"""An OpenAI-compatible chat server on loopback that writes captions from facts, and misbehaves on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the wire: requests, answers, faults and the log's entries."""
+"""Messages of the servers: requests, answers, faults and log entries."""
 
 from __future__ import annotations
 

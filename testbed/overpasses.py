@@ -1,4 +1,4 @@
-"""When which satellite passes over the miniature Earth, and how cloudy it is then."""
+"""Satellite overpasses of the miniature Earth, and the clouds at each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one plane that the miniature Earth is made on, and every product's grid seen from it."""
+"""The plane of the miniature Earth, and the grid of every product on it."""
 
 from __future__ import annotations
 

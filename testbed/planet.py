@@ -1,4 +1,4 @@
-"""Makes the miniature Earth from a seed: aside, then into place in one step."""
+"""Makes the miniature Earth from a seed, in a temporary folder that is renamed when complete."""
 
 from __future__ import annotations
 

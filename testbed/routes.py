@@ -1,4 +1,4 @@
-"""Roads between settlements: neighbours are joined along the cheapest way over the ground."""
+"""Roads between settlements: joins neighbours along the cheapest path over the ground."""
 
 from __future__ import annotations
 

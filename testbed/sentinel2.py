@@ -1,4 +1,4 @@
-"""Writes Sentinel-2 L2A: twelve bands and the scene classification, one COG a band."""
+"""Writes Sentinel-2 L2A: twelve bands and the scene classification, one COG per band."""
 
 from __future__ import annotations
 

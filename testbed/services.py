@@ -1,4 +1,4 @@
-"""Starts the loopback archives: STAC APIs, their files and switches that take a provider down.
+"""Starts the archives on loopback: STAC APIs, their files, and switches that take a provider down.
 
 rasterio opens files with the interpreter's lock held: it cannot read from a server in a thread of its own process.
 Clients built on GDAL's /vsicurl need the server, or themselves, in another process; urllib3 and obstore do not.

@@ -1,4 +1,4 @@
-"""All that people built on the miniature Earth: towns, roads, streets and houses, as shapes on the plane."""
+"""Settlements of the miniature Earth: towns, roads, streets and houses, as shapes on the plane."""
 
 from __future__ import annotations
 

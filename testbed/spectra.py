@@ -1,4 +1,4 @@
-"""Reflectance of what covers the ground: mixtures of twelve materials that change with crop and season."""
+"""Reflectance of the ground: mixtures of twelve materials that change with crop and season."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a STAC item answers a `query` object or a CQL2-JSON `filter`; what it does not know it refuses."""
+"""Decides whether a STAC item answers a `query` object or a CQL2-JSON `filter`; it refuses unknown operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One STAC search, read from GET parameters or a POST body and answered over items in memory."""
+"""One STAC search: reads GET parameters or a POST body, and answers from items in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elevation, rivers and lakes of the miniature Earth: fractal ground, water that runs downhill, valleys it has cut."""
+"""Elevation, rivers and lakes of the miniature Earth: fractal ground, downhill flow, eroded valleys."""
 
 from __future__ import annotations
 

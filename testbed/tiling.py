@@ -1,4 +1,4 @@
-"""Sentinel-2's tiles and orbits over the whole Earth: which tile is seen by which relative orbit, on which days."""
+"""Sentinel-2's tiles and orbits over the whole Earth: which relative orbit covers which tile, on which days."""
 
 from __future__ import annotations
 

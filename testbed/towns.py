@@ -1,4 +1,4 @@
-"""Where people live and what joins them: towns, villages and the roads' records."""
+"""Towns, villages and the records of the roads between them."""
 
 from __future__ import annotations
 

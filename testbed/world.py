@@ -1,4 +1,4 @@
-"""The miniature Earth as sensors see it: cover, ground, light, clouds and their shadows, at any pixel of any grid."""
+"""The miniature Earth as sensors see it: cover, ground, light, clouds and shadows, at any pixel of any grid."""
 
 from __future__ import annotations
 

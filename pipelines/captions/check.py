@@ -1,4 +1,4 @@
-"""Checking a caption against the facts: whatever they do not bear is refused, and one sentence says why."""
+"""Checks a caption against the facts: refuses any statement that they do not support, with a one-sentence reason."""
 
 from __future__ import annotations
 

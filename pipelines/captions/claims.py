@@ -1,4 +1,4 @@
-"""Reading a caption: which land covers, map objects, regions and shares it speaks of, and which belong together."""
+"""Parses a caption into land covers, map objects, regions and shares, and finds which belong together."""
 
 from __future__ import annotations
 

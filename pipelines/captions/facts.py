@@ -1,4 +1,4 @@
-"""Facts: what the stack of one sample shows and nothing else, as a small record with a hash."""
+"""Derives facts from the stack of one sample: a small record with a hash."""
 
 from __future__ import annotations
 

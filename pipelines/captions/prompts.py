@@ -1,4 +1,4 @@
-"""Prompts by version: what a model is told, and the facts handed to it as data."""
+"""Prompts by version: the instructions for a model, with the facts as data."""
 
 from __future__ import annotations
 

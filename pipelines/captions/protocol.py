@@ -1,4 +1,4 @@
-"""What a captioner is: one stack in, checked captions out, or an outcome that says why there are none."""
+"""Interface of a captioner: takes one stack, returns checked captions or an outcome with a reason."""
 
 from __future__ import annotations
 

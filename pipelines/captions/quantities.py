@@ -1,4 +1,4 @@
-"""Numbers in a caption that are no shares: years, lengths, elevations, slopes, counts of map objects."""
+"""Checks numbers in a caption other than shares: years, lengths, elevations, slopes, counts of map objects."""
 
 from __future__ import annotations
 

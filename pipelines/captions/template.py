@@ -1,4 +1,4 @@
-"""Captions without a model: sentences put together from the facts, the wording chosen by sample id and index."""
+"""Captions without a model: builds sentences from the facts; sample id and index select the wording."""
 
 from __future__ import annotations
 

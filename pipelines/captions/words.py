@@ -1,4 +1,4 @@
-"""The words that captions are made of and checked with: closed tables of land covers, map objects, regions, numbers."""
+"""Vocabulary of captions and their checks: closed tables of land covers, map objects, regions, numbers."""
 
 from __future__ import annotations
 

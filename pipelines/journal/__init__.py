@@ -1,4 +1,4 @@
-"""What a run has done and spent, shard by shard, beside the dataset and never in it: for `status`, limits and logs."""
+"""The journal: work and cost of a run per shard, stored outside the dataset, for `status`, limits and logs."""
 
 from pipelines.journal.log import log_of as log_of
 from pipelines.journal.log import silent as silent

@@ -1,4 +1,4 @@
-"""A worker's log: one JSON object a line, each with the ids of run and shard, and of the sample where there is one."""
+"""A worker's log: one JSON object per line, with the ids of the run, the shard and, if there is one, the sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches one shard being built, and puts into the journal and the log what became of it."""
+"""Records the build of one shard in the journal and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request, a gigabyte, an EECU-hour, a token and a worker's hour cost: a small YAML file of the operator's."""
+"""Prices per request, gigabyte, EECU-hour, token and worker hour, from the user's YAML file."""
 
 from __future__ import annotations
 

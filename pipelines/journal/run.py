@@ -1,4 +1,4 @@
-"""The journal of a run: one small JSON file a shard, written by whoever builds it, read by whoever asks."""
+"""The journal of a run: one small JSON file per shard, written by the worker that builds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What something has cost, in units that archives and clouds bill, and how much a run may cost."""
+"""Cost in the units that archives and clouds bill, and the limits of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dynamic World V1: 10 m land cover of single Sentinel-2 scenes: the map nearest in time to the image, or one of many.
+"""Dynamic World V1: 10 m land cover of single Sentinel-2 scenes: the map nearest in time, or a composite.
 
 A composite (`composite: mode` or `probability`) is made of all maps within `max_gap_days` of the image, named one by
 one in the plan and reduced to one map where they lie; the label says how many they were and from when to when.

@@ -1,4 +1,4 @@
-"""How much of a sample's ground an item covers, anywhere on Earth: dateline and poles included."""
+"""Share of a sample's footprint that an item covers, anywhere on Earth, with the antimeridian and the poles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One label layer for many samples: rasters read scene by scene, or objects of an extract place by place.
+"""Reads one label layer for many samples: rasters scene by scene, or objects of an extract place by place.
 
 The same rules as for sensors (`pipelines.sources.gather`): a failure that can pass makes the label absent with that
 reason, so that a later run gives what a clean run would have; a failure for good drops the candidate for the next.

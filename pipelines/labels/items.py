@@ -1,4 +1,4 @@
-"""STAC items of label products: the facts that every one of them must carry, with one clear error for each missing."""
+"""STAC items of label products: their required properties, with one clear error for each missing property."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenStreetMap: objects of an extract, clipped to the sample, as a class raster and as a list with their tags."""
+"""OpenStreetMap: clips objects of an extract to the sample; gives a class raster and a list of objects with tags."""
 
 from __future__ import annotations
 

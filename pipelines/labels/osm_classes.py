@@ -1,4 +1,4 @@
-"""The legend that OpenStreetMap is drawn with: which tags mean which class, and how wide lines are."""
+"""Legend for OpenStreetMap: the tags of each class, and the drawn width of lines."""
 
 from __future__ import annotations
 

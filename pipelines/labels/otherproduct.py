@@ -1,4 +1,4 @@
-"""Any other map of classes behind a STAC API, with the legend that the recipe states."""
+"""Any other class map from a STAC API, with a legend from the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a labeller is: rasters of an archive or objects of an extract, turned into one label map per sample."""
+"""Interface of a labeller: turns rasters of an archive or objects of an extract into one label map per sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From pixels of a label product to a label map: codes checked, fill in place, date gap counted."""
+"""Turns pixels of a label product into a label map: checks codes, fills gaps with nodata, computes the date gap."""
 
 from __future__ import annotations
 

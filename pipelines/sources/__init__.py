@@ -1,4 +1,4 @@
-"""What a sensor means: items to scenes, scenes to candidates, delivered numbers to canonical observations."""
+"""Sensors: turn items into scenes, scenes into candidates, and delivered values into canonical observations."""
 
 from __future__ import annotations
 

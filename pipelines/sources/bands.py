@@ -1,4 +1,4 @@
-"""Which asset of a STAC item holds which band, and what the item says of its numbers: one index for each item."""
+"""Finds the asset of each band in a STAC item, and the stated scale and offset: one index per item."""
 
 from __future__ import annotations
 

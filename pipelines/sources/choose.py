@@ -1,4 +1,4 @@
-"""Which scenes could show a place: duplicates dropped, parts of one acquisition laid together, the best first.
+"""Candidate scenes of a place: drops duplicates, joins parts of one acquisition, sorts the best first.
 
 From metadata alone, so that planning costs no pixel. The rank, smaller is better:
 1. share of the chip that the footprints leave uncovered, in whole percent;

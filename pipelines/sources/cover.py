@@ -1,4 +1,4 @@
-"""Scenes that neighbours share: of candidates about as good as the best, take those that serve many places.
+"""Scene sharing: among candidates about as good as the best, prefers scenes that serve many places.
 
 Choosing scenes for the samples of a shard is a covering problem (set cover, solved greedily): a scene that is open
 already costs no header, and internal tiles that two chips touch are fetched once. What a place may lose by it is

@@ -1,4 +1,4 @@
-"""Copernicus DEM GLO-30: one elevation in metres, from tiles laid together; voids stay voids."""
+"""Copernicus DEM GLO-30: one elevation in metres, mosaicked from tiles; voids stay voids."""
 
 from __future__ import annotations
 

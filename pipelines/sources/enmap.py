@@ -1,4 +1,4 @@
-"""EnMAP L2A: 224 bands of surface reflectance in one file, and the cloud mask beside it."""
+"""EnMAP L2A: 224 bands of surface reflectance in one file, and a separate cloud mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One modality for many samples: clouds first, then the bands of the chosen scenes, scene by scene.
+"""Reads one modality for many samples: clouds first, then the bands of the chosen scenes, scene by scene.
 
 Rules that make the result a function of the plan and not of luck:
 - A failure that can pass (429, 5xx, resets, timeouts, refused credentials) and outlived its retries makes the

@@ -1,4 +1,4 @@
-"""Reading a STAC item that anybody may have written: its id, times, footprint and properties."""
+"""Reads an untrusted STAC item: its id, times, footprint and properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the pixels of chosen scenes to one observation: canonical numbers, validity, cloud, and where all came from."""
+"""Turns the pixels of chosen scenes into one observation: canonical values, validity, cloud, provenance."""
 
 from __future__ import annotations
 

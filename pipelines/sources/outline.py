@@ -1,4 +1,4 @@
-"""Outlines of scenes in the projection of a chip: seams, poles and bent edges taken care of."""
+"""Outlines of scenes in the projection of a chip, correct at the antimeridian, the poles and on curved edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sensor is to the factory: items become scenes, scenes become candidates, numbers become canonical."""
+"""Interface of a sensor: turns items into scenes, scenes into candidates, and values into canonical values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentinel-1: VV and VH as gamma0 (RTC) or sigma0 (GRD), in decibels or linear power as the recipe asks.
+"""Sentinel-1: VV and VH as gamma0 (RTC) or sigma0 (GRD), in decibels or linear power, as the recipe states.
 
 `product: rtc` takes terrain-corrected gamma0 and nothing else; `product: grd` takes sigma0 in decibels, as Earth Engine
 has it, and nothing else: the two differ by decibels on slopes, so each has its own unit and title on disk.

@@ -1,4 +1,4 @@
-"""Sentinel-2 L2A: twelve bands and the scene classification, brought to one radiometric scale.
+"""Sentinel-2 L2A: twelve bands and the scene classification, converted to one radiometric scale.
 
 The rule of the offset (decided by processing baseline, never by date, and per asset):
 

@@ -1,4 +1,4 @@
-"""The frozen plan on disk: partitioned Parquet tables of samples, scenes, candidates and absences."""
+"""The plan on disk: partitioned Parquet tables of samples, scenes, candidates and absences."""
 
 from __future__ import annotations
 

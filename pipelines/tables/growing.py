@@ -1,4 +1,4 @@
-"""Where a plan grows until it is whole, and how far it is: beside its place, as '.NAME-next'."""
+"""The folder of an incomplete plan, '.NAME-next' next to the final place, and its progress."""
 
 from __future__ import annotations
 

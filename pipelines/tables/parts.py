@@ -1,4 +1,4 @@
-"""The plan on disk: a file of each table for every partition, in it a row group for every shard.
+"""The plan on disk: one file per table and partition, with one row group per shard.
 
 recipe.json  shards.parquet  samples/part-00000.parquet ...    where: written first
 scenes/  candidates/  absences/part-00000.parquet ...          what there is: partition by partition

@@ -1,4 +1,4 @@
-"""What a plan says, in memory: one shard's part of it, one partition's, and addresses that follow their provider."""
+"""A plan in memory: the part of one shard, the part of one partition, and addresses that change with the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the plan's tables: their columns, and records to columns and back."""
+"""Columns of the plan's tables, and the conversion between records and columns."""
 
 from __future__ import annotations
 

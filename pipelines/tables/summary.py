@@ -1,4 +1,4 @@
-"""plan.json: what stands in a plan, for people and for checks."""
+"""plan.json: the summary of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What planning found of what the recipe wants, layer by layer, and why the rest was not found."""
+"""Requested and found observations per layer, and the reasons for the missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the miniature Earth Engine holds: image assets over local rasters, given by the caller as plain records."""
+"""Catalogue of the miniature Earth Engine: image assets over local rasters, as plain records from the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What value:compute answers for each kind of value."""
+"""Answers of value:compute for each kind of value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Computed pixels in the file formats that clients ask for."""
+"""Encodes computed pixels in the file formats that clients request."""
 
 from __future__ import annotations
 

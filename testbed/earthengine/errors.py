@@ -1,4 +1,4 @@
-"""The service's errors, as JSON in the form that its clients parse."""
+"""Errors of the service, as the JSON that its clients parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters: which elements of a collection pass, by metadata, time and place."""
+"""Filters of collections, by metadata, time and place."""
 
 from __future__ import annotations
 

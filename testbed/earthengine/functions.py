@@ -1,4 +1,4 @@
-"""The algorithms that our expression graphs use, by their names in the service."""
+"""The algorithms that our expression graphs use, under the names of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as the service sees them: bands with types, masks and projections, computed on whatever grid is asked for."""
+"""Images as the service sees them: bands with types, masks and projections, computed on any requested grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The miniature Earth as Earth Engine holds it: the planet's own files under the names that the service gives them.
+"""The miniature Earth as Earth Engine assets: the planet's files under the service's names.
 
 The same files as behind the STAC APIs, so a product that is the same at both must give the same pixels. What differs is
 what differs in the world: Sentinel-2 has its offset taken out and is clipped at 0 (SR_HARMONIZED), Sentinel-1 is sigma0

@@ -1,4 +1,4 @@
-"""Coarser levels of an asset, as the service keeps them: each pixel made of 2 x 2 pixels of the level below."""
+"""Coarser levels of an asset, as in the service: each pixel is made of 2 x 2 pixels of the finer level."""
 
 from __future__ import annotations
 

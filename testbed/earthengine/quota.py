@@ -1,4 +1,4 @@
-"""The service's quota: concurrent requests, requests a second and compute time, with what was used."""
+"""Quota of the service: concurrent requests, requests per second and compute time, and their use so far."""
 
 from __future__ import annotations
 

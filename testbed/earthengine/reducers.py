@@ -1,4 +1,4 @@
-"""Reducers: many values into one, per pixel over a stack of images and over the pixels of a region."""
+"""Reducers combine many values into one: per pixel over a stack of images, or over the pixels of a region."""
 
 from __future__ import annotations
 
