@@ -192,14 +192,19 @@ def _complete(walk: _Walk, limit: int) -> bool:
 
 
 def _proven(client: Client, ask: _Ask, take: Take, walk: _Walk) -> bool:
-    """Whether half as large pages, each with a link to the next, end with the same items: then the count is a guess."""
-    limit = min(len(walk.seen), ask.body["limit"]) // 2
-    if limit < 1:
+    """Whether smaller pages, each with a link to the next, end with the same items: then the count is a guess.
+
+    The pages' size does not divide the number of items, so that the last page is not full: a full last page is what a
+    service gives that lost its next link.
+    """
+    seen = len(walk.seen)
+    sizes = [n for n in range(min(seen, ask.body["limit"]) // 2, 1, -1) if seen % n]
+    if not sizes:
         return False
     again = _Walk(walk.began_s)
-    for _ in _pages(client, _Ask("POST", ask.url, {**ask.body, "limit": limit}), take, again):
+    for _ in _pages(client, _Ask("POST", ask.url, {**ask.body, "limit": sizes[0]}), take, again):
         pass
-    return again.seen == walk.seen and len(again.sizes) > 1 and max(again.sizes) <= limit
+    return again.seen == walk.seen and len(again.sizes) > 1 and max(again.sizes) <= sizes[0] > again.sizes[-1]
 
 
 def _page(client: Client, ask: _Ask) -> Item:
