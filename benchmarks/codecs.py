@@ -146,7 +146,7 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codecs", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--quick", action="store_true", help="fewer codecs and rounds: under a minute")
     parser.add_argument("--earth", type=Path, default=EARTH, help="a miniature Earth; made where it is not there")
     parser.add_argument("--real", type=Path, default=REAL, help="folder of real data; left out where it is not there")

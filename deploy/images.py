@@ -1,4 +1,4 @@
-"""The bases of the images by digest: found once by asking their registry, written to images.lock, and built with.
+"""Base images by digest: asks their registry once, writes images.lock, and builds with these digests.
 
 python -m deploy.images lock                 # writes deploy/images.lock; needs a network
 python -m deploy.images build flink          # docker build with the digests of images.lock; refuses one that is missing
@@ -85,7 +85,7 @@ def arguments(target: str, folder: Path = FOLDER) -> list[str]:
     known = locked(folder)
     missing = [base.image for base in needed if base.image not in known]
     if missing:
-        raise ImageError(f"no digest of {', '.join(missing)} in deploy/{LOCK}: run `make lock-images` with a network")
+        raise ImageError(f"deploy/{LOCK} has no digest of {', '.join(missing)}: run `make lock-images` with a network")
     return [f"--build-arg={base.argument}={base.image}@{known[base.image]}" for base in needed]
 
 

@@ -1,4 +1,4 @@
-"""Read multi-modal Earth-observation datasets written by landweave: query, look, stream.
+"""Reads multi-modal Earth-observation datasets written by landweave: query, inspect, stream.
 
 >>> import landweave
 >>> data = landweave.open("data/quickstart")

@@ -1,4 +1,4 @@
-"""The command line of the reader: info, query, show, check, export.
+"""Command line of the reader: info, query, show, check, export.
 
 Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
 """
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit = _address_space()
     if limit is not None and limit < LEAST_BYTES:
         sys.stderr.write(
-            f"landweave: `ulimit -v` is {limit >> 10}, and its libraries need {LEAST_BYTES >> 10}: raise it "
+            f"landweave: `ulimit -v` is {limit >> 10}, but its libraries need {LEAST_BYTES >> 10}: raise it "
             "(`ulimit -v unlimited`)\n"
         )
         return 1
@@ -68,25 +68,25 @@ def _address_space() -> int | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="landweave",
-        description="Look into a dataset that landweave built.",
+        description="Inspect and export a dataset that landweave built.",
         epilog="example: landweave info data/quickstart",
         formatter_class=_RAW,
     )
     parser.add_argument("--version", action="version", version=f"landweave {landweave.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    info = _command(commands, "info", "what the dataset holds", "landweave info data/quickstart")
+    info = _command(commands, "info", "print the contents of a dataset", "landweave info data/quickstart")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
     query = _command(
         commands,
         "query",
-        "samples for which a condition holds",
+        "list the samples that fulfil a condition",
         "landweave query data/quickstart \"worldcover_trees > 0.5 and split == 'train'\" --bbox 5 45 16 48",
     )
     _selection_arguments(query)
-    query.add_argument("--columns", help="catalogue columns to print, separated by commas; 'all' for every one")
-    query.add_argument("--limit", type=_positive, default=20, help="print so many (default 20)")
-    query.add_argument("--json", action="store_true", help="one JSON object a line")
+    query.add_argument("--columns", help="catalogue columns to print, separated by commas; 'all' for all columns")
+    query.add_argument("--limit", type=_positive, default=20, help="number of samples to print (default 20)")
+    query.add_argument("--json", action="store_true", help="one JSON object per line")
     query.set_defaults(run=_query)
     show = _command(
         commands,
@@ -94,16 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         "draw a contact sheet",
         "landweave show data/quickstart sheet.png \"split == 'test'\" --count 6",
     )
-    show.add_argument("picture", type=Path, help="PNG to write")
+    show.add_argument("picture", type=Path, help="PNG file to write")
     _selection_arguments(show)
     show.add_argument(
-        "--count", type=_positive, default=8, help="samples to draw, spread over the selection (default 8)"
+        "--count", type=_positive, default=8, help="number of samples to draw, spread over the selection (default 8)"
     )
     show.set_defaults(run=_show)
     check = _command(
         commands,
         "check",
-        "verify every byte and every agreement; a line for each fault",
+        "verify every checksum and the consistency of all files; print one line per fault",
         "landweave check data/quickstart",
     )
     check.set_defaults(run=_check)
@@ -123,12 +123,12 @@ def _export_command(commands: Any) -> None:
     )
     export.add_argument("format", choices=("webdataset", "mds", "litdata", "parquet"))
     export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
-    export.add_argument("out", type=Path, help="folder to make; an export that was interrupted goes on")
-    export.add_argument("--where", help="condition on catalogue columns, in Python's spelling")
+    export.add_argument("out", type=Path, help="folder to create; an interrupted export continues")
+    export.add_argument("--where", help="condition on catalogue columns, in Python syntax")
     _narrowing_arguments(export)
     export.add_argument("--arrays", help="modalities, labels or arrays, separated by commas (default: all)")
-    export.add_argument("--compression", choices=("zstd",), help="of mds and litdata (default: none)")
-    export.add_argument("--file-mb", type=_positive, help="decoded megabytes a file (default: the format's own)")
+    export.add_argument("--compression", choices=("zstd",), help="compression of mds and litdata (default: none)")
+    export.add_argument("--file-mb", type=_positive, help="decoded megabytes per file (default: depends on the format)")
     export.set_defaults(run=_export)
 
 
@@ -141,7 +141,7 @@ def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.A
 
 
 def _selection_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("where", nargs="?", help="condition on catalogue columns, in Python's spelling")
+    command.add_argument("where", nargs="?", help="condition on catalogue columns, in Python syntax")
     _narrowing_arguments(command)
 
 
@@ -246,7 +246,7 @@ def _show(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     ids = _select(dataset, arguments).ids
     if not ids:
-        _complain("no sample fulfils the condition, nothing was drawn")
+        _complain("no sample fulfils the condition: nothing was drawn")
         return 1
     step = max(1, len(ids) // arguments.count)
     chosen = ids[::step][: arguments.count]

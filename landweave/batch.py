@@ -1,4 +1,4 @@
-"""One batch: every chunk of it found, fetched, checked and decoded into place by a few threads at once.
+"""Makes one batch: several threads find, fetch, check and decode its chunks into place.
 
 The work of a batch is a queue of (array, shard) pairs; threads take the next one. Fetching, checksums and decoding
 release the GIL, so threads use all cores; for objects far away there are more threads than cores: most of them wait.

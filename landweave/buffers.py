@@ -1,4 +1,4 @@
-"""Memory of batches, used again as soon as nothing of a batch is left: fresh pages cost as much time as decoding.
+"""Reuses the memory of released batches, because new pages cost as much time as decoding.
 
 The rule of ownership: a batch is its user's. Its arrays are never written to again while an array, a view or a tensor
 over them lives; who keeps a batch keeps its memory, and the next batch gets other memory.

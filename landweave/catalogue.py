@@ -1,4 +1,4 @@
-"""The catalogue: which samples there are and where they lie; columns are read when they are asked for."""
+"""The catalogue of samples and their places; columns are read on first use."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Catalogue:
                 stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
                 self._columns[name] = np.array(stamps, np.float64).reshape(len(listed), slots)
             except ValueError as error:
-                raise CorruptError(f"{ITEMS}: column {name} does not hold {slots} times; {REMEDY}") from error
+                raise CorruptError(f"{ITEMS}: column {name} does not contain {slots} times; {REMEDY}") from error
         return np.asarray(self._columns[name])
 
     def texts(self, column: str) -> dict[str, None]:
@@ -219,7 +219,7 @@ class Catalogue:
             if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
                 raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
             if "No match for FieldRef" in str(cause):
-                raise QueryError(f"the query names a column that is not there: {first_line(cause)}") from cause
+                raise QueryError(f"the query names a column that does not exist: {first_line(cause)}") from cause
             raise
 
     def item(self, position: int) -> Json:
@@ -240,7 +240,7 @@ class Catalogue:
     def _metadata(self) -> pq.FileMetaData:
         found = read_metadata(self._source(), ITEMS)
         if found.num_rows != self._samples:
-            raise CorruptError(f"{ITEMS}: {found.num_rows} samples, {MANIFEST} says {self._samples}; {REMEDY}")
+            raise CorruptError(f"{ITEMS}: {found.num_rows} samples, {MANIFEST} states {self._samples}; {REMEDY}")
         return found
 
     @cached_property
@@ -266,7 +266,7 @@ def checked_captions(values: Any) -> list[Json]:
     found: list[Any] = values or []
     for caption in found:
         if caption is None or not _CAPTION.items() <= {k: type(v) for k, v in caption.items()}.items():
-            raise CorruptError(f"{ITEMS}: column captions holds what is no caption; {REMEDY}")
+            raise CorruptError(f"{ITEMS}: column captions contains a value that is not a caption; {REMEDY}")
     return found
 
 
@@ -291,19 +291,19 @@ def _impossible(light: pa.Table, spec: DatasetSpec, samples: int) -> Iterator[st
     """What of the light columns cannot be, in words."""
     for name in light.column_names:
         if light[name].null_count:
-            yield f"column {name} lacks values"
+            yield f"column {name} has missing values"
     if light.num_rows != samples:
-        yield f"{light.num_rows} samples, {MANIFEST} says {samples}"
+        yield f"{light.num_rows} samples, {MANIFEST} states {samples}"
     for name, most in (("shard", spec.shards), ("row", spec.shard_samples)):
         low, high = pc.min_max(light[name]).as_py().values()
         if samples and not 0 <= low <= high < most:
-            yield f"column {name} holds {low} to {high}, expected 0 to {most - 1}"
+            yield f"column {name} contains {low} to {high}, expected 0 to {most - 1}"
     if not pc.all(pc.match_substring_regex(light["id"], f"^(?:{SAMPLE_ID.pattern})\\z")).as_py():
-        yield f"column id holds what is no sample's id ({SAMPLE_ID.pattern})"
+        yield f"column id contains a value that is not a sample id ({SAMPLE_ID.pattern})"
     if not set(pc.unique(light["split"]).to_pylist()) <= set(SPLITS):
-        yield f"column split holds other splits than {', '.join(SPLITS)}"
+        yield f"column split contains splits other than {', '.join(SPLITS)}"
     if len(pc.unique(light["id"])) != light.num_rows:
-        yield "a sample stands twice in it"
+        yield "it contains a sample twice"
 
 
 def _day(stamp: str | None) -> float:

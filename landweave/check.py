@@ -1,4 +1,4 @@
-"""Every fault of a dataset, one line each: checksums, catalogue against manifests against arrays, splits."""
+"""Checks a dataset and reports one line per fault: checksums, catalogue, manifests, arrays, splits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check(
         path = dataset.spec.at(SHARD_INDEX)
         index = _index(parse(dataset.objects.read(path), path), path, dataset)
     except LandweaveError as error:
-        yield f"{ITEMS} or {SHARD_INDEX} cannot be read, shards were not compared with it: {error}"
+        yield f"{ITEMS} or {SHARD_INDEX} cannot be read, so shards were not compared with it: {error}"
         return
     yield from _splits(dataset)
     with ThreadPoolExecutor(threads) as pool:
@@ -101,7 +101,7 @@ def _splits(dataset: Dataset) -> Iterator[str]:
     light = dataset.catalogue.light
     told = dict(sorted(Counter(light["split"].to_pylist()).items()))
     if told != {split: count for split, count in sorted(dataset.splits.items()) if count}:
-        yield f"{ITEMS}: holds {told}, {MANIFEST} says {dataset.splits}"
+        yield f"{ITEMS}: contains {told}, {MANIFEST} states {dataset.splits}"
     blocks: dict[str, str] = {}
     table = dataset.catalogue.read(["id", "block", "split"]).to_pydict()
     for sample, block, split in zip(table["id"], table["block"], table["split"], strict=True):
@@ -143,7 +143,7 @@ def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[Shard
         return None, [str(error)]
     faults = []
     if listed is None or hashlib.sha256(raw).hexdigest() != listed.only("sha256"):
-        faults.append(f"{path}: is not the manifest that the catalogue was made from")
+        faults.append(f"{path}: is not the manifest from which the catalogue was made")
     for name, expected in sorted(manifest.objects.items()):
         fault = _object(dataset, name, expected)
         if fault:
@@ -173,14 +173,14 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dic
         expected = np.zeros((dataset.spec.shard_samples, array.slots), np.bool_)
         if len(rows) > len(expected) or any(len(slots) != array.slots for slots in rows):
             faults.append(
-                f"shard {manifest.shard}: the manifest does not say {array.slots} slots of {array.path} a row"
+                f"shard {manifest.shard}: the manifest does not state {array.slots} slots of {array.path} per row"
             )
             continue
         for row, slots in enumerate(rows):
             expected[row] = [slot == "1" for slot in slots]
         if array.object(manifest.shard) not in manifest.objects:
             if expected.any():
-                faults.append(f"shard {manifest.shard}: {array.path} should be there and has no object")
+                faults.append(f"shard {manifest.shard}: the object of {array.path} is missing")
             continue
         try:
             found = dataset.reader.index(array, manifest.shard)[..., 0] != codec.ABSENT

@@ -1,4 +1,4 @@
-"""Bytes of a shard: inner chunks (blosc, then crc32c) and the index that says where they lie.
+"""Bytes of a shard: inner chunks (blosc, then crc32c) and the index of their positions.
 
 Zarr v3 sharding codec: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-codec/v1.0.html
 crc32c codec: the same site, v3/codecs/crc32c/v1.0.html. An index entry is (offset, length), both uint64 little-endian;
@@ -71,7 +71,7 @@ def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]
         TypeError: `out` holds something else than plain numbers: decoded bytes would be pointers.
     """
     if out.dtype.kind not in _PLAIN:
-        raise TypeError(f"pixels are plain numbers, not {out.dtype}")
+        raise TypeError(f"pixels must be plain numbers, not {out.dtype}")
     view: Any = memoryview(data)  # type: ignore[arg-type]
     length = len(view) - _CRC_BYTES
     if length < _BLOSC_HEADER_BYTES:
@@ -115,7 +115,7 @@ def decode_index(data: bytes | memoryview, chunks: int, most: int = _FARTHEST) -
     entries = np.frombuffer(view[:-_CRC_BYTES], dtype="<u8").reshape(chunks, 2)
     there = entries[entries[:, 0] != ABSENT]
     if len(there) and (there[:, 1].max() > most or there[:, 0].max() > _FARTHEST):
-        raise DamageError("the shard index names a chunk that is longer than it can be, or lies beyond any file")
+        raise DamageError("the shard index names a chunk that is too long, or beyond the end of any file")
     return entries
 
 

@@ -1,4 +1,4 @@
-"""A selection as a lazy xarray tree for statistics: one node a modality or label, dask chunks along shards.
+"""A selection as a lazy xarray tree for statistics: one node per modality or label, dask chunks along shards.
 
 Each chunk reads its own samples from their shard when it is computed, so a computation over a million samples holds a
 few chunks at a time. What was not obtained is masked by the catalogue's presence, never by pixels that look empty.
@@ -72,7 +72,7 @@ def tree(
 
     positions, values = how["positions"], how["values"]
     if values not in ("masked", "stored", "physical"):
-        raise QueryError(f"values are 'masked', 'stored' or 'physical', got {values!r}")
+        raise QueryError(f"values must be 'masked', 'stored' or 'physical', got {values!r}")
     ids = catalogue.light["id"].take(positions).to_pylist()
     places = catalogue.read(["id", *_PLACE]).take(positions)
     coordinates: dict[str, Any] = {"sample": np.array(ids, object)}

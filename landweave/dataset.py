@@ -77,15 +77,15 @@ def open_dataset(place: str | os.PathLike[str]) -> Dataset:
 def _not_there(store: Store) -> NotADatasetError:
     folder, _, name = store.url.rstrip("/").rpartition("/")
     if name == MANIFEST:
-        return NotADatasetError(f"{store.url}: is the dataset's manifest: open the folder: landweave.open({folder!r})")
+        return NotADatasetError(f"{store.url}: is the dataset's manifest; open the folder: landweave.open({folder!r})")
     for trace in (RECIPE, f"{ZARR}/zarr.json"):
         try:
             store.get(trace)
         except FileNotFoundError:
             continue
         return UnfinishedError(
-            f"{store.url}: this dataset is not finished: {MANIFEST} is written last and is not there; "
-            "let the build end, or run it again"
+            f"{store.url}: this dataset is not finished: {MANIFEST}, which is written last, is missing; "
+            "wait for the build to end, or run it again"
         )
     return NotADatasetError(f"{store.url}: no dataset here: there is no {MANIFEST}")
 
@@ -223,10 +223,10 @@ class Dataset:
                 raise UnknownNameError(f"no sample {which!r} among the {len(self)} of this dataset")
         else:
             if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
-                raise QueryError(f"a sample is asked for by its id or by its number, a whole one; got {which!r}")
+                raise QueryError(f"give the sample's id or its number, an integer; got {which!r}")
             position = int(which) + (len(self) if which < 0 else 0)
             if not 0 <= position < len(self):
-                raise UnknownNameError(f"sample number {which}: the dataset holds {len(self)}")
+                raise UnknownNameError(f"sample number {which}: the dataset has {len(self)} samples")
         return position
 
     def __getitem__(self, which: str | int) -> Sample:
@@ -266,7 +266,7 @@ class Dataset:
         if "batch_size" not in order:
             raise QueryError("stream needs a batch_size")
         if on_error not in ("raise", "skip"):
-            raise QueryError(f"on_error is 'raise' or 'skip', got {on_error!r}")
+            raise QueryError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         wanted = None if weights is None else chosen.weights(weights)
         made = Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
         len(made)  # an epoch without a batch is a mistake that is said here
@@ -286,10 +286,10 @@ class Dataset:
                 f"got {_shortly(selection)}"
             )
         if not selection.of(self.catalogue):
-            raise QueryError("the selection is of another dataset: query this one")
+            raise QueryError("the selection belongs to another dataset: query this one")
         if not len(selection):
             held = ", ".join(f"{name} {count}" for name, count in self.splits.items())
-            raise QueryError(f"the selection is empty: nothing to read; the dataset holds {len(self)} samples ({held})")
+            raise QueryError(f"the selection is empty: nothing to read; the dataset has {len(self)} samples ({held})")
         return selection
 
     def samples(
@@ -307,7 +307,7 @@ class Dataset:
             UnknownNameError: no such sample, modality, label or array. CorruptError: a sample is damaged.
         """
         if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
-            raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample there is sample()")
+            raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample use sample()")
         positions = np.array([self._position(w) for w in which], np.int64)
         return self.reading(arrays, **view)(positions, (seed, 0))
 
@@ -437,7 +437,7 @@ class Dataset:
         if names is None:
             return self.spec.arrays
         if not isinstance(names, Iterable):
-            raise QueryError(f"arrays is a list of modalities, labels or arrays, got {names!r}")
+            raise QueryError(f"arrays must be a list of modalities, labels or arrays, got {names!r}")
         found: dict[str, ArraySpec] = {}
         for name in [names] if isinstance(names, str) else names:
             matching = [a for a in self.spec.arrays if name in (a.group, a.path)]

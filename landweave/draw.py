@@ -1,4 +1,4 @@
-"""A contact sheet: one row a sample, one picture a modality and label, so that a person can see what is there."""
+"""Draws a contact sheet: one row per sample, one picture per modality and label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which epoch comes next: one count for a stream and for all that iterate over it, workers of a DataLoader among them.
+"""The epoch counter of a stream, shared by all its iterators, including workers of a DataLoader.
 
 A DataLoader starts a pass by asking each of its workers for an iterator; the process it runs in does not hear of it.
 So the count lies in memory that these processes share. The first worker of a pass to ask takes the next epoch and

@@ -1,4 +1,4 @@
-"""The errors a reader of a dataset can meet, each one clear line.
+"""Errors of the reader, each with a message of one clear line.
 
 ::
 
@@ -121,5 +121,5 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or number < least:
-        raise QueryError(f"{name} is a whole number of at least {least}, got {value!r}")
+        raise QueryError(f"{name} must be an integer of at least {least}, got {value!r}")
     return number

@@ -1,4 +1,4 @@
-"""Export a selection to the formats of other loaders: whole or not at all, the same bytes however often it stopped.
+"""Exports a selection to the formats of other loaders: complete or not at all, with the same bytes after a restart.
 
 A file of the export holds a fixed number of samples of one split. Files are written aside, in a hidden folder beside
 the goal that is named after what was asked for; those that are whole are kept, so an export that was interrupted goes
@@ -103,10 +103,12 @@ def export(
     writer = _writer(form)
     compression, file_bytes = files.pop("compression", None), files.pop("file_bytes", None) or writer.FILE_BYTES
     if files or compression not in (None, "zstd"):
-        raise ExportError(f"compression is 'zstd' or None, and there is file_bytes; got {compression!r}, {files}")
+        raise ExportError(
+            f"compression must be 'zstd' or None, and file_bytes is the other option; got {compression!r}, {files}"
+        )
     goal = Path(out).absolute()
     if os.path.lexists(goal):
-        raise ExportError(f"{goal.name} is there already: remove it, or name another folder")
+        raise ExportError(f"{goal.name} already exists: remove it, or name another folder")
     chosen = dataset.query() if selection is None else selection
     if not len(chosen):
         raise ExportError("nothing to export: the selection is empty")
@@ -139,7 +141,7 @@ def export(
         write(tree, ABOUT, json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         writer.finish(tree, {s: len(i) for s, i in by_split.items()}, job)
         if os.path.lexists(goal):
-            raise ExportError(f"{goal.name} has come to be there meanwhile: remove it, or name another folder")
+            raise ExportError(f"{goal.name} was created by another process: remove it, or name another folder")
         _rename_whole(tree, goal)
     except OSError as error:
         raise ExportError(f"{goal.name} cannot be written: {error.strerror or error}") from error
@@ -150,7 +152,7 @@ def export(
 def _own_folder(folder: Path) -> None:
     """A folder of ours is no link: what is written into it must stay in it."""
     if folder.is_symlink() or not folder.is_dir():
-        raise ExportError(f"{folder.name} is not a folder of an export: remove it")
+        raise ExportError(f"{folder.name} is not an export folder: remove it")
 
 
 def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer, job: Job) -> None:

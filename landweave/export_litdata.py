@@ -1,4 +1,4 @@
-"""litData: chunks as its `optimize` writes them. An array of which nothing was obtained has no first axis: (0, ...)."""
+"""litData: chunks as its `optimize` writes them. An array without obtained dates has a first axis of 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MosaicML streaming: MDS shards. Arrays are .npy bytes, none where nothing was obtained: its ndarray has no empty."""
+"""MosaicML streaming: MDS shards. Arrays are .npy bytes, and empty bytes if nothing was obtained."""
 
 from __future__ import annotations
 

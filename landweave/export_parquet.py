@@ -1,4 +1,4 @@
-"""Hugging Face: Parquet files with datasets' features, and the card that the Hub reads.
+"""Hugging Face: Parquet files with the features of `datasets`, and a dataset card for the Hub.
 
 Arrays are columns of `datasets.Array2D` to `Array5D`; null where nothing was obtained, and of a dated array the dates
 that were obtained: where there is none it has no dates, since datasets 5.0 reads a null of changing length as NaN. The
@@ -167,11 +167,11 @@ def card(splits: dict[str, int], job: Job) -> str:
         lines.append(f"| `{name}` | {', '.join(a['dims'])} | {a['dtype']} | {a['resolution_m']:g} | {physical} |")
     lines += [
         "",
-        "A column is null where nothing was obtained. A dated array holds the dates that were obtained, which may be",
-        "none; `present` in `metadata` (JSON) says which they are.",
+        "A column is null where nothing was obtained. A dated array holds the obtained dates, which may be",
+        "none; `present` in `metadata` (JSON) lists them.",
         "Masks: `valid` True = every band was measured, `cloud` True = cloud, shadow or cirrus.",
         "",
-        f"Licences of what went in: {', '.join(markdown(name) for name in about['licences'])}.",
+        f"Licences of the inputs: {', '.join(markdown(name) for name in about['licences'])}.",
         *(f"- {markdown(' '.join(line.split()))}" for line in about["attribution"]),
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Memory of batches that a worker hands to the process it works for, without a copy, and gets back for the next.
+"""Memory of batches that a worker passes to the main process without a copy, and gets back for the next batch.
 
 Fresh memory that processes share costs three times as much as decoding into it. So a worker keeps its blocks: a batch
 lies in one, its receiver maps the block, and marks it as free when no array, view or tensor over it is left. A block is

@@ -1,4 +1,4 @@
-"""Every name and number on disk: what writer and reader must agree on, layout versions 1 and 2.
+"""The layout on disk, versions 1 and 2: every name and number that writer and reader share.
 
 ::
 

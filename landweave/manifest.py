@@ -1,4 +1,4 @@
-"""Manifests: sealed JSON that says what a shard and a dataset hold, with the checksum of every object."""
+"""Manifests: JSON with its own checksum, which lists the objects of a shard or a dataset with their checksums."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def unseal(raw: bytes, path: str) -> Json:
     """
     data = parse(raw, path)
     if not isinstance(data, dict) or not isinstance(data.get("sha256"), str):
-        raise CorruptError(f"{path}: is not a manifest of landweave: no checksum in it")
+        raise CorruptError(f"{path}: is not a manifest of landweave: it has no checksum")
     _check_layout(data, path)
     body = {key: value for key, value in data.items() if key != "sha256"}
     if _digest(body) != data["sha256"]:
-        raise CorruptError(f"{path}: content does not match its own checksum; the file was changed or damaged")
+        raise CorruptError(f"{path}: content does not match its own checksum: the file was changed or damaged")
     return body
 
 
@@ -133,7 +133,7 @@ def shard_from_bytes(raw: bytes, path: str) -> ShardManifest:
     samples = tuple(s if s is None else text(s, found.at("samples"), SAMPLE_ID) for s in found.entries("samples"))
     named = [s for s in samples if s is not None]
     if len(set(named)) != len(named):
-        raise CorruptError(f"{path}: a sample stands twice in it")
+        raise CorruptError(f"{path}: it contains a sample twice")
     return ShardManifest(
         shard=found.whole("shard", 0, 10**7),
         split=found.choice("split", SPLITS),
@@ -189,11 +189,11 @@ def dataset_from_bytes(raw: bytes, path: str) -> DatasetManifest:
 
 def _check_layout(data: Json, path: str) -> None:
     if data.get("format") != FORMAT:
-        raise CorruptError(f"{path}: says format {data.get('format')!r}, expected {FORMAT!r}")
+        raise CorruptError(f"{path}: states format {data.get('format')!r}, expected {FORMAT!r}")
     version = whole(data.get("layout"), f"{path}.layout", 0, 10**6)
     if version not in READABLE_VERSIONS:
         newer = version > max(READABLE_VERSIONS)
-        mend = "install a newer landweave" if newer else "it is no layout that this version knows"
+        mend = "install a newer landweave" if newer else "this version does not know that layout"
         known = " and ".join(map(str, READABLE_VERSIONS))
         raise LayoutError(f"{path}: layout version {version}, this landweave reads {known}: {mend}")
 

@@ -1,4 +1,4 @@
-"""The order in which samples are met: a pure function of (seed, epoch), shared out among ranks and workers.
+"""The order of samples in an epoch: a pure function of (seed, epoch), split between ranks and workers.
 
 * The order of an epoch is one sequence for all ranks. Shuffled: shards in random order, in windows of `mix` shards; the
   samples of a window are shuffled together. So at most `mix` shards are in use at a time, and neighbours mix.
@@ -48,9 +48,9 @@ class Order:
         for name, least in (("batch_size", 1), ("mix", 1), ("seed", 0)):
             whole_number(name, getattr(self, name), least)
         if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise QueryError(f"shuffle is True or False, got {self.shuffle!r}")
+            raise QueryError(f"shuffle must be True or False, got {self.shuffle!r}")
         if self.remainder not in ("share", "drop", "repeat"):
-            raise QueryError(f"remainder is 'share', 'drop' or 'repeat', got {self.remainder!r}")
+            raise QueryError(f"remainder must be 'share', 'drop' or 'repeat', got {self.remainder!r}")
 
     def sequence(
         self, shards: NDArray[np.int64], epoch: int, weights: NDArray[np.float64] | None = None

@@ -1,4 +1,4 @@
-"""Text from data, made safe to show: nothing in it can move a cursor, hide or reorder words, or start a line or a tag.
+"""Makes text from data safe to show: it cannot move a cursor, hide or reorder words, or start a line or a tag.
 
 Names, captions, tags and addresses of a dataset are other people's words. Whatever is written to a terminal, a log, a
 picture or a card goes through here.

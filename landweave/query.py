@@ -1,4 +1,4 @@
-"""Questions in Python's spelling, as Arrow expressions that are pushed down into Parquet. Nothing is evaluated."""
+"""Parses conditions in Python syntax into Arrow expressions for Parquet, without evaluating any code."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def expression(
         parts += [asked.equals(column, value) for column, value in where.items()]
     elif where is not None:
         raise QueryError(
-            f"a condition is a text (\"split == 'train'\"), an Arrow expression or a mapping, got {where!r}"
+            f"a condition must be a text (\"split == 'train'\"), an Arrow expression or a mapping, got {where!r}"
         )
     result = _joined(parts, both=True) if parts else None
     if result is not None:
@@ -92,7 +92,7 @@ def _overlaps(bbox: Any) -> pc.Expression:
 
 def degrees(bbox: Any) -> BBox:
     """west, south, east, north; QueryError where they are none."""
-    wanted = f"bbox is (west, south, east, north) in degrees, got {bbox!r}"
+    wanted = f"bbox must be (west, south, east, north) in degrees, got {bbox!r}"
     try:
         west, south, east, north = (float(v) for v in bbox)
     except (TypeError, ValueError) as error:
@@ -100,15 +100,15 @@ def degrees(bbox: Any) -> BBox:
     if not all(np.isfinite(v) for v in (west, south, east, north)):
         raise QueryError(wanted)
     if south > north:
-        raise QueryError(f"{wanted}: its south is north of its north")
+        raise QueryError(f"{wanted}: its south is above its north")
     if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
-        raise QueryError(f"{wanted}: longitudes are -180 to 180, latitudes -90 to 90")
+        raise QueryError(f"{wanted}: longitudes must be -180 to 180, latitudes -90 to 90")
     return west, south, east, north
 
 
 def _during(period: Any) -> list[pc.Expression]:
     if not isinstance(period, (tuple, list)) or len(period) != 2:
-        raise QueryError(f"time is (first, last), either may be None, got {period!r}")
+        raise QueryError(f"time must be (first, last), and either may be None; got {period!r}")
     first, last = (None if edge is None else _moment(edge, latest=bool(n)) for n, edge in enumerate(period))
     if first is not None and last is not None and first > last:
         raise QueryError(f"time is (first, last), and {period[0]} is after {period[1]}: swap them")
@@ -128,15 +128,15 @@ def _moment(value: Any, *, latest: bool = False) -> datetime:
         try:
             value = date.fromisoformat(value) if len(value) == 10 else datetime.fromisoformat(value)
         except ValueError as error:
-            raise QueryError(f"{value!r} is no date or time (2021-06-30 or 2021-06-30T12:00:00Z)") from error
+            raise QueryError(f"{value!r} is not a date or time (2021-06-30 or 2021-06-30T12:00:00Z)") from error
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time.max if latest else time.min, tzinfo=UTC)
     if not isinstance(value, datetime):
-        raise QueryError(f"{value!r} is no date or time")
+        raise QueryError(f"{value!r} is not a date or time")
     try:
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except (OverflowError, ValueError) as error:
-        raise QueryError(f"{value!r} is no date or time that a calendar holds in UTC") from error
+        raise QueryError(f"{value!r} is not a valid date or time in UTC") from error
 
 
 class _Asked:
@@ -159,7 +159,7 @@ class _Asked:
         try:
             listed = found.isin(pa.array(there, kind))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise QueryError(f"column {column!r} holds {kind}, it cannot be one of {there!r}") from error
+            raise QueryError(f"column {column!r} contains {kind}, it cannot be one of {there!r}") from error
         return listed | found.is_null() if len(there) < len(values) else listed
 
     def compared(self, how: str, column: str, value: Any) -> pc.Expression:
@@ -167,7 +167,7 @@ class _Asked:
         found = field(self.schema, column)
         if value is None:
             if how not in ("equal", "not_equal"):
-                raise QueryError(f"column {column!r} is compared with None by == or !=, is or is not")
+                raise QueryError(f"compare column {column!r} with None only by ==, !=, is or is not")
             return found.is_null() if how == "equal" else found.is_valid()
         if how in ("equal", "not_equal"):
             self._occurs(column, [value])
@@ -178,7 +178,7 @@ class _Asked:
         if pa.types.is_timestamp(kind):
             value = _moment(value)
         if isinstance(value, bytes):
-            raise QueryError(f"column {column!r} holds {kind}, it cannot be compared with {value!r}")
+            raise QueryError(f"column {column!r} contains {kind}, it cannot be compared with {value!r}")
         if isinstance(value, float):
             kind = pa.float64()
         elif isinstance(value, int) and pa.types.is_integer(kind):
@@ -186,7 +186,7 @@ class _Asked:
         try:
             return pa.scalar(value, kind)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise QueryError(f"column {column!r} holds {kind}, it cannot be compared with {value!r}") from error
+            raise QueryError(f"column {column!r} contains {kind}, it cannot be compared with {value!r}") from error
 
     def _occurs(self, column: str, values: list[Any]) -> None:
         """QueryError for a text that no sample has; of a long list of texts (ids), some may be unknown."""
@@ -213,7 +213,7 @@ def field(schema: pa.Schema, column: Any) -> pc.Expression:
 def _parse(asked: _Asked, text: str) -> pc.Expression:
     """A condition in Python's spelling: `worldcover_trees > 0.5 and split in ('val', 'test')`. Nothing is evaluated."""
     if len(text) > _LONGEST:
-        raise QueryError(f"the condition has {len(text)} characters, expected at most {_LONGEST}")
+        raise QueryError(f"the condition has {len(text)} characters; the limit is {_LONGEST}")
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
@@ -232,7 +232,7 @@ def _check_depth(tree: ast.AST) -> None:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return
-    raise QueryError(f"the condition is nested more than {_DEEPEST} deep; write `column in (...)` for many values")
+    raise QueryError(f"the condition has more than {_DEEPEST} levels; write `column in (...)` for many values")
 
 
 def _joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
@@ -253,7 +253,7 @@ def _condition(asked: _Asked, node: ast.AST, text: str) -> pc.Expression:
             listed = _constant(values, text)
             if not _several(listed):
                 raise QueryError(
-                    f"cannot read the condition {text!r}: 'in' wants a list, such as {column} in ['a', 'b']"
+                    f"cannot read the condition {text!r}: 'in' needs a list, such as {column} in ['a', 'b']"
                 )
             found = asked.equals(column, listed)
             return ~found if isinstance(op, ast.NotIn) else found
@@ -275,4 +275,4 @@ def _constant(node: ast.AST, text: str) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise QueryError(f"cannot read the condition {text!r}: a column is compared with a plain value") from error
+        raise QueryError(f"cannot read the condition {text!r}: compare a column with a plain value") from error

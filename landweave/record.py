@@ -1,4 +1,4 @@
-"""A sample as other formats keep it: what was obtained, and a plain account of the rest."""
+"""A sample as a record for export formats: the obtained arrays, and metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sample: its pixels, masks, labels, captions and where each came from, read when it is asked for."""
+"""One sample: its pixels, masks, labels, captions and provenance, read on first use."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ class Sample:
         if found is None:
             slots = self._slots(array.group)
             if True not in slots:
-                raise AbsentError(f"sample {self.id}: {array.group} is absent; the ledger says why (`Dataset.ledger`)")
+                raise AbsentError(
+                    f"sample {self.id}: {array.group} is absent; the ledger has the reason (`Dataset.ledger`)"
+                )
             self._read[path] = found = self._pixels.read(array, self._where, slots, self.id)
         return found
 
@@ -179,7 +181,7 @@ class Sample:
         try:
             found = tuple(None if s is None else datetime.fromisoformat(s) for s in stamps)
         except ValueError as error:
-            raise CorruptError(f"sample {self.id}: {modality} has a time that is none; {REMEDY}") from error
+            raise CorruptError(f"sample {self.id}: {modality} has an invalid time; {REMEDY}") from error
         if len(found) != group.slot_count:
             raise CorruptError(f"sample {self.id}: {modality} has {len(found)} times, not {group.slot_count}; {REMEDY}")
         return found

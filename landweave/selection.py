@@ -1,4 +1,4 @@
-"""Samples that a query found: ids, columns, a table of places, weights."""
+"""The samples that a query found: ids, columns, a table of places, weights."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Selection:
 
     def _with(self, how: Callable[[Any, Any], Any], other: Any) -> Selection:
         if not isinstance(other, Selection) or not other.of(self._catalogue):
-            raise QueryError(f"a selection goes together with another one of its dataset, got {other!r}")
+            raise QueryError(f"combine a selection only with another selection of the same dataset, got {other!r}")
         return Selection(self._catalogue, how(self.positions, other.positions), None)
 
     def take(self, which: Any) -> Selection:
@@ -108,23 +108,23 @@ class Selection:
         try:
             weights = np.asarray(found, np.float64)
         except (TypeError, ValueError) as error:
-            raise QueryError("weights: a number a sample is needed, the column holds something else") from error
+            raise QueryError("weights: each sample needs a number, but the column contains something else") from error
         if weights.shape != (len(self),):
-            raise QueryError(f"weights: {weights.shape} numbers for {len(self)} samples")
+            raise QueryError(f"weights: an array of shape {weights.shape} for {len(self)} samples")
         if len(self) and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise QueryError("weights: each is a finite number of at least 0, and some are above 0")
+            raise QueryError("weights must be finite numbers of at least 0, and at least one must be above 0")
         return weights
 
     def _by_value(self, rule: Mapping[Any, Any]) -> NDArray[np.float64]:
         found = np.ones(len(self))
         for name, by_value in rule.items():
             if not isinstance(by_value, Mapping):
-                raise QueryError(f"weights: {{'column': {{value: weight}}}}, got {{{name!r}: {by_value!r}}}")
+                raise QueryError(f"weights must be {{'column': {{value: weight}}}}, got {{{name!r}: {by_value!r}}}")
             self._check_values(name, by_value)
             try:
                 found *= [float(by_value.get(value, 0.0)) for value in list(self.column(name))]
             except TypeError as error:
-                raise QueryError(f"weights: {name!r} has values that no weight can be given to") from error
+                raise QueryError(f"weights: {name!r} has values that cannot have weights") from error
         return found
 
     def _check_values(self, name: str, by_value: Mapping[Any, Any]) -> None:

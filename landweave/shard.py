@@ -1,4 +1,4 @@
-"""Pixels of a shard: its index is read once, then each inner chunk is one range, one checksum, one decode."""
+"""Reads pixels of a shard: the index once, then one range, one checksum and one decode per inner chunk."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class ShardReader:
         places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
         spans = [(numbers[at], numbers[at + 1]) for at in places]
         if codec.ABSENT in [start for start, _ in spans]:
-            lacking = f"{array.path} is in the catalogue and not in shard {shard}; {_REMEDY}"
+            lacking = f"{array.path} is in the catalogue but not in shard {shard}; {_REMEDY}"
             damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
             chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
             spans = [span for span in spans if span[0] != codec.ABSENT]

@@ -1,4 +1,4 @@
-"""A condition in SQL, asked of DuckDB over the catalogue's columns."""
+"""Runs an SQL condition with DuckDB over the catalogue's columns."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def matching(catalogue: Catalogue, condition: str) -> NDArray[np.int64]:
             # a filter is one expression: what follows it, or would close it, is not understood
             kept = connection.from_arrow(items).filter(condition).project(_POSITION).fetchnumpy()[_POSITION]
         except (duckdb.Error, UnicodeEncodeError) as error:
-            raise QueryError(f"cannot ask {condition!r}: {first_line(error)}") from error
+            raise QueryError(f"cannot run {condition!r}: {first_line(error)}") from error
     found = np.unique(np.asarray(kept))
     if not len(found):
         _check_values(catalogue, condition)
     elif found.dtype.kind not in "iu" or found[0] < 0 or found[-1] >= items.num_rows:
-        raise QueryError(f"cannot ask {condition!r}: it does not choose samples of the catalogue")
+        raise QueryError(f"cannot run {condition!r}: it does not select samples of the catalogue")
     return found.astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Bytes of a dataset by path, from a local folder or a URL; whole objects and ranges, nothing else.
+"""Reads objects and ranges of a dataset by path, from a local folder or a URL.
 
 Local files are read and never mapped into memory: a mapped file that is cut short ends the process. Reading is safe in
 threads and after a fork. A path leads to a regular file inside the folder, or it is refused: what a link, a pipe or a
@@ -84,7 +84,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     """
     text: Any = os.fspath(place)
     if not isinstance(text, str) or not text or "\0" in text:
-        raise AccessError(f"{text!r} is no path or URL of a dataset")
+        raise AccessError(f"{text!r} is not a path or URL of a dataset")
     if text[:5].lower() == "file:":
         return LocalStore(_local(text))
     if "://" in text:
@@ -98,11 +98,13 @@ def _local(url: str) -> str:
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
-            raise AccessError(f"{url}: is on the machine {host!r}; file: URLs are read on this machine: file:///folder")
+            raise AccessError(
+                f"{url}: names the machine {host!r}, but file: URLs are read on this machine only: file:///folder"
+            )
         rest = slash + path
     path = unquote(rest)
     if not path.startswith("/") or "\0" in path:
-        raise AccessError(f"{url}: is no absolute path; write file:///folder, or the path alone")
+        raise AccessError(f"{url}: is not an absolute path; write file:///folder, or only the path")
     return path[1:] if re.match(r"/[A-Za-z]:", path) and os.name == "nt" else path
 
 
@@ -181,11 +183,9 @@ class LocalStore:
         try:
             place = os.path.realpath(f"{self._root}/{inside(path)}")
             if os.path.commonpath((self._root, place)) != self._root:
-                raise CorruptError(
-                    f"{path}: is a link that leads outside the dataset; put the file itself in its place"
-                )
+                raise CorruptError(f"{path}: is a link to a file outside the dataset; replace it by the file itself")
             if not stat.S_ISREG(os.lstat(place).st_mode):
-                raise CorruptError(f"{path}: is no regular file")
+                raise CorruptError(f"{path}: is not a regular file")
             return _File(place)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(path) from error
@@ -311,7 +311,7 @@ _RANGES = re.compile(r"byte ranges|suffix range|Content-Range|Requested \d+\.\.|
 """What obstore says where ranges are not understood: those that count from the end, or all."""
 
 _FORKED = (
-    "this process was forked from one that had read from a URL, which obstore does not survive; start workers with "
+    "this process was forked after a read from a URL, and obstore does not survive a fork; start workers with "
     "DataLoader(..., multiprocessing_context='spawn') or 'forkserver'"
 )
 
@@ -383,7 +383,7 @@ def explained(error: Exception) -> str:
     if "Range request not supported" in str(error):
         return _NO_RANGES
     if "Account must be specified" in str(error):
-        return "no Azure account is named: set AZURE_STORAGE_ACCOUNT_NAME"
+        return "no Azure account name was found: set AZURE_STORAGE_ACCOUNT_NAME"
     return re.sub(r"\b[a-z][a-z0-9+.-]*://[^\s\"'()<>]+", lambda m: public(m[0]), first_line(error))
 
 

@@ -1,4 +1,4 @@
-"""Batches of a selection in a fixed order, decoded ahead of their use."""
+"""Streams batches of a selection in a fixed order, decoded ahead of use."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ class Stream:
         found = self.order.batches(len(self._positions), share.rank, share.ranks)
         if not found:
             raise QueryError(
-                f"{len(self._positions)} samples make no batch of {self.order.batch_size} for each of {share.ranks} "
-                f"ranks: choose a smaller batch_size, or remainder='share' (it is {self.order.remainder!r})"
+                f"{len(self._positions)} samples are too few for a batch of {self.order.batch_size} on each of "
+                f"{share.ranks} ranks: use a smaller batch_size or remainder='share' (it is {self.order.remainder!r})"
             )
         return found
 
@@ -166,16 +166,16 @@ class Stream:
         lacking = [name for name in needed if name not in state]
         if lacking:
             raise QueryError(
-                f"the state lacks {', '.join(lacking)}: pass what state_dict() gave, or "
+                f"the state lacks {', '.join(lacking)}: pass a result of state_dict(), or "
                 f"{{'epoch': e, 'position': batch['position']}}; it has {sorted(map(str, state)) or 'nothing'}"
             )
         for name, value in mine.items():
             if state.get(name, value) != value:
-                raise QueryError(f"the state was taken with {name} {state[name]}, this stream has {value}")
+                raise QueryError(f"the state was saved with {name} {state[name]}, but this stream has {value}")
         names = ("epoch", "position", "position") if "position" in state else ("epoch", "start", "next")
         turn = Turn(*(whole_number(name, state[name]) for name in names))
         if turn.next > len(self):
-            raise QueryError(f"the state stands at batch {turn.next} of an epoch that has {len(self)}")
+            raise QueryError(f"the state is at batch {turn.next} of an epoch of {len(self)} batches")
         return turn
 
     def _fitting(self) -> dict[str, Any]:
@@ -277,7 +277,7 @@ class Stream:
 def _needed(state: Any, fitting: Mapping[str, Any]) -> tuple[str, ...]:
     """Keys without which a state says too little."""
     if not isinstance(state, Mapping):
-        raise QueryError(f"a state is what state_dict() gave, a dict; got {type(state).__name__}")
+        raise QueryError(f"a state must be a dict from state_dict(), got {type(state).__name__}")
     return ("epoch", "position") if "position" in state else ("epoch", "start", "next", *fitting)
 
 

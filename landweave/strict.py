@@ -1,4 +1,4 @@
-"""What is read from disk, taken field by field: each is of the kind, range and spelling that is expected.
+"""Validates JSON from disk field by field: type, range and format.
 
 A dataset may come from anybody, so nothing in its files is believed: a field that is not what it should be is a
 CorruptError that says where it stands, what was found and what was expected. Fields that are not asked for are passed
@@ -38,7 +38,8 @@ def inside(path: str, where: str = "") -> str:
     """A path from a dataset's files, where it is relative, plain and leads nowhere outside; CorruptError elsewhere."""
     if len(path) > 1024 or not all(_PART.fullmatch(part) for part in path.split("/")):
         raise CorruptError(
-            f"{where}{printable(path[:200])}: is no path inside a dataset: letters, digits, '.', '_', '-' between '/'"
+            f"{where}{printable(path[:200])}: is not a path inside a dataset (letters, digits, '.', '_', '-' "
+            "between '/')"
         )
     return path
 
@@ -54,25 +55,25 @@ def parse(raw: bytes, path: str) -> Any:
         if b"\\ud" in raw.lower():
             json.dumps(data, ensure_ascii=False).encode()  # halves of characters cannot be written
     except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{path}: not readable JSON ({error}); the file is damaged or cut short") from error
+        raise CorruptError(f"{path}: not readable JSON ({error}); the file is damaged or truncated") from error
     return data
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("a number is beyond 64 bits")
+        raise ValueError("a number does not fit in 64 bits")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Objects whose checksums the manifests say: none of their bytes is used before it was checked.
+"""Reads tables with checksums from the manifests; verifies bytes before it uses them.
 
 Small ones are read whole. Large tables are read in pieces, each block with a checksum of its own; where a dataset was
 written before there were such, a local file is hashed once when it is first read, and one behind a URL has the

@@ -87,8 +87,8 @@ def whole(batches: list[Any], *, collate_fn_map: Any = None) -> Any:  # noqa: AR
     if len(batches) == 1:
         return batches[0]
     raise QueryError(
-        f"the DataLoader was to make one batch of {len(batches)} whole batches: a TorchStream gives batches, of the "
-        "stream's batch_size; use DataLoader(..., batch_size=None)"
+        f"the DataLoader tried to make one batch of {len(batches)} batches: a TorchStream already returns batches, "
+        "of the stream's batch_size; use DataLoader(..., batch_size=None)"
     )
 
 
@@ -203,7 +203,7 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
         if self._ranks is None and ranks > 1 and _shared_out_by_accelerate(self):
             raise QueryError(
-                "accelerate shares out the batches of this DataLoader among processes, and so does the stream: leave "
+                "both accelerate and the stream split the batches of this DataLoader between processes: leave "
                 "the loader out of prepare(), or give accelerate the whole stream: TorchStream(stream, rank=0, ranks=1)"
             )
         return rank if self._rank is None else self._rank, ranks if self._ranks is None else self._ranks
@@ -326,7 +326,7 @@ def _together(samples: list[Any]) -> dict[str, Any]:
     for sample in samples:
         if sample.keys() != samples[0].keys():
             odd = sorted(map(str, sample.keys() ^ samples[0].keys()))
-            raise QueryError(f"samples of one batch hold different entries: {', '.join(odd)} is not in all of them")
+            raise QueryError(f"samples of one batch have different entries: {', '.join(odd)} is not in all of them")
     made: dict[str, Any] = {}
     for name in names:
         values = [sample[name] for sample in samples]

@@ -1,4 +1,4 @@
-"""Samples as torchgeo has them, for its models, transforms, trainers and plots; torchgeo itself is not needed.
+"""Samples in torchgeo's format, for its models, transforms, trainers and plots; torchgeo need not be installed.
 
 >>> data = TorchGeoSamples(landweave.open("out/"), train, image="sentinel2/bands_10m", mask="worldcover")
 >>> data[0]  # {'image': (band, y, x), 'mask': (y, x), 'bounds': (9,), 'transform': (9,), 'epsg': (), 'index': ()}

@@ -1,4 +1,4 @@
-"""One sample as an xarray.DataTree: a node a modality or label, pixels in the sample's own CRS, only what was obtained.
+"""One sample as an xarray.DataTree: one node per obtained modality or label, pixels in the sample's CRS.
 
 A group whose arrays lie on more than one grid has a node a grid below its own: `tree["sentinel2/20m"]`. Every node has
 dims x and y in metres of the CRS, and `spatial_ref` (CF grid mapping), so that rioxarray and odc-geo read it.

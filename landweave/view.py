@@ -1,4 +1,4 @@
-"""What a batch shows of its samples: arrays, bands, dates, a window, normalised or as stored, and what is held back.
+"""The view of samples in a batch: arrays, bands, dates, window, normalisation, and removed modalities.
 
 Everything that is drawn (windows, dates, what is held back, noise) depends on (seed, epoch, sample) alone: the same at
 any number of ranks, workers and batches.
@@ -55,19 +55,19 @@ class View:
     def __post_init__(self) -> None:
         self._check_types()
         if self.noise and self.normalise is None:
-            raise QueryError("noise is in standard deviations: give normalise='all' or 'clear' with it")
+            raise QueryError("noise is in standard deviations: also set normalise='all' or 'clear'")
         for name, odds in self.missing.items():
             if not 0 <= odds <= 1:
-                raise QueryError(f"missing: the probability of {name} is between 0 and 1, got {odds}")
+                raise QueryError(f"missing: the probability of {name} must be between 0 and 1, got {odds}")
         if self.crop not in ("random", "centre") or self.normalise not in (None, "all", "clear"):
-            raise QueryError(f"crop is 'random' or 'centre' and normalise 'all', 'clear' or None, got {self}")
+            raise QueryError(f"crop must be 'random' or 'centre', and normalise 'all', 'clear' or None; got {self}")
         if any(sigma < 0 for sigma in self.noise.values()):
-            raise QueryError("noise: a standard deviation is at least 0")
+            raise QueryError("noise: a standard deviation must be at least 0")
 
     def _check_types(self) -> None:
         for name in ("bands", "missing", "noise"):
             if not isinstance(getattr(self, name), Mapping):
-                raise QueryError(f"{name} is a mapping, {{'sentinel2': ...}}, got {getattr(self, name)!r}")
+                raise QueryError(f"{name} must be a mapping, {{'sentinel2': ...}}, got {getattr(self, name)!r}")
         for name in ("missing", "noise"):
             for value in getattr(self, name).values():
                 _number(name, value)
@@ -76,7 +76,7 @@ class View:
         rules = self.times.values() if isinstance(self.times, Mapping) else [self.times]
         for rule in rules:
             if isinstance(rule, bool) or not isinstance(rule, (str, int)):
-                raise QueryError(f"times: 'all', 'first', 'last', a number or a date (2021-06-30), got {rule!r}")
+                raise QueryError(f"times must be 'all', 'first', 'last', a number or a date (2021-06-30), got {rule!r}")
 
     def times_of(self, group: str) -> Times:
         """Rule of one modality."""
@@ -85,7 +85,7 @@ class View:
 
 def _number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise QueryError(f"{name} is a number, got {value!r}")
+        raise QueryError(f"{name} must be a number, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +241,9 @@ def day_number(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), _NOON)
     except ValueError as error:
-        raise QueryError(f"times: 'all', 'first', 'last', a number or a date (2021-06-30), got {text!r}") from error
+        raise QueryError(
+            f"times must be 'all', 'first', 'last', a number or a date (2021-06-30), got {text!r}"
+        ) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / 86_400
 
 
@@ -284,7 +286,9 @@ def _named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str
     for asked in [wanted] if isinstance(wanted, str) else wanted:
         common = [b.name for b in bands if b.common_name == asked]
         if asked not in names and len(common) > 1:
-            raise UnknownNameError(f"bands: {modality} has several bands that are {asked!r}: name one of {common}")
+            raise UnknownNameError(
+                f"bands: {modality} has several bands with the common name {asked!r}: choose one of {common}"
+            )
         if asked not in names and not common:
             held = sorted({b.common_name for b in bands if b.common_name})
             raise UnknownNameError(f"bands: {modality} has {unknown('band', asked, [*names, *held])}")
@@ -296,7 +300,7 @@ def _check_times(view: View) -> None:
     for rule in [view.times] if isinstance(view.times, (str, int)) else view.times.values():
         if isinstance(rule, int):
             if rule < 1:
-                raise QueryError(f"times: at least 1 date, got {rule}")
+                raise QueryError(f"times must be at least 1 date, got {rule}")
         elif rule not in ("all", "first", "last"):
             day_number(rule)
 
@@ -305,7 +309,7 @@ def _check_crop(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], crop_m: float)
     step = lattice_m(arrays)
     if not 0 < crop_m <= spec.size_m or abs(crop_m / step - round(crop_m / step)) > 1e-9:
         raise QueryError(
-            f"crop_m is a multiple of {step:g} m, a whole number of pixels of every array, and at most "
+            f"crop_m must be a multiple of {step:g} m (whole pixels in every array) and at most "
             f"{spec.size_m:g} m, got {crop_m:g}"
         )
 
@@ -321,6 +325,6 @@ def _figures(array: ArraySpec, bands: tuple[int, ...] | None, figures: Any) -> t
     mean, std = (np.asarray(f, np.float64) for f in figures)
     keep = list(range(len(mean))) if bands is None else list(bands)
     if not np.isfinite(mean[keep]).all():
-        raise QueryError(f"normalise: the train split has no pixel of {array.path} to take statistics of")
+        raise QueryError(f"normalise: the train split has no pixel of {array.path} for statistics")
     std = np.where(std > 0, std, 1.0)
     return mean[keep].astype(np.float32)[:, None, None], std[keep].astype(np.float32)[:, None, None]

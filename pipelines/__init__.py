@@ -1,1 +1,1 @@
-"""The factory: plans and builds datasets; runs from a checkout, never installed."""
+"""Plans and builds datasets; runs from a checkout, never installed."""

@@ -1,4 +1,4 @@
-"""The factory's commands: plan, build, status, schema."""
+"""The commands plan, build, add, status and schema."""
 
 from __future__ import annotations
 
@@ -77,18 +77,20 @@ HostOption = Annotated[
     typer.Option(
         "--allow-host",
         metavar="HOST[:PORT]",
-        help="let the recipe send logins to this host too (for workers elsewhere: LANDWEAVE_TRUSTED_HOSTS)",
+        help="also let the recipe send logins to this host (for workers on other machines: LANDWEAVE_TRUSTED_HOSTS)",
     ),
 ]
 PathOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--allow-path", metavar="DIR", help="let the recipe read files below this folder too (LANDWEAVE_ALLOWED_PATHS)"
+        "--allow-path",
+        metavar="DIR",
+        help="also let the recipe read files in this folder (or set LANDWEAVE_ALLOWED_PATHS)",
     ),
 ]
 
 PricesOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="what things cost you", show_default="deploy/prices.yaml")
+    Path | None, typer.Option(metavar="FILE", help="YAML file with your prices", show_default="deploy/prices.yaml")
 ]
 
 
@@ -114,7 +116,9 @@ def plan(
     recipe: RecipeArgument,
     out: OutArgument,
     overrides: SetOption = None,
-    again: Annotated[bool, typer.Option("--again", help="ask again for what the archives did not answer")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="repeat only the requests that the archives did not answer")
+    ] = False,
     prices: PricesOption = None,
     allow_host: HostOption = None,
     allow_path: PathOption = None,
@@ -153,18 +157,23 @@ def build(
         int, typer.Option(min=1, max=256, help="worker processes on this machine", show_default="one per core")
     ] = os.cpu_count() or 1,
     runner: Annotated[
-        str, typer.Option(help="a file of deploy/runners/, or the path of one: local, flink, prism, ...")
+        str,
+        typer.Option(help="name of a file in deploy/runners/ (local, flink, prism, ...), or the path of your own file"),
     ] = "local",
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="also rebuild shards that lack what an archive did not deliver")
+        bool,
+        typer.Option("--retry-failed", help="also rebuild shards with observations that an archive did not deliver"),
     ] = False,
-    max_requests: Annotated[int | None, typer.Option(min=1, help="stop cleanly before this run sends more")] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="stop cleanly before this run sends more requests")
+    ] = None,
     max_cost: Annotated[
         float | None, typer.Option(min=0.0, help="stop cleanly before this run costs more, in the prices' currency")
     ] = None,
     prices: PricesOption = None,
     max_failed: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="share of shards that may fail in a dataset finished without them")
+        float,
+        typer.Option(min=0.0, max=1.0, help="largest share of failed shards with which the dataset is still finished"),
     ] = 0.01,
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="serve OpenMetrics of this build at 127.0.0.1:PORT/metrics")
@@ -216,9 +225,9 @@ def add(
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
         names = ", ".join(g.name for g in found.manifest.spec.groups if g.revision == found.revision)
-        added = names or "captions alone: every layer was there already"
+        added = names or "only captions: every layer existed already"
         said = (
-            f"added {added}" if found.new else f"{names or 'captions'}: added by an earlier run, nothing was left to do"
+            f"added {added}" if found.new else f"{names or 'captions'}: an earlier run added it, nothing was left to do"
         )
         _echo(f"revision {found.revision}: {said}")
 
@@ -272,7 +281,7 @@ class _errors:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write("\ninterrupted; what is finished is kept: run the same command again to go on\n")
+            sys.stderr.write("\ninterrupted; finished shards are kept: run the same command again to continue\n")
             sys.stderr.flush()
             os._exit(INTERRUPTED)  # Beam's worker threads would hold the process
         if isinstance(error, RecipeError):

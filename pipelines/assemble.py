@@ -1,4 +1,4 @@
-"""One shard, from the frozen plan to disk: read scene-major, label, caption, judge, hand stacks to the writer."""
+"""Builds one shard of a plan: reads scene by scene, labels, captions, checks quality, passes stacks to the writer."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
         return text
     each = two - one
     enough = math.ceil(samples * each / max(1, MANY_OBJECTS - (one - each)))
-    return f"{text}: many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
+    return f"{text}: this is many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
 
 
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:
@@ -309,7 +309,7 @@ def _judge(stack: Stack, recipe: Recipe) -> None:
     detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
     least = min(recipe.quality.min_modalities, len(recipe.sources))
     if len(obtained) < least:
-        detail = detail or f"{len(obtained)} modalities obtained, quality.min_modalities asks for {least}"
+        detail = detail or f"{len(obtained)} modalities obtained, quality.min_modalities requires {least}"
     if not stack.observations and not stack.labels:
         detail = detail or "no modality and no label obtained"
     if detail:

@@ -1,4 +1,4 @@
-"""Build a planned dataset: hand the shards that are not there yet to the engine, and watch."""
+"""Builds a planned dataset: passes the missing shards to the engine, and watches."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class _Beam:
         if len(lines) > 1 or self.engine.workers > 1:
             with (self.out / WORKER_LOG).open("a") as file:
                 file.write(f"{words}\n")
-            log = f"; the whole is in {self.out.name}/{WORKER_LOG}"
+            log = f"; the full output is in {self.out.name}/{WORKER_LOG}"
         self.error = EngineError(f"the Beam runner failed: {lines[-1]}{log}")
 
 

@@ -1,4 +1,4 @@
-"""Files that survive a loss of power: written aside, synced, renamed into place, and their folder synced.
+"""Files that survive a power loss: written elsewhere, synced, renamed into place, with their folder synced.
 
 A rename without the sync before it may outlive the power loss while the content does not: the file is there, and
 empty. Everything that a later run relies on goes through here. What is read back may still be anything, since other
@@ -83,7 +83,7 @@ def read_regular(path: Path, most_bytes: int = 64 << 20) -> bytes:
     with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{path.name} is no regular file")
+            raise OSError(f"{path.name} is not a regular file")
         if found.st_size > most_bytes:
             raise OSError(f"{path.name} is larger than {most_bytes:,} bytes")
         return file.read(found.st_size)

@@ -1,4 +1,4 @@
-"""What the commands do: plan a dataset, build it, tell how far it is."""
+"""The work of the commands: plan a dataset, build it, report its status."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:
     """
     if limits and engine.beam != LOCAL and not engine.command and is_url(address_of(out)):
         raise BuildError(
-            f"--max-requests and --max-cost cannot be kept with {engine.beam} and a dataset in an object store: its "
-            "workers share no folder; leave them out, and bound the providers in the recipe: requests_per_s, eecu_hours"
+            f"--max-requests and --max-cost do not work with {engine.beam} and a dataset in an object store: its "
+            "workers share no folder; remove them, and limit the providers in the recipe: requests_per_s, eecu_hours"
         )
 
 
@@ -208,7 +208,7 @@ def _run(
         raise LimitReached(
             f"stopped at {bounds.limits.text(journal.prices)}: {len(todo) - len(left):,} of {len(todo):,} shards are "
             f"built, {len(left):,} are left; {spent.all_requests:,} requests and {spent.cost(journal.prices):.2f} "
-            f"{journal.prices.currency} are spent; run again, with another limit, to go on"
+            f"{journal.prices.currency} are spent; run again with a higher limit to continue"
         )
     return failed
 
@@ -280,7 +280,7 @@ def _same_recipe(file: RecipeFile, out: Path, summary: PlanSummary | None) -> No
         what = f"{done:,} of {summary.shards:,} shards of another recipe" if done else "the plan of another recipe"
     differ = [f"{key} ({_short(a)} there, {_short(b)} here)" for key, a, b in differences(there, file.recipe)]
     more = f" and {len(differ) - MOST_DIFFERENCES} more" if len(differ) > MOST_DIFFERENCES else ""
-    told = ", ".join(differ[:MOST_DIFFERENCES]) or "the plan's own record of its recipe"
+    told = ", ".join(differ[:MOST_DIFFERENCES]) or "the recipe that is stored with the plan"
     raise PlanError(
         f"{out.name} holds {what}. Different: {told}{more}. Repeat the --set you used, or name another folder"
     )
@@ -304,7 +304,7 @@ def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
     if found is None or found.parquet.name != summary.extract:
         planned, here = summary.inputs.get("openstreetmap", "?"), "none" if found is None else found.name
         raise PlanError(
-            f"{out.name}: was planned with the map extract {planned}, and the recipe's extract is now {here}; "
+            f"{out.name}: was planned with the map extract {planned}, but the recipe's extract is now {here}; "
             "put the old extract back, or name another folder"
         )
 

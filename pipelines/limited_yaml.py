@@ -1,4 +1,4 @@
-"""YAML as a person writes it, read within limits: plain data, and the line that each part of it stands on.
+"""Reads YAML within limits: plain data, and the line of each part.
 
 The files may be somebody else's. Aliases are counted as what they stand for, so that they cannot multiply; depth, size
 and numbers have limits; tags, directives, duplicate keys and control characters are refused. Numbers are those of YAML
@@ -105,7 +105,7 @@ class _Builder:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise LimitedYamlError("a second document begins; one is expected", _line(event))
+                    raise LimitedYamlError("it contains a second document; expected one", _line(event))
                 if event.version is not None or event.tags:
                     raise LimitedYamlError("directives (%YAML, %TAG) are not accepted; remove the line", _line(event))
             elif isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
@@ -171,7 +171,7 @@ class _Builder:
     def _key(self, event: Any) -> str:
         line = _line(event)
         if not isinstance(event, ScalarEvent) or event.tag is not None or event.anchor is not None:
-            raise LimitedYamlError("a key is a plain word", line)
+            raise LimitedYamlError("a key must be a plain word", line)
         self._count(1, line)
         if len(event.value) > MAX_KEY:
             raise LimitedYamlError(f"a key has {len(event.value):,} characters, at most {MAX_KEY} are accepted", line)
@@ -189,17 +189,17 @@ class _Builder:
 
     def _repeated(self, name: str, line: int) -> Any:
         if name not in self._anchors:
-            raise LimitedYamlError(f"not valid YAML: nothing has the name &{name[:80]} before this", line)
+            raise LimitedYamlError(f"not valid YAML: no earlier value has the name &{name[:80]}", line)
         found = self._anchors[name]
         if found is None:
-            raise LimitedYamlError(f"*{name[:80]} stands inside of what it names", line)
+            raise LimitedYamlError(f"*{name[:80]} is inside the value that it names", line)
         self._count(found[1], line)
         return copy.deepcopy(found[0])
 
     def _count(self, nodes: int, line: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            raise LimitedYamlError(f"more than {MAX_NODES:,} values, what aliases repeat counted each time", line)
+            raise LimitedYamlError(f"more than {MAX_NODES:,} values, counting each repetition by an alias", line)
 
 
 def _line(event: Any) -> int:
@@ -223,10 +223,10 @@ def _scalar(text: str, line: int) -> Any:
         try:
             return date.fromisoformat(text)
         except ValueError:
-            raise LimitedYamlError(f"{text} is no day of the calendar", line) from None
+            raise LimitedYamlError(f"{text} is not a valid date", line) from None
     if _ODD.fullmatch(text):
         raise LimitedYamlError(
-            f"{text[:40]} means different numbers to different readers; write a plain number, or '{text[:40]}' in "
+            f"{text[:40]} is read differently by different programs; write a plain number, or '{text[:40]}' in "
             "quotes for text",
             line,
         )

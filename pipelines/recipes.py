@@ -1,4 +1,4 @@
-"""Read a recipe file, and say in one line what is wrong with it, where, and what would be right."""
+"""Reads a recipe file, and reports each mistake in one line: what, where, and the correct form."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _read_text(path: Path) -> str:
         if stat.S_ISDIR(mode):
             raise RecipeError([f"{path}: is a folder; give the recipe's YAML file"])
         if not stat.S_ISREG(mode):
-            raise RecipeError([f"{path}: is no regular file; give the recipe's YAML file"])
+            raise RecipeError([f"{path}: is not a regular file; give the recipe's YAML file"])
         with path.open("rb") as file:
             content = file.read(MAX_RECIPE_BYTES + 1)
         if len(content) > MAX_RECIPE_BYTES:
@@ -119,7 +119,7 @@ def _read_text(path: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise
-        why = error.strerror if isinstance(error, OSError) else "its name is none"
+        why = error.strerror if isinstance(error, OSError) else "its name is not valid"
         raise RecipeError([f"{path.name}: cannot be read: {why}"]) from None
 
 
@@ -156,7 +156,7 @@ def _step(node: Any, part: str, dotted: str) -> Any:
     elif isinstance(node, dict):
         node = node.setdefault(part, {})
     if not isinstance(node, dict | list):
-        raise RecipeError([f"--set {dotted}: {part!r} is a value or is not there, nothing can be set inside it"])
+        raise RecipeError([f"--set {dotted}: {part!r} is a value or does not exist, so nothing can be set inside it"])
     return node
 
 
@@ -253,7 +253,7 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if known else ""
+    return f"; known keys are {', '.join(known)}" if known else ""
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""How far a dataset is, what came of it, what it has cost and how long it may still take."""
+"""Status of a dataset: progress, outcomes, cost, and estimated time left."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Status:
     def _spent_lines(self, prices: Prices | None) -> list[str]:
         lines = [
             f"  {provider:15} {requests:>9,} requests, {self.spent.bytes.get(provider, 0) / 1e6:,.1f} MB, "
-            f"{self.spent.retries.get(provider, 0):,} retries, {self.spent.failures.get(provider, 0):,} given up"
+            f"{self.spent.retries.get(provider, 0):,} retries, {self.spent.failures.get(provider, 0):,} failed"
             for provider, requests in self.spent.requests.items()
         ]
         whole = [f"worker time {duration(self.spent.seconds)}"]
@@ -158,7 +158,7 @@ class Planning:
         state = "is being planned" if self.running else "planning was interrupted"
         how = f"{self.planned:,} of {self.parts:,} partitions planned, {self.samples:,} samples placed"
         line = f"{self.name}: {state}, {how if self.parts else 'before its samples were placed'}"
-        return line if self.running else f"{line}; run the same command again to go on"
+        return line if self.running else f"{line}; run the same command again to continue"
 
 
 def planning_of(out: Path) -> Planning | None:
@@ -180,7 +180,7 @@ def status_of(out: Path) -> Status:
     """
     summary = read_summary(out / PLAN_FOLDER)
     if summary is None:
-        raise PlanError(f"{out.name}: holds no plan and no dataset of landweave")
+        raise PlanError(f"{out.name}: contains no plan and no dataset of landweave")
     sizes = read_shard_table(out / PLAN_FOLDER).samples
     recipe = read_recipe_of(out / PLAN_FOLDER)
     done = done_shards(out, form_of(recipe, summary))
@@ -230,7 +230,7 @@ def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict
     undelivered = [
         f"{layer}: provider {provider!r} did not deliver {count:,} of {counts[layer].total():,}"
         + (f": {why[layer]}" if layer in nothing else "")
-        + "; they are absent and in the ledger; run again with --retry-failed"
+        + "; the ledger lists them; run again with --retry-failed to get them"
         for (layer, provider), count in sorted(lost.items())
     ]
     empty = [

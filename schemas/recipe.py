@@ -1,4 +1,4 @@
-"""The recipe file: one dataset in one YAML, checked on reading, hashed, stored with what it made."""
+"""The recipe file: one dataset in one YAML file, validated, hashed, and stored with its dataset."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _relative(path: str) -> str:
     foreign = path.startswith(("/", "~")) or path[:5].lower() == "file:" or path[1:3] in (":\\", ":/")
     if foreign or _SCHEME.match(path):
         raise ValueError(
-            "give a path relative to the recipe (recipes are stored with the dataset and must not name your machine); "
-            f"found {path!r}"
+            "give a path relative to the recipe (recipes are stored with the dataset and must not contain paths "
+            f"of your machine); found {path!r}"
         )
     if "\0" in path:
-        raise ValueError(f"a path holds no NUL character; found {path!r}")
+        raise ValueError(f"a path must not contain a NUL character; found {path!r}")
     return path
 
 
@@ -74,7 +74,9 @@ class Area(Strict):
     bbox: BBox | None = Field(
         default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
     )
-    file: RelativePath | None = Field(default=None, description="GeoJSON or GeoParquet of polygons, beside the recipe")
+    file: RelativePath | None = Field(
+        default=None, description="GeoJSON or GeoParquet file of polygons; the path is relative to the recipe"
+    )
     land_only: bool = Field(default=True, description="keep only samples whose centre is on land")
 
     @model_validator(mode="after")
@@ -92,7 +94,7 @@ class UniformSampling(Strict):
     """Points uniform over the area's surface (equal-area)."""
 
     kind: Literal["uniform"] = "uniform"
-    count: int = Field(gt=0, le=100_000_000, description="how many samples to place")
+    count: int = Field(gt=0, le=100_000_000, description="number of samples to place")
     area: Area = Field(default_factory=Area)
     allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
 
@@ -102,9 +104,11 @@ class GridSampling(Strict):
 
     kind: Literal["grid"] = "grid"
     spacing_m: float = Field(
-        ge=LEAST_SPACING_M, le=MOST_M, description="edge of a grid cell; 10,000 gives Major TOM's own cells"
+        ge=LEAST_SPACING_M, le=MOST_M, description="edge of a grid cell, metres; 10,000 gives the cells of Major TOM"
     )
-    count: int | None = Field(default=None, gt=0, description="keep this many cells, chosen by the seed; all if absent")
+    count: int | None = Field(
+        default=None, gt=0, description="number of cells to keep, chosen by the seed; all if absent"
+    )
     area: Area = Field(default_factory=Area)
     allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
 
@@ -124,8 +128,8 @@ class PointsSampling(Strict):
         default=(),
         max_length=64,
         exclude_if=lambda names: not names,
-        description="columns (GeoJSON: properties) of the file to carry into the catalogue, there called attr_NAME: "
-        "true/false, numbers or text of one type a column, values may be missing",
+        description="columns (GeoJSON: properties) of the file to copy into the catalogue as attr_NAME: "
+        "true/false, numbers or text, one type per column; values may be missing",
     )
 
     @field_validator("attributes")
@@ -134,7 +138,7 @@ class PointsSampling(Strict):
         lower = [name.lower() for name in names]
         twice = [name for name in names if lower.count(name.lower()) > 1]
         if twice:
-            raise ValueError(f"{' and '.join(map(repr, twice))} are one name (SQL does not tell case apart)")
+            raise ValueError(f"{' and '.join(map(repr, twice))} are the same name (SQL ignores case)")
         return names
 
 
@@ -150,13 +154,13 @@ class GridSpec(Strict):
         default=60.0,
         ge=LEAST_M,
         le=100_000,
-        description="footprint corners lie on multiples of this in UTM/UPS (y counted from the equator), so that "
+        description="footprint corners are multiples of this in UTM/UPS (y counted from the equator), so that "
         "Sentinel-2's 10, 20 and 60 m pixels are copied and not resampled; null keeps the exact corners that a points "
         "file gives",
     )
     resolutions: dict[str, float] = Field(
         default_factory=dict,
-        description="other resolution for a modality ('landsat: 10') or one layer ('sentinel2.bands_60m: 10'), metres",
+        description="other resolution of a modality ('landsat: 10') or one layer ('sentinel2.bands_60m: 10'), metres",
     )
 
     @field_validator("resolutions")
@@ -175,7 +179,7 @@ class Window(Strict):
     start: Day = Field(description="first day, UTC")
     end: Day = Field(description="last day, UTC, inclusive")
     target: Day | None = Field(default=None, description="prefer scenes near this day; the middle if absent")
-    count: int = Field(default=1, ge=1, le=366, description="how many observations (date slots) from this window")
+    count: int = Field(default=1, ge=1, le=366, description="number of observations (date slots) in this window")
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -188,7 +192,9 @@ class Window(Strict):
 
 def _without_secret(url: str) -> str:
     if "@" in url.split("?", maxsplit=1)[0] or "?" in url:
-        raise ValueError("a provider's url must hold no user, password or query: credentials come from the environment")
+        raise ValueError(
+            "a provider's url must not contain a user, password or query: credentials come from the environment"
+        )
     return url
 
 
@@ -208,14 +214,15 @@ class Signing(Strict):
     """Another place that gives credentials than the dialect's own: a private copy of a service, or one on loopback."""
 
     url: Address = Field(
-        description="token service, or endpoint of an S3 store; may begin with a variable $LANDWEAVE_...; another host "
-        "than the login's own is asked only where whoever runs the recipe allows it (--allow-host)"
+        description="token service, or endpoint of an S3 store; may begin with an environment variable "
+        "$LANDWEAVE_...; another host "
+        "than the login's own must be allowed by the user who runs the recipe (--allow-host)"
     )
     hosts: tuple[HostName, ...] = Field(
         default=(),
         max_length=16,
-        description="hosts (of an S3 store: buckets) whose objects need it; the dialect's own if absent; the generic "
-        "dialect has none of its own",
+        description="hosts (of an S3 store: buckets) whose objects need it; the dialect's default if absent; the "
+        "generic dialect has no default",
     )
     region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$", description="region of an S3 store")
 
@@ -231,23 +238,23 @@ class Provider(Strict):
     kind: Literal["stac"] = "stac"
     url: Address = Field(
         description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
-        "stac-geoparquet file (.parquet); may begin with a variable of the environment, $LANDWEAVE_...",
+        "stac-geoparquet file (.parquet); may begin with an environment variable, $LANDWEAVE_...",
     )
     dialect: Dialect = Field(
-        default="generic", description="whose conventions the items follow: asset keys, offset flags, signing"
+        default="generic", description="archive whose conventions the items follow: asset keys, offset flags, signing"
     )
     alternate: str | None = Field(
         default=None,
         max_length=64,
-        description="read the assets' alternate address of this name ('s3', 'https') instead of their href, where they "
-        "have one; the dialect's own habit if absent",
+        description="read the assets' alternate address of this name ('s3', 'https') instead of their href, if they "
+        "have one; the dialect's default if absent",
     )
-    signing: Signing | None = Field(default=None, description="where credentials come from, if not the dialect's own")
-    concurrency: int = Field(default=8, ge=1, le=256, description="requests under way at once, over all workers")
+    signing: Signing | None = Field(default=None, description="source of the credentials, if not the dialect's default")
+    concurrency: int = Field(default=8, ge=1, le=256, description="concurrent requests, over all workers")
     requests_per_s: float | None = Field(
-        default=None, gt=0, description="requests started a second, over all workers; not limited if absent"
+        default=None, gt=0, description="requests started per second, over all workers; not limited if absent"
     )
-    retries: int = Field(default=5, ge=0, le=20, description="tries after the first, for errors that can pass")
+    retries: int = Field(default=5, ge=0, le=20, description="attempts after the first, for temporary errors")
     timeout_s: float = Field(default=60.0, gt=0, description="deadline of one request, seconds")
 
     @field_validator("url")
@@ -276,12 +283,12 @@ class RasterSource(Strict):
     collection: str = Field(
         min_length=1,
         max_length=128,
-        description="collection id at the provider; several with commas between; Earth Engine's own need not be given",
+        description="collection id at the provider; separate several with commas; not needed for Earth Engine",
     )
     collections: dict[Name, str] = Field(
-        default_factory=dict, description="provider -> collection id, for providers of the list that name it otherwise"
+        default_factory=dict, description="provider -> collection id, for providers of the list that use another id"
     )
-    required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
+    required: bool = Field(default=False, description="leave samples without it out of the catalogue")
 
     def collection_at(self, name: str, provider: AnyProvider) -> str:
         """The collection's id at a provider, or ids with commas between."""
@@ -295,7 +302,7 @@ class ImageSource(RasterSource):
 
     assets: dict[str, AssetName] = Field(
         default_factory=dict,
-        description="band -> asset key of an archive that names it otherwise ('B02: blue_band', 'VH: backscatter#2')",
+        description="band -> asset key, for an archive that uses another name ('B02: blue_band', 'VH: backscatter#2')",
     )
 
 
@@ -303,12 +310,14 @@ class DatedSource(ImageSource):
     """A source with one observation per date slot."""
 
     windows: tuple[Name, ...] | None = Field(default=None, description="names of windows; all if absent")
-    max_candidates: int = Field(default=4, ge=1, le=64, description="scenes looked at per slot, best metadata first")
+    max_candidates: int = Field(
+        default=4, ge=1, le=64, description="number of scenes to consider per slot, best metadata first"
+    )
     min_valid: Share = Field(default=0.95, description="least share of the chip with valid pixels")
     sharing: Share = Field(
         default=0.05,
         description="how much worse a scene may be than a chip's best one (share of the chip uncovered; cloud plus "
-        "distance in time) if its neighbours use it too: fewer scenes, requests and bytes; 0 = only among equals",
+        "distance in time) if neighbouring chips use it too: fewer scenes, requests and bytes; 0 = only equal scenes",
     )
 
 
@@ -316,7 +325,7 @@ class OpticalSource(DatedSource):
     """A dated source that clouds can hide."""
 
     max_cloud: Share = Field(default=0.3, description="most cloud over the chip")
-    max_scene_cloud: Share = Field(default=0.9, description="most cloud over the scene, as its metadata says")
+    max_scene_cloud: Share = Field(default=0.9, description="most cloud over the scene, according to its metadata")
 
 
 class Sentinel2Source(OpticalSource):
@@ -328,7 +337,7 @@ class Sentinel2Source(OpticalSource):
         default=None,
         pattern=r"^\d{2}\.\d{2}$",
         exclude_if=lambda stated: stated is None,
-        description="processing baseline ('05.09') of items that state none, which decides whether their numbers carry "
+        description="processing baseline ('05.09') of items that state none; it decides whether their values have "
         "an offset of -1000; if absent, such items are refused",
     )
 
@@ -340,12 +349,12 @@ class Sentinel1Source(DatedSource):
     collection: str = Field(default="sentinel-1-rtc", min_length=1, max_length=128)
     product: Literal["rtc", "grd"] = Field(
         default="rtc",
-        description="rtc: gamma0, the slopes' effect taken out; grd: sigma0 on the ellipsoid, as Earth Engine's "
+        description="rtc: gamma0, corrected for terrain slopes; grd: sigma0 on the ellipsoid, as Earth Engine's "
         "COPERNICUS/S1_GRD, in decibels. They differ by decibels on slopes and are never mixed",
     )
     scale: Literal["db", "linear"] = Field(default="db", description="unit stored: decibels or linear power")
     delivered: Literal["linear", "db"] = Field(
-        default="linear", description="unit the archive delivers; items do not say"
+        default="linear", description="unit that the archive delivers; items do not state it"
     )
     orbit: Literal["ascending", "descending"] | None = Field(default=None, description="keep one orbit direction only")
 
@@ -411,8 +420,8 @@ class DynamicWorldLabel(LabelSource):
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
     composite: Literal["nearest", "mode", "probability"] = Field(
         default="nearest",
-        description="nearest: the map nearest in time; mode: the commonest class of all maps within max_gap_days of "
-        "the image; probability: the class of the greatest mean probability over them. The last two are computed by "
+        description="nearest: the map nearest in time; mode: the most frequent class of all maps within max_gap_days "
+        "of the image; probability: the class of the greatest mean probability over them. The last two are computed by "
         "Earth Engine",
     )
     min_probability: Share = Field(
@@ -430,7 +439,7 @@ class LegendEntry(Strict):
     """One class of a legend that the recipe states."""
 
     code: int = Field(ge=0, le=255, description="value in the raster")
-    name: str = Field(min_length=1, max_length=100, description="the product's own name of the class")
+    name: str = Field(min_length=1, max_length=100, description="name of the class in the product")
     colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
     common: CommonClass = Field(description="class of the common taxonomy it maps to")
 
@@ -440,18 +449,20 @@ class RasterLabel(LabelSource):
 
     kind: Literal["raster"] = "raster"
     name: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$", description="name of the layer on disk and in the catalogue")
-    product: str = Field(min_length=1, max_length=100, description="the product's name, for people")
-    version: str = Field(default="unknown", max_length=32, description="the product's version, where items do not say")
-    asset: str = Field(default="data", min_length=1, description="key of the item's asset that holds the classes")
+    product: str = Field(min_length=1, max_length=100, description="name of the product, to display")
+    version: str = Field(
+        default="unknown", max_length=32, description="version of the product, if items do not state it"
+    )
+    asset: str = Field(default="data", min_length=1, description="key of the item's asset that contains the classes")
     nodata: int = Field(
         default=0,
         ge=-(2**31),
         le=2**32 - 1,
-        description="value in the raster that means 'no label here', instead of what the item states",
+        description="value in the raster that means 'no label here', instead of the value that the item states",
     )
     classes: tuple[LegendEntry, ...] = Field(min_length=1, max_length=255)
     licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
-    attribution: str = Field(default="", max_length=500, description="what users of the labels must say")
+    attribution: str = Field(default="", max_length=500, description="attribution that users of the labels must give")
     max_gap_days: int | None = Field(default=None, ge=0, description="largest distance in time to the image")
 
     @property
@@ -464,11 +475,11 @@ class RasterLabel(LabelSource):
         codes = [c.code for c in self.classes]
         twice = sorted({c for c in codes if codes.count(c) > 1})
         if twice or self.nodata in codes:
-            raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} stands for two things")
+            raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} is used twice")
         if self.name in (*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"):
-            raise ValueError(f"{self.name!r} is the name of a layer that landweave knows; choose another")
+            raise ValueError(f"{self.name!r} is the name of a built-in layer; choose another")
         if self.name == "attr":
-            raise ValueError("'attr' begins the columns of a points file's attributes; choose another name")
+            raise ValueError("'attr' is the prefix of attribute columns; choose another name")
         return self
 
 
@@ -477,9 +488,9 @@ class OpenStreetMapLabel(Strict):
 
     kind: Literal["openstreetmap"] = "openstreetmap"
     pbf: PathOrAddress = Field(
-        description="path relative to the recipe, or URL; may begin with a variable of the environment, $LANDWEAVE_..."
+        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_..."
     )
-    required: bool = Field(default=False, description="a sample without it is not put into the catalogue")
+    required: bool = Field(default=False, description="leave samples without it out of the catalogue")
 
     @property
     def layer(self) -> str:
@@ -497,18 +508,18 @@ class TemplateCaptions(Strict):
 
     kind: Literal["template"] = "template"
     per_sample: int = Field(default=1, ge=1, le=8, description="wordings per sample")
-    facts_from: str | None = Field(default=None, description="label that class shares come from; the first if absent")
+    facts_from: str | None = Field(default=None, description="label layer for the class shares; the first if absent")
 
 
 class LlmCaptions(Strict):
     """Sentences from a language model behind an OpenAI-compatible endpoint, checked against the facts."""
 
     kind: Literal["llm"] = "llm"
-    model: str = Field(min_length=1, description="model name as the endpoint knows it")
+    model: str = Field(min_length=1, description="model name at the endpoint")
     base_url: Address = Field(
         default="$OPENAI_BASE_URL",
         description="endpoint; may begin with $OPENAI_BASE_URL or a variable $LANDWEAVE_...; the key is sent to its "
-        "own service, to the host in OPENAI_BASE_URL and to hosts that whoever runs the recipe allows (--allow-host)",
+        "own service, to the host in OPENAI_BASE_URL and to hosts that the user allows (--allow-host)",
     )
     api_key_variable: Annotated[str, AfterValidator(checked_key)] = Field(
         default="OPENAI_API_KEY",
@@ -517,7 +528,9 @@ class LlmCaptions(Strict):
         description="environment variable that holds the key: a model service's own, or LANDWEAVE_...",
     )
     per_sample: int = Field(default=1, ge=1, le=8)
-    attempts: int = Field(default=3, ge=1, le=10, description="answers asked for before the template speaks instead")
+    attempts: int = Field(
+        default=3, ge=1, le=10, description="number of answers to request before the template is used instead"
+    )
     max_tokens: int = Field(default=300, ge=16, le=4096)
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
     facts_from: str | None = None
@@ -529,7 +542,7 @@ Captions = Annotated[TemplateCaptions | LlmCaptions, Field(discriminator="kind")
 class Quality(Strict):
     """Rules for a sample as a whole; one that breaks them is in the ledger and not in the catalogue."""
 
-    min_modalities: int = Field(default=1, ge=0, description="fewest modalities obtained (at any date)")
+    min_modalities: int = Field(default=1, ge=0, description="least number of obtained modalities (at any date)")
 
 
 class Splits(Strict):
@@ -542,12 +555,14 @@ class Splits(Strict):
         default=20_000.0, ge=LEAST_SPACING_M, le=MOST_M, description="edge of a block of ground, metres"
     )
     buffer_m: float = Field(
-        default=1_000.0, ge=0, description="no two footprints of different splits come nearer; nearer ones are left out"
+        default=1_000.0,
+        ge=0,
+        description="least distance between footprints of different splits, metres; nearer footprints are left out",
     )
     allow_overlap: bool = Field(
         default=False,
         exclude_if=lambda allowed: not allowed,
-        description="keep the samples that come nearer than buffer_m to another split, or even overlap it; the ground "
+        description="keep samples that are nearer than buffer_m to another split, or overlap it; the ground "
         "that splits share is then measured, stored and printed",
     )
 
@@ -568,11 +583,12 @@ class Shards(Strict):
         default=None,
         ge=1,
         le=65_536,
-        description="samples in one shard; if left out, the power of two from 64 to 4,096 that makes some 256 shards: "
+        description="samples per shard; if absent, the power of two from 64 to 4,096 that gives about 256 shards: "
         "fewer than 10,000 objects for a million samples",
     )
     codec: Literal["balanced", "small"] = Field(
-        default="balanced", description="balanced: fast to read; small: a tenth less on disk, twice the CPU of reading"
+        default="balanced",
+        description="balanced: fast to read; small: a tenth smaller on disk, twice the CPU time to read",
     )
 
     def size(self, samples: int) -> int:
@@ -593,14 +609,14 @@ def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: E
     """Earth Engine must hold what is asked for, in the collections that are named."""
     known, named = earthengine.COLLECTIONS.get(kind, ()), entry.collection_at(name, provider)
     if not known:
-        raise ValueError(f"{kind}: Earth Engine (provider {name!r}) does not hold it")
+        raise ValueError(f"{kind}: Earth Engine (provider {name!r}) does not have it")
     strange = [c for c in named.split(",") if c not in known]
     if strange:
-        raise ValueError(f"{kind}: Earth Engine holds it in {list(known)}, found {strange[0]!r}")
+        raise ValueError(f"{kind}: Earth Engine has it in {list(known)}, found {strange[0]!r}")
     if isinstance(entry, Sentinel1Source) and entry.product == "rtc":
         raise ValueError(
-            f"{kind}: Earth Engine (provider {name!r}) holds sigma0 (GRD) and no terrain-corrected gamma0; "
-            "write `product: grd` to have that"
+            f"{kind}: Earth Engine (provider {name!r}) has sigma0 (GRD) but no terrain-corrected gamma0; "
+            "write `product: grd` to use sigma0"
         )
 
 
@@ -615,7 +631,7 @@ class Recipe(Strict):
     grid: GridSpec
     windows: tuple[Window, ...] = Field(default=(), max_length=366)
     providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
-    sources: tuple[Source, ...] = Field(description="sensors; [] for a dataset of labels alone")
+    sources: tuple[Source, ...] = Field(description="sensors; [] for a dataset of labels only")
     labels: tuple[Label, ...] = ()
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
@@ -658,7 +674,7 @@ class Recipe(Strict):
         }
         engines = [name for name, p in self.providers.items() if isinstance(p, EarthEngineProvider)]
         if len(engines) > 1:
-            raise ValueError(f"providers: {engines} are all of kind earthengine; one project is all a run can use")
+            raise ValueError(f"providers: {engines} are all of kind earthengine; a run can use one project only")
         for what, names in listed.items():
             twice = sorted({k for k in names if names.count(k) > 1})
             if twice:
@@ -690,7 +706,7 @@ class Recipe(Strict):
                 _held_by_earth_engine(entry, kind, name, provider)
             elif isinstance(entry, DynamicWorldLabel) and entry.composite != "nearest":
                 raise ValueError(
-                    f"{kind}: `composite: {entry.composite}` is computed by Earth Engine; provider {name!r} is another"
+                    f"{kind}: `composite: {entry.composite}` needs Earth Engine; provider {name!r} is not Earth Engine"
                 )
         _known(f"{kind}.collections", entry.collections, entry.providers)
 
@@ -700,7 +716,7 @@ class Recipe(Strict):
         if self.grid.size_m / finest > MOST_PIXELS:
             raise ValueError(
                 f"grid: size_m {self.grid.size_m:g} has {self.grid.size_m / finest:,.0f} pixels of {finest:g} m along "
-                f"an edge; at most {MOST_PIXELS:,} are built"
+                f"an edge; the limit is {MOST_PIXELS:,}"
             )
         resolution = self.grid.resolution_m
         count = self.grid.size_m / resolution

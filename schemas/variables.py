@@ -42,7 +42,7 @@ def variable_of(template: str) -> tuple[str, str] | None:
     found = _AT_THE_BEGINNING.match(template)
     if found is None or "$" in template[found.end() :]:
         raise ValueError(
-            "an environment variable may only be the beginning of an address or a path, with '/' after it, as in "
+            "an environment variable may only be the start of an address or a path, followed by '/', as in "
             f"$LANDWEAVE_ARCHIVE/stac; found {template[:80]!r}"
         )
     name = found.group(1) or found.group(2)
@@ -87,7 +87,7 @@ def checked_key(name: str) -> str:
     """
     if name not in KEY_HOMES and not name.startswith(OWN):
         raise ValueError(
-            f"{name!r} is no variable for a language model's key: use one of {', '.join(KEY_HOMES)}, or a name that "
+            f"{name!r} is not a variable for a language model's key: use one of {', '.join(KEY_HOMES)}, or a name that "
             f"begins with {OWN}"
         )
     return name

@@ -1,4 +1,4 @@
-"""Entry of the Dataflow Flex Template: turns its parameters into a build on Dataflow.
+"""Entry point of the Dataflow Flex Template: turns its parameters into a build on Dataflow.
 
 The launcher calls a file with --name=value pairs: the template's own (recipe, out) and Beam's.
 """

@@ -1,4 +1,4 @@
-"""Build the shards whose numbers arrive on standard input, one a line; answer each with a line of JSON.
+"""Builds the shards whose numbers arrive on standard input, one per line; answers each with a JSON line.
 
 Runs in the factory's Python, started by a Flink worker (job.py) whose Python and packages are others. Answers:
 `{"ready": true}` once, or `{"refused": "why"}` and the end when nothing can be built here; then for each shard
@@ -56,8 +56,10 @@ def main() -> int:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.builder", description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="folder of a planned dataset")
-    parser.add_argument("--code", required=True, help="`code_version()` of whoever submitted")
-    parser.add_argument("--workers", type=int, default=1, help="builders that share the limits of the archives")
+    parser.add_argument("--code", required=True, help="`code_version()` of the submitter")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of builders that share the limits of the archives"
+    )
     asked = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to the log
@@ -66,7 +68,10 @@ def main() -> int:
         answers.write(json.dumps(answer) + "\n")
 
     if code_version() != asked.code:
-        say(refused=f"worker {os.uname().nodename} has other code or libraries than the submitter: install the same")
+        say(
+            refused=f"worker {os.uname().nodename} has other code or library versions than the submitter: "
+            "install the same"
+        )
         return 1
     from pipelines.access.http import SettingError
     from pipelines.access.osm import BadExtractError

@@ -1,4 +1,4 @@
-"""A real standalone Flink on this machine: jobmanager, taskmanagers and, if wanted, ZooKeeper, each a process.
+"""A standalone Flink on this machine: jobmanager, taskmanagers and optionally ZooKeeper, one process each.
 
 python -m deploy.flink.cluster --taskmanagers 2      # runs until interrupted; prints the address for --flink-master
 """
@@ -268,8 +268,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("--taskmanagers", type=int, default=1)
     parser.add_argument("--slots", type=int, default=1, help="shards that one taskmanager builds at a time")
-    parser.add_argument("--folder", type=Path, help="takes logs and temporary files (default: a new temporary one)")
-    parser.add_argument("--cache", type=Path, default=cache_folder(), help="where Flink is, or is installed")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for logs and temporary files (default: a new temporary folder)"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=cache_folder(),
+        help="folder in which Flink is installed (it is installed if missing)",
+    )
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="landweave-flink-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""End process groups when the process that started them is gone, killed even: it holds the other end of our input.
+"""Ends process groups when their parent process ends, even by a kill: the parent holds the other end of our input.
 
 Input: the number of a process group a line. When input ends, all groups are killed; after a line `leave`, none.
 """

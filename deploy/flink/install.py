@@ -1,4 +1,4 @@
-"""Fetch Apache Flink, and what else a cluster wants, with pip, Go and Maven into one cache folder.
+"""Installs Apache Flink and the other programs of a cluster with pip, Go and Maven into one cache folder.
 
 python -m deploy.flink.install                  # Flink and PyFlink
 python -m deploy.flink.install prism            # Beam's Prism runner, built from its Go module
@@ -65,7 +65,7 @@ def install_flink(cache: Path) -> Flink:
     if sys.version_info.minor not in PYTHONS:
         raise InstallError(
             f"PyFlink has wheels for Python 3.{PYTHONS[0]} to 3.{PYTHONS[-1]}, this is 3.{sys.version_info.minor}: "
-            "run this with one of those"
+            "run this with one of these versions"
         )
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:8]
     folder = cache / f"flink-py3{sys.version_info.minor}-{digest}"

@@ -1,4 +1,4 @@
-"""The Flink job: readers pull lists of shard numbers as they become free, and have a builder build each.
+"""The Flink job: free readers take shard numbers, and a builder builds each shard.
 
 Runs in Flink's Python (PyFlink) and imports nothing of landweave; `deploy.flink.submit` writes its work list and starts
 it.
@@ -165,7 +165,7 @@ def _write(path: Path, text: str) -> None:
 def main(arguments: list[str]) -> None:
     """Submit the job: work list, settings (JSON), parallelism, name."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--work", required=True, help="folder of text files with shard numbers, one a line")
+    parser.add_argument("--work", required=True, help="folder of text files with shard numbers, one per line")
     parser.add_argument("--settings", type=Path, required=True, help="JSON of `Settings`")
     parser.add_argument("--parallelism", type=int, required=True)
     parser.add_argument("--name", required=True)

@@ -1,4 +1,4 @@
-"""Build listed shards of a planned dataset on a Flink cluster: submit, watch, cancel when interrupted.
+"""Builds listed shards of a planned dataset on a Flink cluster: submits, watches, cancels when interrupted.
 
     python -m deploy.flink.submit data/mine work.txt failures/ --flink-master 10.0.0.7:8081 --parallelism 64
 
@@ -114,7 +114,9 @@ def _check_cluster(flink: Flink, master: str) -> None:
         reason = getattr(error, "reason", error)
         raise SubmitError(f"no Flink answers at {master} ({reason}); is --flink-master its REST address?") from None
     if not list((flink.home / "lib").glob(f"flink-dist*-{version}.jar")):
-        raise SubmitError(f"Flink at {master} is {version}, the client here is another: install that one on both sides")
+        raise SubmitError(
+            f"Flink at {master} is {version}, but the client here has another version: install the same on both sides"
+        )
 
 
 def _write_work(folder: Path, shards: Sequence[int]) -> None:
@@ -146,7 +148,7 @@ def _submit(flink: Flink, submission: Submission, folder: Path, name: str) -> st
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     found = re.search(r"JobID ([0-9a-f]{32})", told.stdout)
     if told.returncode or found is None:
-        raise SubmitError(f"Flink at {submission.master} did not take the job: {_cause(told.stderr + told.stdout)}")
+        raise SubmitError(f"Flink at {submission.master} did not accept the job: {_cause(told.stderr + told.stdout)}")
     return found[1]
 
 
@@ -174,7 +176,7 @@ def _await_end(master: str, job: str, refused: Path) -> str:
             seen = time.monotonic()
         except UNREACHABLE as error:
             if time.monotonic() - seen > LOST_S:
-                raise SubmitError(f"Flink at {master} has been out of reach for {LOST_S:g} s: {error}") from None
+                raise SubmitError(f"Flink at {master} has not answered for {LOST_S:g} s: {error}") from None
             state = "UNKNOWN"
         if refused.exists():
             raise SubmitError(refused.read_text())
@@ -209,14 +211,21 @@ def main() -> int:
     """Submit what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.submit", description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="folder of a planned dataset, shared by all hosts")
-    parser.add_argument("work", type=Path, help="text file with the numbers of the shards to build, one a line")
-    parser.add_argument("failures", type=Path, help="folder that takes NNNNN.txt for shards that could not be built")
+    parser.add_argument("work", type=Path, help="text file with the numbers of the shards to build, one per line")
+    parser.add_argument("failures", type=Path, help="folder for a file NNNNN.txt per shard that could not be built")
     parser.add_argument("--flink-master", default="127.0.0.1:8081", help="host:port of the jobmanager")
-    parser.add_argument("--parallelism", type=int, default=1, help="shards built at a time; needs as many slots")
-    parser.add_argument("--shard-deadline-s", type=float, default=7200.0, help="how long one shard may take")
-    parser.add_argument("--factory-python", default=sys.executable, help="the factory's Python on the workers")
+    parser.add_argument(
+        "--parallelism", type=int, default=1, help="number of shards built in parallel; needs as many slots"
+    )
+    parser.add_argument("--shard-deadline-s", type=float, default=7200.0, help="time limit of one shard")
+    parser.add_argument("--factory-python", default=sys.executable, help="the Python of the pipelines on the workers")
     parser.add_argument("--flink-config", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--cache", type=Path, default=cache_folder(), help="where Flink's client is, or is installed")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=cache_folder(),
+        help="folder in which Flink's client is installed (it is installed if missing)",
+    )
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = asked.dataset.resolve()

@@ -1,1 +1,1 @@
-"""How to reach an archive: HTTP, STAC search, rasters in blocks, OpenStreetMap extracts."""
+"""Access to archives: HTTP, STAC search, rasters in blocks, OpenStreetMap extracts."""

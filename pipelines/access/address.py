@@ -1,4 +1,4 @@
-"""One address, parsed once: signing, connections, redirects, limits and messages all use the same parts of it.
+"""Parses an address once; signing, connections, redirects, limits and messages use the same parts.
 
 Two readers of one text do not always agree on its host, and who writes an item chooses the text. So only plain
 addresses are taken: no user name, no backslash, no control character, a host in ASCII, numbers in their usual form.
@@ -60,7 +60,7 @@ class Url(str):
     """Path and query, percent-encoded, beginning with '/'."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"an address does not change: {name}")
+        raise AttributeError(f"an address cannot be changed: {name}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (parsed, (str(self),))
@@ -106,10 +106,10 @@ def parsed(text: str) -> Url:
         raise _unusable(text, "expected an http, https, s3 or gs address")
     scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
     if "@" in authority:
-        raise _unusable(text, "it names a user; write credentials into environment variables")
+        raise _unusable(text, "it contains a user name; put credentials into environment variables")
     if scheme in _BUCKETS:
         if not _BUCKET.fullmatch(authority):
-            raise _unusable(text, "its bucket's name is not one")
+            raise _unusable(text, "its bucket name is not valid")
         return _made(scheme, authority, 0, _encoded(path or "/"))
     if scheme not in _PORTS:
         raise _unusable(text, f"expected an http, https, s3 or gs address, got scheme {scheme[:16]!r}")
@@ -213,7 +213,7 @@ def _made(scheme: str, host: str, port: int, target: str) -> Url:
 def _host_and_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
     match = _HOST.fullmatch(authority)
     if match is None:
-        raise _unusable(text, "its host is not written in plain ASCII" if authority else "it names no host")
+        raise _unusable(text, "its host is not plain ASCII" if authority else "it has no host")
     port = int(match[2]) if match[2] else _PORTS[scheme]
     if not 0 < port < 65536:
         raise _unusable(text, f"port {port} does not exist")
@@ -222,11 +222,11 @@ def _host_and_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
         try:
             return ipaddress.IPv6Address(host[1:-1]).compressed, port
         except ValueError:
-            raise _unusable(text, "its IPv6 address is not one") from None
+            raise _unusable(text, "its IPv6 address is not valid") from None
     host = host.removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _unusable(text, "its host is not a name")
+        raise _unusable(text, "its host is not a valid name")
     if _NUMBER.fullmatch(labels[-1]):  # then every reader takes it for an IPv4 address, in more forms than one
         try:
             return str(ipaddress.IPv4Address(host)), port
@@ -237,9 +237,9 @@ def _host_and_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
 
 def _check_characters(text: str) -> None:
     if len(text) > _MOST_CHARS:
-        raise AccessError(Reason.BAD_ITEM, f"an address of {len(text):,} characters; at most {_MOST_CHARS:,} are read")
+        raise AccessError(Reason.BAD_ITEM, f"an address of {len(text):,} characters; the limit is {_MOST_CHARS:,}")
     if (match := _UNSAFE.search(text)) is not None:
-        raise _unusable(text, f"it holds the character {match[0]!a}")
+        raise _unusable(text, f"it contains the character {match[0]!a}")
 
 
 def _encoded(part: str, more: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What an HTTP answer means: classed errors, and the checks that a body is the one that was asked for."""
+"""Interprets HTTP answers: classifies errors, and checks that a body is the requested one."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)
 
 _BROKEN: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "refused the connection"),
-    (ConnectionError, "broke the connection off"),
-    (socket.gaierror, "is not known here: no address for the host's name"),
-    (ssl.SSLCertVerificationError, "shows a certificate that cannot be trusted"),
+    (ConnectionError, "closed the connection"),
+    (socket.gaierror, "is unknown: its host name has no address"),
+    (ssl.SSLCertVerificationError, "has a certificate that cannot be verified"),
     (TimeoutError, "did not answer in time"),
 )
 """Kind of failure of a connection -> in words; others are told by their name."""
@@ -73,7 +73,7 @@ def refused(answer: Answer, href: str) -> AccessError:
     if status in (404, 410):
         return AccessError(Reason.NOT_FOUND, detail, status=status)
     if status == 416:
-        return AccessError(Reason.CORRUPT, f"{detail}: the object is shorter than its header says", status=status)
+        return AccessError(Reason.CORRUPT, f"{detail}: the object is shorter than its header states", status=status)
     return AccessError(Reason.UNAVAILABLE, detail, status=status)
 
 
@@ -109,7 +109,7 @@ def check_digest(answer: Answer, href: str) -> None:
         if hashlib.new(name.replace("-", ""), answer.body).digest() != said:
             raise AccessError(
                 Reason.UNAVAILABLE,
-                f"{shown(href)} sent {len(answer.body)} bytes that are not those of their digest",
+                f"{shown(href)} sent {len(answer.body)} bytes that do not match their digest",
                 retryable=True,
                 status=answer.status,
             )
@@ -126,7 +126,7 @@ def checked_range(answer: Answer, href: str, start: int, length: int) -> Range:
     if answer.status == 200 and (page or (answer.size is not None and answer.size < start)):
         raise AccessError(
             Reason.UNAVAILABLE,
-            f"{shown(href)} answered a range with something else than the object",
+            f"{shown(href)} answered a range request with other content than the object",
             retryable=True,
             status=answer.status,
         )
@@ -136,7 +136,7 @@ def checked_range(answer: Answer, href: str, start: int, length: int) -> Range:
     if answer.status != 206 or match is None:
         raise AccessError(
             Reason.UNAVAILABLE,
-            f"{shown(href)} answered a range with HTTP {answer.status} and no usable Content-Range",
+            f"{shown(href)} answered a range request with HTTP {answer.status} and no usable Content-Range",
             retryable=True,
             status=answer.status,
         )

@@ -1,4 +1,4 @@
-"""The body of an HTTP answer: read to its end or to the wanted part, unpacked, and never larger than it may be."""
+"""Reads the body of an HTTP answer, completely or the requested part, decompresses it and limits its size."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _joined(chunks: Iterable[bytes], wanted: Wanted) -> bytes:
 def _unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
     """A body that was stored packed, as static catalogues are: gzip or deflate, whatever was asked for."""
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise AccessError(Reason.UNAVAILABLE, f"is packed as {coding[:32]!a}; gzip and deflate are read")
+        raise AccessError(Reason.UNAVAILABLE, f"uses the encoding {coding[:32]!a}; only gzip and deflate are supported")
     inflate = zlib.decompressobj(47)  # zlib or gzip, by their header
     try:
         for chunk in chunks:
@@ -158,7 +158,5 @@ def _unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 def _too_large(wanted: Wanted) -> AccessError:
     if wanted.length is not None:
-        return AccessError(
-            Reason.UNAVAILABLE, f"sends more than the {wanted.length} bytes that were asked for", retryable=True
-        )
+        return AccessError(Reason.UNAVAILABLE, f"sends more than the {wanted.length} requested bytes", retryable=True)
     return AccessError(Reason.CORRUPT, f"is larger than {wanted.most} bytes")

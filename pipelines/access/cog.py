@@ -1,4 +1,4 @@
-"""Chips cut from remote rasters, scene by scene: each header read once, each needed block fetched and decoded once.
+"""Cuts chips from remote rasters, scene by scene: reads each header and each needed block only once.
 
 Budget of one call, apart from the results themselves: `workers` rasters at work x (16 MiB of stored blocks on their
 way + one range of 8 MiB being decoded, or 16 MiB handed to GDAL), plus the source windows of those rasters' chips: at
@@ -363,11 +363,13 @@ def _fitting(request: ChipRequest, opened: dict[str, Raster | AccessError]) -> l
             raise raster
         if max(request.bands) > raster.count:
             raise AccessError(
-                Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, asked for {max(request.bands)}"
+                Reason.BAD_ITEM, f"{shown(href)} has {raster.count} bands, but band {max(request.bands)} was requested"
             )
         stated = request.epsgs[i] if request.epsgs else None
         if stated is not None and raster.crs is not None and not raster.lies_in(stated):
-            raise AccessError(Reason.WRONG_GRID, f"{shown(href)} is in {name(raster.crs)}, its item says EPSG:{stated}")
+            raise AccessError(
+                Reason.WRONG_GRID, f"{shown(href)} is in {name(raster.crs)}, but its item states EPSG:{stated}"
+            )
         if request.grids and (problem := contradicted(raster.levels[0], *request.grids[i])) is not None:
             raise AccessError(Reason.WRONG_GRID, f"{shown(href)} {problem}")
         rasters.append(raster)

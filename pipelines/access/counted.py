@@ -1,4 +1,4 @@
-"""What a stored block decodes to is counted against what the block needs, before GDAL makes pixels of it.
+"""Checks the decoded size of a stored block before GDAL decodes it.
 
 libtiff leaves the rest of its buffer as it was, or as it happened to be in memory, where a block holds less than it
 should: for plain blocks, for JPEG, and for deflate where a stored run is longer than the buffer. LZW, PackBits, LZMA,
@@ -90,9 +90,9 @@ def _unfolded(raw: bytes, due: int) -> Iterator[bytes]:
             raise _corrupt(f"is a damaged deflate stream: {error}") from None
         rest, came = inflate.unconsumed_tail, came + len(piece)
         if came > due + _PADDING_BYTES:
-            raise _corrupt(f"unfolds to more than {due + _PADDING_BYTES} bytes, its pixels are {due}")
+            raise _corrupt(f"decompresses to more than {due + _PADDING_BYTES} bytes, but its pixels take {due}")
         if not piece and not inflate.eof:
-            raise _corrupt(f"is a deflate stream that is cut short after {came} of {due} bytes")
+            raise _corrupt(f"is a deflate stream that ends after {came} of {due} bytes")
         yield piece
 
 
@@ -102,16 +102,16 @@ def _check_jpeg(image: Directory, block: Block, raw: bytes, tables: bytes) -> No
     columns = min(image.block_width, image.width - block[2] * image.block_width)
     height, width = _jpeg_size(raw)
     if height < rows or width < columns:
-        raise _corrupt(f"is a JPEG picture of {width} x {height} pixels, {columns} x {rows} are due")
+        raise _corrupt(f"is a JPEG image of {width} x {height} pixels, expected {columns} x {rows}")
     if (image.tiled and height > image.block_height) or width > image.block_width or height * width > _MAX_JPEG_PX:
-        raise _corrupt(f"is a JPEG picture of {width} x {height} pixels, larger than its block")
+        raise _corrupt(f"is a JPEG image of {width} x {height} pixels, larger than its block")
     whole = (tables[: -len(_END)] if tables.endswith(_END) else _START) + raw[len(_START) :]
     try:
         strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES")
         with strict, MemoryFile(whole) as file, file.open(driver="JPEG") as picture:
             picture.read(window=Window(0, 0, columns, rows))
     except RasterioError:
-        raise _corrupt("is a JPEG picture that is damaged or cut short") from None
+        raise _corrupt("is a JPEG image that is damaged or truncated") from None
 
 
 def _jpeg_size(raw: bytes) -> tuple[int, int]:
@@ -124,7 +124,7 @@ def _jpeg_size(raw: bytes) -> tuple[int, int]:
         if raw[at + 1] in _FRAMES:
             return int.from_bytes(raw[at + 5 : at + 7], "big"), int.from_bytes(raw[at + 7 : at + 9], "big")
         at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
-    raise _corrupt("is no JPEG picture")
+    raise _corrupt("is not a JPEG image")
 
 
 def _corrupt(what: str) -> AccessError:

@@ -1,4 +1,4 @@
-"""Makes a provider's client: its limits, and the credentials that the environment holds for it."""
+"""Makes the client of a provider, with its limits and its credentials from the environment."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _s3_signer(where: str, provider: Provider, login: Login, url: str | None) ->
         return S3Signer(("usgs-landsat",), {**_s3(url, region or "us-west-2"), "request_payer": True})
     buckets = signing.hosts if signing is not None else ()
     if not buckets:
-        raise SettingError(f"{where}.hosts: name the buckets whose objects are signed for: hosts: [my-bucket]")
+        raise SettingError(f"{where}.hosts: list the buckets whose requests are signed: hosts: [my-bucket]")
     return S3Signer(buckets, _s3(url, region))
 
 
@@ -165,7 +165,7 @@ def _login_client(url: str) -> Client:
         SettingError: the address is neither.
     """
     if not parsed(url).keeps_secrets:
-        raise SettingError(f"signing.url: a login is sent over https or to this machine; {shown(url)} is neither")
+        raise SettingError(f"signing.url: a login is sent only over https or to this machine; {shown(url)} is neither")
     return Client(concurrency=1, retries=3, timeout_s=30.0, homes=homes_of(url, roams=False))
 
 

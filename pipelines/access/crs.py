@@ -1,4 +1,4 @@
-"""Coordinate reference systems as rasters state them: which are the same on the ground, and where a chip lies in them.
+"""Coordinate reference systems of rasters: which ones are the same on the ground, and the place of a chip in them.
 
 Coordinates are GDAL's, as in the warp that follows: PROJ alone orders axes otherwise for some polar systems (EPSG:5041)
 and picks other operations between datums.
@@ -122,9 +122,9 @@ def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64
     try:
         found = np.array(transform(by_epsg(epsg), crs, x.ravel().tolist(), y.ravel().tolist()))
     except (RasterioError, CPLE_BaseError) as error:
-        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be reached from EPSG:{epsg} here") from error
+        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be transformed from EPSG:{epsg}") from error
     if not np.isfinite(found).all():
-        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be reached from EPSG:{epsg} here")
+        raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be transformed from EPSG:{epsg}")
     return found.reshape(2, *x.shape)
 
 

@@ -1,4 +1,4 @@
-"""Connections that are cut at their deadline, also where a server sends one byte now and then for ever.
+"""Closes connections at their deadline, even if a server keeps sending single bytes.
 
 A socket's timeout starts anew with every byte; this watches whole exchanges, headers included.
 """

@@ -1,4 +1,4 @@
-"""The fast way from a stored block to pixels: deflate with or without a predictor, by libdeflate, check sum included.
+"""Fast decoding of a stored block: deflate with or without a predictor, by libdeflate, with its checksum.
 
 Most rasters of the archives are deflate. libdeflate is two to three times faster than zlib and, other than GDAL,
 verifies the Adler-32 of each block. Whatever is unusual here (byte order, bits, interleaving, a stream of another

@@ -1,4 +1,4 @@
-"""Earth Engine through its real client: stored bands on an explicit grid, under the project's quota.
+"""Earth Engine through Google's client: stored bands on an explicit grid, within the project's quota.
 
     with open_session(Settings(project="my-project", endpoint="high-volume")) as session:
         image = graphs.stored(("COPERNICUS/S2_SR_HARMONIZED/2023...",), ("B2", "B3"))
@@ -158,7 +158,9 @@ class Session:
             if not following:
                 return found
             if following == token:
-                raise AccessError(Reason.UNAVAILABLE, "the list of assets leads in a circle: a page names itself next")
+                raise AccessError(
+                    Reason.UNAVAILABLE, "the list of assets is a loop: a page names itself as the next page"
+                )
             token = str(following)
 
     def _listed(self, request: Mapping[str, Any], token: str | None) -> dict[str, Any]:
@@ -277,7 +279,7 @@ def open_session(settings: Settings, environment: Mapping[str, str] | None = Non
             if _open[0].settings == settings:
                 _open[0].users += 1
                 return _open[0]
-            raise SettingError("Earth Engine: one project and one setting a process; another session is open")
+            raise SettingError("Earth Engine: a process can have one session only, and another session is open")
         found, project, share = check(settings, environment)
         rate = None if settings.requests_per_s is None else settings.requests_per_s / settings.workers
         slots = Slots(share, requests_per_s=rate)

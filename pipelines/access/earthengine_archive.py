@@ -1,4 +1,4 @@
-"""Earth Engine as a provider of a recipe: checked before anything is asked, opened once, searched, read and metered."""
+"""Earth Engine as a provider of a recipe: checks it before any request, opens it once, searches, reads and meters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials for Earth Engine: service account, application default or workload identity, else one clear line."""
+"""Credentials for Earth Engine: service account, application default or workload identity; or a one-line error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def credentials(kind: Kind, *, url: str, environment: Mapping[str, str] | None =
     variables = os.environ if environment is None else environment
     if kind == "anonymous":
         if not is_loopback(url):
-            raise SettingError("Earth Engine: anonymous credentials are for a server on this machine only")
+            raise SettingError("Earth Engine: anonymous credentials work only with a server on this machine")
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
     path = variables.get(KEY_VARIABLE)
     if path:
@@ -63,7 +63,7 @@ def credentials(kind: Kind, *, url: str, environment: Mapping[str, str] | None =
 
 def _from_file(kind: Kind, path: str) -> Any:
     if not Path(path).is_file():
-        raise SettingError(f"Earth Engine: {KEY_VARIABLE} names a file that is not there")
+        raise SettingError(f"Earth Engine: {KEY_VARIABLE} names a file that does not exist")
     try:
         info = json.loads(Path(path).read_text())
         got = str(info["type"])

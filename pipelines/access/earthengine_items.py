@@ -90,7 +90,8 @@ def search(
     product = PRODUCTS.get(collection)
     if product is None:
         raise AccessError(
-            Reason.BAD_ITEM, f"Earth Engine collection {collection[:80]!r} is not known; known are {sorted(PRODUCTS)}"
+            Reason.BAD_ITEM,
+            f"Earth Engine collection {collection[:80]!r} is unknown; the supported collections are {sorted(PRODUCTS)}",
         )
     request: dict[str, Any] = {"parent": collection}
     if period is not None and product.static is None:

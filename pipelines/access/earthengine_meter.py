@@ -1,4 +1,4 @@
-"""Compute time at Earth Engine: what it will cost, what it has cost so far, and the stop before it costs too much."""
+"""Compute time at Earth Engine: estimated and used so far, with a stop before the limit."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Meter:
                 raise AccessError(
                     Reason.UNAVAILABLE,
                     f"the Earth Engine budget is spent: {self._used_s / 3600:.4g} of {self._budget_s / 3600:.4g} "
-                    "EECU-hours of this worker are used and the next request would pass it; raise the budget and run "
-                    "again to go on",
+                    "EECU-hours of this worker are used, and the next request would exceed it; raise the budget and "
+                    "run again to continue",
                 )
             self._used_s += charge_s
             return charge_s

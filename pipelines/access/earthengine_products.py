@@ -1,4 +1,4 @@
-"""Earth Engine's collections as data: which bands they store, on which lattice, and what their numbers are."""
+"""Earth Engine's collections as data: their bands, pixel grids and units."""
 
 from __future__ import annotations
 

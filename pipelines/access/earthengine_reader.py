@@ -1,4 +1,4 @@
-"""Chips from Earth Engine, asked for as from any raster archive: what `cog.Reader` is to COGs."""
+"""Reads chips from Earth Engine, with the same interface as `cog.Reader` for COGs."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class EarthEngineReader:
     ) -> Chip:
         """One map of classes of several days."""
         if product is None or "probabilities" not in product.dtypes:
-            raise AccessError(Reason.BAD_ITEM, f"{addresses[0].image_id} has no classes with probabilities to reduce")
+            raise AccessError(Reason.BAD_ITEM, f"{addresses[0].image_id} has no class probabilities to reduce")
         bands = 1 if reduce.how == "mode" else len(product.lattices()["probabilities"])
         computed = self.session.compute_chip(
             graphs.reduced([a.image_id for a in addresses], product, reduce),
@@ -123,7 +123,9 @@ def _names(addresses: Sequence[Address], indices: Sequence[int]) -> tuple[str, .
         if product_of(address.image_id) != product_of(first.image_id):
             raise AccessError(Reason.BAD_ITEM, "images of different collections in one request")
     if not all(1 <= i <= len(first.bands) for i in indices):
-        raise AccessError(Reason.BAD_ITEM, f"{first.image_id} has {len(first.bands)} bands, asked for {list(indices)}")
+        raise AccessError(
+            Reason.BAD_ITEM, f"{first.image_id} has {len(first.bands)} bands, but bands {list(indices)} were requested"
+        )
     return tuple(first.bands[i - 1] for i in indices)
 
 

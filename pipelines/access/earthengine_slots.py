@@ -1,4 +1,4 @@
-"""How many requests a worker may have under way at Earth Engine: its share of the slots, and AIMD below it."""
+"""Number of concurrent requests of a worker at Earth Engine: its share of the slots, and AIMD below it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def share_of(slots: int, workers: int, number: int = 0) -> int:
     if not 1 <= workers <= slots:
         raise ValueError(
             f"{slots} Earth Engine slots cannot be divided among {workers} workers: run at most {slots} workers, "
-            "or ask for more concurrent requests"
+            "or set more concurrent requests (`slots`)"
         )
     if not 0 <= number < workers:
         raise ValueError(f"worker number {number} is not within 0..{workers - 1}")

@@ -1,4 +1,4 @@
-"""HTTP under the earthengine-api client: slots, deadlines, whole bodies, and every failure as an AccessError."""
+"""HTTP for the earthengine-api client: slots, deadlines, complete bodies; every failure is an AccessError."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def classed(call: Callable[[], _T]) -> _T:
         if status == 401:
             raise AccessError(
                 Reason.DENIED,
-                "Earth Engine answered 401: the credentials are refused, also after a renewal",
+                "Earth Engine answered 401: the credentials are refused, even after a renewal",
                 status=401,
             ) from None
         text = "".join(c if c.isprintable() else " " for c in str(error))[:300]

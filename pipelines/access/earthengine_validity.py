@@ -1,4 +1,4 @@
-"""How validity travels: one more band of bits beside the pixels, because masked pixels come as zeros."""
+"""Validity of pixels from Earth Engine: an extra band of bits, because masked pixels arrive as zeros."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an archive can fail with, and settings with the environment's words in them."""
+"""Errors of an archive, and settings that contain environment variables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def interpolate(text: str, environment: Mapping[str, str], *, where: str, path: 
     if "://" in value or not path:
         if not value.lower().startswith(_SCHEMES):
             raise SettingError(
-                f"{where}: environment variable {name} holds no http, https, s3 or gs address; correct it"
+                f"{where}: environment variable {name} does not contain an http, https, s3 or gs address; correct it"
             )
         named.add(name)
     return value.rstrip("/") + rest if rest else value

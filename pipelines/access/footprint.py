@@ -1,4 +1,4 @@
-"""Where an item lies and when it was taken, as far as what somebody wrote can be read."""
+"""Place and time of an untrusted item, as far as they are readable."""
 
 from __future__ import annotations
 

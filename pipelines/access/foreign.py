@@ -1,4 +1,4 @@
-"""The one gate through which JSON that somebody else wrote comes in: what is behind it is sane.
+"""Parses all untrusted JSON within limits on size, depth and number of values.
 
 After `read_json`: at most DEEPEST levels, a bounded number of values, every number finite and every whole number one
 that 64 bits hold (others are None, as NaN is), every text valid Unicode (halves of surrogate pairs become U+FFFD).
@@ -42,7 +42,7 @@ def read_json(raw: bytes, most_values: int = MOST_VALUES) -> Any:
         ForeignJsonError: it is none, or too deep, or holds too much.
     """
     if len(raw.translate(None, _BUT_MARKS)) > most_values:
-        raise ForeignJsonError(f"{len(raw):,} bytes that hold more than {most_values:,} values")
+        raise ForeignJsonError(f"{len(raw):,} bytes with more than {most_values:,} values")
     try:
         text = raw.decode("utf-8-sig")
         hooks: dict[str, Any] = {}

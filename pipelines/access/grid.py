@@ -1,4 +1,4 @@
-"""Whether a raster lies where its item says it lies."""
+"""Checks that a raster is at the place that its item states."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def unusable(transform: Affine, width: int, height: int) -> str | None:
     """Why coordinates cannot be computed with a transform, in a few words; None where they can."""
     corners = [transform * (x, y) for x in (0.0, float(width)) for y in (0.0, float(height))]
     if not all(math.isfinite(v) and abs(v) < _FAR for corner in corners for v in corner):
-        return "has corners that lie nowhere"
+        return "has corners without valid coordinates"
     area = transform.a * transform.e - transform.b * transform.d
     if not area or abs(area) < _SMALL * max(abs(v) for v in transform[:6]) ** 2:
         return "has pixels without area"
@@ -60,7 +60,7 @@ def contradicted(level: Lattice, shape: Shape | None, transform: Coefficients | 
         transform: Pixel corner coordinates that it states.
     """
     if shape is not None and shape != (level.height, level.width):
-        return f"has {level.height} x {level.width} pixels, its item says {shape[0]} x {shape[1]}"
+        return f"has {level.height} x {level.width} pixels, but its item states {shape[0]} x {shape[1]}"
     if transform is None:
         return None
     stated, inverse = Affine(*transform), ~level.transform
@@ -70,4 +70,4 @@ def contradicted(level: Lattice, shape: Shape | None, transform: Coefficients | 
     steady = all(abs(a - b) <= _TOLERANCE_PX for a, b in zip(first, moved, strict=True))
     if steady and all(min(abs(abs(v) - s) for s in (0.0, 0.5)) <= _TOLERANCE_PX for v in first):
         return None
-    return f"lies {first[0]:.2f}, {first[1]:.2f} pixels (x, y) from where its item says"
+    return f"lies {first[0]:.2f}, {first[1]:.2f} pixels (x, y) from the place that its item states"

@@ -1,4 +1,4 @@
-"""What an archive says that it holds: asked before anything is searched, so that a misspelt collection is an error.
+"""Reads an archive's list of collections before any search, so that a misspelt collection is an error.
 
 Not every archive lists its collections; where one does not, the search itself has to tell.
 """

@@ -1,4 +1,4 @@
-"""The one layer that all bytes of an archive come through: ranges and JSON with deadlines, retries and counters."""
+"""The HTTP layer for all archives: ranges and JSON, with deadlines, retries and counters."""
 
 from __future__ import annotations
 
@@ -198,7 +198,10 @@ class Client:
             answer = self._send(request, fresh)
             if answer.status == 206:
                 raise AccessError(
-                    Reason.UNAVAILABLE, f"{shown(href)} sent a part where all was asked for", retryable=True, status=206
+                    Reason.UNAVAILABLE,
+                    f"{shown(href)} sent a part of the object, but all of it was requested",
+                    retryable=True,
+                    status=206,
                 )
             return answer.body
 
@@ -322,10 +325,12 @@ class Client:
         host = self._host(request.url)
         with self._slots:
             if not host.admits():
-                raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} failed many times in a row: left alone for now")
+                raise AccessError(
+                    Reason.UNAVAILABLE, f"{_origin(href)} failed many times in a row: landweave pauses requests to it"
+                )
             quiet_s = host.quiet()
             if quiet_s > self.deadline_s:
-                raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} asks to be left alone for {quiet_s:.0f} s")
+                raise AccessError(Reason.UNAVAILABLE, f"{_origin(href)} asks for a pause of {quiet_s:.0f} s")
             if (pause_s := max(quiet_s, self._pace.turn())) > 0.0:
                 time.sleep(pause_s)
             began_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""JPEG 2000 files that are held whole: whether anything of them is missing (ISO/IEC 15444-1, annexes A and I).
+"""Checks that a JPEG 2000 file is complete (ISO/IEC 15444-1, annexes A and I).
 
 OpenJPEG gives the tiles that a shortened file lacks as zeros, without an error, and GDAL passes them on as pixels.
 """
@@ -99,7 +99,7 @@ def _walked(data: bytes, first: int, end: int) -> _Parts | str:
     while at < end and data[at : at + 2] != _EOC:
         code, _, tile, length, part, of = struct.unpack_from(">HHHLBB", data, at)
         if code != _SOT or tile >= tiles or 0 < length < _LEAST_PART:
-            return f"has no tile at byte {at}, where one is due"
+            return f"has no tile at byte {at}, where one is expected"
         if at + length > end or (length == 0 and data[end - 2 : end] != _EOC):
             return f"ends inside tile {tile}"
         parts.came(at + _COUNT_AT, tile, part, of)
@@ -114,7 +114,7 @@ def _tiles(data: bytes, first: int) -> int | str:
     if not (wide and high and components and across > max(left, tile_left) and down > max(top, tile_top)):
         return "is an image without pixels"
     if components > _MAX_COMPONENTS or (across - left) * (down - top) * components > _MAX_SAMPLES:
-        return f"says that it has {across} x {down} pixels of {components} components"
+        return f"states {across} x {down} pixels of {components} components"
     if min(wide, across) * min(high, down) * components > _MAX_TILE_SAMPLES:
         return f"has tiles of {wide} x {high} pixels of {components} components"
     return int(-(-(across - tile_left) // wide) * -(-(down - tile_top) // high))

@@ -1,4 +1,4 @@
-"""How hard one worker presses a service: requests a second, pauses the service asks for, and a circuit breaker."""
+"""Limits one worker's load on a service: requests per second, requested pauses, and a circuit breaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which login an archive wants, and from which environment variables: what is missing is told before any request.
+"""Logins of archives and their environment variables; reports a missing login before any request.
 
 docs/providers.md has the table for people. An archive that stands in for a service at another address (a mirror, the
 testbed) wants none, unless its provider says `signing`.
@@ -69,7 +69,7 @@ _LOGINS: dict[str, Login] = {
         where="AWS, requester pays",
         collections=("landsat-c2-l2",),
     ),
-    "generic": Login(home="", variables=_AWS, instead=_AWS_ROLES, where="whose store it is"),
+    "generic": Login(home="", variables=_AWS, instead=_AWS_ROLES, where="the store's owner"),
 }
 CDSE_HTTPS = Login(
     home="dataspace.copernicus.eu",

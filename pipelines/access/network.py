@@ -1,4 +1,4 @@
-"""Which networks an archive may lead to: the public one, and of the others only those in which it lives itself.
+"""Networks that an archive may refer to: the public network, and private ones only if the archive is in them.
 
 An item, a next link or a redirect may name any host, and any name may resolve to any address. So the address that a
 connection is about to go to is judged, and the connection goes to that very address.
@@ -117,7 +117,7 @@ def _resolved(url: Url) -> list[tuple[str, int]]:
     try:
         found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     except UnicodeError:  # the resolver's own idea of a name
-        raise OSError(f"{url.host} is no name that can be resolved") from None
+        raise OSError(f"{url.host} is a host name that cannot be resolved") from None
     return list(dict.fromkeys((str(where[0]), url.port) for *_, where in found))
 
 

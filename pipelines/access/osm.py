@@ -1,4 +1,4 @@
-"""OpenStreetMap extracts: a .osm.pbf is read once into a GeoParquet of its objects, which answers boxes quickly."""
+"""OpenStreetMap extracts: reads a .osm.pbf once into a GeoParquet file of its objects, for fast box queries."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
     try:
         sha256 = file_sha256(pbf)
     except OSError as error:
-        raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a file that can") from None
+        raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a readable file") from None
     target = cache_dir / f"osm-{sha256[:32]}-f{FORMAT}.parquet"
     if target.is_file():
         try:
@@ -130,7 +130,7 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
     except RefusedError as error:
         raise BadExtractError(f"{pbf.name}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
-        told = f"{pbf.name}: not a whole OpenStreetMap file ({error}); download it again"
+        told = f"{pbf.name}: not a complete OpenStreetMap file ({error}); download it again"
         raise DamagedExtractError(told) from error
     name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
     about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}

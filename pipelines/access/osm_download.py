@@ -1,4 +1,4 @@
-"""Bringing a .osm.pbf here: a path is found, a URL is downloaded once, goes on where it stopped, and is hashed."""
+"""Finds or downloads a .osm.pbf: resumes an interrupted download, and computes its hash."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
     if "://" in said:
         return download(public_url(said), cache_dir, client or Client(homes=homes_of(said)))
     if not (folder / said).is_file():
-        raise BadExtractError(f"{(folder / said).name}: no such OpenStreetMap extract beside the recipe; correct `pbf`")
+        raise BadExtractError(
+            f"{(folder / said).name}: no such OpenStreetMap extract next to the recipe; correct `pbf`"
+        )
     named = variable_of(pbf)
     if named is None:
         return local_file(_WHERE, said, folder, anywhere=anywhere)

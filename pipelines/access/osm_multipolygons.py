@@ -1,4 +1,4 @@
-"""Multipolygon relations of an extract: which areas are awaited, and the tags of those that leave them to their ways.
+"""Multipolygon relations of an extract: the expected areas, and tags taken from ways if a relation has none.
 
 Until about 2017 a multipolygon's tags stood on its outer ways, and the relation only said which ways are its rings
 (https://wiki.openstreetmap.org/wiki/Relation:multipolygon). Extracts of those years are full of them.

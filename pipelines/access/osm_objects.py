@@ -1,4 +1,4 @@
-"""Objects of a .osm.pbf as rows: points, lines and areas; what could not become one is counted under its reason."""
+"""Objects of a .osm.pbf as rows: points, lines and areas; counts objects that cannot be drawn, by reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a .osm.pbf and the messages in them, read so that no file can ask for more memory than its size earns.
+"""Reads the blobs and messages of a .osm.pbf, with memory limits that depend on the size of the file.
 
 The format: https://wiki.openstreetmap.org/wiki/PBF_Format; protobuf's wire format:
 https://protobuf.dev/programming-guides/encoding/. Everything here takes bytes of strangers: what is odd is refused.
@@ -58,7 +58,7 @@ def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
 def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:
     at = file.tell()
     if length > MAX_BLOB_HEADER:
-        raise DamagedError(f"a blob's header at byte {at:,} has {length:,} bytes, 65,536 are allowed")
+        raise DamagedError(f"a blob's header at byte {at:,} has {length:,} bytes; the limit is 65,536")
     head = _whole(file, length)
     kind, size = b"", -1
     for number, start, stop in fields(head, 0, len(head)):
@@ -67,7 +67,7 @@ def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:
         elif number == 3 and stop < 0:
             size = start
     if size > MAX_BLOB:
-        raise DamagedError(f"a blob at byte {at:,} has {size:,} bytes, {MAX_BLOB:,} are allowed")
+        raise DamagedError(f"a blob at byte {at:,} has {size:,} bytes; the limit is {MAX_BLOB:,}")
     return kind.decode("ascii", "replace"), _unpacked(_whole(file, size), at)
 
 
@@ -75,7 +75,7 @@ def _whole(file: BinaryIO, size: int) -> bytes:
     at = file.tell()
     data = file.read(size) if size >= 0 else b""
     if size < 0 or len(data) < size:
-        raise DamagedError(f"not a whole OpenStreetMap file (it is cut short or damaged at byte {at:,})")
+        raise DamagedError(f"not a complete OpenStreetMap file (it is truncated or damaged at byte {at:,})")
     return data
 
 
@@ -88,24 +88,24 @@ def _unpacked(blob: bytes, at: int) -> bytes:
         elif stop >= 0 and number in (1, 3, 4, 5, 6, 7):
             found = (number, blob[start:stop])
     if said is not None and said > MAX_BLOB:
-        raise DamagedError(f"a blob at byte {at:,} unpacks to {said:,} bytes, {MAX_BLOB:,} are allowed")
+        raise DamagedError(f"a blob at byte {at:,} unpacks to {said:,} bytes; the limit is {MAX_BLOB:,}")
     if found is None:
-        raise DamagedError(f"a blob at byte {at:,} holds nothing")
+        raise DamagedError(f"a blob at byte {at:,} is empty")
     number, packed = found
     if number == 1:
         return packed
     if number not in (3, 6):
         name = {4: "LZMA", 5: "bzip2", 7: "zstd"}[number]
         raise RefusedError(
-            f"its blobs are packed with {name}, which osmium does not read; write it again with the program that wrote "
-            "it, packed with zlib"
+            f"its blobs are compressed with {name}, which osmium does not read; write it again with the program that "
+            "wrote it, compressed with zlib"
         )
     try:
         data = _inflate(packed) if number == 3 else pa.decompress(packed, said or 0, codec="lz4_raw", asbytes=True)
     except (zlib.error, OSError, pa.ArrowException) as error:
         raise DamagedError(f"a blob at byte {at:,} cannot be unpacked ({error})") from None
     if said is None or len(data) != said:
-        raise DamagedError(f"a blob at byte {at:,} unpacks to another size than it says")
+        raise DamagedError(f"a blob at byte {at:,} unpacks to another size than it states")
     return bytes(data)
 
 
@@ -113,7 +113,7 @@ def _inflate(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(packed, MAX_BLOB + 1)
     if len(data) <= MAX_BLOB and not unpacker.eof:
-        raise zlib.error("it is cut short")
+        raise zlib.error("it is truncated")
     return data
 
 
@@ -165,7 +165,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 def malformed() -> DamagedError:
     """What is said of a message that is none."""
-    return DamagedError("not a whole OpenStreetMap file (a block in it is damaged)")
+    return DamagedError("not a complete OpenStreetMap file (a block in it is damaged)")
 
 
 def signed(value: int) -> int:
@@ -181,7 +181,7 @@ def numbers(packed: bytes) -> NDArray[np.uint64]:
     """
     raw = np.frombuffer(packed, dtype=np.uint8)
     if np.count_nonzero(raw < 128) > MAX_NUMBERS:
-        raise DamagedError(f"one of its blocks holds more than {MAX_NUMBERS:,} numbers in a row")
+        raise DamagedError(f"one of its blocks contains more than {MAX_NUMBERS:,} numbers in a row")
     ends = np.flatnonzero(raw < 128)
     if not len(raw):
         return np.zeros(0, dtype=np.uint64)
@@ -213,13 +213,13 @@ def _no_pbf(first: bytes, name: str) -> RefusedError:
         return RefusedError(_as_xml(inside, name, packed and f".{packed}"))
     if packed:
         unpack = "gunzip" if packed == "gz" else "bunzip2"
-        return RefusedError(f"it is packed with {packed}; unpack it first: {unpack} {name}")
+        return RefusedError(f"it is compressed with {packed}; decompress it first: {unpack} {name}")
     if first.lstrip()[:1] == b"<":
-        return DamagedError("it is a web page or another XML and no map: the server answered with a message")
+        return DamagedError("it is a web page or other XML, not a map: the server answered with a message")
     if first.startswith(b"\xff\xe0"):
         convert = f"osmium cat {name} -F o5m -o converted.osm.pbf"
-        return RefusedError(f"it is an .o5m and no .osm.pbf; convert it: {convert}")
-    return DamagedError("not a whole OpenStreetMap file (it does not begin as a .osm.pbf does)")
+        return RefusedError(f"it is an .o5m file, not an .osm.pbf file; convert it: {convert}")
+    return DamagedError("not an OpenStreetMap file (it does not start like an .osm.pbf file)")
 
 
 def _opened(first: bytes) -> bytes:
@@ -235,7 +235,8 @@ def _opened(first: bytes) -> bytes:
 def _as_xml(text: bytes, name: str, packed: str) -> str:
     if b"<osmChange" in text:
         return (
-            "it is a list of changes and no extract; apply it to one: "
+            "it is a change file, not an extract; apply it to an extract: "
             f"osmium apply-changes EXTRACT {name} -F osc{packed} -o changed.osm.pbf"
         )
-    return f"it is an .osm{packed} and no .osm.pbf; convert it: osmium cat {name} -F osm{packed} -o converted.osm.pbf"
+    convert = f"osmium cat {name} -F osm{packed} -o converted.osm.pbf"
+    return f"it is an .osm{packed} file, not an .osm.pbf file; convert it: {convert}"

@@ -1,4 +1,4 @@
-"""Which tags make a closed way of OpenStreetMap an area, and which run along its edge as a line.
+"""Decides which tags make a closed OpenStreetMap way an area, and which are a line along its edge.
 
 The table is the published one of https://wiki.openstreetmap.org/wiki/Overpass_turbo/Polygon_Features, as
 osm-polygon-features 0.9.2 gives it (https://github.com/tyrasd/osm-polygon-features, CC0). It lacks three keys of what

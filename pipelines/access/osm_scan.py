@@ -1,4 +1,4 @@
-"""A look through a whole .osm.pbf before it is read: sizes, order, versions, and whether something was cut away.
+"""Checks a complete .osm.pbf before it is read: sizes, order, versions, and missing parts.
 
 osmium reads a file whose objects are out of order, or stand there twice, without a word or with a wrong one, and gives
 a small file that unpacks to gigabytes all the memory it asks for. So every block is looked at first: ids and the sizes
@@ -65,8 +65,8 @@ def scan(path: Path) -> Scan:
                 raise malformed()
             if number and kind == "OSMHeader":
                 raise RefusedError(
-                    "it has a second header: it is two files, one behind the other; join the files that it was made "
-                    "from: osmium merge FIRST SECOND -o merged.osm.pbf"
+                    "it has a second header, so it is two concatenated files; merge the original files "
+                    "instead: osmium merge FIRST SECOND -o merged.osm.pbf"
                 )
             if kind == "OSMHeader":
                 scanner.header(data)
@@ -146,7 +146,7 @@ class _Scanner:
             if number == 4 and stop >= 0 and data[start:stop] not in _FEATURES:
                 name = data[start:stop].decode("ascii", "replace")[:40]
                 raise RefusedError(
-                    f"it needs {name!a} of its reader, which osmium cannot do; write it anew without that feature"
+                    f"it needs the reader feature {name!a}, which osmium lacks; write it again without that feature"
                 )
             if number == 32 and stop < 0 and 0 < start < 1 << 32:
                 self.found.replicated = datetime.fromtimestamp(start, UTC)
@@ -177,7 +177,7 @@ class _Scanner:
             loose, there = self._loose[kind].count()
             if loose >= (_FEW if loose == there else 100) and loose > share * there:
                 raise DamagedError(
-                    f"{loose / there:.0%} of its {kind}s without tags belong to no {users}: it seems to be cut short "
+                    f"{loose / there:.0%} of its untagged {kind}s belong to no {users}: it seems to be truncated "
                     "(if a filter left them, remove them: "
                     f"osmium tags-filter {self._name} 'nwr/*' -o filtered.osm.pbf)"
                 )
@@ -225,7 +225,7 @@ class _Scanner:
             if name == 2 and end < 0:
                 time = signed(value)
             elif name == 6 and end < 0 and not value:
-                raise self._history(f"{kind} {number} is deleted in it")
+                raise self._history(f"{kind} {number} is marked as deleted")
         return time
 
     def _dense(self, data: bytes, start: int, stop: int, lengths: NDArray[np.int64], step: int) -> None:
@@ -240,7 +240,7 @@ class _Scanner:
             if number == 2 and end >= 0:
                 self._date(int(np.cumsum(zigzag(numbers(info[at:end]))).max(initial=0)), step)
             elif number == 6 and end >= 0 and not (seen := numbers(info[at:end]) != 0).all():
-                raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is deleted in it")
+                raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is marked as deleted")
         strings = numbers(packed.get(10, b"")).astype(np.int64)
         if not len(strings):
             self._loose["node"].add(ids)
@@ -284,7 +284,7 @@ class _Scanner:
             return
         if (ids < 0).any():
             raise RefusedError(
-                f"{kind} {ids[ids < 0][0]} has a negative id, as editors give before they upload; number it anew: "
+                f"{kind} {ids[ids < 0][0]} has a negative id, as editors give before upload; renumber it: "
                 f"osmium sort {self._name} -o sorted.osm.pbf && osmium renumber sorted.osm.pbf -o renumbered.osm.pbf"
             )
         rank, before = self._last
@@ -297,7 +297,7 @@ class _Scanner:
             at = int(np.argmax(steps < 0))
             raise self._unsorted(f"{kind} {ids[at]} comes after {kind} {ids[at] - steps[at]}")
         if (steps == 0).any():
-            raise self._history(f"{kind} {ids[int(np.argmin(steps))]} is in it more than once")
+            raise self._history(f"{kind} {ids[int(np.argmin(steps))]} occurs more than once")
         self._last = (_RANK[kind], int(ids[-1]))
 
     def _unsorted(self, why: str) -> RefusedError:
@@ -305,8 +305,8 @@ class _Scanner:
 
     def _history(self, why: str) -> RefusedError:
         return RefusedError(
-            f"{why}: it is a history, a list of changes, or overlapping extracts put together; keep the newest of each "
-            f"object: osmium time-filter {self._name} -o newest.osm.pbf"
+            f"{why}: it is a history file, a change file, or joined extracts that overlap; keep the newest version of "
+            f"each object: osmium time-filter {self._name} -o newest.osm.pbf"
         )
 
     def _date(self, time: int, step: int) -> None:

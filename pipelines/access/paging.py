@@ -1,4 +1,4 @@
-"""Going through the pages of a search: to the last one, whole or not at all, and never for ever."""
+"""Reads all pages of a search, with limits; the result is complete or an error."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def whole_search(client: Client, url: str, body: Item, take: Take) -> Iterator[I
             continue
         known[base] = limit
         if not (_complete(walk, limit) or _proven(client, ask, take, walk)):
-            raise _incomplete(base, f"it says {walk.matched} items match and gave {len(walk.seen)}")
+            raise _incomplete(base, f"it states {walk.matched} matching items but returned {len(walk.seen)}")
         return
-    raise problem or _incomplete(base, "no page was asked for")
+    raise problem or _incomplete(base, "no page was requested")
 
 
 def _pages(client: Client, ask: _Ask, take: Take, walk: _Walk) -> Iterator[Item]:
@@ -138,7 +138,7 @@ def _pages(client: Client, ask: _Ask, take: Take, walk: _Walk) -> Iterator[Item]
     while following is not None:
         ask = following
         if ask.key in requested:
-            raise _incomplete(base, f"its next links lead in a circle after {len(walk.seen)} items")
+            raise _incomplete(base, f"its next links form a loop after {len(walk.seen)} items")
         requested.add(ask.key)
         _check_budget(base, walk)
         take.page()
@@ -146,7 +146,7 @@ def _pages(client: Client, ask: _Ask, take: Take, walk: _Walk) -> Iterator[Item]
         before, entries = len(walk.seen), _entries(page, base)
         yield from _fresh(entries, walk, take)
         if entries and len(walk.seen) == before:
-            raise _incomplete(base, f"a page repeats items that were there before, after {before} items")
+            raise _incomplete(base, f"a page repeats earlier items, after {before} items")
         walk.sizes.append(len(entries))
         walk.matched = _matched(page) if _matched(page) is not None else walk.matched
         following = _next(page, ask)
@@ -165,7 +165,9 @@ def _check_budget(base: Url, walk: _Walk) -> None:
     }
     for what, over in spent.items():
         if over:
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(base)}: the search goes on after {what}: given up")
+            raise AccessError(
+                Reason.UNAVAILABLE, f"{shown(base)}: the search does not end after {what}: landweave stopped it"
+            )
 
 
 def _fresh(entries: list[Any], walk: _Walk, take: Take) -> Iterator[Item]:
@@ -229,7 +231,7 @@ def _flat(key: str, value: Any) -> str:
 def _entries(page: Item, url: Url) -> list[Any]:
     features = page.get("features")
     if not isinstance(features, list):
-        raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} answered with no list of features", retryable=True)
+        raise AccessError(Reason.UNAVAILABLE, f"{shown(url)} answered without a list of features", retryable=True)
     return features
 
 
@@ -256,7 +258,7 @@ def _next(page: Item, asked: _Ask) -> _Ask | None:
             try:
                 href = joined(asked.url, link["href"])
             except AccessError as error:
-                raise _incomplete(asked.url, f"its next link leads nowhere: {error.detail}") from None
+                raise _incomplete(asked.url, f"its next link is not usable: {error.detail}") from None
             headers = _headers(link.get("headers"))
             if str(link.get("method", "GET")).upper() != "POST":
                 return _Ask("GET", href, {}, headers)

@@ -1,4 +1,4 @@
-"""What whoever runs a recipe allows it: hosts that logins may be sent to, and folders that files may be read from.
+"""Permissions that the user gives a recipe: hosts for logins, and folders for files.
 
 A recipe is somebody else's text. A login goes to the service that gave it and nowhere else, and files are read below
 the recipe's folder and nowhere else, unless whoever runs the recipe says so: in these two variables, or on the command
@@ -125,21 +125,21 @@ def local_file(where: str, said: str, folder: Path, *, anywhere: bool = False) -
         real = (folder / said).resolve(strict=True)
         kind = real.stat().st_mode
     except (OSError, RuntimeError, ValueError):  # RuntimeError: links that lead in a circle
-        raise SettingError(f"{where}: {said!r} is not there; it is looked for beside the recipe") from None
+        raise SettingError(f"{where}: {said!r} does not exist; its path is relative to the recipe") from None
     roots = [folder.resolve(), *_allowed()]
     if not anywhere and not any(real == root or root in real.parents for root in roots):
         raise SettingError(
-            f"{where}: {said!r} lies outside the recipe's folder; if you trust the recipe with that file, add "
-            f"--allow-path DIR with the folder that holds it (or set {PATHS})"
+            f"{where}: {said!r} is outside the recipe's folder; if the recipe may read that file, add "
+            f"--allow-path DIR with its folder (or set {PATHS})"
         )
     if not stat.S_ISREG(kind):
-        raise SettingError(f"{where}: {said!r} is no regular file")
+        raise SettingError(f"{where}: {said!r} is not a regular file")
     return real
 
 
 def _refused(where: str, host: str, whose: str) -> SettingError:
     return SettingError(
-        f"{where}: {whose} is not sent to {host}, which is not its home; if you trust that host with it, add "
+        f"{where}: {whose} is not sent to {host}, which is not its own service; if you trust that host, add "
         f"--allow-host {host} (or set {HOSTS})"
     )
 
@@ -171,4 +171,4 @@ def _existing(path: Path, where: str) -> Path:
     try:
         return path.resolve(strict=True)
     except (OSError, RuntimeError):
-        raise SettingError(f"{where}: {str(path)!r} is not there") from None
+        raise SettingError(f"{where}: {str(path)!r} does not exist") from None

@@ -1,4 +1,4 @@
-"""Which blocks of a file are fetched by one request: a few bytes too many against a request less.
+"""Merges blocks of a file into requests: a few extra bytes against one request less.
 
 A request costs about as much as a megabyte (30 ms at 30 MB/s), so the nearest neighbours are joined first, as long as
 all that is fetched in vain stays below a small share of what is wanted.

@@ -1,4 +1,4 @@
-"""A remote raster: its header read once, its blocks fetched in merged ranges and decoded once, by GDAL, from memory."""
+"""A remote raster: reads its header once, fetches blocks in merged ranges, and GDAL decodes them from memory."""
 
 from __future__ import annotations
 
@@ -251,7 +251,9 @@ class Raster:
     def _again(self, image: Directory, block: Block, raw: bytes, error: Exception) -> _Decoded:
         """A block that could not be decoded: corrupt if it comes a second time as it was, else damaged on its way."""
         offset, size = self._layouts[id(image)].span(block)
-        problem = AccessError(Reason.UNAVAILABLE, f"a block of {shown(self.href)} comes damaged, each time differently")
+        problem = AccessError(
+            Reason.UNAVAILABLE, f"a block of {shown(self.href)} arrives damaged, differently each time"
+        )
         try:
             for _ in range(self._client.tries):
                 before, raw = raw, self._source.anew(offset, size)
@@ -309,7 +311,7 @@ class Raster:
         """Pixels (band, y, x) of a file that was read whole; window is (row, column, height, width)."""
         row, column, height, width = window
         if self.memory is None:
-            raise AssertionError("only files of another format than TIFF are held whole")
+            raise AssertionError("only files in formats other than TIFF are kept in memory as a whole")
         try:
             with _BLOCKS.taken(self._tile_bytes), _gdal(self.memory, self.href) as dataset:
                 pixels: NDArray[Any] = dataset.read(
@@ -331,7 +333,7 @@ def _not_ours(dtypes: frozenset[str]) -> str | None:
     if len(dtypes) != 1:
         return f"mixes dtypes {sorted(dtypes)}"
     strange = dtypes - _DTYPES
-    return f"holds {min(strange)} numbers; read are {', '.join(sorted(_DTYPES))}" if strange else None
+    return f"contains {min(strange)} numbers; supported are {', '.join(sorted(_DTYPES))}" if strange else None
 
 
 def _cut(image: Directory, block: Block) -> tuple[int, int]:
@@ -382,7 +384,7 @@ class _Bytes:
             if self.total is not None:
                 wanted = min(wanted, self.total - offset)
             if wanted < length or length < 0:
-                raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points behind the end of the file")
+                raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points beyond the end of the file")
             self.pieces.append((offset, self.fetch(offset, wanted)))
             known = self.pieces[-1][1][:length]
         return known
@@ -408,15 +410,15 @@ class _Bytes:
         """
         if not self._confirmed and any(self.anew(at, len(piece)) != piece for at, piece in self.pieces):
             self.changed = True
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} came differently when it was read again")
+            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} differs when it is read again")
         self._confirmed = True
 
     def anew(self, offset: int, length: int) -> bytes:
         """Bytes of the file from the archive, whatever is known."""
         if self.whole and self._known(offset, length) is None:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
         if self.total is not None and offset + length > self.total:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
         if offset < 0 or length < 0:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points before the start of the file")
         got = self._client.get_range(self._href, offset, length)
@@ -424,7 +426,7 @@ class _Bytes:
             self.changed = True
             raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
         if len(got.data) != length:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header says")
+            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
         return got.data
 
     def _known(self, offset: int, length: int) -> bytes | None:
@@ -453,7 +455,7 @@ def open_raster(client: Client, href: str) -> Raster:
             if error.reason is not Reason.CORRUPT or source.pieces == before:
                 raise
             before = source.pieces
-    raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} comes damaged, each time differently")
+    raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} arrives damaged, differently each time")
 
 
 def _described(file: bytes) -> Description:

@@ -1,4 +1,4 @@
-"""Memory that the readers of one process share: who needs much waits until there is room."""
+"""Memory budget of the readers in one process: a large request waits until memory is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials, added to a request at the moment of sending and never written anywhere."""
+"""Adds credentials to a request when it is sent, and never writes them anywhere."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PlanetaryComputerSigner:
         try:
             end = datetime.fromisoformat(str(answer.get("msft:expiry")).replace("Z", "+00:00"))
         except ValueError:
-            raise AccessError(Reason.UNAVAILABLE, f"a token for {whose} that does not say when it ends") from None
+            raise AccessError(Reason.UNAVAILABLE, f"a token for {whose} without an expiry time") from None
         return token, (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp()
 
 

@@ -1,4 +1,4 @@
-"""Searching a STAC API: to the last page, complete or not at all, in an order of our own.
+"""Searches a STAC API: all pages, complete or an error, in a fixed order.
 
 Not through pystac-client: its requests go around our I/O layer (status classes, deadlines, counters), it does not see a
 page that lost its 'next' link, and it follows links that lead in circles.
@@ -118,7 +118,7 @@ class Archives:
             if name not in self._clients:
                 provider = self.providers[name]
                 if isinstance(provider, EarthEngineProvider):
-                    raise TypeError(f"provider {name!r} is Earth Engine: it is reached through its own client")
+                    raise TypeError(f"provider {name!r} is Earth Engine, which needs its own client")
                 self._clients[name] = client_of(name, provider, workers=self._workers)
             return self._clients[name]
 
@@ -212,7 +212,7 @@ def search(
         mine: dict[str, Any] = {}
         for item in whole_search(client, f"{root}/search", body_here, take):
             if item.get("collection") is not None and item["collection"] not in collections:
-                take.dropped(item["id"], "an item of a collection that was not asked for")
+                take.dropped(item["id"], "an item of a collection that was not requested")
             elif item["id"] not in found:
                 mine[item["id"]] = take.item(_located(item, provider))
         return mine

@@ -1,4 +1,4 @@
-"""Static STAC: catalogues of linked JSON files, and stac-geoparquet, searched here because nobody there can.
+"""Static STAC: searches catalogues of linked JSON files, and stac-geoparquet, on this machine.
 
 What an address holds is read once for each client, whole, and kept for all its questions. An item whose place or time
 cannot be read is part of every answer: it cannot be ruled out, and who asks refuses it with a reason.
@@ -245,7 +245,7 @@ def _items(entries: Iterable[Any], url: Url, dropped: Dropped) -> Iterator[Item]
 def item_of(entry: object) -> Item | str:
     """An entry of a list of items that can be told from others; or why it is none."""
     if not isinstance(entry, dict):
-        return "an entry that is no item"
+        return "an entry that is not an item"
     found = entry.get("id")
     if isinstance(found, int) and not isinstance(found, bool):
         return {**entry, "id": str(found)}

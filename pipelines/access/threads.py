@@ -1,4 +1,4 @@
-"""Threads that do not hold up whoever wants to stop."""
+"""Threads that do not delay the end of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIFF directories read from a few bytes, and small TIFFs made of chosen blocks, for GDAL to decode from memory.
+"""Reads TIFF directories from a few bytes, and makes small TIFFs of chosen blocks for GDAL to decode from memory.
 
 Only the skeleton of a file is read here (TIFF 6.0, BigTIFF): where each block lies and how the file describes itself.
 Decoding stays GDAL's: the chosen blocks, counted (`pipelines.access.counted`), are put under a copy of the file's own
@@ -240,7 +240,7 @@ def directories(read: Callable[[int, int], bytes]) -> list[Directory]:
     seen: set[int] = set()
     while at:
         if at in seen or len(found) >= _MAX_DIRECTORIES:
-            raise _corrupt("directories form a circle, or there are too many")
+            raise _corrupt("directories form a loop, or there are too many")
         seen.add(at)
         tags, at = _tags(order, big, at, read)
         found.append(_directory(order, tags, read))
@@ -445,7 +445,7 @@ def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
     if said not in (1, directory.samples):
         raise _corrupt(f"{directory.samples} bands and the depths of {said}")
     if directory.separate and (photometric := number(_PHOTOMETRIC, 1)) in _INKS:
-        raise _corrupt(f"bands that lie apart in photometric interpretation {photometric}, of which none is a picture")
+        raise _corrupt(f"separate planes in photometric interpretation {photometric}, of which none is an image")
     if directory.tiled and (directory.block_width % 16 or directory.block_height % 16):
         raise _corrupt(f"tiles of {directory.block_width} x {directory.block_height}, not multiples of 16")
 
@@ -471,14 +471,14 @@ def _array(
     raw = tag.raw if tag.raw is not None else read(tag.offset, size * expected)
     numbers = np.frombuffer(raw, f"{directory.order}u{size}", count=expected)
     if size == 8 and numbers.max() >= 1 << 63:
-        raise _corrupt(f"tag {code} names bytes that no file has")
+        raise _corrupt(f"tag {code} points beyond the end of any file")
     return numbers.astype(np.int64)
 
 
 def _numbers(order: str, tag: _Tag) -> tuple[int, ...]:
     letter = _LETTERS.get(tag.kind)
     if letter is None or tag.raw is None:
-        raise _corrupt("a tag that must be a whole number is not")
+        raise _corrupt("a tag that must be an integer is not")
     return struct.unpack(f"{order}{tag.count}{letter}", tag.raw)
 
 

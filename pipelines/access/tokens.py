@@ -1,4 +1,4 @@
-"""Tokens that end: fetched when first needed, renewed before their end and once refused, held in memory only."""
+"""Tokens that expire: fetched on first use, renewed before they expire and when refused, kept only in memory."""
 
 from __future__ import annotations
 

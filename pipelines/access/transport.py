@@ -1,4 +1,4 @@
-"""One HTTP exchange over a connection that is kept: the standard library's client, redirects, and a deadline.
+"""One HTTP exchange over a persistent connection: the standard library's client, redirects, and a deadline.
 
 urllib3's pools cost three times the CPU of this for a small range (0.5 against 0.17 ms), and a reader of chips asks for
 thousands. Retries, classes of errors and limits are `pipelines.access.http`'s.
@@ -95,7 +95,7 @@ class Connections:
         Raises:
             AccessError: CORRUPT where the body is larger than it may be, UNAVAILABLE past the deadline or where a
                 redirect leads nowhere good, BAD_ITEM where the host is in a network that is not the service's.
-            HTTPException, OSError: the connection failed, or the body is shorter than its header says.
+            HTTPException, OSError: the connection failed, or the body is shorter than its header states.
         """
         homes = self._homes or Homes((request.url,))
         headers = _AGENT | request.headers
@@ -196,7 +196,7 @@ def _redirected(request: Request, status: int, where: str, *, roams: bool) -> Re
     except AccessError as error:
         raise AccessError(Reason.UNAVAILABLE, f"{origin} redirects, but {error.detail}") from None
     if url.scheme not in ("http", "https") or (request.url.scheme, url.scheme) == ("https", "http"):
-        raise AccessError(Reason.UNAVAILABLE, f"{origin} redirects out of encryption, to {shown(url)}: not followed")
+        raise AccessError(Reason.UNAVAILABLE, f"{origin} redirects to {shown(url)} without encryption: not followed")
     headers = request.headers
     if url.origin != request.url.origin:
         if not roams:

@@ -1,4 +1,4 @@
-"""Where a chip lies in a source raster, and the one warp that brings the source's pixels onto the chip's grid.
+"""Finds a chip in a source raster, and warps the source's pixels to the chip's grid.
 
 Rules:
 - Same CRS, and the chip's corners fall on corners of source pixels of the same size within 1e-3 px: pixels are copied.
@@ -116,7 +116,7 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     groups: list[tuple[Frame, list[tuple[int, Level, Affine]], _View, CRS]] = []
     for i, raster in enumerate(rasters):
         if raster.crs is None or not raster.placed:
-            what = "has no coordinate reference system" if raster.crs is None else "does not say where its pixels lie"
+            what = "has no coordinate reference system" if raster.crs is None else "does not state where its pixels are"
             raise AccessError(Reason.WRONG_GRID, f"{shown(raster.href)} {what}")
         if raster.lies_in(geobox.epsg):
             level = raster.levels[0]

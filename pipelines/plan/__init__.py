@@ -1,4 +1,4 @@
-"""Plan a dataset: where, when, which scenes, at what cost; metadata only, nothing is fetched that a build would use."""
+"""Plans a dataset from metadata only: places, dates, scenes and cost."""
 
 from pipelines.plan.lay import map_extract
 from pipelines.plan.outlook import outlook_text

@@ -1,4 +1,4 @@
-"""Group places into blocks of ground, so that an archive is searched once a block and not once a sample."""
+"""Groups places into blocks of ground, so that a search covers a block and not a single sample."""
 
 from __future__ import annotations
 

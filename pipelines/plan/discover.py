@@ -1,4 +1,4 @@
-"""Ask the archives what they hold: one search per block of ground, layer and period, never one per sample."""
+"""Searches the archives: one search per block of ground, layer and period, never one per sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What in a recipe or a plan looks like a slip: said, never decided."""
+"""Notes on likely mistakes in a recipe or a plan; they never change the plan."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
     for window in recipe.windows:
         days = (window.end - window.start).days + 1
         if window.start > today:
-            found.append(f"window {window.name!r} begins {window.start}, in the future: no archive holds it yet")
+            found.append(
+                f"window {window.name!r} starts {window.start}, in the future: no archive has scenes of it yet"
+            )
         elif window.end > today:
             found.append(f"window {window.name!r} ends {window.end}, in the future: later scenes are not in this plan")
         if window.count > days:
-            found.append(f"window {window.name!r} asks for {window.count} dates (count) and has {days} days")
+            found.append(f"window {window.name!r} asks for {window.count} dates (count) but has only {days} days")
     if _nothing_anywhere(summary):
         found.append(
-            f"no archive holds anything here: the samples lie at {ground(summary.bounds)}; "
+            f"no archive has data here: the samples lie at {ground(summary.bounds)}; "
             "longitude comes before latitude in a bbox, in GeoJSON and in WKT: are the two swapped?"
         )
     splits, overhang = recipe.splits, recipe.overhang_m
     if len(summary.splits) > 1 and not splits.allow_overlap and splits.buffer_m < overhang:
         found.append(
-            f"coarse pixels reach up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits lie "
+            f"coarse pixels extend up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits are "
             f"{splits.buffer_m:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
         )
     return found
@@ -64,9 +66,9 @@ def out_of_extent(recipe: Recipe, bounds: Sequence[float], holdings: Sequence[Ho
         if bounds and h.bboxes and not _meets(bounds, h.bboxes):
             west, south, east, north = bounds
             swapped = _meets((south, west, north, east), h.bboxes)
-            hint = "; with longitude and latitude swapped they would be there: longitude comes first" if swapped else ""
+            hint = "; with longitude and latitude swapped they would match: longitude comes first" if swapped else ""
             where = ", ".join(ground(b) for b in h.bboxes[:2])
-            said.setdefault(f"lies at {where}, and the samples at {ground(bounds)}{hint}", []).append(who)
+            said.setdefault(f"is at {where}, but the samples are at {ground(bounds)}{hint}", []).append(who)
         for window in _windows_of(recipe, h.layer):
             before = h.begins is not None and window[2] < h.begins
             after = h.ends is not None and window[1] > h.ends

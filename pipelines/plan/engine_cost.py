@@ -1,4 +1,4 @@
-"""What a plan will take at Earth Engine: chips counted as the session cuts them into requests."""
+"""Predicts the requests of a plan at Earth Engine, with the session's rule for cutting chips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan will cost: requests, bytes and time, before anything is fetched."""
+"""Predicts the cost of a plan: requests, bytes and time."""
 
 from __future__ import annotations
 

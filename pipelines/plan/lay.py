@@ -1,4 +1,4 @@
-"""Where a dataset's samples are, written as the first part of its plan: partitions of neighbouring shards."""
+"""Writes the samples of a dataset as the first part of its plan: partitions of neighbouring shards."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     Raises:
         SamplingError: the recipe's area or points cannot be used.
         SettingError: an environment variable is missing.
-        RecipeError: the recipe names a file that is not there, or that it may not read.
+        RecipeError: the recipe names a file that does not exist, or that it may not read.
     """
     known = laid_in(folder)
     if known is not None:
@@ -142,9 +142,7 @@ def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> Layer
         covered = (
             f"it covers {west:.4g} to {east:.4g} E, {south:.4g} to {north:.4g} N" if west <= east else "it has none"
         )
-        why = Why(
-            reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=f"no object of it is here: {covered}"
-        )
+        why = Why(reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=f"it has no object here: {covered}")
         layer.absent[why] = layer.wanted - layer.found
     for words, number in extract.lost.items():
         layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=extract.file, detail=words)] = number

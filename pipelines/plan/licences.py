@@ -1,4 +1,4 @@
-"""Whether the licence that a recipe states for its dataset contradicts those of what goes into it."""
+"""Checks whether the recipe's licence contradicts the licences of the layers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
     for licence, names in sorted(by_licence.items()):
         why = _why(stated.lower(), licence.lower())
         if why:
-            lines.append(f"licence: {stated} is stated for the dataset, while {', '.join(names)} ({licence}) {why}")
+            lines.append(f"licence: {stated} is stated for the dataset, but {', '.join(names)} ({licence}) {why}")
     return lines
 
 
@@ -50,11 +50,11 @@ def _why(stated: str, licence: str) -> str:
     if stated == licence or licence.startswith(PUBLIC):
         return ""
     reasons = (
-        (licence in UNSTATED, "have terms of their own that grant less: see their attribution, and name it too"),
+        (licence in UNSTATED, "have their own terms, which grant less: read their attribution, and state it too"),
         ("-nc" in licence and "-nc" not in stated, "may not be used commercially, which this licence allows"),
-        ("-nd" in licence, "may not be passed on changed"),
-        (licence.startswith("odbl"), "ask that a database made of them is under ODbL-1.0"),
-        ("-sa" in licence, f"ask that what is made of them is under {licence.upper()} too"),
-        (stated.startswith(PUBLIC), "ask for attribution, which this licence does not"),
+        ("-nd" in licence, "may not be shared with changes"),
+        (licence.startswith("odbl"), "require ODbL-1.0 for a database made of them"),
+        ("-sa" in licence, f"require {licence.upper()} for works made of them"),
+        (stated.startswith(PUBLIC), "require attribution, but this licence does not"),
     )
     return next((words for holds, words in reasons if holds), "")

@@ -1,4 +1,4 @@
-"""Plan a partition: what the archives hold over its places, and which scenes could serve which wish."""
+"""Plans a partition: searches the archives, and finds candidate scenes for each observation."""
 
 from __future__ import annotations
 

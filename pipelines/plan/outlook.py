@@ -1,4 +1,4 @@
-"""What `plan` says of more workers: the plan's numbers and the recipe's limits, simulated, as a table."""
+"""The table that `plan` prints about more workers, from a simulation with the recipe's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `plan` prints: where the samples lie, what was found for each layer and why not, and what a build will take."""
+"""The output of `plan`: places of the samples, found observations per layer with reasons, and cost of the build."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
         for s in summary.shared
     ]
     if summary.layers:
-        lines.append("layers    found of wanted")
+        lines.append("layers    found of requested")
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
         lines += not_used(summary.layers)
     lines.append("scenes    " + (", ".join(f"{k} {v:,}" for k, v in summary.scenes.items()) or "none"))
@@ -53,7 +53,7 @@ def trouble(summary: PlanSummary) -> list[str]:
         elif unanswered:
             lines.append(
                 f"{name}: {unanswered:,} of {layer.wanted:,} requested observations could not be planned: "
-                f"{words_of(layer.unanswered)}; run `plan` again with --again to ask anew"
+                f"{words_of(layer.unanswered)}; run `plan` again with --again to repeat them"
             )
         elif layer.wanted and not layer.found:
             why = words_of(layer.absent)

@@ -1,4 +1,4 @@
-"""One raster's layout, seen at planning: what reading chips of a raster like it will take, by the reader's own rule."""
+"""Layout of one raster per layer, read while planning, to predict the requests with the reader's own rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would take with more workers: a discrete-event simulation of shards, workers, providers and stragglers.
+"""Predicts a run with more workers: a discrete-event simulation of shards, workers, providers and stragglers.
 
 Each worker takes the next shard when it is free, as the engines do. A shard waits for its providers in turn (their
 slots and rates are divided among the workers, as `pipelines.access.limits` divides them), then computes; some shards

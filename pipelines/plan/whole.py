@@ -1,4 +1,4 @@
-"""Plan a dataset partition by partition: what is there already is kept, whenever and wherever planning was ended."""
+"""Plans a dataset partition by partition; an interrupted planning keeps its finished partitions."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def complete_plan(
         raise damaged(folder / PLACES)
     if summary is None or laid.identity["inputs"] != inputs_of(file):
         raise PlanError(
-            f"{folder.parent.name}: the file of the area or of the points has changed since this was planned; "
+            f"{folder.parent.name}: the file of the area or of the points changed after planning; "
             "put the old file back, or name another folder"
         )
     map_extract(file, work)

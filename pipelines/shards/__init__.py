@@ -1,4 +1,4 @@
-"""The one bridge to disk: shards are written, verified and published here, and the catalogue is made of them.
+"""Writes, verifies and publishes shards, and makes the catalogue from them.
 
 Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for each shard that is missing, `finalise`.
 """

@@ -1,4 +1,4 @@
-"""Adding to a finished dataset: modalities, labels and captions of a second one, built at the same places.
+"""Adds modalities, labels and captions of a second dataset at the same places to a finished dataset.
 
 Nothing that is there is touched: new objects lie beside the old ones, the new catalogue beside the old catalogue, and
 one step puts the new `landweave.json` in place. Readers that had the dataset open go on as before. Killed anywhere, the
@@ -161,8 +161,8 @@ def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
     if not found and not _captions(more) - _captions(base):
         layers = ", ".join(g.name for g in more.spec.groups)
         raise AddError(
-            f"nothing to add: all that {more.spec.name} has ({layers}, and its captions where it has any) is in "
-            f"{base.spec.name} already"
+            f"nothing to add: everything in {more.spec.name} ({layers}, and its captions if it has any) is already in "
+            f"{base.spec.name}"
         )
     return tuple(dataclasses.replace(g, revision=base.spec.revision + 1) for g in found)
 

@@ -1,4 +1,4 @@
-"""From a recipe to the arrays on disk: which groups, which shared, which dtypes."""
+"""The arrays on disk that a recipe defines: groups, shapes and dtypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue's items: stac-geoparquet, one row a sample, columns fixed by the dataset's form.
+"""The catalogue's items: stac-geoparquet, one row per sample, with columns from the dataset's specification.
 
 stac-geoparquet 1.1.0: https://github.com/radiantearth/stac-geoparquet-spec. STAC 1.1.0 item and collection:
 https://github.com/radiantearth/stac-spec. Projection extension 2.0.0 (proj:code, proj:shape,
@@ -268,7 +268,7 @@ def _label_years(stack: Stack) -> list[datetime]:
 
     years = sorted(label.year for label in stack.labels.values())
     if not years:
-        raise ValueError(f"sample {stack.place.sample_id} has no observation and no label: it must be refused")
+        raise ValueError(f"sample {stack.place.sample_id} has no observation and no label: it must be left out")
     return [datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[-1], 12, 31, tzinfo=UTC)]
 
 

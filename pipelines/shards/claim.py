@@ -1,4 +1,4 @@
-"""One at a time, across hosts that share no lock: a file that only one can create, and that its owner keeps renewing.
+"""Mutual exclusion across hosts without locks: a file that only one process can create, and that its owner renews.
 
 A file system's own locks often end at the host; creating a file that must not be there yet does not. Nothing here
 depends on clocks: an owner is dead when its claim did not change while another watched it for STALE_S. Where the owner
@@ -75,7 +75,7 @@ class Claim:
     def check(self) -> None:
         """Raise ClaimLostError unless the claim is still ours."""
         if not _look(self._path).text.startswith(self._token):
-            raise ClaimLostError(f"{self._path.name}: taken over by another builder while this one was away")
+            raise ClaimLostError(f"{self._path.name}: another builder took it over while this one was paused")
 
     def release(self) -> None:
         """Let others have it."""
@@ -206,7 +206,7 @@ def _await_death(path: Path, *, wait: bool) -> None:
         if stale or not seen.regular or seen.owner == "dead":
             return _break(path, seen)
         if not wait and (seen != first or seen.owner == "alive"):
-            raise ClaimedError(f"{path.name}: claimed by another that is at work")
+            raise ClaimedError(f"{path.name}: another running process has claimed it")
         if seen != first:
             first, since_s = seen, time.monotonic()
         time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""How the inner chunks of each kind of array are compressed; docs/codecs.md has the measurements behind the choice.
+"""Compression of the inner chunks per kind of array; docs/codecs.md has the measurements.
 
 Blosc alone, because zarr-python, tensorstore and GDAL all read it. Blosc compresses block by block, and the blocks it
 chooses by itself (32 kB at zstd's level 1) are so small that zstd loses a tenth of its ratio and a third of its speed.

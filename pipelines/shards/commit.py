@@ -1,4 +1,4 @@
-"""Publishing: files are written aside, synced, moved into place, and the shard's manifest last of all."""
+"""Publishes a shard: writes files elsewhere, syncs them, moves them into place, and its manifest last."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def room_needed(out: Path) -> Iterator[None]:
             raise
         raise FullError(
             f"{place.relative_to(parent).as_posix()}: {os.strerror(error.errno)}; the dataset's folder and everything "
-            "in it must be this user's to write to"
+            "in it must be writable by this user"
         ) from error
 
 

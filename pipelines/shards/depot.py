@@ -1,4 +1,4 @@
-"""Building straight into an object store: the store holds the dataset, a local desk what the builder needs at hand.
+"""Builds into an object store: the store holds the dataset, a local work folder the builder's files.
 
 The desk is a folder like that of a local dataset, without pixels: plan, runs, manifests, parts, catalogue, and one
 shard a worker while it is written. A shard's objects go to the store first and its manifest last, by a put that only
@@ -155,8 +155,8 @@ class Depot:
                 return False
             self.delete(name)
         raise StoreError(
-            f"{self.url}: shard {shard} was built at once by two builders that read different pixels; "
-            "it was taken back: run the same command again"
+            f"{self.url}: shard {shard} was built by two builders at the same time, which read different pixels; "
+            "it was withdrawn: run the same command again"
         )
 
     def due(self) -> bool:
@@ -185,10 +185,12 @@ def desk_of(url: str) -> Path:
     url = url.rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise StoreError(f"{parts.scheme}://: cannot be built into; use a local path or one of {', '.join(SCHEMES)}")
+        raise StoreError(
+            f"{parts.scheme}://: landweave cannot build into it; use a local path or one of {', '.join(SCHEMES)}"
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise StoreError(
-            f"{parts.scheme}://{parts.hostname}{parts.path}: credentials belong into the environment "
+            f"{parts.scheme}://{parts.hostname}{parts.path}: put credentials into the environment "
             "(AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...), not into the URL"
         )
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{parts.netloc}{parts.path}").strip("-.")[-64:]
@@ -197,7 +199,7 @@ def desk_of(url: str) -> Path:
     if not (address.is_file() and address.stat().st_size):
         _place(address, f"{url}\n".encode())
     if desk.is_symlink() or address.read_bytes()[:_LONGEST_URL] != f"{url}\n".encode():
-        raise StoreError(f"{desk.name}: is not the desk of {url}, though it has its name: remove it")
+        raise StoreError(f"{desk.name}: is not the work folder of {url}, although it has its name: remove it")
     mark = _mark(desk, url)
     if not mark.is_file():
         _place(mark, b"")
@@ -240,8 +242,8 @@ def depot_of(out: Path) -> Depot | None:
     url = address.read_bytes()[:_LONGEST_URL].decode(errors="replace").strip()
     if (str(out.resolve()), url) not in _OURS and not _mark(out, url).is_file():
         raise StoreError(
-            f"{out.name}: says that it belongs to a store, and this machine did not make it; name the store's URL in "
-            f"place of the folder, or remove {ADDRESS} from it if it is a dataset of its own"
+            f"{out.name}: states that it belongs to a store, but this machine did not create it; give the store's URL "
+            f"instead of the folder, or remove {ADDRESS} from it if it is a separate dataset"
         )
     return _depot(url)
 

@@ -1,4 +1,4 @@
-"""The end of a build: parts become the catalogue, in shard order, and `landweave.json` is written last."""
+"""Finishes a build: joins the parts to the catalogue, in shard order, and writes `landweave.json` last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of a second dataset's items beside those of the first, row by row."""
+"""Joins the item columns of a second dataset to those of the first, row by row."""
 
 from __future__ import annotations
 

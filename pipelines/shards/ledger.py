@@ -1,4 +1,4 @@
-"""The ledger: expected against obtained, one row for each sample x layer x slot."""
+"""The ledger: expected and obtained observations, one row per sample x layer x slot."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
     for outcome in stack.outcomes:
         key = (outcome.layer, outcome.slot)
         if outcome.sample_id != sample or key in told:
-            raise ValueError(f"sample {sample}: outcome {key} is doubled or belongs to sample {outcome.sample_id}")
+            raise ValueError(f"sample {sample}: outcome {key} occurs twice or belongs to sample {outcome.sample_id}")
         told[key] = outcome
     for group in dataset.groups:
         for slot in range(group.slot_count):
@@ -155,7 +155,7 @@ def whole_part(out: Path, kind: Literal["items", "ledger", "statistics"], shard:
         yield
     except FileNotFoundError:
         raise IncompleteError(
-            f"{out.name}/{path} is missing, and shard {shard} is published: the dataset is not whole; copy all of it "
+            f"{out.name}/{path} is missing, but shard {shard} is published: the dataset is incomplete; copy all of it "
             "again, or build into another folder"
         ) from None
     except (OSError, pa.ArrowException, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The Zarr metadata of a dataset: written before the first pixel, a pure function of the dataset's form.
+"""The Zarr metadata of a dataset: written before the first pixel, a pure function of its specification.
 
 Zarr v3 core and its sharding, blosc and crc32c codecs: https://zarr-specs.readthedocs.io/en/latest/v3/.
 CF attributes: CF conventions 1.11, sections 2.5.1 (_FillValue), 3.1 (units), 8.1 (scale_factor, add_offset).

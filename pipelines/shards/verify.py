@@ -1,4 +1,4 @@
-"""Verification before publishing: every inner chunk is read back through the reader and compared with what went in."""
+"""Verifies a shard before publishing: reads every inner chunk back through the reader and compares it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def verify(folder: Path, dataset: DatasetSpec, shard: int, written: dict[str, di
         entries = reader.index(array, shard)
         found = {(int(r), int(s)) for r, s in np.argwhere(entries[..., 0] != codec.ABSENT)}
         if found != set(expected):
-            raise VerifyError(f"shard {shard}: {array.path} holds {len(found)} chunks, {len(expected)} were written")
+            raise VerifyError(
+                f"shard {shard}: {array.path} contains {len(found)} chunks, but {len(expected)} were written"
+            )
         _compare(reader, array, shard, expected)
 
 
@@ -61,4 +63,6 @@ def _compare(reader: ShardReader, array: ArraySpec, shard: int, expected: dict[t
         chips = out if array.dated else out[np.newaxis]
         for slot, chip in enumerate(chips):
             if (row, slot) in expected and pixels_crc(chip) != expected[row, slot]:
-                raise VerifyError(f"shard {shard}: {array.path} row {row} slot {slot} reads back other pixels")
+                raise VerifyError(
+                    f"shard {shard}: {array.path} row {row} slot {slot} contains other pixels than were written"
+                )

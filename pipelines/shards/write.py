@@ -1,4 +1,4 @@
-"""One shard from stacks to disk: streamed sample by sample, verified, published in one step.
+"""Writes one shard from stacks: sample by sample, verified, published in one step.
 
 Memory: one stack, the indexes (16 bytes an inner chunk) and the shard's catalogue rows. Inner chunks are encoded and
 appended to one file an array as the stacks arrive, so a shard of any size needs no more than that. zarr-python would
@@ -119,7 +119,9 @@ def write_shard(
     if existing is not None:
         return _report(existing, written=False, reasons={})
     if len(shard.sample_ids) > dataset.shard_samples or not 0 <= shard.index < dataset.shards:
-        raise ValueError(f"shard {shard.index} with {len(shard.sample_ids)} samples does not fit the dataset's form")
+        raise ValueError(
+            f"shard {shard.index} with {len(shard.sample_ids)} samples does not match the dataset's layout"
+        )
     with room_needed(out), staging(out, shard_name(shard.index)) as folder:
         writer = _ShardWriter(folder, shard, dataset)
         arrived = 0
@@ -133,7 +135,7 @@ def write_shard(
             writer.add(row, stack, footprints)
             arrived += 1
         if arrived != len(shard.sample_ids):
-            raise ValueError(f"shard {shard.index}: {arrived} stacks came, the plan has {len(shard.sample_ids)}")
+            raise ValueError(f"shard {shard.index}: {arrived} stacks arrived, the plan has {len(shard.sample_ids)}")
         manifest = writer.finish()
         kept = hand_over(out, folder, sorted(manifest.objects), shard.index)
         if kept is None:

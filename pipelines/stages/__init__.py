@@ -1,1 +1,1 @@
-"""Thin Beam transforms: wiring only, the work is in plain functions below."""
+"""Thin Beam transforms; plain functions elsewhere do the work."""

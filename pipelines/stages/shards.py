@@ -1,4 +1,4 @@
-"""Build shards on Beam: shard numbers in, one report a shard out."""
+"""Builds shards on Beam: takes shard numbers, returns one report per shard."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_another_system_than_the_item_says_is_refused_by_its_name(kind: str, fol
     got = read(services, "o.tif", geobox, epsgs=(32632,))
     assert isinstance(got, AccessError)
     assert got.reason is Reason.WRONG_GRID
-    assert "its item says EPSG:32632" in got.detail
+    assert "its item states EPSG:32632" in got.detail
     assert "None" not in got.detail
     assert "\n" not in got.detail
 

@@ -100,7 +100,7 @@ def test_inks_that_share_blocks_read_as_gdal_reads_them(photometric: int, count:
 @pytest.mark.parametrize("missing", [(33922,), (33550, 33922)], ids=["no tie point", "neither"])
 def test_a_crs_without_a_transform_is_refused(missing: tuple[int, ...], served: Served) -> None:
     got, _ = read(served, image(tags=dict.fromkeys(missing)))
-    one_line(got, Reason.WRONG_GRID, "does not say where")
+    one_line(got, Reason.WRONG_GRID, "does not state where")
 
 
 def test_ground_control_points_or_rational_functions_alone_are_refused(served: Served) -> None:

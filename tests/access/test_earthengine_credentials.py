@@ -141,7 +141,7 @@ def test_an_expired_token_is_renewed_once(running: Running, tokens: Tokens, tmp_
     ("environment", "kind", "words"),
     [
         ({}, "service_account", "GOOGLE_APPLICATION_CREDENTIALS is not set"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "{folder}/nothing.json"}, "auto", "names a file that is not there"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "{folder}/nothing.json"}, "auto", "names a file that does not exist"),
         ({"GOOGLE_APPLICATION_CREDENTIALS": "{folder}/bad.json"}, "auto", "is not a credential file"),
         ({"GOOGLE_APPLICATION_CREDENTIALS": "{folder}/adc.json"}, "service_account", "of type 'authorized_user'"),
     ],

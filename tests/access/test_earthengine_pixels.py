@@ -294,7 +294,7 @@ def test_items_are_frozen_facts(session: Session) -> None:
     radar = items.search(session, "COPERNICUS/S1_GRD", areas=[AREA], period=None)[0]
     assert radar["properties"]["sat:orbit_state"] == "descending"
     assert radar["properties"]["sar:product_type"] == "GRD"
-    with pytest.raises(AccessError, match="not known"):
+    with pytest.raises(AccessError, match="is unknown"):
         items.search(session, "NO/SUCH", areas=[AREA], period=None)
 
 

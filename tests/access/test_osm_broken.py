@@ -126,10 +126,10 @@ def _negative_relation(writer: Writer) -> None:
 @pytest.mark.parametrize(
     ("fill", "found", "mend"),
     [
-        (_twice, "node 9 is in it more than once", "osmium time-filter"),
-        (_ways_twice, "way 1 is in it more than once", "osmium time-filter"),
-        (_relations_twice, "relation 3 is in it more than once", "osmium time-filter"),
-        (_deleted, "node 9 is deleted in it", "osmium time-filter"),
+        (_twice, "node 9 occurs more than once", "osmium time-filter"),
+        (_ways_twice, "way 1 occurs more than once", "osmium time-filter"),
+        (_relations_twice, "relation 3 occurs more than once", "osmium time-filter"),
+        (_deleted, "node 9 is marked as deleted", "osmium time-filter"),
         (_ways_before_nodes, "node 1 comes after a way", "osmium sort"),
         (_ways_out_of_order, "way 1 comes after way 2", "osmium sort"),
         (_two_extracts, "node 2 comes after a way", "osmium sort"),
@@ -187,23 +187,23 @@ CHANGES = XML.replace(b"<osm ", b"<osmChange ")
         (gzip.compress(XML, mtime=0), "it is an .osm.gz and no", "osmium cat x.osm.pbf -F osm.gz -o"),
         (
             XML.replace(b"<osm ", b"<osmChange "),
-            "a list of changes",
+            "a change file",
             "osmium apply-changes EXTRACT x.osm.pbf -F osc -o",
         ),
-        (gzip.compress(HEADER * 9, mtime=0), "packed with gz", "gunzip x.osm.pbf"),
+        (gzip.compress(HEADER * 9, mtime=0), "compressed with gz", "gunzip x.osm.pbf"),
         (b"\xff\xe0\x04o5m2\xdc", "it is an .o5m", "-F o5m -o"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-            "does not begin as",
+            "does not start like",
             "download it again",
         ),
-        (HEADER + HEADER, "two files, one behind the other", "osmium merge FIRST SECOND -o merged.osm.pbf"),
-        (HEADER[:20], "cut short", "download it again"),
-        (HEADER[: len(HEADER) // 2], "cut short", "download it again"),
-        (HEADER + b"\0\0", "cut short", "download it again"),
+        (HEADER + HEADER, "two concatenated files", "osmium merge FIRST SECOND -o merged.osm.pbf"),
+        (HEADER[:20], "truncated", "download it again"),
+        (HEADER[: len(HEADER) // 2], "truncated", "download it again"),
+        (HEADER + b"\0\0", "truncated", "download it again"),
         (blob("OSMHeader", bytes_field(4, b"Sort.By_Moon")), "needs 'Sort.By_Moon'", "without that feature"),
-        (HEADER + blob("OSMData", b"x", packing=7), "packed with zstd", "packed with zlib"),
-        (HEADER + blob("OSMData", b"x", packing=4), "packed with LZMA", "packed with zlib"),
+        (HEADER + blob("OSMData", b"x", packing=7), "compressed with zstd", "compressed with zlib"),
+        (HEADER + blob("OSMData", b"x", packing=4), "compressed with LZMA", "compressed with zlib"),
         (HEADER + blob("OSMData", b"abc", says=2), "another size", "download it again"),
         (HEADER + blob("OSMData", b"\xff\xff\xff"), "a block in it is damaged", "download it again"),
     ],
@@ -257,7 +257,7 @@ def test_a_file_cut_between_two_blobs_is_told(tmp_path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(b"".join(parts[:number]))
         text = refused(path)
-        assert "seems to be cut short" in text
+        assert "seems to be truncated" in text
         assert text.endswith("; download it again")
         assert "osmium tags-filter x.osm.pbf 'nwr/*' -o filtered.osm.pbf" in text
 
@@ -445,8 +445,8 @@ def _way(number: int, keys: bytes = b"", values: bytes = b"", refs: bytes = b"")
 
 TOO_MUCH = "far more than a map of its size"
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "zeros": (lambda: blob("OSMData", bytes(64 << 20)), "33,554,432 are allowed"),
-    "a false size": (lambda: blob("OSMData", bytes(64 << 20), says=1000), "another size than it says"),
+    "zeros": (lambda: blob("OSMData", bytes(64 << 20)), "the limit is 33,554,432"),
+    "a false size": (lambda: blob("OSMData", bytes(64 << 20), says=1000), "another size than it states"),
     "dense nodes": (lambda: block(_dense(4_300_000)), "more than 4,194,304 numbers"),
     "many blocks": (
         lambda: b"".join(block(_dense(500_000, 500_000 * n)) for n in range(7)),
@@ -458,8 +458,8 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty ways": (lambda: block(b"\x1a\0" * 400_000), TOO_MUCH),
     "corners": (lambda: block(_way(1, refs=b"\x02" * 5_000_000)), "more than 4,194,304 numbers"),
     "empty groups": (lambda: blob("OSMData", b"\x12\0" * 1_400_000), TOO_MUCH),
-    "a long header": (lambda: b"\x7f\xff\xff\xff" + b"\x0a\x07OSMData", "65,536 are allowed"),
-    "a long blob": (_long_blob, "33,554,432 are allowed"),
+    "a long header": (lambda: b"\x7f\xff\xff\xff" + b"\x0a\x07OSMData", "the limit is 65,536"),
+    "a long blob": (_long_blob, "the limit is 33,554,432"),
     "a long string": (lambda: blob("OSMData", b"\x0a" + varint(1 << 62)), "damaged"),
 }
 MEASURE = """

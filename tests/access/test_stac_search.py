@@ -182,7 +182,7 @@ def test_a_link_that_vanishes_after_the_first_page_is_noticed(counted: str) -> N
 
     with serve_catalogue([]) as services:
         services.faults.append(spoil)
-        with pytest.raises(AccessError, match="says 4 items match and gave 3"):
+        with pytest.raises(AccessError, match="states 4 matching items but returned 3"):
             find(services)
 
 

@@ -102,4 +102,4 @@ def test_a_worker_with_other_code_says_so(
         check=False,
     )
     assert other.returncode == 1
-    assert "has other code or libraries than the submitter" in other.stdout
+    assert "has other code or library versions than the submitter" in other.stdout

@@ -306,7 +306,7 @@ def test_a_worker_with_other_code_ends_the_job_with_one_line(
         os.killpg(pid, signal.SIGKILL)
         cluster.hosts = hosts_before
     assert told.returncode == 1
-    assert "worker worker-c has other code or libraries than the submitter: install the same" in told.stderr
+    assert "worker worker-c has other code or library versions than the submitter: install the same" in told.stderr
     assert "Traceback" not in told.stderr
     assert hosts.build(out, *on_flink(cluster)).returncode == 0
     assert tree(out) == hosts.expected

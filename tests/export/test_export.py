@@ -173,7 +173,7 @@ def test_one_clear_line(
 ) -> None:
     (tmp_path / "there").mkdir()
     cases = {
-        (str(source), str(tmp_path / "there")): "is there already",
+        (str(source), str(tmp_path / "there")): "already exists",
         (str(source), str(tmp_path / "x"), "--where", "lat > 89.9"): "selection is empty",
         (str(source), str(tmp_path / "x"), "--arrays", "sentinel9"): "no modality, label or array 'sentinel9'",
         (str(tmp_path), str(tmp_path / "x")): "no dataset here",

@@ -182,8 +182,8 @@ def test_a_place_that_cannot_be_written(services: testbed.Services, desk: Path) 
     refused(run(services, "plan", recipe, recipe), "recipe.yaml", "it is a file", "name another place")
     refused(run(services, "build", recipe, recipe / "below"), "below", "cannot be written as a folder")
     refused(run(services, "plan", recipe, "/proc/landweave"), "/proc/landweave", "cannot be written as a folder")
-    refused(run(services, "status", desk / "nothing"), "nothing", "holds no plan")
-    refused(run(services, "status", recipe), "recipe.yaml", "holds no plan")
+    refused(run(services, "status", desk / "nothing"), "nothing", "contains no plan")
+    refused(run(services, "status", recipe), "recipe.yaml", "contains no plan")
     refused(run(services, "add", desk / "nothing", desk), "nothing", "no dataset")
     refused(run(services, "build", recipe, desk / "out", "--runner", "sparkle"), "sparkle", "flink")
 
@@ -237,13 +237,13 @@ def test_swapped_coordinates_on_land_are_suspected(services: testbed.Services, d
     assert done.returncode == 3
     assert [line.split(":")[0] for line in told(done)] == ["dem", "sentinel2", "worldcover"]
     assert "longitude comes first" in done.stdout
-    assert "no archive holds anything here: the samples lie at 48.4" in done.stdout
+    assert "no archive has data here: the samples lie at 48.4" in done.stdout
 
 
 def test_more_dates_than_days_are_suspected(services: testbed.Services, desk: Path) -> None:
     window = {"name": "dense", "start": "2021-06-01", "end": "2021-06-02", "count": 5}
     done = run(services, "plan", write(desk, changed("windows", 0, to=window)), desk / "out")
-    assert "window 'dense' asks for 5 dates (count) and has 2 days" in done.stdout
+    assert "window 'dense' asks for 5 dates (count) but has only 2 days" in done.stdout
 
 
 def test_another_recipe_is_told_key_by_key(services: testbed.Services, built: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_plan_that_was_copied_without_its_work_builds(
     for broken in ("candidates/part-00000.parquet", "shards.parquet", "recipe.json"):
         half = shutil.copytree(out / "plan", tmp_path / broken / "out" / "plan").parent
         (half / "plan" / broken).unlink()
-        refused(run(services, "build", recipe, half, "--workers", "1"), f"plan/{broken} is missing", "not whole")
+        refused(run(services, "build", recipe, half, "--workers", "1"), f"plan/{broken} is missing", "incomplete")
     (half / "plan" / "plan.json").write_text("{")
     refused(run(services, "build", recipe, half, "--workers", "1"), "plan/plan.json is damaged")
     (desk / "planet.osm.pbf").write_bytes((desk / "planet.osm.pbf").read_bytes() + b"\0" * 3)

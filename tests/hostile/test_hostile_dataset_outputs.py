@@ -112,7 +112,7 @@ def test_names_of_files_and_errors_are_tamed(copy: Path, capsys: pytest.CaptureF
     assert main(["check", str(copy)]) == 1
     told = capsys.readouterr()
     assert plain(told.err)
-    assert r"a\x1b]0;owned\x07: is no path inside a dataset" in told.err
+    assert r"a\x1b]0;owned\x07: is not a path inside a dataset" in told.err
     error = landweave.CorruptError("sample \x1b[2J\u202e")
     assert str(error) == r"sample \x1b[2J\u202e"
 
@@ -151,9 +151,9 @@ def test_only_known_splits_become_files(copy: Path, tmp_path: Path, split: str) 
 def test_files_of_an_export_stay_in_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "source").write_text("x")
     for way in (lambda: within(tmp_path, name), lambda: write(tmp_path, name, "x")):
-        with pytest.raises(ExportError, match="no path inside"):
+        with pytest.raises(ExportError, match="not a path inside"):
             way()
-    with pytest.raises(ExportError, match="no path inside"):
+    with pytest.raises(ExportError, match="not a path inside"):
         place(tmp_path / "source", tmp_path, name)
 
 
@@ -170,11 +170,11 @@ def test_nothing_is_written_over(small: Path, tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "victim")
     (tmp_path / "folder").mkdir()
     for name in ("dangling", "folder", "taken"):
-        with pytest.raises(ExportError, match=f"{name} is there already"):
+        with pytest.raises(ExportError, match=f"{name} already exists"):
             export(data, "parquet", tmp_path / name, arrays=["dem"])
     assert not (tmp_path / "victim").exists()
     export(data, "parquet", tmp_path / "twice", arrays=["dem"])
-    with pytest.raises(ExportError, match="twice is there already"):
+    with pytest.raises(ExportError, match="twice already exists"):
         export(data, "parquet", tmp_path / "twice", arrays=["dem"])
 
 
@@ -193,7 +193,7 @@ def test_a_staging_folder_that_is_a_link_is_not_written_to(small: Path, tmp_path
     shutil.rmtree(staging)
     (tmp_path / "victim").mkdir()
     staging.symlink_to(tmp_path / "victim")
-    with pytest.raises(ExportError, match="is not a folder of an export"):
+    with pytest.raises(ExportError, match="is not an export folder"):
         export(data, "parquet", tmp_path / "out", arrays=["dem"])
     assert not list((tmp_path / "victim").iterdir())
 
@@ -203,19 +203,19 @@ def test_a_desk_from_elsewhere_steers_nothing(copy: Path, tmp_path: Path, monkey
     url = f"file://{tmp_path}/bucket"
     (copy / ADDRESS).parent.mkdir(exist_ok=True)
     (copy / ADDRESS).write_text(url + "\n")
-    with pytest.raises(StoreError, match=r"this machine did not make it; name the store's URL"):
+    with pytest.raises(StoreError, match=r"this machine did not create it; give the store's URL"):
         depot_of(copy)
     desk = desk_of(url)
     depot = depot_of(desk)
     assert depot is not None
     assert depot.url == url
     shutil.copytree(desk, tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="this machine did not make it"):
+    with pytest.raises(StoreError, match="this machine did not create it"):
         depot_of(tmp_path / "elsewhere")
     (desk / ADDRESS).write_text("file:///somewhere/else\n")
-    with pytest.raises(StoreError, match="is not the desk of"):
+    with pytest.raises(StoreError, match="is not the work folder of"):
         desk_of(url)
-    with pytest.raises(StoreError, match="this machine did not make it"):
+    with pytest.raises(StoreError, match="this machine did not create it"):
         depot_of(desk)
 
 

@@ -167,9 +167,7 @@ def test_no_login_leaves_for_a_host_that_the_recipe_names(
     url = f"http://{host}:{services.port}"
     signing = {"url": url, "hosts": [host.strip("[]")], "region": "eu-1"}
     provider = Provider.model_validate({"url": "https://x.example", "dialect": dialect, "signing": signing, **more})
-    with pytest.raises(
-        SettingError, match="is not its home; if you trust that host with it, add --allow-host"
-    ) as found:
+    with pytest.raises(SettingError, match="is not its own service; if you trust that host, add --allow-host") as found:
         client_of("p", provider)
     assert "PLANTED" not in str(found.value)
     assert not got
@@ -181,7 +179,7 @@ def test_hosts_of_objects_are_the_services_own(host: str) -> None:
             "planetary-computer": "https://planetarycomputer.microsoft.com/api/sas/v1/token"}  # fmt: skip
     for dialect, url in real.items():
         signing = {"url": url, "hosts": [host]}
-        with pytest.raises(SettingError, match="is not its home"):
+        with pytest.raises(SettingError, match="is not its own service"):
             client_of("p", Provider.model_validate({"url": url, "dialect": dialect, "signing": signing}))
 
 
@@ -192,13 +190,13 @@ def test_hosts_of_objects_are_the_services_own(host: str) -> None:
 )  # fmt: skip
 def test_signatures_go_to_stores_of_aws_alone(url: str) -> None:
     signing = {"url": url, "hosts": ["bucket"], "region": "eu-1"}
-    with pytest.raises(SettingError, match="is not its home"):
+    with pytest.raises(SettingError, match="is not its own service"):
         client_of("p", Provider.model_validate({"url": "https://x.example", "signing": signing}))
 
 
 def test_buckets_that_are_signed_for_are_named() -> None:
     told = {"url": "https://s3.eu-central-1.amazonaws.com", "region": "eu-central-1"}
-    with pytest.raises(SettingError, match="name the buckets"):
+    with pytest.raises(SettingError, match="list the buckets"):
         client_of("p", Provider.model_validate({"url": "https://x.example", "signing": told}))
     provider = Provider.model_validate({"url": "https://x.example", "signing": told | {"hosts": ["mine"]}})
     signer = client_of("p", provider)._signer
@@ -214,7 +212,7 @@ def test_whoever_runs_it_may_allow_a_host_and_no_other_port_of_it(
     signing = {"url": services.base_url, "hosts": ["127.0.0.1"]}
     provider = Provider.model_validate({"url": "https://x.example", "dialect": "earthdata", "signing": signing})
     monkeypatch.setenv(permission.HOSTS, "127.0.0.1:1")
-    with pytest.raises(SettingError, match="is not its home"):
+    with pytest.raises(SettingError, match="is not its own service"):
         client_of("p", provider)
     monkeypatch.setenv(permission.HOSTS, f"other.example, 127.0.0.1:{services.port}")
     client = client_of("p", provider)
@@ -248,12 +246,12 @@ def test_a_models_key_goes_to_its_home_or_where_whoever_runs_it_says(
                 LlmCaptioner(LlmCaptions(model="m", base_url=url, api_key_variable=name), tmp_path)
     LlmCaptioner(LlmCaptions(model="m", base_url="https://api.openai.com/v1"), tmp_path)
     config = LlmCaptions(model="m", base_url="https://api.openai.com/v1", api_key_variable="LANDWEAVE_MODEL_KEY")
-    with pytest.raises(SettingError, match="is not its home"):
+    with pytest.raises(SettingError, match="is not its own service"):
         LlmCaptioner(config, tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{services.base_url}/v1")
     LlmCaptioner(LlmCaptions(model="m"), tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
-    with pytest.raises(SettingError, match="is not its home"):
+    with pytest.raises(SettingError, match="is not its own service"):
         LlmCaptioner(LlmCaptions(model="m", base_url=f"{services.base_url}/v1"), tmp_path)
     assert not got
 
@@ -261,18 +259,18 @@ def test_a_models_key_goes_to_its_home_or_where_whoever_runs_it_says(
 @pytest.mark.parametrize("name", [n for n in SECRETS if n not in ("OPENAI_API_KEY", "LANDWEAVE_MODEL_KEY")])
 def test_no_other_variable_is_a_models_key(name: str, tmp_path: Path) -> None:
     captions = {"kind": "llm", "model": "m", "api_key_variable": name}
-    assert "is no variable for a language model's key" in refused(write(tmp_path, BASE | {"captions": captions}))
+    assert "is not a variable for a language model's key" in refused(write(tmp_path, BASE | {"captions": captions}))
 
 
 def test_googles_login_goes_to_google_or_to_what_whoever_runs_it_names() -> None:
     for url in ("http://127.0.0.1:9", "https://evil.example"):
         for kind in ("service_account", "application_default", "workload_identity"):
             provider = EarthEngineProvider.model_validate({"kind": "earthengine", "url": url, "credentials": kind})
-            with pytest.raises(SettingError, match="is not its home"):
+            with pytest.raises(SettingError, match="is not its own service"):
                 settings_of("ee", provider, {})
     engine = EarthEngineProvider(url="http://127.0.0.1:9")
     assert settings_of("ee", engine, {}).credentials == "anonymous"
-    with pytest.raises(SettingError, match="is not its home"):
+    with pytest.raises(SettingError, match="is not its own service"):
         settings_of("ee", engine, {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"})
     assert settings_of("ee", engine, {"LANDWEAVE_EARTHENGINE_URL": "http://127.0.0.1:9"}).credentials == "anonymous"
 
@@ -308,9 +306,9 @@ def test_a_recipe_reads_below_its_folder_alone(tmp_path: Path, monkeypatch: pyte
         assert str(tmp_path) not in str(caught.value)
         assert len(caught.value.lines) == 1
     points = BASE | {"sampling": {"kind": "points", "file": "folder/points.csv"}}
-    with pytest.raises(RecipeError, match=r"^sampling.file: 'folder/points.csv' lies outside .* --allow-path DIR"):
+    with pytest.raises(RecipeError, match=r"^sampling.file: 'folder/points.csv' is outside .* --allow-path DIR"):
         laid(write(folder, points))
-    with pytest.raises(SettingError, match="lies outside the recipe's folder"):
+    with pytest.raises(SettingError, match="is outside the recipe's folder"):
         obtain("../../secret/x.osm.pbf", folder, tmp_path / "cache")
     for odd in ("fifo.geojson", "dir.geojson", "zero.geojson"):
         with pytest.raises(BadExtractError):
@@ -338,7 +336,7 @@ def test_what_is_set_on_the_command_line_is_ones_own(tmp_path: Path) -> None:
     path = write(tmp_path / "recipes", BASE)
     laid(path, "sampling.area={file: ../area.geojson}")
     tree = BASE | {"description": "x", "sampling": {"kind": "uniform", "count": 3, "area": {"file": "../area.geojson"}}}
-    with pytest.raises(RecipeError, match="lies outside"):
+    with pytest.raises(RecipeError, match="is outside"):
         laid(write(tmp_path / "other", tree), "description=../area.geojson")
 
 
@@ -386,7 +384,7 @@ def laughs(levels: int) -> str:
         ("m: &m {a: 1}\n" + "".join(f"k{i}: {{<<: [{', '.join(['*m'] * 100)}]}}\n" for i in range(2000)), "100,000"),
         ("a: &a [*a]", "inside"),
         ("a: &a {b: {c: *a}}", "inside"),
-        ("a: *b", "nothing has the name"),
+        ("a: *b", "no earlier value has the name"),
         ("a: " + "[" * 5000 + "]" * 5000, "32 deep"),
         ("a: " + "{a: " * 3000 + "1" + "}" * 3000, "32 deep"),
         ("a:\n" + "".join(" " * i + "- \n" for i in range(1, 300)), "32 deep"),
@@ -409,10 +407,10 @@ def laughs(levels: int) -> str:
         ("seed: 010", "leading zeros"),
         ("seed: 0_10", "leading zeros"),
         ("seed: -010", "leading zeros"),
-        ("seed: .nan", "different numbers"),
-        ("seed: -.inf", "different numbers"),
-        ("seed: 2021-02-30", "no day"),
-        ("seed: 0000-01-01", "no day"),
+        ("seed: .nan", "read differently"),
+        ("seed: -.inf", "read differently"),
+        ("seed: 2021-02-30", "not a valid date"),
+        ("seed: 0000-01-01", "not a valid date"),
         ('a: "\\e]0;pwned\\a"', "control character"),
         ('"\\e[31m": 1', "control character"),
         ('a: "\\x00"', "control character"),
@@ -428,7 +426,7 @@ def test_yaml_has_limits(text: str, word: str) -> None:
     with pytest.raises(LimitedYamlError) as caught:
         read_yaml(text)
     if word == "leading zeros":
-        word = "different numbers"
+        word = "read differently"
     assert word in caught.value.problem
     assert caught.value.problem.isprintable()
     assert len(caught.value.problem) < 400

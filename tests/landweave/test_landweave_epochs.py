@@ -149,7 +149,7 @@ def test_a_state_of_another_order_is_refused(data: landweave.Dataset, other: dic
     settings = {"batch_size": 5, "shuffle": True, "seed": 2, "arrays": ["dem"]}
     state = data.stream(**settings).state_dict()
     data.stream(**settings).load_state_dict(state)
-    with pytest.raises(landweave.QueryError, match=f"taken with {next(iter(other))} "):
+    with pytest.raises(landweave.QueryError, match=f"saved with {next(iter(other))} "):
         data.stream(**{**settings, **other}).load_state_dict(state)
 
 
@@ -158,11 +158,11 @@ def test_a_state_of_other_samples_or_ranks_is_refused(data: landweave.Dataset) -
         return data.stream(selection, batch_size=2, arrays=["dem"])
 
     state, train = stream().state_dict(), data.query(split="train")
-    with pytest.raises(landweave.QueryError, match="taken with samples 22, this stream has 15"):
+    with pytest.raises(landweave.QueryError, match="saved with samples 22, but this stream has 15"):
         stream(train).load_state_dict(state)
     with pytest.raises(landweave.QueryError, match="taken with selection"):
         stream(data.query().take(slice(None, None, -1))).load_state_dict(state)
-    with pytest.raises(landweave.QueryError, match="taken with ranks 1, this stream has 2"):
+    with pytest.raises(landweave.QueryError, match="saved with ranks 1, but this stream has 2"):
         stream().share(rank=0, ranks=2).load_state_dict(state)
     with pytest.raises(landweave.QueryError, match="taken with weights"):
         data.stream(batch_size=2, weights="lat").load_state_dict(data.stream(batch_size=2, weights="lon").state_dict())
@@ -184,7 +184,7 @@ def test_a_partial_state_and_garbage_are_one_line(
         with pytest.raises(landweave.QueryError) as error:
             stream.load_state_dict(bad)
         assert "\n" not in str(error.value)
-    with pytest.raises(landweave.QueryError, match="batch 6 of an epoch that has 5"):
+    with pytest.raises(landweave.QueryError, match="batch 6 of an epoch of 5 batches"):
         stream.load_state_dict({"epoch": 0, "position": 6})
     assert stream.state_dict() == state, "what is refused changes nothing"
 

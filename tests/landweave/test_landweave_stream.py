@@ -163,7 +163,7 @@ def test_bad_settings(data: landweave.Dataset) -> None:
         data.stream(batch_size=2).share(worker=1, workers=1)
     with pytest.raises(landweave.QueryError, match="the selection is empty"):
         data.stream(data.query("lat > 80"), batch_size=2)
-    with pytest.raises(landweave.QueryError, match="make no batch of 50"):
+    with pytest.raises(landweave.QueryError, match="are too few for a batch of 50"):
         data.stream(batch_size=50, remainder="drop")
 
 

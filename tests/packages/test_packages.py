@@ -148,7 +148,7 @@ def test_the_images_packages_import_build_and_answer_flink(
     ready = factory.run(*builder, version.stdout.strip(), **variables)
     assert ready.stdout.splitlines()[:1] == ['{"ready": true}'], (ready.stdout, ready.stderr)
     other = factory.run(*builder, "another", **variables)
-    assert "has other code or libraries" in other.stdout
+    assert "has other code or library versions" in other.stdout
 
 
 def test_an_environment_without_a_package_is_told(tmp_path: Path) -> None:

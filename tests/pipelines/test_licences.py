@@ -14,16 +14,16 @@ SENTINEL = {"sentinel2": COPERNICUS_LICENCE}
 @pytest.mark.parametrize(
     ("stated", "layers", "said"),
     [
-        ("CC-BY-4.0", {"openstreetmap": "ODbL-1.0"}, ["ask that a database made of them is under ODbL-1.0"]),
+        ("CC-BY-4.0", {"openstreetmap": "ODbL-1.0"}, ["require ODbL-1.0 for a database made of them"]),
         ("ODbL-1.0", {"openstreetmap": "ODbL-1.0", **SENTINEL}, []),
         ("odbl-1.0", {"openstreetmap": "ODbL-1.0"}, []),
         ("CC-BY-4.0", {"worldcover": "CC-BY-4.0", **SENTINEL, "landsat": "PDDL-1.0"}, []),
-        ("CC0-1.0", {"worldcover": "CC-BY-4.0", "hls": "CC0-1.0"}, ["ask for attribution"]),
-        ("CC0-1.0", SENTINEL, ["ask for attribution"]),
+        ("CC0-1.0", {"worldcover": "CC-BY-4.0", "hls": "CC0-1.0"}, ["require attribution"]),
+        ("CC0-1.0", SENTINEL, ["require attribution"]),
         ("CC-BY-4.0", {"mine": "CC-BY-NC-4.0"}, ["may not be used commercially"]),
         ("CC-BY-NC-4.0", {"mine": "CC-BY-NC-4.0"}, []),
         ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["under CC-BY-SA-4.0 too"]),
-        ("CC-BY-NC-SA-4.0", {"mine": "CC-BY-ND-4.0"}, ["may not be passed on changed"]),
+        ("CC-BY-NC-SA-4.0", {"mine": "CC-BY-ND-4.0"}, ["may not be shared with changes"]),
         (
             "CC-BY-4.0",
             {"enmap": "proprietary", "dem": "proprietary"},

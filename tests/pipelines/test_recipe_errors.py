@@ -101,7 +101,7 @@ BAD = [
     (engine("providers", "ee", "eecu_hours", to=0), ["providers.ee.eecu_hours", "greater than 0"]),
     (engine("providers", "ee", "url", to="https://me:secret@x.org/v1"), ["providers.ee.url", "credentials"]),
     (engine("providers", "e2", to={"kind": "earthengine"}), ["providers", "'ee'", "'e2'", "one project"]),
-    (engine("sources", 0, "kind", to="enmap"), ["enmap", "does not hold"]),
+    (engine("sources", 0, "kind", to="enmap"), ["enmap", "does not have"]),
     (engine("sources", 0, "collection", to="COPERNICUS/S2"), ["sentinel2", "S2_SR_HARMONIZED", "'COPERNICUS/S2'"]),
     (engine("sources", 0, "kind", to="sentinel1"), ["sentinel1", "product: grd", "gamma0"]),
     (

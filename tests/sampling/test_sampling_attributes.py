@@ -115,7 +115,7 @@ def test_names_that_a_query_cannot_say_are_refused() -> None:
     for wrong in ("tree height", "1st", "a.b", "x" * 65, ""):
         with pytest.raises(ValidationError, match="attributes"):
             PointsSampling(file="p.csv", attributes=(wrong,))
-    with pytest.raises(ValidationError, match="'DBH' and 'dbh' are one name"):
+    with pytest.raises(ValidationError, match="'DBH' and 'dbh' are the same name"):
         PointsSampling(file="p.csv", attributes=("DBH", "dbh"))
 
 

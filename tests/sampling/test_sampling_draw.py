@@ -241,7 +241,7 @@ def test_geoparquet_area(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("gone.geojson", None, "is not there"),
+        ("gone.geojson", None, "does not exist"),
         ("a.geojson", "{", "not readable as GeoJSON"),
         ("a.geojson", "[1]", "not readable as GeoJSON"),
         ("a.geojson", "[" * 99_999, "not readable as GeoJSON"),

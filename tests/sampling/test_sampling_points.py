@@ -127,7 +127,7 @@ def expect(folder: Path, name: str, message: str) -> None:
 def test_other_mistakes(tmp_path: Path) -> None:
     import geopandas as gpd
 
-    expect(tmp_path, "gone.csv", "is not there")
+    expect(tmp_path, "gone.csv", "does not exist")
     (tmp_path / "p.xlsx").write_bytes(b"PK")
     expect(tmp_path, "p.xlsx", r"expected \.csv")
     (tmp_path / "latin.csv").write_bytes("lon,lat,name\n1,2,Z\xfcrich\n".encode("latin-1"))

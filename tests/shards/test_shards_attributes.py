@@ -132,5 +132,5 @@ def test_no_label_takes_their_name() -> None:
     entry = {"code": 1, "name": "a", "common": "trees"}
     recipe["labels"] = [{"kind": "raster", "name": "attr", "product": "p", "providers": ["earth"],
                          "collection": "c", "classes": [entry]}]  # fmt: skip
-    with pytest.raises(ValueError, match="'attr' begins the columns"):
+    with pytest.raises(ValueError, match="'attr' is the prefix of"):
         Recipe.model_validate(recipe)

@@ -152,7 +152,7 @@ def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
         return create(self, path, content)
 
     monkeypatch.setattr(Depot, "create", overtaken)
-    with pytest.raises(StoreError, match="shard 0 was built at once by two builders"):
+    with pytest.raises(StoreError, match="shard 0 was built by two builders at the same time"):
         plan.write(desk, plan.shards[0])
     assert done_shards(desk, plan.dataset) == set()
     assert plan.write(desk, plan.shards[0]).written
@@ -220,7 +220,7 @@ def test_a_plan_is_found_whole_while_the_stores_listings_lag(tmp_path: Path, mon
 
 def test_bad_places_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path))
-    with pytest.raises(StoreError, match="credentials belong into the environment") as caught:
+    with pytest.raises(StoreError, match="put credentials into the environment") as caught:
         desk_of("s3://key:hidden@bucket/x")
     assert "hidden" not in str(caught.value)
     with pytest.raises(StoreError, match="ftp://: cannot be built into"):

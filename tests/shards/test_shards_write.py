@@ -206,7 +206,7 @@ def test_another_recipe_is_refused(out: Path) -> None:
         (lambda s: s.observations["dem", 0].arrays.clear(), "got nothing"),
         (lambda s: s.observations.pop(("dem", 0)), "dem slot 0 is absent with outcome 'ok'"),
         (lambda s: s.outcomes.pop(0), "there with no outcome"),
-        (lambda s: s.outcomes.append(s.outcomes[0]), "is doubled"),
+        (lambda s: s.outcomes.append(s.outcomes[0]), "occurs twice"),
         (lambda s: s.observations.clear() or s.labels.clear(), "absent with outcome"),
     ],
 )
@@ -226,7 +226,7 @@ def test_stacks_of_another_order_or_number_are_told(tmp_path: Path) -> None:
     footprints = PLAN.footprints(shard)
     for wrong, says in (
         (stacks[::-1], "row 0: got sample s000_003"),
-        (stacks[:2], "2 stacks came, the plan has 4"),
+        (stacks[:2], "2 stacks arrived, the plan has 4"),
         ([*stacks, stacks[0]], "row 4: got sample s000_000"),
     ):
         with pytest.raises(ValueError, match=says):
