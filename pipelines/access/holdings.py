@@ -90,7 +90,7 @@ def _described(client: Client, root: str, collection: str, where: str) -> dict[s
                 raise NotHeldError(_unknown(where, collection, sorted(known)))
             return {}
         try:
-            return client.json("GET", f"{root}/collections/{quote(collection)}")
+            return client.json("GET", f"{root}/collections/{quote(collection, safe='')}")
         except AccessError as error:
             if error.reason is not Reason.NOT_FOUND:
                 return {}

@@ -83,7 +83,7 @@ class Counters:
     retries: int = 0
     """Requests that were a second or later try."""
     failures: int = 0
-    """Operations that ended in an AccessError."""
+    """Operations that ended in an AccessError, other than the answer that there is no such object."""
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(
@@ -306,8 +306,8 @@ class Client:
                     self._count(retries=1)
                     fresh, renew = renew, False
                     return once(fresh)
-        except AccessError:
-            self._count(failures=1)
+        except AccessError as error:
+            self._count(failures=int(error.reason is not Reason.NOT_FOUND))  # "there is none" is an answer
             raise
         raise AssertionError("stamina ended without a result or an error")
 
