@@ -182,9 +182,9 @@ CHANGES = XML.replace(b"<osm ", b"<osmChange ")
     [
         (b"", "it is empty", "download it again"),
         (b"<!DOCTYPE html>\n<html><body>Too many requests</body></html>", "a web page", "download it again"),
-        (XML, "it is an .osm and no .osm.pbf", "osmium cat x.osm.pbf -F osm -o"),
-        (bz2.compress(XML), "it is an .osm.bz2 and no", "osmium cat x.osm.pbf -F osm.bz2 -o"),
-        (gzip.compress(XML, mtime=0), "it is an .osm.gz and no", "osmium cat x.osm.pbf -F osm.gz -o"),
+        (XML, "it is an .osm file, not an .osm.pbf", "osmium cat x.osm.pbf -F osm -o"),
+        (bz2.compress(XML), "it is an .osm.bz2 file, not", "osmium cat x.osm.pbf -F osm.bz2 -o"),
+        (gzip.compress(XML, mtime=0), "it is an .osm.gz file, not", "osmium cat x.osm.pbf -F osm.gz -o"),
         (
             XML.replace(b"<osm ", b"<osmChange "),
             "a change file",
@@ -201,7 +201,11 @@ CHANGES = XML.replace(b"<osm ", b"<osmChange ")
         (HEADER[:20], "truncated", "download it again"),
         (HEADER[: len(HEADER) // 2], "truncated", "download it again"),
         (HEADER + b"\0\0", "truncated", "download it again"),
-        (blob("OSMHeader", bytes_field(4, b"Sort.By_Moon")), "needs 'Sort.By_Moon'", "without that feature"),
+        (
+            blob("OSMHeader", bytes_field(4, b"Sort.By_Moon")),
+            "needs the reader feature 'Sort.By_Moon'",
+            "without that feature",
+        ),
         (HEADER + blob("OSMData", b"x", packing=7), "compressed with zstd", "compressed with zlib"),
         (HEADER + blob("OSMData", b"x", packing=4), "compressed with LZMA", "compressed with zlib"),
         (HEADER + blob("OSMData", b"abc", says=2), "another size", "download it again"),

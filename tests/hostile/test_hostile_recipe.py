@@ -133,7 +133,7 @@ def test_a_variable_is_the_beginning_or_nothing(text: str, tmp_path: Path) -> No
 
 
 def test_a_variable_that_holds_no_address_is_told_by_its_name_alone() -> None:
-    with pytest.raises(SettingError, match="LANDWEAVE_MODEL_KEY holds no") as caught:
+    with pytest.raises(SettingError, match="LANDWEAVE_MODEL_KEY does not contain") as caught:
         interpolate("$LANDWEAVE_MODEL_KEY/x", os.environ, where="here")
     assert "PLANTED" not in str(caught.value)
 

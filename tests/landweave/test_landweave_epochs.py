@@ -160,11 +160,11 @@ def test_a_state_of_other_samples_or_ranks_is_refused(data: landweave.Dataset) -
     state, train = stream().state_dict(), data.query(split="train")
     with pytest.raises(landweave.QueryError, match="saved with samples 22, but this stream has 15"):
         stream(train).load_state_dict(state)
-    with pytest.raises(landweave.QueryError, match="taken with selection"):
+    with pytest.raises(landweave.QueryError, match="saved with selection"):
         stream(data.query().take(slice(None, None, -1))).load_state_dict(state)
     with pytest.raises(landweave.QueryError, match="saved with ranks 1, but this stream has 2"):
         stream().share(rank=0, ranks=2).load_state_dict(state)
-    with pytest.raises(landweave.QueryError, match="taken with weights"):
+    with pytest.raises(landweave.QueryError, match="saved with weights"):
         data.stream(batch_size=2, weights="lat").load_state_dict(data.stream(batch_size=2, weights="lon").state_dict())
 
 

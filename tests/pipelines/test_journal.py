@@ -151,7 +151,7 @@ def test_limits_that_cannot_be_kept_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path))
     file = RecipeFile(recipe=None, folder=tmp_path)  # type: ignore[arg-type] # refused before it is looked at
     elsewhere = Engine(beam="DataflowRunner")
-    with pytest.raises(BuildError, match="cannot be kept with DataflowRunner") as told:
+    with pytest.raises(BuildError, match="do not work with DataflowRunner") as told:
         build_dataset(file, desk_of("s3://bucket/x"), elsewhere, bounds=Bounds(limits=Limits(requests=5)))
     assert "\n" not in str(told.value)
 

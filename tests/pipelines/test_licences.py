@@ -22,7 +22,7 @@ SENTINEL = {"sentinel2": COPERNICUS_LICENCE}
         ("CC0-1.0", SENTINEL, ["require attribution"]),
         ("CC-BY-4.0", {"mine": "CC-BY-NC-4.0"}, ["may not be used commercially"]),
         ("CC-BY-NC-4.0", {"mine": "CC-BY-NC-4.0"}, []),
-        ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["under CC-BY-SA-4.0 too"]),
+        ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["require CC-BY-SA-4.0 for"]),
         ("CC-BY-NC-SA-4.0", {"mine": "CC-BY-ND-4.0"}, ["may not be shared with changes"]),
         (
             "CC-BY-4.0",

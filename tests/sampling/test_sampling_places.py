@@ -74,7 +74,7 @@ def test_losses_to_the_buffer_are_made_up_for(recipe: Recipes) -> None:
 def test_an_area_without_room_says_so(recipe: Recipes) -> None:
     result = sample_places(recipe(uniform(500, {"bbox": [9.0, 46.0, 9.3, 46.3]})), HERE)
     assert 30 < len(result.places) < 200
-    assert any("of 500 asked for: the area has no more room (overlap" in note for note in result.notes)
+    assert any("of 500 samples were placed: the area has no more room (overlap" in note for note in result.notes)
 
 
 def test_overlap_on_request(recipe: Recipes) -> None:

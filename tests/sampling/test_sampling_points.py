@@ -96,7 +96,7 @@ CSV_MISTAKES = {
     "missing": ("lon,lat\n1,\n", "line 2: lat is missing"),
     "nan": ("lon,lat\n1,nan\n", "line 2: lat is 'nan', expected a finite number"),
     "ragged": ("lon,lat\n1,2,3\n", "line 2: 3 values under 2 columns"),
-    "twice": ("sample_id,lon,lat\na,1,2\nb,1,3\na,2,2\n", "line 4: sample_id 'a' is already that of line 2"),
+    "twice": ("sample_id,lon,lat\na,1,2\nb,1,3\na,2,2\n", "line 4: sample_id 'a' is also the id of line 2"),
     "bad id": ("sample_id,lon,lat\n../a,1,2\n", "line 2: sample_id '../a' is not 1 to 128"),
     "empty id": ("sample_id,lon,lat\n,1,2\n", "line 2: sample_id '' is not"),
     "column twice": ("lon,lon,lat\n1,1,2\n", "column 'lon' occurs twice"),

@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_refused_in_one_line(out: Path, tmp_path: Path) -> 
 def test_layers_and_captions_that_are_there_already_are_not_added_again(out: Path, tmp_path: Path) -> None:
     again = of("sentinel2", name="again").build(tmp_path / "again")
     before = sums(out)
-    with pytest.raises(AddError, match=r"nothing to add: all that again has .* is in .* already"):
+    with pytest.raises(AddError, match=r"nothing to add: everything in again .* is already in "):
         add(out, str(again))
     assert sums(out) == before
 
