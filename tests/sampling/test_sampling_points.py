@@ -103,7 +103,7 @@ CSV_MISTAKES = {
     "half a corner": ("lon,lat,epsg\n1,2,32631\n", "has epsg but not all of epsg, x_min, y_max"),
     "corner with a hole": (
         "lon,lat,epsg,x_min,y_max\n1,2,32631,,5\n",
-        "line 2: give all of epsg, x_min, y_max or none",
+        "line 2: give all of epsg, x_min, y_max, or none",
     ),
     "geographic epsg": ("lon,lat,epsg,x_min,y_max\n1,2,4326,1,2\n", "line 2: epsg 4326 is not UTM"),
     "zone 61": ("lon,lat,epsg,x_min,y_max\n1,2,32761.5,1,2\n", "line 2: epsg 32761.5 is not UTM"),
