@@ -55,15 +55,15 @@ if TYPE_CHECKING:
 
 
 _ALONE_BYTES = 1 << 20
-"""So much decoded is done by the caller's thread alone: it takes 1 ms, and waking others costs a tenth of that."""
+"""The caller's thread decodes this many bytes alone: it takes 1 ms, and waking other threads costs a tenth of that."""
 
 
 def open_dataset(place: str | os.PathLike[str]) -> Dataset:
     """Open a finished dataset by local path or URL (file:, http(s)://, s3://, gs://, az://, hf://).
 
     Raises:
-        NotADatasetError: nothing of landweave is there. UnfinishedError: it is still being built.
-        LayoutError: a layout that this version does not read. CorruptError: its manifest is damaged.
+        NotADatasetError: there is no dataset of landweave. UnfinishedError: it is still being built.
+        LayoutError: this version does not read the layout. CorruptError: its manifest is damaged.
         AccessError: the place cannot be reached.
     """
     store = open_store(place)
@@ -95,13 +95,13 @@ class Dataset:
 
     def __init__(self, store: Store, manifest: DatasetManifest) -> None:
         self.store = store
-        """Where its bytes are."""
+        """The store of its bytes."""
         self.manifest = manifest
-        """What it holds."""
+        """Its specification: groups, arrays, shards."""
         self.spec = manifest.spec
         """Its form."""
         self.objects = Objects(store, manifest.objects, manifest.before)
-        """Its files that are no pixels, checked before they are used."""
+        """Its files other than pixels, verified before use."""
         self.catalogue = Catalogue(self.objects, self.spec, manifest.samples)
         """Its items."""
         self.reader = ShardReader(store, self.spec.shard_samples)
@@ -152,7 +152,7 @@ class Dataset:
 
     @property
     def ledger(self) -> pa.Table:
-        """Expected against obtained: sample_id, layer, slot, reason, provider, item_ids, detail."""
+        """Expected and obtained observations: sample_id, layer, slot, reason, provider, item_ids, detail."""
         return read_table(self.objects.table(self.spec.at(LEDGER)), LEDGER)
 
     def query(
@@ -163,18 +163,18 @@ class Dataset:
         time: tuple[Any, Any] | None = None,
         **equal: Any,
     ) -> Selection:
-        """Samples for which everything asked holds, in the catalogue's order.
+        """Samples that fulfil all conditions, in the catalogue's order.
 
         Args:
-            where: a condition in Python's spelling ("worldcover_trees > 0.5 and sentinel2_count == 2"), an Arrow
+            where: a condition in Python syntax ("worldcover_trees > 0.5 and sentinel2_count == 2"), an Arrow
                 expression, or a mapping of columns to a value or a list of values.
-            bbox: (west, south, east, north), degrees; west > east crosses the antimeridian. Footprints that touch it.
-            time: (first, last), dates or times, either None: samples with an observation period that touches it.
+            bbox: (west, south, east, north), degrees; footprints that touch it. west > east crosses the antimeridian.
+            time: (first, last), dates or times, either may be None: samples with an observation in it.
             equal: column=value or column=[values], for example split="train".
 
         Raises:
-            QueryError: no such column, a condition that cannot be read, a value of the wrong type or one that no
-                sample has (split="trian"), a period or box that is the wrong way round.
+            QueryError: an unknown column, a condition that cannot be parsed, a value of the wrong type or one that no
+                sample has (split="trian"), a reversed period or box.
         """
         condition = None
         if where is not None or bbox is not None or time is not None or equal:
@@ -196,12 +196,12 @@ class Dataset:
             )
 
     def sql(self, condition: str) -> Selection:
-        """Samples for which a condition in SQL holds, asked of DuckDB: "worldcover_trees > 0.5 and lat > 40".
+        """Samples that fulfil an SQL condition, which DuckDB runs: "worldcover_trees > 0.5 and lat > 40".
 
-        Columns are those of the catalogue. What the condition can reach is the catalogue alone: no file, no network.
+        It uses columns of the catalogue. The condition can read nothing but the catalogue: no file, no network.
 
         Raises:
-            ModuleNotFoundError: duckdb is not installed (`pip install landweave[sql]`).
+            ModuleNotFoundError: duckdb is not installed (extra `[sql]`).
             QueryError: not a condition over these columns.
         """
         from landweave.sql import matching
@@ -249,13 +249,13 @@ class Dataset:
 
         Args:
             selection: from `query`.
-            arrays: modalities, labels ('sentinel2') or single arrays ('sentinel2/bands_10m'); all if None. Nothing else
-                is read.
-            weights: how often each sample is wanted: a catalogue column of numbers (null is 0), {'column': {value:
-                weight}}, an array (len(selection),), or a function of the selection's table. None: once an epoch.
+            arrays: modalities, labels ('sentinel2') or single arrays ('sentinel2/bands_10m'); all if None. Only
+                these are read.
+            weights: how often to draw each sample: a catalogue column of numbers (null is 0), {'column': {value:
+                weight}}, an array (len(selection),), or a function of the selection's table. None: once per epoch.
             on_error: 'raise', or 'skip' damaged samples and count them in `Stream.skipped`.
             settings: the order: batch_size, shuffle=False, seed=0, mix=8, remainder='share' (`landweave.order.Order`),
-                and what a batch shows: bands, times, crop_m, crop, normalise, missing, noise, columns
+                and the content of a batch: bands, times, crop_m, crop, normalise, missing, noise, columns
                 (`landweave.view.View`).
 
         Raises:
@@ -269,11 +269,11 @@ class Dataset:
             raise QueryError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         wanted = None if weights is None else chosen.weights(weights)
         made = Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
-        len(made)  # an epoch without a batch is a mistake that is said here
+        len(made)  # raises an error for an epoch without a batch
         return made
 
     def selected(self, selection: Selection | None) -> Selection:
-        """A selection to read: what was given, or all samples for None.
+        """The selection to read: the given one, or all samples for None.
 
         Raises:
             QueryError: not a selection, one of another dataset, or an empty one.
@@ -295,13 +295,13 @@ class Dataset:
     def samples(
         self, which: Iterable[str | int], *, arrays: Iterable[str] | None = None, seed: int = 0, **view: Any
     ) -> Batch:
-        """Any samples as one batch, read at once; keys as in `landweave.stream`.
+        """Reads any samples as one batch; keys as in `landweave.stream`.
 
         Args:
             which: ids, or positions in the catalogue.
             arrays: see `stream`.
-            seed: of what is drawn.
-            view: what the batch shows: see `stream`.
+            seed: of the random choices.
+            view: the content of the batch: see `stream`.
 
         Raises:
             UnknownNameError: no such sample, modality, label or array. CorruptError: a sample is damaged.
@@ -319,7 +319,7 @@ class Dataset:
         buffers: Buffers | SharedBuffers | None = None,
         **view: Any,
     ) -> Callable[[NDArray[np.int64], tuple[int, int]], Batch]:
-        """What `samples` does, with its settings looked at once: (positions, (seed, epoch)) -> batch.
+        """The function behind `samples`, with its settings parsed once: (positions, (seed, epoch)) -> batch.
 
         Args:
             arrays: see `stream`.
@@ -355,7 +355,7 @@ class Dataset:
         return Source(self.catalogue, self.reader, self.spec, self.buffers, seen, chosen)
 
     def _pool(self) -> tuple[ThreadPoolExecutor, int]:
-        """Threads beside the caller's, for batches that are asked for one by one; a child of a fork starts its own."""
+        """Threads besides the caller's, for single batches; a forked child starts its own."""
         threads = REMOTE_THREADS if self.store.remote else cores() - 1
         if self._threads is None or self._threads[0] != os.getpid():
             self._threads = (os.getpid(), ThreadPoolExecutor(max(1, threads), thread_name_prefix="landweave"))
@@ -371,7 +371,7 @@ class Dataset:
         arrays: Iterable[str] | None = None,
         values: Literal["masked", "stored", "physical"] = "masked",
     ) -> xr.DataTree:
-        """A lazy xarray.DataTree of a selection (all samples if None): a node a modality or label, dims (sample, ...).
+        """A lazy xarray.DataTree of a selection (default: all samples): one node per group, dims (sample, ...).
 
         Dask chunks follow the shards; nothing is read before it is computed. Coordinates of each node: id, split, CRS
         and place of each sample, and `present`, (sample[, time]) bool.
@@ -380,11 +380,11 @@ class Dataset:
             selection: from `query`; samples come in the catalogue's order.
             arrays: modalities, labels or single arrays; all if None.
             values: 'masked': floats, NaN where nothing was obtained (by the catalogue) or measured (nodata); 'stored':
-                numbers as they lie on disk, absent observations hold nodata; 'physical': masked * scale + offset.
+                values as on disk, absent observations hold nodata; 'physical': masked * scale + offset.
                 Masks stay bool, False where nothing was obtained.
 
         Raises:
-            ModuleNotFoundError: xarray or dask is not installed (`pip install landweave[xarray]`).
+            ModuleNotFoundError: xarray or dask is not installed (extra `[xarray]`).
         """
         from landweave.cube import tree
 
@@ -395,7 +395,7 @@ class Dataset:
         return tree(self.catalogue, self.reader, named, positions=positions, values=values)
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
-        """All dates of one sample's array, in memory of its own; see `ShardReader.read`."""
+        """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
         out = self.buffers.empty(array.sample_shape, array.dtype)
         return self.reader.read(array, where, present, out, sample_id)
 

@@ -50,11 +50,11 @@ class Epochs:
 
     @property
     def coming(self) -> Turn:
-        """What the next iterator runs."""
+        """Start of the next iterator."""
         return self._turn
 
     def set(self, turn: Turn) -> None:
-        """Choose what the next iterator runs."""
+        """Set the start of the next iterator."""
         self._turn = turn
 
     def take(self) -> Turn:
@@ -133,7 +133,7 @@ class SharedEpochs(Epochs):
 
     @property
     def coming(self) -> Turn:
-        """What the next iterator runs."""
+        """Start of the next iterator."""
         return self._current(self._version if os.getpid() == self._owner else self._newest)[1]
 
     def set(self, turn: Turn) -> None:

@@ -3,15 +3,15 @@
 ::
 
     LandweaveError                every error below, so that one `except` is enough
-    ├── NotADatasetError          nothing that landweave wrote is there
-    │   └── UnfinishedError       a build is under way or was interrupted: shards, but no landweave.json
+    ├── NotADatasetError          there are no files of landweave
+    │   └── UnfinishedError       a build is running or was interrupted: shards, but no landweave.json
     ├── LayoutError               written in a layout that this version cannot read
     ├── UnknownNameError          no such sample, modality, array, column (also a KeyError)
-    ├── AbsentError               the sample has no such observation: nothing was obtained there (also a KeyError)
+    ├── AbsentError               the sample has no such observation (also a KeyError)
     ├── CorruptError              bytes are missing, truncated, changed or disagree with their manifest
     ├── AccessError               the place could not be reached: network, credentials, permissions
-    ├── ExportError               an export that cannot be made: format, library, folder
-    └── QueryError                a question that cannot be asked: bad syntax, wrong type (also a ValueError)
+    ├── ExportError               an export failed: format, library, folder
+    └── QueryError                an invalid query: bad syntax, wrong type (also a ValueError)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LandweaveError(Exception):
     """Every error of the reader."""
 
     def __str__(self) -> str:
-        """The message, without KeyError's quotes: safe to show, though names from data may stand in it."""
+        """The message, without KeyError's quotes; safe to show, although it may contain names from data."""
         return printable(self.args[0], lines=True) if self.args else ""
 
 
@@ -52,7 +52,7 @@ class UnknownNameError(LandweaveError, KeyError):
 
 
 class AbsentError(LandweaveError, KeyError):
-    """The sample exists and has no such observation; the ledger says why."""
+    """The sample exists but has no such observation; the ledger has the reason."""
 
 
 class CorruptError(LandweaveError):
@@ -64,24 +64,24 @@ class AccessError(LandweaveError):
 
 
 class QueryError(LandweaveError, ValueError):
-    """A query that cannot be understood or does not fit the columns."""
+    """A query that cannot be parsed or does not match the columns."""
 
 
 class ExportError(LandweaveError):
-    """An export that cannot be made: no such format, a library that is missing, a folder that is there already."""
+    """An export failed: unknown format, missing library, existing folder."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, on one line."""
+    """The message of an error of another library, on one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _MANY = 10_000
-"""Among more names than this, the nearest are not looked for: it would take seconds."""
+"""With more names than this, no nearest name is searched, because it would take seconds."""
 
 
 def near(name: Any, names: Iterable[str], most: int = 5) -> str:
-    """What somebody who wrote `name` may have meant: names that hold it, then those that are spelt most like it."""
+    """Suggestions for a misspelt `name`: names that contain it, then the most similar ones."""
     asked, known = str(name).lower(), list(names)
     holding = [n for n in known if asked and asked in n.lower()]
     alike = difflib.get_close_matches(asked, [n.lower() for n in known], n=most, cutoff=0.6)
@@ -90,7 +90,7 @@ def near(name: Any, names: Iterable[str], most: int = 5) -> str:
 
 
 def unknown(what: str, name: Any, names: Iterable[str]) -> str:
-    """One line about a name that is not there: which ones are near, or which ones there are."""
+    """One line about an unknown name: similar names, or all names."""
     known = list(names)
     meant = near(name, known) if len(known) <= _MANY else ""
     if len(known) <= 8:
@@ -101,10 +101,10 @@ def unknown(what: str, name: Any, names: Iterable[str]) -> str:
 
 
 def needed(module: str, extra: str, purpose: str) -> Any:
-    """A library that is not always installed.
+    """An optional library.
 
     Raises:
-        ModuleNotFoundError: it is not there; says how to install it.
+        ModuleNotFoundError: it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -115,7 +115,7 @@ def needed(module: str, extra: str, purpose: str) -> Any:
 
 
 def whole_number(name: str, value: Any, least: int = 0) -> int:
-    """A setting that counts; QueryError where it is no whole number, or below `least`."""
+    """An integer setting; QueryError if it is not an integer, or below `least`."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -1,8 +1,8 @@
 """Exports a selection to the formats of other loaders: complete or not at all, with the same bytes after a restart.
 
-A file of the export holds a fixed number of samples of one split. Files are written aside, in a hidden folder beside
-the goal that is named after what was asked for; those that are whole are kept, so an export that was interrupted goes
-on where it stopped. When all are there, the folder gets its index and its name in one step.
+A file of the export holds a fixed number of samples of one split. Files are written into a hidden folder next to
+the goal, whose name depends on the settings. Complete files are kept, so an interrupted export continues where it
+stopped. When all files are complete, the folder gets its index and its final name in one step.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ FORMATS = {
     "litdata": "landweave.export_litdata",
     "parquet": "landweave.export_parquet",
 }
-"""Format -> the module that writes it."""
+"""Format -> its module."""
 ABOUT = "landweave-export.json"
-"""What the export holds; in its root."""
+"""Description of the export, in its root folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What all files of an export share."""
+    """Settings that all files of an export share."""
 
     arrays: tuple[ArraySpec, ...]
     """Arrays to be written."""
@@ -56,10 +56,10 @@ class Writer(Protocol):
     """A format's module."""
 
     FILE_BYTES: int
-    """Decoded bytes that a file holds, about, as the format's manual recommends."""
+    """Approximate decoded bytes per file, as the format's manual recommends."""
 
     def write_part(self, folder: Path, records: Iterator[Record], job: Job) -> None:
-        """Write a file's worth of samples into an empty folder."""
+        """Write the samples of one file into an empty folder."""
         ...
 
     def assemble(self, root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
@@ -86,18 +86,18 @@ def export(
     Args:
         dataset: from `landweave.open`.
         form: 'webdataset', 'mds', 'litdata' or 'parquet'.
-        out: folder to make; it must not be there yet.
+        out: folder to create; it must not exist.
         selection: from `Dataset.query`.
         arrays: modalities, labels or single arrays; all if None. Nothing else is read.
         progress: called with (samples done, samples in all).
         files: compression='zstd' for mds and litdata (parquet is always compressed, webdataset never);
-            file_bytes=..., decoded bytes a file, about (default: the format's own recommendation).
+            file_bytes=..., approximate decoded bytes per file (default: the format's recommendation).
 
     Returns:
         The folder.
 
     Raises:
-        ExportError: no such format, its library is missing, the folder is there already, or nothing was selected.
+        ExportError: unknown format, missing library, existing folder, or an empty selection.
         CorruptError: a damaged shard; nothing is visible at `out` then.
     """
     writer = _writer(form)
@@ -150,7 +150,7 @@ def export(
 
 
 def _own_folder(folder: Path) -> None:
-    """A folder of ours is no link: what is written into it must stay in it."""
+    """Refuses a link in place of our folder, because files must stay inside the folder."""
     if folder.is_symlink() or not folder.is_dir():
         raise ExportError(f"{folder.name} is not an export folder: remove it")
 
@@ -165,7 +165,7 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
 
 
 def _rename_whole(folder: Path, target: Path) -> None:
-    """Rename a folder once all in it is on disk, so that a loss of power leaves no empty files under the new name."""
+    """Rename a folder after all its files are on disk, so that a power loss leaves no empty files in it."""
     for where, _, names in os.walk(folder, topdown=False):
         for path in (*(Path(where, name) for name in names), Path(where)):
             _sync(path)
@@ -182,10 +182,10 @@ def _sync(path: Path) -> None:
 
 
 def within(root: Path, part: str) -> Path:
-    """Where a file of the export lies: below its root, whatever the name says.
+    """Path of a file of the export, always below its root.
 
     Raises:
-        ExportError: the name leads elsewhere.
+        ExportError: the name points elsewhere.
     """
     try:
         return root / inside(part)
@@ -194,7 +194,7 @@ def within(root: Path, part: str) -> Path:
 
 
 def place(source: Path, root: Path, part: str) -> None:
-    """Give a finished file its place: a second name where the file system can, else a copy. Never over another file."""
+    """Put a finished file into its place: a hard link if possible, else a copy. Never replaces another file."""
     target = within(root, part)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -207,7 +207,7 @@ def place(source: Path, root: Path, part: str) -> None:
 
 
 def write(root: Path, part: str, text: str) -> None:
-    """A new file of the export: never over another."""
+    """A new file of the export; never replaces another file."""
     target = within(root, part)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("x", encoding="utf-8") as file:

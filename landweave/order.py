@@ -2,11 +2,11 @@
 
 * The order of an epoch is one sequence for all ranks. Shuffled: shards in random order, in windows of `mix` shards; the
   samples of a window are shuffled together. So at most `mix` shards are in use at a time, and neighbours mix.
-* With weights, an epoch has as many samples as the selection, and each comes as often as its weight says: its share of
-  them rounded up or down at random, so that only the rounding is left to chance.
+* With weights, an epoch has as many samples as the selection, and each is drawn in proportion to its weight; only the
+  rounding up or down is random.
 * A step is the next `ranks * batch_size` samples of the sequence; rank r takes the r-th batch of it. The same global
   batch at any number of ranks with the same `ranks * batch_size`, and the same sequence always.
-* Every sample comes once an epoch and every rank gets the same number of batches. What is left for the last step is
+* Every sample comes once per epoch and every rank gets the same number of batches. What is left for the last step is
   dealt evenly (sizes differ by one at most); where fewer samples are left than there are ranks, the last two steps are
   dealt evenly together. Where even that leaves a rank without a sample, `remainder` must say 'drop' or 'repeat'.
 * Workers of a rank take its batches in turn, so that a DataLoader sees one order for any number of workers.
@@ -30,14 +30,14 @@ Remainder = Literal["share", "drop", "repeat"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """Everything that decides which sample comes when."""
+    """All settings that decide the order of samples."""
 
     batch_size: int
-    """Samples of a batch."""
+    """Samples per batch."""
     shuffle: bool = False
     """False: the selection's own order."""
     seed: int = 0
-    """Of the shuffle, and of all that is drawn for a sample."""
+    """Seed of the shuffle, and of all random choices per sample."""
     mix: int = 8
     """Shards whose samples are shuffled together."""
     remainder: Remainder = "share"
@@ -60,7 +60,7 @@ class Order:
         Args:
             shards: (samples,) shard of each sample of the selection.
             epoch: 0, 1, ...
-            weights: (samples,) how often each is wanted, relative to the others; None: each once.
+            weights: (samples,) how often to draw each, relative to the others; None: each once.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         drawn = np.arange(len(shards)) if weights is None else _drawn(weights, rng)
@@ -101,7 +101,7 @@ class Order:
 
 
 def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """As many indexes as there are weights, each as often as its weight says (systematic sampling)."""
+    """As many indexes as weights, each in proportion to its weight (systematic sampling)."""
     total = float(weights.sum()) if len(weights) else 0.0
     if not len(weights):
         return np.arange(0)

@@ -29,7 +29,7 @@ Affine = tuple[float, float, float, float, float, float]
 
 
 class Pixels(Protocol):
-    """What a sample reads its arrays and objects from."""
+    """Source of a sample's arrays and objects."""
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array."""
@@ -42,7 +42,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """A caption and what it rests on."""
+    """A caption and its provenance."""
 
     text: str
     """English."""
@@ -53,15 +53,15 @@ class Captions:
     prompt_version: str
     """Version of prompt or template."""
     fallback: bool
-    """True where a model was refused and the template spoke instead."""
+    """True if the model's answers were refused and the template was used instead."""
 
 
 class Sample:
     """One place, co-registered. Arrays by name: `sample["sentinel2/bands_10m"]` is (time, band, y, x).
 
     Static modalities are (band, y, x), labels and masks lack the band axis. A dated array has all its date slots;
-    slots that were not obtained hold nodata and are False in `present`. Reading an array of which no slot was obtained
-    raises AbsentError, `get` answers None.
+    slots that were not obtained hold nodata and are False in `present`. Reading an array without any obtained slot
+    raises AbsentError; `get` returns None.
     """
 
     def __init__(self, catalogue: Catalogue, position: int, spec: DatasetSpec, pixels: Pixels) -> None:
@@ -98,7 +98,7 @@ class Sample:
 
     @property
     def present(self) -> dict[str, tuple[bool, ...]]:
-        """Modality or label -> for each date slot whether it was obtained."""
+        """Modality or label -> per date slot, whether it was obtained."""
         return {g.name: tuple(self._slots(g.name)) for g in self._spec.groups}
 
     def _slots(self, group: str) -> list[bool]:
@@ -112,7 +112,7 @@ class Sample:
 
     @property
     def attributes(self) -> dict[str, bool | int | float | str | None]:
-        """What the points file says of this sample, by the file's own names; None where it says nothing. Untrusted."""
+        """Values of this sample in the points file, by the file's column names; None if missing. Untrusted data."""
         return {a.name: self.item[a.column] for a in self._spec.attributes}
 
     def __contains__(self, name: object) -> bool:
@@ -120,7 +120,7 @@ class Sample:
         return any(self.present.get(group, ()))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Stored numbers of an array, by 'group/array'; a label's classes also by the label's name alone.
+        """Stored values of an array, by 'group/array'; a label's classes also by the label's name.
 
         Raises:
             UnknownNameError: the dataset has no such array.
@@ -139,7 +139,7 @@ class Sample:
         return found
 
     def get(self, name: str) -> NDArray[Any] | None:
-        """Like `sample[name]`, None where it is absent."""
+        """Like `sample[name]`, but None if it is absent."""
         try:
             return self[name]
         except AbsentError:
@@ -158,7 +158,7 @@ class Sample:
         return self[f"{modality}/valid"]
 
     def cloud(self, modality: str) -> NDArray[np.bool_]:
-        """([time,] y, x); True = cloud, cloud shadow or cirrus. UnknownNameError for sensors that see no clouds."""
+        """([time,] y, x); True = cloud, cloud shadow or cirrus. UnknownNameError for sensors without a cloud mask."""
         return self[f"{modality}/cloud"]
 
     def transform(self, name: str) -> Affine:
@@ -221,7 +221,7 @@ class Sample:
             physical: continuous layers as float32 in their unit, NaN where nothing was measured; else stored numbers.
 
         Raises:
-            ModuleNotFoundError: xarray or pyproj is not installed (`pip install landweave[xarray]`).
+            ModuleNotFoundError: xarray or pyproj is not installed (extra `[xarray]`).
             CorruptError: the shard is damaged.
         """
         from landweave.tree import sample_tree

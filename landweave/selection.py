@@ -83,7 +83,7 @@ class Selection:
         """A geopandas.GeoDataFrame, one row a sample: footprints in WGS 84 and catalogue columns (all if None).
 
         Raises:
-            ModuleNotFoundError: geopandas is not installed (`pip install landweave[geo]`).
+            ModuleNotFoundError: geopandas is not installed (extra `[geo]`).
         """
         geopandas, shapely = (needed(name, "geo", "to_geodataframe") for name in ("geopandas", "shapely"))
         table = self.table if columns is None else self._table(["geometry", *(c for c in columns if c != "geometry")])

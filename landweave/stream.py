@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from landweave.order import Order
 
 REMOTE_THREADS = 64
-"""Threads that fetch from a URL: most of them wait for an answer."""
+"""Number of threads for a URL: most of them wait for an answer."""
 
 
 class Share(NamedTuple):
-    """The part of an epoch that is one worker's of one rank."""
+    """The part of an epoch that one worker of one rank reads."""
 
     rank: int = 0
     ranks: int = 1
@@ -39,7 +39,7 @@ class Share(NamedTuple):
 
 
 class _Place:
-    """Where an iterator stands."""
+    """Position of an iterator."""
 
     def __init__(self, turn: Turn) -> None:
         self.go_to(turn)
@@ -52,15 +52,15 @@ class Stream:
     """Batches of a selection as dicts of numpy arrays.
 
     Keys: each array's path with (n, [time,] [band,] y, x); '<group>/present' with (n, slots) bool; 'id' with a list of
-    n sample ids; 'position', how many batches of the rank have come with this one. Absent observations hold nodata and
-    are False in present: no batch without its mask. By setting: '<group>/slot' (n, slots) which stored date each is, -1
-    for none; '<group>/held_back' (n,) True where the modality was taken away; 'crop_m' (n, 2) metres right of and below
+    n sample ids; 'position', number of batches of this rank so far, with this one. Absent observations hold nodata and
+    are False in present. By setting: '<group>/slot' (n, slots) stored date slot of each date, -1
+    for none; '<group>/held_back' (n,) True where the modality was removed; 'crop_m' (n, 2) metres right of and below
     the footprint's corner; catalogue columns by name.
 
-    An iterator is one epoch with a place of its own: each `for batch in stream` is a whole epoch, however the one
-    before it ended, and the first batch of an iterator makes the epoch after it the next. Only `load_state_dict` lets
-    an iterator begin elsewhere, and only the one that comes next. A batch is its user's: memory is used again only when
-    no array or view of it is left (`landweave.buffers`).
+    An iterator runs one epoch and keeps its own position: each `for batch in stream` is a full epoch, even if the last
+    one was broken off. The first batch of an iterator increases the number of the next epoch. Only `load_state_dict`
+    lets the next iterator start elsewhere. Memory of a batch is reused only when no array or view of it is left
+    (`landweave.buffers`).
     """
 
     def __init__(
@@ -72,28 +72,28 @@ class Stream:
         on_error: OnError = "raise",
     ) -> None:
         self.source = source
-        """Where its batches come from, and what they show."""
+        """Source and content of its batches."""
         self._positions, self._weights = positions, weights
         self.order = order
-        """Which sample comes when."""
+        """Order of the samples."""
         self.on_error = on_error
-        """What a damaged sample does: 'raise' stops, 'skip' leaves it out of its batch and counts it."""
+        """Action for a damaged sample: 'raise' stops, 'skip' leaves it out of its batch and counts it."""
         self.skipped: list[tuple[str, str]] = []
-        """(sample id, what is wrong) of the damaged samples that were left out, since the stream was made."""
+        """(sample id, error) of the damaged samples that were left out since the stream was made."""
         self.epochs = Epochs()
-        """What the next iterator runs."""
+        """Start of the next iterator."""
         self._share = Share()
         self._place: _Place | None = None
         self.threads: int | None = None
-        """Threads that read ahead; None: one for each core (of the worker's share) but the one that iterates, and at
-        least one where nobody else reads ahead, or 64 for a URL; 0: none. Who waits for a batch of a local disk decodes
-        what is left of it meanwhile."""
+        """Threads that read ahead; None: the number of cores (of the worker) minus one for the iterating thread,
+        at least one if nothing else reads ahead, or 64 for a URL; 0: none. While it waits for a batch of a local disk,
+        the iterating thread decodes too."""
         self.prefetch = 2
         """Batches that are read ahead."""
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """What each batch holds."""
+        """Content of each batch."""
         return tuple(s.array for s in self.source.shown)
 
     @property
@@ -106,17 +106,17 @@ class Stream:
         self.set_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iterator runs. It begins where `load_state_dict` said, if of this epoch."""
+        """Set the epoch of the next iterator. It starts at the state's position if that is in this epoch."""
         if self.epoch != whole_number("epoch", epoch):
             self.go_to(Turn(int(epoch)))
 
     def go_to(self, turn: Turn) -> None:
-        """Choose what the next iterator runs."""
+        """Set the start of the next iterator."""
         self.epochs.set(turn)
         self._place = None
 
     def share(self, *, rank: int = 0, ranks: int = 1, worker: int = 0, workers: int = 1) -> Stream:
-        """Take the part of one worker of one rank; returns itself."""
+        """Take the part of one worker of one rank; returns self."""
         if not 0 <= worker < workers:
             raise QueryError(f"worker {worker} is outside 0..{workers - 1}")
         self.order.batches(0, rank, ranks)
@@ -137,30 +137,30 @@ class Stream:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the iterator that began last stands: enough to go on after the last batch that it gave.
+        """Position of the iterator that started last, to continue after its last batch.
 
-        Before there is one, and after `set_epoch` or `load_state_dict`: where the next one will begin. The rest of the
-        state says what it fits: the samples and all that decides their order.
+        Before the first iterator, and after `set_epoch` or `load_state_dict`: the start of the next one. The state also
+        records the samples and all settings of their order.
         """
         place = self._place or self.epochs.coming
         start = place.next if self._share.workers == 1 else place.start
         return {"epoch": place.epoch, "start": start, "next": place.next, **self._fitting()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iterator go on from `state_dict()`; after the last batch of an epoch, with the next epoch.
+        """Let the next iterator continue from `state_dict()`; after the last batch of an epoch, with the next epoch.
 
         {'epoch': e, 'position': batch['position']} is a state for any number of workers, and may hold other keys of
-        `state_dict()`; after the last batch nothing is left of its epoch, and the next iterator ends at once.
+        `state_dict()`; after the last batch its epoch is finished, and the next iterator ends immediately.
 
         Raises:
-            QueryError: the state is not whole, or was taken with other samples, another order or number of ranks.
+            QueryError: the state is incomplete, or was saved with other samples, another order or number of ranks.
         """
         turn = self.turn_of(state)
         over = turn.next >= len(self) and "position" not in state and self._share.workers == 1
         self.go_to(Turn(turn.epoch + 1) if over else turn)
 
     def turn_of(self, state: Mapping[str, Any]) -> Turn:
-        """What an iterator runs that goes on from a state; see `load_state_dict`."""
+        """Start of an iterator that continues from a state; see `load_state_dict`."""
         mine = self._fitting()
         needed = _needed(state, mine)
         lacking = [name for name in needed if name not in state]
@@ -179,7 +179,7 @@ class Stream:
         return turn
 
     def _fitting(self) -> dict[str, Any]:
-        """What a state must have in common with the stream that goes on from it."""
+        """The settings that a state and a stream must share."""
         order = self.order
         return {
             "seed": order.seed,
@@ -196,7 +196,7 @@ class Stream:
 
     @cached_property
     def _checksums(self) -> tuple[str, str]:
-        """Of the samples, where they lie and their order; of the weights."""
+        """Checksums of the samples, their places and order, and of the weights."""
         weights = "none" if self._weights is None else f"{zlib.crc32(self._weights.tobytes()):08x}"
         return f"{self.source.catalogue.checksum(self._positions):08x}", weights
 
@@ -209,9 +209,9 @@ class Stream:
         """An iterator.
 
         Args:
-            turn: what it runs; None: what is next when its first batch is asked for.
-            source: where batches come from, if not from the stream's own.
-            settle: asked with `turn`, when the first batch is wanted, what to run in its place.
+            turn: its start; None: the next start when its first batch is requested.
+            source: source of the batches, if not the stream's own.
+            settle: called with `turn` when the first batch is requested; returns the start to use instead.
         """
         place = None if turn is None else _Place(turn)
         self._place = place or self._place
@@ -256,7 +256,7 @@ class Stream:
                 pool.shutdown()
 
     def _wanted(self, turn: Turn, share: Share) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """(number, positions) of the batches of a worker that are still to come."""
+        """(number, positions) of the remaining batches of a worker."""
         shards = self.source.catalogue.where[self._positions, 0]
         sequence = self.order.sequence(shards, turn.epoch, self._weights)
         batches = self._batches(share)
@@ -275,12 +275,12 @@ class Stream:
 
 
 def _needed(state: Any, fitting: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys without which a state says too little."""
+    """Keys that a state must have."""
     if not isinstance(state, Mapping):
         raise QueryError(f"a state must be a dict from state_dict(), got {type(state).__name__}")
     return ("epoch", "position") if "position" in state else ("epoch", "start", "next", *fitting)
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

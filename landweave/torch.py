@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from landweave.stream import Stream
 
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
-"""Unsigned types that few torch operations know become the next wider signed type."""
+"""Converts unsigned types that few torch operations support to the next wider signed type."""
 
 
 class TorchBatch(dict[str, Any]):
-    """A batch as a dict of tensors, ids and texts. A worker sends the memory it lies in, not a copy of it."""
+    """A batch as a dict of tensors, ids and texts. A worker sends its memory, not a copy."""
 
     _sent: tuple[SharedBuffers, dict[str, Any], dict[str, Any]] | None = None
 
     @classmethod
     def of(cls, batch: dict[str, Any], shared: SharedBuffers | None) -> TorchBatch:
-        """Tensors over the arrays of a batch; `shared` is the memory of a worker that they lie in.
+        """Tensors over the arrays of a batch; `shared` is the worker memory that contains them.
 
-        Tensors come first: accelerate asks the first entry for the size of a batch.
+        Tensors come first, because accelerate reads the batch size from the first entry.
         """
         made = cls()
         others: dict[str, Any] = {}
@@ -80,9 +80,9 @@ def _same(value: Any, made: Any) -> bool:
 
 
 def whole(batches: list[Any], *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001 - torch's signature
-    """Collate batches that are whole already: one is itself, several are a mistake (QueryError).
+    """Collate function for complete batches: returns a single batch unchanged; several are an error (QueryError).
 
-    torch's own collation does it by itself; give it to who has another: `Trainer(..., data_collator=whole)`.
+    torch's default collation also works; use this where another is the default: `Trainer(..., data_collator=whole)`.
     """
     if len(batches) == 1:
         return batches[0]
@@ -96,10 +96,10 @@ torch.utils.data._utils.collate.default_collate_fn_map[TorchBatch] = whole
 
 
 class TorchStream(IterableDataset[dict[str, Any]]):
-    """Batches of a stream as tensors over the same memory; an iterator is one epoch.
+    """Batches of a stream as tensors over the same memory; an iterator runs one epoch.
 
-    Ids and texts stay lists; masks are torch.bool; uint16 becomes int32 while it is decoded (torch has few operations
-    on uint16), or stays with `unsigned=True`, which halves its memory.
+    Ids and texts stay lists; masks are torch.bool; uint16 becomes int32 during decoding (torch has few operations
+    on uint16). `unsigned=True` keeps uint16, which halves its memory.
 
     Passes over a DataLoader are epochs 0, 1, 2, ... with any number of workers, started in any way, persistent or not.
     """
@@ -111,8 +111,8 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
         Args:
             stream: from `Dataset.stream`.
-            rank: this process's rank; None: what torch.distributed says when an iterator begins, 0 without it.
-            ranks: number of processes; the same.
+            rank: this process's rank; None: read from torch.distributed when an iterator starts, 0 without it.
+            ranks: number of processes; None as for rank.
             unsigned: keep uint16 as torch.uint16.
         """
         super().__init__()
@@ -129,7 +129,7 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         self._shared_out()
 
     def __getstate__(self) -> dict[str, Any]:
-        rank, ranks = self._ranks_here()  # a worker that is spawned knows nothing of torch.distributed
+        rank, ranks = self._ranks_here()  # a spawned worker has no access to torch.distributed
         return {**self.__dict__, "_rank": rank, "_ranks": ranks, "_shared": None}
 
     def __len__(self) -> int:
@@ -137,9 +137,9 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         return len(self._shared_out())
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iterator runs, in all workers; see `Stream.set_epoch`.
+        """Set the epoch of the next iterator, in all workers; see `Stream.set_epoch`.
 
-        Called in a worker, it holds for that worker's next iterator alone.
+        In a worker, it applies only to the next iterator of that worker.
         """
         if get_worker_info() is None:
             self._stream.set_epoch(epoch)
@@ -148,15 +148,15 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iterator runs: that of a pass under way is one less."""
+        """The epoch of the next iterator; the epoch of a running pass is one less."""
         return self._stream.epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Stream.state_dict`. With workers, ask torchdata's StatefulDataLoader, or keep `batch['position']`."""
+        """See `Stream.state_dict`. With workers, use torchdata's StatefulDataLoader, or keep `batch['position']`."""
         return self._shared_out().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Stream.load_state_dict`. Called in a worker, it holds for that worker's next iterator alone."""
+        """See `Stream.load_state_dict`. In a worker, it applies only to the next iterator of that worker."""
         stream = self._shared_out()
         if get_worker_info() is None:
             stream.load_state_dict(state)
@@ -173,7 +173,7 @@ class TorchStream(IterableDataset[dict[str, Any]]):
         return (TorchBatch.of(batch, self._shared) for batch in self._begin(stream, info, source))
 
     def _begin(self, stream: Stream, info: Any, source: Source) -> Iterator[Batch]:
-        """An iterator of a worker: of the epoch that its fellows run, or on from a state of its own."""
+        """An iterator of a worker: of the same epoch as the other workers, or from its own state."""
         epochs, total, loaded = stream.epochs, len(stream), self._loaded
         assert isinstance(epochs, SharedEpochs)  # noqa: S101 - since this was made
         worker = Worker.here(info.seed, info.id, info.num_workers, self._passes)
@@ -217,7 +217,7 @@ class TorchStream(IterableDataset[dict[str, Any]]):
 
 
 def _shared_out_by_accelerate(stream: TorchStream) -> bool:
-    """Whether the loader that is being iterated is one that accelerate prepared, and holds this stream."""
+    """Whether the current loader was prepared by accelerate and contains this stream."""
     state = sys.modules.get("accelerate.state")
     if state is None or not state.GradientState._shared_state:
         return False
@@ -228,10 +228,10 @@ def _shared_out_by_accelerate(stream: TorchStream) -> bool:
 
 
 class TorchSamples(Dataset[dict[str, Any]]):
-    """Samples by number: a map-style dataset, for samplers of one's own.
+    """Samples by number: a map-style dataset, for your own samplers.
 
-    A DataLoader asks for whole batches at once. `collate_fn=TorchSamples.collate` hands them on without a copy, and
-    puts together what wrappers (ConcatDataset, Subset, one's own) ask for one by one:
+    A DataLoader requests complete batches. `collate_fn=TorchSamples.collate` passes them on without a copy, and joins
+    samples that wrappers (ConcatDataset, Subset, your own) request one by one:
 
     >>> samples = TorchSamples(data, data.query(split="val"), arrays=["sentinel2"])
     >>> loader = torch.utils.data.DataLoader(samples, batch_size=32, collate_fn=TorchSamples.collate)
@@ -246,7 +246,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
         seed: int = 0,
         **view: Any,
     ) -> None:
-        """See `Dataset.samples` for `arrays` and `view`; `seed` and `set_epoch` decide what is drawn.
+        """See `Dataset.samples` for `arrays` and `view`; `seed` and `set_epoch` decide the random choices.
 
         Raises:
             QueryError: the selection is empty, or not one of this dataset.
@@ -269,7 +269,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
 
     @property
     def epoch(self) -> int:
-        """What is drawn for a sample depends on it: 0 until `set_epoch`."""
+        """The epoch of the random choices; 0 until `set_epoch`."""
         return self._epochs.coming.epoch
 
     @epoch.setter
@@ -277,7 +277,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
         self.set_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of what is drawn for samples from now on, in workers too."""
+        """Set the epoch of the random choices, in workers too."""
         self._epochs.set(Turn(whole_number("epoch", epoch)))
 
     def __len__(self) -> int:
@@ -299,10 +299,10 @@ class TorchSamples(Dataset[dict[str, Any]]):
 
     @staticmethod
     def collate(samples: list[Any]) -> Any:
-        """The batch that was read, as it is; samples that were read one by one are put together.
+        """Returns a batch unchanged; joins samples that were read one by one.
 
         Raises:
-            QueryError: the samples do not hold the same arrays in the same shapes.
+            QueryError: the samples do not have the same arrays in the same shapes.
         """
         if isinstance(samples, Samples):
             return samples.whole
@@ -315,7 +315,7 @@ class Samples(list[dict[str, Any]]):
     """Samples of one batch, as views of it."""
 
     def __init__(self, batch: dict[str, Any], count: int, shared: SharedBuffers | None = None) -> None:
-        """Take apart a batch of so many samples; `shared` is the memory of a worker that it lies in."""
+        """Split a batch of this many samples; `shared` is the worker memory that contains it."""
         self.whole = TorchBatch.of(batch, shared)
         """Tensors over it: every array with its batch axis."""
         super().__init__({name: value[i] for name, value in self.whole.items()} for i in range(count))
@@ -341,7 +341,7 @@ def _together(samples: list[Any]) -> dict[str, Any]:
 
 
 def _memory_of_worker() -> SharedBuffers | None:
-    """Memory for batches of a DataLoader's worker that its main process sees; None elsewhere."""
+    """Memory for batches of a DataLoader worker that the main process maps; None elsewhere."""
     return SharedBuffers() if get_worker_info() is not None and handover.possible() else None
 
 

@@ -1,7 +1,7 @@
 """The view of samples in a batch: arrays, bands, dates, window, normalisation, and removed modalities.
 
-Everything that is drawn (windows, dates, what is held back, noise) depends on (seed, epoch, sample) alone: the same at
-any number of ranks, workers and batches.
+Every random choice (windows, dates, removed modalities, noise) depends only on (seed, epoch, sample): it is the same
+for any number of ranks, workers and batches.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from landweave.layout import ArraySpec, DatasetSpec
 
 Times = Literal["all", "first", "last"] | int | str
-"""'all' slots; the 'first' or 'last' that is there; k of those there at random, in order; a date: the nearest to it."""
+"""'all' slots; the 'first' or 'last' obtained; k of these at random, in order; a date: the nearest to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """Settings of what a batch shows; see `Dataset.stream`."""
+    """Settings of the content of a batch; see `Dataset.stream`."""
 
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Modality -> names of the bands to show, in this order. Its arrays without any of them are not read."""
+    """Modality -> names of its bands, in this order. Arrays of it without any of them are not read."""
     times: Times | Mapping[str, Times] = "all"
-    """Which date slots, for all dated modalities or by name."""
+    """The date slots, for all dated modalities or per modality."""
     crop_m: float | None = None
     """Edge of a square window, metres: the same piece of ground in every array."""
     crop: Literal["random", "centre"] = "random"
-    """Where the window lies."""
+    """Position of the window."""
     normalise: Literal["all", "clear"] | None = None
     """Measured arrays as float32, minus mean, by standard deviation of the train split over these pixels; nodata
     becomes 0, the mean. None: numbers as stored."""
     missing: Mapping[str, float] = field(default_factory=dict)
-    """Modality -> probability that a sample comes without it: 1 always (entire-missing), 0.3 at random
-    (random-missing). It is not read. Where all would go, the one that came nearest to staying stays, unless its
-    probability is 1."""
+    """Modality -> probability of removing it from a sample: 1 always (entire-missing), 0.3 at random
+    (random-missing). Removed data is not read. If all modalities of a sample would be removed, the one nearest to
+    being kept is kept, unless its probability is 1."""
     noise: Mapping[str, float] = field(default_factory=dict)
     """Modality -> standard deviation of Gaussian noise, in those of its bands (noisy-modality); needs `normalise`."""
     columns: tuple[str, ...] = ()
-    """Catalogue columns to hand along: numbers as arrays, all else as lists; 'captions' as lists of texts."""
+    """Catalogue columns to add: numbers as arrays, other types as lists; 'captions' as lists of texts."""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -90,7 +90,7 @@ def _number(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """One array as a batch shows it."""
+    """One array as it is in a batch."""
 
     array: ArraySpec
     """As it is on disk."""
@@ -110,7 +110,7 @@ class Shown:
     """Other dtype than the stored one."""
 
     plain: bool = field(init=False)
-    """Whether chips are shown as they are on disk, so that they can be decoded into place."""
+    """Whether chips stay as they are on disk, so that they can be decoded into place."""
     dtype: np.dtype[Any] = field(init=False)
     """Of the batch."""
     shape: tuple[int, ...] = field(init=False)
@@ -129,7 +129,7 @@ class Shown:
         lead = array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
         known["shape"] = ((self.slots,) if array.dated else ()) + lead + self.edge
         known |= {"dated": array.dated, "chip_bytes": array.chip_bytes}
-        for name, value in known.items():  # looked up for every batch: found once
+        for name, value in known.items():  # cached, because every batch uses it
             object.__setattr__(self, name, value)
 
     def cast_by(self, wider: Mapping[str, str]) -> Shown:
@@ -138,13 +138,13 @@ class Shown:
 
 
 def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics: Any) -> tuple[Shown, ...]:
-    """How each array is shown.
+    """The form of each array in a batch.
 
     Args:
         spec: of the dataset.
-        arrays: that were asked for.
+        arrays: the requested arrays.
         view: settings.
-        statistics: answers (array path, pixels) with mean and standard deviation of its bands.
+        statistics: function of (array path, pixels) that returns mean and standard deviation of its bands.
 
     Raises:
         UnknownNameError: no such modality or band. QueryError: a window that does not fit the pixels.
@@ -184,7 +184,7 @@ def _pixels(array: ArraySpec, metres: float) -> int:
 
 
 def lattice_m(arrays: Iterable[ArraySpec]) -> float:
-    """The step at which a window may lie: a whole number of pixels in every array, metres."""
+    """The step of window positions, metres: a whole number of pixels in every array."""
     return math.lcm(*(round(a.resolution_m * 1000) for a in arrays)) / 1000
 
 
@@ -202,11 +202,11 @@ def corners(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], view: View, draws:
 def chosen_slots(
     rule: Times, present: NDArray[np.bool_], days: NDArray[np.float64] | None, draws: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """(n, k) slots to show, in order of time; -1 where there are fewer.
+    """(n, k) chosen slots, in order of time; -1 where there are fewer.
 
     Args:
         rule: which.
-        present: (n, slots) what is there.
+        present: (n, slots) True = obtained.
         days: (n, slots) acquisition times, days since 1970, for a rule that is a date.
         draws: (n, slots) in [0, 1).
     """
@@ -251,7 +251,7 @@ _NOON = datetime(1970, 1, 1, 12, tzinfo=UTC).timetz()
 
 
 def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], when: tuple[int, int]) -> dict[str, Any]:
-    """Modality -> (n,) True where the sample comes without it.
+    """Modality -> (n,) True where it is removed from the sample.
 
     Args:
         view: settings.
@@ -280,7 +280,7 @@ def _check_names(spec: DatasetSpec, view: View) -> None:
 
 
 def _named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str, ...]:
-    """Names of bands that were asked for by name or by common name ('red')."""
+    """Names of bands that were requested by name or by common name ('red')."""
     bands = [b for a in spec.group(modality).arrays for b in a.bands]
     names, found = [b.name for b in bands], []
     for asked in [wanted] if isinstance(wanted, str) else wanted:
