@@ -142,7 +142,7 @@ def test_only_known_splits_become_files(copy: Path, tmp_path: Path, split: str) 
     with pytest.raises(landweave.CorruptError):
         export(landweave.open(copy), "parquet", tmp_path / "deep/er/out", arrays=["dem"])
     datasets.sealed(copy, lambda m: m.update(splits={"train": 4}))
-    with pytest.raises(landweave.CorruptError, match="other splits than train, val, test"):
+    with pytest.raises(landweave.CorruptError, match="splits other than train, val, test"):
         export(landweave.open(copy), "parquet", tmp_path / "deep/er/out", arrays=["dem"])
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -156,7 +156,7 @@ def test_file_urls(dataset_path: Path, tmp_path: Path) -> None:
     with pytest.raises(landweave.AccessError, match="names the machine 'server'"):
         landweave.open("file://server/share")
     for wrong in ("file:relative", "file:///a%00b", "a\0b", ""):
-        with pytest.raises(landweave.AccessError, match=r"no path or URL|no absolute path"):
+        with pytest.raises(landweave.AccessError, match=r"not a path or URL|not an absolute path"):
             landweave.open(wrong)
 
 

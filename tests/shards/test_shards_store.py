@@ -223,7 +223,7 @@ def test_bad_places_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(StoreError, match="put credentials into the environment") as caught:
         desk_of("s3://key:hidden@bucket/x")
     assert "hidden" not in str(caught.value)
-    with pytest.raises(StoreError, match="ftp://: cannot be built into"):
+    with pytest.raises(StoreError, match="ftp://: landweave cannot build into it"):
         desk_of("ftp://host/x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")

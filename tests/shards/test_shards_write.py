@@ -231,7 +231,7 @@ def test_stacks_of_another_order_or_number_are_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=says):
             write_shard(tmp_path, shard, wrong, PLAN.dataset, footprints)
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="does not match"):
         write_shard(tmp_path, dataclasses.replace(shard, index=3), [], PLAN.dataset, {})
     assert not any((tmp_path / "data.zarr").rglob("c/0/0"))
 
