@@ -44,7 +44,7 @@ S2_BANDS: dict[str, int] = {
 }  # fmt: skip
 """Band -> pixel, metres."""
 SKIES = 6
-"""Scene classifications with clouds at different places: one for each of so many dates."""
+"""Scene classifications with clouds at different places: one per date."""
 BANDS = (*S2_BANDS, *(f"SCL-{i}" for i in range(SKIES)))
 """Files of a granule."""
 TILES: dict[str, tuple[int, int]] = {"32TLA": (0, 0), "32TMA": (1, 0), "32TLB": (0, 1), "32TMB": (1, 1)}

@@ -90,7 +90,7 @@ def arguments(target: str, folder: Path = FOLDER) -> list[str]:
 
 
 def digest_of(image: str, registry: str | None = None) -> str:
-    """Ask a registry what a tag stands for now, anonymously (OCI Distribution Specification, pulling manifests).
+    """Ask a registry for the current digest of a tag, anonymously (OCI Distribution Specification, pulling manifests).
 
     Raises:
         ImageError: it cannot be reached, refuses, or answers no digest.
@@ -113,7 +113,7 @@ def digest_of(image: str, registry: str | None = None) -> str:
 
 
 def _open(request: urllib.request.Request) -> dict[str, str]:
-    """Headers of the answer; asks for an anonymous token first where the registry wants one."""
+    """Headers of the answer; asks for an anonymous token first if the registry needs one."""
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - of HUB or the list
             return dict(answer.headers)

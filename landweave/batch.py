@@ -246,7 +246,7 @@ def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:
 
 
 def _groups(where: list[list[int]], most: int) -> list[tuple[int, list[int]]]:
-    """(shard, rows of the batch in it, so many at most)."""
+    """(shard, rows of the batch in it, with a maximum number)."""
     by_shard: dict[int, list[int]] = {}
     for i, (shard, _) in enumerate(where):
         by_shard.setdefault(shard, []).append(i)

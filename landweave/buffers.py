@@ -26,7 +26,7 @@ class Buffers:
     """Blocks of memory by size; safe in threads. Each child of a fork has its own."""
 
     def __init__(self, keep: int = 8) -> None:
-        """Keep at most so many free blocks of each size."""
+        """Keep at most this many free blocks of each size."""
         self._keep = keep
         self._free: dict[int, deque[NDArray[np.uint8]]] = {}
 

@@ -262,7 +262,7 @@ class Catalogue:
 
 
 def checked_captions(values: Any) -> list[Json]:
-    """Captions of a sample as they stand in the catalogue; CorruptError where one is not what it should be."""
+    """Captions of a sample from the catalogue; CorruptError if one is not valid."""
     found: list[Any] = values or []
     for caption in found:
         if caption is None or not _CAPTION.items() <= {k: type(v) for k, v in caption.items()}.items():

@@ -39,7 +39,7 @@ def check(
         progress: told (shards done, shards) after each.
 
     Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
-    and the shard indexes agreeing on which samples and observations there are; one split a shard and a block.
+    and the shard indexes must agree on the samples and observations; one split per shard and per block.
     """
     for path, expected in sorted(dataset.manifest.objects.items()):
         fault = _object(dataset, path, expected)
@@ -79,7 +79,7 @@ def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
 
 
 def _index(data: Any, path: str, dataset: Dataset) -> dict[str, Fields]:
-    """The list of shards: '7' or '7.r1' -> what is said of its manifest."""
+    """The list of shards: '7' or '7.r1' -> record of its manifest."""
     found = Fields(data, path)
     for number in found:
         text(number, path, _NUMBER)

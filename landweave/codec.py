@@ -45,7 +45,7 @@ def _one_thread() -> None:
 
 
 def index_bytes(chunks: int) -> int:
-    """Length of the index at the end of a shard of so many inner chunks."""
+    """Length of the index at the end of a shard with this many inner chunks."""
     return 16 * chunks + _CRC_BYTES
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Values = Literal["masked", "stored", "physical"]
 _PLACE = ("split", "epsg", "x_min", "y_max", "lon", "lat")
 _CHUNK_BYTES = 1 << 27
-"""A chunk holds at most so many stored bytes: dask's documentation asks for 100 MB or so."""
+"""Most stored bytes per chunk: dask's documentation recommends about 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)

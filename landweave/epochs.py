@@ -34,10 +34,10 @@ class Turn(NamedTuple):
     start: int = 0
     """The batch from which workers take turns."""
     next: int = 0
-    """The first batch that is wanted."""
+    """The first batch to return."""
 
     def last_worker(self, batches: int, workers: int) -> int:
-        """Which of so many workers has the last batch."""
+        """The worker that has the last batch."""
         return (batches - 1 - self.start) % workers
 
 
@@ -164,7 +164,7 @@ class SharedEpochs(Epochs):
             return turn
 
     def go_on(self, worker: Worker, turn: Turn, *, moved_on: bool) -> None:
-        """Note that a worker goes on from a state of its own: its fellows do the same, and the next pass follows.
+        """Record that a worker continues from its own state: the other workers do too, and the next pass follows.
 
         Args:
             worker: which.
@@ -182,7 +182,7 @@ class SharedEpochs(Epochs):
         return None if where is None else self._turn_of_pass(where)
 
     def asked(self, worker: Worker) -> None:
-        """Count that a worker of a pass that goes on from a state was asked for a batch."""
+        """Count a batch request to a worker, in a pass that continues from a state."""
         with self._locked():
             where = self._pass(worker)
             if where is not None:

@@ -34,7 +34,7 @@ def write_part(folder: Path, records: Iterator[Record], job: Job) -> None:
     from litdata.streaming.writer import BinaryWriter  # type: ignore[import-not-found,unused-ignore]
 
     level = "sample" if job.compression else None
-    # so many that one chunk holds the part
+    # enough that one chunk contains the part
     writer = BinaryWriter(str(folder), chunk_size=1 << 30, compression=job.compression, compression_level=level)
     nothing = {flat_name(a): np.empty((0, *a.chip_shape), a.dtype) for a in job.arrays}
     for number, item in enumerate(records):

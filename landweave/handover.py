@@ -32,7 +32,7 @@ _FREE, _TAKEN = 0, 1
 _HEADER_BYTES = mmap.PAGESIZE
 _ALIGN_BYTES = 64
 _SPARE = 2
-"""A batch may lie in a block of so many times its size (the last of an epoch is shorter)."""
+"""A batch may use a block of at most this multiple of its size (the last batch of an epoch is shorter)."""
 _KEPT = 16
 """Blocks of a worker, a file handle each; who keeps more batches than that gets blocks that are used once."""
 

@@ -4,7 +4,7 @@
 
     landweave.json                  manifest of the dataset, written last: its presence = a finished dataset
     recipe.json                     the resolved recipe
-    data.zarr/zarr.json             plain Zarr v3; one group a modality or label, metadata consolidated here
+    data.zarr/zarr.json             plain Zarr v3; one group per modality or label, metadata consolidated here
     data.zarr/<group>/<array>/c/<shard>/0/...   one object = one shard of samples x all dates
     data.zarr/{epsg,x_min,y_max,lon,lat}        per row: CRS and corner of the footprint, centre; written at the end
     data.zarr/<group>/{x,y}[_10m]   pixel centres, metres from the footprint's upper left corner (x_min, y_max)
@@ -247,7 +247,7 @@ class GroupSpec:
     classes: tuple[ClassSpec, ...] = ()
     """A label's legend, in code order."""
     vectors: bool = False
-    """True where vector objects lie beside the arrays."""
+    """True if there are vector objects besides the arrays."""
     revision: int = 0
     """Revision of the dataset that it came with."""
 
@@ -340,7 +340,7 @@ class DatasetSpec:
     """How many times something was added to it since it was first finished."""
 
     def at(self, path: str) -> str:
-        """Where a file of the catalogue lies in this revision: 'catalogue/items.r1.parquet'."""
+        """Path of a catalogue file in this revision: 'catalogue/items.r1.parquet'."""
         stem, dot, ending = path.rpartition(".")
         return f"{stem}.r{self.revision}{dot}{ending}" if self.revision else path
 

@@ -25,7 +25,7 @@ from landweave.strict import NAME, SAMPLE_ID, SHA256, Fields, inside, parse, ref
 BLOCK_BYTES = 1 << 20
 """Bytes of a block of `ObjectSum.blocks`; the last one is shorter."""
 WHOLE_BYTES = 1 << 26
-"""Objects of up to so many bytes are read and checked whole; larger ones have `blocks`."""
+"""Objects of up to this many bytes are read and verified as a whole; larger ones have `blocks`."""
 _HEX = re.compile("[0-9a-f]*")
 _PRESENCE = re.compile("[01]{1,65536}")
 

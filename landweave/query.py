@@ -17,7 +17,7 @@ from landweave.errors import QueryError, first_line, unknown
 _COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater"}
 _COMPARE[ast.GtE] = "greater_equal"
 _FEW_TEXTS = 100
-"""A column with so many different texts or fewer holds names, each of which counts; others hold ids."""
+"""A column with at most this many different texts contains names, which queries check; others contain ids."""
 Texts = Callable[[str], Collection[str]]
 """Column -> the different texts in it."""
 _LONGEST, _DEEPEST = 1 << 16, 64
@@ -163,7 +163,7 @@ class _Asked:
         return listed | found.is_null() if len(there) < len(values) else listed
 
     def compared(self, how: str, column: str, value: Any) -> pc.Expression:
-        """A column beside a value, compared by an Arrow function."""
+        """Compares a column with a value by an Arrow function."""
         found = field(self.schema, column)
         if value is None:
             if how not in ("equal", "not_equal"):

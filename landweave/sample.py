@@ -215,7 +215,7 @@ class Sample:
         return self._pixels.vectors(label, self.item["shard"], self.id)
 
     def to_datatree(self, *, physical: bool = False) -> xr.DataTree:
-        """An xarray.DataTree of what was obtained: a node a modality or label, x and y in metres of the sample's CRS.
+        """An xarray.DataTree of the obtained data: one node per group, x and y in metres of the sample's CRS.
 
         Args:
             physical: continuous layers as float32 in their unit, NaN where nothing was measured; else stored numbers.

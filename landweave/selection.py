@@ -80,7 +80,7 @@ class Selection:
         return self._catalogue.column(name, self.positions)
 
     def to_geodataframe(self, columns: list[str] | None = None) -> Any:
-        """A geopandas.GeoDataFrame, one row a sample: footprints in WGS 84 and catalogue columns (all if None).
+        """A geopandas.GeoDataFrame, one row per sample: footprints in WGS 84 and catalogue columns (all if None).
 
         Raises:
             ModuleNotFoundError: geopandas is not installed (extra `[geo]`).

@@ -30,7 +30,7 @@ _OPEN_FILES = 512
 _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"))
 
 _NEAR_BYTES = 1 << 16
-"""Chunks of a local file that lie together within so many bytes are read at once: a call costs as much as 10 kB."""
+"""Nearby chunks of a local file within this many bytes are read together: a call costs as much as 10 kB."""
 
 _GAP_BYTES = 1 << 15
 """Ranges nearer than this are one request: of 64 that wait 20 ms side by side each costs a link of 125 MB/s 40 kB."""
@@ -48,7 +48,7 @@ class Store(Protocol):
     """Whether each request waits for an answer from elsewhere."""
 
     def get(self, path: str, most: int = MOST_JSON) -> bytes:
-        """A whole object of at most so many bytes.
+        """A complete object of at most this many bytes.
 
         Raises:
             FileNotFoundError: there is none. AccessError: it cannot be reached.

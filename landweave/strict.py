@@ -163,7 +163,7 @@ class Fields:
         return found
 
     def only(self, name: str) -> Any:
-        """A field as it stands: whoever takes it looks at it."""
+        """A field without validation: the caller validates it."""
         return self._get(name, None)
 
 

@@ -30,7 +30,7 @@ where none is left for its threads."""
 BUILD_BYTES = 4 << 30
 """Address space that a build's process maps, bytes: the quick start ends well with 3.5 GB and not with 3."""
 
-stamina.instrumentation.set_on_retry_hooks([])  # retries are counted, and told by `status`, not printed one by one
+stamina.instrumentation.set_on_retry_hooks([])  # `status` counts retries; they are not printed one by one
 
 app = typer.Typer(
     add_completion=False,
@@ -52,7 +52,7 @@ def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def _place(text: str) -> Path:
-    """A local folder, or the desk beside a dataset in an object store."""
+    """A local folder, or the local work folder of a dataset in an object store."""
     if "://" not in text:
         return Path(text)
     from landweave.plain import printable
@@ -108,7 +108,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
-    """Holds the options that stand before a command."""
+    """Options that come before a command."""
 
 
 @app.command(epilog="Example: python -m pipelines plan recipes/quickstart.yaml data/quickstart")

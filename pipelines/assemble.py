@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MANY_OBJECTS = 10_000
 """More objects than this are slow to list, copy and delete."""
 PLAN_FOLDER = "plan"
-"""Where the frozen plan lies inside a dataset's folder."""
+"""Folder of the plan inside a dataset's folder."""
 WORK_FOLDER = ".work"
 """Caches of a build: the prepared map extract, answers of language models. Not part of the dataset."""
 STACKS_BYTES = 512 << 20
@@ -247,7 +247,7 @@ def facts_label(stack: Stack, recipe: Recipe) -> str | None:
 
 
 def check_settings(recipe: Recipe, work: Path, workers: int = 1) -> None:
-    """Open what needs settings and credentials from the environment, so that a missing one is told before anything is
+    """Open everything that needs settings and credentials from the environment, before any pixel is
     fetched.
 
     Raises:
@@ -282,7 +282,7 @@ def sample_bytes(recipe: Recipe) -> int:
 
 
 def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, told: str = "") -> None:
-    """Note a label or why there is none; `told` goes into the ledger beside one that is there."""
+    """Record a label or why there is none; `told` goes into the ledger for an obtained label."""
     if isinstance(label, Outcome):
         stack.outcomes.append(label)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_durably(target: Path, content: bytes | str) -> None:
-    """Put one file in place, whole or not at all, whatever happens meanwhile; text is UTF-8."""
+    """Write one file, completely or not at all; text is UTF-8."""
     with durably(target) as aside:
         aside.write_bytes(content.encode() if isinstance(content, str) else content)
 

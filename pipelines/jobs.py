@@ -88,7 +88,7 @@ class Bounds:
 
 
 def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
-    """Plan, unless `out` holds this recipe's plan already; `again` asks anew for what archives did not answer.
+    """Plan, unless `out` already has this recipe's plan; `again` repeats the requests that archives did not answer.
 
     Raises:
         PlanError: `out` belongs to another recipe.
@@ -154,7 +154,7 @@ def build_dataset(
 
 
 def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:
-    """Limits are kept through the journal, which lies in the folder that all workers share.
+    """Limits use the journal, which is in the folder that all workers share.
 
     Raises:
         BuildError: the workers have none.

@@ -22,7 +22,7 @@ MAX_RECIPE_BYTES = 1_000_000
 """A recipe is written by a person; anything larger is some other file."""
 
 MOST_LINES = 20
-"""Mistakes that are told at once."""
+"""Most mistakes to report together."""
 
 DEFAULT_KIND = "stac"
 """What an entry is that needs not say its kind: a provider."""
@@ -45,10 +45,10 @@ class RecipeFile:
     folder: Path
     """Folder that relative paths in the recipe start from."""
     own_words: frozenset[str] = frozenset()
-    """Texts that whoever runs the recipe wrote with `--set`, and that the file does not hold."""
+    """Texts that the user wrote with `--set`, and that the file does not contain."""
 
     def file(self, where: str, said: str) -> Path:
-        """A file that the recipe names: below its folder, or where whoever runs it allows.
+        """A file that the recipe names: below its folder, or in a folder that the user allows.
 
         Args:
             where: Key of the recipe, for messages.
@@ -124,7 +124,7 @@ def _read_text(path: Path) -> str:
 
 
 def _texts(node: Any) -> Iterator[str]:
-    """Every text of a tree that stands as a value."""
+    """Every text value of a tree."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict | list):
@@ -220,7 +220,7 @@ def _line_of(tree: Any, location: Sequence[str | int]) -> int | None:
 
 
 def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
-    """Pydantic models that stand at a location of the recipe."""
+    """Pydantic models at a location of the recipe."""
     models: list[type[BaseModel]] = [Recipe]
     for part in loc:
         if isinstance(part, int):

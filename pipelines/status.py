@@ -62,7 +62,7 @@ class Status:
     undelivered: Sequence[str]
     """One line for each layer and provider that did not deliver what could be had on another try."""
     empty: Sequence[str] = ()
-    """One line for each layer that nothing at all was obtained of, and why; those of `undelivered` left aside."""
+    """One line, with the reason, per layer without any observation, except those of `undelivered`."""
     not_used: Sequence[str] = ()
     """One line for each layer of which the plan found something that cannot be used."""
     spent: Spent
@@ -162,7 +162,7 @@ class Planning:
 
 
 def planning_of(out: Path) -> Planning | None:
-    """The planning of a dataset that has no whole plan yet; None where there is a plan, or nothing at all."""
+    """Progress of an unfinished plan; None if there is a plan, or nothing."""
     if not out.is_dir() or (out / PLAN_FOLDER / "plan.json").exists():
         return None
     begun, running = unfinished_in(out / PLAN_FOLDER), held(out, "build")

@@ -86,7 +86,7 @@ def attributes_of(
 
 
 def _typed(value: Any) -> tuple[Kind | str | None, Any]:
-    """(kind, value); None where there is none, the name of its type where it is none of ours."""
+    """(kind, value); None if there is no value; the name of its type if it is not supported."""
     match value:
         case None:
             return None, None

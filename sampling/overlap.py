@@ -141,7 +141,7 @@ def _first_come(open_: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[n
         open_: (n,) True = not refused already.
         pairs: (2, p) conflicts, the earlier number first.
 
-    In rounds: whoever waits for nobody comes in, and those in conflict with it are out.
+    In rounds: a footprint without an earlier conflict is accepted, and those in conflict with it are removed.
     """
     admitted = np.zeros(len(open_), dtype=bool)
     waiting = open_.copy()

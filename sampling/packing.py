@@ -28,7 +28,7 @@ _EPSG_BITS = 17
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Packed:
-    """Which samples stand in which shard, and which shards lie near one another."""
+    """The samples of each shard, and an order in which near shards follow one another."""
 
     order: NDArray[np.int64]
     """(n,) sample numbers, shard after shard, in row order."""

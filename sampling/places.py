@@ -40,7 +40,7 @@ _LOOKED_AT = 4_096
 _CROWDED = 20_000
 """Candidates in a row without free ground, after which the area counts as full."""
 _TOGETHER = 262_144
-"""Candidates looked at together, about: many, so that the index of the ground is built anew rarely."""
+"""Approximate candidates per round: many, so that the index of the ground is rarely rebuilt."""
 MOST_CELLS = 2_000_000_000
 """Cells of a grid in an area: 500 m over the whole Earth."""
 _ROUNDS = 12
@@ -49,7 +49,7 @@ _ROUNDS = 12
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Located:
-    """Where the samples are, as columns (54 bytes a sample), and what was not taken.
+    """Places of the samples, as columns (54 bytes per sample), and the samples left out.
 
     In the order of their draw (uniform), of the grid or of the file; sample ids are unique. A `Place` is made of a
     sample when it is asked for.
@@ -139,7 +139,7 @@ def sample_places(recipe: Recipe, recipe_dir: Path) -> SamplingResult:
 def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     """The places of a recipe: a pure function of its sampling, grid and splits sections, its seed, and files they name.
 
-    Memory: about 150 bytes a sample while it runs, and some 300 MB whatever the recipe.
+    Memory: about 150 bytes per sample while it runs, and about 300 MB for any recipe.
 
     Args:
         recipe: checked recipe.

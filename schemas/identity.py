@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ABSENT = object()
 """Stands for a key that is not there."""
 TAG = "kind"
-"""The field that says which of several sections stands here: always part of what is said."""
+"""The field that selects one of several sections; always part of the hash."""
 
 
 def sha256_of(model: BaseModel) -> str:

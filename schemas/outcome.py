@@ -37,7 +37,7 @@ class Reason(StrEnum):
     """The sample as a whole breaks a quality rule of the recipe, so it is not in the catalogue."""
 
     SHARD_FAILED = "shard_failed"
-    """The shard could not be built by a mistake of ours; `detail` names the kind of error. Running again builds it."""
+    """A bug in landweave stopped the shard; `detail` names the kind of error. Another run builds it."""
 
     @property
     def retryable(self) -> bool:

@@ -592,7 +592,7 @@ class Shards(Strict):
     )
 
     def size(self, samples: int) -> int:
-        """Samples in one shard of a dataset of so many."""
+        """Samples per shard, for this number of samples in the dataset."""
         if self.samples is not None:
             return self.samples
         each = math.ceil(samples / 256)

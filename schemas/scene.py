@@ -83,7 +83,7 @@ class Scene:
     radiometry: dict[str, Radiometry]
     """Band name -> rule. Every key of `assets` is present."""
     cloud_cover: float | None = None
-    """Cloud over the whole scene, share 0..1 as the provider says; None = not said."""
+    """Cloud over the whole scene, share 0..1 as the provider states; None = not stated."""
     licence: str = "unknown"
     """SPDX id or 'proprietary', as the item, its collection or the modality says."""
     facts: dict[str, str | float | None] = field(default_factory=dict)

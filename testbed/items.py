@@ -27,7 +27,7 @@ LANDSAT_KEYS = ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22")
 
 
 def stamp(when: datetime, digits: int = 3) -> str:
-    """RFC 3339 in UTC with a fraction of so many digits."""
+    """RFC 3339 in UTC with this many fractional digits."""
     text = when.strftime("%Y-%m-%dT%H:%M:%S.%f")
     return text[: 20 + digits].rstrip(".") + "Z"
 

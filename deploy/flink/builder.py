@@ -90,11 +90,11 @@ def main() -> int:
         try:
             with room_needed(asked.dataset):
                 factory.build(shard)
-        except LimitReached:  # whoever submitted finds it unbuilt, and says why
+        except LimitReached:  # the submitter finds it unbuilt, and reports why
             say(shard=shard, error=None)
         except FullError as error:
             say(shard=shard, error=str(error))
-        except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
+        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
             say(shard=shard, error=traceback.format_exc())
         else:
             say(shard=shard, error=None)

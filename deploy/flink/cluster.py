@@ -88,7 +88,7 @@ class FlinkCluster:
     slots: int = 1
     """Shards that one taskmanager builds at a time."""
     recovery: bool = False
-    """Keep jobs in ZooKeeper (it ships with Flink), so that a new jobmanager goes on with those of a dead one."""
+    """Keep jobs in ZooKeeper (it ships with Flink), so that a new jobmanager continues the jobs of a dead one."""
     config: dict[str, str] = field(default_factory=dict)
     """More settings of Flink; they win over CONFIG."""
     hosts: Mapping[str, Host] = field(default_factory=dict)

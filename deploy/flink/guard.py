@@ -1,6 +1,6 @@
 """Ends process groups when their parent process ends, even by a kill: the parent holds the other end of our input.
 
-Input: the number of a process group a line. When input ends, all groups are killed; after a line `leave`, none.
+Input: the number of one process group per line. When input ends, all groups are killed; after a line `leave`, none.
 """
 
 from __future__ import annotations

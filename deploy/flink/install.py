@@ -124,7 +124,7 @@ def check_java() -> None:
 
 @contextlib.contextmanager
 def _complete(folder: Path) -> Iterator[bool]:
-    """Yields whether `folder` has to be filled; one process at a time, and half-filled ones are filled anew."""
+    """Yields whether `folder` must be filled; one process at a time. A half-filled folder is filled again."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     done = folder / ".complete"
     with folder.with_name(folder.name + ".lock").open("w") as lock:

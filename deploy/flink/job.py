@@ -156,7 +156,7 @@ class BuildShard(MapFunction):  # type: ignore[misc] # pyflink has no types
 
 
 def _write(path: Path, text: str) -> None:
-    """All of the file or nothing, whoever else writes it."""
+    """Writes the complete file or nothing, even if other processes write it too."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as aside:
         aside.write(text)
     Path(aside.name).replace(path)

@@ -172,9 +172,9 @@ def asset_url(item: Mapping[str, Any], href: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address as it may be told: scheme, host and path, without user, query or fragment; never raises.
+    """URL that is safe to log: scheme, host and path, without user, query or fragment; never raises.
 
-    Where it begins with the value of a variable that the recipe names, the variable stands there as in the recipe.
+    If it starts with the value of a variable that the recipe names, the variable's name replaces the value.
     """
     try:
         found = parsed(url)

@@ -36,7 +36,7 @@ _BROKEN: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "has a certificate that cannot be verified"),
     (TimeoutError, "did not answer in time"),
 )
-"""Kind of failure of a connection -> in words; others are told by their name."""
+"""Kind of connection failure -> words for it; others are reported by name."""
 
 
 @dataclass(frozen=True, slots=True)

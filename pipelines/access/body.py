@@ -25,7 +25,7 @@ _REST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How much of a body is wanted."""
+    """The requested part of a body."""
 
     most: int
     """Bytes, unpacked, that a body may have at most."""
@@ -90,7 +90,7 @@ def _refusal(response: HTTPResponse, deadline_s: float, received: list[int]) -> 
 
 
 def _part(chunks: Iterable[bytes], wanted: Wanted, said: int | None) -> Body:
-    """The wanted part of an object that is sent whole; what stands behind it is not waited for."""
+    """The requested part of an object that is sent completely; does not wait for the bytes after it."""
     end = wanted.start + (wanted.length or 0)
     if end > wanted.most or (said is not None and said > wanted.most):
         raise _too_large(Wanted(wanted.most))

@@ -195,7 +195,7 @@ class Reader:
     def _planned(
         self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]
     ) -> list[_Job | AccessError]:
-        """What to read for each request, or why it is refused. Rasters whose headers come differently are opened anew.
+        """The reads of each request, or why it is refused. Rasters whose headers changed are opened again.
 
         A refusal for what headers say stands once they have come twice the same.
         """
@@ -229,7 +229,7 @@ class Reader:
         return opened
 
     def _seek_masks(self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]) -> None:
-        """Masks beside files of which nothing else may say what is measured; without its mask a file is not had."""
+        """Mask files of rasters that state measured pixels in no other way, and are unusable without the mask."""
 
         def one(href: str) -> AccessError | None:
             raster = opened[href]

@@ -42,7 +42,7 @@ _ENDPOINTS = {
 }
 """Many small requests belong to high-volume (https://developers.google.com/earth-engine/guides/processing_environments)."""
 _PROFILE_EVERY = 50
-"""One pixel request in so many is profiled, and the first: a profile costs one more small request."""
+"""The first pixel request and one in this many are profiled: a profile costs one more small request."""
 _WIDEST = np.dtype("float64")
 
 
@@ -127,7 +127,7 @@ class Session:
 
     @property
     def restricted(self) -> bool:
-        """True once the service has said that the project's monthly compute quota is used up."""
+        """True after the service reported that the project's monthly compute quota is used up."""
         return self._transport.restricted
 
     def value(self, expression: ee.ComputedObject, *, expected_s: float = 0.03) -> Any:

@@ -108,7 +108,7 @@ def search(
 def item_of(asset: Mapping[str, Any], product: Product) -> Item:
     """One image asset (REST resource EarthEngineAsset) as a STAC item.
 
-    What Earth Engine has done to the numbers is said the way that archives say it: `s2:boa_offset_applied` for the
+    The processing that Earth Engine applied is stated as archives state it: `s2:boa_offset_applied` for the
     harmonised Sentinel-2, `sar:product_type` GRD and the unit dB for Sentinel-1.
     """
     image_id = str(asset.get("id") or str(asset.get("name", "")).partition("/assets/")[2])

@@ -24,7 +24,7 @@ EECU_S_PER_REQUEST = 0.03
 EECU_S_PER_MPX_BAND = 0.1
 """Assumed compute time of a million pixels of one band of one image, EECU-seconds."""
 # Earth Engine publishes no prices for stored bands. The two numbers only rank requests against one another: profiles
-# of real requests scale them while a run goes on.
+# of real requests scale them during a run.
 PRIOR_SPREAD = 3.0
 """The truth is assumed to lie between the estimate divided and multiplied by this."""
 SERVICE_S = 2.0

@@ -40,13 +40,13 @@ class Product:
     """Lattices where zero is a measurement, whatever the caller calls fill; only the service's mask says what is
     missing. Not Sentinel-2's SCL: there 0 is 'no data', masked or not."""
     cloud_mask: Mask | None = None
-    """How clouds are told, for compositing at the service."""
+    """How to detect clouds, for compositing at the service."""
     cloud_property: str | None = None
     """Property with the cloud cover of the image, percent."""
     everywhere: bool = False
     """One image covers the whole Earth; its own footprint may be unbounded."""
     static: tuple[str, str] | None = None
-    """(first, last day) of what the product shows, where its images bear no time."""
+    """(first, last day) of the product's period, if its images have no time."""
     properties: dict[str, str] = field(default_factory=dict)
     """Earth Engine's property -> name in our items."""
 

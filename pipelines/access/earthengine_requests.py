@@ -20,7 +20,7 @@ MAX_SIDE_PX = 32_768
 MAX_BANDS = 1_024
 """https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels"""
 MASK_BYTES = 1
-"""The service counts one byte a pixel and band for the mask (google/Xee#209)."""
+"""The service counts one mask byte per pixel and band (google/Xee#209)."""
 BANDS_PER_REQUEST = 32
 """Validity of up to this many bands travels as bits of one more band; so MAX_BANDS is never reached."""
 

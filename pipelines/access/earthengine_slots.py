@@ -82,7 +82,7 @@ class Slots:
 
     @contextmanager
     def hold(self, timeout_s: float) -> Iterator[float]:
-        """Wait for a slot and hold it; yields the moment it was got, which `refused` wants.
+        """Wait for a slot and hold it; yields the start time; pass it to `refused`.
 
         Raises:
             AccessError: UNAVAILABLE, no slot within `timeout_s`.

@@ -60,7 +60,7 @@ class Transport:
         """`timeout_s` bounds one request; `queue_s` the wait for a slot before it."""
         self.base_url = base_url.rstrip("/")
         self.restricted = False
-        """True once the service has said that the project's compute quota is used up."""
+        """True after the service reported that the project's compute quota is used up."""
         self._slots = slots
         self._limits = _Limits(timeout_s, queue_s)
         self._pool = urllib3.PoolManager(maxsize=slots.share + 4, block=False)

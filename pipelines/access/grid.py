@@ -19,7 +19,7 @@ _TOLERANCE_PX = 0.01
 
 
 class Lattice(Protocol):
-    """Where an image lies (`pipelines.access.raster.Level` is one)."""
+    """Position of an image (`pipelines.access.raster.Level` is one)."""
 
     @property
     def transform(self) -> Affine:

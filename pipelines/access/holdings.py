@@ -53,7 +53,7 @@ class Holding:
 
 
 def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
-    """Ask every archive for the collections that the recipe wants of it.
+    """Ask every archive for the collections that the recipe names.
 
     Earth Engine is not asked: the recipe itself is checked against what it holds. An archive that cannot be reached
     or lists no collections is passed over.

@@ -138,7 +138,7 @@ class _Parts:
         self._due[tile] = max(self._due.get(tile, 0), of)
 
     def wrong(self) -> list[tuple[int, int]]:
-        """(offset of the byte, parts that there are) where fewer are said."""
+        """(offset of the byte, number of parts) where fewer are stated."""
         found = [(at, of, max(self._came[tile]) + 1) for at, tile, of in self._said]
         return [(at, count) for at, of, count in found if 0 < of < count]
 

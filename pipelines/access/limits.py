@@ -19,7 +19,7 @@ class Pace:
     """Starts of requests, held apart for all threads of a worker together."""
 
     def __init__(self, per_s: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`per_s`: this worker's share of the provider's rate, requests a second; None = not limited."""
+        """`per_s`: this worker's share of the provider's rate, requests per second; None = not limited."""
         self._gap_s = 0.0 if per_s is None else 1.0 / per_s
         self._clock = clock
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Breaker:
             self._quiet_s = max(self._quiet_s, self._clock() + seconds)
 
     def quiet(self) -> float:
-        """Seconds until the service wants to be asked again."""
+        """Seconds until the service accepts requests again."""
         with self._lock:
             return max(0.0, self._quiet_s - self._clock())
 

@@ -32,12 +32,12 @@ _AWS_ROLES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:
-    """What one service wants."""
+    """The login of one service."""
 
     home: str
-    """Host of its API, or the end of it: elsewhere nothing is wanted."""
+    """Host of its API, or the end of its name; other hosts need no login."""
     variables: tuple[str, ...]
-    """Environment variables, all of which are wanted."""
+    """Environment variables; all are required."""
     instead: tuple[tuple[str, ...], ...] = ()
     """Other sets of variables, each of which will do."""
     where: str = ""
@@ -103,7 +103,7 @@ def check_credentials(recipe: Recipe) -> None:
 
 
 def login_of(name: str, provider: Provider, collections: Sequence[str] | None = None) -> Login | None:
-    """What reading these collections (None = any) at a provider wants; None = nothing.
+    """The login for these collections (None = any) at a provider; None = no login.
 
     Raises:
         SettingError: its address names an environment variable that is not set.

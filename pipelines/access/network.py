@@ -52,7 +52,7 @@ def _innermost(found: _Address) -> _Address:
 
 
 class Homes:
-    """The networks in which one service lives, found out when first needed and kept: names may resolve anew."""
+    """The networks of one service, resolved on first use and kept: names may resolve differently later."""
 
     def __init__(self, urls: Iterable[Url], *, roams: bool = True) -> None:
         """Homes of one service.

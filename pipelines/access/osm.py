@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 FORMAT = 2
-"""Version of the GeoParquet that this file writes; part of its name, so another version is made anew."""
+"""Version of the GeoParquet that this file writes; part of its name, so another version is prepared again."""
 ROWS = 4096
 """Rows in a group: what one small box reads."""
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -49,7 +49,7 @@ class BadExtractError(ValueError):
 
 
 class DamagedExtractError(BadExtractError):
-    """Nothing mends the extract: it is to be fetched anew."""
+    """The extract cannot be repaired: download it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Extract:
 
     @property
     def lost(self) -> dict[str, int]:
-        """What stands in the extract and could not be drawn, in words -> how many."""
+        """Reason why objects of the extract could not be drawn -> number of objects."""
         return {words: self.counts[name] for name, words in LOST.items() if self.counts.get(name)}
 
 
@@ -122,7 +122,7 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
         try:
             return open_extract(target)
         except BadExtractError:
-            pass  # half a file of an older machine: made anew
+            pass  # half a file of an older machine: prepared again
     try:
         rows, counts, snapshot = read_objects(pbf)
     except DamagedError as error:
@@ -248,7 +248,7 @@ def _features(table: pa.Table) -> Iterator[OsmFeature]:
 
 
 def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
-    """Sorted along a space-filling curve, then by id; written aside and put into place in one step."""
+    """Sorted along a space-filling curve, then by id; written elsewhere and renamed into place."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = _z_order(boxes)
     order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))

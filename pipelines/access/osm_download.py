@@ -67,7 +67,7 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
 
 
 def prepare_obtained(path: Path, cache_dir: Path) -> Extract:
-    """Read the extract that `obtain` gave; a download that nothing mends is not kept, so that the next run has it anew.
+    """Read the extract from `obtain`; remove a download that cannot be repaired, so the next run downloads it again.
 
     Raises:
         BadExtractError: it cannot be read right; the text says what mends it.

@@ -25,16 +25,16 @@ MAX_BLOB_HEADER = 64 << 10
 MAX_BLOB = 32 << 20
 """Bytes that the format allows for the header of a blob, and for what a blob holds, packed or not."""
 MAX_NUMBERS = 4 << 20
-"""Numbers in one packed field. Writers put 8,000 objects into a block: this bears 500 corners of each."""
+"""Numbers in one packed field. Writers put 8,000 objects into a block: this allows 500 corners per object."""
 _SNIFF = 4096
 
 
 class RefusedError(ValueError):
-    """The extract cannot be used; one line that says why and what mends it, to stand behind the file's name."""
+    """The extract cannot be used; one line with the reason and the fix, to follow the file's name."""
 
 
 class DamagedError(RefusedError):
-    """Nothing mends the file: it is to be fetched anew."""
+    """The file cannot be repaired: download it again."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}; download it again")
@@ -164,7 +164,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def malformed() -> DamagedError:
-    """What is said of a message that is none."""
+    """The error about an invalid message."""
     return DamagedError("not a complete OpenStreetMap file (a block in it is damaged)")
 
 

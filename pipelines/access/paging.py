@@ -26,7 +26,7 @@ PAGES = (250, 100, 50, 10)
 """Items per page that are asked for, the next one where a service refuses the one before: many allow 100
 (Element84/earth-search#60), and answer 502 to much larger pages than 250 (stac-utils/pystac-client#659)."""
 _REFUSING = frozenset({400, 413, 414, 422})
-"""Statuses by which services refuse a page's size; and other things, so the first refusal is the one that is told."""
+"""Statuses by which services refuse a page's size; they have other uses too, so the first refusal is reported."""
 _NO_POST = frozenset({404, 405, 501})
 """Statuses of services that have no POST /search, which STAC leaves to them."""
 _MOST_PAGES = 200
@@ -213,7 +213,7 @@ def _page(client: Client, ask: _Ask) -> Item:
     try:
         return client.json(ask.method, ask.url, ask.body if ask.method == "POST" else None, headers=ask.headers)
     except AccessError as error:
-        if error.status not in _NO_POST or ask.method != "POST":  # its tries are spent: the search must not begin anew
+        if error.status not in _NO_POST or ask.method != "POST":  # no attempt is left: do not start again
             raise AccessError(error.reason, error.detail, status=error.status) from error
         problem = error
     flat = {k: v if isinstance(v, (str, int, float)) else _flat(k, v) for k, v in ask.body.items()}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOSTS = "LANDWEAVE_TRUSTED_HOSTS"
 """Hosts that any login may be sent to: 'host' or 'host:port', with spaces or commas between."""
 PATHS = "LANDWEAVE_ALLOWED_PATHS"
-"""Folders and files that a recipe may read beside its own folder, with ':' between as in PATH."""
+"""Folders and files that a recipe may read besides its own folder, separated by ':' as in PATH."""
 TESTBED = "LANDWEAVE_TESTBED"
 """Address of the miniature Earth on this machine, which stands for every archive: trusted like HOSTS."""
 
@@ -68,7 +68,7 @@ def check_host(where: str, url: str, homes: Sequence[str], whose: str) -> None:
 
 
 def is_trusted(url: str) -> bool:
-    """Whether whoever runs this has named the host of an address, and its port where they named one."""
+    """Whether the user has allowed the host of an address, and its port if one was given."""
     _, host, port = origin(url)
     return any(is_below(host, (h,)) and p in (None, port) for h, p in _trusted())
 
@@ -150,7 +150,7 @@ def _trusted() -> list[tuple[str, int | None]]:
     try:
         testbed = parsed(os.environ[TESTBED])
     except (KeyError, AccessError):
-        return found  # whoever asks a wrong address is told
+        return found  # the error appears when the address is used
     names = _THIS_MACHINE if testbed.host in _THIS_MACHINE else (testbed.host,)
     return found + [(name, testbed.port) for name in names]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     """(offset, size, block) in the file."""
 
 WASTE_SHARE = 0.018
-"""Bytes fetched in vain, at most, as a share of the wanted ones: with the headers below 2 per cent in all."""
+"""Most unused bytes, as a share of the needed bytes: with the headers below 2 percent in total."""
 _ADJOINING_BYTES = 64
 """Blocks this near adjoin: GDAL's COG driver puts 4 bytes before and 4 after each, others align them."""
 RANGE_BYTES = 8 << 20

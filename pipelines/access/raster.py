@@ -55,7 +55,7 @@ _TOGETHER_BYTES = 16 << 20
 _BLOCKS = Room(320 << 20)
 """Decoded bytes of the blocks at work in this process: a block of the largest that are read is decoded alone."""
 _DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("int", "uint", "float")) - {"float8"}
-"""Types of numbers that are read: complex ones are no measurement of ours."""
+"""Supported data types; complex numbers are not supported."""
 _OTHER_DRIVERS = ["JP2OpenJPEG"]
 """The format beside TIFF that archives deliver; its files stand alone. GDAL's others (VRT and the like) could name
 further files and addresses to open."""
@@ -268,7 +268,7 @@ class Raster:
         return _Decoded(block, None, problem)
 
     def _refused(self, block: Block, what: str) -> _Decoded:
-        """A block that is refused for good, once the header that says where it lies has come twice the same."""
+        """A block that is refused finally, after its header arrived twice the same."""
         try:
             self.confirm()
         except AccessError as changed:
@@ -277,7 +277,7 @@ class Raster:
 
     @property
     def doubtful(self) -> bool:
-        """True once the file has come in two versions: open it anew."""
+        """True after the file arrived in two versions: open it again."""
         return self._source.changed
 
     def confirm(self) -> None:

@@ -20,7 +20,7 @@ class Room:
 
     @contextmanager
     def taken(self, amount_bytes: int) -> Iterator[None]:
-        """Hold this much; waits for it. More than there is in all is had alone."""
+        """Reserve this much memory, and wait for it. A request above the total runs alone."""
         amount = min(amount_bytes, self._total)
         with self._free:
             self._free.wait_for(lambda: self._taken + amount <= self._total)

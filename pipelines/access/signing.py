@@ -123,7 +123,7 @@ def bearer(tokens: Tokens[str]) -> Callable[[bool], Mapping[str, str]]:
 class S3Signer:
     """Signed addresses (AWS Signature Version 4, by obstore) for objects of some buckets: s3:// hrefs alone need it.
 
-    Each request is signed anew, which costs no request: an address need not outlive it.
+    Each request is signed separately, which costs no request.
     """
 
     def __init__(self, buckets: Sequence[str], options: Mapping[str, object]) -> None:

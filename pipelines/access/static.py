@@ -114,7 +114,7 @@ def collections_in(client: Client, url: str) -> set[str]:
 
 
 def _known(client: Client, url: str) -> _Catalogue:
-    """What an address holds: the first who asks reads it, the others wait."""
+    """Content of an address: the first caller reads it, the others wait."""
     with _lock:
         held = _held.setdefault(client, {})
         if url not in held:
@@ -243,7 +243,7 @@ def _items(entries: Iterable[Any], url: Url, dropped: Dropped) -> Iterator[Item]
 
 
 def item_of(entry: object) -> Item | str:
-    """An entry of a list of items that can be told from others; or why it is none."""
+    """A distinct entry of a list of items, or the reason why it is not one."""
     if not isinstance(entry, dict):
         return "an entry that is not an item"
     found = entry.get("id")
@@ -281,5 +281,5 @@ def _at(asset: Any, url: Url) -> Any:
         return asset
     try:
         return {**asset, "href": str(joined(url, asset["href"]))}
-    except AccessError:  # told by who wants this asset
+    except AccessError:  # reported when this asset is used
         return asset

@@ -69,7 +69,7 @@ _MAX_BLOCK_BYTES = 1 << 28
 _MAX_SAMPLES = 4096
 """Limits that no raster of an archive comes near: beyond them a header is taken for corrupt."""
 _HEAD_BYTES = 8
-"""What every file begins with; no block lies there."""
+"""Start of every file; no block is there."""
 _SURPLUS_ENTRIES = 1024
 """More entries than blocks that a list of blocks may have."""
 _SURPLUS_BYTES = 1 << 20
@@ -86,7 +86,7 @@ class _Tag:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One image of a TIFF file: its size, how it is cut into blocks, and its tags as they stand in the file."""
+    """One image of a TIFF file: its size, its blocks, and its tags as in the file."""
 
     order: str
     """'<' little-endian or '>' big-endian, of tags and pixels."""
@@ -128,7 +128,7 @@ class Directory:
         return self.block_width * self.block_height * self.sample_bytes * (1 if self.separate else self.samples)
 
     def stored_bytes(self, rows: int) -> int:
-        """Bytes that a block of so many rows has once it is decompressed, with samples packed into bits as they are."""
+        """Decompressed bytes of a block with this many rows, with samples packed into bits."""
         samples = 1 if self.separate else self.samples
         across, down = self._subsampling
         if across * down == 1:
@@ -149,11 +149,11 @@ class Directory:
 
     @property
     def placed(self) -> bool:
-        """False where the file says of no pixel where it lies: a pixel size alone is no place."""
+        """False if the file states no position of any pixel; a pixel size is not enough."""
         return bool({_TIE_POINTS, _TRANSFORMATION} & self.tags.keys())
 
     def tag(self, code: int, read: Callable[[int, int], bytes]) -> bytes | None:
-        """A tag's value as it stands in the file, None where the image has no such tag."""
+        """A tag's value as in the file, None if the image has no such tag."""
         return _raw(self, code, read) if code in self.tags else None
 
     def rows_of(self, block: Block) -> int:
@@ -168,7 +168,7 @@ class Directory:
 
 
 class Layout:
-    """Where each block of a directory lies in its file."""
+    """Position of each block of a directory in its file."""
 
     def __init__(self, directory: Directory, read: Callable[[int, int], bytes]) -> None:
         """Read the offsets and sizes of all blocks.

@@ -46,7 +46,7 @@ class Answer:
     status: int
     headers: Message
     body: bytes
-    """The body, or the wanted part of it."""
+    """The body, or the requested part of it."""
     whole: bool = True
     """False: `body` is a part of what was sent."""
     size: int | None = None

@@ -57,7 +57,7 @@ class Refusal:
 
 
 def refusal_of(text: str, facts: Facts) -> Refusal | None:
-    """The first check that a caption fails, or None: every word that the tables know is borne by the facts."""
+    """The first check that a caption fails, or None: the facts must support every word in the tables."""
     reading = Reading.of(text, facts)
     for name, rule in CHECKS.items():
         reason = rule(reading, facts)

@@ -33,7 +33,7 @@ _REGION_ALTERNATIVES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"right|east(?:ern)?", ("top right", "bottom right")),
     (r"overall|in total|whole|entire|throughout", ("overall",)),
 )
-"""Pattern -> regions, one of which must bear the claim. Grids are north up, so compass words mean the same."""
+"""Pattern -> regions, one of which must support the claim. Grids are north up, so compass words mean the same."""
 _REGION = re.compile(
     r"\b(?:" + "|".join(f"(?P<r{i}>{pattern})" for i, (pattern, _) in enumerate(_REGION_ALTERNATIVES)) + r")\b"
     r"(?: (?:half|quarter|quadrant|corner|part|section|side|third|portion|area))?"
@@ -66,9 +66,9 @@ class Term:
     """A word of the tables."""
 
     classes: tuple[str, ...] = ()
-    """Classes that bear it."""
+    """Classes that support it."""
     kinds: tuple[str, ...] = ()
-    """Kinds of map objects that bear it."""
+    """Kinds of map objects that support it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ class Share:
     """A share that the text claims."""
 
     low: float
-    """Least percent that bears it."""
+    """Least percent that supports it."""
     high: float
-    """Most percent that bears it."""
+    """Most percent that supports it."""
     word: str
     start: int
     end: int
@@ -102,7 +102,7 @@ class Group:
 
     mentions: tuple[Mention, ...]
     scopes: tuple[tuple[str, ...], ...]
-    """Each scope is a set of regions, one of which must bear the claim; ('overall',) without any region word."""
+    """Each scope is a set of regions, one of which must support the claim; ('overall',) without any region word."""
 
 
 def _terms() -> dict[str, Term]:
@@ -123,7 +123,7 @@ def _terms() -> dict[str, Term]:
 
 
 TERMS: dict[str, Term] = _terms()
-"""Every word of land cover and map objects -> what bears it."""
+"""Every word of land cover and map objects -> classes and kinds that support it."""
 _TERM = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(TERMS, key=lambda w: (-len(w), w)))) + r")(?!\w)")
 
 
@@ -204,7 +204,7 @@ class Clause:
         return tuple(Share(0, 100, m.group(), m.start(), m.end(), exact=False) for m in _TOP.finditer(self.text))
 
     def nearest(self, share: Share) -> Mention | None:
-        """The mention that a share is told of: before its bracket, else the nearest one, breaks counted."""
+        """The mention that a share refers to: the one before its bracket, else the nearest one, counting breaks."""
         opened = self.text.rfind("(", 0, share.start)
         if opened > self.text.rfind(")", 0, share.start):
             before = [m for m in self.mentions if m.end <= opened]

@@ -122,7 +122,7 @@ class LlmCaptioner:
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
         """`per_sample` captions; or the outcome `unavailable` or `denied` where the endpoint gives no answer at all.
 
-        An answer that is no JSON, or that the facts do not bear, is asked for again, up to `attempts`; then the
+        If an answer is not JSON, or the facts do not support it, it is requested again, up to `attempts`; then the
         template speaks, and the caption says so (`fallback`).
 
         Raises:
@@ -298,6 +298,6 @@ def _kept(path: Path, facts: Facts) -> Caption | None:
 
 
 def _keep(path: Path, caption: Caption) -> None:
-    """Written aside and put into place in one step."""
+    """Writes elsewhere and renames into place."""
     content = {name: getattr(caption, name) for name in Caption.__dataclass_fields__}
     write_durably(path, json.dumps(content, sort_keys=True, indent=1) + "\n")

@@ -22,7 +22,7 @@ _QUANTITIES = {
 
 
 def number_reason(reading: Reading, facts: Facts) -> str | None:
-    """Why a number of the text is not borne, or None: shares aside, they are years, lengths, slopes and counts."""
+    """Why the facts do not support a number other than a share (year, length, slope, count), or None."""
     for clause in reading.clauses:
         text = with_digits(without_shares(clause))
         for match in _NUMBER.finditer(text):

@@ -41,7 +41,7 @@ _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 _MOST_KINDS = 4
 """Kinds of map objects that a caption names."""
 _FULL = 95
-"""A class with at least this percent of a region is all that is said of it."""
+"""If a class has at least this percent of a region, the caption names only this class."""
 _WORTH_SAYING = 5
 """A class with fewer percent of a region is not named there."""
 
@@ -68,7 +68,7 @@ class TemplateCaptioner:
         return 0
 
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
-        """`per_sample` captions, or the outcome `caption_refused` where the facts bear none."""
+        """`per_sample` captions, or the outcome `caption_refused` if the facts support none."""
         facts, sample_id = facts_for(stack, self.config.facts_from), stack.place.sample_id
         found: list[Caption] = []
         for index in range(self.config.per_sample):

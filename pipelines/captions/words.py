@@ -39,7 +39,7 @@ UNION_WORDS: dict[str, tuple[str, ...]] = {
     "vegetated": ("trees", "shrub", "grass", "crops", "wetland", "moss and lichen"),
     "plants": ("trees", "shrub", "grass", "crops", "wetland", "moss and lichen"),
 }
-"""Words that any of several classes bears."""
+"""Words that several classes support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Kind:
     words: str
     """Words that name it, separated by '|'."""
     also: tuple[str, ...] = ()
-    """Classes that bear the same words ('fields' may be said of crops)."""
+    """Classes that support the same words ('fields' may mean crops)."""
 
 
 KINDS: dict[str, Kind] = {
@@ -93,7 +93,7 @@ KINDS: dict[str, Kind] = {
 """Every kind of map object that facts may name."""
 
 WATER_KINDS = ("river", "stream", "canal", "ditch", "lake", "pond", "reservoir")
-"""Kinds that bear the word 'water' too."""
+"""Kinds that also support the word 'water'."""
 
 UNBORNE_WORDS = _words(
     """
@@ -117,7 +117,7 @@ UNBORNE_WORDS = _words(
     evening noon dawn dusk today yesterday recent recently healthy unhealthy dense densely lush pristine fertile
     """
 )
-"""Things and judgements that no field of the facts can bear: their mention is an invention."""
+"""Things and judgements that no field of the facts can support: a mention of them is invented."""
 
 COLOURS = _words(
     """
@@ -207,7 +207,7 @@ RELIEF_WORDS: dict[str, str] = {
     "flat": "flat", "rolling": "rolling", "undulating": "rolling", "hilly": "hilly", "hill": "hilly", "hills": "hilly",
     "mountainous": "mountainous", "mountain": "mountainous", "mountains": "mountainous", "alpine": "mountainous",
 }  # fmt: skip
-"""Word -> the relief that bears it."""
+"""Word -> the relief that supports it."""
 
 DEM_WORDS = _words("terrain relief elevation elevations altitude altitudes slope slopes steep steeply rugged")
 """Words that need an elevation model."""

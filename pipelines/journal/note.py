@@ -82,7 +82,7 @@ class Note:
             self._log.error("shard failed", error=_told(error), **self.spent.json())
 
     def reading(self, samples: float) -> None:
-        """Say how many samples of the shard are read, or are as good as so many."""
+        """Report the number of samples read so far, or their equivalent."""
         now_s = time.monotonic()
         if self._journal is not None and now_s - self._advanced_s >= EVERY_S:
             self._advanced_s = now_s

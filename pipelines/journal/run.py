@@ -55,7 +55,7 @@ class Record:
     began: str
     """UTC, by the worker's clock."""
     spent: Spent = field(default_factory=Spent)
-    """What it cost; while building: what is set aside for it."""
+    """Its cost; while building: the reserved cost."""
     samples: int = 0
     """Samples that came into the catalogue; while building: those that are read so far, about."""
     outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -141,9 +141,9 @@ class Journal:
         )
 
     def start(self, shard: int) -> Record:
-        """Note that a shard is being built, if the limits bear it.
+        """Record that a shard is being built, if the limits allow it.
 
-        What the dearest shard of this run cost so far (before the first: what the plan expects) is set aside for it
+        The cost of the most expensive shard of this run so far (before the first: the planned cost) is reserved for it
         first, and then all is added up: workers that start together may both be refused, and never both be admitted
         to the last place.
 

@@ -20,7 +20,7 @@ def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:
 
 
 def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller:
-    """The labeller of a product that lies in an archive as rasters."""
+    """The labeller of a product with rasters in an archive."""
     match label:
         case WorldCoverLabel():
             from pipelines.labels.worldcover import WorldCover

@@ -58,7 +58,7 @@ _MOST = 4
 
 @dataclass(frozen=True)
 class DynamicWorld:
-    """Dynamic World as the recipe wants it."""
+    """Dynamic World with the recipe's settings."""
 
     config: DynamicWorldLabel
     """The recipe's entry."""
@@ -163,7 +163,7 @@ def _all_of(takes: Mapping[str, Sequence[tuple[float, Scene]]]) -> list[Candidat
 
 
 def _period_of(first: Scene, maps: Sequence[Scene], config: DynamicWorldLabel) -> Scene:
-    """A scene that stands for a composite: its period, and a version that says what it was made of."""
+    """A scene that represents a composite: its period, and a version that describes its inputs."""
     start, end = min(s.start for s in maps), max(s.end for s in maps)
     days = len({s.acquisition for s in maps})
     version = f"{first.facts['product_version']} {config.composite} of {days} days {start:%Y-%m-%d}..{end:%Y-%m-%d}"

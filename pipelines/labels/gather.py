@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """One wish: a label for a place."""
+    """One requested label of a place."""
 
     place: Place
     """The sample."""
@@ -111,7 +111,7 @@ def lost_of(extract: Extract) -> str:
 def _read_best(
     labeller: RasterLabeller, resolution_m: float, wishes: Sequence[_Wish], reader: Callable[[str], cog.ChipReader]
 ) -> None:
-    """Read the first waiting candidate of each wish; settle what can be settled."""
+    """Read the next candidate of each request; finish the requests that are decided."""
     plan: dict[str, list[tuple[_Wish, tuple[Scene, ...], Candidate]]] = defaultdict(list)
     for wish in wishes:
         if not wish.waiting:

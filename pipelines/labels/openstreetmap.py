@@ -52,7 +52,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class OpenStreetMap:
-    """OpenStreetMap as the recipe wants it."""
+    """OpenStreetMap with the recipe's settings."""
 
     config: OpenStreetMapLabel
     """The recipe's entry."""
@@ -202,7 +202,7 @@ def _cut_in_degrees(shapes: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.o
 
 
 def _cut(shapes: NDArray[np.object_], box: shapely.Polygon) -> NDArray[np.object_]:
-    """Intersection with a box; shapes that lie in it wholly are not touched, invalid ones are mended first."""
+    """Intersection with a box; shapes inside it stay unchanged, invalid ones are repaired first."""
     shapely.prepare(box)
     whole = shapely.contains_properly(box, shapes)
     cut = shapes.copy()

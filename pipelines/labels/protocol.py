@@ -34,7 +34,7 @@ class Chip:
 
 
 class RasterLabeller(Protocol):
-    """A label product that lies in an archive as rasters."""
+    """A label product with rasters in an archive."""
 
     @property
     def name(self) -> str:

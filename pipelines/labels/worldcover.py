@@ -48,7 +48,7 @@ _LICENCE = "CC-BY-4.0"
 
 @dataclass(frozen=True)
 class WorldCover:
-    """WorldCover as the recipe wants it."""
+    """WorldCover with the recipe's settings."""
 
     config: WorldCoverLabel
     """The recipe's entry."""

@@ -45,7 +45,7 @@ class Spread:
     step_km: float = 100.0
     """From one scene to the next of the same day."""
     a_day: float | None = 0.35
-    """Scenes of one place a day; None = one at all times (static products)."""
+    """Scenes of one place per day; None = one for all times (static products)."""
 
     def cost(self, hull: tuple[float, float, float, float], days: float) -> Cost:
         """Expected pages and items of a search over a box (degrees) and a period."""

@@ -66,7 +66,7 @@ class Question:
 
 @dataclass(kw_only=True)
 class Answer:
-    """What the archives said to one question about one block."""
+    """The archives' answers to one question about one block."""
 
     scenes: list[Scene] = field(default_factory=list)
     """Sorted by item id."""
@@ -134,7 +134,7 @@ def _noting(refused: dict[str, tuple[Reason, str]]) -> Callable[[str, str], None
 
 
 def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> Iterator[Answer]:
-    """Answers in the order of the questions; a few searches run beside one another, ahead of who asks."""
+    """Answers in the order of the questions; a few searches run in parallel, ahead of the caller."""
     waiting = deque(questions)
     running: deque[tuple[Future[Answer], float]] = deque()
     with threads(SEARCHES_AT_ONCE, "search") as pool:
@@ -146,7 +146,7 @@ def ask_all(archives: Archives, questions: Sequence[tuple[Question, Block]]) -> 
 
 
 def absence(place: Place, question: Question, slot: int, answer: Answer, more: str = "") -> Outcome:
-    """The ledger's row for a wish that no scene can fulfil; `more` says why the scenes nearby do not suit."""
+    """The ledger's row for an observation without a usable scene; `more` says why nearby scenes are unusable."""
     if answer.error is not None:
         reason, detail = answer.error.reason, answer.error.detail
     elif answer.refused and not answer.scenes:

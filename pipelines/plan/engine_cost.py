@@ -46,7 +46,7 @@ class EngineTally:
         candidates: tuple[Candidate, ...],
         scenes: Mapping[str, Scene],
     ) -> None:
-        """Add one wish: every candidate's cloud layer and all else of the best one; of a label one map, or all that a
+        """Add one observation: every candidate's cloud layer, all layers of the best; of a label one map, or all that a
         composite is made of. `scenes`: the layer's, by item id; those of other archives count nothing."""
         for rank, candidate in enumerate(candidates):
             first = scenes[candidate.scenes[0]]

@@ -34,7 +34,7 @@ STORED_SHARE = 0.6
 HEADER_BYTES = 32_768
 """Read to learn a raster's layout."""
 LINK_BYTES_S = 20e6
-"""Assumed speed of the link of one machine, bytes a second."""
+"""Assumed speed of the link of one machine, bytes per second."""
 REQUEST_S = 0.05
 """Assumed time to first byte of one request, seconds."""
 REQUESTS_AT_ONCE = 8
@@ -222,7 +222,7 @@ def cut_of(archives: Archives, example: Example) -> Cut | None:
 
 
 def _rasters(recipe: Recipe, layer: str, scene: Scene) -> list[tuple[str, float, int, list[tuple[AssetBand, int]]]]:
-    """(part, pixel edge in metres, bytes a pixel, (raster, bands needed of it)) for all that is read of a scene."""
+    """(part, pixel edge in metres, bytes per pixel, (raster, bands needed of it)) for every read part of a scene."""
     if layer not in MODALITIES:
         return [("", recipe.resolution_of(layer, None), 1, [(next(iter(scene.assets.values())), 1)])]
     wanted = []

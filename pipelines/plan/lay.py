@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _METRES_PER_DEGREE = 111_195
 """Of latitude, on a sphere of 6,371 km."""
 PART_SAMPLES = 16_384
-"""Samples of a partition, about: planned in one piece, held in memory at once, planned anew if it was not finished."""
+"""Approximate samples per partition: planned together, in memory, and planned again if not finished."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PUBLIC = ("cc0", "pddl", "unlicense", "0bsd")
 """Licences that ask for nothing, not even for attribution: beginnings of their SPDX ids, in lower case."""
 UNSTATED = ("proprietary", "other", "unknown")
-"""What stands where nobody has granted anything that is known by an id."""
+"""Value for terms without a known licence id."""
 
 
 def contradictions(recipe: Recipe) -> list[str]:

@@ -33,7 +33,7 @@ def find(
     told: Callable[[float], None],
     lacking: Collection[CandidateKey] | None = None,
 ) -> None:
-    """Ask the archives what they hold over the places of a partition, and note which scenes could serve which wish.
+    """Search the archives over the places of a partition, and record the candidate scenes of each observation.
 
     Args:
         part: its places; scenes, candidates and absences are added.
@@ -73,7 +73,7 @@ def share_scenes(part: PartPlan) -> None:
 
 
 def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) -> None:
-    """Ask anew for what an archive did not answer when the partition was planned.
+    """Repeat the requests that an archive did not answer when the partition was planned.
 
     All else stays, so that shards built from the old plan are still what the plan says: what is found now agrees with
     its neighbours as far as the recipe allows, and they do not agree with it.
@@ -181,7 +181,7 @@ def _note(
 ) -> None:
     key = (place.sample_id, question.layer, slot)
     if key in part.candidates or key in part.absences:
-        return  # asked anew with its block, and answered before
+        return  # requested again with its block, and answered before
     if not candidates:
         part.absences[key] = absence(place, question, slot, answer, more)
         return

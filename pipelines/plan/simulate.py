@@ -30,14 +30,14 @@ LATE_SHARE, LATE_TIMES = 0.01, 5.0
 START_S = 20.0
 """A worker's first shard begins this long after the command: measured on Flink, 8 to 20 s (docs/cluster.md)."""
 FINISH_S = 0.02
-"""One process reads each shard's part of the catalogue at the end: measured on the quick start, 5 to 20 ms a shard."""
+"""One process reads the catalogue parts of all shards at the end: on the quick start, 5 to 20 ms per shard."""
 EFFICIENT = 0.7
-"""Below this share of what as many workers should bring, more of them are said not to pay."""
+"""Below this share of the ideal speed-up, the table says that more workers hardly help."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """What an archive bears, and what a shard asks of it."""
+    """Limits of an archive, and the load of a shard on it."""
 
     requests: float
     """Requests a shard, mean."""
@@ -71,7 +71,7 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What so many workers would make of it."""
+    """Predicted time and cost with this number of workers."""
 
     workers: int
     seconds: float
@@ -130,7 +130,7 @@ def _simulate(load: Workload, workers: int, seed: int) -> tuple[float, str]:
 
 
 def _phases(load: Workload, workers: int) -> dict[str, float]:
-    """Mean time of one shard by what it waits for, when so many workers are at it together."""
+    """Mean time of one shard per resource, with this number of workers."""
     phases = {"processor": load.cpu_s, "link": sum(p.bytes for p in load.providers.values()) / load.link_bytes_s}
     for name, p in load.providers.items():
         waits_s = p.requests * p.latency_s * workers / max(p.slots, 1)

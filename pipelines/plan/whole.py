@@ -88,7 +88,7 @@ def make_plan(
         shutil.rmtree(growing, ignore_errors=True)
     try:
         return _planned(file, archives, folder, work, told)
-    except DamagedPlanError:  # what an earlier run left is not whole: begun anew
+    except DamagedPlanError:  # an earlier run left an incomplete plan: start again
         shutil.rmtree(growing, ignore_errors=True)
         return _planned(file, archives, folder, work, told)
 
@@ -108,7 +108,7 @@ def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, tol
 def complete_plan(
     file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
 ) -> PlanSummary:
-    """Plan anew the partitions for which an archive did not answer; all that was answered stays as it is.
+    """Plan again the partitions for which an archive did not answer; answered parts stay.
 
     Arguments as for `make_plan`; `folder` holds a whole plan of this recipe.
 
@@ -155,7 +155,7 @@ def plan_part(
         old: folder of a plan whose partition is to be completed; None = plan it from nothing.
 
     Returns:
-        The partition's facts, as they stand in its JSON file.
+        The partition's record, as in its JSON file.
     """
     hrefs = Hrefs(origins=archives.origins)
     part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
@@ -224,7 +224,7 @@ def _seldom_collecting() -> Iterator[None]:
 
 
 def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequence[str]) -> PlanSummary:
-    """Add the partitions up, and put the plan in place; `notes` are told beside those on the places."""
+    """Add up the partitions, and put the plan in place; `notes` follow those on the places."""
     scenes: Counter[str] = Counter()
     unavailable: Counter[str] = Counter()
     estimates, searches, layers = [], 0, []
@@ -270,7 +270,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
 
 
 def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> None:
-    """A copy of a plan (by hard links where that can be) without what is to be found anew."""
+    """A copy of a plan (by hard links if possible) without the parts to search again."""
     aside = growing.with_name(growing.name + "-new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()

@@ -175,7 +175,7 @@ def _captions(data: Dataset) -> set[tuple[str, str]]:
 
 
 def _same_places(base: Dataset, more: Dataset) -> None:
-    """Every sample that both have stands in the same row of the same split."""
+    """Every common sample is in the same row and the same split."""
 
     def seats(data: Dataset) -> dict[str, tuple[Any, ...]]:
         light = data.catalogue.light

@@ -127,12 +127,12 @@ def claimed(out: Path, what: str, *, wait: bool = True) -> Iterator[Claim]:
 
 
 def held(out: Path, what: str) -> bool:
-    """Whether somebody holds a claim, as far as can be told without waiting."""
+    """Whether somebody holds a claim, as far as can be decided without waiting."""
     return _look(out / STAGING / "claims" / what).owner not in (None, "dead")
 
 
 def sweep(out: Path) -> None:
-    """Remove the claims of processes that are known to have ended, which nobody may want to take over again."""
+    """Remove the claims of processes that have ended."""
     for path in (out / STAGING / "claims").glob("*"):
         seen = _look(path)
         if seen.owner == "dead":
@@ -172,7 +172,7 @@ def remove(path: Path) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What lies in the place of a claim."""
+    """Content of a claim's file."""
 
     there: bool
     regular: bool = True

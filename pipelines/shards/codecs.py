@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KIB = 1 << 10
 SPECTRAL_BANDS = 64
-"""From so many bands on an array is a spectrum a pixel: the largest array of a sample, and the most compressible."""
+"""Arrays with at least this many bands hold one spectrum per pixel: the largest and most compressible arrays."""
 
 NUMBERS = CodecSpec(cname="lz4hc", level=5, shuffle="shuffle", block_bytes=256 * KIB)
 """Reflectance and heights: decodes 2.7 times as fast as zstd and is a twentieth larger. It encodes at 50 MB/s, once,

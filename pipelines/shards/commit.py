@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 20
 ABANDONED_S = 86_400.0
-"""What an interrupted writer of another host left aside is kept for so long after its last change, seconds."""
+"""Files of an interrupted writer on another host are kept this long after their last change, seconds."""
 _FULL = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "make it writable, or name another place"}
-"""What an operator can mend -> what to do."""
+"""Error that the user can solve -> what to do."""
 _PLACE = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EROFS, errno.ENAMETOOLONG}
 """Why a folder cannot be made."""
 _BARRED = _PLACE - {errno.ENOENT} | {errno.EISDIR, errno.ELOOP, errno.EIO}
@@ -89,7 +89,7 @@ def room_needed(out: Path) -> Iterator[None]:
 
 
 def prepare(out: Path, dataset: DatasetSpec) -> None:
-    """Write the files that stand before any shard, once; safe to call by every worker.
+    """Write the files that precede all shards, once; every worker may call it.
 
     Raises:
         OtherDatasetError: `out` holds a dataset of another recipe.
@@ -148,7 +148,7 @@ def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest 
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file was put in place. None of ours is empty: one that is was emptied by a loss of power."""
+    """Whether a file is in place. We write no empty files: a power loss emptied a file that is empty."""
     return path.is_file() and path.stat().st_size > 0
 
 
@@ -193,7 +193,7 @@ def staging(out: Path, what: str) -> Iterator[Path]:
 
 
 def clean_staging(out: Path) -> int:
-    """Remove what interrupted writers left aside, never what others write now. Returns how many folders."""
+    """Remove the files of interrupted writers, never those of active ones. Returns the number of folders."""
     root, left = out / STAGING, 0
     if not root.is_dir():
         return 0

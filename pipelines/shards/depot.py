@@ -2,7 +2,7 @@
 
 The desk is a folder like that of a local dataset, without pixels: plan, runs, manifests, parts, catalogue, and one
 shard a worker while it is written. A shard's objects go to the store first and its manifest last, by a put that only
-succeeds where nothing is: of two builders exactly one publishes a shard, and readers see it whole or not at all.
+succeeds only if the object does not exist: exactly one of two builders publishes a shard, and it is complete.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADDRESS = ".work/store"
 """File on the desk that holds the store's URL. It is believed on a desk that this machine made, and nowhere else: a
 folder from elsewhere could send what is built into it to any bucket."""
 MARK = ".work/desk-"
-"""File on the desk, named after this machine and the desk's place on it: who got the folder in another way has none."""
+"""File in the work folder, named after this machine and the folder's path: a copied folder does not match."""
 PLAN = "plan"
 PLAN_FILES = ".work/plan-files"
 """Object that names the files of the plan and what else workers read, one per line: listings may lag, reads do not."""
@@ -177,7 +177,7 @@ def is_url(place: str) -> bool:
 
 
 def desk_of(url: str) -> Path:
-    """The local folder beside a dataset in an object store; made where it is not there.
+    """The local work folder of a dataset in an object store; created if missing.
 
     Raises:
         StoreError: a scheme that nothing can be written to, or credentials in the URL.
@@ -292,7 +292,7 @@ def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
 def refresh(desk: Path, shards: int, *, always: bool = False) -> None:
     """Bring manifests and parts of shards that others published; forget those that the store no longer has.
 
-    So too `landweave.json`: a build that was killed before it got there is finished by the next one.
+    The same applies to `landweave.json`: the next build finishes one that was killed before.
     """
     depot = depot_of(desk)
     if depot is None or not (depot.due() or always):

@@ -211,7 +211,7 @@ def _shard_index(out: Path, shards: list[ShardManifest]) -> Json:
 
 
 def _coordinates(out: Path, dataset: DatasetSpec) -> dict[str, ObjectSum]:
-    """The root arrays with one number a row, from the catalogue."""
+    """The root arrays with one number per row, from the catalogue."""
     table = pq.read_table(out / ITEMS, columns=["shard", "row", *COORDINATES])
     rows = table["shard"].to_numpy().astype(np.int64) * dataset.shard_samples + table["row"].to_numpy()
     objects = {}

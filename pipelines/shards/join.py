@@ -59,7 +59,7 @@ def _assets(base: pa.Table, rest: pa.Table, kind: pa.DataType) -> pa.Array:
 
 
 def _filled(column: pa.ChunkedArray, field: pa.Field, new: tuple[GroupSpec, ...]) -> pa.ChunkedArray | pa.Array:
-    """Absence in so many words where the sample is not there: readers count on an entry a slot."""
+    """Writes explicit "absent" values for missing samples, because readers expect one entry per slot."""
     group = max((g for g in new if field.name.startswith(f"{g.name}_")), key=lambda g: len(g.name))
     if field.name == f"{group.name}_present":
         nothing = [False] * group.slot_count

@@ -27,7 +27,7 @@ _CRC: Json = {"name": "crc32c"}
 
 @lru_cache(maxsize=4)
 def documents(dataset: DatasetSpec) -> Mapping[str, bytes]:
-    """Path from the dataset's root -> content of every file that stands before any shard."""
+    """Path from the dataset's root -> content of every file that precedes all shards."""
     files: dict[str, bytes] = {RECIPE: (dataset.recipe + "\n").encode()}
     nodes: dict[str, Json] = {}
     for name, dtype in COORDINATES.items():

@@ -254,7 +254,7 @@ class _ShardWriter:
 
 
 def _chips(stack: Stack, dataset: DatasetSpec) -> Iterable[tuple[ArraySpec, int, NDArray[Any]]]:
-    """Every inner chunk of a sample, as the dataset's form wants it."""
+    """Every inner chunk of a sample, as the dataset's specification states."""
     for group in dataset.groups:
         if group.kind == "label":
             label = stack.labels.get(group.name)

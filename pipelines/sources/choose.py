@@ -62,7 +62,7 @@ class Rules:
     max_scene_cloud: float = 1.0
     """Most cloud over the scene; scenes that say nothing pass."""
     margin_m: float = 0.0
-    """Ground around the chip that is wanted too, so that the kernel finds neighbours across tile seams."""
+    """Extra ground around the chip, so that the kernel finds neighbours across tile seams."""
     all_parts: bool = False
     """True: every scene that touches the chip belongs to the candidate (static mosaics)."""
 
@@ -106,7 +106,7 @@ def choose(
 ) -> list[list[Candidate]]:
     """Candidates of places for one period, best first, at most `rules.max_candidates` each.
 
-    All places of one projection are looked at together: a scene that covers a chip whole stands for its acquisition,
+    All places of one projection are compared together: a scene that covers a whole chip represents its acquisition,
     and only chips at the edges of scenes are measured one by one.
     """
     usable = [

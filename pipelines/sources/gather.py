@@ -45,12 +45,12 @@ what the caller keeps comes on top."""
 _CLOUD_STEP = 0.05
 """Candidates whose cloud over the chip is in one step are ordered as planned."""
 _SHOWN = (Reason.TOO_CLOUDY, Reason.TOO_LITTLE_VALID)
-"""What is told where candidates fell out for different reasons: these first, else that of the best candidate."""
+"""Reason recorded in the ledger when candidates failed for different reasons: these first, else the best's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One wish: a place, a date slot, and the candidates that the plan found, best first."""
+    """One requested observation: a place, a date slot, and the plan's candidates, best first."""
 
     place: Place
     slot: int
@@ -171,7 +171,7 @@ def _refusal(source: SensorSource, wish: _Wish, scenes: Sequence[Scene], valid: 
 def _read_best(
     source: SensorSource, recipe: Recipe, wishes: Sequence[_Wish], reader: Callable[[str], ChipReader]
 ) -> None:
-    """Read the first waiting candidate of each wish, but for its cloud layer; settle what can be settled."""
+    """Read the next candidate of each request, without its cloud layer; finish the requests that are decided."""
     plan = []
     for wish in wishes:
         if not wish.waiting:

@@ -60,7 +60,7 @@ def geometry(item: Item) -> dict[str, object]:
 
 
 def cloud_share(item: Item) -> float | None:
-    """Cloud over the scene, 0..1; None = not said (Landsat's -1 included)."""
+    """Cloud over the scene, 0..1; None = not stated (Landsat's -1 included)."""
     percent = number(properties(item).get("eo:cloud_cover"))
     return None if percent is None or math.isnan(percent) or percent < 0 else min(percent / 100.0, 1.0)
 

@@ -35,7 +35,7 @@ class SceneRejected(ValueError):  # noqa: N818 - a judgement, not a fault
 
 
 class SensorSource(ABC):
-    """One sensor as one recipe wants it, and what is true of most. Stateless: equal configurations give equal answers.
+    """One sensor with a recipe's settings; a base with common defaults. Stateless: equal settings give equal answers.
 
     A sensor without clouds, and one whose pixels cannot contradict its metadata, keeps the defaults.
     """

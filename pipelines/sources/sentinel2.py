@@ -163,7 +163,7 @@ class Sentinel2(DatedSensor):
     def contradiction(
         self, scenes: Sequence[Scene], bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]]
     ) -> str | None:
-        """Where the flag alone says that the offset is still in: do the numbers of blue, green and red bear it?"""
+        """If only the flag says that the offset is still present: do the values of blue, green and red agree?"""
         doubtful = [
             s
             for s in scenes

@@ -28,7 +28,7 @@ class Built:
     samples: int
     """Samples in the catalogue."""
     error: str | None = None
-    """Traceback of a mistake of ours, or one line where the world failed the builder; None = built."""
+    """Traceback of a bug in landweave, or one line about another failure; None = built."""
     left: str | None = None
     """Why it was not begun (a limit of the run), or None."""
 
@@ -94,7 +94,7 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
             yield Built(shard=shard, samples=0, left=str(limit))
         except FullError as error:
             yield Built(shard=shard, samples=0, error=str(error))
-        except Exception:  # noqa: BLE001 - a mistake of ours in one shard must not hold the others
+        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
             Metrics.counter("landweave", "shards_failed").inc()
             yield Built(shard=shard, samples=0, error=traceback.format_exc())
         else:

@@ -38,7 +38,7 @@ FOUND = ("scenes", "candidates", "absences")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ShardTable:
-    """Where each shard stands."""
+    """Position of each shard."""
 
     part: NDArray[np.int32]
     """(shards,) partition."""
@@ -135,7 +135,7 @@ def write_part(folder: Path, part: PartPlan, facts: Mapping[str, Any], hrefs: Hr
 
 
 def facts_of(folder: Path, part: int) -> dict[str, Any] | None:
-    """What `write_part` was told of a partition; None where it is not planned, or the file is damaged."""
+    """The record that `write_part` stored of a partition; None if it is not planned, or the file is damaged."""
     try:
         facts = json.loads(read_regular(_marker(folder, part)))
     except (OSError, ValueError):

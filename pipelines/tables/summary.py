@@ -51,7 +51,7 @@ class PlanSummary:
     shared: list[dict[str, Any]] = field(default_factory=list)
     """Ground that splits share: 'split', 'other', 'samples', 'share'; left out of the file where there is none."""
     layers: dict[str, LayerFound] = field(default_factory=dict)
-    """Layer -> what was wanted and found of it, and why not; {} in plans made before it was counted."""
+    """Layer -> requested and found observations, and reasons; {} in older plans."""
     bounds: list[float] = field(default_factory=list)
     """West, south, east, north of the samples' centres, degrees; west > east where they cross the antimeridian; [] in
     plans made before it was kept."""

@@ -46,7 +46,7 @@ class LayerFound:
     found: int = 0
     """Observations that at least one scene could serve."""
     absent: Counter[Why] = field(default_factory=Counter)
-    """Why the others are not found: reasons and their numbers, `wanted - found` in all."""
+    """Reasons of the missing observations and their numbers, `wanted - found` in total."""
     dropped: Counter[Why] = field(default_factory=Counter)
     """Items that an archive gave and landweave cannot use, and why. Each counts once per
     partition, however many searches bring it."""
@@ -147,7 +147,7 @@ def _short(layer: LayerFound) -> LayerFound:
 
 
 def _fewer(counts: Counter[Why]) -> Counter[Why]:
-    """At most MOST_KINDS: beyond it one reason of one provider is told with its commonest words."""
+    """At most MOST_KINDS: beyond it, a reason of a provider is printed with its most frequent message."""
     if len(counts) <= MOST_KINDS:
         return counts
     alike: dict[tuple[str, str], Counter[Why]] = {}

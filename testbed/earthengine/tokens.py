@@ -43,7 +43,7 @@ class Tokens:
         self._lock = threading.Lock()
 
     def holds(self, header: str | None) -> bool:
-        """Whether an Authorization header bears a token that is valid now."""
+        """Whether an Authorization header contains a token that is valid now."""
         scheme, _, token = (header or "").partition(" ")
         with self._lock:
             return scheme.lower() == "bearer" and self._ends.get(token, 0.0) > time.monotonic()
