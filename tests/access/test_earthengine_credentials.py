@@ -168,7 +168,7 @@ def test_tokens_go_to_google_or_to_this_machine_only() -> None:
     ):
         with pytest.raises(SettingError, match="credentials are not sent there"):
             open_session(replace(SETTINGS, endpoint=url), {})
-    with pytest.raises(SettingError, match="on this machine only"):
+    with pytest.raises(SettingError, match="only with a server on this machine"):
         open_session(replace(SETTINGS, endpoint="standard", credentials="anonymous"), {})
 
 
