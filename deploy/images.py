@@ -49,7 +49,7 @@ class Base:
 
 
 def bases(folder: Path = FOLDER) -> list[Base]:
-    """What images.txt lists."""
+    """Content of images.txt."""
     lines = [line.split() for line in (folder / LIST).read_text().splitlines() if line and not line.startswith("#")]
     named = [(first.partition("="), targets) for first, *targets in lines]
     return [Base(argument, image, frozenset(targets)) for (argument, _, image), targets in named]

@@ -277,7 +277,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """How far it is and how long it will take: one live line on a terminal, a line every ten seconds in a log."""
+    """Progress and time left: one live line on a terminal, a line every ten seconds in a log."""
 
     def __init__(self, verb: str, unit: str) -> None:
         self._words, self._live = (verb, unit), sys.stderr.isatty()

@@ -39,7 +39,7 @@ OnError = Literal["raise", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where batches come from: everything but the order."""
+    """Source of batches: everything except the order."""
 
     catalogue: Catalogue
     reader: ShardReader

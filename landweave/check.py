@@ -64,7 +64,7 @@ def check(
 
 
 def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
-    """What is wrong with an object; it is read in pieces, and only where it is as long as it should be."""
+    """The fault of an object; reads it in pieces, and only if its length is right."""
     try:
         size, digest = dataset.store.size(path) if expected.size else 0, hashlib.sha256()
         if size != expected.size:

@@ -50,7 +50,7 @@ def index_bytes(chunks: int) -> int:
 
 
 def most_bytes(decoded: int) -> int:
-    """What a chunk can take on disk at most: where nothing is gained, blosc stores it as it is, behind a header."""
+    """Largest size of a chunk on disk: if compression gains nothing, blosc stores it unchanged after a header."""
     return decoded + _BLOSC_HEADER_BYTES + _CRC_BYTES
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Turn(NamedTuple):
-    """What an iterator runs: an epoch, or the rest of one."""
+    """The work of an iterator: an epoch, or the rest of one."""
 
     epoch: int
     """Which."""
@@ -58,7 +58,7 @@ class Epochs:
         self._turn = turn
 
     def take(self) -> Turn:
-        """What an iterator is to run; the next one runs the epoch after."""
+        """The work of a new iterator; the next one runs the following epoch."""
         turn, self._turn = self._turn, Turn(self._turn.epoch + 1)
         return turn
 
@@ -67,13 +67,13 @@ class Worker(NamedTuple):
     """A worker of a DataLoader that begins a pass."""
 
     seed: int
-    """What the DataLoader drew for all workers of the pass."""
+    """The seed that the DataLoader drew for all workers of the pass."""
     first: int
     """Number of the process that is worker 0, by its parent's count, if no other was started meanwhile."""
     workers: int
-    """How many work together."""
+    """Number of workers."""
     passes: int
-    """How many passes this process has begun before."""
+    """Number of earlier passes of this process."""
 
     @classmethod
     def here(cls, seed: int, worker: int, workers: int, passes: int) -> Worker:
@@ -146,7 +146,7 @@ class SharedEpochs(Epochs):
             self._memory["version"] = self._version
 
     def take(self, worker: Worker | None = None, batches: int = 0) -> Turn:
-        """What an iterator is to run; the next one runs the epoch after.
+        """The work of a new iterator; the next one runs the following epoch.
 
         Args:
             worker: which worker asks; None: this process iterates itself.
@@ -177,7 +177,7 @@ class SharedEpochs(Epochs):
                 self._begun(worker, turn, where, moved_on=moved_on)
 
     def noted(self, worker: Worker) -> Turn | None:
-        """What the pass of a worker runs, as it was noted last."""
+        """The work of a worker's pass, from the latest note."""
         where = self._pass(worker)
         return None if where is None else self._turn_of_pass(where)
 
@@ -224,7 +224,7 @@ class SharedEpochs(Epochs):
         return int(self._memory["version"])
 
     def _current(self, version: int) -> tuple[int | None, Turn]:
-        """Where it is noted what the process that this one works for runs next, and what: at first as its owner."""
+        """Place and content of the note on the next work of the parent process; at first that of the owner."""
         owner = self._owner if os.getpid() == self._owner else _owner_of_this()
         notes = self._memory["command"]
         for asked in (owner, self._owner):
@@ -235,7 +235,7 @@ class SharedEpochs(Epochs):
         return None, self._turn
 
     def _pass(self, worker: Worker) -> int | None:
-        """Where the pass of a worker is noted, if one of its workers has begun."""
+        """Place of the note on a worker's pass, if one of its workers has started."""
         notes = self._memory["pass"]
         same = (notes["owner"] == _owner_of_this()) & (notes["seed"] == worker.seed)
         same &= notes["workers"] == worker.workers

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Place = tuple[int, str, tuple[int, ...]]
-    """Where in a block an array begins, its dtype and shape."""
+    """Start of an array in a block, its dtype and shape."""
 
 _FREE, _TAKEN = 0, 1
 """First byte of a block: a process that had the batch has let go of it; somebody has it."""
@@ -83,7 +83,7 @@ class SharedBuffers:
         return [_array(owner, place) for place in places]
 
     def hand_over(self, batch: Mapping[str, Any], convert: Callable[[Any], Any]) -> HandedOver | None:
-        """What to send in place of a batch; None where its arrays are copies (damaged samples were left out).
+        """The message to send instead of a batch; None if its arrays are copies (damaged samples were left out).
 
         Args:
             batch: from arrays that `arrays` made, and other values, which are pickled.
@@ -149,7 +149,7 @@ class _Block:
 def _received(
     sent: Any, size: int, places: dict[str, Place], values: dict[str, Any], convert: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """Where it arrives: arrays over the block, which is free when the last of them is gone."""
+    """In the receiver: arrays over the block, which is free when the last array is released."""
     file = sent.detach()
     try:
         memory = _mapped(file, size)

@@ -46,9 +46,9 @@ from landweave.plain import printable
 from landweave.strict import NAME, SHA256, Fields, number, refuse, whole
 
 LAYOUT_VERSION = 1
-"""What a build writes. Grows when a reader of the former version could no longer read right."""
+"""Layout version of a build. It increases if a reader of the earlier version would read wrongly."""
 REVISED_VERSION = 2
-"""What a dataset is from its first addition on: a reader of layout 1 would look for columns in the old catalogue."""
+"""Layout version after the first addition: a reader of layout 1 would look for columns in the old catalogue."""
 READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION)
 FORMAT = "landweave"
 MANIFEST = "landweave.json"
@@ -68,7 +68,7 @@ SPLITS = ("train", "val", "test")
 DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """Of stored numbers. A closed list: pixels are plain numbers and never anything that Python follows."""
 MOST_BYTES = 2**31
-"""What blosc can hold in a chunk, bytes; and what an index may take."""
+"""Largest chunk of blosc, bytes; also the largest index."""
 _MOST_SAMPLE_BYTES = 2**34
 _MOST_SLOTS = _MOST_CLASSES = 2**16
 _MOST_GROUPS, _MOST_REVISIONS, _MOST_SHARDS, _MOST_ROWS = 200, 10_000, 10**7, 2**24
@@ -192,7 +192,7 @@ class ArraySpec:
     bands: tuple[BandSpec, ...]
     """In array order; a single entry where there is no band axis, none for masks."""
     codec: CodecSpec
-    """How inner chunks are compressed."""
+    """Compression of inner chunks."""
 
     @property
     def path(self) -> str:
@@ -233,7 +233,7 @@ class GroupSpec:
     name: str
     """Name on disk and in recipes."""
     kind: Literal["modality", "label"]
-    """Which of the two."""
+    """Modality or label."""
     title: str
     """For people."""
     slots: tuple[str, ...]
@@ -241,7 +241,7 @@ class GroupSpec:
     licence: str
     """SPDX id, or 'proprietary'."""
     attribution: str
-    """What users of the data must say."""
+    """Attribution that users of the data must give."""
     arrays: tuple[ArraySpec, ...]
     """In the sensor's order, masks last."""
     classes: tuple[ClassSpec, ...] = ()
@@ -281,7 +281,7 @@ class GroupSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttributeSpec:
-    """What samples carry along from a points file: one column of the catalogue."""
+    """One attribute of samples from a points file: a column of the catalogue."""
 
     name: str
     """As the file names it."""
@@ -331,13 +331,13 @@ class DatasetSpec:
     groups: tuple[GroupSpec, ...]
     """Modalities, then labels, in the recipe's order."""
     attributes: tuple[AttributeSpec, ...] = ()
-    """What samples carry along from a points file, by name."""
+    """Attributes of samples from a points file, by name."""
     shared_ground: tuple[SharedGround, ...] = ()
-    """What splits share on the ground; () where they share nothing."""
+    """Ground that splits share; () if they share none."""
     recipe: str = field(default="{}", repr=False)
     """The resolved recipe, canonical JSON."""
     revision: int = 0
-    """How many times something was added to it since it was first finished."""
+    """Number of additions since the dataset was finished."""
 
     def at(self, path: str) -> str:
         """Path of a catalogue file in this revision: 'catalogue/items.r1.parquet'."""

@@ -44,14 +44,14 @@ class ObjectSum:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardManifest:
-    """What one shard holds."""
+    """Content of one shard."""
 
     shard: int
     """Number of the shard."""
     split: str
     """'train', 'val' or 'test': one for the whole shard."""
     recipe_sha256: str
-    """Which dataset it belongs to."""
+    """Its dataset."""
     samples: tuple[str | None, ...]
     """Sample id of each row; None = a hole (refused). Rows beyond the end are holes too."""
     refused: tuple[str, ...]
@@ -64,7 +64,7 @@ class ShardManifest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetManifest:
-    """What a finished dataset holds."""
+    """Content of a finished dataset."""
 
     spec: DatasetSpec
     """Its form."""
@@ -75,7 +75,7 @@ class DatasetManifest:
     licences: tuple[str, ...]
     """SPDX ids of all layers, sorted."""
     attribution: tuple[str, ...]
-    """What users of the data must say, one entry a source."""
+    """Attribution that users of the data must give, one entry per source."""
     objects: dict[str, ObjectSum]
     """Checksums of the dataset's own objects (recipe, metadata, catalogue); shards carry theirs."""
     before: dict[str, ObjectSum] = field(default_factory=dict)

@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
 
 
 def description(array: ArraySpec) -> Json:
-    """What all samples of an array share: dims, dtype, bands, how stored numbers become physical ones."""
+    """Description of an array: dims, dtype, bands, scale and offset."""
     nodata = array.nodata
     return {
         "dims": list(array.dims[1:]),

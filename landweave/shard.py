@@ -177,7 +177,7 @@ class ShardReader:
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:
-    """What absent slots hold: the layer's nodata; False for masks."""
+    """Value of absent slots: the layer's nodata; False for masks."""
     if array.dtype == "bool":
         return False
     return 0 if array.nodata is None else array.nodata

@@ -308,7 +308,7 @@ class RemoteStore:
 
 
 _RANGES = re.compile(r"byte ranges|suffix range|Content-Range|Requested \d+\.\.|status code: (400|405|416|501)\b")
-"""What obstore says where ranges are not understood: those that count from the end, or all."""
+"""Messages of obstore if a server does not support ranges, or suffix ranges."""
 
 _FORKED = (
     "this process was forked after a read from a URL, and obstore does not survive a fork; start workers with "
@@ -335,7 +335,7 @@ def _connect(url: str) -> Any:
 
 
 def _hub(url: str) -> tuple[str, dict[str, str]]:
-    """Where the Hub serves hf://datasets/OWNER/NAME[@REVISION][/FOLDER], and its login.
+    """The Hub's address of hf://datasets/OWNER/NAME[@REVISION][/FOLDER], and its login.
 
     As huggingface_hub spells it: https://huggingface.co/docs/huggingface_hub/guides/hf_file_system. HF_ENDPOINT and
     HF_TOKEN are read from the environment.
@@ -366,7 +366,7 @@ _LOGINS = {
     "GCS": "no Google credentials were found: set GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a "
     "public bucket",
 }
-"""What to do where obstore, which found no login, asked the machine for its own, as it may on a cloud."""
+"""Advice if obstore found no login and asked the machine for its own, as on a cloud."""
 _MACHINE = re.compile(
     r"Generic (\w+) error.*(//169\.254\.|/latest/api/|/latest/meta-data|/metadata/identity|/computeMetadata)"
 )
@@ -376,7 +376,7 @@ _NO_RANGES = (
 
 
 def explained(error: Exception) -> str:
-    """What obstore says, on one line, with what to do where that is known and without what may be secret."""
+    """An error of obstore on one line, with advice if there is some, and without secrets."""
     asked = _MACHINE.search(first_line(error))
     if asked and asked[1] in _LOGINS:
         return _LOGINS[asked[1]]
@@ -402,7 +402,7 @@ class ObjectFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Start of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

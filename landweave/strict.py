@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """Of a modality, label, array or dimension."""
 SAMPLE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""What `sampling` makes and takes from points files."""
+"""Pattern of sample ids, as in `sampling`."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
 MOST_TEXT = 1 << 20
@@ -93,7 +93,7 @@ class Fields:
         return len(self._value)
 
     def at(self, name: str) -> str:
-        """What messages call a field."""
+        """Name of a field in messages."""
         return f"{self.where}.{printable(name)}"
 
     def _get(self, name: str, default: Any) -> Any:
@@ -196,7 +196,7 @@ def refuse(where: str, found: Any, expected: str) -> NoReturn:
 
 
 def _brief(value: Any) -> str:
-    """What was found, short."""
+    """The found value, shortened."""
     try:
         return printable(value if isinstance(value, str) else json.dumps(value))[:80]
     except (TypeError, ValueError, RecursionError):

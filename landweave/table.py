@@ -57,7 +57,7 @@ class Objects:
         return self._whole(path, self._expected(path))
 
     def table(self, path: str, expected: ObjectSum | None = None) -> Any:
-        """What pyarrow reads a Parquet file from, whenever it is asked for.
+        """Source from which pyarrow reads a Parquet file, opened on demand.
 
         Args:
             path: from the dataset's root.
@@ -159,7 +159,7 @@ def read_row_group(source: Any, path: str, number: int, metadata: pq.FileMetaDat
 
 
 def read_metadata(source: Any, path: str) -> pq.FileMetaData:
-    """What the file says of itself; errors as those of `read_table`."""
+    """The file's metadata; errors as for `read_table`."""
     with _told(path):
         return pq.read_metadata(source)
 

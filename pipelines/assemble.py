@@ -58,7 +58,7 @@ STACKS_BYTES = 512 << 20
 
 @dataclass(kw_only=True)
 class Factory:
-    """What all shards that one process builds have in common: opened once."""
+    """Resources that all shards of one process share; opened once."""
 
     out: Path
     recipe: Recipe
@@ -229,7 +229,7 @@ def _legends(recipe: Recipe) -> dict[str, Legend]:
 
 
 def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
-    """How many objects the dataset will have, and what to do where they are too many for comfort."""
+    """Predicted number of objects of the dataset, with advice if there are too many."""
     count, one, two = (object_count(dataset_spec(recipe, n, _legends(recipe))) for n in (shards, 1, 2))
     text = f"objects   {count:,} on disk or in the store"
     if count <= MANY_OBJECTS:

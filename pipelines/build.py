@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from pipelines.engines import Engine
 
 POLL_S = 0.5
-"""How often the watcher looks for finished shards, seconds."""
+"""Interval of checks for finished shards, seconds."""
 
 WORKER_LOG = ".work/workers.log"
-"""What worker processes print, inside the dataset's folder."""
+"""File for the output of worker processes, in the dataset's folder."""
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 """Root of the checkout: workers import the factory from here."""
@@ -203,7 +203,7 @@ def _fetch_failures(out: Path, folder: Path) -> None:
 
 
 def _kept(failures: Path, name: str = "") -> str:
-    """Where a run's failures lie in a store, until they are fetched."""
+    """Path of a run's failures in a store, until they are fetched."""
     return f".failures/{failures.parent.name}/{name}"
 
 

@@ -24,7 +24,7 @@ class RunnerError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """Who builds, and with what."""
+    """The engine and its options."""
 
     workers: int = 1
     """Worker processes on this machine for Beam's local runner; 1 = inside this process."""

@@ -77,12 +77,12 @@ def sole_builder(out: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """When a build ends before all is built, and when it is finished all the same."""
+    """Limits of a build: when it stops early, and when it finishes with failed shards."""
 
     limits: Limits = field(default_factory=Limits)
-    """What this run may spend."""
+    """Spending limits of this run."""
     prices: Prices | None = None
-    """What things cost; None = the list prices that come with landweave."""
+    """Prices; None = the list prices of landweave."""
     max_failed: float = MAX_FAILED
     """Share of the shards that may have failed in a dataset that is finished without them."""
 

@@ -25,7 +25,7 @@ MOST_LINES = 20
 """Most mistakes to report together."""
 
 DEFAULT_KIND = "stac"
-"""What an entry is that needs not say its kind: a provider."""
+"""Entry that may omit its kind: a provider."""
 
 
 class RecipeError(ValueError):

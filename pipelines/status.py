@@ -37,7 +37,7 @@ SAMPLE = "sample"
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How far a dataset is."""
+    """Status of a dataset."""
 
     name: str
     """The recipe's name."""
@@ -68,7 +68,7 @@ class Status:
     spent: Spent
     """By all runs of this dataset, those of failed shards included."""
     estimate: Mapping[str, float]
-    """What the plan expected the whole build to cost: 'requests', 'bytes', 'seconds' and others."""
+    """Planned cost of the build: 'requests', 'bytes', 'seconds' and others."""
     seconds_left: float | None
     """At the pace of the last run, while one runs; else None."""
 
@@ -130,7 +130,7 @@ class Status:
         return [*lines, "  spent: " + ", ".join(whole)] if self.spent.seconds else lines
 
     def _expected(self, name: str) -> float:
-        """What the plan expected of all archives; it counts Earth Engine's part apart."""
+        """Planned use of all archives; Earth Engine's part is separate."""
         return self.estimate.get(name, 0) + self.estimate.get(f"earthengine_{name}", 0)
 
 
@@ -173,7 +173,7 @@ def planning_of(out: Path) -> Planning | None:
 
 
 def status_of(out: Path) -> Status:
-    """How far a dataset is.
+    """Status of a dataset.
 
     Raises:
         PlanError: there is no plan.

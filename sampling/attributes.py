@@ -102,7 +102,7 @@ def _typed(value: Any) -> tuple[Kind | str | None, Any]:
 
 
 def _cell(text: str) -> tuple[Kind | None, AttributeValue]:
-    """What the cell of a CSV can be."""
+    """Possible type of a CSV cell."""
     if not text:
         return None, None
     if text.lower() in _TRUTH:

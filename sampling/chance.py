@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Purpose(IntEnum):
-    """What numbers are drawn for: each purpose has its own stream, so that none can correlate with another.
+    """Purposes of random numbers: each has its own stream, so that no two can correlate.
 
     The values are part of every dataset's identity: never renumber.
     """

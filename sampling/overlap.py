@@ -135,7 +135,7 @@ def _neighbours(
 
 
 def _first_come(open_: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Who is admitted when each may come in unless an earlier one that it conflicts with is in.
+    """Accepted footprints: each is accepted unless it conflicts with an earlier accepted one.
 
     Args:
         open_: (n,) True = not refused already.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Table(NamedTuple):
-    """What was read of a file."""
+    """Data read from a file."""
 
     columns: dict[str, list[Any]]
     """All columns but that of the geometries by name; those that were not asked for without their values."""

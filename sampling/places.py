@@ -70,7 +70,7 @@ class Located:
     """Candidates left out, by reason: outside_area, not_on_land (cells of a whole grid and points of a file only),
     overlap, split_buffer."""
     notes: tuple[str, ...] = ()
-    """What a user should know about this set, one line each: fewer samples than asked for, an empty split."""
+    """Notes for the user, one line each: fewer samples than requested, an empty split."""
     attributes: tuple[Attribute, ...] = ()
     """Columns of the points file that are carried along, a value a row of the file."""
     shared: tuple[SharedGround, ...] = ()

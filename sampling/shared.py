@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedGround:
-    """What samples of one split have in common with those of another."""
+    """Ground that samples of one split share with another split."""
 
     split: str
     """Whose samples are looked at."""

@@ -34,7 +34,7 @@ _QUERIES = 50_000
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Assignment:
-    """Which split and block each footprint belongs to, and which footprints keep the buffer."""
+    """Split and block of each footprint, and which footprints keep the buffer."""
 
     split: NDArray[np.int8]
     """(n,) place in SPLITS."""

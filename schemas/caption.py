@@ -19,7 +19,7 @@ class ClassShare:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What the stack shows and nothing else; serialises to canonical JSON whose SHA-256 names it."""
+    """Facts from the stack only; serialises to canonical JSON, and its SHA-256 is the name."""
 
     label: str | None
     """Label layer that the class shares come from, or None where there is none."""
@@ -69,7 +69,7 @@ class Caption:
     checks: tuple[str, ...]
     """Names of the checks passed."""
     attempts: int
-    """How many answers were asked for, this one included."""
+    """Number of requested answers, this one included."""
     fallback: bool
     """True where the model's answers were refused and the template spoke instead."""
     tokens: int

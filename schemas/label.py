@@ -54,7 +54,7 @@ class Legend:
     classes: tuple[LabelClass, ...]
     """Every class, in code order."""
     source: str
-    """Where the table comes from."""
+    """Source of the table."""
 
     def name_of(self) -> dict[int, str]:
         """Code -> class name."""

@@ -50,11 +50,11 @@ class Outcome:
     """One row of the ledger."""
 
     sample_id: str
-    """Which sample."""
+    """Sample id."""
     layer: str
     """Name of the modality, label or caption set."""
     slot: int
-    """Which date slot (0 for static modalities, labels and captions)."""
+    """Date slot (0 for static modalities, labels and captions)."""
     reason: Reason
     """`Reason.OK` or why it is absent."""
     provider: str | None = None

@@ -16,7 +16,7 @@ _TOLERANCE_PX = 1e-6
 
 
 def pixels_across(size_m: float, resolution_m: float) -> int:
-    """How many pixels of edge `resolution_m` cover a footprint of edge `size_m`; the last may reach beyond it."""
+    """Number of pixels of edge `resolution_m` that cover a footprint of edge `size_m`; the last may reach beyond it."""
     return max(1, math.ceil(size_m / resolution_m - _TOLERANCE_PX))
 
 
@@ -98,7 +98,7 @@ class Place:
     geobox: GeoBox
     """The footprint at the recipe's base resolution; every layer's grid is `geobox.at(its resolution)`."""
     split: Split
-    """Which split the block of ground that holds this footprint belongs to."""
+    """Split of the block of ground that contains this footprint."""
     block: str
     """Id of that block of ground: samples of one block are never parted."""
     cell: str

@@ -69,7 +69,7 @@ LEAST_M, LEAST_SPACING_M, MOST_M = 0.01, 10.0, 20_000_000.0
 
 
 class Area(Strict):
-    """Where on Earth: a box, or the polygons of a file, or (neither) everywhere."""
+    """Area on Earth: a box, or the polygons of a file, or (neither) everywhere."""
 
     bbox: BBox | None = Field(
         default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
@@ -264,20 +264,20 @@ class Provider(Strict):
 
 
 def _kind_of(provider: object) -> str:
-    """Which class a provider's entry is for: STAC where it does not say."""
+    """Class of a provider's entry: STAC if it states no kind."""
     found = provider.get("kind", "stac") if isinstance(provider, dict) else getattr(provider, "kind", "stac")
     return str(found)
 
 
 AnyProvider = Provider | EarthEngineProvider
-"""Who holds images."""
+"""An archive of images."""
 ProviderEntry = Annotated[
     Annotated[Provider, Tag("stac")] | Annotated[EarthEngineProvider, Tag("earthengine")], Discriminator(_kind_of)
 ]
 
 
 class RasterSource(Strict):
-    """What every raster from an archive needs to know."""
+    """Common settings of layers from archives."""
 
     providers: tuple[Name, ...] = Field(min_length=1, description="names of providers, tried in this order")
     collection: str = Field(
@@ -577,7 +577,7 @@ class Splits(Strict):
 
 
 class Shards(Strict):
-    """How samples are packed."""
+    """Packing of samples into shards."""
 
     samples: int | None = Field(
         default=None,

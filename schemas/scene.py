@@ -17,7 +17,7 @@ Coefficients = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssetBand:
-    """Where one band's pixels are."""
+    """Place of one band's pixels."""
 
     href: str
     """Unsigned URL of the raster. Never a signed one: signatures are added at the moment of reading."""
@@ -31,7 +31,7 @@ class AssetBand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Radiometry:
-    """How stored numbers of one asset become canonical ones, and why: decided per asset, recorded for ever.
+    """Conversion of one asset's stored values to canonical values, with the reason; decided and recorded per asset.
 
     canonical = clip(round(dn * gain + offset_dn), clip_min, None) for valid pixels; a fill pixel stays fill.
     """
@@ -87,7 +87,7 @@ class Scene:
     licence: str = "unknown"
     """SPDX id or 'proprietary', as the item, its collection or the modality says."""
     facts: dict[str, str | float | None] = field(default_factory=dict)
-    """What provenance keeps: baseline, orbit state, relative orbit, platform, product version, snapshot date."""
+    """Provenance: baseline, orbit state, relative orbit, platform, product version, snapshot date."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

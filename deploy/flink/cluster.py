@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 START_S = 180.0
-"""How long the cluster may take until all its taskmanagers have registered, seconds."""
+"""Time limit for the registration of all taskmanagers, seconds."""
 STOP_S = 10.0
-"""How long a process may take to end by itself before it is killed, seconds."""
+"""Time limit for a process to end before it is killed, seconds."""
 
 CONFIG = {
     # A jobmanager and taskmanagers that only hand out shard numbers need little; the defaults are 1.6 and 1.7 GB.

@@ -27,9 +27,9 @@ from pyflink.datastream import MapFunction, RuntimeExecutionMode, StreamExecutio
 from pyflink.datastream.connectors.file_system import FileSource, StreamFormat  # type: ignore[import-not-found]
 
 TRIES = 3
-"""How often a shard may end its builder (killed, out of memory, over its deadline) before it is given up."""
+"""Attempts per shard: how often its builder may die (killed, out of memory, over its deadline)."""
 LAST_WORDS_BYTES = 4000
-"""How much of a dead builder's log is kept with its shard."""
+"""Bytes of a dead builder's log that are kept with its shard."""
 
 
 class BuilderDiedError(RuntimeError):
@@ -42,7 +42,7 @@ class RefusedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker needs to know."""
+    """Settings of a worker."""
 
     builder: list[str]
     """Command that builds the shards whose numbers it reads: see deploy/flink/builder.py."""
@@ -51,9 +51,9 @@ class Settings:
     results: str
     """Folder that takes failures/NNNNN.txt, a text for each shard that could not be built, and refused.txt."""
     start_s: float
-    """How long a builder may take to say that it is ready, seconds."""
+    """Time limit for the start of a builder, seconds."""
     deadline_s: float
-    """How long a builder may take for one shard, seconds."""
+    """Time limit for one shard, seconds."""
 
 
 class Builder:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from deploy.flink.install import Flink
 
 POLL_S = 0.5
-"""How often the job is asked how it is, seconds."""
+"""Interval of status requests to the job, seconds."""
 LOST_S = 120.0
-"""How long the jobmanager may be out of reach (restarting) before the job is given up, seconds."""
+"""Time that the jobmanager may be unreachable (restarting) before the submission fails, seconds."""
 MOST_FILES = 4096
 """Files of the work list at most: beyond, several shards share a file and are taken by one reader together."""
 FLINK_SETTINGS = {
@@ -62,7 +62,7 @@ class SubmitError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """How to build on a Flink cluster."""
+    """Settings of a build on a Flink cluster."""
 
     master: str
     """host:port of the jobmanager's REST interface."""
@@ -71,9 +71,9 @@ class Submission:
     builder: Sequence[str]
     """Command that builds the shards whose numbers it reads (deploy/flink/builder.py)."""
     deadline_s: float = 7200.0
-    """How long one shard may take, seconds."""
+    """Time limit for one shard, seconds."""
     start_s: float = 300.0
-    """How long a builder may take to start, seconds."""
+    """Time limit for the start of a builder, seconds."""
     config: Sequence[str] = ()
     """More settings of Flink, as key=value."""
 

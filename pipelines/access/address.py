@@ -33,7 +33,7 @@ _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PLAIN = re.compile(
     r"(?:https?|s3|gs)://[A-Za-z0-9][A-Za-z0-9._-]*\.[A-Za-z][A-Za-z0-9-]*(?::[0-9]{2,4})?/[A-Za-z0-9/._~%!$'()*+,;=:&?-]*"
 )
-"""What nearly all addresses look like: seen without taking them apart."""
+"""Pattern of nearly all addresses, which need no parsing."""
 _ENGINE = "earthengine:"
 """Images of Earth Engine are named by this; its own reader alone knows it."""
 _MOST_CHARS = 8192

@@ -41,7 +41,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What was read."""
+    """The bytes read."""
 
     data: bytes
     whole: bool

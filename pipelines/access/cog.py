@@ -48,7 +48,7 @@ _KEPT_HEADERS = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reduce:
-    """How maps of several days become one map of classes; computed where the maps lie (Earth Engine)."""
+    """Composite of maps of several days into one class map; Earth Engine computes it."""
 
     how: Literal["mode", "probability"]
     """mode: the commonest class; probability: the class of the greatest mean probability. The smallest of equals."""
@@ -68,7 +68,7 @@ class ChipRequest:
     geobox: GeoBox
     """The chip's grid."""
     kernel: Kernel
-    """How values between pixels are made, where the lattices differ."""
+    """Interpolation between pixels, if the pixel grids differ."""
     fill: tuple[float, ...] = ()
     """Numbers that mean 'no data', besides the file's own nodata, its mask, and NaN."""
     epsgs: tuple[int | None, ...] = ()
@@ -83,7 +83,7 @@ class ChipRequest:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What a request gave."""
+    """Result of a request."""
 
     pixels: NDArray[Any]
     """(band, y, x). The source's dtype where pixels were copied or picked ('nearest'); float32 or float64 where they
@@ -283,7 +283,7 @@ class Reader:
         self._pour(raster, level.image, targets, lambda t: t.pixels)
 
     def _mask(self, raster: Raster, targets: list[_Target]) -> None:
-        """What the file's mask or alpha band says of pixels that are read."""
+        """Validity of the read pixels from the file's mask or alpha band."""
         level = targets[0].part.level
         if level.mask is None:
             for target in targets:

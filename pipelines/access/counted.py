@@ -77,7 +77,7 @@ def _exact(raw: bytes, due: int) -> bytes:
 
 
 def _unfolded(raw: bytes, due: int) -> Iterator[bytes]:
-    """What a deflate stream holds, piece by piece, to its end, where its check sum is verified.
+    """Decompresses a deflate stream piece by piece to its end, and verifies its checksum.
 
     Raises:
         AccessError: CORRUPT: damaged, cut short, or far more than `due` bytes.

@@ -44,7 +44,7 @@ below amazonaws.com."""
 
 
 def signer_of(name: str, provider: Provider) -> Signer | None:
-    """What adds a provider's credentials to requests; None where its objects are open or no credentials are set.
+    """The signer of a provider's requests; None if its objects are open or no credentials are set.
 
     Raises:
         SettingError: an address names an environment variable that is not set, or a login would be sent to a host that
@@ -159,7 +159,7 @@ def _oidc(url: str) -> tuple[str, float]:
 
 
 def _login_client(url: str) -> Client:
-    """What a password goes through: encrypted or to this machine, and never on to another host.
+    """The client for passwords: encrypted or to this machine, and without redirects to other hosts.
 
     Raises:
         SettingError: the address is neither.
@@ -170,7 +170,7 @@ def _login_client(url: str) -> Client:
 
 
 def _homes(name: str, provider: Provider) -> Homes:
-    """Where a provider lives, as its entry in the recipe says.
+    """Address of a provider, from its entry in the recipe.
 
     Raises:
         SettingError: its address cannot be used.

@@ -129,7 +129,7 @@ def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64
 
 
 def doubt(epsg: int, wkt: str, x: float, y: float) -> tuple[float, float]:
-    """How far apart (x, y) a point comes out by the ways that there are between the datums, in units of `wkt`.
+    """Largest difference (x, y) of a point between the available datum transformations, in units of `wkt`.
 
     A warp may take another way than `seen_from`: GDAL chooses by the area of the image. For prime meridians other than
     Greenwich it misjudges that, and then takes the datums for the same.

@@ -94,7 +94,7 @@ def _undo_floating_point(rows: NDArray[Any], right: int) -> None:
 
 
 def deflate_of(image: Directory, dtype: np.dtype[Any]) -> Deflate | None:
-    """How blocks of this image can be decoded here; None = not at all.
+    """Decoder for blocks of this image; None if there is none.
 
     Args:
         image: The image.

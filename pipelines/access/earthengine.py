@@ -48,7 +48,7 @@ _WIDEST = np.dtype("float64")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How one worker reaches Earth Engine."""
+    """Settings of one worker's connection to Earth Engine."""
 
     project: str | None = None
     """Cloud project; from EARTHENGINE_PROJECT, GOOGLE_CLOUD_PROJECT or the credentials if None."""
@@ -105,7 +105,7 @@ class Session:
         )
         self._numbers = itertools.count()
         self.users = 1
-        """How many have it open."""
+        """Number of users of the session."""
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +131,7 @@ class Session:
         return self._transport.restricted
 
     def value(self, expression: ee.ComputedObject, *, expected_s: float = 0.03) -> Any:
-        """What an expression that is no image comes to (`value:compute`); `expected_s`: EECU-seconds assumed.
+        """Value of an expression other than an image (`value:compute`); `expected_s`: EECU-seconds assumed.
 
         Raises:
             AccessError: classed.

@@ -162,7 +162,7 @@ _numbering = threading.Lock()
 
 
 def worker_number(locks: Path | None, workers: int) -> int:
-    """Which of `workers` processes this one is, 0-based: the first number whose lock nobody holds.
+    """Number of this process among `workers`, 0-based: the first number whose lock is free.
 
     The lock is held until the process ends, however it ends. The number decides who holds the slots that are left
     over when they do not divide: processes that cannot see each other's locks take the smallest share.

@@ -107,7 +107,7 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a plan will take at Earth Engine."""
+    """Predicted use of Earth Engine by a plan."""
 
     requests: int
     """Pixel requests."""
@@ -135,7 +135,7 @@ class PlannedChip:
 
 
 def estimate(chips: Iterable[PlannedChip], slots: int = PROJECT_SLOTS) -> Cost:
-    """What a plan's chips will take, cut into requests as the session cuts them; `slots`: the project's."""
+    """Predicted use by a plan's chips, cut into requests as the session does; `slots`: of the project."""
     requests, size, compute_s = 0, 0, 0.0
     for chip in chips:
         dtype = np.dtype(chip.dtype)

@@ -50,7 +50,7 @@ class _Limits:
 
 
 class Transport:
-    """What `ee.Initialize(http_transport=...)` takes: an httplib2.Http look-alike, used by all threads at once.
+    """Transport for `ee.Initialize(http_transport=...)`: an httplib2.Http look-alike, shared by all threads.
 
     Answers of the service other than 2xx and 401 are raised as AccessError; 401 goes back to the credentials, which
     renew themselves once. Requests to other hosts (token endpoints) take no slot.

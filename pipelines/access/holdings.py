@@ -45,7 +45,7 @@ class Holding:
     provider: str
     collection: str
     bboxes: tuple[BBox, ...] = ()
-    """Where it has items: west, south, east, north in degrees; () where the archive does not say."""
+    """Extent of its items: west, south, east, north in degrees; () if the archive does not state it."""
     begins: date | None = None
     """First day of its items; None where the archive does not say."""
     ends: date | None = None

@@ -74,7 +74,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a client has done so far."""
+    """Counters of a client."""
 
     requests: int = 0
     """HTTP requests sent, retries included."""
@@ -164,7 +164,7 @@ class Client:
 
     @property
     def tries(self) -> int:
-        """How often an operation is tried at most."""
+        """Most attempts per operation."""
         return self._retries + 1
 
     def close(self) -> None:
@@ -378,6 +378,6 @@ class Client:
 
 
 def _origin(href: Url) -> str:
-    """Who is behind an address: its host, or the variable that the recipe names in its place."""
+    """Owner of an address: its host, or the variable that the recipe names instead."""
     told = shown(href)
     return told.partition("/")[0] if told.startswith("$") else f"{href.scheme}://{href.host}"

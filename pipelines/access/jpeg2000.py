@@ -29,7 +29,7 @@ def is_jpeg2000(data: bytes) -> bool:
 
 
 def incomplete(data: bytes) -> str | None:
-    """What is missing or absurd in a whole JPEG 2000 file, in a few words; None where every tile is there to its end.
+    """The defect of a JPEG 2000 file, in a few words; None if every tile is complete.
 
     Numbers inside the tiles are not looked at: the format has no check sum.
     """
@@ -108,7 +108,7 @@ def _walked(data: bytes, first: int, end: int) -> _Parts | str:
 
 
 def _tiles(data: bytes, first: int) -> int | str:
-    """How many tiles the SIZ segment says (A.5.1, B.3), or what is absurd in it."""
+    """Number of tiles in the SIZ segment (A.5.1, B.3), or its defect."""
     across, down, left, top, wide, high, tile_left, tile_top = struct.unpack_from(">8L", data, first + 8)
     (components,) = struct.unpack_from(">H", data, first + 40)
     if not (wide and high and components and across > max(left, tile_left) and down > max(top, tile_top)):
@@ -121,7 +121,7 @@ def _tiles(data: bytes, first: int) -> int | str:
 
 
 class _Parts:
-    """Which parts of which tiles have come."""
+    """The received parts of each tile."""
 
     def __init__(self, tiles: int) -> None:
         self._tiles = tiles
@@ -143,7 +143,7 @@ class _Parts:
         return [(at, count) for at, of, count in found if 0 < of < count]
 
     def told(self) -> str | None:
-        """What is missing."""
+        """The missing parts."""
         if len(self._came) < self._tiles:
             return f"has {len(self._came)} of {self._tiles} tiles"
         for tile, parts in self._came.items():

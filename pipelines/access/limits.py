@@ -57,7 +57,7 @@ class Breaker:
         self._since_s = 0.0
         self._pause_s = cooldown_s
         self._probe_s: float | None = None
-        """When the next probe may go; None = closed."""
+        """Time of the next probe; None = closed."""
         self._quiet_s = 0.0
         self.ever_opened = False
         """True once the service has counted as dead."""

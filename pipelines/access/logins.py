@@ -41,7 +41,7 @@ class Login:
     instead: tuple[tuple[str, ...], ...] = ()
     """Other sets of variables, each of which will do."""
     where: str = ""
-    """Where a person gets them."""
+    """Where users get the login."""
     collections: tuple[str, ...] = ()
     """Collections that need it; none = all."""
 

@@ -24,7 +24,7 @@ _REMARKS = frozenset({"attribution", "created_by", "fixme", "FIXME", "name", "no
 
 @dataclass
 class Multipolygons:
-    """What the relations of an extract say of areas."""
+    """Areas from the relations of an extract."""
 
     awaited: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Relation that should give an area -> ways that are its members."""

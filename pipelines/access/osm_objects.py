@@ -36,7 +36,7 @@ _TAGGED = osmium.osm.NODE | osmium.osm.WAY | osmium.osm.RELATION
 
 @dataclass
 class _Reading:
-    """What has been read so far."""
+    """The objects read so far."""
 
     expected: Multipolygons
     rows: list[Row] = field(default_factory=list)
@@ -64,7 +64,7 @@ class _Reading:
             self._keep("edge_lines", (f"w{way.id}", "line", tags), way)
 
     def area(self, area: osmium.osm.Area) -> None:
-        """What osmium made of a closed way or of a relation."""
+        """An area that osmium assembled from a closed way or a relation."""
         tags, number, has_rings = _tags(area), area.orig_id(), area.num_rings()[0] > 0
         self.counts["areas"] += bool(tags)
         if area.from_way():

@@ -80,7 +80,7 @@ def _whole(file: BinaryIO, size: int) -> bytes:
 
 
 def _unpacked(blob: bytes, at: int) -> bytes:
-    """What a blob holds: raw, or packed with zlib or lz4, as osmium reads them."""
+    """Content of a blob: raw, or compressed with zlib or lz4, as osmium reads them."""
     said, found = None, None
     for number, start, stop in fields(blob, 0, len(blob)):
         if number == 2 and stop < 0:
@@ -204,7 +204,7 @@ def zigzag(values: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _no_pbf(first: bytes, name: str) -> RefusedError:
-    """What a file is that is no PBF, and how it becomes one."""
+    """The real type of a file that is not a PBF, and how to convert it."""
     if not first:
         return DamagedError("it is empty")
     packed = "gz" if first.startswith(b"\x1f\x8b") else "bz2" if first.startswith(b"BZh") else ""

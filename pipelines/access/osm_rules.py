@@ -69,13 +69,13 @@ def edge_keys(tags: dict[str, str]) -> frozenset[str]:
 
 
 def area_tags(tags: dict[str, str]) -> dict[str, str]:
-    """What a closed way says of its area: all tags but those of the line along its edge."""
+    """Tags of a closed way's area: all except those of the line along its edge."""
     edge = edge_keys(tags)
     return {key: value for key, value in tags.items() if key not in edge}
 
 
 def edge_tags(tags: dict[str, str]) -> dict[str, str]:
-    """What a closed way says of the line along its edge: all tags but those that describe an area."""
+    """Tags of the line along a closed way's edge: all except those that describe an area."""
     edge = edge_keys(tags)
     of_area = _ANY_VALUE | _THESE_VALUES.keys() | _OTHER_VALUES.keys()
     return {key: value for key, value in tags.items() if key in edge or key not in of_area}

@@ -29,7 +29,7 @@ _FEATURES = frozenset({b"OsmSchema-V0.6", b"DenseNodes", b"HistoricalInformation
 _NODE_BYTES, _OBJECT_BYTES, _REFERENCE_BYTES, _TAGGED_BYTES = 100, 400, 16, 1_000
 """About what a node, another object, a corner or member, and an object with tags take in memory, here and in osmium."""
 _BLOCK_BYTES = 128 << 20
-"""What a block may become in memory: a hundred times what writers put into one."""
+"""Largest size of a block in memory: a hundred times the usual size."""
 _FREE_BYTES, _BYTES_PER_BYTE = 256 << 20, 250
 """What a file may become in memory: so much whatever its size, and so much for each of its bytes. Real extracts take
 30 to 50 bytes a byte; lists of addresses alone, the densest there are, about 130."""
@@ -44,7 +44,7 @@ _ENDS = bytes(range(128))
 
 @dataclass
 class Scan:
-    """What a look through the file found."""
+    """Result of the check of a file."""
 
     replicated: datetime | None = None
     """Replication time of the header, UTC."""
@@ -79,7 +79,7 @@ def scan(path: Path) -> Scan:
 
 
 class _Loose:
-    """Which share of the objects without tags nothing refers to, by a sample of them that stays small."""
+    """Share of untagged objects without a reference to them, estimated from a small sample."""
 
     def __init__(self) -> None:
         self._every = 1
@@ -123,7 +123,7 @@ class _Loose:
 
 @dataclass
 class _Objects:
-    """What the objects of one kind in one group say, gathered over all of them."""
+    """Collected fields of the objects of one kind in one group."""
 
     ids: list[int] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
@@ -262,7 +262,7 @@ class _Scanner:
             self._spend_strings(numbers(b"".join(packed)).astype(np.int64), lengths)
 
     def _refer(self, kind: str, objects: _Objects) -> None:
-        """Which nodes the ways, and which ways the relations of a group refer to."""
+        """Nodes that the ways refer to, and ways that the relations of a group refer to."""
         without_tags = np.array([i for i, keys in zip(objects.ids, objects.keys, strict=True) if not keys], np.int64)
         if kind in self._loose:
             self._loose[kind].add(without_tags)

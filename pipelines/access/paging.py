@@ -60,7 +60,7 @@ def _as_it_is(item: Item) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What is done as answers come, so that a search need not hold all its items as JSON gave them."""
+    """Processing of items as answers arrive, so that a search need not keep all items as JSON."""
 
     item: Callable[[Item], Any] = _as_it_is
     """Item -> what is kept of it; called again for an item whose search is tried again."""
@@ -73,7 +73,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What one page is asked for with."""
+    """Request of one page."""
 
     method: str
     url: Url
@@ -95,7 +95,7 @@ class _Walk:
     sizes: list[int] = field(default_factory=list)
     """Entries of each page."""
     matched: int | None = None
-    """How many there are, as the service counts."""
+    """Number of matching items according to the service."""
 
 
 def whole_search(client: Client, url: str, body: Item, take: Take) -> Iterator[Item]:
@@ -236,7 +236,7 @@ def _entries(page: Item, url: Url) -> list[Any]:
 
 
 def _matched(page: Item) -> int | None:
-    """How many items match, as the service counts them: OGC's numberMatched, or the older context extension."""
+    """Number of matching items according to the service: OGC's numberMatched, or the older context extension."""
     context = page.get("context")
     for value in (page.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:

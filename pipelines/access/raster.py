@@ -63,7 +63,7 @@ further files and addresses to open."""
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What GDAL makes of a header."""
+    """A header as GDAL reads it."""
 
     crs: CRS | None
     """Without heights."""
@@ -134,7 +134,7 @@ class Raster:
         self._lies_in: dict[int, bool] = {}
 
     def _told(self, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
-        """What is parsed of the header; a refusal names the file."""
+        """Parsed parts of the header; an error names the file."""
         try:
             return parse(self._source.read)
         except AccessError as error:
@@ -180,7 +180,7 @@ class Raster:
         return self._lies_in[epsg]
 
     def layout(self, image: Directory) -> Layout:
-        """Where the blocks of one of the file's images lie."""
+        """Positions of the blocks of one of the file's images."""
         if id(image) not in self._layouts:
             self._layouts[id(image)] = self._told(lambda read: Layout(image, read))
         return self._layouts[id(image)]

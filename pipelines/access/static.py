@@ -65,7 +65,7 @@ class _Catalogue:
     times: NDArray[np.float64]
     """(item, 2): first and last moment, seconds since 1970; infinite where an item does not say."""
     dropped: Dropped = field(default_factory=list)
-    """What is no item."""
+    """Invalid items."""
 
 
 def is_static(url: str) -> bool:

@@ -41,7 +41,7 @@ _AGENT = {"User-Agent": "landweave/0.1"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, body and all."""
+    """An answer with its body."""
 
     status: int
     headers: Message
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent."""
+    """A request."""
 
     method: str
     url: Url

@@ -99,7 +99,7 @@ class _View:
     y: NDArray[np.float64]
     x_middle: float
     unsure: tuple[float, float]
-    """How far (x, y) from here the warp may look."""
+    """Distance (x, y) from here that the warp may read."""
     turn: float | None = None
     """Once round the Earth, where x are longitudes; then they were unrolled beyond half of it."""
     around: bool = False
@@ -107,7 +107,7 @@ class _View:
 
 
 def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Frame]:
-    """What to read of each raster for one chip; rasters that do not touch it are left out.
+    """The window of each raster for one chip; rasters that do not touch the chip are left out.
 
     Raises:
         AccessError: WRONG_GRID where a raster has no CRS or cannot be related to the chip.

@@ -60,7 +60,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What is read of an answer of the chat completions API."""
+    """The used fields of an answer of the chat completions API."""
 
     choices: tuple[_Choice, ...]
     usage: _Usage | None = None
@@ -86,7 +86,7 @@ class _UnavailableError(Exception):
 
 @dataclass
 class _Tally:
-    """What was spent so far: answers from the folder cost nothing."""
+    """Tokens spent so far; answers from the cache folder cost nothing."""
 
     tokens: int = 0
 
@@ -101,7 +101,7 @@ class LlmCaptioner:
     config: LlmCaptions
     """The recipe's entry."""
     cache_dir: Path
-    """Where answers are kept."""
+    """Folder of cached answers."""
     backoff_s: float = 1.0
     """First pause between tries."""
     timeout_s: float = _TIMEOUT_S
@@ -192,7 +192,7 @@ class LlmCaptioner:
             raise self._refused(error, told=bool(headers)) from None
 
     def _refused(self, error: AccessError, *, told: bool) -> Exception:
-        """What a failure means. The endpoint's own text is not repeated: it may quote the key.
+        """The error for a failure. The endpoint's text is not repeated, because it may quote the key.
 
         `told`: whether the key was sent.
         """
@@ -241,7 +241,7 @@ class LlmCaptioner:
         return key
 
     def _path(self, facts: Facts, sample_id: str, index: int) -> Path:
-        """Where an answer is kept: everything that decides it is in the name."""
+        """Path of a cached answer: its name contains every input."""
         said = {
             "facts": facts_sha256(facts),
             "sample": sample_id,

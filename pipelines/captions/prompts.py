@@ -48,7 +48,7 @@ SCHEMA: dict[str, object] = {
 
 
 def messages(facts: Facts, refused: str | None) -> list[dict[str, str]]:
-    """What is sent: the system prompt, the facts as data, and why the last answer was refused.
+    """The messages to send: the system prompt, the facts as data, and why the last answer was refused.
 
     Facts hold words of closed tables and numbers only, no text of a map, item or model; '<' is escaped all the same, so
     that nothing in them can end the data.

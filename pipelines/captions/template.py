@@ -112,7 +112,7 @@ class _Speaker:
         return options[int.from_bytes(digest[:8], "big") % len(options)]
 
     def noun(self, name: str) -> str:
-        """How this caption calls a class."""
+        """Noun of a class in this caption."""
         return self.pick(f"noun {name}", _NOUNS[name])[0]
 
     def verb(self, name: str, plural: str, singular: str) -> str:
@@ -120,7 +120,7 @@ class _Speaker:
         return plural if self.pick(f"noun {name}", _NOUNS[name])[1] else singular
 
     def opening(self) -> list[str]:
-        """What the scene is, where, when, and what covers most of it."""
+        """The scene, its place and time, and its main land cover."""
         size, when, where = _length(self.facts.size_m), self._when(), self.facts.place
         scene = self.pick("scene", (f"this {size} wide scene", f"this {size} by {size} scene", f"this {size} square"))
         placed = scene if where is None else f"{scene} in the {where}"
@@ -196,7 +196,7 @@ class _Speaker:
         ]
 
     def regions(self) -> list[str]:
-        """Where in the scene the covers lie."""
+        """Places of the land covers in the scene."""
         regions = {name: self.facts.regions[name] for name in REGIONS if self.facts.regions.get(name)}
         if len(regions) < 2 or (self.facts.overall and self.facts.overall[0].percent >= 95):
             return []
@@ -251,7 +251,7 @@ class _Speaker:
         return [_sentence("; ".join(told[i : i + 2])) for i in range(0, len(told), 2)]
 
     def objects(self) -> list[str]:
-        """What the map knows: objects and roads."""
+        """Objects and roads of the map."""
         facts = self.facts
         roads = facts.road_length_m or 0
         kinds = [(kind, n) for kind, n in facts.objects if n and not (kind == "road" and roads)][:_MOST_KINDS]

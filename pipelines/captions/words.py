@@ -44,7 +44,7 @@ UNION_WORDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a kind of map object is spoken of."""
+    """Words for a kind of map object."""
 
     one: str
     """With its article: 'a river'."""

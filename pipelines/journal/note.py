@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from schemas.stack import Stack
 
 Meters = tuple["Mapping[str, Counters]", float, int]
-"""What a process has used so far: requests by provider, EECU-seconds, tokens."""
+"""Resources that a process has used so far: requests by provider, EECU-seconds, tokens."""
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 """Root of the checkout."""
 
 NOTED = frozenset({Reason.UNAVAILABLE, Reason.DENIED, Reason.CORRUPT, Reason.WRONG_GRID, Reason.BAD_ITEM})
-"""What an operator can do something about: a line of the log each. Clouds and gaps in archives are in the ledger."""
+"""Reasons that the user can act on: one log line each. Clouds and gaps in archives are in the ledger."""
 
 
 def _told(error: BaseException) -> str:
@@ -39,7 +39,7 @@ def _told(error: BaseException) -> str:
 
 
 EVERY_S = 1.0
-"""How often a shard that is being built puts down how far it is."""
+"""Interval at which a running shard records its progress."""
 
 
 class Note:
@@ -54,7 +54,7 @@ class Note:
         self.samples = 0
         """Samples that came into the catalogue."""
         self.spent = Spent()
-        """What the shard has cost: known when it ended."""
+        """Cost of the shard, known at its end."""
         self._journal, self._meters = journal, meters
         self._shard = shard
         self._log = log.bind(shard=shard)

@@ -22,7 +22,7 @@ class Prices(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     currency: str = Field(min_length=1)
-    """What the numbers are in: 'USD'."""
+    """Currency: 'USD'."""
     request: float = Field(ge=0.0)
     """One HTTP request to an archive."""
     gigabyte: float = Field(ge=0.0)

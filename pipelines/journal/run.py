@@ -42,7 +42,7 @@ class LimitReached(RuntimeError):  # noqa: N818 - not a fault: the user asked fo
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What became of one shard in one run."""
+    """Outcome of one shard in one run."""
 
     run: str
     """The run's id."""
@@ -79,11 +79,11 @@ class Journal:
     began: str
     """UTC."""
     limits: Limits
-    """What it may spend."""
+    """Its spending limits."""
     prices: Prices
-    """What things cost."""
+    """Its prices."""
     expected: Spent
-    """What one shard is expected to cost, before any was built."""
+    """Planned cost of one shard."""
     shards: int
     """Shards it set out to build."""
 
@@ -210,7 +210,7 @@ def _records(folder: Path, known: Container[int] = ()) -> Iterable[Record]:
 
 
 def _record(path: Path) -> Record | None:
-    """What one file says; None where it was withdrawn since it was listed, or is no record of this shard."""
+    """Record of one file; None if it was removed since it was listed, or is not a record of this shard."""
     try:
         record = _RECORD.validate_json(read_regular(path))
         began = datetime.fromisoformat(record.began)

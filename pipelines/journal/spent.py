@@ -86,7 +86,7 @@ def total(spent: Iterable[Spent]) -> Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much one run may spend; None = no limit."""
+    """Spending limits of one run; None = no limit."""
 
     requests: int | None = None
     """HTTP requests, retries included."""
@@ -103,7 +103,7 @@ class Limits:
         return " ".join(said if self.cost is None else [*said, f"--max-cost {self.cost:g} {prices.currency}"])
 
     def broken_by(self, spent: Spent, prices: Prices) -> str | None:
-        """Which limit a sum is beyond, in words; None where it is within all."""
+        """The limit that a sum exceeds, in words; None if it exceeds none."""
         if self.requests is not None and spent.all_requests > self.requests:
             return f"--max-requests {self.requests:,}"
         if self.cost is not None and spent.cost(prices) > self.cost:

@@ -21,7 +21,7 @@ UNKNOWN = 0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How far label products tell the same story of one sample."""
+    """Agreement of label products on one sample."""
 
     all_agree: float | None
     """Share 0..1 of the pixels with every label on which all are the same; None where no pixel has every label."""

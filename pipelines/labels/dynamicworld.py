@@ -67,7 +67,7 @@ class DynamicWorld:
 
     @property
     def reduce(self) -> Reduce | None:
-        """How maps of several days become one, as the recipe says; None = one map is taken as it is."""
+        """Composite of several days, as the recipe states; None = a single map."""
         if self.config.composite == "nearest":
             return None
         return Reduce(how=self.config.composite, least=self.config.min_probability)

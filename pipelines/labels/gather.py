@@ -103,7 +103,7 @@ def gather_objects(
 
 
 def lost_of(extract: Extract) -> str:
-    """What of an extract could not be drawn, for the ledger; '' where nothing was lost."""
+    """Objects of an extract that could not be drawn, for the ledger; '' if there are none."""
     lost = ", ".join(f"{words} {number:,}" for words, number in extract.lost.items())
     return f"not drawn, in all of {extract.file}: {lost}" if lost else ""
 

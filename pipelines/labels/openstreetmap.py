@@ -67,7 +67,7 @@ class OpenStreetMap:
         extract: Extract,
         reference_time: datetime | None,
     ) -> tuple[LabelMap, VectorLayer]:
-        """What the map says of a sample.
+        """The map's objects and classes of a sample.
 
         The raster is True in `valid` where an area or a line of the closed tables covers the pixel's centre;
         everything else is unmapped ground (`legend.nodata`), never 'no class'. The list holds every object with tags

@@ -48,7 +48,7 @@ class RasterLabeller(Protocol):
 
     @property
     def reduce(self) -> Reduce | None:
-        """How the maps of one candidate become one; None = the first that has a valid pixel wins."""
+        """Composite of the maps of one candidate; None = the first map with a valid pixel wins."""
         ...
 
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:

@@ -26,7 +26,7 @@ LARGEST_DEG = 16.0
 SMALLEST_DEG = 1.0
 """Edge of the smallest, degrees: about one Sentinel-2 tile."""
 ITEMS_A_PAGE = 250
-"""What a search asks for at once (`pipelines.access.stac`)."""
+"""Items per page of a search (`pipelines.access.stac`)."""
 MOST_ITEMS = 5_000
 """More than this are not expected of one block, if it can be quartered: its scenes are held in memory together."""
 KM_A_DEG = 111.3
@@ -38,7 +38,7 @@ _MARGIN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How thick the scenes of a layer lie: makes blocks larger or smaller, and never decides what is found."""
+    """Scene density of a layer; it only sets the size of search blocks."""
 
     edge_km: float = 110.0
     """Edge of a scene, about."""

@@ -47,7 +47,7 @@ class ItemRefusedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What one layer asks of the archives for one period."""
+    """Search of one layer for one period."""
 
     layer: str
     """Modality or label."""
@@ -73,7 +73,7 @@ class Answer:
     refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
     """Id (or place among the answers, where there is none) -> why what the archive gave cannot be used."""
     provider: str | None = None
-    """Who answered."""
+    """Provider that answered."""
     error: AccessError | None = None
     """Why nobody did."""
     pages: int = 0

@@ -46,7 +46,7 @@ on the quick start (0.3 s for a sample of 0.9 MB)."""
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """How the rasters of one layer are cut into blocks: from the header of one of them."""
+    """Block layout of a layer's rasters, from the header of one of them."""
 
     edge_px: float
     """Edge of a block, pixels of the layer's own resolution."""
@@ -55,7 +55,7 @@ class Cut:
     separate: bool
     """True where each band has blocks of its own."""
     seen: Seen | None = None
-    """That raster; None where none could be looked at."""
+    """That raster; None if none could be read."""
 
 
 @dataclass(kw_only=True)
@@ -208,7 +208,7 @@ def examples_of(plan: PartPlan) -> dict[str, Example]:
 
 @lru_cache(maxsize=256)
 def cut_of(archives: Archives, example: Example) -> Cut | None:
-    """How a raster is cut, from its header; None where nothing can be learned. Looked at once."""
+    """Block layout of a raster, from its header; None if it cannot be read. Read once."""
     try:
         raster = open_raster(archives.client(example[0]), example[1])
     except AccessError:

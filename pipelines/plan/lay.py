@@ -34,7 +34,7 @@ PART_SAMPLES = 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class Laid:
-    """What is known of a plan once its places are written."""
+    """Summary of a plan after its places are written."""
 
     identity: dict[str, Any]
     """Recipe, plan version and input files that the places come from."""
@@ -59,7 +59,7 @@ class Laid:
 
 
 def identity_of(file: RecipeFile) -> dict[str, Any]:
-    """What the places of a plan depend on."""
+    """Inputs that determine the places of a plan."""
     return {"version": PLAN_VERSION, "recipe": file.recipe.sha256, "inputs": inputs_of(file)}
 
 
@@ -113,7 +113,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
 
 
 def laid_in(folder: Path) -> Laid | None:
-    """What was written about the places of a plan; None where they are not written whole."""
+    """Stored summary of a plan's places; None if they are incomplete."""
     try:
         return Laid(**json.loads(read_regular(folder / PLACES)))
     except (OSError, ValueError, TypeError):
@@ -130,7 +130,7 @@ def map_extract(file: RecipeFile, work: Path) -> Extract | None:
 
 
 def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> LayerFound:
-    """Which samples the extract can serve, by the box round its objects, and what of it cannot be drawn."""
+    """Samples inside the extract's bounding box, and objects of the extract that cannot be drawn."""
     with FeatureStore(extract.parquet) as store:
         west, south, east, north = store.bounds
     lon, lat = footprints.lon, footprints.lat

@@ -46,7 +46,7 @@ def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
 
 
 def _why(stated: str, licence: str) -> str:
-    """What speaks against `stated` for something that contains a work under `licence`; '' = nothing known."""
+    """Why `stated` contradicts the licence of an input, `licence`; '' = no known contradiction."""
     if stated == licence or licence.startswith(PUBLIC):
         return ""
     reasons = (

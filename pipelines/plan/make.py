@@ -163,7 +163,7 @@ def _collections_of(recipe: Recipe, entry: RasterSource) -> dict[str, str]:
 
 
 def _period_of(recipe: Recipe, label: RasterLabelEntry) -> tuple[dt.date, dt.date] | None:
-    """When maps of a label can be of use; None = of any time."""
+    """Period in which maps of a label are usable; None = any time."""
     if isinstance(label, WorldCoverLabel) or label.max_gap_days is None or not recipe.windows:
         return None
     gap = dt.timedelta(days=label.max_gap_days)

@@ -63,7 +63,7 @@ _BOUNDS = {
     "last shards": "they wait for the last shards",
     "catalogue": "one process writes the catalogue",
 }
-"""What most of the time goes to -> why more workers do not shorten it; else the name of an archive."""
+"""Bottleneck -> why more workers do not help; other bottlenecks are archives."""
 
 
 def _enough(workers: int, bound: str) -> str:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from schemas.scene import Coefficients
 
 _REACH_PX = 3
-"""What a warp reads beyond the chip: the kernel's radius and two (`pipelines.access.warp`)."""
+"""Pixels that a warp reads beyond the chip: the kernel's radius plus two (`pipelines.access.warp`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """Where the blocks of one raster lie; others of its layer are taken to be cut like it."""
+    """Block positions of one raster; other rasters of its layer are assumed to have the same."""
 
     layout: Layout
     grid: tuple[int, int]
@@ -71,7 +71,7 @@ class Seen:
 
 
 def seen_of(raster: Raster, image: Directory) -> Seen:
-    """What a raster's header, read already, says of its full resolution."""
+    """Full-resolution layout from a raster's header."""
     geographic = raster.crs.to_wkt() if raster.crs is not None and raster.crs.is_geographic else None
     a, b, c, d, e, f = raster.levels[0].transform[:6]
     return Seen(

@@ -79,7 +79,7 @@ class Outlook:
     speedup: float
     """Against one worker."""
     bound: str
-    """What most of the time goes to: 'processor', 'link', a provider's name, 'last shards' or 'catalogue'."""
+    """The bottleneck: 'processor', 'link', a provider's name, 'last shards' or 'catalogue'."""
     cost: float
     """In the currency of the prices; workers are paid until the last one ends."""
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 AGAIN = "again.json"
 """In a plan that is being completed: plan.json of the one it comes from."""
 FACTS = frozenset({"scenes", "searches", "unavailable", "estimate", "examples"})
-"""What a partition's JSON file says."""
+"""Content of a partition's JSON file."""
 PARTS_AT_ONCE = 2
 """Partitions planned side by side: while one computes, the other waits for archives."""
 _COLLECT_AFTER = 100_000
@@ -290,7 +290,7 @@ def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> 
 
 
 def _facts(folder: Path, part: int) -> dict[str, Any] | None:
-    """What `plan_part` found out about a partition; None where it is not planned, or its file is damaged."""
+    """Result of `plan_part` for a partition; None if it is not planned, or its file is damaged."""
     facts = facts_of(folder, part)
     return facts if facts is not None and facts.keys() >= FACTS else None
 

@@ -52,12 +52,12 @@ ROOT = f"{ZARR}/zarr.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Added:
-    """What came of an addition."""
+    """Result of an addition."""
 
     manifest: DatasetManifest
     """The dataset's `landweave.json` now."""
     revision: int
-    """Which revision holds what was added."""
+    """Revision that contains the addition."""
     new: bool
     """False where an earlier call had added it: nothing was left to do."""
 
@@ -110,7 +110,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
 
 
 class _Target:
-    """Where new files go: the folder, or the store behind the desk."""
+    """Destination of new files: the folder, or the store of the work folder."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.depot = out, depot_of(out)

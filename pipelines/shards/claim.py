@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RENEW_S = 5.0
-"""How often an owner renews its claim, seconds."""
+"""Interval at which an owner renews its claim, seconds."""
 STALE_S = 60.0
 """A claim that is not renewed for so long has no owner, seconds."""
 NAMELESS_S = 3.0
 """A file that names no owner has none after so long: an owner writes its name within moments, seconds."""
 POLL_S = 0.2
-"""How often a claim is looked at, seconds."""
+"""Interval at which a claim is checked, seconds."""
 _MOST_BYTES = 4096
 """A claim is shorter."""
 
@@ -183,7 +183,7 @@ class _Seen:
 
     @property
     def owner(self) -> Literal["alive", "dead", "unknown"] | None:
-        """What is known of the process that the claim names; None where it names none."""
+        """State of the process that the claim names; None if it names none."""
         words = self.text.split()
         if len(words) < 2 or not re.fullmatch("[1-9][0-9]{0,9}", words[1]):
             return None
@@ -241,7 +241,7 @@ def _look(path: Path) -> _Seen:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in ticks since this kernel did; None where that cannot be known."""
+    """Start of a process, in ticks since the start of the kernel; None if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]  # field 22 of proc(5)
     except (OSError, IndexError):

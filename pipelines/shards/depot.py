@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "file")
-"""What obstore writes to; `file` serves tests and mounted file systems."""
+"""URL schemes for writing; `file` is for tests and mounted file systems."""
 ADDRESS = ".work/store"
 """File on the desk that holds the store's URL. It is believed on a desk that this machine made, and nowhere else: a
 folder from elsewhere could send what is built into it to any bucket."""
@@ -44,7 +44,7 @@ _LONGEST_URL = 4096
 _OURS: set[tuple[str, str]] = set()
 """(desk, URL) of the desks that this process made or came to by their URL."""
 REFRESH_S = 10.0
-"""How often a watcher asks the store which shards there are, seconds."""
+"""Interval at which a watcher lists the shards in the store, seconds."""
 _PARTS = ("items", "ledger", "statistics")
 
 
@@ -225,7 +225,7 @@ def arrive(place: str) -> Path:
 
 
 def address_of(out: Path) -> str:
-    """What `arrive` takes on another machine: the URL, or the folder's own path."""
+    """Argument for `arrive` on another machine: the URL, or the folder's path."""
     depot = depot_of(out)
     return str(out.resolve()) if depot is None else depot.url
 

@@ -51,7 +51,7 @@ ROW_GROUP = 8_192
 
 @dataclass(slots=True)
 class _Summary:
-    """What the collection says of all items, gathered while they stream past."""
+    """Summary of all items for the collection, collected during one pass."""
 
     splits: Counter[str] = field(default_factory=Counter)
     licences: set[str] = field(default_factory=set)
@@ -124,7 +124,7 @@ def finalise(
 
 
 def _why_nothing(out: Path, shards: Sequence[int]) -> str:
-    """What no sample has, in a line; where every layer has something, why samples were refused."""
+    """One line about the layers without any observation; if there are none, why samples were refused."""
     absent = ledger.why_absent(row for shard in shards for row in ledger.ledger_of(out, shard, "detail"))
     whole = absent.pop("sample", "")
     told = [f"{layer} {why}" for layer, why in absent.items()]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class VerifyError(RuntimeError):
-    """What was written does not read back: a broken disk, memory or codec; nothing is published."""
+    """Written data reads back differently: a broken disk, memory or codec; nothing is published."""
 
 
 def pixels_crc(pixels: NDArray[Any]) -> int:

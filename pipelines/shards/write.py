@@ -63,7 +63,7 @@ VECTOR_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:
-    """Which samples a shard holds."""
+    """Samples of a shard."""
 
     index: int
     """Number of the shard, 0-based."""
@@ -75,7 +75,7 @@ class ShardPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReport:
-    """What became of a shard."""
+    """Outcome of a shard."""
 
     index: int
     """Number of the shard."""

@@ -33,7 +33,7 @@ _SIGNATURES = re.compile(r"(^|&)(sig|se|st|X-Amz-Signature|Signature|token|acces
 
 @dataclass(frozen=True, slots=True)
 class BandAsset:
-    """Where one band is, and what the item says about its numbers."""
+    """Place of one band, and the item's statements about its values."""
 
     key: str
     """Asset key."""

@@ -54,7 +54,7 @@ class Period:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """What the recipe asks of a candidate."""
+    """The recipe's conditions for a candidate."""
 
     max_candidates: int = 1
     min_valid: float = 0.0
@@ -205,7 +205,7 @@ class _Near:
             found[number].append(made[candidate][0])
 
     def _part(self, scene: int, chip: int) -> BaseGeometry:
-        """What a scene shows of a chip."""
+        """Part of a chip that a scene covers."""
         known = self.parts.get(scene * len(self.chips) + chip)
         return self.chips[chip] if known is None else known
 

@@ -269,7 +269,7 @@ def _epsg(scene: Scene) -> int | None:
 
 
 def _facts(scenes: Sequence[Scene]) -> dict[str, str | float | None]:
-    """What all scenes say; where they differ, what each says, in order."""
+    """Common value of all scenes; if they differ, the value of each, in order."""
     found: dict[str, str | float | None] = {}
     for name in sorted({k for s in scenes for k in s.facts}):
         said = list(dict.fromkeys(s.facts.get(name) for s in scenes))

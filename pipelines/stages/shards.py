@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """What became of one shard."""
+    """Outcome of one shard."""
 
     shard: int
     """Shard number."""

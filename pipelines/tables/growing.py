@@ -25,7 +25,7 @@ class Unfinished:
     """A planning that was begun and has not ended."""
 
     recipe: Recipe | None = None
-    """What is being planned; None where not even the samples are placed."""
+    """The current plan; None if no samples are placed yet."""
     samples: int = 0
     """Samples placed."""
     parts: int = 0
@@ -35,7 +35,7 @@ class Unfinished:
 
 
 def growing_of(folder: Path) -> Path:
-    """Where the plan `folder` grows."""
+    """Folder of the unfinished plan `folder`."""
     return folder.with_name(f".{folder.name}-next")
 
 

@@ -52,7 +52,7 @@ class ShardPlan:
 
 @dataclass(kw_only=True)
 class PartPlan:
-    """What planning one partition finds: shards on neighbouring ground, of all splits."""
+    """Plan of one partition: shards on neighbouring ground, of all splits."""
 
     recipe: Recipe
     number: int
@@ -90,7 +90,7 @@ class Hrefs:
         return href
 
     def expand(self, stored: str) -> str:
-        """What the plan stores -> address now."""
+        """Stored address of the plan -> current address."""
         if not stored.startswith("provider://"):
             return stored
         name, _, rest = stored.removeprefix("provider://").partition("/")

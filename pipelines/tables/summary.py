@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 COPIED_IN_PART = "the plan is incomplete: copy all of plan/ again, or plan into another folder"
-"""What to do where a file of a plan is not there."""
+"""Advice if a file of a plan is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def whole(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, error: Exception | None = None) -> DamagedPlanError:
-    """What to say of a file of the plan that cannot be read; `error` says what is wrong with its content."""
+    """Message about an unreadable file of the plan; `error` states the fault of its content."""
     plan = path.parent.parent if path.parent.name in SUBFOLDERS else path.parent
     state = f"is damaged ({_why(path, error)})" if path.exists() else "is missing"
     return DamagedPlanError(f"{path.relative_to(plan.parent).as_posix()} {state}: {COPIED_IN_PART}")

@@ -27,7 +27,7 @@ class Why:
     reason: str
     """A code of `schemas.outcome.Reason`."""
     provider: str
-    """Who was asked, by its name in the recipe."""
+    """Provider, by its name in the recipe."""
     detail: str
     """The provider's own words, or what is known of the item; one example of those that are alike."""
 
@@ -77,7 +77,7 @@ class LayerFound:
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> LayerFound:
-        """What `json` wrote."""
+        """Inverse of `json`."""
         absent, dropped = (
             Counter({Why(reason=r, provider=p, detail=d): number for r, p, d, number in stated.get(name, ())})
             for name in ("absent", "dropped")
