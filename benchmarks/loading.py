@@ -1,6 +1,6 @@
 """`python -m benchmarks.loading`: reading samples from disk with landweave, with other loaders, and with plain C.
 
-The same samples in one run, each loader in a process of its own, jobs of all loaders in turn: single random samples,
+The same samples in one run, each loader in its own process, jobs of all loaders in turn: single random samples,
 batches of 32 random samples, a shuffled stream in a torch DataLoader with 0, 1 and 2 workers, and both over HTTP with
 20 ms latency: on a link of 125 MB/s, which the best loader should fill, and on one of 500 MB/s, which holds nobody up.
 Peers that need packages of their own run in the environment that `python -m benchmarks.loading_venv` makes; what cannot

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from landweave.layout import DatasetSpec
 
 VERSION = 1
-"""Grows when the data change, so that a kept copy is made anew."""
+"""Grows when the data change, so that a kept copy is made again."""
 SIZE_M, SHARDS = 2640.0, 4
 LABELS = ("worldcover", "dynamicworld", "openstreetmap")
 _SCENE = 1024

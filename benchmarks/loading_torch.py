@@ -26,7 +26,7 @@ class Rows(Dataset[dict[str, Any]]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: list[int]) -> dict[str, Any]:
-        """A batch in arrays of its own: the loader may still be handing over the last one."""
+        """A batch in its own arrays: the loader may still be handing over the last one."""
         if self._reopen:
             self._peer.opened()
             self._reopen = False

@@ -70,7 +70,7 @@ def home() -> Path:
 
 
 def python() -> Path | None:
-    """Its interpreter; None where it was not made."""
+    """Its interpreter; None if it was not made."""
     found = home() / "bin" / "python"
     return found if (home() / "made").exists() else None
 

@@ -67,7 +67,7 @@ class ZarrPython(Peer):
 
 
 class Zarrs(ZarrPython):
-    """The same with the codec pipeline of zarrs, in Rust and in threads of its own."""
+    """The same with the codec pipeline of zarrs, in Rust and in its own threads."""
 
     name, needs = "zarrs", ("zarr", "zarrs")
     can = frozenset({"one", "batch", "stream"})

@@ -1,6 +1,6 @@
 """Reads chips with one other tool: jobs are JSON lines, answers give time, CPU and checksums.
 
-Knows nothing of landweave, so that it runs in an environment of its own: `python benchmarks/peers.py odc-stac`.
+Knows nothing of landweave, so that it runs in its own environment: `python benchmarks/peers.py odc-stac`.
 A chip is 12 bands of Sentinel-2 on one 10 m grid, 20 m and 60 m pixels repeated; its checksum is of those numbers.
 Hashing is not in the times.
 """

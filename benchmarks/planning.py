@@ -3,7 +3,7 @@
     python -m benchmarks.planning                  10^4, 10^5 and 10^6 locations x 4 seasons; sampling alone of 10^7
     python -m benchmarks.planning --quick --json   10^3 and 10^4, as JSON
 
-Against `testbed anywhere`, in a process of its own, over HTTP. Each size is planned in a fresh process.
+Against `testbed anywhere`, in its own process, over HTTP. Each size is planned in a fresh process.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Bench:
         return f"t{self._number}"
 
     def ask(self, method: str, job: dict[str, Any], tag: str) -> Row | None:
-        """One job; None where the method cannot run."""
+        """One job; None if the method cannot run."""
         if method in self.failed:
             return None
         if method not in self._running:

@@ -136,7 +136,7 @@ class Server:
 
 @contextmanager
 def serve(home: Path) -> Iterator[Server]:
-    """Serve a folder from a process of its own, on loopback."""
+    """Serve a folder from its own process, on loopback."""
     command = [sys.executable, "-m", "benchmarks.server", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as process:
         assert process.stdout is not None  # noqa: S101 - asked for

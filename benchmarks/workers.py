@@ -66,7 +66,7 @@ def worker(method: str, peer_python: str | None = None) -> Worker:
     """The process of a method; those of OWN_ENVIRONMENT run under `peer_python` where it is given.
 
     Methods: 'landweave', 'limit', or a name of `benchmarks.peers`, with ' cold' (GDAL forgets between requests what it
-    knew of a file, as where each load runs in a process of its own) or ' pool=N' (N threads a load).
+    knew of a file, as where each load runs in its own process) or ' pool=N' (N threads a load).
     """
     if method in ("landweave", "limit"):
         return Worker(sys.executable, "-m", f"benchmarks.{'ours' if method == 'landweave' else method}")

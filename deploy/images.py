@@ -56,7 +56,7 @@ def bases(folder: Path = FOLDER) -> list[Base]:
 
 
 def locked(folder: Path = FOLDER) -> dict[str, str]:
-    """Image -> digest, as images.lock has it; {} where nobody has written it yet.
+    """Image -> digest, as images.lock has it; {} if nobody has written it yet.
 
     Raises:
         ImageError: a line is not IMAGE@sha256:DIGEST.

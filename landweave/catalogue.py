@@ -143,7 +143,7 @@ class Catalogue:
         return found
 
     def group(self, name: str) -> GroupSpec:
-        """A modality or label; UnknownNameError where there is no such."""
+        """A modality or label; UnknownNameError if there is no such."""
         try:
             return self._spec.group(name)
         except KeyError as error:
@@ -181,7 +181,7 @@ class Catalogue:
         return self._texts[column]
 
     def check_column(self, name: str) -> None:
-        """QueryError where there is no such column."""
+        """QueryError if there is no such column."""
         field(self.schema, name)
 
     def column(self, name: str, positions: NDArray[np.int64]) -> Any:

@@ -24,7 +24,7 @@ FILE_BYTES = 1 << 26
 
 
 def require() -> None:
-    """ModuleNotFoundError where the library is not there."""
+    """ModuleNotFoundError if the library is not there."""
     if find_spec("litdata") is None:
         raise ModuleNotFoundError("litdata", name="litdata")
 

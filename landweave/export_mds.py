@@ -26,7 +26,7 @@ FILE_BYTES = 1 << 26
 
 
 def require() -> None:
-    """ModuleNotFoundError where the library is not there."""
+    """ModuleNotFoundError if the library is not there."""
     if find_spec("streaming") is None:
         raise ModuleNotFoundError("streaming", name="mosaicml-streaming")
 

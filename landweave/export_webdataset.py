@@ -20,7 +20,7 @@ FILE_BYTES = 1 << 28
 
 
 def require() -> None:
-    """ModuleNotFoundError where the library is not there."""
+    """ModuleNotFoundError if the library is not there."""
     if find_spec("webdataset") is None:
         raise ModuleNotFoundError("webdataset", name="webdataset")
 

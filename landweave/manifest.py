@@ -223,7 +223,7 @@ def _objects_from_json(found: Fields) -> dict[str, ObjectSum]:
 
 
 def _digest(data: Json) -> str | None:
-    """None where it cannot be written as it was: it holds half a character."""
+    """None if it cannot be written as it was: it holds half a character."""
     try:
         return hashlib.sha256(_canonical(data)).hexdigest()
     except (ValueError, RecursionError):

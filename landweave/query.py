@@ -35,7 +35,7 @@ def expression(
     equal: Mapping[str, Any] | None = None,
     texts: Texts | None = None,
 ) -> pc.Expression | None:
-    """One Arrow expression for all conditions, which must hold together; None where there is none.
+    """One Arrow expression for all conditions, which must hold together; None if there is none.
 
     Args:
         schema: of the columns.
@@ -73,7 +73,7 @@ def expression(
 
 
 def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
-    """QueryError where a condition cannot be asked of these columns."""
+    """QueryError if a condition cannot be asked of these columns."""
     try:
         schema.empty_table().filter(condition)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -91,7 +91,7 @@ def _overlaps(bbox: Any) -> pc.Expression:
 
 
 def degrees(bbox: Any) -> BBox:
-    """west, south, east, north; QueryError where they are none."""
+    """west, south, east, north; QueryError if they are none."""
     wanted = f"bbox must be (west, south, east, north) in degrees, got {bbox!r}"
     try:
         west, south, east, north = (float(v) for v in bbox)

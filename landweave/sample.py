@@ -175,7 +175,7 @@ class Sample:
         return np.array([np.nan if b.center_um is None else b.center_um for b in self._catalogue.array(name)[0].bands])
 
     def datetimes(self, modality: str) -> tuple[datetime | None, ...]:
-        """Acquisition time of each date slot, UTC; None where absent."""
+        """Acquisition time of each date slot, UTC; None if absent."""
         group = self._catalogue.group(modality)
         stamps = self.item[f"{group.name}_datetimes"] or [None] * group.slot_count
         try:

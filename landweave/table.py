@@ -1,6 +1,6 @@
 """Reads tables with checksums from the manifests; verifies bytes before it uses them.
 
-Small ones are read whole. Large tables are read in pieces, each block with a checksum of its own; where a dataset was
+Small ones are read whole. Large tables are read in pieces, each block with its own checksum; where a dataset was
 written before there were such, a local file is hashed once when it is first read, and one behind a URL has the
 checksums of its Parquet pages alone.
 """
@@ -173,7 +173,7 @@ def _told(path: str) -> Iterator[None]:
 
 
 def check_columns(schema: pa.Schema, kinds: Mapping[str, str], path: str) -> None:
-    """CorruptError where a column is missing or of another kind: 'string', 'list<bool>', 'struct'."""
+    """CorruptError if a column is missing or of another kind: 'string', 'list<bool>', 'struct'."""
     for name, kind in kinds.items():
         places = schema.get_all_field_indices(name)
         found = [_kind(schema.field(i).type) for i in places]

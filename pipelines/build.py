@@ -82,7 +82,7 @@ def run_shards(out: Path, shards: Sequence[int], engine: Engine, watch: Callable
 
 
 class _Beam:
-    """The Beam pipeline, in a thread of its own so that the main thread can watch and be interrupted."""
+    """The Beam pipeline, in its own thread so that the main thread can watch and be interrupted."""
 
     def __init__(self, out: Path, shards: Sequence[int], engine: Engine, failures: Path) -> None:
         self.out, self.engine = out, engine
@@ -150,7 +150,7 @@ def beam_options(engine: Engine) -> PipelineOptions:
 
 
 class _Command:
-    """An engine that is a program of its own, such as deploy/flink/submit.py."""
+    """An engine that is a separate program, such as deploy/flink/submit.py."""
 
     def __init__(self, out: Path, shards: Sequence[int], engine: Engine, failures: Path) -> None:
         self.error: EngineError | None = None

@@ -117,7 +117,7 @@ def build_dataset(
         file: the recipe.
         out: folder of the dataset.
         engine: who builds.
-        retry_failed: also ask anew for what archives did not deliver, and rebuild the shards that lack it.
+        retry_failed: also ask again for what archives did not deliver, and rebuild the shards that lack it.
         bounds: what the run may spend, and how much of it may fail.
         say: told what a new plan will cost, before anything is fetched, and what the user should know at the end.
 

@@ -54,7 +54,7 @@ class LimitedYamlError(ValueError):
         super().__init__(problem)
         self.problem = problem
         self.line = line
-        """1-based; None where it is not known."""
+        """1-based; None if it is not known."""
 
 
 class Mapping(dict[str, Any]):

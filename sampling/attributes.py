@@ -138,7 +138,7 @@ def _one_kind(
 
 
 def _common(kinds: set[Kind], *, typed: bool) -> AttributeType | None:
-    """The one type for values of these kinds, None where there is none."""
+    """The one type for values of these kinds, None if there is none."""
     if kinds == {"int64", "float64"}:
         return "float64"
     if not typed and ("code" in kinds or kinds == {"bool", "string"}):

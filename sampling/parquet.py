@@ -23,7 +23,7 @@ class Table(NamedTuple):
     columns: dict[str, list[Any]]
     """All columns but that of the geometries by name; those that were not asked for without their values."""
     geometries: list[shapely.Geometry] | None
-    """None where the file is Parquet but not GeoParquet."""
+    """None if the file is Parquet but not GeoParquet."""
     rows: int
 
 
@@ -58,7 +58,7 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
 
 
 def _entry(name: str, schema: pa.Schema) -> tuple[str, ...]:
-    """The column that holds the geometries, () where the file is not GeoParquet."""
+    """The column that holds the geometries, () if the file is not GeoParquet."""
     metadata = (schema.metadata or {}).get(b"geo")
     if metadata is None:
         return ()

@@ -36,7 +36,7 @@ class Region:
     boxes: NDArray[np.float64]
     """(m, 4) west, south, east, north, degrees; west in [-180, 180), east up to west + 360."""
     polygons: tuple[shapely.Polygon, ...] | None
-    """One polygon a box, in lon/lat degrees within [-180, 180]; None where the boxes are the area."""
+    """One polygon a box, in lon/lat degrees within [-180, 180]; None if the boxes are the area."""
 
     def draw(
         self, seed: int, start: int, stop: int

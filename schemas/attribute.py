@@ -11,7 +11,7 @@ AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 AttributeType = Literal["bool", "int64", "float64", "string"]
 """Arrow's name of a column's type."""
 AttributeValue = bool | int | float | str | None
-"""None where the file has no value."""
+"""None if the file has no value."""
 PREFIX = "attr_"
 """Before the name of an attribute in the plan's tables: no other column there begins like this."""
 MOST_BYTES = 4_096

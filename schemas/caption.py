@@ -22,7 +22,7 @@ class Facts:
     """Facts from the stack only; serialises to canonical JSON, and its SHA-256 is the name."""
 
     label: str | None
-    """Label layer that the class shares come from, or None where there is none."""
+    """Label layer that the class shares come from, or None if there is none."""
     overall: tuple[ClassShare, ...] = ()
     """Over the whole chip, largest first; classes under the minimum number of pixels are left out."""
     regions: dict[str, tuple[ClassShare, ...]] = field(default_factory=dict)

@@ -32,7 +32,7 @@ _AT_THE_BEGINNING = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-
 
 
 def variable_of(template: str) -> tuple[str, str] | None:
-    """(variable, what follows it) of an address or a path that begins with $NAME or ${NAME}; None where none does.
+    """(variable, what follows it) of an address or a path that begins with $NAME or ${NAME}; None if none does.
 
     Raises:
         ValueError: a variable that a recipe may not name, or one in another place; the text says what to do.

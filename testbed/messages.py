@@ -95,7 +95,7 @@ class Fault:
 Hook = Callable[[Request], Fault | None]
 """Asked about every request; None = nothing goes wrong. The first hook that returns a fault wins."""
 Route = Callable[[Request], "Answer | None"]
-"""Answers a request, or None where the path is not its own."""
+"""Answers a request, or None if the path is not its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

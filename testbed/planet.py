@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 VERSION = "2"
-"""Of what is made from a seed; another version is made anew."""
+"""Of what is made from a seed; another version is made again."""
 MARKER = "planet.json"
 """Written last: a folder with it is whole."""
 
@@ -113,7 +113,7 @@ def _sentinel2(scenery: Scenery, job: Job, files: Path) -> dict[str, dict[str, f
 
 
 def _do_apart(job: Job, rasters: Path, seed: int, layout: Layout, folder: Path) -> Any:
-    """`_do` in a process of its own, with the rasters mapped from disk."""
+    """`_do` in its own process, with the rasters mapped from disk."""
     return _do(job, Scenery.load(rasters, seed, layout), folder)
 
 

@@ -34,7 +34,7 @@ def parse_ranges(header: str, size: int) -> list[Span] | None:
     """Ranges of a Range header that a file of `size` bytes can satisfy.
 
     Returns:
-        Spans in the order asked; an empty list where none can be satisfied (416); None where the header is not a valid
+        Spans in the order asked; an empty list where none can be satisfied (416); None if the header is not a valid
         byte range and is to be ignored (whole file).
     """
     if not re.fullmatch(r"bytes=\s*(\d*-\d*)(\s*,\s*(\d*-\d*))*\s*", header):

@@ -31,7 +31,7 @@ class Files:
     folders: dict[str, Path] = field(default_factory=dict)
 
     def find(self, path: str) -> Path | None:
-        """The file behind a URL path; None where there is none or the path leaves its folder."""
+        """The file behind a URL path; None if there is none or the path leaves its folder."""
         if path in self.single:
             return self.single[path]
         for prefix, folder in self.folders.items():

@@ -1,6 +1,6 @@
 """Starts the archives on loopback: STAC APIs, their files, and switches that take a provider down.
 
-rasterio opens files with the interpreter's lock held: it cannot read from a server in a thread of its own process.
+rasterio opens files with the interpreter's lock held: it cannot read from a server in its own thread process.
 Clients built on GDAL's /vsicurl need the server, or themselves, in another process; urllib3 and obstore do not.
 """
 

@@ -55,7 +55,7 @@ def parse_time(text: str) -> datetime:
 
 
 def property_of(item: Json, name: str) -> Any:
-    """Value of a queryable: a member of the item or of its properties; None where there is none."""
+    """Value of a queryable: a member of the item or of its properties; None if there is none."""
     name = name.removeprefix("properties.")
     if name in ("id", "collection", "geometry", "bbox"):
         return item.get(name)

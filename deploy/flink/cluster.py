@@ -258,7 +258,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    """Signal a process and what it started: each runs in a session of its own."""
+    """Signal a process and what it started: each runs in its own session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

@@ -96,7 +96,7 @@ def parsed(text: str) -> Url:
     """The address in a text.
 
     Raises:
-        AccessError: BAD_ITEM where the text is none that may be asked, with the reason.
+        AccessError: BAD_ITEM if the text is none that may be asked, with the reason.
     """
     if type(text) is Url:
         return text
@@ -123,7 +123,7 @@ def joined(base: Url, href: str) -> Url:
     A document that came encrypted and names its own host in the clear (services behind a proxy do) means itself.
 
     Raises:
-        AccessError: BAD_ITEM where it is none that may be asked.
+        AccessError: BAD_ITEM if it is none that may be asked.
     """
     _check_characters(href)
     if not _SCHEME.match(href):
@@ -157,7 +157,7 @@ def asset_url(item: Mapping[str, Any], href: str) -> str:
     """The address of an item's asset as the item writes it; a relative one is resolved by the self link, if any.
 
     Raises:
-        AccessError: BAD_ITEM where it is none that may be asked: a scheme of our own in an item of others, for one.
+        AccessError: BAD_ITEM if it is none that may be asked: a scheme of our own in an item of others, for one.
     """
     if _PLAIN.fullmatch(href) or href.startswith(_ENGINE):
         return href

@@ -78,7 +78,7 @@ def refused(answer: Answer, href: str) -> AccessError:
 
 
 def retry_after_s(value: str | None, date: str | None = None) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None where there is none.
+    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None if there is none.
 
     `date`: when the server says that it answered. Its date is held against its own clock: ours may be wrong.
     """

@@ -62,7 +62,7 @@ def read_body(response: HTTPResponse, wanted: Wanted, deadline_s: float, receive
         received: [bytes]: what is read from the connection is added.
 
     Raises:
-        AccessError: CORRUPT where it is larger than allowed; the text lacks the address.
+        AccessError: CORRUPT if it is larger than allowed; the text lacks the address.
         HTTPException: it ends before its length, or cannot be unpacked.
         TimeoutError: the deadline passed.
     """

@@ -58,7 +58,7 @@ class Reduce:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChipRequest:
-    """Bands of one footprint, from one raster or from several that are laid together."""
+    """Bands of one footprint, from one raster or from several that are mosaicked."""
 
     hrefs: tuple[str, ...]
     """Addresses of the rasters in mosaicking order: the first that has a valid pixel wins. All must deliver. They must
@@ -78,7 +78,7 @@ class ChipRequest:
     beside: bool = False
     """True where the product is anybody's: `<file>.msk` may say which pixels are measured although `fill` is stated."""
     reduce: Reduce | None = None
-    """None: rasters are laid together, the first valid pixel wins. Files are never reduced."""
+    """None: rasters are mosaicked, the first valid pixel wins. Files are never reduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,7 +472,7 @@ def _judge(raster: Raster, target: _Target) -> None:
 
 
 def _as_number(value: float, dtype: np.dtype[Any]) -> np.generic | None:
-    """A fill value in the pixels' own dtype, so that comparing costs no cast; None where no pixel can be it."""
+    """A fill value in the pixels' own dtype, so that comparing costs no cast; None if no pixel can be it."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         whole = math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max

@@ -48,7 +48,7 @@ def signer_of(name: str, provider: Provider) -> Signer | None:
 
     Raises:
         SettingError: an address names an environment variable that is not set, or a login would be sent to a host that
-            is neither its home nor allowed by whoever runs this (`pipelines.access.permission`).
+            is neither its home nor allowed by the user (`pipelines.access.permission`).
     """
     signing = provider.signing
     url = None if signing is None else expanded(name, signing.url).rstrip("/")

@@ -35,7 +35,7 @@ _UNNAMED = re.compile(r"un(known|named|defined|specified)|not[ _]specified|user[
 _HEIGHTS = ("COMPD_CS", "COMPOUNDCRS", ",3]")
 """What the WKT of a system with heights holds: a compound, or a coordinate system of three axes."""
 _SHIFTED = ("TOWGS84", "BOUNDCRS")
-"""What the WKT of a system with a shift of its own to WGS 84 holds; its names are those of the system without."""
+"""What the WKT of a system with its own shift to WGS 84 holds; its names are those of the system without."""
 _SAME_M = 1e-3
 """Coordinates of one point in two systems that are the same, at most this far apart, metres (degrees times 1e5)."""
 _CORNERS = np.array([[0.2, 0.2], [0.2, 0.8], [0.8, 0.5]])
@@ -117,7 +117,7 @@ def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64
     """Points of an EPSG code in another system: (2, ...) of their shape, easting (longitude) first.
 
     Raises:
-        AccessError: WRONG_GRID where they have no coordinates there.
+        AccessError: WRONG_GRID if they have no coordinates there.
     """
     try:
         found = np.array(transform(by_epsg(epsg), crs, x.ravel().tolist(), y.ravel().tolist()))

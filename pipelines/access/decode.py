@@ -41,7 +41,7 @@ class Deflate:
     def decode(
         self, raw: bytes | memoryview, rows: int, needed: tuple[int, int, int], into: NDArray[np.uint8]
     ) -> NDArray[Any] | None:
-        """Pixels (band, y, x) of a block of `rows` rows; None where GDAL must look at it.
+        """Pixels (band, y, x) of a block of `rows` rows; None if GDAL must look at it.
 
         Args:
             raw: The block as it is stored.
@@ -115,7 +115,7 @@ def deflate_of(image: Directory, dtype: np.dtype[Any]) -> Deflate | None:
 
 
 def _number(image: Directory, code: int, default: int) -> int | None:
-    """First number of a tag; None where it is not in the directory itself."""
+    """First number of a tag; None if it is not in the directory itself."""
     tag = image.tags.get(code)
     if tag is None:
         return default

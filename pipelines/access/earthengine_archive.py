@@ -131,7 +131,7 @@ def settings_of(
     """A provider's entry and the environment, as the session needs them.
 
     A server on this machine is asked without credentials unless the environment names some; with credentials only where
-    whoever runs this has named its address.
+    the user has named its address.
 
     Raises:
         SettingError: its address names an environment variable that is not set, or is not one to send credentials to.

@@ -32,7 +32,7 @@ def stored(
     *,
     lattice: tuple[str, Sequence[float]] | None = None,
 ) -> ee.Image:
-    """Stored bands of images laid together: the first of `image_ids` that has a valid pixel wins.
+    """Stored bands of images mosaicked: the first of `image_ids` that has a valid pixel wins.
 
     Args:
         image_ids: Asset ids.

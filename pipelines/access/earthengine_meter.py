@@ -38,7 +38,7 @@ def eecu_s(pixels: int, bands: int, images: int) -> float:
     Args:
         pixels: Pixels of the grid.
         bands: Bands read.
-        images: Images that are laid together or reduced.
+        images: Images that are mosaicked or reduced.
     """
     return EECU_S_PER_REQUEST + EECU_S_PER_MPX_BAND * pixels / 1e6 * bands * max(1, images)
 
@@ -131,7 +131,7 @@ class PlannedChip:
     dtype: str
     """numpy dtype asked for."""
     images: int = 1
-    """Images laid together."""
+    """Images mosaicked."""
 
 
 def estimate(chips: Iterable[PlannedChip], slots: int = PROJECT_SLOTS) -> Cost:

@@ -191,5 +191,5 @@ PRODUCTS: dict[str, Product] = {
 
 
 def product_of(asset_id: str) -> Product | None:
-    """The product that an image belongs to; None where we do not know it."""
+    """The product that an image belongs to; None if we do not know it."""
     return PRODUCTS.get(asset_id.rpartition("/")[0])

@@ -22,7 +22,7 @@ _ROUND_DEG = 359.99
 
 
 def footprint_of(item: dict[str, Any]) -> dict[str, Any] | None:
-    """The footprint as GeoJSON, Polygon or MultiPolygon in WGS 84 degrees; None where it cannot be read.
+    """The footprint as GeoJSON, Polygon or MultiPolygon in WGS 84 degrees; None if it cannot be read.
 
     Rings that do not close are closed, polygons are taken out of collections. Where the geometry is missing or none
     that can be computed with, the item's box stands for it. Longitudes may run beyond 180.
@@ -41,7 +41,7 @@ def footprint_of(item: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def moment(value: object) -> datetime | None:
-    """The time in an RFC 3339 text, UTC; None where it is none that can be computed with."""
+    """The time in an RFC 3339 text, UTC; None if it is none that can be computed with."""
     if not isinstance(value, str) or len(value) > 64:
         return None
     try:
@@ -76,7 +76,7 @@ def shape_of(footprint: dict[str, Any]) -> BaseGeometry:
 
 
 def number(value: object) -> float | None:
-    """A number that may have come as text ('72', 'nan'); None where it is none."""
+    """A number that may have come as text ('72', 'nan'); None if it is none."""
     if value is None or type(value) is float:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -88,7 +88,7 @@ def number(value: object) -> float | None:
 
 
 def finite(value: object) -> float | None:
-    """`number`, None where it is not finite: what is computed with."""
+    """`number`, None if it is not finite: what is computed with."""
     found = number(value)
     return found if found is not None and math.isfinite(found) else None
 

@@ -38,7 +38,7 @@ def read_items(raw: bytes, url: str) -> Iterator[Item]:
         url: where it is from, for messages.
 
     Raises:
-        AccessError: CORRUPT where it is no Parquet, or holds no STAC items.
+        AccessError: CORRUPT if it is no Parquet, or holds no STAC items.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(raw))

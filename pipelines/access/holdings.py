@@ -47,9 +47,9 @@ class Holding:
     bboxes: tuple[BBox, ...] = ()
     """Extent of its items: west, south, east, north in degrees; () if the archive does not state it."""
     begins: date | None = None
-    """First day of its items; None where the archive does not say."""
+    """First day of its items; None if the archive does not say."""
     ends: date | None = None
-    """Last day; None where more is to come, or the archive does not say."""
+    """Last day; None if more is to come, or the archive does not say."""
 
 
 def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
@@ -78,7 +78,7 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
 
 
 def _described(client: Client, root: str, collection: str, where: str) -> dict[str, Any]:
-    """The collection's own document; {} where the archive gives none.
+    """The collection's own document; {} if the archive gives none.
 
     Raises:
         NotHeldError: it lists others and not this one.

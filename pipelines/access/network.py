@@ -58,7 +58,7 @@ class Homes:
         """Homes of one service.
 
         Args:
-            urls: its own addresses, as whoever runs this wrote them.
+            urls: its own addresses, as the user wrote them.
             roams: whether redirects to other hosts are followed; not for who sends secrets in a body.
         """
         self._urls = tuple(urls)
@@ -70,7 +70,7 @@ class Homes:
         """(IP address, port) of a host, in the resolver's order.
 
         Raises:
-            AccessError: BAD_ITEM where one of them is in a network that the service does not live in, and whoever
+            AccessError: BAD_ITEM if one of them is in a network that the service does not live in, and whoever
                 runs this has not named the host (`pipelines.access.permission`).
             OSError: the name does not resolve.
         """
@@ -125,6 +125,6 @@ def homes_of(*urls: str, roams: bool = True) -> Homes:
     """`Homes` of a service at these addresses.
 
     Raises:
-        AccessError: BAD_ITEM where one cannot be used.
+        AccessError: BAD_ITEM if one cannot be used.
     """
     return Homes((public_url(url) for url in urls), roams=roams)

@@ -44,7 +44,7 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
         cache_dir: Where downloads are kept, beside a .json with size, version and SHA-256. What lies there is not asked
             for again: a 'latest' extract stays the one it was; remove the file for a newer one.
         client: HTTP; one with default limits if absent.
-        anywhere: Whoever runs the recipe wrote `pbf` themselves: the path may lead out of `folder`.
+        anywhere: The user wrote `pbf` themselves: the path may lead out of `folder`.
 
     Raises:
         SettingError: an environment variable is not set, or not one that a recipe may name; the path lies where the
@@ -62,7 +62,7 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
     named = variable_of(pbf)
     if named is None:
         return local_file(_WHERE, said, folder, anywhere=anywhere)
-    root = folder / os.environ[named[0]]  # whoever runs this has named it: it may be read, and what lies below
+    root = folder / os.environ[named[0]]  # the user has named it: it may be read, and what lies below
     return local_file(_WHERE, named[1].lstrip("/"), root) if named[1] else local_file(_WHERE, root.name, root.parent)
 
 

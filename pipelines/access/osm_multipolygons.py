@@ -29,7 +29,7 @@ class Multipolygons:
     awaited: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Relation that should give an area -> ways that are its members."""
     tags: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Relation without tags of its own -> tags that its outer ways share."""
+    """Relation without its own tags -> tags that its outer ways share."""
     lent: dict[int, list[int]] = field(default_factory=dict)
     """Way -> relations that take its tags."""
 

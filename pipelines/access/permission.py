@@ -1,7 +1,7 @@
 """Permissions that the user gives a recipe: hosts for logins, and folders for files.
 
 A recipe is somebody else's text. A login goes to the service that gave it and nowhere else, and files are read below
-the recipe's folder and nowhere else, unless whoever runs the recipe says so: in these two variables, or on the command
+the recipe's folder and nowhere else, unless the user says so: in these two variables, or on the command
 line, which adds to them. They are variables of the environment because logins are: workers on other machines get them
 the same way.
 """
@@ -57,7 +57,7 @@ def check_host(where: str, url: str, homes: Sequence[str], whose: str) -> None:
         whose: Whose login it is, for messages.
 
     Raises:
-        SettingError: the address is not one of them and whoever runs this has not allowed it, or it is not encrypted.
+        SettingError: the address is not one of them and the user has not allowed it, or it is not encrypted.
     """
     scheme, host, port = origin(url)
     named = host if port == _PORTS.get(scheme) else f"{host}:{port}"
@@ -77,7 +77,7 @@ def signed_hosts(where: str, hosts: Sequence[str], homes: Sequence[str], whose: 
     """Hosts that a recipe names for a login, each as 'host', or as 'host:port' where only that port is allowed.
 
     Raises:
-        SettingError: one is neither the service's own nor allowed by whoever runs this.
+        SettingError: one is neither the service's own nor allowed by the user.
     """
     found: list[str] = []
     for host in hosts:
@@ -115,7 +115,7 @@ def local_file(where: str, said: str, folder: Path, *, anywhere: bool = False) -
         where: Which part of the recipe names it, for messages.
         said: Path relative to `folder`.
         folder: The recipe's folder.
-        anywhere: Whoever runs the recipe wrote this path themselves.
+        anywhere: The user wrote this path themselves.
 
     Raises:
         SettingError: the file lies elsewhere, is not there, or is no regular file. The message holds the path as the

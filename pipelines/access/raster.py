@@ -78,7 +78,7 @@ class Description:
     transform: Affine
     """Identity where the file has none."""
     alpha: int | None
-    """1-based band that says how opaque pixels are, None where the file has none."""
+    """1-based band that says how opaque pixels are, None if the file has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Level:
     mask: Directory | None
     """Its validity mask, if it has one."""
     mask_of: Raster | None = None
-    """The file that the mask is in; None where it is the image's own."""
+    """The file that the mask is in; None if it is the image's own."""
 
 
 class Raster:
@@ -284,7 +284,7 @@ class Raster:
         """Fetch the header once more, before a file is refused for good for what its header says.
 
         Raises:
-            AccessError: UNAVAILABLE where it comes differently: it was damaged on its way, and must be read anew.
+            AccessError: UNAVAILABLE if it comes differently: it was damaged on its way, and must be read again.
         """
         self._source.confirm()
 
@@ -329,7 +329,7 @@ def _as_gdal(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
 
 
 def _not_ours(dtypes: frozenset[str]) -> str | None:
-    """Why numbers of these types are not read, in a few words; None where they are."""
+    """Why numbers of these types are not read, in a few words; None if they are."""
     if len(dtypes) != 1:
         return f"mixes dtypes {sorted(dtypes)}"
     strange = dtypes - _DTYPES
@@ -406,7 +406,7 @@ class _Bytes:
         """Fetch what is kept once more.
 
         Raises:
-            AccessError: UNAVAILABLE where it differs.
+            AccessError: UNAVAILABLE if it differs.
         """
         if not self._confirmed and any(self.anew(at, len(piece)) != piece for at, piece in self.pieces):
             self.changed = True
@@ -440,7 +440,7 @@ def open_raster(client: Client, href: str) -> Raster:
     """Read a raster's header: one request for most files.
 
     Raises:
-        AccessError: classed; CORRUPT where it is no raster, and the same bytes came twice.
+        AccessError: classed; CORRUPT if it is no raster, and the same bytes came twice.
     """
     before: list[tuple[int, bytes]] = []
     for _ in range(max(2, client.tries)):
@@ -459,7 +459,7 @@ def open_raster(client: Client, href: str) -> Raster:
 
 
 def _described(file: bytes) -> Description:
-    """Raises RasterioError where GDAL cannot read it."""
+    """Raises RasterioError if GDAL cannot read it."""
     with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
         return Description(
             crs=None if dataset.crs is None else horizontal(dataset.crs),

@@ -49,7 +49,7 @@ class PlanetaryComputerSigner:
             hosts: Ends of host names. What stands before is the account; a host that is named whole is one account.
                 In the clear, tokens go to this machine only.
             now: The clock, seconds since 1970.
-            client: Another client for the tokens than one with limits of its own.
+            client: Another client for the tokens than one with its own limits.
             key: Subscription key, which raises the service's limits.
         """
         self._token_url = token_url
@@ -137,7 +137,7 @@ class S3Signer:
         """A signed address of the object; whatever is not in the buckets passes through.
 
         Raises:
-            AccessError: DENIED where the machine's role gives no keys.
+            AccessError: DENIED if the machine's role gives no keys.
         """
         asked = parsed(url)
         if asked.scheme != "s3" or asked.host not in self._buckets:

@@ -61,7 +61,7 @@ class _Catalogue:
     items: list[Item]
     """Sorted by id, each id of a collection once."""
     shapes: NDArray[Any]
-    """Their footprints; None where one cannot be read."""
+    """Their footprints; None if one cannot be read."""
     times: NDArray[np.float64]
     """(item, 2): first and last moment, seconds since 1970; infinite where an item does not say."""
     dropped: Dropped = field(default_factory=list)

@@ -56,7 +56,7 @@ _CODECS = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)
 """None, LZW, JPEG, deflate, PackBits, deflate (old), LERC, LZMA, ZSTD, WebP. libtiff's others are of fax and film."""
 _INKS = (5, 6, 8, 9, 10, 32844, 32845)
 """Photometric interpretations (CMYK, YCbCr, Lab, LogLuv) in which one band alone is no picture: GDAL turns all bands
-of a pixel into red, green and blue, which it does not do where each band has blocks of its own."""
+of a pixel into red, green and blue, which it does not do where each band has its own blocks."""
 _YCBCR, _JPEG = 6, 7
 _LEAST_PX = 16
 """Edge of the smallest tile."""
@@ -100,7 +100,7 @@ class Directory:
     samples: int
     """Bands."""
     separate: bool
-    """True: each band has blocks of its own (planar configuration 2)."""
+    """True: each band has its own blocks (planar configuration 2)."""
     bits: int
     """Bits of one sample as it is stored."""
     tiled: bool
@@ -174,7 +174,7 @@ class Layout:
         """Read the offsets and sizes of all blocks.
 
         Raises:
-            AccessError: CORRUPT where their number contradicts the image's size.
+            AccessError: CORRUPT if their number contradicts the image's size.
         """
         rows, columns = directory.grid
         expected = rows * columns * (directory.samples if directory.separate else 1)
@@ -207,11 +207,11 @@ class Layout:
         return offset, size
 
     def absurd(self, block: Block, total: int | None) -> str | None:
-        """Why a block cannot be where its list says, in a few words; None where it can.
+        """Why a block cannot be where its list says, in a few words; None if it can.
 
         Args:
             block: One that the file does not leave out.
-            total: Size of the file, bytes; None where it is not known.
+            total: Size of the file, bytes; None if it is not known.
         """
         offset, size = self.span(block)
         if offset < _HEAD_BYTES:

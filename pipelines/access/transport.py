@@ -93,8 +93,8 @@ class Connections:
         """Send a request and read its answer, following redirects.
 
         Raises:
-            AccessError: CORRUPT where the body is larger than it may be, UNAVAILABLE past the deadline or where a
-                redirect leads nowhere good, BAD_ITEM where the host is in a network that is not the service's.
+            AccessError: CORRUPT if the body is larger than it may be, UNAVAILABLE past the deadline or where a
+                redirect leads nowhere good, BAD_ITEM if the host is in a network that is not the service's.
             HTTPException, OSError: the connection failed, or the body is shorter than its header states.
         """
         homes = self._homes or Homes((request.url,))

@@ -110,7 +110,7 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     """The window of each raster for one chip; rasters that do not touch the chip are left out.
 
     Raises:
-        AccessError: WRONG_GRID where a raster has no CRS or cannot be related to the chip.
+        AccessError: WRONG_GRID if a raster has no CRS or cannot be related to the chip.
     """
     found: list[Frame] = []
     groups: list[tuple[Frame, list[tuple[int, Level, Affine]], _View, CRS]] = []

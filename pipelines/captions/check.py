@@ -250,4 +250,4 @@ CHECKS: dict[str, Callable[[Reading, Facts], str | None]] = {
     "numbers": number_reason,
     "terrain": _terrain,
 }
-"""Name -> rule, in the order in which they are tried. A rule gives one sentence, or None where the text passes."""
+"""Name -> rule, in the order in which they are tried. A rule gives one sentence, or None if the text passes."""

@@ -287,7 +287,7 @@ class Reading:
 
 
 def share_in(facts: Facts, region: str, classes: tuple[str, ...]) -> int | None:
-    """Percent of these classes together in a region or 'overall'; None where none of them is listed there."""
+    """Percent of these classes together in a region or 'overall'; None if none of them is listed there."""
     listed = facts.overall if region == "overall" else facts.regions.get(region, ())
     found = [s.percent for s in listed if s.name in classes]
     return sum(found) if found else None

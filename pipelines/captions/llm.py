@@ -69,7 +69,7 @@ class _Completion(BaseModel):
 @dataclass(frozen=True, slots=True)
 class _Answer:
     text: str | None
-    """The caption, None where the answer holds none."""
+    """The caption, None if the answer holds none."""
     why: str
     """Why not."""
     tokens: int
@@ -114,7 +114,7 @@ class LlmCaptioner:
 
         Raises:
             SettingError: the endpoint's address or key is not in the environment, or the key would be sent to a host
-                that is neither its home nor named by whoever runs this.
+                that is neither its home nor named by the user.
         """
         self._key()
         self._base_url()
@@ -287,7 +287,7 @@ def _seed(sample_id: str, index: int, attempt: int) -> int:
 
 
 def _kept(path: Path, facts: Facts) -> Caption | None:
-    """The caption kept there; None where there is none, or it cannot be read, or it does not pass the checks."""
+    """The caption kept there; None if there is none, or it cannot be read, or it does not pass the checks."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         caption = Caption(**{**content, "checks": tuple(content["checks"])})

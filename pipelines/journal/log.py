@@ -24,7 +24,7 @@ def silent() -> Any:
 def log_of(folder: Path, run: str) -> Any:
     """A logger that writes `<folder>/log-<host>-<pid>.jsonl`, or to standard error where $LANDWEAVE_LOG says so.
 
-    Values are data: they are written as JSON strings, so that no text from outside can make a line of its own.
+    Values are data: they are written as JSON strings, so that no text from outside can make its own line.
     """
     return structlog.wrap_logger(
         structlog.WriteLogger(_target(folder)),

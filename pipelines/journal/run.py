@@ -109,7 +109,7 @@ class Journal:
 
     @classmethod
     def join(cls, work: Path) -> Self | None:
-        """The journal of the run that is under way; None where nobody began one.
+        """The journal of the run that is under way; None if nobody began one.
 
         Raises:
             JournalError: one was begun and its journal cannot be read.

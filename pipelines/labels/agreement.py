@@ -24,7 +24,7 @@ class Agreement:
     """Agreement of label products on one sample."""
 
     all_agree: float | None
-    """Share 0..1 of the pixels with every label on which all are the same; None where no pixel has every label."""
+    """Share 0..1 of the pixels with every label on which all are the same; None if no pixel has every label."""
     pixels: int
     """Pixels with every label: what `all_agree` is a share of."""
     pairs: dict[tuple[str, str], tuple[float, int]]

@@ -26,7 +26,7 @@ def identity(item: Mapping[str, Any]) -> str:
 
 
 def properties(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The item's properties, {} where they are missing."""
+    """The item's properties, {} if they are missing."""
     found = item.get("properties")
     return found if isinstance(found, dict) else {}
 
@@ -44,7 +44,7 @@ def geometry(item: Mapping[str, Any]) -> dict[str, object]:
 
 
 def moment(item: Mapping[str, Any], *names: str) -> datetime | None:
-    """The first of the properties `names` that is there, as UTC time; None where none is.
+    """The first of the properties `names` that is there, as UTC time; None if none is.
 
     Raises:
         BadItemError: it is no RFC 3339 date and time.
@@ -82,7 +82,7 @@ def asset_href(item: Mapping[str, Any], *names: str) -> str:
 
 
 def nodata(item: Mapping[str, Any], name: str) -> float | None:
-    """The number for 'no label here' that the item states for the first band of an asset; None where it does not."""
+    """The number for 'no label here' that the item states for the first band of an asset; None if it does not."""
     assets = item.get("assets")
     asset = assets.get(name) if isinstance(assets, dict) else None
     if not isinstance(asset, dict):
@@ -99,7 +99,7 @@ def nodata(item: Mapping[str, Any], name: str) -> float | None:
 
 
 def crs(item: Mapping[str, Any], *names: str) -> str | None:
-    """'EPSG:4326' as the item, or the first of the assets `names` that is there, states it; None where it does not."""
+    """'EPSG:4326' as the item, or the first of the assets `names` that is there, states it; None if it does not."""
     assets = item.get("assets")
     asset: dict[str, Any] = (
         next((assets[n] for n in names if isinstance(assets.get(n), dict)), {}) if isinstance(assets, dict) else {}

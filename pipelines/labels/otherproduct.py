@@ -45,7 +45,7 @@ class OtherProduct:
 
     @property
     def reduce(self) -> None:
-        """Tiles are laid together."""
+        """Tiles are mosaicked."""
 
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One map.

@@ -60,7 +60,7 @@ class RasterLabeller(Protocol):
         ...
 
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
-        """Maps that could label the place, best first; [] where there is none.
+        """Maps that could label the place, best first; [] if there is none.
 
         `reference_time` is the time of the image that is labelled; None = the sample has no dated image, then the
         newest map is the best.

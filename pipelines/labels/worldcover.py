@@ -57,7 +57,7 @@ class WorldCover:
 
     @property
     def reduce(self) -> None:
-        """Tiles are laid together."""
+        """Tiles are mosaicked."""
 
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One tile of one year.

@@ -75,7 +75,7 @@ def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, da
 
     Ground is taken as `parts` squares, cut into blocks that lie askew to them, of half the edge that `MOST_ITEMS`
     allows, half as wide in kilometres as they are high (60 degrees of latitude); or, where that is less, each place as
-    a block of its own. It holds as far as scenes lie as thick as `spread` says and ground is of one piece: coasts and
+    its own block. It holds as far as scenes lie as thick as `spread` says and ground is of one piece: coasts and
     islands cost more blocks.
 
     Args:

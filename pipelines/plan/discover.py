@@ -108,7 +108,7 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
 def _judge(
     question: Question, name: str, provider: AnyProvider, refused: dict[str, tuple[Reason, str]]
 ) -> Callable[[Item], Scene | None]:
-    """Item -> scene; None where it cannot be used, which is noted in `refused`.
+    """Item -> scene; None if it cannot be used, which is noted in `refused`.
 
     An item that our own code stumbles over is one more item that cannot be used: who wrote it does not end the run.
     """

@@ -53,7 +53,7 @@ class Cut:
     block_bytes: float
     """Mean stored size of a block."""
     separate: bool
-    """True where each band has blocks of its own."""
+    """True where each band has its own blocks."""
     seen: Seen | None = None
     """That raster; None if none could be read."""
 

@@ -46,7 +46,7 @@ class Seen:
         Args:
             boxes: Footprints of the chips.
             resolution_m: Pixel edge of the layer.
-            planes: Bands that are read, if each has blocks of its own; else 1.
+            planes: Bands that are read, if each has its own blocks; else 1.
             transform: Where the raster lies that is meant, if its item says it; else where this one does.
         """
         touched = {at for box in boxes for at in self._touched(box, resolution_m, transform or self.transform)}

@@ -302,7 +302,7 @@ def _unavailable(part: PartPlan) -> dict[str, int]:
 
 
 def _again_of(growing: Path) -> bytes | None:
-    """plan.json of the plan that is being completed; None where none is."""
+    """plan.json of the plan that is being completed; None if none is."""
     path = growing / AGAIN
     return path.read_bytes() if path.exists() else None
 

@@ -138,7 +138,7 @@ def _checked(path: Path, _seen: tuple[int, int], shard: int, recipe_sha256: str)
 
 
 def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest | None:
-    """The manifest of a published shard, or None where it has not been published.
+    """The manifest of a published shard, or None if it has not been published.
 
     Raises: see `done_shards`.
     """

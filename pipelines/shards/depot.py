@@ -69,7 +69,7 @@ class Depot:
             raise StoreError(f"{url}: cannot be opened: {explained(error)}") from error
 
     def get(self, path: str) -> bytes | None:
-        """A whole object, or None where there is none."""
+        """A whole object, or None if there is none."""
         import obstore
 
         try:
@@ -313,7 +313,7 @@ def refresh(desk: Path, shards: int, *, always: bool = False) -> None:
 
 
 def adopt(desk: Path, shard: int) -> bytes | None:
-    """Bring a shard that is published in the store to the desk, its manifest last; None where there is none."""
+    """Bring a shard that is published in the store to the desk, its manifest last; None if there is none."""
     depot = depot_of(desk)
     raw = None if depot is None else depot.get(shard_manifest(shard))
     if depot is None or raw is None:
@@ -328,7 +328,7 @@ def hand_over(out: Path, folder: Path, paths: list[str], shard: int) -> list[str
     """Publish a staged shard in the dataset's store, if it has one.
 
     Returns:
-        The objects that are kept in `out`: all of a local dataset; what the catalogue is made of on a desk. None where
+        The objects that are kept in `out`: all of a local dataset; what the catalogue is made of on a desk. None if
         another builder's shard is in the store.
     """
     depot = depot_of(out)

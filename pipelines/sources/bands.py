@@ -116,7 +116,7 @@ class Bands:
         return found
 
     def entries(self, key: str) -> tuple[Asset, list[dict[str, Any]]] | None:
-        """An asset by its key, with the entries of its bands; None where there is none."""
+        """An asset by its key, with the entries of its bands; None if there is none."""
         found = self._keys.get(key.casefold())
         return None if not found else (found[0][1], _entries(found[0][1]))
 
@@ -232,7 +232,7 @@ def _shape(value: object) -> Shape | None:
 
 
 def _transform(value: object) -> Coefficients | None:
-    """proj:transform, 6 or 9 numbers; None where it maps no area."""
+    """proj:transform, 6 or 9 numbers; None if it maps no area."""
     if not isinstance(value, list) or len(value) not in (6, 9):
         return None
     numbers = [number(v) for v in value[:6]]

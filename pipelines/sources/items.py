@@ -35,7 +35,7 @@ def times(item: Item) -> tuple[datetime, datetime, datetime]:
     """(time, start, end) of an item, UTC; the time of a period without one is its middle.
 
     Raises:
-        SceneRejected: BAD_ITEM where it has no readable time.
+        SceneRejected: BAD_ITEM if it has no readable time.
     """
     said = properties(item)
     start, end = moment(said.get("start_datetime")), moment(said.get("end_datetime"))
@@ -51,7 +51,7 @@ def geometry(item: Item) -> dict[str, object]:
     """The footprint as GeoJSON, WGS 84 degrees; from the box where the item has no polygon.
 
     Raises:
-        SceneRejected: BAD_ITEM where it has neither.
+        SceneRejected: BAD_ITEM if it has neither.
     """
     found = footprint_of(item)
     if found is None:
@@ -75,7 +75,7 @@ def identity(item: Item) -> str:
     """The item's id.
 
     Raises:
-        SceneRejected: BAD_ITEM where it has none.
+        SceneRejected: BAD_ITEM if it has none.
     """
     found = item.get("id")
     if not isinstance(found, str) or not found:

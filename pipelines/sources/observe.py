@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One read: some bands of one layer from one scene, or from several scenes of one radiometry laid together."""
+    """One read: some bands of one layer from one scene, or from several scenes of one radiometry mosaicked."""
 
     layer: Layer
     bands: tuple[str, ...]

@@ -95,7 +95,7 @@ class SensorSource(ABC):
         scenes: Sequence[Scene],  # noqa: ARG002 - a sensor that knows better overrides this
         bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
     ) -> str | None:
-        """Why the pixels cannot be what the metadata says, in one sentence; None where they can.
+        """Why the pixels cannot be what the metadata says, in one sentence; None if they can.
 
         `bands`: band name -> (numbers as delivered, valid), (y, x) each.
         """
@@ -112,5 +112,5 @@ class DatedSensor(SensorSource):
     def candidates_at(
         self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
     ) -> list[list[Candidate]]:
-        """Parts of one acquisition are laid together where a chip needs several of them."""
+        """Parts of one acquisition are mosaicked where a chip needs several of them."""
         return choose_dated(self.config, scenes, places, window, occurrence)

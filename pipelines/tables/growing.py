@@ -40,7 +40,7 @@ def growing_of(folder: Path) -> Path:
 
 
 def unfinished_in(folder: Path) -> Unfinished | None:
-    """The planning that would become the plan `folder`; None where none was begun."""
+    """The planning that would become the plan `folder`; None if none was begun."""
     growing = growing_of(folder)
     try:
         laid = json.loads(read_regular(growing / PLACES))

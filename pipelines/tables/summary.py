@@ -61,7 +61,7 @@ class PlanSummary:
 
 
 def read_summary(folder: Path) -> PlanSummary | None:
-    """plan.json, or None where there is no plan.
+    """plan.json, or None if there is no plan.
 
     Raises:
         PlanError: the plan is of another version or damaged.

@@ -102,7 +102,7 @@ def field_of(image: Image, name: str) -> Any:
 
 
 def make(name: str, arguments: Mapping[str, Any]) -> Passes | None:  # noqa: PLR0911 - one line a filter
-    """The filter of that name; None where there is none."""
+    """The filter of that name; None if there is none."""
     if name == "and":
         parts = list(arguments["filters"])
         return lambda image: all(part(image) for part in parts)

@@ -107,7 +107,7 @@ def covering(positions: tuple[Floats, Floats], projection: Projection, pad: int)
     """The part of a projection's lattice under some (column, row) positions, with a border of `pad` pixels.
 
     Returns:
-        The grid, and the column and row of its first pixel in the lattice; None where no position is finite.
+        The grid, and the column and row of its first pixel in the lattice; None if no position is finite.
     """
     columns, rows = positions
     finite = np.isfinite(columns) & np.isfinite(rows)
