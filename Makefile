@@ -1,4 +1,4 @@
-# landweave: `make help` lists what there is. Everything is set up in .venv by the first command that needs it.
+# landweave: `make help` lists the commands. The first command that needs .venv sets it up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -13,7 +13,7 @@ DATA := data
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-# One environment for everything that runs; tests and checks add to it. Each stamp is redone when the lists change.
+# One environment for everything; tests and checks add packages to it. A stamp is renewed when the lists change.
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "landweave needs Python 3.11 or newer; none was found on the PATH"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -51,17 +51,17 @@ $(VENV)/.deploy: pyproject.toml constraints.txt | $(VENV)/.check
 	$(RUN) -m deploy.flink.install prism
 	@touch $@
 
-test-packages: $(VENV)/.check  ## install each group and extra into an environment of its own, and use it (needs a network)
+test-packages: $(VENV)/.check  ## install each group and extra into its own environment, and use it (needs a network)
 	LANDWEAVE_PACKAGES=pip $(BIN)/python -m pytest tests/packages -k "$(or $(ONLY),images_packages or typed)"
 
 test-faults: $(VENV)/.check  ## kill builds, additions and exports 155 times, lose power at every step (hours)
 	LANDWEAVE_FAULTS=whole $(BIN)/python -m pytest tests/faults/test_faults_kills.py tests/faults/test_faults_power.py
 
-test-cluster: $(VENV)/.deploy  ## run the tests that start real clusters here, on hosts that are network namespaces
+test-cluster: $(VENV)/.deploy  ## run the tests that start real clusters on this machine, with network namespaces as hosts
 	$(BIN)/python -m pytest -m cluster tests/cluster
 	$(BIN)/python -m pytest tests/cluster/test_flink_files.py
 
-# One real cluster, the factory's bytes, a taskmanager killed, a store cut off: what CI proves with every change.
+# One real cluster, the same bytes, a killed taskmanager, a disconnected store: CI tests this for every change.
 test-cluster-quick: $(VENV)/.check  ## the part of test-cluster that takes minutes (installs Flink; needs Java)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
 	$(RUN) -m deploy.flink.install flink
@@ -81,35 +81,35 @@ format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.factory  ## compare reading with other tools, the quick form (installs them; makes 1.5 GB of scenes the first time)
+bench: $(VENV)/.factory  ## compare reading with other tools, in short (installs them; makes 1.5 GB of scenes the first time)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(RUN) -m benchmarks.reading --quick
 
-mutate: $(VENV)/.check  ## plant small faults in the code, one by one, and count how many the fast tests notice (an hour)
+mutate: $(VENV)/.check  ## plant small faults in the code, one at a time, and count how many the fast tests detect (an hour)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutate
 	$(RUN) -m benchmarks.mutation --workers 2
 
 schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
 	$(RUN) -m pipelines schema > docs/recipe.schema.json
 
-# Versions are those installed and tested here; hashes are of every file that the index has of them, for all platforms.
+# Versions are those installed and tested here; hashes cover every file of them in the index, for all platforms.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
-lock: $(VENV)/.check  ## write constraints.txt and deploy/flink/requirements.txt, with hashes, from what is tested here
+lock: $(VENV)/.check  ## write constraints.txt and deploy/flink/requirements.txt, with hashes, from the tested versions
 	$(BIN)/python -m pip install --quiet --group lock
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > $(VENV)/tested.txt
 	$(LOCK) --universal --no-strip-markers --constraint $(VENV)/tested.txt --output-file constraints.txt pyproject.toml \
 		$(foreach group,check bench deploy frameworks mutate,--group $(group))
 	$(LOCK) --no-deps --output-file deploy/flink/requirements.txt deploy/flink/requirements.txt
 
-lock-images:  ## ask the registries which digests the bases of the images have now (needs a network); commit the result
+lock-images:  ## ask the registries for the current digests of the base images (needs a network); commit the result
 	$(PYTHON) -m deploy.images lock
 
 TARGET := flink
-image:  ## build an image of deploy/Dockerfile on bases by digest: make image TARGET=flink (needs docker)
+image:  ## build an image of deploy/Dockerfile on pinned bases: make image TARGET=flink (needs docker)
 	$(PYTHON) -m deploy.images build $(TARGET)
 
 wheel: $(VENV)/.check  ## build the reader's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-clean:  ## remove what the commands above made, data included
+clean:  ## remove all files that the commands above made, including data
 	rm -rf $(VENV) $(DATA) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
