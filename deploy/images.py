@@ -3,7 +3,7 @@
 python -m deploy.images lock                 # writes deploy/images.lock; needs a network
 python -m deploy.images build flink          # docker build with the digests of images.lock; refuses one that is missing
 
-A tag such as python:3.11-slim-bookworm is moved by whoever publishes it; a digest is the image's content.
+A publisher can move a tag such as python:3.11-slim-bookworm; a digest identifies the image's content.
 """
 
 from __future__ import annotations

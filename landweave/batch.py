@@ -1,7 +1,7 @@
 """Makes one batch: several threads find, fetch, check and decode its chunks into place.
 
 The work of a batch is a queue of (array, shard) pairs; threads take the next one. Fetching, checksums and decoding
-release the GIL, so threads use all cores; for objects far away there are more threads than cores: most of them wait.
+release the GIL, so threads use all cores; for a URL there are more threads than cores, because most of them wait.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reuses the memory of released batches, because new pages cost as much time as decoding.
 
-The rule of ownership: a batch is its user's. Its arrays are never written to again while an array, a view or a tensor
-over them lives; who keeps a batch keeps its memory, and the next batch gets other memory.
+A batch owns its memory: nothing writes to its arrays while an array, a view or a tensor over them exists. If you keep a
+batch, the next batch gets other memory.
 """
 
 from __future__ import annotations

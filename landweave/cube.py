@@ -1,7 +1,7 @@
 """A selection as a lazy xarray tree for statistics: one node per modality or label, dask chunks along shards.
 
-Each chunk reads its own samples from their shard when it is computed, so a computation over a million samples holds a
-few chunks at a time. What was not obtained is masked by the catalogue's presence, never by pixels that look empty.
+Each chunk reads its samples from their shard when it is computed, so a computation over a million samples keeps only a
+few chunks in memory. The catalogue states which observations are missing; pixels that look empty do not matter.
 """
 
 from __future__ import annotations

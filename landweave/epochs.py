@@ -1,9 +1,9 @@
 """The epoch counter of a stream, shared by all its iterators, including workers of a DataLoader.
 
-A DataLoader starts a pass by asking each of its workers for an iterator; the process it runs in does not hear of it.
-So the count lies in memory that these processes share. The first worker of a pass to ask takes the next epoch and
-notes the pass; the others find the note and run the same epoch. A pass is known by what its workers have in common:
-the process that started them, the seed that it drew for them, and how often each of them has begun before.
+A DataLoader starts a pass by creating an iterator in each worker; the main process is not informed. So the counter is
+in shared memory. The first worker of a pass takes the next epoch and records the pass; the others find the record and
+run the same epoch. The workers of a pass share the parent process, the seed that it drew for them, and the number of
+passes that each has started before.
 """
 
 from __future__ import annotations

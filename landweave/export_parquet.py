@@ -1,8 +1,8 @@
 """Hugging Face: Parquet files with the features of `datasets`, and a dataset card for the Hub.
 
-Arrays are columns of `datasets.Array2D` to `Array5D`; null where nothing was obtained, and of a dated array the dates
-that were obtained: where there is none it has no dates, since datasets 5.0 reads a null of changing length as NaN. The
-features stand in the files' schema, so that `datasets.load_dataset` needs no code of ours.
+Arrays are columns of `datasets.Array2D` to `Array5D`; null if nothing was obtained. A dated array has the obtained
+dates only, and no dates if there are none, because datasets 5.0 reads a null of variable length as NaN. The files'
+schema contains the features, so `datasets.load_dataset` needs no code of landweave.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Memory of batches that a worker passes to the main process without a copy, and gets back for the next batch.
 
-Fresh memory that processes share costs three times as much as decoding into it. So a worker keeps its blocks: a batch
-lies in one, its receiver maps the block, and marks it as free when no array, view or tensor over it is left. A block is
-a file in memory (memfd, Linux): it has no name, takes no room in /dev/shm, which containers keep small, and is gone
-when no process maps it, however they ended.
+New shared memory costs three times as much time as decoding into it. So a worker keeps its blocks: the receiver of a
+batch maps its block, and marks it as free when no array, view or tensor over it is left. A block is a file in memory
+(memfd, Linux): it has no name, uses no space in /dev/shm, which is small in containers, and disappears when no process
+maps it.
 """
 
 from __future__ import annotations

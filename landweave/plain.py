@@ -1,7 +1,7 @@
 """Makes text from data safe to show: it cannot move a cursor, hide or reorder words, or start a line or a tag.
 
-Names, captions, tags and addresses of a dataset are other people's words. Whatever is written to a terminal, a log, a
-picture or a card goes through here.
+Names, captions, tags and addresses of a dataset are untrusted text. All text for a terminal, a log, a picture or a card
+passes through this module.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reads objects and ranges of a dataset by path, from a local folder or a URL.
 
-Local files are read and never mapped into memory: a mapped file that is cut short ends the process. Reading is safe in
-threads and after a fork. A path leads to a regular file inside the folder, or it is refused: what a link, a pipe or a
-device would give is not the dataset's. URLs go through obstore, whose threads do not survive a fork: a child of a
-process that has read a URL would wait for ever, so it is told to be spawned instead.
+Local files are read, never mapped into memory: truncating a mapped file would end the process. Reading is safe in
+threads and after a fork. A path must be a regular file inside the folder; links to files outside, pipes and devices are
+refused. obstore reads URLs, and its threads do not survive a fork: a forked child of a process that has read a URL
+would wait for ever, so it gets an error that asks for spawn.
 """
 
 from __future__ import annotations

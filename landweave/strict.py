@@ -1,8 +1,7 @@
 """Validates JSON from disk field by field: type, range and format.
 
-A dataset may come from anybody, so nothing in its files is believed: a field that is not what it should be is a
-CorruptError that says where it stands, what was found and what was expected. Fields that are not asked for are passed
-over: a later version may have added them.
+A dataset may come from anybody, so its files are not trusted. An invalid field raises a CorruptError with its place,
+the found and the expected value. Unknown fields are ignored, because a later version may have added them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reads tables with checksums from the manifests; verifies bytes before it uses them.
 
-Small ones are read whole. Large tables are read in pieces, each block with its own checksum; where a dataset was
-written before there were such, a local file is hashed once when it is first read, and one behind a URL has the
-checksums of its Parquet pages alone.
+Small tables are read completely. Large tables are read in pieces, and each block has its own checksum. In older
+datasets without block checksums, a local file is hashed once at its first read, and a file behind a URL has only the
+checksums of its Parquet pages.
 """
 
 from __future__ import annotations

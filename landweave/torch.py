@@ -1,13 +1,13 @@
 """Streams and samples as torch datasets: the only file that knows torch.
 
-Batches come whole, so give the DataLoader of a stream `batch_size=None`. Decoding runs in threads ahead of training, so
-`num_workers=0` keeps all cores busy; workers decode into memory that the main process sees (`landweave.handover`):
+The stream makes the batches, so pass `batch_size=None` to its DataLoader. Decoding runs in threads ahead of training,
+so `num_workers=0` keeps all cores busy; workers decode into memory that the main process maps (`landweave.handover`):
 
 >>> stream = data.stream(data.query(split="train"), batch_size=32, shuffle=True, arrays=["sentinel2", "worldcover"])
 >>> loader = torch.utils.data.DataLoader(TorchStream(stream), batch_size=None)
 
-Every pass over the loader is the next epoch, with any number of workers (`landweave.epochs`). To go on in the middle of
-an epoch, keep `batch['position']` and the epoch, and call `dataset.load_state_dict({'epoch': epoch, 'position':
+Every pass over the loader is the next epoch, with any number of workers (`landweave.epochs`). To resume in the middle
+of an epoch, keep `batch['position']` and the epoch, and call `dataset.load_state_dict({'epoch': epoch, 'position':
 position})` before the loader is iterated; or use torchdata's StatefulDataLoader, which asks for `state_dict` itself.
 """
 

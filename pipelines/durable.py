@@ -1,8 +1,8 @@
 """Files that survive a power loss: written elsewhere, synced, renamed into place, with their folder synced.
 
-A rename without the sync before it may outlive the power loss while the content does not: the file is there, and
-empty. Everything that a later run relies on goes through here. What is read back may still be anything, since other
-programs and broken disks write too: `read_regular` never waits and never follows a link.
+Without a sync before it, a rename may survive a power loss while the content does not: then the file is empty. All
+files that a later run needs are written here. A file may still contain anything, because other programs and broken
+disks write too: `read_regular` never waits and never follows a link.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads YAML within limits: plain data, and the line of each part.
 
-The files may be somebody else's. Aliases are counted as what they stand for, so that they cannot multiply; depth, size
+Somebody else may have written the files. Each repetition by an alias counts, so aliases cannot multiply; depth, size
 and numbers have limits; tags, directives, duplicate keys and control characters are refused. Numbers are those of YAML
 1.2's core schema, and what other readers of YAML take for something else (010, .inf, 1e999) is refused.
 """

@@ -1,8 +1,8 @@
 """Columns of a points file that are copied to its samples: one type per column, every value checked.
 
-Text is data: nothing in it is interpreted, and no other part of landweave acts on it. GeoJSON and Parquet say what type
-a value has. A CSV does not: a column is of the narrowest type that all its cells can be; digits that no int64 stands
-for (a leading zero, too many) are a code, and a column with a code in it is text.
+Text is data: landweave never interprets it. GeoJSON and Parquet state the type of a value. In a CSV, a column has the
+narrowest type that fits all its cells; digits that do not fit in int64 (a leading zero, too many digits) are a code,
+and a column with a code is text.
 """
 
 from __future__ import annotations

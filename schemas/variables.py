@@ -1,7 +1,7 @@
 """Environment variables that a recipe may name. Somebody else may have written it, so it may not name a secret.
 
-In an address or a path a variable may stand at the beginning alone, so that its value decides where a request goes or
-which folder is read, and is never sent to a host that the recipe names.
+In an address or a path a variable may only be the start, so its value decides the host of a request or the folder to
+read, and is never sent to a host that the recipe names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Builds the shards whose numbers arrive on standard input, one per line; answers each with a JSON line.
 
-Runs in the factory's Python, started by a Flink worker (job.py) whose Python and packages are others. Answers:
-`{"ready": true}` once, or `{"refused": "why"}` and the end when nothing can be built here; then for each shard
-`{"shard": 3, "error": null}`, with the traceback of a mistake of ours in `error`.
+Runs in the Python of the pipelines, started by a Flink worker (job.py) with another Python. Answers `{"ready": true}`
+once, or `{"refused": "why"}` and ends if it cannot build here; then `{"shard": 3, "error": null}` for each shard, with
+the traceback of a bug in `error`.
 """
 
 from __future__ import annotations

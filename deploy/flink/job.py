@@ -3,9 +3,9 @@
 Runs in Flink's Python (PyFlink) and imports nothing of landweave; `deploy.flink.submit` writes its work list and starts
 it.
 
-Each slot is a chain source -> build with no exchange between slots: a lost slot loses the shards it was building and no
-others, and nothing but shard numbers ever travels. Building is idempotent (a published shard is left as it is), so that
-Flink's at-least-once restart gives each shard exactly once.
+Each slot is a chain source -> build, without exchange between slots: a lost slot loses only the shards it was building,
+and Flink transports only shard numbers. Building is idempotent (a published shard does not change), so Flink's
+at-least-once restart gives each shard exactly once.
 """
 
 from __future__ import annotations

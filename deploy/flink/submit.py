@@ -3,7 +3,7 @@
     python -m deploy.flink.submit data/mine work.txt failures/ --flink-master 10.0.0.7:8081 --parallelism 64
 
 The dataset's folder, the checkout and both Pythons are at the same paths on every host: one image, one shared file
-system. Exit status: 0 when every shard was tried (what failed is in the folder of failures), else 1 with one line.
+system. Exit status: 0 if every shard was tried (the folder of failures lists the failed ones), else 1 with one line.
 """
 
 from __future__ import annotations

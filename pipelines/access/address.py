@@ -1,7 +1,7 @@
 """Parses an address once; signing, connections, redirects, limits and messages use the same parts.
 
-Two readers of one text do not always agree on its host, and who writes an item chooses the text. So only plain
-addresses are taken: no user name, no backslash, no control character, a host in ASCII, numbers in their usual form.
+Two parsers may find different hosts in the same text, and the author of an item chooses the text. So only plain
+addresses are accepted: no user name, no backslash, no control character, a host in ASCII, numbers in their usual form.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Checks the decoded size of a stored block before GDAL decodes it.
 
-libtiff leaves the rest of its buffer as it was, or as it happened to be in memory, where a block holds less than it
-should: for plain blocks, for JPEG, and for deflate where a stored run is longer than the buffer. LZW, PackBits, LZMA,
-ZSTD, WebP and LERC that come out too short are its errors (tests hold every codec to that).
+If a block decodes to too few bytes, libtiff leaves the rest of its buffer unchanged, with old memory contents: for
+plain blocks, for JPEG, and for deflate where a stored run is longer than the buffer. LZW, PackBits, LZMA, ZSTD, WebP
+and LERC that come out too short are its errors (tests hold every codec to that).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Closes connections at their deadline, even if a server keeps sending single bytes.
 
-A socket's timeout starts anew with every byte; this watches whole exchanges, headers included.
+A socket's timeout starts again with every byte; this watches complete exchanges, including headers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fast decoding of a stored block: deflate with or without a predictor, by libdeflate, with its checksum.
 
 Most rasters of the archives are deflate. libdeflate is two to three times faster than zlib and, other than GDAL,
-verifies the Adler-32 of each block. Whatever is unusual here (byte order, bits, interleaving, a stream of another
-length, damage) is left to GDAL's way in `pipelines.access.raster`, which then says what is wrong.
+verifies the Adler-32 of each block. Unusual blocks (byte order, bits, interleaving, a stream of another
+length, damage) are left to GDAL in `pipelines.access.raster`, which reports the error.
 """
 
 from __future__ import annotations

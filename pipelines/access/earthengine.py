@@ -4,7 +4,7 @@
         image = graphs.stored(("COPERNICUS/S2_SR_HARMONIZED/2023...",), ("B2", "B3"))
         chip = session.compute_chip(image, geobox, ("B2", "B3"), dtype="uint16")
 
-One project a process: the client's state is global. Threads share the session.
+A process can use one project only, because the client's state is global. Threads share the session.
 """
 
 from __future__ import annotations

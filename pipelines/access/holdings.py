@@ -1,6 +1,6 @@
 """Reads an archive's list of collections before any search, so that a misspelt collection is an error.
 
-Not every archive lists its collections; where one does not, the search itself has to tell.
+Not every archive lists its collections; without a list, only the search shows whether a collection exists.
 """
 
 from __future__ import annotations

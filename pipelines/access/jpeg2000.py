@@ -1,6 +1,6 @@
 """Checks that a JPEG 2000 file is complete (ISO/IEC 15444-1, annexes A and I).
 
-OpenJPEG gives the tiles that a shortened file lacks as zeros, without an error, and GDAL passes them on as pixels.
+OpenJPEG returns zeros for missing tiles of a truncated file, without an error, and GDAL passes them on as pixels.
 """
 
 from __future__ import annotations

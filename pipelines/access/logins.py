@@ -1,7 +1,7 @@
 """Logins of archives and their environment variables; reports a missing login before any request.
 
-docs/providers.md has the table for people. An archive that stands in for a service at another address (a mirror, the
-testbed) wants none, unless its provider says `signing`.
+docs/providers.md has the table for people. A copy of a service at another address (a mirror, the testbed)
+needs no login, unless its provider sets `signing`.
 """
 
 from __future__ import annotations

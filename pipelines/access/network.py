@@ -1,7 +1,7 @@
 """Networks that an archive may refer to: the public network, and private ones only if the archive is in them.
 
-An item, a next link or a redirect may name any host, and any name may resolve to any address. So the address that a
-connection is about to go to is judged, and the connection goes to that very address.
+An item, a next link or a redirect may name any host, and any name may resolve to any address. So the IP address
+of a connection is checked, and the connection goes to exactly this address.
 """
 
 from __future__ import annotations

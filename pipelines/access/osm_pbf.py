@@ -1,7 +1,7 @@
 """Reads the blobs and messages of a .osm.pbf, with memory limits that depend on the size of the file.
 
 The format: https://wiki.openstreetmap.org/wiki/PBF_Format; protobuf's wire format:
-https://protobuf.dev/programming-guides/encoding/. Everything here takes bytes of strangers: what is odd is refused.
+https://protobuf.dev/programming-guides/encoding/. All bytes here are untrusted: unusual files are refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Checks a complete .osm.pbf before it is read: sizes, order, versions, and missing parts.
 
-osmium reads a file whose objects are out of order, or stand there twice, without a word or with a wrong one, and gives
-a small file that unpacks to gigabytes all the memory it asks for. So every block is looked at first: ids and the sizes
-of what they would become, not what they say.
+osmium reads files with unsorted or duplicate objects without an error, or with a wrong one, and a small file that
+unpacks to gigabytes gets all that memory. So every block is checked first: the ids, and the sizes after unpacking, but
+not the content.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Permissions that the user gives a recipe: hosts for logins, and folders for files.
 
-A recipe is somebody else's text. A login goes to the service that gave it and nowhere else, and files are read below
-the recipe's folder and nowhere else, unless the user says so: in these two variables, or on the command
-line, which adds to them. They are variables of the environment because logins are: workers on other machines get them
-the same way.
+Somebody else may have written a recipe. A login is sent only to its own service, and files are read only below the
+recipe's folder, unless the user allows more: in these two variables, or on the command line, which adds to them. They
+are environment variables, like logins, so that workers on other machines get them in the same way.
 """
 
 from __future__ import annotations

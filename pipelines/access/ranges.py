@@ -1,7 +1,7 @@
 """Merges blocks of a file into requests: a few extra bytes against one request less.
 
 A request costs about as much as a megabyte (30 ms at 30 MB/s), so the nearest neighbours are joined first, as long as
-all that is fetched in vain stays below a small share of what is wanted.
+the unused bytes stay below a small share of the needed bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Static STAC: searches catalogues of linked JSON files, and stac-geoparquet, on this machine.
 
-What an address holds is read once for each client, whole, and kept for all its questions. An item whose place or time
-cannot be read is part of every answer: it cannot be ruled out, and who asks refuses it with a reason.
+A client reads the content of an address once and keeps it for all searches. An item without a readable place or time is
+part of every answer, because it cannot be excluded; the caller refuses it with a reason.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Decoding stays GDAL's: the chosen blocks, counted (`pipelines.access.counted`), 
 tags, so that every codec, predictor and byte order that GDAL reads works, and a block that was not fetched cannot be
 read as zeros.
 
-Files may lie. What a header says is checked against limits before anything is fetched or made room for, and lists of
-blocks are as long as the file itself holds them.
+Files are untrusted. The values of a header are checked against limits before any fetch or allocation, and lists of
+blocks cannot be longer than in the file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One HTTP exchange over a persistent connection: the standard library's client, redirects, and a deadline.
 
-urllib3's pools cost three times the CPU of this for a small range (0.5 against 0.17 ms), and a reader of chips asks for
+urllib3's pools take three times the CPU of this for a small range (0.5 against 0.17 ms), and a reader of chips requests
 thousands. Retries, classes of errors and limits are `pipelines.access.http`'s.
 """
 

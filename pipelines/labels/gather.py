@@ -1,7 +1,7 @@
 """Reads one label layer for many samples: rasters scene by scene, or objects of an extract place by place.
 
-The same rules as for sensors (`pipelines.sources.gather`): a failure that can pass makes the label absent with that
-reason, so that a later run gives what a clean run would have; a failure for good drops the candidate for the next.
+The same rules as for sensors (`pipelines.sources.gather`): a temporary failure makes the label absent with that
+reason, so that a later run gives the same result as a clean run; after a permanent failure the next candidate is read.
 """
 
 from __future__ import annotations

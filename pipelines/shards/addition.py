@@ -1,8 +1,8 @@
 """Adds modalities, labels and captions of a second dataset at the same places to a finished dataset.
 
-Nothing that is there is touched: new objects lie beside the old ones, the new catalogue beside the old catalogue, and
-one step puts the new `landweave.json` in place. Readers that had the dataset open go on as before. Killed anywhere, the
-dataset is the old one or the new one; the same call finishes what is left.
+Existing files do not change: new objects and the new catalogue lie next to the old ones, and one step replaces
+`landweave.json`. Readers that opened the dataset before continue as before. If the process is killed, the dataset is
+either the old or the new one; the same call finishes the rest.
 """
 
 from __future__ import annotations

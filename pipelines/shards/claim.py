@@ -1,12 +1,12 @@
 """Mutual exclusion across hosts without locks: a file that only one process can create, and that its owner renews.
 
-A file system's own locks often end at the host; creating a file that must not be there yet does not. Nothing here
-depends on clocks: an owner is dead when its claim did not change while another watched it for STALE_S. Where the owner
-runs on the same kernel it is known at once, by its process number and the moment at which the process began: numbers
-are used again, and in a container the first one always lives.
+File-system locks often work on one host only; exclusive creation of a file works everywhere. Nothing here depends on
+clocks: an owner is dead if its claim did not change while another process watched it for STALE_S. On the same kernel
+this is known immediately, from the number and the start time of the process: numbers are reused, and the first process
+of a container always lives.
 
-What lies in the place of a claim may be anything. A regular file that names no owner is watched for
-NAMELESS_S; a folder, a link, a FIFO is none of ours and is removed.
+The file of a claim may be anything. A regular file without an owner is watched for NAMELESS_S; a folder, a link or a
+FIFO is not a claim and is removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds into an object store: the store holds the dataset, a local work folder the builder's files.
 
-The desk is a folder like that of a local dataset, without pixels: plan, runs, manifests, parts, catalogue, and one
-shard a worker while it is written. A shard's objects go to the store first and its manifest last, by a put that only
+The desk, a local work folder, looks like a local dataset without pixels: plan, runs, manifests, parts, catalogue, and
+one shard per worker while it is written. A shard's objects go to the store first and its manifest last, by a put that
 succeeds only if the object does not exist: exactly one of two builders publishes a shard, and it is complete.
 """
 

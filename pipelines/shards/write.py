@@ -1,7 +1,7 @@
 """Writes one shard from stacks: sample by sample, verified, published in one step.
 
-Memory: one stack, the indexes (16 bytes an inner chunk) and the shard's catalogue rows. Inner chunks are encoded and
-appended to one file an array as the stacks arrive, so a shard of any size needs no more than that. zarr-python would
+Memory: one stack, the indexes (16 bytes per inner chunk) and the shard's catalogue rows. Inner chunks are encoded and
+appended to one file per array as stacks arrive, so this is enough for a shard of any size. zarr-python would
 assemble every array of the shard in memory and store absent observations as fill values; this writes the same format.
 """
 

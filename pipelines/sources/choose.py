@@ -1,9 +1,9 @@
 """Candidate scenes of a place: drops duplicates, joins parts of one acquisition, sorts the best first.
 
-From metadata alone, so that planning costs no pixel. The rank, smaller is better:
+It uses only metadata, so planning reads no pixels. The rank, smaller is better:
 1. share of the chip that the footprints leave uncovered, in whole percent;
 2. cloud over the scene (0..1) plus distance to the target date as a share of half the period (0..1): a clear scene at
-   the far end of the period is worth as much as an overcast one on the day;
+   the far end of the period ranks the same as an overcast scene on the target date;
 3. distance to the target date, days.
 """
 

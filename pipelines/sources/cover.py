@@ -1,9 +1,9 @@
 """Scene sharing: among candidates about as good as the best, prefers scenes that serve many places.
 
-Choosing scenes for the samples of a shard is a covering problem (set cover, solved greedily): a scene that is open
-already costs no header, and internal tiles that two chips touch are fetched once. What a place may lose by it is
-bounded by the recipe. From metadata alone, at planning: a choice that hung on pixels of neighbours would hang on
-whether theirs could be read.
+Choosing scenes for the samples of a shard is a covering problem (set cover, solved greedily): a scene that is already
+open costs no header, and internal tiles that two chips touch are fetched once. The recipe limits the loss of a place.
+The choice uses only metadata, while planning: otherwise it would depend on whether the neighbours' pixels were
+readable.
 """
 
 from __future__ import annotations

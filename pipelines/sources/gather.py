@@ -1,17 +1,17 @@
 """Reads one modality for many samples: clouds first, then the bands of the chosen scenes, scene by scene.
 
-Rules that make the result a function of the plan and not of luck:
-- A failure that can pass (429, 5xx, resets, timeouts, refused credentials) and outlived its retries makes the
-  observation absent, with that reason. Another candidate is never taken instead, so that a later run of the same plan
-  gives the bytes that a clean run would have given.
+Rules that make the result a function of the plan:
+- A temporary failure (429, 5xx, resets, timeouts, refused credentials) and outlived its retries makes the
+  observation absent, with that reason. No other candidate replaces it, so that a later run of the same plan gives the
+  same bytes as a clean run.
 - Providers are chosen at planning, in the recipe's order, and the plan names them. Reading never goes to another
-  provider for the same product: its copy is other bytes (another COG, another offset), and which one a dataset holds
-  must not depend on the hour. What a provider did not deliver comes from it on a later run (--retry-failed).
-- A failure for good (404, corrupt, wrong grid, an item whose pixels contradict it) drops the candidate; the next one,
+  provider for the same product: its copy has other bytes (another COG, another offset), and the content of a dataset
+  must not depend on the time. A later run (--retry-failed) requests undelivered data from the same provider.
+- A permanent failure (404, corrupt, wrong grid, an item whose pixels contradict it) drops the candidate; the next one,
   in the order of cloud over the chip and then of the plan, is read.
 - A scene that the plan puts first because neighbours share it stays first while cloud over the chip is within the
-  recipe's `sharing` of the clearest candidate's. Each sample is judged by its own pixels alone: what neighbours' pixels
-  say, or that they cannot be read, changes nothing.
+  recipe's `sharing` of the clearest candidate's. Each sample depends only on its own pixels, never on those of its
+  neighbours.
 """
 
 from __future__ import annotations

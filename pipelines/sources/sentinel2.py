@@ -9,8 +9,8 @@ The rule of the offset (decided by processing baseline, never by date, and per a
 | baseline >= 04.00, Planetary Computer                          | dn - 1000: it never applies it        |
 | baseline >= 04.00, Earth Search sentinel-2-c1-l2a              | dn - 1000: it never applies it        |
 | baseline >= 04.00, Earth Search sentinel-2-l2a, flag false     | dn - 1000, if the pixels agree        |
-| the same, and the item declares an offset of 0                 | refused: two witnesses, two stories   |
-| the same, no flag                                              | refused: nobody says                  |
+| the same, and the item declares an offset of 0                 | refused: the statements contradict    |
+| the same, no flag                                              | refused: not stated                   |
 | baseline >= 04.00, others: flag false, or a declared -1000     | dn - 1000                             |
 | baseline >= 04.00, others: nothing said                        | dn - 1000                             |
 | others: declared offset contradicts the baseline               | refused                               |

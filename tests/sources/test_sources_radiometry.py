@@ -230,7 +230,7 @@ def test_sigma0_and_gamma0_are_never_mixed() -> None:
         ("GRD", "rtc", "dB", "not terrain-corrected"),
         ("RTC", "grd", "dB", "is RTC"),
         ("GRD", "grd", None, "not stated"),  # amplitudes, not calibrated: how archives of raw products have it
-        ("GRD", "grd", "linear", "is another"),
+        ("GRD", "grd", "linear", "is .linear."),
     ):
         with pytest.raises(SceneRejected, match=word):
             radar(kind, product, unit)
