@@ -90,13 +90,13 @@ def test_check(dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_show_draws(dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import matplotlib.image
 
-    for target in (tmp_path / "new/a.png", tmp_path / "b.png"):
+    for target in (tmp_path / "a.png", tmp_path / "b.png"):
         assert main(["show", str(dataset_path), str(target), "--count", "3"]) == 0
     assert "3 of 22 samples" in capsys.readouterr().out
-    picture = matplotlib.image.imread(tmp_path / "new/a.png")
+    picture = matplotlib.image.imread(tmp_path / "a.png")
     assert picture.shape[1] > 1000
     assert picture[..., :3].std() > 0.1
-    assert (tmp_path / "new/a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 BLOCK = """
