@@ -123,11 +123,10 @@ def plan(
     allow_host: HostOption = None,
     allow_path: PathOption = None,
 ) -> None:
-    """Decide where, when and which scenes; print what was found, why the rest was not, and what a build will cost.
+    """Choose places, dates and scenes; print what was found, why the rest is missing, and the cost of a build.
 
-    Fetches metadata only. The table at the end is a simulation: what 1 to 1,000 workers would make of it, what they
-    would wait for, and cost. Exit code: 0 planned, 3 planned but nothing was found for a whole layer or an archive did
-    not answer (named), 1 failed.
+    It fetches metadata only. The table at the end simulates 1 to 1,000 workers: time, cost and bottleneck. Exit codes:
+    0 planned; 3 planned, but a whole layer is empty or an archive did not answer (both are named); 1 failed.
     """
     with _errors():
         allow(allow_host or (), allow_path or ())
@@ -181,10 +180,10 @@ def build(
     allow_host: HostOption = None,
     allow_path: PathOption = None,
 ) -> None:
-    """Plan if need be, then build the shards that are not there yet. Can be interrupted and run again.
+    """Plan if needed, then build the missing shards. You can interrupt it and run it again.
 
-    What follows -- is passed on to the runner. Exit code: 0 built, 3 built but nothing was obtained of a whole layer or
-    an archive did not deliver something (named), or stopped at a limit, 1 failed.
+    Options after -- go to the runner. Exit codes: 0 built; 3 built, but a whole layer is empty or an archive did not
+    deliver an observation (both are named), or stopped at a limit; 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
     with _errors():
@@ -239,7 +238,7 @@ def status(
     as_metrics: Annotated[bool, typer.Option("--openmetrics", help="print OpenMetrics text")] = False,
     prices: PricesOption = None,
 ) -> None:
-    """Shards done, failed and left, samples by outcome, what was spent, of a running, interrupted or finished build."""
+    """Print the progress, outcomes and cost of a running, interrupted or finished build."""
     from pipelines.metrics import openmetrics
     from pipelines.status import planning_of, status_of
 
