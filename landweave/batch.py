@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -72,6 +73,8 @@ class _Part(NamedTuple):
     """(batch, k) stored slot of each slot shown; -1 where there is none."""
     out: NDArray[Any]
     """(batch, [k,] ...)."""
+    size: int
+    """Bytes of one slot of its samples, decoded: the largest parts begin first."""
 
 
 class Loading:
@@ -152,19 +155,21 @@ class Loading:
             self._corners = self._windows()
         slots = {group.name: self._slots(group.name, rule, gone.get(group.name)) for group, rule in source.groups}
         listed = {name: found.tolist() for name, found in slots.items()}
+        lacking = {name: bool((found < 0).any()) for name, found in slots.items()}
         remote, groups = source.reader.store.remote, {}
         parts = []
         made = source.buffers.arrays([((n, *shown.shape), shown.dtype) for shown in source.shown])
         for shown, out in zip(source.shown, made, strict=True):
             group = shown.array.group
             self._batch[shown.array.path] = out
-            if any(-1 in row for row in listed[group]):
+            if lacking[group]:
                 _fill(shown, slots[group], out)
             most = _AT_A_TIME if remote else min(_AT_A_TIME, max(1, _PART_BYTES // (shown.chip_bytes * shown.slots)))
             if most not in groups:
                 groups[most] = _groups(self._where, most)
-            parts += [_Part(shown, shard, rows, listed[group], out) for shard, rows in groups[most]]
-        parts.sort(key=_size, reverse=True)
+            each, stored = shown.chip_bytes, listed[group]
+            parts += [_Part(shown, shard, rows, stored, out, each * len(rows)) for shard, rows in groups[most]]
+        parts.sort(key=attrgetter("size"), reverse=True)
         self._parts.extend(parts)
         for name in source.view.columns:
             self._batch[name] = source.catalogue.column(name, self._positions)
@@ -199,7 +204,7 @@ class Loading:
         return np.where(there, slots, -1)
 
     def _read(self, part: _Part) -> None:
-        shown, _, rows, slots, batch = part
+        shown, _, rows, slots, batch, _ = part
         plain, dated, where = shown.plain, shown.dated, self._where
         chips: list[Chip] = []
         for i in rows:
@@ -252,10 +257,6 @@ def _groups(where: list[list[int]], most: int) -> list[tuple[int, list[int]]]:
         by_shard.setdefault(shard, []).append(i)
     found = sorted(by_shard.items())
     return [(s, rows[i : i + most]) for s, rows in found for i in range(0, len(rows), most)]
-
-
-def _size(part: _Part) -> int:
-    return part.shown.chip_bytes * len(part.rows)
 
 
 def _rows(value: Any, keep: list[int]) -> Any:
