@@ -59,7 +59,8 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
     or lists no collections is passed over.
 
     Raises:
-        NotHeldError: an archive that lists its collections does not list one of them.
+        NotHeldError: an archive that lists its collections does not list one that the recipe states, or none of a
+            sensor's usual ones.
     """
     found = []
     for entry in (*recipe.sources, *recipe.labels):
@@ -71,9 +72,17 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
             if isinstance(provider, EarthEngineProvider):
                 continue
             root = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}").rstrip("/")
-            for collection in entry.collection_at(name, provider).split(","):
-                document = _described(archives.client(name), root, collection, f"{layer}: provider {name!r}")
+            wanted, unknown = entry.collection_at(name, provider).split(","), []
+            for collection in wanted:
+                try:
+                    document = _described(archives.client(name), root, collection, f"{layer}: provider {name!r}")
+                except NotHeldError as error:
+                    unknown.append(error)
+                    continue
                 found.append(Holding(layer=layer, provider=name, collection=collection, **_extent(document)))
+            stated = name in entry.collections or "collection" in entry.model_fields_set
+            if unknown and (stated or len(unknown) == len(wanted)):  # an archive may hold one half of a sensor
+                raise unknown[0]
     return found
 
 
