@@ -208,6 +208,9 @@ def _outlines(places: Sequence[Place]) -> tuple[NDArray[np.float64], NDArray[np.
     exact = [(box, i) for i in np.flatnonzero(hard).tolist() for box in bbox(places[i].geobox)]
     easy = np.flatnonzero(~hard)
     rest = np.array([box for box, _ in exact]).reshape(-1, 4)
+    # these follow the outline from point to point and are rounded: the margin holds what bends between the points
+    more = _MARGIN * (rest[:, 2:] - rest[:, :2])
+    rest = np.clip(rest + np.concatenate([-more, more], axis=1), [-180.0, -90.0] * 2, [180.0, 90.0] * 2)
     return np.concatenate([boxes[easy], rest]), np.concatenate([easy, np.array([i for _, i in exact], dtype=np.int64)])
 
 
