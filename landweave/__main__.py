@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import landweave
 from landweave.dataset import open_dataset
-from landweave.errors import LandweaveError
+from landweave.errors import LandweaveError, to_install
 from landweave.plain import printable
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _show(arguments: argparse.Namespace) -> int:
     try:
         contact_sheet(dataset, chosen, arguments.picture)
     except ModuleNotFoundError as error:
-        _complain(f"drawing needs {error.name}: pip install 'landweave[show]'")
+        _complain(f"drawing needs {error.name}: {to_install('show')}")
         return 1
     except OSError as error:
         _complain(f"{arguments.picture}: cannot be written: {error.strerror}")

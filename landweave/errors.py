@@ -100,6 +100,11 @@ def unknown(what: str, name: Any, names: Iterable[str]) -> str:
     return f"no {what} {name!r}; " + (f"did you mean {shown}?" if meant else f"there are {len(known)}: {shown}")
 
 
+def to_install(extra: str) -> str:
+    """The command that installs an extra. No index has the name landweave: a stranger could register it."""
+    return f"in a checkout of landweave, run pip install '.[{extra}]'"
+
+
 def needed(module: str, extra: str, purpose: str) -> Any:
     """An optional library.
 
@@ -110,7 +115,7 @@ def needed(module: str, extra: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{purpose} needs {error.name}, which is not installed: pip install 'landweave[{extra}]'", name=error.name
+            f"{purpose} needs {error.name}, which is not installed: {to_install(extra)}", name=error.name
         ) from error
 
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from landweave.errors import CorruptError, ExportError
+from landweave.errors import CorruptError, ExportError, to_install
 from landweave.layout import LAYOUT_VERSION, SPLITS
 from landweave.record import description, flat_name, record
 from landweave.strict import inside
@@ -221,7 +221,7 @@ def _writer(form: str) -> Writer:
         writer: Any = import_module(FORMATS[form])
         writer.require()
     except ModuleNotFoundError as error:
-        raise ExportError(f"export to {form} needs {error.name}: pip install 'landweave[{form}]'") from error
+        raise ExportError(f"export to {form} needs {error.name}: {to_install(form)}") from error
     return writer  # type: ignore[no-any-return]
 
 

@@ -197,6 +197,6 @@ def test_a_missing_library_is_named(data: landweave.Dataset, tmp_path: Path, mon
     monkeypatch.setattr(sys, "path", [str(CHECKOUT)])
     sys.path_importer_cache.clear()
     for form in ("mds", "litdata", "webdataset"):
-        with pytest.raises(landweave.LandweaveError, match=rf"pip install 'landweave\[{form}\]'"):
+        with pytest.raises(landweave.LandweaveError, match=rf"pip install '\.\[{form}\]'"):
             export(data, form, tmp_path / "x")
     assert set(FORMATS) == {"webdataset", "mds", "litdata", "parquet"}

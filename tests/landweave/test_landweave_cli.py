@@ -133,7 +133,7 @@ print(main(["show", {str(dataset_path)!r}, "x.png"]))
         factory,
     )
     assert done.stdout.split() == ["True", "True", "22", "2", "1"], done.stderr
-    assert done.stderr == "landweave: drawing needs matplotlib: pip install 'landweave[show]'\n"
+    assert done.stderr == "landweave: drawing needs matplotlib: in a checkout of landweave, run pip install '.[show]'\n"
 
 
 def test_importing_the_reader_is_light() -> None:

@@ -274,5 +274,5 @@ def test_a_library_that_is_missing_is_named_with_its_extra(
     data: landweave.Dataset, library: str, ask: Any, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {library}, .*pip install 'landweave\[{extra}\]'"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {library}, .*pip install '\.\[{extra}\]'"):
         ask(data)

@@ -198,4 +198,4 @@ def test_without_extras_each_view_names_the_one_that_it_needs(tmp_path: Path) ->
             continue
         code = f"import sys, landweave\ndata = landweave.open(sys.argv[1])\n{view.replace('== 0', '== 1')}"
         done = made.run("-c", code, GOLDEN, tmp_path / "out")
-        assert f"landweave[{name}]" in done.stderr, (name, done.stdout, done.stderr)
+        assert f".[{name}]" in done.stderr, (name, done.stdout, done.stderr)
