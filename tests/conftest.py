@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background jobs of a shell; children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL = Path(os.environ.get("LANDWEAVE_REAL") or Path(__file__).parents[2] / "shared" / "real")
 """Real satellite, OSM and STAC data: beside the checkout in CI, absent from a user's clone."""

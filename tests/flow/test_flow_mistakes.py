@@ -304,7 +304,7 @@ def test_status_knows_a_planning_that_was_interrupted(earth: Path, desk: Path) -
         assert done.returncode == 0, done.stderr
         assert "is being planned, 0 of 1 partitions planned, 4 samples placed" in done.stdout
         os.killpg(started.pid, signal.SIGINT)
-        _, err = started.communicate()
+        _, err = started.communicate(timeout=300)
         let_go.set()
         assert started.returncode == 130, err
         done = run(slow, "status", out)
