@@ -103,7 +103,7 @@ def test_a_killed_addition_goes_on_and_ends_the_same(tmp_path: Path, tried: Call
         again = tried(command(out))
         assert again.code == 0, again.said
         assert again.said.splitlines()[-1].startswith(
-            ("revision 1: added dem, landsat", "revision 1: dem, landsat: added by")
+            ("revision 1: added dem, landsat", "revision 1: dem, landsat: an earlier run added it")
         )
         assert sums(out) == sums(whole), step
         shutil.rmtree(out)
