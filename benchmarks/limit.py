@@ -18,14 +18,14 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from pipelines.access.http import Client
-from pipelines.access.raster import open_raster
-from pipelines.access.tiff import Layout
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.raster import open_raster
+from pipelines.access.rasters.tiff import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipelines.access.raster import Raster
+    from pipelines.access.rasters.raster import Raster
 
 _ADJOINING_BYTES = 8
 """GDAL's COG driver puts 4 bytes before and 4 after each tile."""

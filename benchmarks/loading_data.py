@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import landweave
-from pipelines.shards import ShardPlan, dataset_spec, finalise, write_shard
+from pipelines.shards import ShardRows, dataset_spec, finalise, write_shard
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
@@ -62,7 +62,7 @@ def make_dataset(folder: Path, samples: int) -> Path:
     each = samples // SHARDS
     for number in range(SHARDS):
         names = tuple(f"p{number}_{row:03d}" for row in range(each))
-        plan = ShardPlan(index=number, split="train" if number < SHARDS - 1 else "val", sample_ids=names)
+        plan = ShardRows(index=number, split="train" if number < SHARDS - 1 else "val", sample_ids=names)
         places = [_place(plan, row) for row in range(each)]
         write_shard(out, plan, _stacks(spec, places), spec, {p.sample_id: _footprint(p) for p in places})
     finalise(out, spec)
@@ -98,7 +98,7 @@ def _spec(samples: int) -> DatasetSpec:
     return dataset_spec(recipe, SHARDS, dict.fromkeys(LABELS, _LEGEND))
 
 
-def _place(plan: ShardPlan, row: int) -> Place:
+def _place(plan: ShardRows, row: int) -> Place:
     box = GeoBox(
         epsg=32633,
         x_min=400_020.0 + SIZE_M * row,

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import checksum, repeated
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client
-from pipelines.access.raster import described_small
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.rasters.cog import Reader
+from pipelines.access.rasters.raster import described_small
 from schemas.place import GeoBox
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import pyproj
 from benchmarks import scenes as land
 from benchmarks.ours import CONCURRENCY, peak_bytes
 from benchmarks.peers import checksum, repeated
-from pipelines.access.cog import Reader
-from pipelines.access.http import Client
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
-from pipelines.sources.cover import cover
-from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.sharing import cover
 from sampling import pack
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe
@@ -27,7 +27,7 @@ from schemas.stack import Observation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.sources.protocol import SensorSource
+    from pipelines.sources.sensor import SensorSource
     from schemas.scene import Candidate, Scene
 
 PX = 258

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
 from pipelines.plan.blocks import KM_A_DEG, SPREADS, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter

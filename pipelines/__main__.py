@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import stamina.instrumentation
 import typer
 
-from pipelines.access.permission import allow
+from pipelines.access.http.permission import allow
 from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
 
 if TYPE_CHECKING:
@@ -329,8 +329,8 @@ def _memory_text() -> str:
 def _expected() -> tuple[type[Exception], ...]:
     """Errors whose text is written for users."""
     from pipelines.access.holdings import NotHeldError
-    from pipelines.access.http import AccessError, SettingError
-    from pipelines.access.osm import BadExtractError
+    from pipelines.access.http.client import AccessError, SettingError
+    from pipelines.access.openstreetmap.extract import BadExtractError
     from pipelines.engines import RunnerError
     from pipelines.jobs import BuildError
     from pipelines.journal import JournalError, PricesError

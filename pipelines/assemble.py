@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipelines.access.logins import check_credentials
-from pipelines.access.osm import open_extract
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.logins.required import check_credentials
+from pipelines.access.openstreetmap.extract import open_extract
 from pipelines.captions import open_captioner
 from pipelines.captions.facts import facts_of
 from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
-from pipelines.labels.gather import Assignment as LabelAssignment
-from pipelines.labels.gather import gather as gather_labels
-from pipelines.labels.gather import gather_objects, lost_of
-from pipelines.shards import ShardPlan as Rows
-from pipelines.shards import dataset_spec, object_count, write_shard
+from pipelines.labels.read_shard import Assignment as LabelAssignment
+from pipelines.labels.read_shard import gather as gather_labels
+from pipelines.labels.read_shard import gather_objects, lost_of
+from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.read_shard import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import footprint
 from schemas.modality import MODALITIES
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pipelines.access.osm import Extract
+    from pipelines.access.openstreetmap.extract import Extract
     from pipelines.captions.protocol import Captioner
-    from pipelines.journal.note import Meters
+    from pipelines.journal.recorder import Meters
     from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
     from schemas.label import LabelMap, Legend
@@ -115,7 +114,7 @@ class Factory:
             plan = read_shard(self.out / PLAN_FOLDER, index, Hrefs(origins=self.archives.origins))
             report = write_shard(
                 self.out,
-                Rows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
+                ShardRows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
                 note.passing(self.stacks(plan, note.reading)),
                 form_of(self.recipe, self.summary),
                 {place.sample_id: footprint(place.geobox) for place in plan.places},

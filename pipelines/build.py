@@ -21,7 +21,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
 from pipelines.shards import address_of, arrive, staging
-from pipelines.shards.depot import depot_of, is_url
+from pipelines.shards.desk import is_url, store_of
 from pipelines.stages.shards import BuildShards, Built, fill_queue
 
 if TYPE_CHECKING:
@@ -185,21 +185,21 @@ def _checkout_on_path() -> None:
 def _write_failure(built: Built, folder: str, place: str) -> None:
     """Keep what failed where the submitter finds it: in his folder, or in the store where workers have none."""
     path, told = Path(folder) / f"{built.shard:05d}.txt", built.error or ""
-    depot = depot_of(arrive(place)) if is_url(place) else None
-    if depot is None:
+    store = store_of(arrive(place)) if is_url(place) else None
+    if store is None:
         path.write_text(told)
     else:
-        depot.put(_kept(path.parent, path.name), told.encode())
+        store.put(_kept(path.parent, path.name), told.encode())
 
 
 def _fetch_failures(out: Path, folder: Path) -> None:
     """Bring what `_write_failure` left in the store."""
-    depot = depot_of(out)
-    if depot is None:
+    store = store_of(out)
+    if store is None:
         return
-    for path in depot.sizes(_kept(folder)):
-        (folder / Path(path).name).write_bytes(depot.get(path) or b"")
-        depot.delete(path)
+    for path in store.sizes(_kept(folder)):
+        (folder / Path(path).name).write_bytes(store.get(path) or b"")
+        store.delete(path)
 
 
 def _kept(failures: Path, name: str = "") -> str:

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.access.osm import is_extract
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
 from pipelines.engines import LOCAL
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
@@ -26,7 +26,7 @@ from pipelines.shards import (
     share_plan,
     withdraw,
 )
-from pipelines.shards.depot import address_of, is_url
+from pipelines.shards.desk import address_of, is_url
 from pipelines.status import SAMPLE, Status, status_of
 from pipelines.tables import (
     Hrefs,

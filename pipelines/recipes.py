@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.access.failure import SettingError
-from pipelines.access.permission import local_file
+from pipelines.access.errors import SettingError
+from pipelines.access.http.permission import local_file
 from pipelines.limited_yaml import LimitedYamlError, read_yaml
 from schemas.recipe import Recipe
 

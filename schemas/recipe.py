@@ -54,7 +54,7 @@ def _relative_or_served(path: str) -> str:
 
 
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
-"""A path that starts from the recipe's folder; `pipelines.access.permission` sees to it that it stays below."""
+"""A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
 PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
 """The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""
 Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(checked_template)]

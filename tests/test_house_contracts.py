@@ -14,6 +14,7 @@ PACKAGES = ("benchmarks", "deploy", "landweave", "pipelines", "sampling", "schem
 PLANTED = {
     "floors of the house": ("sampling/geobox.py", "import pipelines"),
     "floors of the factory": ("pipelines/recipes.py", "import pipelines.assemble"),
+    "floors of the archives": ("pipelines/access/http/limits.py", "import pipelines.access.archives"),
     "floors of the reader": ("landweave/errors.py", "import landweave.dataset"),
     "factory and reader meet on disk alone: only shards knows the reader": ("pipelines/status.py", "import landweave"),
     "only stages and build know Beam": ("pipelines/status.py", "import apache_beam"),

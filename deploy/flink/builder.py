@@ -73,8 +73,8 @@ def main() -> int:
             "install the same"
         )
         return 1
-    from pipelines.access.http import SettingError
-    from pipelines.access.osm import BadExtractError
+    from pipelines.access.http.client import SettingError
+    from pipelines.access.openstreetmap.extract import BadExtractError
     from pipelines.assemble import Factory
     from pipelines.journal import JournalError, LimitReached
     from pipelines.shards import FullError, room_needed

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pipelines.access.http import AccessError, interpolate, joined, parsed
-from pipelines.access.static import collections_in, is_static
+from pipelines.access.http.client import AccessError, interpolate, joined, parsed
+from pipelines.access.stac.static import collections_in, is_static
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
 from schemas.recipe import RasterSource
@@ -21,8 +21,8 @@ from schemas.recipe import RasterSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.access.http import Client
-    from pipelines.access.stac import Archives
+    from pipelines.access.archives import Archives
+    from pipelines.access.http.client import Client
     from schemas.recipe import Recipe
 
 _MOST_PAGES = 100

@@ -17,7 +17,7 @@ def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:
     """The captioner of the recipe's `captions`; a model's answers are kept in `cache_dir`.
 
     Raises:
-        pipelines.access.http.SettingError: an endpoint or key is missing from the environment; one clear line.
+        pipelines.access.http.client.SettingError: an endpoint or key is missing from the environment; one clear line.
     """
     match captions:
         case TemplateCaptions():

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.access.foreign import ForeignJsonError, read_json
-from pipelines.access.http import AccessError, Client, SettingError, interpolate, parsed
-from pipelines.access.network import homes_of
-from pipelines.access.permission import check_host, origin
+from pipelines.access.http.client import AccessError, Client, SettingError, interpolate, parsed
+from pipelines.access.http.network import homes_of
+from pipelines.access.http.permission import check_host, origin
 from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
 from pipelines.captions.prompts import PROMPT_VERSION, SCHEMA, messages

@@ -2,10 +2,10 @@
 
 from pipelines.journal.log import log_of as log_of
 from pipelines.journal.log import silent as silent
-from pipelines.journal.note import Note as Note
 from pipelines.journal.prices import Prices as Prices
 from pipelines.journal.prices import PricesError as PricesError
 from pipelines.journal.prices import read_prices as read_prices
+from pipelines.journal.recorder import Note as Note
 from pipelines.journal.run import Journal as Journal
 from pipelines.journal.run import JournalError as JournalError
 from pipelines.journal.run import LimitReached as LimitReached

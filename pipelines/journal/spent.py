@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipelines.access.http import Counters
+    from pipelines.access.http.client import Counters
     from pipelines.journal.prices import Prices
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
 
 if TYPE_CHECKING:
-    from pipelines.labels.protocol import RasterLabeller, VectorLabeller
+    from pipelines.labels.labeller import RasterLabeller, VectorLabeller
     from schemas.label import Legend
     from schemas.recipe import Label, RasterLabelEntry
 
@@ -31,7 +31,7 @@ def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller:
 
             return DynamicWorld(label)
         case RasterLabel():
-            from pipelines.labels.otherproduct import OtherProduct
+            from pipelines.labels.custom_raster import OtherProduct
 
             return OtherProduct(label)
         case _:

@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.access.cog import Reduce
+from pipelines.access.chips import Reduce
 from pipelines.labels import items
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.protocol import BAND, BadItemError, Chip
+from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import gap_days, label_map, newest_revisions
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
@@ -140,7 +140,7 @@ class DynamicWorld:
         place: Place,  # noqa: ARG002
         candidate: Candidate,
         scenes: Mapping[str, Scene],
-        chip: Chip,
+        chip: LabelChip,
         reference_time: datetime | None,
     ) -> LabelMap:
         """The map's pixels as a label map of its day, or of the days from the first map to the last."""

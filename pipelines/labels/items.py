@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.access import footprint
-from pipelines.access.http import AccessError, asset_url
-from pipelines.labels.protocol import BadItemError
+from pipelines.access.http.client import AccessError, asset_url
+from pipelines.access.stac import footprint
+from pipelines.labels.labeller import BadItemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

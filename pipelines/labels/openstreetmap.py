@@ -12,8 +12,8 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
-from pipelines.access.osm_objects import id_order
-from pipelines.access.osm_rules import area_tags, edge_tags, is_area
+from pipelines.access.openstreetmap.objects import id_order
+from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
 from schemas.label import LabelMap, Legend, VectorFeature, VectorLayer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-    from pipelines.access.osm import Extract, OsmFeature
+    from pipelines.access.openstreetmap.extract import Extract, OsmFeature
     from schemas.place import GeoBox, Place
     from schemas.recipe import OpenStreetMapLabel
 
@@ -76,7 +76,7 @@ class OpenStreetMap:
         Args:
             place: the sample.
             resolution_m: pixel edge of the raster, metres.
-            features: objects that may touch it, as `pipelines.access.osm.features_in` gives them.
+            features: objects that may touch it, as `pipelines.access.openstreetmap.extract.features_in` gives them.
             extract: where they come from.
             reference_time: time of the image that is labelled, None without one.
         """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.protocol import Chip, UnknownCodeError
+from pipelines.labels.labeller import LabelChip, UnknownCodeError
 from schemas.label import LabelMap, Legend
 from schemas.scene import Candidate
 
@@ -57,7 +57,7 @@ def one_per_period(scenes: Sequence[Scene], place: Place, reference_time: dateti
 def label_map(
     legend: Legend,
     scene: Scene,
-    chip: Chip,
+    chip: LabelChip,
     *,
     name: str,
     item_ids: tuple[str, ...],

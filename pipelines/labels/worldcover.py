@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.labels import items
-from pipelines.labels.protocol import BAND, BadItemError, Chip
+from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import label_map, one_per_period
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
@@ -103,7 +103,7 @@ class WorldCover:
         place: Place,  # noqa: ARG002
         candidate: Candidate,
         scenes: Mapping[str, Scene],
-        chip: Chip,
+        chip: LabelChip,
         reference_time: datetime | None,
     ) -> LabelMap:
         """The tiles' pixels as a label map of their year; the gap is 0 when the image lies in that year."""

@@ -1,9 +1,9 @@
 """Plans a dataset from metadata only: places, dates, scenes and cost."""
 
-from pipelines.plan.lay import map_extract
+from pipelines.plan.dataset import complete_plan, make_plan, plan_part
 from pipelines.plan.outlook import outlook_text
+from pipelines.plan.places import map_extract
 from pipelines.plan.report import plan_text, trouble
-from pipelines.plan.whole import complete_plan, make_plan, plan_part
 
 __all__ = [
     "complete_plan",

@@ -26,7 +26,7 @@ LARGEST_DEG = 16.0
 SMALLEST_DEG = 1.0
 """Edge of the smallest, degrees: about one Sentinel-2 tile."""
 ITEMS_A_PAGE = 250
-"""Items per page of a search (`pipelines.access.stac`)."""
+"""Items per page of a search (`pipelines.access.stac.search`)."""
 MOST_ITEMS = 5_000
 """More than this are not expected of one block, if it can be quartered: its scenes are held in memory together."""
 KM_A_DEG = 111.3

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.access.failure import AccessError
-from pipelines.access.raster import open_raster
+from pipelines.access.errors import AccessError
+from pipelines.access.rasters.raster import open_raster
 from pipelines.assemble import sample_bytes
-from pipelines.plan.engine_cost import EngineTally, at_earth_engine
-from pipelines.plan.seen import Seen, seen_of
+from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
+from pipelines.plan.raster_reads import Seen, seen_of
 from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipelines.access.stac import Archives
+    from pipelines.access.archives import Archives
     from pipelines.tables import PartPlan
     from schemas.place import GeoBox, Place
     from schemas.recipe import Recipe

@@ -1,8 +1,8 @@
 """Predicts a run with more workers: a discrete-event simulation of shards, workers, providers and stragglers.
 
 Each worker takes the next shard when it is free, as the engines do. A shard waits for its providers in turn (their
-slots and rates are divided among the workers, as `pipelines.access.limits` divides them), then computes; some shards
-are late. At the end one process writes the catalogue. Nothing is random that the seed does not fix.
+slots and rates are divided among the workers, as `pipelines.access.http.limits` divides them), then computes; some
+shards are late. At the end one process writes the catalogue. Nothing is random that the seed does not fix.
 """
 
 from __future__ import annotations

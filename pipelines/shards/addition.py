@@ -33,12 +33,12 @@ from landweave.layout import (
 )
 from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
 from pipelines.durable import move_durably
-from pipelines.shards.commit import checksum, publish, staging
-from pipelines.shards.depot import depot_of
+from pipelines.shards.desk import store_of
 from pipelines.shards.finalise import ROW_GROUP
 from pipelines.shards.join import joined, joined_schema
-from pipelines.shards.metadata import documents
+from pipelines.shards.publish import checksum, publish, staging
 from pipelines.shards.write import PARQUET
+from pipelines.shards.zarr_metadata import documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,8 +86,8 @@ def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda 
 
 
 def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added:
-    depot = depot_of(out)
-    base, more = open_dataset(str(out) if depot is None else depot.url), open_dataset(extra)
+    store = store_of(out)
+    base, more = open_dataset(str(out) if store is None else store.url), open_dataset(extra)
     target = _Target(out)
     _mend(target, base)
     for revision in range(1, base.spec.revision + 1):
@@ -113,18 +113,18 @@ class _Target:
     """Destination of new files: the folder, or the store of the work folder."""
 
     def __init__(self, out: Path) -> None:
-        self.out, self.depot = out, depot_of(out)
+        self.out, self.store = out, store_of(out)
 
     def put(self, path: str, content: bytes) -> ObjectSum:
-        if self.depot is not None:
-            self.depot.put(path, content)
-        if self.depot is None or not path.startswith((ZARR, "vectors")):
+        if self.store is not None:
+            self.store.put(path, content)
+        if self.store is None or not path.startswith((ZARR, "vectors")):
             publish(self.out, path, content)
         return _sum(content)
 
     def get(self, path: str) -> bytes | None:
-        if self.depot is not None:
-            return self.depot.get(path)
+        if self.store is not None:
+            return self.store.get(path)
         return (self.out / path).read_bytes() if (self.out / path).is_file() else None
 
     def table(self, path: str, tables: Iterable[pa.Table], schema: pa.Schema) -> ObjectSum:
@@ -136,8 +136,8 @@ class _Target:
                     writer.write_table(table, row_group_size=ROW_GROUP)
                 if schema.metadata:
                     writer.add_key_value_metadata(schema.metadata)
-            if self.depot is not None:
-                self.depot.put(path, aside)
+            if self.store is not None:
+                self.store.put(path, aside)
             found = checksum(aside)
             move_durably(aside, self.out / path)
         return found

@@ -28,14 +28,15 @@ from landweave.layout import (
 )
 from landweave.manifest import DatasetManifest, ObjectSum, dataset_to_bytes
 from pipelines.durable import move_durably
-from pipelines.shards import catalogue, ledger
-from pipelines.shards.collection import collection
-from pipelines.shards.commit import checksum, prepare, publish, read_manifest, staging
-from pipelines.shards.depot import deliver, refresh
+from pipelines.shards import ledger
+from pipelines.shards import stac_items as catalogue
+from pipelines.shards.desk import deliver, refresh
 from pipelines.shards.ledger import IncompleteError, read_part, whole_part
-from pipelines.shards.metadata import documents
+from pipelines.shards.publish import checksum, prepare, publish, read_manifest, staging
+from pipelines.shards.stac_collection import collection
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
+from pipelines.shards.zarr_metadata import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landweave.layout import MANIFEST, part, shard_manifest
-from pipelines.shards.commit import DamagedError
+from pipelines.shards.publish import DamagedError
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from landweave import codec
 from landweave.layout import part, shard_manifest, shard_name, vectors
 from landweave.manifest import ShardManifest, shard_to_bytes
-from pipelines.shards import catalogue, ledger
-from pipelines.shards.commit import checksum, prepare, publish_shard, read_manifest, room_needed, staging
-from pipelines.shards.depot import hand_over
+from pipelines.shards import ledger
+from pipelines.shards import stac_items as catalogue
+from pipelines.shards.desk import hand_over
+from pipelines.shards.publish import checksum, prepare, publish_shard, read_manifest, room_needed, staging
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.verify import pixels_crc, verify
 
@@ -62,7 +63,7 @@ VECTOR_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardPlan:
+class ShardRows:
     """Samples of a shard."""
 
     index: int
@@ -93,7 +94,7 @@ class ShardReport:
 
 def write_shard(
     out: Path,
-    shard: ShardPlan,
+    shard: ShardRows,
     stacks: Iterable[Stack],
     dataset: DatasetSpec,
     footprints: Mapping[str, dict[str, Any]],
@@ -180,7 +181,7 @@ class _ArrayWriter:
 class _ShardWriter:
     """Files of one shard in its staging folder."""
 
-    def __init__(self, folder: Path, shard: ShardPlan, dataset: DatasetSpec) -> None:
+    def __init__(self, folder: Path, shard: ShardRows, dataset: DatasetSpec) -> None:
         self._folder, self._shard, self._dataset = folder, shard, dataset
         self._arrays: dict[str, _ArrayWriter] = {}
         self._samples: list[str | None] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from schemas.recipe import DemSource, EnmapSource, HlsSource, LandsatSource, Sentinel1Source, Sentinel2Source
 
 if TYPE_CHECKING:
-    from pipelines.sources.protocol import SensorSource
+    from pipelines.sources.sensor import SensorSource
     from schemas.recipe import Source
 
 

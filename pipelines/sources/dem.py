@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.sources.bands import Bands
-from pipelines.sources.choose import Rules, choose
+from pipelines.sources.candidates import Rules, choose
+from pipelines.sources.item_bands import Bands
 from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.protocol import SceneRejected, SensorSource
+from pipelines.sources.sensor import SceneRejected, SensorSource
 from schemas.modality import DEM, Modality
 from schemas.outcome import Reason
 from schemas.scene import Candidate, Radiometry, Scene
@@ -16,7 +16,7 @@ from schemas.scene import Candidate, Radiometry, Scene
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.place import Place
     from schemas.recipe import AnyProvider, DemSource, Window
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.access.footprint import finite, number
-from pipelines.sources.bands import BandAsset, Bands
+from pipelines.access.stac.footprint import finite, number
+from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import (
     cloud_share,
     geometry,
@@ -19,7 +19,7 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.protocol import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor, SceneRejected
 from schemas.modality import ENMAP, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
@@ -27,7 +27,7 @@ from schemas.scene import Radiometry, Scene
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.recipe import AnyProvider, EnmapSource
 
 _BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.sources.bands import BandAsset, Bands
+from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.protocol import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor, SceneRejected
 from schemas.modality import HLS, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.recipe import AnyProvider, HlsSource
 
 _KEYS: dict[str, dict[str, str]] = {

@@ -6,14 +6,14 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from pipelines.access.footprint import footprint_of, moment, number
-from pipelines.sources.protocol import SceneRejected
+from pipelines.access.stac.footprint import footprint_of, moment, number
+from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
 
 
 def properties(item: Item) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.sources.bands import BandAsset, Bands
+from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.protocol import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor, SceneRejected
 from schemas.modality import LANDSAT, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
@@ -18,7 +18,7 @@ from schemas.scene import Radiometry, Scene
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.recipe import AnyProvider, LandsatSource
 
 _NAMES: dict[str, tuple[str, ...]] = {

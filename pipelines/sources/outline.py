@@ -9,7 +9,7 @@ import numpy as np
 import pyproj
 import shapely
 
-from pipelines.access.footprint import unrolled
+from pipelines.access.stac.footprint import unrolled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.bands import BandAsset, Bands
+from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.protocol import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor, SceneRejected
 from schemas.modality import SENTINEL1, Modality
 from schemas.outcome import Reason
 from schemas.radar import backscatter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.recipe import AnyProvider, Sentinel1Source
 
 _CORRECTED = ("RTC", "NRB", "ORB")

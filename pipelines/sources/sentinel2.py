@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.bands import BandAsset, Bands
+from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import (
     cloud_share,
     geometry,
@@ -42,7 +42,7 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.protocol import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor, SceneRejected
 from schemas.modality import SENTINEL2, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.sources.protocol import Item
+    from pipelines.sources.sensor import Item
     from schemas.recipe import AnyProvider, Sentinel2Source
 
 _NAMES: dict[str, tuple[str, ...]] = {

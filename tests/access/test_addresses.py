@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.access.address import joined, parsed, public_url, shown
-from pipelines.access.failure import AccessError
-from pipelines.access.network import Homes, homes_of, kind_of
+from pipelines.access.errors import AccessError
+from pipelines.access.http.address import joined, parsed, public_url, shown
+from pipelines.access.http.network import Homes, homes_of, kind_of
 from schemas.outcome import Reason
 
 REFUSED = [

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pipelines.access.answer import retry_after_s
-from pipelines.access.tokens import Tokens
+from pipelines.access.http.answer import retry_after_s
+from pipelines.access.logins.tokens import Tokens
 
 DAY_S = 86_400.0
 

@@ -11,9 +11,10 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from pipelines.access import crs as systems
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.rasters import crs as systems
+from pipelines.access.rasters.cog import Reader
 from schemas.outcome import Reason
 from schemas.place import GeoBox, utm_epsg
 from testbed.services import Services, serve_catalogue

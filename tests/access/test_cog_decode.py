@@ -10,10 +10,10 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.access.cog import _as_number
-from pipelines.access.decode import deflate_of
-from pipelines.access.ranges import AHEAD_BYTES, RANGE_BYTES, WASTE_SHARE, fetched, gap_limit, merged
-from pipelines.access.tiff import Layout, directories
+from pipelines.access.rasters.cog import _as_number
+from pipelines.access.rasters.decode import deflate_of
+from pipelines.access.rasters.ranges import AHEAD_BYTES, RANGE_BYTES, WASTE_SHARE, fetched, gap_limit, merged
+from pipelines.access.rasters.tiff import Layout, directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.access.decode import Deflate
+    from pipelines.access.rasters.decode import Deflate
 
 SIZE = 200
 

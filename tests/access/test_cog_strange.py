@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipelines.access.cog import Chip
-from pipelines.access.http import AccessError
+from pipelines.access.chips import Chip
+from pipelines.access.http.client import AccessError
 from schemas.outcome import Reason
 from testbed.services import serve_catalogue
 from tests.access.test_cog_oracle import Served

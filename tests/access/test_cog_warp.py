@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import Client
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
 from schemas.place import GeoBox
 from testbed.services import Services, serve_catalogue
 

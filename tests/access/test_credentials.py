@@ -13,11 +13,11 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 
-from pipelines.access.credentials import client_of, signer_of
-from pipelines.access.http import AccessError, Client, SettingError
-from pipelines.access.logins import check_credentials
-from pipelines.access.signing import PlanetaryComputerSigner
-from pipelines.access.tokens import Tokens
+from pipelines.access.http.client import AccessError, Client, SettingError
+from pipelines.access.logins.credentials import client_of, signer_of
+from pipelines.access.logins.required import check_credentials
+from pipelines.access.logins.signing import PlanetaryComputerSigner
+from pipelines.access.logins.tokens import Tokens
 from schemas.outcome import Reason
 from schemas.recipe import Provider, Recipe
 from testbed.server import Answer, Request

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.access.cog import ChipRequest
-from pipelines.access.earthengine_archive import EarthEngineArchive, settings_of, worker_number
-from pipelines.access.earthengine_items import item_of
-from pipelines.access.earthengine_products import PRODUCTS
-from pipelines.access.earthengine_slots import share_of
-from pipelines.access.http import AccessError, SettingError
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.chips import ChipRequest
+from pipelines.access.earthengine.archive import EarthEngineArchive, settings_of, worker_number
+from pipelines.access.earthengine.items import item_of
+from pipelines.access.earthengine.products import PRODUCTS
+from pipelines.access.earthengine.slots import share_of
+from pipelines.access.http.client import AccessError, SettingError
 from pipelines.labels.footprint import covered_share
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
@@ -118,7 +118,7 @@ def test_workers_number_themselves_and_share_every_slot(tmp_path: Path) -> None:
     """Three processes on one machine: 14, 13 and 13 of 40 slots. A number is free again when its process has ended."""
     program = (
         "import sys, pathlib\n"
-        "from pipelines.access.earthengine_archive import worker_number\n"
+        "from pipelines.access.earthengine.archive import worker_number\n"
         "print(worker_number(pathlib.Path(sys.argv[1]), 3), flush=True)\n"
         "sys.stdin.read()\n"
     )

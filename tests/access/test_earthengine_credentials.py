@@ -16,9 +16,9 @@ from typing import Any
 import ee
 import pytest
 
-from pipelines.access import earthengine_graphs as graphs
-from pipelines.access.earthengine import Settings, open_session
-from pipelines.access.http import AccessError, SettingError
+from pipelines.access.earthengine import graphs
+from pipelines.access.earthengine.session import Settings, open_session
+from pipelines.access.http.client import AccessError, SettingError
 from schemas.outcome import Reason
 from testbed.earthengine import STS_PATH, TOKEN_PATH, EeCatalogue, Running, Tokens, serve_earthengine
 from tests.access import earthengine_scenes as scenes
@@ -107,7 +107,7 @@ def test_application_default_of_a_person(
 def test_attached_service_account_of_a_worker(running: Running, tokens: Tokens) -> None:
     """The metadata server, as on Dataflow, GKE and Compute Engine; google-auth reads its address when imported."""
     code = (
-        "import sys; from pipelines.access.earthengine import *\n"
+        "import sys; from pipelines.access.earthengine.session import *\n"
         "s = open_session(Settings(project='testbed-project', endpoint=sys.argv[1], credentials='workload_identity'))\n"
         "print(s.value(ee.Number(1).add(2)))"
     )

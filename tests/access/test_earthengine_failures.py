@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.access import earthengine_graphs as graphs
-from pipelines.access.earthengine import Session, Settings, open_session
-from pipelines.access.earthengine_meter import Meter, PlannedChip, cost, eecu_s, estimate, profile_eecu_s
-from pipelines.access.earthengine_requests import MAX_BYTES, MAX_SIDE_PX, pieces, pixel_bytes
-from pipelines.access.earthengine_transport import TooLargeError, refusal
-from pipelines.access.http import AccessError, SettingError
+from pipelines.access.earthengine import graphs
+from pipelines.access.earthengine.meter import Meter, PlannedChip, cost, eecu_s, estimate, profile_eecu_s
+from pipelines.access.earthengine.requests import MAX_BYTES, MAX_SIDE_PX, pieces, pixel_bytes
+from pipelines.access.earthengine.session import Session, Settings, open_session
+from pipelines.access.earthengine.transport import TooLargeError, refusal
+from pipelines.access.http.client import AccessError, SettingError
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.earthengine import Limits, Running, serve_earthengine

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.access import earthengine_items as items
-from pipelines.access.cog import Reader
-from pipelines.access.earthengine import Session, Settings, open_session
-from pipelines.access.earthengine_reader import EarthEngineReader
-from pipelines.access.http import Client
-from pipelines.sources.gather import Assignment, gather
+from pipelines.access.earthengine import items
+from pipelines.access.earthengine.reader import EarthEngineReader
+from pipelines.access.earthengine.session import Session, Settings, open_session
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
+from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.sentinel2 import Sentinel2
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe, Sentinel2Source

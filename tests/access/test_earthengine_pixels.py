@@ -17,13 +17,12 @@ from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window
 
-from pipelines.access import earthengine_graphs as graphs
-from pipelines.access import earthengine_items as items
-from pipelines.access.cog import Chip, ChipRequest, Reduce
-from pipelines.access.earthengine import Session, Settings, open_session
-from pipelines.access.earthengine_products import PRODUCTS
-from pipelines.access.earthengine_reader import EarthEngineReader
-from pipelines.access.http import AccessError
+from pipelines.access.chips import Chip, ChipRequest, Reduce
+from pipelines.access.earthengine import graphs, items
+from pipelines.access.earthengine.products import PRODUCTS
+from pipelines.access.earthengine.reader import EarthEngineReader
+from pipelines.access.earthengine.session import Session, Settings, open_session
+from pipelines.access.http.client import AccessError
 from schemas import recipe
 from schemas.outcome import Reason
 from schemas.place import GeoBox

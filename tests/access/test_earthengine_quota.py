@@ -14,9 +14,9 @@ from pathlib import Path
 import ee
 import pytest
 
-from pipelines.access.earthengine import Session, Settings, open_session
-from pipelines.access.earthengine_slots import Slots, share_of
-from pipelines.access.http import AccessError
+from pipelines.access.earthengine.session import Session, Settings, open_session
+from pipelines.access.earthengine.slots import Slots, share_of
+from pipelines.access.http.client import AccessError
 from testbed.earthengine import EeCatalogue, Limits, Running, serve_earthengine
 from tests.access.earthengine_scenes import box
 
@@ -24,7 +24,7 @@ WORKER = """
 import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import ee
-from pipelines.access.earthengine import Settings, open_session
+from pipelines.access.earthengine.session import Settings, open_session
 from schemas.place import GeoBox
 url, workers, number, requests = sys.argv[1], *map(int, sys.argv[2:5])
 box = GeoBox(epsg=32633, x_min=500040.0, y_max=5300040.0, resolution_m=10.0, width=8, height=8)

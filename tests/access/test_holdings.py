@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import testbed
+from pipelines.access.archives import Archives
 from pipelines.access.holdings import NotHeldError, holdings_of
-from pipelines.access.stac import Archives
 from schemas.recipe import Recipe
 from testbed.messages import Answer, Fault, Request
 

@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client, SettingError, interpolate, public_url, shown
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client, SettingError, interpolate, public_url, shown
+from pipelines.access.rasters.cog import Reader
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.server import Fault, Request

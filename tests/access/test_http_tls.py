@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipelines.access.http import AccessError, Client
+from pipelines.access.http.client import AccessError, Client
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.access.http import AccessError, Client
+from pipelines.access.http.client import AccessError, Client
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client
-from pipelines.access.jpeg2000 import incomplete, is_jpeg2000
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.rasters.cog import Reader
+from pipelines.access.rasters.jpeg2000 import incomplete, is_jpeg2000
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.server import Fault

@@ -13,7 +13,7 @@ import osmium
 import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.osm import BadExtractError, Extract, OsmFeature, features_in, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, Extract, OsmFeature, features_in, prepare
 from tests.access.osm_files import (
     HEADER,
     SQUARE,
@@ -469,7 +469,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 MEASURE = """
 import sys
 from pathlib import Path
-from pipelines.access.osm import BadExtractError, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, prepare
 from tests.fuzz.reading import peak_kib
 before = peak_kib()
 for name in sys.argv[1:]:

@@ -10,10 +10,10 @@ import numpy as np
 import osmium
 import pytest
 
-from pipelines.access import osm_download
-from pipelines.access.http import AccessError, Client, SettingError
-from pipelines.access.osm import BadExtractError
-from pipelines.access.osm_download import download, obtain, prepare_obtained
+from pipelines.access.http.client import AccessError, Client, SettingError
+from pipelines.access.openstreetmap import download as osm_download
+from pipelines.access.openstreetmap.download import download, obtain, prepare_obtained
+from pipelines.access.openstreetmap.extract import BadExtractError
 from schemas.outcome import Reason
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.osm import BadExtractError, FeatureStore, features_in, open_extract, prepare
-from pipelines.access.osm_objects import LOST
+from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, features_in, open_extract, prepare
+from pipelines.access.openstreetmap.objects import LOST
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import osmium
 import pytest
 
-from pipelines.access.osm_rules import area_tags, edge_keys, edge_tags, is_area
+from pipelines.access.openstreetmap.rules import area_tags, edge_keys, edge_tags, is_area
 
 if TYPE_CHECKING:
     from pathlib import Path

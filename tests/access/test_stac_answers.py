@@ -14,8 +14,9 @@ import pytest
 import shapely
 import stac_geoparquet.arrow
 
-from pipelines.access.http import AccessError, Client
-from pipelines.access.stac import Archives, search
+from pipelines.access.archives import Archives
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.stac.search import search
 from schemas.outcome import Reason
 from schemas.recipe import Provider
 from testbed.server import Answer, Request

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.access.http import AccessError, Client, SettingError
-from pipelines.access.stac import Archives, search
+from pipelines.access.archives import Archives
+from pipelines.access.http.client import AccessError, Client, SettingError
+from pipelines.access.stac.search import search
 from schemas.outcome import Reason
 from schemas.recipe import Provider
 from testbed.server import Fault, Request

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import stac_geoparquet.arrow
 
-from pipelines.access.http import AccessError
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.http.client import AccessError
 from pipelines.plan.blocks import Block
-from pipelines.plan.discover import Question, ask
+from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, Provider, Recipe, Sentinel1Source, Sentinel2Source
 from testbed.server import Answer, Request

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.http import SettingError
+from pipelines.access.http.client import SettingError
 from pipelines.captions import open_captioner
 from pipelines.captions.check import CHECKS, refusal_of
 from pipelines.captions.facts import facts_for

@@ -18,7 +18,7 @@ from deploy.flink.install import cache_folder, install_prism
 from pipelines.build import run_shards
 from pipelines.engines import Engine
 from pipelines.jobs import build_dataset
-from pipelines.shards.depot import desk_of
+from pipelines.shards.desk import desk_of
 from pipelines.stages.shards import BuildShards
 from tests.cluster.elevation import served, tree
 

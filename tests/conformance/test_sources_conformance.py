@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.recipe import DatedSource, Recipe
@@ -24,7 +24,7 @@ from testbed import make_planet, serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.sources.protocol import SensorSource
+    from pipelines.sources.sensor import SensorSource
     from schemas.scene import Scene
     from testbed.services import Services
 

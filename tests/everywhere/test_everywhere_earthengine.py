@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from pipelines.access import earthengine_items as items
-from pipelines.access.cog import Chip, ChipRequest
-from pipelines.access.earthengine import Settings, open_session
-from pipelines.access.earthengine_products import PRODUCTS
-from pipelines.access.earthengine_reader import EarthEngineReader
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.earthengine import items
+from pipelines.access.earthengine.products import PRODUCTS
+from pipelines.access.earthengine.reader import EarthEngineReader
+from pipelines.access.earthengine.session import Settings, open_session
 from schemas.place import GeoBox
 from testbed.earthengine import EeBand, EeCatalogue, EeImage, serve_earthengine
 from tests.everywhere.planes import Plane, around

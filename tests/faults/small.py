@@ -12,14 +12,14 @@ import pyproj
 import rasterio
 from affine import Affine
 
-from pipelines.access.http import Client
-from pipelines.access.signing import PlanetaryComputerSigner
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.http.client import Client
+from pipelines.access.logins.signing import PlanetaryComputerSigner
 from pipelines.plan.blocks import blocks_of
-from pipelines.plan.discover import Question, absence, ask
-from pipelines.plan.make import _refusing
+from pipelines.plan.partition import _refusing
+from pipelines.plan.search import Question, absence, ask
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.read_shard import Assignment, gather
 from schemas.outcome import Outcome
 from schemas.place import GeoBox, Place
 from schemas.recipe import DatedSource, Recipe

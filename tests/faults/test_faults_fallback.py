@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import tenacity
 
-from pipelines.access.http import AccessError, Client
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.http.client import AccessError, Client
 from pipelines.plan.blocks import blocks_of
-from pipelines.plan.discover import Answer, Question, absence, ask
-from pipelines.plan.make import _refusing
+from pipelines.plan.partition import _refusing
+from pipelines.plan.search import Answer, Question, absence, ask
 from pipelines.sources import open_source
 from schemas.outcome import Reason
 from testbed.server import Fault
@@ -110,7 +110,7 @@ def test_pauses_grow_are_jittered_and_heed_the_server(
     for _ in range(5):
         pauses: list[float] = []
         monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=pauses.append))
-        monkeypatch.setattr("pipelines.access.limits.Breaker.quiet", lambda _: 0.0)
+        monkeypatch.setattr("pipelines.access.http.limits.Breaker.quiet", lambda _: 0.0)
         with pytest.raises(AccessError):
             Client(retries=3, backoff_s=0.2).get_range(f"{services.base_url}/f/dem/dem.tif", 0, 10)
         assert len(pauses) == 3

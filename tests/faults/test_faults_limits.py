@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.access.credentials import client_of
-from pipelines.access.http import AccessError, Client
-from pipelines.access.limits import Breaker, Pace
-from pipelines.access.signing import PlanetaryComputerSigner
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.http.limits import Breaker, Pace
+from pipelines.access.logins.credentials import client_of
+from pipelines.access.logins.signing import PlanetaryComputerSigner
 from schemas.outcome import Reason
 from schemas.recipe import Provider
 from schemas.stack import Observation

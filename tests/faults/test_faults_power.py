@@ -13,7 +13,7 @@ import pytest
 import landweave
 from landweave.check import check
 from landweave.manifest import shard_from_bytes
-from pipelines.shards.commit import checksum
+from pipelines.shards.publish import checksum
 from tests.faults.conftest import WHOLE, World
 from tests.faults.steps import MODELS, Command, Model, Ran, lay_down, run
 from tests.flow.job import tree_of

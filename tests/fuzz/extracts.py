@@ -15,8 +15,8 @@ from pathlib import Path
 
 import osmium
 
-from pipelines.access.osm import BadExtractError, features_in, prepare
-from pipelines.access.osm_pbf import blobs
+from pipelines.access.openstreetmap.extract import BadExtractError, features_in, prepare
+from pipelines.access.openstreetmap.pbf import blobs
 from tests.access.osm_files import SQUARE, blob, nodes, relate, tree, way
 from tests.fuzz.reading import peak_kib
 

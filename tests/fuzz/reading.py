@@ -13,8 +13,9 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.rasters.cog import Reader
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
 from tests.fuzz.corrupt import damaged

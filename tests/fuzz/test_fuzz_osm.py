@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.osm import BadExtractError, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, prepare
 from tests.access.osm_files import HEADER, block, bytes_field, number_field
 
 CHECKOUT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.http import AccessError, Client
-from pipelines.access.stac import search
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.stac.search import search
 from pipelines.sources import open_source
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.sensor import SceneRejected
 from schemas.modality import ENMAP, LANDSAT, SENTINEL2
 from schemas.place import GeoBox, Place
 from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source, Window

@@ -15,9 +15,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import AccessError, Client
-from pipelines.access.tiff import directories
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.rasters.cog import Reader
+from pipelines.access.rasters.tiff import directories
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue

@@ -77,7 +77,7 @@ class Memory:
 
     def exchange(self, request: Any) -> Any:
         """The body, or the part of it that is asked for."""
-        from pipelines.access.transport import Answer
+        from pipelines.access.http.transport import Answer
 
         headers = email.message.Message()
         self.asked += 1
@@ -97,7 +97,7 @@ class Memory:
 
 def client_over(memory: Memory) -> Any:
     """The product's client, over memory; one try."""
-    from pipelines.access.http import Client
+    from pipelines.access.http.client import Client
 
     made = Client(retries=0, backoff_s=0.001, concurrency=2)
     made._connections = memory  # type: ignore[assignment]
@@ -184,8 +184,8 @@ class StacTarget(Target):
         return json.dumps(mutations.tree(tree, rng)).encode("utf-8", "surrogatepass")
 
     def read(self, data: bytes) -> str:
-        from pipelines.access.http import AccessError
-        from pipelines.access.stac import search
+        from pipelines.access.http.client import AccessError
+        from pipelines.access.stac.search import search
         from schemas.recipe import Provider
 
         memory = Memory(data)
@@ -205,7 +205,7 @@ class StacTarget(Target):
 
     def _scene(self, item: Any, provider: Any, choice: int) -> None:
         from pipelines.sources import open_source
-        from pipelines.sources.protocol import SceneRejected
+        from pipelines.sources.sensor import SceneRejected
         from tests.fuzz.test_fuzz_stac import PLACE, SOURCES, WINDOW
 
         kind, entry = list(SOURCES.items())[choice % len(SOURCES)]
@@ -218,8 +218,8 @@ class StacTarget(Target):
         json.dumps(scene.geometry, allow_nan=False)
 
     def _collections(self, memory: Memory) -> str:
-        from pipelines.access import holdings
-        from pipelines.access.http import AccessError
+        from pipelines.access.http.client import AccessError
+        from pipelines.access.stac import holdings
 
         try:
             list(holdings._listed(client_over(memory), f"{HREF}/stac/collections"))
@@ -240,8 +240,9 @@ class RasterTarget(Target):
         self._read = 0
 
     def read(self, data: bytes) -> str:
-        from pipelines.access.cog import Chip, ChipRequest, Reader
-        from pipelines.access.http import AccessError
+        from pipelines.access.chips import Chip, ChipRequest
+        from pipelines.access.http.client import AccessError
+        from pipelines.access.rasters.cog import Reader
 
         self._read += 1
         if self._reader is None or self._read % 100 == 0:  # headers are kept by address
@@ -359,7 +360,7 @@ class PbfTarget(Target):
             return mutations.raw(data, rng)
 
     def read(self, data: bytes) -> str:
-        from pipelines.access.osm import BadExtractError, features_in, prepare
+        from pipelines.access.openstreetmap.extract import BadExtractError, features_in, prepare
 
         path = self.folder / "x.osm.pbf"
         path.write_bytes(data)

@@ -9,8 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import Client
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
 

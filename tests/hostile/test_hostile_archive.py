@@ -17,16 +17,17 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.credentials import client_of
+from pipelines.access.archives import Archives
 from pipelines.access.foreign import DEEPEST, ForeignJsonError, read_json
-from pipelines.access.http import AccessError, Client
-from pipelines.access.network import homes_of
-from pipelines.access.signing import HeaderSigner, PlanetaryComputerSigner, basic
-from pipelines.access.stac import Archives, search
+from pipelines.access.http.client import AccessError, Client
+from pipelines.access.http.network import homes_of
+from pipelines.access.logins.credentials import client_of
+from pipelines.access.logins.signing import HeaderSigner, PlanetaryComputerSigner, basic
+from pipelines.access.stac.search import search
 from pipelines.plan.blocks import Block
-from pipelines.plan.discover import ItemRefusedError, Question, ask
+from pipelines.plan.search import ItemRefusedError, Question, ask
 from pipelines.sources import open_source
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, Provider
 from schemas.scene import Scene

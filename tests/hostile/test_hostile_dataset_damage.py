@@ -18,7 +18,7 @@ from awscrt.checksums import crc32c
 import landweave
 from landweave import manifest, table
 from landweave.check import check
-from pipelines.shards import commit
+from pipelines.shards import publish as commit
 from tests.hostile import datasets
 from tests.shards.synthetic import planned
 

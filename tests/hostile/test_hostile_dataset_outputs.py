@@ -20,7 +20,7 @@ from landweave.errors import ExportError, QueryError
 from landweave.export import export, place, within, write
 from landweave.plain import markdown, printable
 from pipelines.shards import StoreError, desk_of
-from pipelines.shards.depot import ADDRESS, depot_of
+from pipelines.shards.desk import ADDRESS, store_of
 from tests.hostile import datasets
 from tests.shards.synthetic import planned
 
@@ -204,28 +204,27 @@ def test_a_desk_from_elsewhere_steers_nothing(copy: Path, tmp_path: Path, monkey
     (copy / ADDRESS).parent.mkdir(exist_ok=True)
     (copy / ADDRESS).write_text(url + "\n")
     with pytest.raises(StoreError, match=r"this machine did not create it; give the store's URL"):
-        depot_of(copy)
+        store_of(copy)
     desk = desk_of(url)
-    depot = depot_of(desk)
-    assert depot is not None
-    assert depot.url == url
+    store = store_of(desk)
+    assert store is not None
+    assert store.url == url
     shutil.copytree(desk, tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="this machine did not create it"):
-        depot_of(tmp_path / "elsewhere")
+        store_of(tmp_path / "elsewhere")
     (desk / ADDRESS).write_text("file:///somewhere/else\n")
     with pytest.raises(StoreError, match="is not the work folder of"):
         desk_of(url)
     with pytest.raises(StoreError, match="this machine did not create it"):
-        depot_of(desk)
+        store_of(desk)
 
 
 def test_a_desk_that_an_earlier_process_made_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.shards import depot
 
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "work"))
     desk = desk_of(f"file://{tmp_path}/bucket")
-    monkeypatch.setattr(depot, "_OURS", set())
-    assert depot_of(desk) is not None
+    monkeypatch.setattr("pipelines.shards.desk._OURS", set())
+    assert store_of(desk) is not None
 
 
 CONDITIONS = [

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import Client
-from pipelines.access.jpeg2000 import incomplete
-from pipelines.sources.gather import PEAK_BYTES
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
+from pipelines.access.rasters.jpeg2000 import incomplete
+from pipelines.sources.read_shard import PEAK_BYTES
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
 from tests.access.tiffs import PLACED, Image, Value, tiff

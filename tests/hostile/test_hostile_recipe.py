@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.access import permission
-from pipelines.access.credentials import client_of
-from pipelines.access.earthengine_archive import settings_of
-from pipelines.access.failure import interpolate
-from pipelines.access.http import AccessError, SettingError, shown
-from pipelines.access.osm import BadExtractError
-from pipelines.access.osm_download import obtain
+from pipelines.access.earthengine.archive import settings_of
+from pipelines.access.errors import interpolate
+from pipelines.access.http import permission
+from pipelines.access.http.client import AccessError, SettingError, shown
+from pipelines.access.logins.credentials import client_of
+from pipelines.access.openstreetmap.download import obtain
+from pipelines.access.openstreetmap.extract import BadExtractError
 from pipelines.captions.llm import LlmCaptioner
 from pipelines.limited_yaml import MAX_NODES, LimitedYamlError, read_yaml
-from pipelines.plan.lay import lay
+from pipelines.plan.places import lay
 from pipelines.recipes import RecipeError, read_recipe
 from sampling import SamplingError
 from schemas.earthengine import EarthEngineProvider

@@ -16,10 +16,10 @@ import rasterio
 from osmium.osm.mutable import Node, Way
 from rasterio.warp import Resampling, reproject
 
-from pipelines.access.osm import prepare
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.openstreetmap.extract import prepare
 from pipelines.labels import open_raster_labeller, open_vector_labeller
-from pipelines.labels.gather import Assignment, gather, gather_objects
+from pipelines.labels.read_shard import Assignment, gather, gather_objects
 from schemas.label import LabelMap
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place, utm_epsg

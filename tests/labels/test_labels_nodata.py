@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipelines.access.cog import Reader
-from pipelines.access.http import Client
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
 from pipelines.labels import open_raster_labeller
-from pipelines.labels.gather import Assignment, gather
+from pipelines.labels.read_shard import Assignment, gather
 from schemas.label import LabelMap
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place

@@ -13,7 +13,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.access.osm import Extract, FeatureStore, OsmFeature, prepare
+from pipelines.access.openstreetmap.extract import Extract, FeatureStore, OsmFeature, prepare
 from pipelines.labels.agreement import agreement, agreement_map
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.labels import legend_of, open_labeller, open_raster_labeller
 from pipelines.labels.footprint import covered_share, lonlat_bbox
-from pipelines.labels.protocol import BadItemError, Chip, UnknownCodeError
+from pipelines.labels.labeller import BadItemError, LabelChip, UnknownCodeError
 from schemas.label import COMMON_CLASSES
 from schemas.place import GeoBox, Place, utm_epsg
 from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, Provider, WorldCoverLabel
@@ -209,7 +209,7 @@ def test_label_map_says_year_gap_and_fill() -> None:
         (datetime(2021, 7, 1, tzinfo=UTC), 0), (datetime(2022, 1, 11, tzinfo=UTC), 10),
         (datetime(2020, 12, 22, tzinfo=UTC), 10), (None, None),
     ):  # fmt: skip
-        label = labeller.label(here, candidate, {scene.item_id: scene}, Chip(classes=classes, valid=valid), when)
+        label = labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), when)
         assert (label.year, label.version, label.date_gap_days) == (2021, "v200", gap)
     assert not label.valid[0].any()
     assert not label.valid[:, 0].any()
@@ -217,9 +217,9 @@ def test_label_map_says_year_gap_and_fill() -> None:
     assert label.valid.sum() == 263 * 263
     classes[5, 5] = 11
     with pytest.raises(UnknownCodeError, match="class code 11"):
-        labeller.label(here, candidate, {scene.item_id: scene}, Chip(classes=classes, valid=valid), None)
+        labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), None)
     valid[5, 5] = False  # what is fill already may hold anything
-    labeller.label(here, candidate, {scene.item_id: scene}, Chip(classes=classes, valid=valid), None)
+    labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), None)
 
 
 def test_dynamic_worlds_water_is_code_0_and_valid() -> None:
@@ -229,7 +229,7 @@ def test_dynamic_worlds_water_is_code_0_and_valid() -> None:
     (candidate,) = labeller.candidates([scene], here, None)
     classes = np.zeros(here.geobox.shape, dtype=np.uint8)
     classes[:10] = 255
-    chip = Chip(classes=classes, valid=np.ones(here.geobox.shape, dtype=bool))
+    chip = LabelChip(classes=classes, valid=np.ones(here.geobox.shape, dtype=bool))
     label = labeller.label(here, candidate, {scene.item_id: scene}, chip, datetime(2021, 6, 20, tzinfo=UTC))
     assert label.valid[10:].all()
     assert not label.valid[:10].any()

@@ -15,8 +15,8 @@ import pytest
 
 import landweave
 from landweave.sample import Sample
-from pipelines.access.http import SettingError
-from pipelines.access.logins import check_credentials
+from pipelines.access.http.client import SettingError
+from pipelines.access.logins.required import check_credentials
 from pipelines.recipes import read_recipe
 from tests.providers.written import leaks, texts
 

@@ -10,7 +10,7 @@ import resource
 import sys
 from pathlib import Path
 
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
 from pipelines.recipes import RecipeFile
 from schemas.recipe import Recipe

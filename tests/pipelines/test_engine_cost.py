@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.earthengine_meter import EECU_S_PER_MPX_BAND, EECU_S_PER_REQUEST
-from pipelines.plan.engine_cost import EngineTally
+from pipelines.access.earthengine.meter import EECU_S_PER_MPX_BAND, EECU_S_PER_REQUEST
+from pipelines.plan.earthengine_cost import EngineTally
 from schemas.modality import SENTINEL2
 from schemas.place import GeoBox
 from schemas.recipe import Recipe

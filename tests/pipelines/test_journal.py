@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pipelines.access.http import Counters
+from pipelines.access.http.client import Counters
 from pipelines.engines import Engine
 from pipelines.jobs import Bounds, BuildError, build_dataset
 from pipelines.journal import (

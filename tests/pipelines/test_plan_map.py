@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.access.osm import open_extract
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.openstreetmap.extract import open_extract
 from pipelines.plan import make_plan
 from pipelines.plan.report import plan_text, trouble
 from pipelines.recipes import RecipeFile

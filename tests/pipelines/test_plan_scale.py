@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.plan.lay
-from pipelines.access.stac import Archives
-from pipelines.plan import discover, make_plan
+import pipelines.plan.places
+from pipelines.access.archives import Archives
+from pipelines.plan import make_plan
+from pipelines.plan import search as discover
 from pipelines.plan.blocks import KM_A_DEG, MOST_ITEMS, SPREADS, Ground, days_of, requests_at_most
 from pipelines.recipes import RecipeFile
 from sampling import locate
@@ -82,7 +83,7 @@ def test_searches_ahead_are_few_when_they_bring_much(services: Services, monkeyp
 def test_requests_stay_within_the_stated_number(
     services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pipelines.plan.lay, "PART_SAMPLES", 512)
+    monkeypatch.setattr(pipelines.plan.places, "PART_SAMPLES", 512)
     before = sum(entry.path.endswith("/search") for entry in services.log)
     recipe = recipe_of(services.base_url + "/anywhere", 3_000)
     short = tuple(w.model_copy(update={"end": w.start.replace(day=12)}) for w in recipe.windows)

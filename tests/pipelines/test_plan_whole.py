@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipelines.plan.lay
-from pipelines.access.paging import PAGES
-from pipelines.access.stac import Archives
+import pipelines.plan.places
+from pipelines.access.archives import Archives
+from pipelines.access.stac.paging import PAGES
 from pipelines.plan import complete_plan, make_plan
 from pipelines.plan.blocks import ITEMS_A_PAGE, SPREADS, Ground, blocks_of
 from pipelines.recipes import RecipeFile
@@ -51,7 +51,7 @@ def services() -> Iterator[Services]:
 @pytest.fixture
 def file(services: Services, monkeypatch: pytest.MonkeyPatch) -> RecipeFile:
     """A recipe of places in several partitions; its provider's address is in the environment."""
-    monkeypatch.setattr(pipelines.plan.lay, "PART_SAMPLES", 64)
+    monkeypatch.setattr(pipelines.plan.places, "PART_SAMPLES", 64)
     monkeypatch.setenv("LANDWEAVE_FAR", services.base_url)
     return RecipeFile(recipe=recipe_of("$LANDWEAVE_FAR/anywhere"), folder=Path())
 

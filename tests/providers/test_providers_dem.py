@@ -10,9 +10,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.read_shard import Assignment, gather
 from schemas.place import GeoBox, Place
 from schemas.recipe import Recipe
 from schemas.stack import Observation

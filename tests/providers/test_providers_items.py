@@ -12,10 +12,10 @@ import pytest
 import rasterio
 
 import testbed
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.sensor import SceneRejected
 from schemas.modality import HLS, LANDSAT, SENTINEL2
 from schemas.outcome import Reason
 from schemas.place import GeoBox, Place

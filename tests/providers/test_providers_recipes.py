@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import testbed
-from pipelines.access.http import SettingError
+from pipelines.access.http.client import SettingError
 from pipelines.jobs import plan_dataset
 from pipelines.recipes import read_recipe
 from pipelines.tables import read_summary

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from pipelines.plan.lay import lay
+from pipelines.plan.places import lay
 from pipelines.recipes import RecipeFile
 from pipelines.tables import read_part, read_shard_table
 from sampling import SamplingError, locate

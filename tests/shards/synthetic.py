@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from pyproj import Transformer
 
-from pipelines.shards import ShardPlan, ShardReport, dataset_spec, finalise, write_shard
+from pipelines.shards import ShardReport, ShardRows, dataset_spec, finalise, write_shard
 from schemas.caption import Caption, ClassShare, Facts
 from schemas.label import LabelClass, LabelMap, Legend, VectorFeature, VectorLayer
 from schemas.modality import MODALITIES
@@ -107,17 +107,17 @@ class Planned:
     """A dataset to be: its form, shards and the seeded stacks."""
 
     dataset: DatasetSpec
-    shards: tuple[ShardPlan, ...]
+    shards: tuple[ShardRows, ...]
     seed: int = 0
 
-    def stacks(self, shard: ShardPlan) -> Iterator[Stack]:
+    def stacks(self, shard: ShardRows) -> Iterator[Stack]:
         for row in range(len(shard.sample_ids)):
             yield stack(self.dataset, shard, row, self.seed)
 
-    def footprints(self, shard: ShardPlan) -> dict[str, dict[str, Any]]:
+    def footprints(self, shard: ShardRows) -> dict[str, dict[str, Any]]:
         return {s.place.sample_id: footprint(s.place) for s in self.stacks(shard)}
 
-    def write(self, out: Path, shard: ShardPlan) -> ShardReport:
+    def write(self, out: Path, shard: ShardRows) -> ShardReport:
         return write_shard(out, shard, self.stacks(shard), self.dataset, self.footprints(shard))
 
     def build(self, out: Path) -> Path:
@@ -137,13 +137,13 @@ def planned(counts: tuple[int, ...] = (4, 3, 2), *, seed: int = 0, size_m: float
         else ["train", "test"][: len(counts)]
     )
     shards = tuple(
-        ShardPlan(index=i, split=split, sample_ids=tuple(f"s{i:03d}_{row:03d}" for row in range(count)))
+        ShardRows(index=i, split=split, sample_ids=tuple(f"s{i:03d}_{row:03d}" for row in range(count)))
         for i, (count, split) in enumerate(zip(counts, splits, strict=True))
     )
     return Planned(dataset, shards, seed)
 
 
-def place(shard: ShardPlan, row: int, size_m: float) -> Place:
+def place(shard: ShardRows, row: int, size_m: float) -> Place:
     """Samples lie in a line east of 33 N's central meridian, one shard to a kilometre of northing."""
     box = GeoBox(
         epsg=32633,
@@ -197,7 +197,7 @@ def absent(shard: int, row: int) -> set[tuple[str, int]]:
     return lacking
 
 
-def stack(dataset: DatasetSpec, shard: ShardPlan, row: int, seed: int) -> Stack:
+def stack(dataset: DatasetSpec, shard: ShardRows, row: int, seed: int) -> Stack:
     """One sample. Row 3 of the first shard is refused."""
     rng = np.random.default_rng([seed, shard.index, row])
     where = place(shard, row, dataset.size_m)

@@ -12,7 +12,8 @@ import zarr
 
 import landweave
 from landweave.check import check
-from pipelines.shards import AddError, add, commit
+from pipelines.shards import AddError, add
+from pipelines.shards import publish as commit
 from tests.shards.synthetic import Planned, planned
 
 if TYPE_CHECKING:

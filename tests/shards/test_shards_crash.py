@@ -14,7 +14,7 @@ import pytest
 import landweave
 from landweave.manifest import shard_from_bytes
 from pipelines.shards import clean_staging
-from pipelines.shards.commit import checksum
+from pipelines.shards.publish import checksum
 from tests.shards.synthetic import Planned, planned
 from tests.shards.test_shards_write import digest
 

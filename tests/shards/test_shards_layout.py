@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipelines.shards import ShardPlan
+    from pipelines.shards import ShardRows
     from schemas.stack import Stack
 
 
@@ -72,7 +72,7 @@ def test_a_series_of_sixty_dates_costs_what_was_obtained(tmp_path: Path) -> None
 class Ragged(Planned):
     """Each sample has its own number of dates."""
 
-    def stacks(self, shard: ShardPlan) -> Iterator[Stack]:
+    def stacks(self, shard: ShardRows) -> Iterator[Stack]:
         for stack, count in zip(super().stacks(shard), (11, 60, 27, 43), strict=True):
             image = stack.observations["sentinel2", 5]
             kept = set(np.random.default_rng(count).permutation(60)[:count].tolist())

@@ -19,7 +19,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing.jsonschema import DRAFT7
 
 from pipelines.captions.facts import facts_sha256
-from pipelines.shards.catalogue import bbox
+from pipelines.shards.stac_items import bbox
 from tests.shards.synthetic import planned
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ import landweave
 from landweave.check import check
 from landweave.manifest import shard_from_bytes
 from pipelines.shards import StoreError, desk_of, done_shards, finalise, withdraw
-from pipelines.shards.depot import Depot, arrive, depot_of, refresh, share_plan
+from pipelines.shards.desk import arrive, refresh, share_plan, store_of
+from pipelines.shards.store import DatasetStore
 from tests.shards import slow_listing
 from tests.shards.synthetic import Planned, planned
 
@@ -56,8 +57,8 @@ def small(**kwargs: Any) -> Planned:
 
 
 def objects(url: str) -> dict[str, bytes]:
-    depot = Depot(url)
-    return {path: depot.get(path) or b"" for path in depot.sizes("") if not path.startswith(("plan", ".work"))}
+    store = DatasetStore(url)
+    return {path: store.get(path) or b"" for path in store.sizes("") if not path.startswith(("plan", ".work"))}
 
 
 def test_the_same_objects_as_on_a_local_disk_and_no_pixels_on_the_desk(url: str, tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_nothing_is_visible_before_the_manifest_and_a_second_machine_resumes(url
     (second / "landweave.json").unlink()
     refresh(second, 2, always=True)
     assert (second / "landweave.json").is_file()  # another machine sees that it is finished
-    Depot(url).delete("landweave.json")
+    DatasetStore(url).delete("landweave.json")
     refresh(second, 2, always=True)
     assert not (second / "landweave.json").exists()  # killed before it was delivered: finished by the next build
     finalise(second, plan.dataset)
@@ -114,23 +115,23 @@ def test_of_builders_that_race_exactly_one_publishes(url: str, tmp_path: Path, m
         desks.append(desk_of(url))
     won: list[bool] = []
     together = threading.Barrier(len(desks))
-    create = Depot.create
+    create = DatasetStore.create
 
-    def counted(self: Depot, path: str, content: bytes) -> bool:
+    def counted(self: DatasetStore, path: str, content: bytes) -> bool:
         if path.startswith("shards/"):
             together.wait(30)  # all have put their objects and none its manifest
             won.append(create(self, path, content))
             return won[-1]
         return create(self, path, content)
 
-    monkeypatch.setattr(Depot, "create", counted)
+    monkeypatch.setattr(DatasetStore, "create", counted)
     threads = [threading.Thread(target=plan.write, args=(desk, plan.shards[0])) for desk in desks]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(won) == [False, False, True]
-    monkeypatch.setattr(Depot, "create", create)
+    monkeypatch.setattr(DatasetStore, "create", create)
     plan.write(desks[2], plan.shards[1])
     finalise(desks[0], plan.dataset)
     assert list(check(landweave.open(url))) == []
@@ -143,15 +144,15 @@ def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
     desk = desk_of(url)
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "elsewhere"))
     rival = desk_of(url)
-    create = Depot.create
+    create = DatasetStore.create
 
-    def overtaken(self: Depot, path: str, content: bytes) -> bool:
+    def overtaken(self: DatasetStore, path: str, content: bytes) -> bool:
         if path == "shards/00000.json":
-            monkeypatch.setattr(Depot, "create", create)
+            monkeypatch.setattr(DatasetStore, "create", create)
             other.write(rival, other.shards[0])
         return create(self, path, content)
 
-    monkeypatch.setattr(Depot, "create", overtaken)
+    monkeypatch.setattr(DatasetStore, "create", overtaken)
     with pytest.raises(StoreError, match="shard 0 was built by two builders at the same time"):
         plan.write(desk, plan.shards[0])
     assert done_shards(desk, plan.dataset) == set()
@@ -164,19 +165,19 @@ def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
 def test_a_killed_upload_leaves_no_shard_and_is_done_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = small()
     desk = desk_of(url)
-    put, calls = Depot.put, [0]
+    put, calls = DatasetStore.put, [0]
 
-    def dying(self: Depot, path: str, content: Any) -> None:
+    def dying(self: DatasetStore, path: str, content: Any) -> None:
         calls[0] += 1
         if calls[0] == 3:
             raise KeyboardInterrupt
         put(self, path, content)
 
-    monkeypatch.setattr(Depot, "put", dying)
+    monkeypatch.setattr(DatasetStore, "put", dying)
     with pytest.raises(KeyboardInterrupt):
         plan.write(desk, plan.shards[0])
     assert done_shards(desk, plan.dataset) == set()
-    monkeypatch.setattr(Depot, "put", put)
+    monkeypatch.setattr(DatasetStore, "put", put)
     plan.build(desk)
     assert list(check(landweave.open(url))) == []
 
@@ -194,7 +195,7 @@ def test_a_worker_elsewhere_finds_the_plan_in_the_store(
     assert there != desk
     assert (there / "plan/plan.json").read_text() == "last"
     assert (there / ".work/osm/a.pbf").read_text() == "m"
-    Depot(url).put(".work/plan-files", b"plan/../../outside\n")
+    DatasetStore(url).put(".work/plan-files", b"plan/../../outside\n")
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "another"))
     with pytest.raises(StoreError, match="which is no file of a plan"):
         arrive(url)
@@ -227,15 +228,15 @@ def test_bad_places_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         desk_of("ftp://host/x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    assert depot_of(tmp_path) is None
+    assert store_of(tmp_path) is None
 
 
 def test_a_manifest_says_what_lies_in_the_store(url: str) -> None:
     plan = small()
     plan.write(desk_of(url), plan.shards[0])
-    raw = Depot(url).get("shards/00000.json")
+    raw = DatasetStore(url).get("shards/00000.json")
     assert raw is not None
-    sizes = Depot(url).sizes("data.zarr")
+    sizes = DatasetStore(url).sizes("data.zarr")
     promised = shard_from_bytes(raw, "x").objects
     assert {p: o.size for p, o in promised.items() if p.startswith("data.zarr")} == sizes
     assert dataclasses.is_dataclass(plan)
@@ -284,6 +285,6 @@ def test_two_builders_whose_stores_listings_lag_leave_one_dataset(
         assert store.hidden > 0, "the listings did lag"
         monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "desk-of-a-third"))
         assert list(check(landweave.open(url))) == []
-        depot = Depot(url)
+        reached = DatasetStore(url)
         expected = {path: raw for path, raw in files.items() if not path.startswith(".")}
-        assert {path: depot.get(path) for path in expected} == expected
+        assert {path: reached.get(path) for path in expected} == expected

@@ -12,7 +12,7 @@ import pytest
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from pipelines.sources.choose import _SLACK, Period, Rules, _candidate, _cover, choose
+from pipelines.sources.candidates import _SLACK, Period, Rules, _candidate, _cover, choose
 from pipelines.sources.outline import footprint
 from schemas.place import GeoBox, Place
 from schemas.scene import Candidate, Scene

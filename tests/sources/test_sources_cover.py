@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.cover import cover
-from pipelines.sources.gather import _clearest
+from pipelines.sources.read_shard import _clearest
+from pipelines.sources.sharing import cover
 from schemas.scene import Candidate, Scene
 
 NOW = datetime(2022, 6, 1, tzinfo=UTC)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.access.credentials import signer_of
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.logins.credentials import signer_of
 from pipelines.sources import open_source
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.sensor import SceneRejected
 from schemas.recipe import Provider, Sentinel2Source
 from testbed.services import serve_catalogue
 

@@ -11,10 +11,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.choose import Rules, choose, period_of
-from pipelines.sources.gather import Assignment, gather
+from pipelines.sources.candidates import Rules, choose, period_of
+from pipelines.sources.read_shard import Assignment, gather
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe, Window

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources.gather import PEAK_BYTES
+from pipelines.sources.read_shard import PEAK_BYTES
 from testbed.services import serve_catalogue
 from tests.sources.bounded_reader import SAMPLES
 from tests.sources.test_sources_gather import item, write_scene

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines.sources import open_source
-from pipelines.sources.observe import canonical
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.observation import canonical
+from pipelines.sources.sensor import SceneRejected
 from schemas.modality import DEM, ENMAP, LANDSAT, SENTINEL1, SENTINEL2
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source

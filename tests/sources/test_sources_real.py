@@ -16,12 +16,13 @@ from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from pipelines.access.cog import Chip, ChipRequest, Reader
-from pipelines.access.http import Client
-from pipelines.access.stac import Archives
+from pipelines.access.archives import Archives
+from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.http.client import Client
+from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
-from pipelines.sources.gather import Assignment, gather
-from pipelines.sources.protocol import SceneRejected
+from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe

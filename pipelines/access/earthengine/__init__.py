@@ -1,0 +1,1 @@
+"""Google Earth Engine through its own client: search, pixels, quota and metering."""

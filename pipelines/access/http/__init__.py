@@ -1,0 +1,1 @@
+"""Requests to archives: connections, deadlines, retries, limits, and what an answer means."""

@@ -1,0 +1,1 @@
+"""Credentials: which ones an archive needs, and how a request is signed."""

@@ -1,0 +1,1 @@
+"""OpenStreetMap extracts: download, objects, and boxes answered from a GeoParquet."""

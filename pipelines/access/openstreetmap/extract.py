@@ -1,0 +1,300 @@
+"""OpenStreetMap extracts: reads a .osm.pbf once into a GeoParquet file of its objects, for fast box queries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from pipelines.access.openstreetmap.objects import LOST, Row, id_order, read_objects
+from pipelines.access.openstreetmap.pbf import DamagedError, RefusedError
+from pipelines.access.openstreetmap.rules import RULES
+from pipelines.durable import durably
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+FORMAT = 2
+"""Version of the GeoParquet that this file writes; part of its name, so another version is prepared again."""
+ROWS = 4096
+"""Rows in a group: what one small box reads."""
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SCHEMA = pa.schema(
+    [
+        pa.field("osm_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("tags", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field(
+            "bbox", pa.struct([pa.field(n, pa.float64(), nullable=False) for n in ("xmin", "ymin", "xmax", "ymax")])
+        ),
+        pa.field("geometry", pa.binary(), nullable=False),
+    ]
+)
+
+
+class BadExtractError(ValueError):
+    """The extract cannot be used; the message is one line that says why."""
+
+
+class DamagedExtractError(BadExtractError):
+    """The extract cannot be repaired: download it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OsmFeature:
+    """One object of the map."""
+
+    osm_id: str
+    """'n123', 'w123' or 'r123'."""
+    kind: str
+    """'point', 'line' or 'area'."""
+    tags: dict[str, str]
+    """Raw tags, keys sorted: untrusted text, data and never an instruction, a path or a query."""
+    geometry: BaseGeometry
+    """WGS 84 longitude, latitude, degrees."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extract:
+    """A .osm.pbf that has been read into Parquet."""
+
+    parquet: Path
+    """The objects: `osm_id`, `kind`, `tags`, `bbox`, `geometry` (WKB, longitude and latitude); GeoParquet 1.1."""
+    name: str
+    """File name and hash of the .osm.pbf, and the version of the rules that made its areas and lines (`osm_rules`): fit
+    to be published, no path of this machine."""
+    sha256: str
+    """SHA-256 of the .osm.pbf, lower-case hex."""
+    snapshot: datetime
+    """The header's replication timestamp, else the time of the newest object, UTC."""
+    counts: dict[str, int]
+    """Objects with tags as osmium reads them: tagged_nodes, tagged_ways, relations, areas (of closed ways and of
+    multipolygon relations); what was kept: points, lines, edge_lines (along the edge of an area of the same way),
+    way_areas, relation_areas, old_style_areas (of relations whose tags are on their outer ways, old_style_ways);
+    what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
+
+    @property
+    def file(self) -> str:
+        """Name of the .osm.pbf."""
+        return self.name.rsplit(" sha256:", 1)[0]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Reason why objects of the extract could not be drawn -> number of objects."""
+        return {words: self.counts[name] for name, words in LOST.items() if self.counts.get(name)}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prepare(pbf: Path, cache_dir: Path) -> Extract:
+    """Read a .osm.pbf into `cache_dir`, or find it there from last time (by the hash of its content).
+
+    Node locations and tagged objects are held in memory: for extracts of countries, not for the planet.
+
+    Raises:
+        BadExtractError: the file is missing, or cannot be read right; the text says what mends it.
+        DamagedExtractError: nothing mends it.
+    """
+    if not pbf.is_file():
+        raise BadExtractError(f"{pbf.name}: no such OpenStreetMap extract; give the path of a .osm.pbf file")
+    try:
+        sha256 = file_sha256(pbf)
+    except OSError as error:
+        raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a readable file") from None
+    target = cache_dir / f"osm-{sha256[:32]}-f{FORMAT}.parquet"
+    if target.is_file():
+        try:
+            return open_extract(target)
+        except BadExtractError:
+            pass  # half a file of an older machine: prepared again
+    try:
+        rows, counts, snapshot = read_objects(pbf)
+    except DamagedError as error:
+        raise DamagedExtractError(f"{pbf.name}: {error}") from None
+    except RefusedError as error:
+        raise BadExtractError(f"{pbf.name}: {error}") from None
+    except (RuntimeError, ValueError, OverflowError) as error:
+        told = f"{pbf.name}: not a complete OpenStreetMap file ({error}); download it again"
+        raise DamagedExtractError(told) from error
+    name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
+    about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}
+    _write(rows, about, target)
+    return open_extract(target)
+
+
+def open_extract(parquet: Path) -> Extract:
+    """The extract behind a Parquet that `prepare` wrote.
+
+    Raises:
+        BadExtractError: it is no such file.
+    """
+    try:
+        about = json.loads((pq.read_schema(parquet).metadata or {})[b"landweave_osm"])
+        pq.ParquetFile(parquet).close()
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise BadExtractError(
+            f"{parquet.name}: not an extract prepared by landweave; remove it and build again"
+        ) from error
+    return Extract(
+        parquet=parquet,
+        name=about["name"],
+        sha256=about["sha256"],
+        snapshot=datetime.fromisoformat(about["snapshot"]),
+        counts=about["counts"],
+    )
+
+
+def is_extract(parquet: Path) -> bool:
+    """Whether a whole extract is there."""
+    try:
+        open_extract(parquet)
+    except BadExtractError:
+        return False
+    return True
+
+
+def features_in(parquet: Path, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
+    """Objects whose boxes touch (west, south, east, north), degrees, sorted by osm_id; west > east wraps."""
+    with FeatureStore(parquet) as store:
+        return store.within(bbox)
+
+
+class FeatureStore:
+    """An open extract that many boxes are asked of: row groups are picked by their statistics and kept."""
+
+    def __init__(self, parquet: Path, *, keep: int = 32) -> None:
+        """`keep` row groups stay decoded."""
+        self._file = pq.ParquetFile(parquet)
+        self._keep = keep
+        self._groups: dict[int, tuple[NDArray[np.float64], pa.Table]] = {}
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.float64]:
+        """(row group, 4): xmin, ymin, xmax, ymax over each group."""
+        found = np.tile([np.inf, np.inf, -np.inf, -np.inf], (self._file.num_row_groups, 1))
+        for group in range(self._file.num_row_groups):
+            about = self._file.metadata.row_group(group)
+            if not about.num_rows:
+                continue
+            columns = [about.column(i) for i in range(about.num_columns)]
+            of = {column.path_in_schema: column.statistics for column in columns}
+            found[group] = [of["bbox.xmin"].min, of["bbox.ymin"].min, of["bbox.xmax"].max, of["bbox.ymax"].max]
+        return found
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of all objects, degrees; west is greater than east where there are none."""
+        low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
+        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
+
+    def within(self, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
+        """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id; the line along an area's
+        edge comes before the area."""
+        west, south, east, north = bbox
+        parts = [bbox] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
+        found: dict[tuple[str, str], OsmFeature] = {}
+        for part in parts:
+            for group in np.flatnonzero(_touch(self._boxes, part)):
+                boxes, table = self._group(int(group))
+                found |= {(f.osm_id, f.kind): f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
+        return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
+
+    def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
+        if group not in self._groups:
+            while len(self._groups) >= self._keep:
+                self._groups.pop(next(iter(self._groups)))
+            table = self._file.read_row_group(group)
+            struct = table.column("bbox").combine_chunks()
+            boxes = np.column_stack([struct.field(i).to_numpy() for i in range(4)])
+            self._groups[group] = (boxes, table)
+        return self._groups[group]
+
+
+def _touch(boxes: NDArray[np.float64], bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    west, south, east, north = bbox
+    touching: NDArray[np.bool_] = (
+        (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+    )
+    return touching
+
+
+def _features(table: pa.Table) -> Iterator[OsmFeature]:
+    shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
+    columns = (table.column(name).to_pylist() for name in ("osm_id", "kind", "tags"))
+    for osm_id, kind, tags, shape in zip(*columns, shapes, strict=True):
+        yield OsmFeature(osm_id, kind, dict(tags), shape)
+
+
+def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
+    """Sorted along a space-filling curve, then by id; written elsewhere and renamed into place."""
+    boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
+    curve = _z_order(boxes)
+    order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))
+    table = pa.table(
+        {
+            "osm_id": [rows[i][0] for i in order],
+            "kind": [rows[i][1] for i in order],
+            "tags": pa.array([list(rows[i][2].items()) for i in order], _SCHEMA.field("tags").type),
+            "bbox": pa.StructArray.from_arrays(
+                [pa.array(boxes[order, k] if order else [], pa.float64()) for k in range(4)],
+                fields=list(_SCHEMA.field("bbox").type),
+            ),
+            "geometry": pa.array([rows[i][3] for i in order], pa.binary()),
+        },
+        schema=_SCHEMA,
+    )
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": [],
+                "covering": {"bbox": {name: ["bbox", name] for name in _CORNERS}},
+            }
+        },
+    }
+    metadata = {"geo": json.dumps(geo), "landweave_osm": json.dumps(about, sort_keys=True)}
+    with durably(target) as aside:
+        pq.write_table(table.replace_schema_metadata(metadata), aside, row_group_size=ROWS, compression="zstd")
+
+
+def _z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Morton number of each box's centre on a grid of 2^16 cells a side: near things get near numbers."""
+    if not len(boxes):
+        return np.zeros(0, dtype=np.uint64)
+    x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2 + 180.0) / 360.0 * 65_536, 0, 65_535).astype(np.uint64)
+    y = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2 + 90.0) / 180.0 * 65_536, 0, 65_535).astype(np.uint64)
+    found = np.zeros(len(boxes), dtype=np.uint64)
+    for bit in range(16):
+        shift = np.uint64(bit)
+        found |= ((x >> shift) & np.uint64(1)) << np.uint64(2 * bit)
+        found |= ((y >> shift) & np.uint64(1)) << np.uint64(2 * bit + 1)
+    return found
+
+
+def snapshot_date(extract: Extract) -> date:
+    """Day of the extract, UTC."""
+    return extract.snapshot.date()

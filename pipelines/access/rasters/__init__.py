@@ -1,0 +1,1 @@
+"""Remote rasters: headers, ranges, blocks, and the warp onto a chip's grid."""

@@ -1,0 +1,1 @@
+"""STAC search: APIs, static catalogues and stac-geoparquet files."""

@@ -1,0 +1,108 @@
+"""Any other class map from a STAC API, with a legend from the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.labels import items
+from pipelines.labels.labeller import BAND, BadItemError, LabelChip
+from pipelines.labels.raster import gap_days, label_map, one_per_period
+from schemas.label import LabelClass, LabelMap, Legend
+from schemas.scene import AssetBand, Candidate, Radiometry, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from schemas.place import Place
+    from schemas.recipe import AnyProvider, RasterLabel
+
+
+@dataclass(frozen=True)
+class OtherProduct:
+    """A product that landweave does not know by name."""
+
+    config: RasterLabel
+    """The recipe's entry."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.config.name
+
+    @property
+    def legend(self) -> Legend:
+        """The recipe's legend. Where no byte holds the raster's nodata, the first that is no class stands for it."""
+        classes = sorted(self.config.classes, key=lambda c: c.code)
+        free = next(code for code in range(256) if code not in {c.code for c in classes})
+        return Legend(
+            product=self.config.product,
+            nodata=self.config.nodata if 0 <= self.config.nodata <= 255 else free,
+            source="the recipe",
+            classes=tuple(LabelClass(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in classes),
+        )
+
+    @property
+    def reduce(self) -> None:
+        """Tiles are mosaicked."""
+
+    def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
+        """One map.
+
+        Raises:
+            BadItemError: time, footprint or the asset is missing.
+        """
+        item_id, facts = items.identity(item), items.properties(item)
+        start = items.moment(item, "start_datetime", "datetime")
+        end = items.moment(item, "end_datetime", "datetime")
+        if start is None or end is None:
+            raise BadItemError(f"item {item_id}: has neither `datetime` nor `start_datetime` and `end_datetime`")
+        return Scene(
+            item_id=item_id,
+            provider=provider_name,
+            collection=self.config.collection,
+            modality=self.name,
+            datetime=start + (end - start) / 2,
+            start=start,
+            end=end,
+            geometry=items.geometry(item),
+            acquisition=f"{self.name}-{start:%Y%m%dT%H%M%S}",
+            product=item_id,
+            revision=str(facts.get("updated") or facts.get("created") or ""),
+            assets={BAND: AssetBand(href=items.asset_href(item, self.config.asset))},
+            radiometry={BAND: Radiometry(nodata=self._fill(item), rule="class codes as delivered")},
+            licence=self.config.licence,
+            facts={"product_version": str(facts.get("version") or self.config.version)},
+        )
+
+    def _fill(self, item: Mapping[str, Any]) -> float:
+        """The recipe's nodata if it states one, else the item's; the file's own counts in any case."""
+        said = None if "nodata" in self.config.model_fields_set else items.nodata(item, self.config.asset)
+        return self.config.nodata if said is None else said
+
+    def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
+        """One candidate per period with every map that touches the sample, nearest to the image first."""
+        most = self.config.max_gap_days
+        near = [s for s in scenes if most is None or (gap_days(s, reference_time) or 0) <= most]
+        return one_per_period(near, place, reference_time)
+
+    def label(
+        self,
+        place: Place,  # noqa: ARG002
+        candidate: Candidate,
+        scenes: Mapping[str, Scene],
+        chip: LabelChip,
+        reference_time: datetime | None,
+    ) -> LabelMap:
+        """Pixels as a label map."""
+        first, ids = scenes[candidate.scenes[0]], candidate.scenes
+        return label_map(
+            self.legend,
+            first,
+            chip,
+            name=self.name,
+            item_ids=ids,
+            reference_time=reference_time,
+            nodata=self.config.nodata,
+        )

@@ -1,0 +1,313 @@
+"""Plans a dataset partition by partition; an interrupted planning keeps its finished partitions."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.access.holdings import holdings_of
+from pipelines.access.threads import threads
+from pipelines.durable import move_durably, sync_tree
+from pipelines.plan.doubts import out_of_extent
+from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
+from pipelines.plan.partition import complete, find, share_scenes
+from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract
+from pipelines.tables import (
+    PLACES,
+    DamagedPlanError,
+    Hrefs,
+    LayerFound,
+    PlanError,
+    PlanSummary,
+    added,
+    damaged,
+    facts_of,
+    files_of,
+    growing_of,
+    read_part,
+    read_summary,
+    tally_of,
+    write_part,
+    write_summary,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from pipelines.access.archives import Archives
+    from pipelines.plan.places import Laid
+    from pipelines.recipes import RecipeFile
+    from pipelines.tables import PartPlan
+    from schemas.recipe import Recipe
+
+    Told = Callable[[int, int], None]
+
+AGAIN = "again.json"
+"""In a plan that is being completed: plan.json of the one it comes from."""
+FACTS = frozenset({"scenes", "searches", "unavailable", "estimate", "examples"})
+"""Content of a partition's JSON file."""
+PARTS_AT_ONCE = 2
+"""Partitions planned side by side: while one computes, the other waits for archives."""
+_COLLECT_AFTER = 100_000
+"""Objects made until Python looks for cycles: its 700 cost a third of the time, and plans make none."""
+
+
+def make_plan(
+    file: RecipeFile,
+    archives: Archives,
+    folder: Path,
+    work: Path,
+    told: Callable[[int, int], None],
+) -> PlanSummary:
+    """Plan a dataset, or go on where planning was ended.
+
+    Memory: see `docs/planning.md`; the largest pieces are the columns of all places while they are drawn, and
+    afterwards PARTS_AT_ONCE partitions.
+
+    Args:
+        file: the recipe and its folder.
+        archives: its providers, open.
+        folder: where the plan will be; until it is whole it grows beside, as '.NAME-next'.
+        work: folder for the prepared map extract.
+        told: called with (locations planned, locations in all).
+
+    Raises:
+        NotHeldError: an archive does not list a collection that is asked of it; nothing was searched.
+        SamplingError: the recipe's area or points cannot be used.
+        SettingError: an environment variable is missing.
+    """
+    growing = growing_of(folder)
+    known = laid_in(growing)
+    if known is None or known.identity != identity_of(file):
+        shutil.rmtree(growing, ignore_errors=True)
+    try:
+        return _planned(file, archives, folder, work, told)
+    except DamagedPlanError:  # an earlier run left an incomplete plan: start again
+        shutil.rmtree(growing, ignore_errors=True)
+        return _planned(file, archives, folder, work, told)
+
+
+def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Told) -> PlanSummary:
+    """Plan what `folder` lacks of its partitions."""
+    growing = growing_of(folder)
+    _sweep(growing)
+    holdings = holdings_of(archives, file.recipe)
+    laid = lay(file, growing, work)
+    missing = [part for part in range(laid.parts) if _facts(growing, part) is None]
+    notes = out_of_extent(file.recipe, laid.bounds, holdings)
+    _plan_parts(growing, archives, missing, laid, told)
+    return _finish(file.recipe, growing, folder, laid, notes)
+
+
+def complete_plan(
+    file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
+) -> PlanSummary:
+    """Plan again the partitions for which an archive did not answer; answered parts stay.
+
+    Arguments as for `make_plan`; `folder` holds a whole plan of this recipe.
+
+    Raises:
+        PlanError: a file that the places come from has changed.
+    """
+    laid, summary = laid_in(folder), read_summary(folder)
+    if laid is None:
+        raise damaged(folder / PLACES)
+    if summary is None or laid.identity["inputs"] != inputs_of(file):
+        raise PlanError(
+            f"{folder.parent.name}: the file of the area or of the points changed after planning; "
+            "put the old file back, or name another folder"
+        )
+    map_extract(file, work)
+    if not summary.unavailable:
+        return summary
+    told_of = {part: _facts(folder, part) for part in range(laid.parts)}
+    lacking = [part for part, facts in told_of.items() if facts is None or facts["unavailable"]]
+    growing = growing_of(folder)
+    if (
+        not (growing / "again.json").exists()
+        or (growing / "again.json").read_bytes() != (folder / "plan.json").read_bytes()
+    ):
+        shutil.rmtree(growing, ignore_errors=True)
+        _begin_again(folder, growing, laid, set(lacking))
+    missing = [part for part in lacking if _facts(growing, part) is None]
+    _plan_parts(growing, archives, missing, laid, told, old=folder)
+    return _finish(file.recipe, growing, folder, laid, [n for n in summary.notes if n not in laid.notes])
+
+
+def plan_part(
+    folder: Path, number: int, archives: Archives, told: Callable[[float], None], old: Path | None = None
+) -> dict[str, Any]:
+    """Plan one partition and write it; needs nothing but the folder, so any worker can do it.
+
+    Partition 0 says how rasters are cut, for the estimates of all: plan it first.
+
+    Args:
+        folder: of the plan under way, places written.
+        number: the partition.
+        archives: the recipe's providers, open.
+        told: called with the share that is done, 0..1.
+        old: folder of a plan whose partition is to be completed; None = plan it from nothing.
+
+    Returns:
+        The partition's record, as in its JSON file.
+    """
+    hrefs = Hrefs(origins=archives.origins)
+    part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
+    before: dict[str, Any] = {} if old is None else _facts(old, number) or {}
+    if old is None:
+        find(part, archives, told)
+        share_scenes(part)
+    else:
+        complete(part, archives, told)
+    first = None if number == 0 else _facts(folder, 0)
+    shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
+    shown = examples_of(part) | shown
+    cuts = {key: cut for key in sorted(shown) if (cut := cut_of(archives, shown[key])) is not None}
+    layers = tally_of(part)
+    for name, known in before.get("layers", {}).items():
+        layers[name].dropped += LayerFound.from_json(known).dropped
+    facts = {
+        "layers": {name: layer.json() for name, layer in layers.items()},
+        "scenes": {layer: len(scenes) for layer, scenes in sorted(part.scenes.items())},
+        "searches": before.get("searches", 0) + part.searches,
+        "unavailable": _unavailable(part),
+        "estimate": estimate(part, cuts),
+        "examples": {k: (name, hrefs.shorten(href)) for k, (name, href) in shown.items()} if number == 0 else {},
+    }
+    write_part(folder, part, facts, hrefs)
+    return facts
+
+
+def _plan_parts(
+    folder: Path,
+    archives: Archives,
+    missing: Sequence[int],
+    laid: Laid,
+    told: Told,
+    old: Path | None = None,
+) -> None:
+    """Plan partitions side by side; the first that fails ends it, what is written stays."""
+    shares = dict.fromkeys(missing, 0.0)
+    lock = threading.Lock()
+
+    def one(part: int) -> None:
+        def share(done: float) -> None:
+            with lock:
+                shares[part] = done
+                already = laid.parts - len(shares)
+                told(round((already + sum(shares.values())) / laid.parts * laid.samples), laid.samples)
+
+        plan_part(folder, part, archives, share, old)
+
+    rest = list(missing)
+    with _seldom_collecting(), threads(PARTS_AT_ONCE, "plan") as pool:
+        if rest and rest[0] == 0:
+            one(rest.pop(0))
+        for _ in pool.map(one, rest):
+            pass
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequence[str]) -> PlanSummary:
+    """Add up the partitions, and put the plan in place; `notes` follow those on the places."""
+    scenes: Counter[str] = Counter()
+    unavailable: Counter[str] = Counter()
+    estimates, searches, layers = [], 0, []
+    for part in range(laid.parts):
+        facts = _facts(growing, part)
+        assert facts is not None  # noqa: S101 - all partitions are planned
+        scenes.update(facts["scenes"])
+        unavailable.update(facts["unavailable"])
+        searches += facts["searches"]
+        estimates.append(facts["estimate"])
+        layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
+    if laid.map_found:
+        layers.append({"openstreetmap": LayerFound.from_json(laid.map_found)})
+    summary = PlanSummary(
+        recipe_sha256=recipe.sha256,
+        samples=laid.samples,
+        shards=laid.shards,
+        parts=laid.parts,
+        scenes=dict(sorted(scenes.items())),
+        layers=added(layers),
+        left_out=laid.left_out,
+        searches=searches,
+        estimate=added_up(estimates),
+        unavailable=dict(sorted(unavailable.items())),
+        inputs=laid.inputs,
+        splits=laid.splits,
+        extract=laid.extract,
+        notes=[*laid.notes, *notes],
+        bounds=laid.bounds,
+        attributes=laid.attributes,
+        shared=laid.shared,
+        shard_samples=recipe.shards.size(laid.samples),
+    )
+    write_summary(growing, summary)
+    (growing / AGAIN).unlink(missing_ok=True)
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    move_durably(growing, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return summary
+
+
+def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> None:
+    """A copy of a plan (by hard links if possible) without the parts to search again."""
+    aside = growing.with_name(growing.name + "-new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    kept = ["recipe.json", "shards.parquet", "places.json"]
+    for part in range(laid.parts):
+        samples, *found = files_of(part)
+        kept += [samples] if part in lacking else [samples, *found]
+    for name in kept:
+        (aside / name).parent.mkdir(exist_ok=True)
+        try:
+            os.link(folder / name, aside / name)
+        except OSError:
+            shutil.copyfile(folder / name, aside / name)
+    shutil.copyfile(folder / "plan.json", aside / AGAIN)
+    sync_tree(aside)
+    move_durably(aside, growing)
+
+
+def _facts(folder: Path, part: int) -> dict[str, Any] | None:
+    """Result of `plan_part` for a partition; None if it is not planned, or its file is damaged."""
+    facts = facts_of(folder, part)
+    return facts if facts is not None and facts.keys() >= FACTS else None
+
+
+def _unavailable(part: PartPlan) -> dict[str, int]:
+    """Layer -> requested observations that could not be planned because no archive answered."""
+    found = Counter(layer for (_, layer, _), outcome in part.absences.items() if outcome.reason.retryable)
+    return dict(sorted(found.items()))
+
+
+def _again_of(growing: Path) -> bytes | None:
+    """plan.json of the plan that is being completed; None if none is."""
+    path = growing / AGAIN
+    return path.read_bytes() if path.exists() else None
+
+
+def _sweep(growing: Path) -> None:
+    """Remove files that were being written when planning was ended."""
+    for left in [*growing.glob(".*"), *growing.glob("*/.*")]:
+        left.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""Writes the samples of a dataset as the first part of its plan: partitions of neighbouring shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.access.openstreetmap.download import obtain, prepare_obtained
+from pipelines.access.openstreetmap.extract import FeatureStore
+from pipelines.durable import read_regular, write_durably
+from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
+from sampling import locate
+from sampling.splits import SPLITS
+from schemas.outcome import Reason
+from schemas.recipe import OpenStreetMapLabel, PointsSampling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.access.openstreetmap.extract import Extract
+    from pipelines.recipes import RecipeFile
+    from sampling.geobox import Footprints
+    from schemas.attribute import AttributeType
+
+_METRES_PER_DEGREE = 111_195
+"""Of latitude, on a sphere of 6,371 km."""
+PART_SAMPLES = 16_384
+"""Approximate samples per partition: planned together, in memory, and planned again if not finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """Summary of a plan after its places are written."""
+
+    identity: dict[str, Any]
+    """Recipe, plan version and input files that the places come from."""
+    samples: int
+    shards: int
+    parts: int
+    splits: dict[str, int]
+    left_out: dict[str, int]
+    notes: list[str]
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Files the plan is made from -> SHA-256; the map extract -> its name."""
+    extract: str | None = None
+    """File name of the prepared map extract in the work folder."""
+    map_found: dict[str, Any] = field(default_factory=dict)
+    """`LayerFound.json` of the map extract; {} without one."""
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
+    """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
+    bounds: list[float] = field(default_factory=list)
+    """West, south, east, north of the samples' centres, degrees; west > east where they cross the antimeridian."""
+    shared: list[dict[str, Any]] = field(default_factory=list)
+    """`sampling.shared.SharedGround` as JSON; left out of the file where there is none."""
+
+
+def identity_of(file: RecipeFile) -> dict[str, Any]:
+    """Inputs that determine the places of a plan."""
+    return {"version": PLAN_VERSION, "recipe": file.recipe.sha256, "inputs": inputs_of(file)}
+
+
+def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
+    """Place, pack and write the samples of a recipe, unless `folder` holds them whole already.
+
+    Args:
+        file: the recipe and its folder.
+        folder: of the plan under way; emptied by the caller where it belongs to something else.
+        work: folder for the prepared map extract.
+
+    Raises:
+        SamplingError: the recipe's area or points cannot be used.
+        SettingError: an environment variable is missing.
+        RecipeError: the recipe names a file that does not exist, or that it may not read.
+    """
+    known = laid_in(folder)
+    if known is not None:
+        return known
+    recipe, identity = file.recipe, identity_of(file)  # looks at the files before anything reads them
+    extract = map_extract(file, work)
+    located = locate(recipe, file.folder)
+    shards = located.packed(recipe.shards)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
+    groups = shards.neighbourhoods(PART_SAMPLES)
+    write_shard_table(folder, groups, np.diff(shards.starts))
+    attributes = {a.name: a.kind for a in located.attributes}
+    for number, group in enumerate(groups):
+        write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
+    split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
+    inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
+    laid = Laid(
+        identity=identity,
+        samples=len(located),
+        shards=len(shards),
+        parts=len(groups),
+        splits=dict(sorted((name, count) for name, count in zip(SPLITS, split, strict=True) if count)),
+        left_out=dict(sorted(located.left_out.items())),
+        notes=list(located.notes),
+        inputs=dict(sorted(inputs.items())),
+        extract=None if extract is None else extract.parquet.name,
+        map_found={} if extract is None else _map_found(extract, located.footprints, recipe.grid.size_m).json(),
+        attributes=attributes,
+        bounds=_bounds(located.footprints),
+        shared=[asdict(s) for s in located.shared],
+    )
+    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "map_found")}
+    write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    return laid
+
+
+def laid_in(folder: Path) -> Laid | None:
+    """Stored summary of a plan's places; None if they are incomplete."""
+    try:
+        return Laid(**json.loads(read_regular(folder / PLACES)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def map_extract(file: RecipeFile, work: Path) -> Extract | None:
+    """Read the OpenStreetMap extract once, for all shards; None = no such label."""
+    for label in file.recipe.labels:
+        if isinstance(label, OpenStreetMapLabel):
+            anywhere = label.pbf in file.own_words
+            return prepare_obtained(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
+    return None
+
+
+def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> LayerFound:
+    """Samples inside the extract's bounding box, and objects of the extract that cannot be drawn."""
+    with FeatureStore(extract.parquet) as store:
+        west, south, east, north = store.bounds
+    lon, lat = footprints.lon, footprints.lat
+    high = size_m / 2 / _METRES_PER_DEGREE
+    wide = high / np.cos(np.radians(lat))
+    inside = (lat >= south - high) & (lat <= north + high) & (lon >= west - wide) & (lon <= east + wide)
+    layer = LayerFound(wanted=len(footprints), found=int(inside.sum()))
+    if layer.found < layer.wanted:
+        covered = (
+            f"it covers {west:.4g} to {east:.4g} E, {south:.4g} to {north:.4g} N" if west <= east else "it has none"
+        )
+        why = Why(reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=f"it has no object here: {covered}")
+        layer.absent[why] = layer.wanted - layer.found
+    for words, number in extract.lost.items():
+        layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=extract.file, detail=words)] = number
+    return layer
+
+
+def inputs_of(file: RecipeFile) -> dict[str, str]:
+    """SHA-256 of every file that the places depend on, by its name in the recipe."""
+    sampling = file.recipe.sampling
+    points = sampling.file if isinstance(sampling, PointsSampling) else None
+    named = [("sampling.area.file", sampling.area.file), ("sampling.file", points)]
+    return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
+
+
+def _bounds(footprints: Footprints) -> list[float]:
+    """(west, south, east, north): the shortest span of longitudes that holds all centres."""
+    lon = np.unique(footprints.lon)
+    gaps = np.diff(lon, append=lon[0] + 360.0)
+    last = int(np.argmax(gaps))
+    west, east = lon[(last + 1) % len(lon)], lon[last]
+    return [round(float(v), 4) for v in (west, footprints.lat.min(), east, footprints.lat.max())]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,116 @@
+"""Interface of a sensor: turns items into scenes, scenes into candidates, and values into canonical values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.candidates import choose_dated, newest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from schemas.modality import Modality
+    from schemas.outcome import Reason
+    from schemas.place import Place
+    from schemas.recipe import AnyProvider, DatedSource, DemSource, Window
+    from schemas.scene import Candidate, Scene
+
+Item = dict[str, Any]
+"""A STAC item as JSON gave it: third-party data, trusted in nothing."""
+
+
+class SceneRejected(ValueError):  # noqa: N818 - a judgement, not a fault
+    """An item that this source cannot or must not use."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """BAD_ITEM: its pixels cannot be read right. NO_SCENE: it is not what the recipe asks for."""
+        self.detail = detail
+
+
+class SensorSource(ABC):
+    """One sensor with a recipe's settings; a base with common defaults. Stateless: equal settings give equal answers.
+
+    A sensor without clouds, and one whose pixels cannot contradict its metadata, keeps the defaults.
+    """
+
+    __slots__ = ()
+
+    config: DatedSource | DemSource
+    """The recipe's entry."""
+
+    @property
+    @abstractmethod
+    def modality(self) -> Modality:
+        """The modality as this recipe stores it (Sentinel-1's unit is the recipe's choice)."""
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """Numbers that mean 'no data' in this sensor's products, whatever an asset declares."""
+        return ()
+
+    @abstractmethod
+    def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
+        """Parse and judge one item.
+
+        Raises:
+            SceneRejected: with the reason.
+        """
+
+    def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """Drop every scene that a newer processing of the same product replaces; sorted by item id."""
+        return newest(scenes)
+
+    def candidates(
+        self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0
+    ) -> list[Candidate]:
+        """Possible observations of a place, best first, from metadata alone.
+
+        Args:
+            scenes: Collapsed scenes of one provider.
+            place: The sample.
+            window: The date slot's window; None for a static source.
+            occurrence: Which of the window's `count` slots: a window is cut into that many equal periods.
+        """
+        return self.candidates_at(scenes, [place], window, occurrence)[0]
+
+    @abstractmethod
+    def candidates_at(
+        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
+    ) -> list[list[Candidate]]:
+        """`candidates` of many places at once: same arguments, a list for each place."""
+
+    def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """(y, x) of the cloud layer's canonical numbers -> True = cloud, cloud shadow or cirrus."""
+        return np.zeros(layer.shape[-2:], np.bool_)
+
+    def contradiction(
+        self,
+        scenes: Sequence[Scene],  # noqa: ARG002 - a sensor that knows better overrides this
+        bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],  # noqa: ARG002
+    ) -> str | None:
+        """Why the pixels cannot be what the metadata says, in one sentence; None if they can.
+
+        `bands`: band name -> (numbers as delivered, valid), (y, x) each.
+        """
+        return None
+
+
+class DatedSensor(SensorSource):
+    """Base of the sensors that observe a place again and again."""
+
+    __slots__ = ()
+
+    config: DatedSource
+
+    def candidates_at(
+        self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
+    ) -> list[list[Candidate]]:
+        """Parts of one acquisition are mosaicked where a chip needs several of them."""
+        return choose_dated(self.config, scenes, places, window, occurrence)
