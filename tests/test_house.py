@@ -98,3 +98,16 @@ def test_the_public_workflow_calls_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.M))
     called = re.findall(r"run: .*\bmake ([a-z-]+)", (CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
     assert {"test", "check"} <= set(called) <= targets
+
+
+def test_every_place_that_the_architecture_names_is_there() -> None:
+    text = (CHECKOUT / "ARCHITECTURE.md").read_text().partition("## What moved")[0]
+    places = re.findall(
+        r"`((?:pipelines|landweave|sampling|schemas|deploy|testbed|tests)/[\w/.]*)`(?: `([\w.]+)`)?", text
+    )
+    assert len([place for place, name in places if name]) > 20
+    for place, name in places:
+        path = CHECKOUT / place
+        assert path.exists(), place
+        for part in name.split(".") if name else ():
+            assert re.search(rf"^\s*(?:def|class) {part}\b", path.read_text(), re.M), f"{place}: {name}"
