@@ -11,39 +11,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.chips import Reduce
+from pipelines.crosswalks import open_shipped
 from pipelines.labels import items
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import gap_days, label_map, newest_revisions
-from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from schemas.label import LabelMap, Legend
     from schemas.place import Place
     from schemas.recipe import AnyProvider, DynamicWorldLabel
 
-LEGEND = Legend(
-    product="Dynamic World V1",
-    nodata=255,
-    source="GOOGLE/DYNAMICWORLD/V1, band `label`: https://developers.google.com/earth-engine/datasets/catalog/"
-    "GOOGLE_DYNAMICWORLD_V1; order as in vishalned/MMEarth-data ee_utils/ee_data.py, whose codes are shifted by one",
-    classes=(
-        LabelClass(code=0, name="Water", colour="#419bdf", common="water"),
-        LabelClass(code=1, name="Trees", colour="#397d49", common="trees"),
-        LabelClass(code=2, name="Grass", colour="#88b053", common="grass"),
-        LabelClass(code=3, name="Flooded vegetation", colour="#7a87c6", common="wetland"),
-        LabelClass(code=4, name="Crops", colour="#e49635", common="crops"),
-        LabelClass(code=5, name="Shrub and scrub", colour="#dfc35a", common="shrub"),
-        LabelClass(code=6, name="Built", colour="#c4281b", common="built"),
-        LabelClass(code=7, name="Bare", colour="#a59b8f", common="bare"),
-        LabelClass(code=8, name="Snow and ice", colour="#b39fe1", common="snow and ice"),
-    ),
-)
-"""Codes and colours of the Earth Engine catalogue's page. The product has no fill code, its pixels are masked: 255 is
-what exports hold there."""
+LEGEND = open_shipped("dynamicworld@1").crosswalk.legend
+"""Codes and colours of the Earth Engine catalogue's page."""
 
 _LICENCE = "CC-BY-4.0"
 _DATATAKE = re.compile(r"^(\d{8}T\d{6})_")

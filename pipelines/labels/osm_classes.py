@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.label import LabelClass, Legend
+from pipelines.crosswalks import open_shipped
 
-LEGEND = Legend(
-    product="OpenStreetMap",
-    nodata=0,
-    source="landweave's own legend; meanings of tags: https://wiki.openstreetmap.org/wiki/Map_features",
-    classes=(
-        LabelClass(code=1, name="Water", colour="#419bdf", common="water"),
-        LabelClass(code=2, name="Wetland", colour="#0096a0", common="wetland"),
-        LabelClass(code=3, name="Trees", colour="#006400", common="trees"),
-        LabelClass(code=4, name="Shrub", colour="#ffbb22", common="shrub"),
-        LabelClass(code=5, name="Grass", colour="#ffff4c", common="grass"),
-        LabelClass(code=6, name="Crops", colour="#f096ff", common="crops"),
-        LabelClass(code=7, name="Bare ground", colour="#b4b4b4", common="bare"),
-        LabelClass(code=8, name="Snow and ice", colour="#f0f0f0", common="snow and ice"),
-        LabelClass(code=9, name="Urban green", colour="#a8d08d", common="grass"),
-        LabelClass(code=10, name="Residential area", colour="#f4b6a6", common="built"),
-        LabelClass(code=11, name="Industrial or commercial area", colour="#cc4df2", common="built"),
-        LabelClass(code=12, name="Paved area", colour="#8c8c8c", common="built"),
-        LabelClass(code=13, name="Building", colour="#fa0000", common="built"),
-        LabelClass(code=14, name="Major road", colour="#3c3c3c", common="built"),
-        LabelClass(code=15, name="Minor road", colour="#6e6e6e", common="built"),
-        LabelClass(code=16, name="Railway", colour="#7a3e9d", common="built"),
-    ),
-)
+LEGEND = open_shipped("openstreetmap@1").crosswalk.legend
 """0 = the map says nothing about the ground here: unmapped, which is never 'no class'. The sea is unmapped too: it has
 a coastline and no area. Parks, pitches and gardens are 'Urban green', grass and trees mixed."""
 

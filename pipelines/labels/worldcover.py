@@ -5,39 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.crosswalks import open_shipped
 from pipelines.labels import items
 from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import label_map, one_per_period
-from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from schemas.label import LabelMap, Legend
     from schemas.place import Place
     from schemas.recipe import AnyProvider, WorldCoverLabel
 
-LEGEND = Legend(
-    product="ESA WorldCover",
-    nodata=0,
-    source="microsoft/planetary-computer-tasks datasets/esa-worldcover/collection/template.json",
-    classes=(
-        LabelClass(code=10, name="Tree cover", colour="#006400", common="trees"),
-        LabelClass(code=20, name="Shrubland", colour="#ffbb22", common="shrub"),
-        LabelClass(code=30, name="Grassland", colour="#ffff4c", common="grass"),
-        LabelClass(code=40, name="Cropland", colour="#f096ff", common="crops"),
-        LabelClass(code=50, name="Built-up", colour="#fa0000", common="built"),
-        LabelClass(code=60, name="Bare / sparse vegetation", colour="#b4b4b4", common="bare"),
-        LabelClass(code=70, name="Snow and ice", colour="#f0f0f0", common="snow and ice"),
-        LabelClass(code=80, name="Permanent water bodies", colour="#0064c8", common="water"),
-        LabelClass(code=90, name="Herbaceous wetland", colour="#0096a0", common="wetland"),
-        LabelClass(code=95, name="Mangroves", colour="#00cf75", common="wetland"),
-        LabelClass(code=100, name="Moss and lichen", colour="#fae6a0", common="moss and lichen"),
-    ),
-)
-"""Codes, names and colours as the product's own items state them. Mangroves go to 'wetland', where Dynamic World's
-flooded vegetation puts them too."""
+LEGEND = open_shipped("worldcover@1").crosswalk.legend
+"""Codes, names and colours as the product's own items state them."""
 
 _YEARS = {"v100": 2020, "v200": 2021}
 """Product version -> the year it maps. They are different algorithms, not one series (WorldCover PUM v2.0)."""
