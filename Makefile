@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)/python
 DATA := data
 
+# Tests run in as many processes as the machine has cores, at most 8 of them: each needs up to 2 GB of memory.
+TESTS := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
+
 .PHONY: help bench mutate quickstart test test-fast test-cluster test-cluster-quick test-faults test-online test-packages check format schema lock lock-images image wheel clean
 
 help:  ## list the commands
@@ -39,10 +42,10 @@ quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, 
 	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster and not timed"
+	$(TESTS) -m "not cluster"
 
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not cluster and not timed"
+	$(TESTS) -m "not slow and not cluster"
 
 $(VENV)/.deploy: pyproject.toml constraints.txt | $(VENV)/.check
 	@echo "installing Flink, Prism and what checks deploy/ (Java and Go are needed; 900 MB, a few minutes) ..."
@@ -52,10 +55,10 @@ $(VENV)/.deploy: pyproject.toml constraints.txt | $(VENV)/.check
 	@touch $@
 
 test-packages: $(VENV)/.check  ## install each group and extra into its own environment, and use it (needs a network)
-	LANDWEAVE_PACKAGES=pip $(BIN)/python -m pytest tests/packages -k "$(or $(ONLY),images_packages or typed)"
+	LANDWEAVE_PACKAGES=pip $(BIN)/python -m pytest --timeout 1800 tests/packages -k "$(or $(ONLY),images_packages or typed)"
 
 test-faults: $(VENV)/.check  ## kill builds, additions and exports 155 times, lose power at every step (hours)
-	LANDWEAVE_FAULTS=whole $(BIN)/python -m pytest tests/faults/test_faults_kills.py tests/faults/test_faults_power.py
+	LANDWEAVE_FAULTS=whole $(BIN)/python -m pytest --timeout 0 tests/faults/test_faults_kills.py tests/faults/test_faults_power.py
 
 test-cluster: $(VENV)/.deploy  ## run the tests that start real clusters on this machine, with network namespaces as hosts
 	$(BIN)/python -m pytest -m cluster tests/cluster

@@ -100,7 +100,7 @@ def _command(folder: Path, module: str) -> str:
     where = shlex.quote(str(folder))
     return (
         f"{shlex.quote(sys.executable)} -m pytest -x -q -p no:cacheprovider -p no:randomly --rootdir {where} "
-        f"-c {where}/pyproject.toml -m 'not slow and not cluster and not timed' {tests}"
+        f"-c {where}/pyproject.toml -m 'not slow and not cluster' {tests}"
     )
 
 

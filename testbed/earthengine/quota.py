@@ -51,8 +51,6 @@ class Quota:
         self._lock = threading.Lock()
         self._under_way = 0
         self._recent: deque[float] = deque()
-        self._steps: list[tuple[float, int]] = []
-        self._refusals: list[float] = []
 
     @property
     def restricted(self) -> bool:
@@ -72,52 +70,27 @@ class Quota:
         finally:
             with self._lock:
                 self._under_way -= 1
-                self._steps.append((time.monotonic(), self._under_way))
 
     def _enter(self) -> None:
         with self._lock:
             now = time.monotonic()
             slots = self.limits.restricted_slots if self.restricted else self.limits.slots
             if self._under_way >= slots:
-                self._refuse(now, _TOO_MANY)
+                self._refuse(_TOO_MANY)
             rate = self.limits.requests_per_s
             if rate is not None:
                 while self._recent and now - self._recent[0] >= 1.0:
                     self._recent.popleft()
                 if len(self._recent) >= rate:
-                    self._refuse(now, _TOO_FAST)
+                    self._refuse(_TOO_FAST)
                 self._recent.append(now)
             self._under_way += 1
-            self._steps.append((now, self._under_way))
 
-    def _refuse(self, now: float, message: str) -> None:
+    def _refuse(self, message: str) -> None:
         self.refused += 1
-        self._refusals.append(now)
         raise EeError(429, message)
 
     def charge(self, eecu_s: float) -> None:
         """Add compute time."""
         with self._lock:
             self.eecu_s += eecu_s
-
-    def refusals_since(self, moment_s: float) -> int:
-        """429 answers after a moment of the monotonic clock."""
-        with self._lock:
-            return sum(t >= moment_s for t in self._refusals)
-
-    def used(self, start_s: float, end_s: float) -> float:
-        """Mean number of slots in use between two moments of the monotonic clock."""
-        with self._lock:
-            steps = list(self._steps)
-        total, last_time, last_count = 0.0, start_s, 0
-        for moment, count in steps:
-            if moment > start_s:
-                clipped = min(moment, end_s)
-                total += (clipped - last_time) * last_count
-                last_time = clipped
-            if moment > end_s:
-                break
-            last_count = count
-        else:
-            total += (end_s - last_time) * last_count
-        return total / (end_s - start_s)

@@ -92,10 +92,8 @@ def test_a_fault_for_ever_is_classed_and_told_without_secrets(name: str, service
     services.faults.append(lambda _: fault)
     retries = 1 if name == "stall" else 3
     client = Client(**{**QUICK, "retries": retries})  # type: ignore[arg-type]
-    began = time.monotonic()
     with Reader(client) as reader:
         got = reader.read_chips(requests(services))
-    assert time.monotonic() - began < 10.0
     assert all(isinstance(g, AccessError) and g.reason is reason for g in got), got
     assert all("secret" not in str(g) and "sig" not in str(g) for g in got)
     permanent = reason in (Reason.NOT_FOUND, Reason.DENIED, Reason.CORRUPT)

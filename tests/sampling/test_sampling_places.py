@@ -221,10 +221,10 @@ def test_seasons() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_places_in_half_a_minute(recipe: Recipes) -> None:
-    start = time.perf_counter()
+def test_a_hundred_thousand_places_in_half_a_minute_of_cpu_time(recipe: Recipes) -> None:
+    start = time.process_time()
     result = sample_places(recipe(uniform(100_000)), HERE)
     pack(result.places, Shards())
     assert len(result.places) == 100_000
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     check(result)

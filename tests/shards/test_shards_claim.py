@@ -43,7 +43,7 @@ def holder(folder: Path) -> subprocess.Popen[str]:
     """A process that holds a claim until it is killed."""
     code = (
         "import sys, time; from pathlib import Path; from pipelines.shards import claimed\n"
-        "with claimed(Path(sys.argv[1]), 'build'): print('held', flush=True); time.sleep(60)"
+        "with claimed(Path(sys.argv[1]), 'build'): print('held', flush=True); time.sleep(3600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
@@ -54,9 +54,11 @@ def holder(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_living_owner_is_told_at_once_and_a_killed_one_is_followed_at_once(tmp_path: Path) -> None:
+def test_a_living_owner_is_told_at_once_and_a_killed_one_is_followed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "STALE_S", 1e9)  # whoever watches an owner instead runs into the test's timeout
     process = holder(tmp_path)
-    start = time.monotonic()
     with pytest.raises(ClaimedError), claimed(tmp_path, "build", wait=False):
         pass
     os.kill(process.pid, signal.SIGKILL)
@@ -65,7 +67,6 @@ def test_a_living_owner_is_told_at_once_and_a_killed_one_is_followed_at_once(tmp
     with claimed(tmp_path, "build", wait=False) as mine:
         mine.check()
         assert held(tmp_path, "build")
-    assert time.monotonic() - start < claim.STALE_S / 2
 
 
 def test_an_owner_on_another_host_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -470,7 +470,7 @@ def test_the_server_runs_as_a_process_that_gdal_reads_from(planet: Path, tmp_pat
                 assert file.read(1, window=((0, 8), (0, 8))).shape == (8, 8)
         finally:
             process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
