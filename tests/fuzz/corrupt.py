@@ -76,6 +76,10 @@ def make(folder: Path) -> list[Path]:
     return found
 
 
+_MOST_ENTRIES = 4096
+"""Entries of a directory that this program follows: a broken count may be 2**64."""
+
+
 def entries(raw: bytes) -> tuple[str, bool, list[int], list[int]]:
     """(byte order, BigTIFF, offsets of all directory entries, offsets of the pointers that chain directories)."""
     order = "<" if raw[:2] == b"II" else ">"
@@ -86,6 +90,8 @@ def entries(raw: bytes) -> tuple[str, bool, list[int], list[int]]:
     at = struct.unpack_from(f"{order}{pointer}", raw, link)[0]
     while at:
         count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", raw, at)[0]
+        if count > _MOST_ENTRIES or len(links) > _MOST_ENTRIES:
+            raise struct.error("the directory is broken already")
         found += [at + head + i * size for i in range(count)]
         links.append(at + head + count * size)
         at = struct.unpack_from(f"{order}{pointer}", raw, links[-1])[0]
