@@ -248,6 +248,8 @@ class GroupSpec:
     """A label's legend, in code order."""
     vectors: bool = False
     """True if there are vector objects besides the arrays."""
+    crosswalk: str = ""
+    """Name and SHA-256 of the crosswalk that `common` of the classes is from; '' where the recipe states them."""
     revision: int = 0
     """Revision of the dataset that it came with."""
 
@@ -455,6 +457,7 @@ def _group(found: Fields, newest: int) -> GroupSpec:
         arrays=tuple(_array(a, name) for a in found.objects("arrays", _MOST_GROUPS)),
         classes=tuple(_class(c) for c in found.objects("classes", _MOST_CLASSES)),
         vectors=found.flag("vectors"),
+        crosswalk=found.text_or_none("crosswalk") or "",
         revision=found.whole("revision", 0, newest, 0),
     )
     if not group.arrays or len({a.name for a in group.arrays}) != len(group.arrays):

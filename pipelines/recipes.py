@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.access.errors import SettingError
 from pipelines.access.http.permission import local_file
+from pipelines.crosswalks import CrosswalkError, resolve
 from pipelines.limited_yaml import LimitedYamlError, read_yaml
 from schemas.recipe import Recipe
 
@@ -87,11 +88,39 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
     written = frozenset(_texts(tree))
     for override in overrides:
         _assign(tree, override)
+    own_words = frozenset(_texts(tree)) - written
+    _crosswalks(path, tree, own_words)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()][:MOST_LINES]) from None
-    return RecipeFile(recipe=recipe, folder=path.resolve().parent, own_words=frozenset(_texts(tree)) - written)
+    return RecipeFile(recipe=recipe, folder=path.resolve().parent, own_words=own_words)
+
+
+def _crosswalks(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> None:
+    """Put the content of each crosswalk that a label names into its place: a stored recipe needs no other file.
+
+    Raises:
+        RecipeError: one line per crosswalk that cannot be used.
+    """
+    labels, lines = tree.get("labels"), []
+    for number, label in enumerate(labels if isinstance(labels, list) else ()):
+        said = label.get("crosswalk") if isinstance(label, dict) else None
+        if not isinstance(said, str):
+            continue
+
+        def find(name: str) -> Path:
+            return local_file("labels.crosswalk", name, path.resolve().parent, anywhere=name in own_words)
+
+        try:
+            found = resolve(said, find, str(label.get("kind")))
+        except (CrosswalkError, SettingError) as error:
+            line = _line_of(tree, ("labels", number, "crosswalk"))
+            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: labels.{number}.crosswalk: {error}")
+            continue
+        label["crosswalk"] = found.crosswalk.model_dump(mode="json") | {"sha256": found.sha256}
+    if lines:
+        raise RecipeError(lines[:MOST_LINES])
 
 
 def json_schema() -> dict[str, Any]:

@@ -118,6 +118,7 @@ class Crosswalk(Strict):
         return Legend(
             product=self.title,
             nodata=self.nodata[0],
+            fills=self.nodata[1:],
             source=self.sources[0].url,
             classes=tuple(LabelClass(code=r.code, name=r.name, colour=r.colour, common=r.common) for r in self.rows),
         )

@@ -34,7 +34,7 @@ class LabelClass:
     """One class of a legend."""
 
     code: int
-    """Value in the raster, 0..255."""
+    """Value in the raster, 0..65,535."""
     name: str
     """The product's own name of the class."""
     colour: str
@@ -55,6 +55,15 @@ class Legend:
     """Every class, in code order."""
     source: str
     """Source of the table."""
+    fills: tuple[int, ...] = ()
+    """Other values that mean 'no label here' in the product; they become `nodata`."""
+    crosswalk: str = ""
+    """Name and SHA-256 of the crosswalk behind the classes; '' where the recipe states them."""
+
+    @property
+    def dtype(self) -> str:
+        """Numpy dtype of the raster: the smallest unsigned one that holds every code and `nodata`."""
+        return "uint8" if max([self.nodata, *(c.code for c in self.classes)]) <= 255 else "uint16"
 
     def name_of(self) -> dict[int, str]:
         """Code -> class name."""
@@ -64,6 +73,15 @@ class Legend:
         """Code -> code in COMMON_CLASSES."""
         return {c.code: COMMON_CLASSES.index(c.common) for c in self.classes}
 
+    def common(self, classes: NDArray[np.integer], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Codes (any shape) as codes of COMMON_CLASSES, 0 where `valid` is False or the class has no place there."""
+        import numpy as np
+
+        table = np.zeros(1 << 16, np.uint8)
+        for code, common in self.common_of().items():
+            table[code] = common
+        return np.where(valid, table[np.where(valid, classes, 0)], 0).astype(np.uint8)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMap:
@@ -71,8 +89,8 @@ class LabelMap:
 
     label: str
     """Name of the label layer in the recipe and on disk: 'worldcover', 'dynamicworld', 'openstreetmap'."""
-    classes: NDArray[np.uint8]
-    """(y, x), class codes of the product's own legend; `legend.nodata` where there is none."""
+    classes: NDArray[np.unsignedinteger]
+    """(y, x), `legend.dtype`, class codes of the product's own legend; `legend.nodata` where there is none."""
     valid: NDArray[np.bool_]
     """(y, x), True = a label is there."""
     legend: Legend

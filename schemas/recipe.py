@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas import earthengine
 from schemas.attribute import AttributeName  # noqa: TC001 - pydantic needs it at run time
+from schemas.crosswalk import MOST_CODE
 from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
+from schemas.label_layer import CrosswalkChoice, LayerName  # noqa: TC001 - pydantic needs them at run time
 from schemas.modality import MODALITIES
 from schemas.place import pixels_across
 from schemas.strict import Name, Strict
@@ -395,19 +397,34 @@ Source = Annotated[
 ]
 
 
+def _crosswalk(what: str) -> Any:
+    """The field of a label's crosswalk."""
+    return Field(
+        default=None,
+        exclude_if=lambda chosen: chosen is None,
+        description=f"{what}: name of a shipped crosswalk ('corine', 'corine@1'), or a file beside the recipe",
+    )
+
+
+def _layer(default: str) -> Any:
+    """The field of a label's layer name."""
+    return Field(
+        default=default,
+        exclude_if=lambda name: name == default,
+        description=f"name of the layer on disk and in the catalogue, so that {default} can be there more than once",
+    )
+
+
 class LabelSource(RasterSource):
     """A raster label product."""
-
-    @property
-    def layer(self) -> str:
-        """Name of the label on disk, in the catalogue and in the ledger."""
-        return str(self.kind)  # type: ignore[attr-defined]
 
 
 class WorldCoverLabel(LabelSource):
     """ESA WorldCover."""
 
     kind: Literal["worldcover"] = "worldcover"
+    layer: LayerName = _layer("worldcover")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of worldcover@1")
     collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
     year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
 
@@ -416,6 +433,8 @@ class DynamicWorldLabel(LabelSource):
     """Dynamic World V1, the map nearest in time to the image."""
 
     kind: Literal["dynamicworld"] = "dynamicworld"
+    layer: LayerName = _layer("dynamicworld")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of dynamicworld@1")
     collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
     composite: Literal["nearest", "mode", "probability"] = Field(
@@ -438,7 +457,7 @@ class DynamicWorldLabel(LabelSource):
 class LegendEntry(Strict):
     """One class of a legend that the recipe states."""
 
-    code: int = Field(ge=0, le=255, description="value in the raster")
+    code: int = Field(ge=0, le=MOST_CODE, description="value in the raster, 0 to 65,535")
     name: str = Field(min_length=1, max_length=100, description="name of the class in the product")
     colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
     common: CommonClass = Field(description="class of the common taxonomy it maps to")
@@ -460,7 +479,10 @@ class RasterLabel(LabelSource):
         le=2**32 - 1,
         description="value in the raster that means 'no label here', instead of the value that the item states",
     )
-    classes: tuple[LegendEntry, ...] = Field(min_length=1, max_length=255)
+    classes: tuple[LegendEntry, ...] = Field(
+        default=(), max_length=4096, description="the legend; not with `crosswalk`, which has one"
+    )
+    crosswalk: CrosswalkChoice = _crosswalk("the legend with weights and traits, instead of `classes`")
     licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
     attribution: str = Field(default="", max_length=500, description="attribution that users of the labels must give")
     max_gap_days: int | None = Field(default=None, ge=0, description="largest distance in time to the image")
@@ -472,14 +494,16 @@ class RasterLabel(LabelSource):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if bool(self.classes) == (self.crosswalk is not None):
+            raise ValueError(
+                f"{self.name}: give `classes` or `crosswalk`, {'not both' if self.classes else 'found none'}"
+            )
+        if self.crosswalk is not None and self.nodata:
+            raise ValueError(f"{self.name}: `nodata` comes from the crosswalk; remove it")
         codes = [c.code for c in self.classes]
         twice = sorted({c for c in codes if codes.count(c) > 1})
         if twice or self.nodata in codes:
             raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} is used twice")
-        if self.name in (*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"):
-            raise ValueError(f"{self.name!r} is the name of a built-in layer; choose another")
-        if self.name == "attr":
-            raise ValueError("'attr' is the prefix of attribute columns; choose another name")
         return self
 
 
@@ -491,6 +515,7 @@ class OpenStreetMapLabel(Strict):
         description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_..."
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of openstreetmap@1")
 
     @property
     def layer(self) -> str:
@@ -643,6 +668,7 @@ class Recipe(Strict):
         if not self.sources and not self.labels:
             raise ValueError("sources and labels are both empty: name at least one")
         self._no_doubles()
+        self._label_names()
         for entry in (*self.sources, *self.labels):
             self._references(entry)
         labels = [x.layer for x in self.labels]
@@ -679,6 +705,14 @@ class Recipe(Strict):
             twice = sorted({k for k in names if names.count(k) > 1})
             if twice:
                 raise ValueError(f"{what}: {twice[0]} is listed twice")
+
+    def _label_names(self) -> None:
+        """A label may have the name of its own product, of no other layer, and none that columns begin with."""
+        for label in self.labels:
+            if label.layer in {*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"} - {label.kind}:
+                raise ValueError(f"labels: {label.layer!r} is the name of a built-in layer; choose another")
+            if label.layer == "attr":
+                raise ValueError("labels: 'attr' is the prefix of attribute columns; choose another name")
 
     def _references(self, entry: Source | Label) -> None:
         """Providers and windows that an entry names must be defined."""

@@ -173,10 +173,7 @@ def kind_of(tags: dict[str, str]) -> str | None:
 
 def _common(label: LabelMap) -> NDArray[np.uint8]:
     """(y, x) codes of COMMON_CLASSES, 0 where there is no label."""
-    table = np.zeros(256, dtype=np.uint8)
-    for code, common in label.legend.common_of().items():
-        table[code] = common
-    return np.where(label.valid, table[label.classes], 0).astype(np.uint8)
+    return label.legend.common(label.classes, label.valid)
 
 
 def _shares(common: NDArray[np.uint8], most: int | None) -> tuple[ClassShare, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,14 @@ from pydantic import ValidationError
 from pipelines.limited_yaml import LimitedYamlError, read_yaml
 from schemas.crosswalk import MOST_CODE, TRAITS, Crosswalk
 from schemas.label import COMMON_CLASSES
+from schemas.label_layer import StatedCrosswalk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from schemas.label import Legend
 
 FOLDER = Path(__file__).parent
 """Where the shipped files lie."""
@@ -42,6 +45,56 @@ class CrosswalkFile:
     def stamp(self) -> str:
         """'worldcover@1 sha256:...': what a manifest says."""
         return f"{self.crosswalk.name} sha256:{self.sha256}"
+
+    @property
+    def legend(self) -> Legend:
+        """Legend with `stamp`."""
+        return replace(self.crosswalk.legend, crosswalk=self.stamp)
+
+
+def resolve(said: str, find: Callable[[str], Path], product: str) -> CrosswalkFile:
+    """The crosswalk that a recipe names: a file beside it ('mine.yaml'), else a shipped one ('corine', 'corine@1').
+
+    Args:
+        said: as the recipe says it.
+        find: path as the recipe says it -> the file, where the recipe may read it.
+        product: kind of the label; where a crosswalk of that name is shipped, each of its codes needs a row.
+
+    Raises:
+        CrosswalkError: it is not there, or cannot be used.
+    """
+    found = read_crosswalk(find(said)) if said.endswith((".yaml", ".yml")) else open_shipped(said)
+    if any(name.partition("@")[0] == product for name in shipped()):
+        legend_by(StatedCrosswalk(**found.crosswalk.model_dump(), sha256=found.sha256), open_shipped(product).legend)
+    return found
+
+
+def legend_of_choice(choice: str | StatedCrosswalk) -> Legend:
+    """Legend of a label's crosswalk, as a recipe holds it after `read_recipe`.
+
+    Raises:
+        CrosswalkError: it is the name of a file that nobody has read, or of no shipped crosswalk.
+    """
+    if isinstance(choice, StatedCrosswalk):
+        return replace(choice.legend, crosswalk=choice.stamp)
+    return open_shipped(choice).legend
+
+
+def legend_by(choice: str | StatedCrosswalk | None, own: Legend) -> Legend:
+    """The legend of a product that landweave knows, with the common classes of the recipe's choice.
+
+    Raises:
+        CrosswalkError: the crosswalk lacks a code of the product.
+    """
+    if choice is None:
+        return own
+    chosen = legend_of_choice(choice)
+    known = {c.code: c.common for c in chosen.classes}
+    absent = [c.code for c in own.classes if c.code not in known]
+    if absent:
+        raise CrosswalkError(f"{chosen.crosswalk.split()[0]}: has no row for code {absent[0]} of {own.product}")
+    classes = tuple(replace(c, common=known[c.code]) for c in own.classes)
+    return replace(own, classes=classes, crosswalk=chosen.crosswalk)
 
 
 def shipped() -> list[str]:

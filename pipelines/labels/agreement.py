@@ -33,10 +33,7 @@ class Agreement:
 
 def to_common(label: LabelMap) -> NDArray[np.uint8]:
     """Classes of a label map as codes of COMMON_CLASSES, (y, x), 0 where there is no label."""
-    table = np.zeros(256, dtype=np.uint8)
-    for code, common in label.legend.common_of().items():
-        table[code] = common
-    return np.where(label.valid, table[label.classes], UNKNOWN).astype(np.uint8)
+    return label.legend.common(label.classes, label.valid)
 
 
 def agreement(labels: Mapping[str, LabelMap]) -> Agreement:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.crosswalks import legend_of_choice
 from pipelines.labels import items
 from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import gap_days, label_map, one_per_period
+from schemas.crosswalk import MOST_CODE
 from schemas.label import LabelClass, LabelMap, Legend
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -33,12 +35,16 @@ class OtherProduct:
 
     @property
     def legend(self) -> Legend:
-        """The recipe's legend. Where no byte holds the raster's nodata, the first that is no class stands for it."""
+        """The recipe's legend. Where the codes' dtype cannot hold the raster's nodata, the first value that is no class
+        stands for it."""
+        if self.config.crosswalk is not None:
+            return legend_of_choice(self.config.crosswalk)
         classes = sorted(self.config.classes, key=lambda c: c.code)
-        free = next(code for code in range(256) if code not in {c.code for c in classes})
+        most = 255 if classes[-1].code <= 255 and len(classes) < 256 else MOST_CODE
+        free = next(code for code in range(MOST_CODE + 1) if code not in {c.code for c in classes})
         return Legend(
             product=self.config.product,
-            nodata=self.config.nodata if 0 <= self.config.nodata <= 255 else free,
+            nodata=self.config.nodata if 0 <= self.config.nodata <= most else free,
             source="the recipe",
             classes=tuple(LabelClass(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in classes),
         )
@@ -78,6 +84,8 @@ class OtherProduct:
 
     def _fill(self, item: Mapping[str, Any]) -> float:
         """The recipe's nodata if it states one, else the item's; the file's own counts in any case."""
+        if self.config.crosswalk is not None:
+            return self.legend.nodata
         said = None if "nodata" in self.config.model_fields_set else items.nodata(item, self.config.asset)
         return self.config.nodata if said is None else said
 
@@ -104,5 +112,5 @@ class OtherProduct:
             name=self.name,
             item_ids=ids,
             reference_time=reference_time,
-            nodata=self.config.nodata,
+            nodata=None if self.config.crosswalk is not None else self.config.nodata,
         )

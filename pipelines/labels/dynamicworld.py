@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.chips import Reduce
-from pipelines.crosswalks import open_shipped
+from pipelines.crosswalks import legend_by, open_shipped
 from pipelines.labels import items
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.labeller import BAND, BadItemError, LabelChip
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from schemas.place import Place
     from schemas.recipe import AnyProvider, DynamicWorldLabel
 
-LEGEND = open_shipped("dynamicworld@1").crosswalk.legend
+LEGEND = open_shipped("dynamicworld@1").legend
 """Codes and colours of the Earth Engine catalogue's page."""
 
 _LICENCE = "CC-BY-4.0"
@@ -46,8 +46,16 @@ class DynamicWorld:
 
     config: DynamicWorldLabel
     """The recipe's entry."""
-    name: str = "dynamicworld"
-    legend: Legend = LEGEND
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.config.layer
+
+    @property
+    def legend(self) -> Legend:
+        """Codes, names, colours and the crosswalk."""
+        return legend_by(self.config.crosswalk, LEGEND)
 
     @property
     def reduce(self) -> Reduce | None:

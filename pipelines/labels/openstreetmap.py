@@ -14,6 +14,7 @@ from rasterio.transform import Affine
 
 from pipelines.access.openstreetmap.objects import id_order
 from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
+from pipelines.crosswalks import legend_by
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
 from schemas.label import LabelMap, Legend, VectorFeature, VectorLayer
@@ -57,7 +58,11 @@ class OpenStreetMap:
     config: OpenStreetMapLabel
     """The recipe's entry."""
     name: str = "openstreetmap"
-    legend: Legend = LEGEND
+
+    @property
+    def legend(self) -> Legend:
+        """Codes, names, colours and the crosswalk."""
+        return legend_by(self.config.crosswalk, LEGEND)
 
     def layers(
         self,

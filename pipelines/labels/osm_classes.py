@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.crosswalks import open_shipped
 
-LEGEND = open_shipped("openstreetmap@1").crosswalk.legend
+LEGEND = open_shipped("openstreetmap@1").legend
 """0 = the map says nothing about the ground here: unmapped, which is never 'no class'. The sea is unmapped too: it has
 a coastline and no area. Parks, pitches and gardens are 'Urban green', grass and trees mixed."""
 

@@ -76,6 +76,8 @@ def label_map(
             f"{name}: expected classes and valid of one shape (y, x), got {chip.classes.shape} and {chip.valid.shape}"
         )
     valid = chip.valid & (chip.classes != (legend.nodata if nodata is None else nodata))
+    for fill in legend.fills:
+        valid &= chip.classes != fill
     known = np.array([c.code for c in legend.classes])
     strange = np.setdiff1d(np.unique(chip.classes[valid]), known)
     if strange.size:
@@ -83,8 +85,8 @@ def label_map(
             f"{scene.item_id}: class code {strange[0]} is not in the legend of {legend.product} "
             f"({', '.join(str(c.code) for c in legend.classes)})"
         )
-    classes = np.full(valid.shape, legend.nodata, np.uint8)
-    classes[valid] = chip.classes[valid].astype(np.uint8)
+    classes = np.full(valid.shape, legend.nodata, legend.dtype)
+    classes[valid] = chip.classes[valid].astype(legend.dtype)
     return LabelMap(
         label=name,
         classes=classes,

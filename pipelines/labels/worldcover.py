@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.crosswalks import open_shipped
+from pipelines.crosswalks import legend_by, open_shipped
 from pipelines.labels import items
 from pipelines.labels.labeller import BAND, BadItemError, LabelChip
 from pipelines.labels.raster import label_map, one_per_period
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.place import Place
     from schemas.recipe import AnyProvider, WorldCoverLabel
 
-LEGEND = open_shipped("worldcover@1").crosswalk.legend
+LEGEND = open_shipped("worldcover@1").legend
 """Codes, names and colours as the product's own items state them."""
 
 _YEARS = {"v100": 2020, "v200": 2021}
@@ -35,8 +35,16 @@ class WorldCover:
 
     config: WorldCoverLabel
     """The recipe's entry."""
-    name: str = "worldcover"
-    legend: Legend = LEGEND
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.config.layer
+
+    @property
+    def legend(self) -> Legend:
+        """Codes, names, colours and the crosswalk."""
+        return legend_by(self.config.crosswalk, LEGEND)
 
     @property
     def reduce(self) -> None:

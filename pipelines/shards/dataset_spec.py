@@ -184,7 +184,7 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
         role="pixels",
         dims=("sample", *shared.dims(resolution_m)),
         sample_shape=shared.shape(resolution_m),
-        dtype="uint8",
+        dtype=legend.dtype,
         nodata=legend.nodata,
         kind="classes",
         resolution_m=resolution_m,
@@ -192,7 +192,7 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
         scale=1.0,
         offset=0.0,
         bands=(BandSpec(name="classes"),),
-        codec=codec_of("classes", "uint8", "class", 1, shared.aim),
+        codec=codec_of("classes", legend.dtype, "class", 1, shared.aim),
     )
     title, licence, attribution = _terms(label)
     return GroupSpec(
@@ -205,6 +205,7 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
         arrays=(classes,),
         classes=tuple(ClassSpec(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in legend.classes),
         vectors=name == "openstreetmap",
+        crosswalk=legend.crosswalk,
     )
 
 

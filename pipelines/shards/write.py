@@ -260,7 +260,7 @@ def _chips(stack: Stack, dataset: DatasetSpec) -> Iterable[tuple[ArraySpec, int,
         if group.kind == "label":
             label = stack.labels.get(group.name)
             if label is not None:
-                classes = np.where(label.valid, label.classes, np.uint8(label.legend.nodata))
+                classes = np.where(label.valid, label.classes, np.dtype(label.legend.dtype).type(label.legend.nodata))
                 yield _checked(stack, group.arrays[0], 0, classes)
             continue
         for slot in range(group.slot_count):

@@ -88,6 +88,8 @@ def _group_attributes(group: GroupSpec) -> Json:
             {"value": c.code, "name": c.name, "color_hint": c.colour.removeprefix("#").upper(), "common": c.common}
             for c in group.classes
         ]
+    if group.crosswalk:
+        attributes["crosswalk"] = group.crosswalk
     return attributes
 
 

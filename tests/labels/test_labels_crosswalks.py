@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landweave.layout import spec_from_json, spec_to_json
 from pipelines.crosswalks import (
     FOLDER,
     CrosswalkError,
@@ -20,8 +24,16 @@ from pipelines.crosswalks import (
     shipped,
     trait_mask,
 )
+from pipelines.labels import legend_of
+from pipelines.labels.labeller import LabelChip
+from pipelines.labels.raster import label_map
+from pipelines.recipes import RecipeError, read_recipe
+from pipelines.shards import dataset_spec
 from schemas.label import COMMON_CLASSES
+from schemas.recipe import Recipe
+from schemas.scene import Scene
 
+NOW = datetime(2021, 6, 1, tzinfo=UTC)
 REAL = Path(__file__).parents[3] / "shared" / "real" / "stac" / "planetary_computer"
 
 
@@ -174,3 +186,99 @@ def test_names(tmp_path: Path) -> None:
     with pytest.raises(CrosswalkError, match=r"other@2.yaml: holds mine@1; name the file mine@1.yaml"):
         read_crosswalk(wrong)
     assert open_shipped("corine").sha256 == read_crosswalk(FOLDER / "corine@1.yaml").sha256
+
+
+RECIPE = """name: m
+seed: 1
+sampling: {kind: points, file: p.csv}
+grid: {size_m: 640}
+providers: {p: {url: "http://127.0.0.1:1"}}
+sources: []
+labels:
+  - {kind: worldcover, providers: [p], year: 2020, layer: worldcover2020}
+  - {kind: worldcover, providers: [p], year: 2021}
+  - kind: raster
+    name: mine
+    product: My map
+    providers: [p]
+    collection: c
+    crosswalk: mine.yaml
+  - {kind: raster, name: corine, product: CORINE, providers: [p], collection: c, crosswalk: corine}
+"""
+
+
+def _read(folder: Path, text: str = RECIPE, crosswalk: str = GOOD) -> Recipe:
+    (folder / "mine.yaml").write_text(crosswalk)
+    (folder / "recipe.yaml").write_text(text)
+    return read_recipe(folder / "recipe.yaml").recipe
+
+
+def test_a_recipe_holds_what_its_crosswalks_say(tmp_path: Path) -> None:
+    recipe = _read(tmp_path)
+    (tmp_path / "mine.yaml").unlink()
+    again = Recipe.model_validate_json(recipe.model_dump_json())
+    assert again.sha256 == recipe.sha256
+    assert _read(tmp_path, crosswalk=GOOD.replace("0.6, shrub: 0.4", "0.5, shrub: 0.5")).sha256 != recipe.sha256
+    spec = dataset_spec(again, 1, {x.layer: legend_of(x) for x in again.labels})
+    groups = {g.name: g for g in spec.groups}
+    assert list(groups) == ["worldcover2020", "worldcover", "mine", "corine"]
+    assert groups["mine"].crosswalk == f"mine@1 sha256:{hashlib.sha256(GOOD.encode()).hexdigest()}"
+    assert groups["corine"].crosswalk == open_shipped("corine").stamp
+    assert groups["worldcover"].crosswalk == open_shipped("worldcover").stamp
+    assert [groups[name].arrays[0].dtype for name in groups] == ["uint8", "uint8", "uint16", "uint16"]
+    assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))).groups == spec.groups
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("crosswalk: mine.yaml", "crosswalk: ../x.yaml", "line 15: labels.2.crosswalk: "),
+        ("crosswalk: mine.yaml", "crosswalk: gone.yaml", "line 15: labels.2.crosswalk: "),
+        ("crosswalk: mine.yaml", "crosswalk: korine", "line 15: labels.2.crosswalk: no crosswalk is named 'korine'"),
+        ("    crosswalk: mine.yaml\n", "", "mine: give `classes` or `crosswalk`, found none"),
+        ("crosswalk: mine.yaml", "crosswalk: mine.yaml\n    nodata: 3", "`nodata` comes from the crosswalk"),
+        (", layer: worldcover2020", "", "labels: worldcover is listed twice"),
+        ("layer: worldcover2020", "layer: dynamicworld", "'dynamicworld' is the name of a built-in layer"),
+        ("layer: worldcover2020", "layer: World-Cover", "labels.0.layer: string should match pattern"),
+        ("layer: worldcover2020", "crosswalk: corine, layer: other", "corine@1: has no row for code 10"),
+    ],
+)
+def test_bad_choices_are_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in RECIPE
+    with pytest.raises(RecipeError) as caught:
+        _read(tmp_path, RECIPE.replace(old, new, 1))
+    assert len(caught.value.lines) == 1
+    assert said in caught.value.lines[0]
+
+
+def test_a_map_of_16_bits(tmp_path: Path) -> None:
+    """Codes above 255 come through as they are, every fill value of the crosswalk becomes the first."""
+    label = next(x for x in _read(tmp_path).labels if x.layer == "corine")
+    codes = np.array([[111, 523, 999], [990, 311, 335]], np.int32)
+    legend = legend_of(label)
+    scene = Scene(
+        item_id="i", provider="p", collection="c", modality="corine", datetime=NOW, start=NOW, end=NOW, geometry={},
+        acquisition="a", product="p", revision="", assets={}, radiometry={}, licence="x", facts={"product_version": ""},
+    )  # fmt: skip
+    chip = LabelChip(classes=codes, valid=np.ones(codes.shape, bool))
+    got = label_map(legend, scene, chip, name="corine", item_ids=("i",), reference_time=None)
+    assert got.classes.dtype == np.uint16
+    assert got.classes.tolist() == [[111, 523, 999], [999, 311, 335]]
+    assert got.valid.tolist() == [[True, True, False], [False, True, True]]
+    names = [COMMON_CLASSES[c] for c in legend.common(got.classes, got.valid).ravel()]
+    assert names == ["built", "water", "unknown", "unknown", "trees", "snow and ice"]
+
+
+def test_own_common_classes_of_a_known_product(tmp_path: Path) -> None:
+    """A user who wants mangroves among the trees says so in a file; codes and names stay the product's."""
+    text = (FOLDER / "worldcover@1.yaml").read_text().replace("product: worldcover", "product: mine")
+    own = re.sub(
+        r"(code: 95, .*?)relation: narrower, to: \{wetland: 1\}", r"\1relation: narrower, to: {trees: 1}", text
+    )
+    assert own != text
+    recipe = _read(tmp_path, RECIPE.replace("layer: worldcover2020", "crosswalk: mine.yaml, layer: two"), own)
+    two, one = legend_of(recipe.labels[0]), legend_of(recipe.labels[1])
+    assert {c.code: c.common for c in two.classes}[95] == "trees"
+    assert {c.code: c.common for c in one.classes}[95] == "wetland"
+    assert [(c.code, c.name) for c in two.classes] == [(c.code, c.name) for c in one.classes]
+    assert two.crosswalk.startswith("mine@1 sha256:")
