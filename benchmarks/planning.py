@@ -21,11 +21,12 @@ from typing import Any
 
 from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
-from pipelines.plan.blocks import KM_A_DEG, SPREADS, days_of, requests_at_most
+from pipelines.plan.blocks import KM_A_DEG, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter
 from pipelines.recipes import RecipeFile
 from sampling import locate
 from sampling.splits import SPLITS
+from schemas.modality import SENTINEL2
 from schemas.recipe import Recipe, UniformSampling
 
 AREA = [0.0, 42.0, 20.0, 55.0]
@@ -56,7 +57,7 @@ def bound_of(recipe: Recipe, parts: int) -> int:
     area = len(SPLITS) * (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
     days = [days_of((window.start, window.end)) for window in recipe.windows]
     count = recipe.sampling.count if isinstance(recipe.sampling, UniformSampling) else 0
-    return sum(requests_at_most(count, area, parts, SPREADS["sentinel2"], d) for d in days)
+    return sum(requests_at_most(count, area, parts, SENTINEL2.density, d) for d in days)
 
 
 def measured(job: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import footprint
-from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.place import pixels_across
 from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
@@ -157,7 +156,7 @@ class Factory:
     def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """Pixels of one sensor for all samples together."""
         slots = range(max(1, len(self.recipe.slots_of(source))))
-        wishes = [(stack, slot, (stack.place.sample_id, source.kind, slot)) for stack in stacks for slot in slots]
+        wishes = [(stack, slot, (stack.place.sample_id, source.name, slot)) for stack in stacks for slot in slots]
         results = gather(
             open_source(source),
             self.recipe,
@@ -166,7 +165,7 @@ class Factory:
                 for stack, slot, key in wishes
                 if key in plan.candidates
             ],
-            plan.scenes.get(source.kind, {}),
+            plan.scenes.get(source.name, {}),
             self.archives.reader,
         )
         for stack, slot, key in wishes:
@@ -174,8 +173,8 @@ class Factory:
             if isinstance(result, Outcome):
                 stack.outcomes.append(result)
                 continue
-            stack.observations[(source.kind, slot)] = result
-            stack.outcomes.append(_obtained(stack.place, source.kind, slot, result.provider, result.item_ids))
+            stack.observations[(source.name, slot)] = result
+            stack.outcomes.append(_obtained(stack.place, source.name, slot, result.provider, result.item_ids))
 
     def _label(self, label: Label, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """One label product for all samples together."""
@@ -263,7 +262,7 @@ def reference_time(stack: Stack, recipe: Recipe) -> dt.datetime | None:
     """The moment that labels should describe: of the first optical image, else of the first dated one, else None."""
     dated = [s for s in recipe.sources if isinstance(s, DatedSource)]
     for source in sorted(dated, key=lambda s: not isinstance(s, OpticalSource)):
-        times = [o.datetime for (name, _), o in sorted(stack.observations.items()) if name == source.kind]
+        times = [o.datetime for (name, _), o in sorted(stack.observations.items()) if name == source.name]
         if times:
             return times[0]
     return None
@@ -274,8 +273,8 @@ def sample_bytes(recipe: Recipe) -> int:
     total = 0
     for source in recipe.sources:
         slots = max(1, len(recipe.slots_of(source)))
-        for layer in MODALITIES[source.kind].layers:
-            edge = pixels_across(recipe.grid.size_m, recipe.resolution_of(source.kind, layer.name))
+        for layer in source.modality.layers:
+            edge = pixels_across(recipe.grid.size_m, recipe.resolution_of(source.name, layer.name))
             total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
     return max(1, total)
 
@@ -303,7 +302,7 @@ def _refused(stack: Stack) -> bool:
 def _judge(stack: Stack, recipe: Recipe) -> None:
     """Refuse a sample that lacks what the recipe requires."""
     obtained = {name for name, _ in stack.observations}
-    wanting: list[str] = [s.kind for s in recipe.sources if s.required and s.kind not in obtained]
+    wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
     wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
     detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
     least = min(recipe.quality.min_modalities, len(recipe.sources))

@@ -57,6 +57,22 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchDensity:
+    """How densely an archive holds scenes of a product; it only sets the size of search blocks."""
+
+    edge_km: float = 110.0
+    """Edge of a scene, about, kilometres."""
+    step_km: float = 100.0
+    """Distance from one scene to the next of the same day, kilometres."""
+    per_day: float | None = 0.35
+    """Scenes per place and day; None = one for all times (static products)."""
+
+
+STATIC_DENSITY = SearchDensity(per_day=None)
+"""Of a static product on tiles of about 100 km."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Modality:
     """A sensor's product as the dataset stores it."""
 
@@ -74,6 +90,12 @@ class Modality:
     """SPDX id, or 'proprietary' with the attribution saying the terms."""
     attribution: str
     """Sentence that users of the data must carry."""
+    density: SearchDensity
+    """Scene density, for planning searches."""
+    reference: int | None = None
+    """Order in which images decide the season and date of a sample, lowest first; None = never (static products)."""
+    terrain: str | None = None
+    """Layer that holds the elevation of the ground in metres, for captions; None = the product has none."""
 
     def layer(self, name: str) -> Layer:
         """The layer of that name.
@@ -120,6 +142,8 @@ SENTINEL2 = Modality(
     cloud_layer="scl",
     licence=COPERNICUS_LICENCE,
     attribution=_COPERNICUS,
+    density=SearchDensity(),  # two satellites, 5 days at the equator, overlaps of swaths and tiles
+    reference=0,
     layers=(
         Layer(
             name="bands_10m",
@@ -187,6 +211,8 @@ SENTINEL1 = Modality(
     cloud_layer=None,
     licence="CC-BY-4.0",
     attribution=_COPERNICUS,
+    density=SearchDensity(edge_km=250.0, step_km=170.0, per_day=0.25),  # 12 days, both directions
+    reference=1,
     layers=(
         Layer(
             name="backscatter",
@@ -210,6 +236,8 @@ LANDSAT = Modality(
     cloud_layer="qa_pixel",
     licence="PDDL-1.0",
     attribution="Landsat courtesy of the U.S. Geological Survey",
+    density=SearchDensity(edge_km=185.0, step_km=160.0, per_day=0.2),  # two satellites, 16 days each
+    reference=2,
     layers=(
         Layer(
             name="bands_30m",
@@ -251,6 +279,8 @@ ENMAP = Modality(
     cloud_layer="quality_cloud",
     licence="proprietary",
     attribution="EnMAP data (c) DLR",
+    density=SearchDensity(edge_km=30.0, step_km=30.0, per_day=0.005),  # on order
+    reference=3,
     layers=(
         Layer(
             name="bands_30m",
@@ -288,6 +318,8 @@ HLS = Modality(
     cloud_layer="fmask",
     licence="CC0-1.0",
     attribution="HLS data courtesy of NASA LP DAAC",
+    density=SearchDensity(per_day=0.55),  # Sentinel-2 and Landsat on the tiles of Sentinel-2
+    reference=4,
     layers=(
         Layer(
             name="bands_30m",
@@ -326,6 +358,8 @@ DEM = Modality(
         "(c) DLR e.V. 2010-2014 and (c) Airbus Defence and Space GmbH 2014-2018 provided under COPERNICUS "
         "by the European Union and ESA; all rights reserved"
     ),
+    density=STATIC_DENSITY,
+    terrain="elevation",
     layers=(
         Layer(
             name="elevation",

@@ -25,4 +25,4 @@ def backscatter(source: Sentinel1Source) -> Modality:
     """The modality with the title and the unit that a recipe's entry leads to."""
     unit = _UNITS[source.product, source.scale]
     layers = tuple(replace(layer, unit=unit) for layer in SENTINEL1.layers)
-    return replace(SENTINEL1, title=_TITLES[source.product], layers=layers)
+    return replace(SENTINEL1, name=source.name, title=_TITLES[source.product], layers=layers)

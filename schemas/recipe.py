@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas import earthengine
 from schemas.attribute import AttributeName  # noqa: TC001 - pydantic needs it at run time
 from schemas.crosswalk import MOST_CODE
+from schemas.declared import AssetName, DeclaredClouds, Described, LayerName, SceneDensity, Where
 from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
-from schemas.label_layer import CrosswalkChoice, LayerName  # noqa: TC001 - pydantic needs them at run time
-from schemas.modality import MODALITIES
+from schemas.label_layer import CrosswalkChoice  # noqa: TC001 - pydantic needs it at run time
+from schemas.label_layer import LayerName as LabelName  # noqa: TC001 - the same
+from schemas.modality import MODALITIES, STATIC_DENSITY, Modality, SearchDensity
 from schemas.place import pixels_across
+from schemas.radar import backscatter
 from schemas.strict import Name, Strict
 from schemas.variables import checked_key, checked_template
 
@@ -204,8 +209,6 @@ Dialect = Literal[
     "generic", "earth-search", "planetary-computer", "dlr-eoc", "copernicus-data-space", "usgs", "earthdata"
 ]
 """Whose conventions an archive follows; docs/providers.md says which rules hang on it."""
-AssetName = Annotated[str, Field(pattern=r"^[^#]{1,128}(#[1-9][0-9]{0,2})?$")]
-"""Key of an asset, and behind '#' the 1-based band inside its raster (1 if absent)."""
 
 
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
@@ -300,12 +303,34 @@ class RasterSource(Strict):
 
 
 class ImageSource(RasterSource):
-    """A sensor's images."""
+    """A layer of images."""
 
+    layer: LayerName | None = Field(
+        default=None,
+        exclude_if=lambda name: name is None,
+        description="name of the layer on disk, in the catalogue and in the ledger; the product's if absent. Give "
+        "names to have several layers of one product",
+    )
+    where: Where = Field(
+        default_factory=dict,
+        exclude_if=lambda wanted: not wanted,
+        description="use only items with these properties: one value ('sat:orbit_state: ascending') or a list, of "
+        "which one must be there",
+    )
     assets: dict[str, AssetName] = Field(
         default_factory=dict,
         description="band -> asset key, for an archive that uses another name ('B02: blue_band', 'VH: backscatter#2')",
     )
+
+    @property
+    def name(self) -> str:
+        """Name of the layer on disk, in the catalogue and in the ledger."""
+        return self.layer or str(getattr(self, "kind", ""))
+
+    @cached_property
+    def modality(self) -> Modality:
+        """The product as this layer stores it."""
+        return replace(MODALITIES[str(getattr(self, "kind", ""))], name=self.name)
 
 
 class DatedSource(ImageSource):
@@ -360,6 +385,11 @@ class Sentinel1Source(DatedSource):
     )
     orbit: Literal["ascending", "descending"] | None = Field(default=None, description="keep one orbit direction only")
 
+    @cached_property
+    def modality(self) -> Modality:
+        """With the title and unit of what the recipe stores."""
+        return backscatter(self)
+
 
 class LandsatSource(OpticalSource):
     """Landsat 8/9 Collection 2 Level-2: 7 bands and QA_PIXEL."""
@@ -392,8 +422,141 @@ class DemSource(ImageSource):
     collection: str = Field(default="cop-dem-glo-30", min_length=1, max_length=128)
 
 
+Acquisition = Annotated[
+    Literal["day", "month", "year", "item"],
+    Field(
+        description="scenes that may be put together into one observation: those of one platform and day (month, "
+        "year); item: each scene stands alone"
+    ),
+]
+
+
+class DeclaredSource(Described, ImageSource):
+    """A layer whose product the recipe, or a preset file, describes."""
+
+    kind: Literal["declared"] = "declared"
+    preset: str | None = Field(
+        default=None,
+        max_length=64,
+        exclude_if=lambda name: name is None,
+        description="the preset file that the description was taken from; written by landweave",
+    )
+    collection: str = Field(default="", max_length=128, description="collection id; separate several with commas")
+    earthengine: str | None = Field(
+        default=None, max_length=256, description="asset id of the product's image collection at Earth Engine"
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the layer on disk, in the catalogue and in the ledger."""
+        return self.layer or self.preset or ""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.name:
+            raise ValueError("a declared layer needs a name; add `layer: NAME`")
+        return self
+
+    @property
+    def bands(self) -> dict[str, tuple[str, ...]]:
+        """Band -> where to look for it in an item, clouds included."""
+        return self.assets_of(None)
+
+    def collection_at(self, name: str, provider: AnyProvider) -> str:
+        """The collection's id at a provider, or ids with commas between; '' = none is known."""
+        if name in self.collections or not isinstance(provider, EarthEngineProvider):
+            return self.collections.get(name, self.collection)
+        return self.earthengine or (self.collection if "/" in self.collection else "")
+
+
+class StaticLayer(DeclaredSource):
+    """A declared layer without time: one mosaic of all its items."""
+
+    tag: ClassVar[str] = "declared/static"
+    refused: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("max_cloud", "max_scene_cloud", "clouds", "windows", "max_candidates", "sharing", "acquisition", "min_valid"),
+        "has no meaning for a layer with `dated: false`",
+    )
+    dated: Literal[False] = Field(description="false: one map for all times")
+
+    @cached_property
+    def modality(self) -> Modality:
+        """The product as this layer stores it."""
+        return self.described(self.name, None, None)
+
+
+class DatedLayer(DeclaredSource, DatedSource):
+    """A declared layer with one observation per date slot, in which nothing says where clouds are."""
+
+    tag: ClassVar[str] = "declared/dated"
+    refused: ClassVar[dict[str, str]] = {
+        "max_cloud": "needs `clouds`, which says where clouds are in the pixels; `max_scene_cloud` limits what the "
+        "items state of whole scenes"
+    }
+    dated: Literal[True] = Field(default=True, description="true: one observation per date slot")
+    max_scene_cloud: Share | None = Field(
+        default=None,
+        description="most cloud over the scene; items that state none are refused; no limit if absent",
+    )
+    acquisition: Acquisition = "day"
+    scenes: SceneDensity = Field(default_factory=SceneDensity, description="how densely the archive holds scenes")
+
+    @cached_property
+    def modality(self) -> Modality:
+        """The product as this layer stores it."""
+        return self.described(self.name, None, self.scenes)
+
+
+class CloudyLayer(DeclaredSource, OpticalSource):
+    """A declared layer with one observation per date slot, and a band that says where clouds are."""
+
+    tag: ClassVar[str] = "declared/clouds"
+    dated: Literal[True] = Field(default=True, description="true: one observation per date slot")
+    clouds: DeclaredClouds = Field(description="which pixels are cloud, cloud shadow or cirrus")
+    acquisition: Acquisition = "day"
+    scenes: SceneDensity = Field(default_factory=SceneDensity, description="how densely the archive holds scenes")
+
+    @model_validator(mode="after")
+    def _seen(self) -> Self:
+        self.check_clouds(self.clouds)
+        return self
+
+    @property
+    def bands(self) -> dict[str, tuple[str, ...]]:
+        """Band -> where to look for it in an item, clouds included."""
+        return self.assets_of(self.clouds)
+
+    @cached_property
+    def modality(self) -> Modality:
+        """The product as this layer stores it."""
+        return self.described(self.name, self.clouds, self.scenes)
+
+
+def _source_tag(entry: object) -> str:
+    """Class of a source's entry: its kind; of a declared layer whether it has dates and clouds."""
+
+    def stated(name: str, default: object) -> object:
+        return entry.get(name, default) if isinstance(entry, dict) else getattr(entry, name, default)
+
+    kind = str(stated("kind", "declared"))
+    if kind != "declared":
+        return kind
+    if stated("dated", True) is False:
+        return StaticLayer.tag
+    return DatedLayer.tag if stated("clouds", None) is None else CloudyLayer.tag
+
+
 Source = Annotated[
-    Sentinel2Source | Sentinel1Source | LandsatSource | EnmapSource | HlsSource | DemSource, Field(discriminator="kind")
+    Annotated[Sentinel2Source, Tag("sentinel2")]
+    | Annotated[Sentinel1Source, Tag("sentinel1")]
+    | Annotated[LandsatSource, Tag("landsat")]
+    | Annotated[EnmapSource, Tag("enmap")]
+    | Annotated[HlsSource, Tag("hls")]
+    | Annotated[DemSource, Tag("dem")]
+    | Annotated[StaticLayer, Tag(StaticLayer.tag)]
+    | Annotated[DatedLayer, Tag(DatedLayer.tag)]
+    | Annotated[CloudyLayer, Tag(CloudyLayer.tag)],
+    Discriminator(_source_tag),
 ]
 
 
@@ -418,22 +581,32 @@ def _layer(default: str) -> Any:
 class LabelSource(RasterSource):
     """A raster label product."""
 
+    @property
+    def density(self) -> SearchDensity:
+        """Density of the maps in an archive, for planning searches."""
+        return STATIC_DENSITY
+
 
 class WorldCoverLabel(LabelSource):
     """ESA WorldCover."""
 
     kind: Literal["worldcover"] = "worldcover"
-    layer: LayerName = _layer("worldcover")
+    layer: LabelName = _layer("worldcover")
     crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of worldcover@1")
     collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
     year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
+
+    @property
+    def density(self) -> SearchDensity:
+        """Tiles of three degrees."""
+        return SearchDensity(edge_km=333.0, step_km=333.0, per_day=None)
 
 
 class DynamicWorldLabel(LabelSource):
     """Dynamic World V1, the map nearest in time to the image."""
 
     kind: Literal["dynamicworld"] = "dynamicworld"
-    layer: LayerName = _layer("dynamicworld")
+    layer: LabelName = _layer("dynamicworld")
     crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of dynamicworld@1")
     collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
@@ -452,6 +625,11 @@ class DynamicWorldLabel(LabelSource):
         if self.min_probability > 0.0 and self.composite != "probability":
             raise ValueError(f"min_probability {self.min_probability:g} needs `composite: probability`")
         return self
+
+    @property
+    def density(self) -> SearchDensity:
+        """A map for each scene of Sentinel-2."""
+        return SearchDensity()
 
 
 class LegendEntry(Strict):
@@ -491,6 +669,11 @@ class RasterLabel(LabelSource):
     def layer(self) -> str:
         """Name of the label on disk, in the catalogue and in the ledger."""
         return self.name
+
+    @property
+    def density(self) -> SearchDensity:
+        """Of maps of a limited time as many as of images; else one for all times."""
+        return STATIC_DENSITY if self.max_gap_days is None else SearchDensity()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -632,6 +815,14 @@ def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: EarthEngineProvider) -> None:
     """Earth Engine must hold what is asked for, in the collections that are named."""
+    if isinstance(entry, DeclaredSource):
+        named = entry.collection_at(name, provider)
+        if not named or not all("/" in one for one in named.split(",")):
+            raise ValueError(
+                f"{kind}: provider {name!r} is Earth Engine, and needs the id of an image collection there; "
+                "write `earthengine: MODIS/061/MOD09A1`"
+            )
+        return
     known, named = earthengine.COLLECTIONS.get(kind, ()), entry.collection_at(name, provider)
     if not known:
         raise ValueError(f"{kind}: Earth Engine (provider {name!r}) does not have it")
@@ -682,7 +873,7 @@ class Recipe(Strict):
     def _overrides(self, labels: list[str]) -> None:
         """Resolutions may be given for the layers of this recipe only."""
         known: dict[str, list[str]] = {x: [] for x in labels}
-        known |= {s.kind: [x.name for x in MODALITIES[s.kind].layers] for s in self.sources}
+        known |= {s.name: [x.name for x in s.modality.layers] for s in self.sources}
         for key in self.grid.resolutions:
             name, _, layer = key.partition(".")
             if name not in known:
@@ -694,7 +885,7 @@ class Recipe(Strict):
 
     def _no_doubles(self) -> None:
         listed: dict[str, list[str]] = {
-            "sources": [s.kind for s in self.sources],
+            "sources": [s.name for s in self.sources],
             "labels": [x.layer for x in self.labels],
             "windows": [w.name for w in self.windows],
         }
@@ -704,7 +895,15 @@ class Recipe(Strict):
         for what, names in listed.items():
             twice = sorted({k for k in names if names.count(k) > 1})
             if twice:
-                raise ValueError(f"{what}: {twice[0]} is listed twice")
+                hint = "; give each its own `layer: NAME`" if what == "sources" else ""
+                raise ValueError(f"{what}: {twice[0]} is listed twice{hint}")
+        both = sorted(set(listed["sources"]) & set(listed["labels"]))
+        if both:
+            raise ValueError(f"{both[0]!r} is the name of a source and of a label; give the source another `layer`")
+
+        reserved = sorted({"attr", "sample"} & set(listed["sources"]))
+        if reserved:
+            raise ValueError(f"sources: {reserved[0]!r} has another meaning in the catalogue; choose another `layer`")
 
     def _label_names(self) -> None:
         """A label may have the name of its own product, of no other layer, and none that columns begin with."""
@@ -719,19 +918,19 @@ class Recipe(Strict):
         if isinstance(entry, RasterSource):
             self._archives_of(entry)
         if isinstance(entry, ImageSource):
-            _known(f"{entry.kind}.assets", entry.assets, MODALITIES[str(entry.kind)].band_names)
+            _known(f"{entry.name}.assets", entry.assets, entry.modality.band_names)
         if not isinstance(entry, DatedSource):
             return
         if not self.windows:
-            raise ValueError(f"{entry.kind}: needs at least one entry in `windows`")
+            raise ValueError(f"{entry.name}: needs at least one entry in `windows`")
         names = [w.name for w in self.windows]
         for window in entry.windows or ():
             if window not in names:
-                raise ValueError(f"{entry.kind}: window {window!r} is not defined; `windows` has {names}")
+                raise ValueError(f"{entry.name}: window {window!r} is not defined; `windows` has {names}")
 
     def _archives_of(self, entry: RasterSource) -> None:
         """Providers that an entry names must be defined, and must be able to hold it."""
-        kind = str(getattr(entry, "kind", ""))
+        kind = entry.name if isinstance(entry, DeclaredSource) else str(getattr(entry, "kind", ""))
         for name in entry.providers:
             provider = self.providers.get(name)
             if provider is None:
@@ -742,6 +941,8 @@ class Recipe(Strict):
                 raise ValueError(
                     f"{kind}: `composite: {entry.composite}` needs Earth Engine; provider {name!r} is not Earth Engine"
                 )
+            elif not entry.collection_at(name, provider):
+                raise ValueError(f"{kind}: provider {name!r} needs `collection: ID`")
         _known(f"{kind}.collections", entry.collections, entry.providers)
 
     def _whole(self) -> None:
@@ -772,7 +973,12 @@ class Recipe(Strict):
     def _edges(self) -> list[float]:
         """Pixel edge of every layer, metres."""
         edges = [self.resolution_of(x.layer, None) for x in self.labels]
-        return edges + [self.resolution_of(s.kind, y.name) for s in self.sources for y in MODALITIES[s.kind].layers]
+        return edges + [self.resolution_of(s.name, y.name) for s in self.sources for y in s.modality.layers]
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        """Layer of images -> the product as this recipe stores it."""
+        return {s.name: s.modality for s in self.sources}
 
     def resolution_of(self, modality: str, layer: str | None) -> float:
         """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""
@@ -781,8 +987,8 @@ class Recipe(Strict):
             return overrides[f"{modality}.{layer}"]
         if modality in overrides:
             return overrides[modality]
-        if modality in MODALITIES and layer is not None:
-            return MODALITIES[modality].layer(layer).resolution_m
+        if modality in self.modalities and layer is not None:
+            return self.modalities[modality].layer(layer).resolution_m
         return self.grid.resolution_m
 
     def slots_of(self, source: Source) -> tuple[Window, ...]:

@@ -50,6 +50,10 @@ class Observation:
     """Provenance of the scenes: baseline, orbit, platform, product version."""
     licence: str = "unknown"
     """SPDX id."""
+    reference: int | None = None
+    """`Modality.reference`: lowest first, images decide the season and date of a sample; None = never."""
+    terrain: str | None = None
+    """`Modality.terrain`: array that holds the elevation of the ground in metres."""
 
 
 @dataclass(kw_only=True)

@@ -145,12 +145,14 @@ class Archives:
         areas: Sequence[BBox] | Item,
         period: tuple[date | datetime, date | datetime] | None,
         take: Take | None = None,
+        *,
+        plain: bool = False,
     ) -> list[Any]:
-        """`search` at a provider, by its name in the recipe."""
+        """`search` at a provider, by its name in the recipe; `plain`: Earth Engine's images as they are."""
         take = take or Take()
         if (engine := self.engine(name)) is not None:
             take.page()
-            return [take.item(item) for item in engine.search(collection, areas, period)]
+            return [take.item(item) for item in engine.search(collection, areas, period, plain=plain)]
         provider = self.providers[name]
         assert not isinstance(provider, EarthEngineProvider)  # noqa: S101 - it has no engine
         return search(name, provider, collection, areas=areas, period=period, client=self.client(name), take=take)

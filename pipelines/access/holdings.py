@@ -16,7 +16,7 @@ from pipelines.access.http.client import AccessError, interpolate, joined, parse
 from pipelines.access.stac.static import collections_in, is_static
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
-from schemas.recipe import RasterSource
+from schemas.recipe import ImageSource, RasterSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
     for entry in (*recipe.sources, *recipe.labels):
         if not isinstance(entry, RasterSource):
             continue
-        layer = str(getattr(entry, "layer", None) or getattr(entry, "kind", ""))
+        layer = entry.name if isinstance(entry, ImageSource) else str(getattr(entry, "layer", ""))
         for name in entry.providers:
             provider = recipe.providers[name]
             if isinstance(provider, EarthEngineProvider):

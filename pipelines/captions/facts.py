@@ -15,7 +15,6 @@ from pipelines.captions.words import REGIONS
 from sampling.seasons import TROPIC_DEG, season
 from schemas.caption import ClassShare, Facts
 from schemas.label import COMMON_CLASSES
-from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,12 +133,12 @@ def facts_sha256(facts: Facts) -> str:
 
 
 def reference_image(stack: Stack) -> Observation | None:
-    """The dated image that season and date gaps are told from: slot 0 first, then the order of MODALITIES; or None."""
-    order = {name: i for i, name in enumerate(MODALITIES)}
-    dated = [key for key in stack.observations if key[0] in MODALITIES and MODALITIES[key[0]].dated]
+    """The dated image that decides season and date gaps: of the first slot, by `Modality.reference`; or None."""
+    dated = [(o.slot, o.reference, o.modality) for o in stack.observations.values() if o.reference is not None]
     if not dated:
         return None
-    return stack.observations[min(dated, key=lambda key: (key[1], order[key[0]]))]
+    slot, _, name = min(dated)
+    return stack.observations[name, slot]
 
 
 def place_words(lat: float) -> str:
@@ -211,10 +210,10 @@ def _road_length_m(features: Iterable[VectorFeature]) -> int:
 
 def _terrain(stack: Stack) -> tuple[int | None, int | None, float | None]:
     """Lowest and highest elevation (whole metres) and mean slope (degrees), over measured pixels; None without any."""
-    dem = stack.observations.get(("dem", 0))
-    if dem is None:
+    dem = next((o for _, o in sorted(stack.observations.items()) if o.terrain is not None), None)
+    if dem is None or dem.terrain is None:
         return None, None, None
-    elevation = np.asarray(dem.arrays["elevation"], dtype=np.float64)
+    elevation = np.asarray(dem.arrays[dem.terrain], dtype=np.float64)
     elevation = elevation.reshape(elevation.shape[-2:])
     if dem.valid.shape == elevation.shape:
         elevation = np.where(dem.valid, elevation, np.nan)

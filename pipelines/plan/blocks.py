@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sampling.geobox import UPS, bbox, by_code, transformer
+from schemas.modality import STATIC_DENSITY
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from schemas.modality import SearchDensity
     from schemas.place import Place
 
 Cost = tuple[int, float]
@@ -36,46 +38,22 @@ _MARGIN = 0.02
 """Share of a footprint's box that is added on each side: more than its edges bend between those parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Scene density of a layer; it only sets the size of search blocks."""
-
-    edge_km: float = 110.0
-    """Edge of a scene, about."""
-    step_km: float = 100.0
-    """From one scene to the next of the same day."""
-    a_day: float | None = 0.35
-    """Scenes of one place per day; None = one for all times (static products)."""
-
-    def cost(self, hull: tuple[float, float, float, float], days: float) -> Cost:
-        """Expected pages and items of a search over a box (degrees) and a period."""
-        west, south, east, north = hull
-        middle = math.cos(math.radians(min(abs(south + north) / 2, 89.0)))
-        wide, high = ((east - west) * KM_A_DEG * middle, (north - south) * KM_A_DEG)
-        scenes = (wide + self.edge_km) / self.step_km * (high + self.edge_km) / self.step_km
-        items = scenes * (1.0 if self.a_day is None else max(self.a_day * days, 1.0))
-        return max(1, math.ceil(items / ITEMS_A_PAGE)), items
+def search_cost(density: SearchDensity, hull: tuple[float, float, float, float], days: float) -> Cost:
+    """Expected pages and items of a search over a box (degrees) and a period."""
+    west, south, east, north = hull
+    middle = math.cos(math.radians(min(abs(south + north) / 2, 89.0)))
+    wide, high = ((east - west) * KM_A_DEG * middle, (north - south) * KM_A_DEG)
+    scenes = (wide + density.edge_km) / density.step_km * (high + density.edge_km) / density.step_km
+    items = scenes * (1.0 if density.per_day is None else max(density.per_day * days, 1.0))
+    return max(1, math.ceil(items / ITEMS_A_PAGE)), items
 
 
-SPREADS = {
-    "sentinel2": Spread(),  # two satellites, 5 days at the equator, overlaps of swaths and tiles
-    "dynamicworld": Spread(),
-    "sentinel1": Spread(edge_km=250.0, step_km=170.0, a_day=0.25),  # 12 days, both directions
-    "landsat": Spread(edge_km=185.0, step_km=160.0, a_day=0.2),  # two satellites, 16 days each
-    "enmap": Spread(edge_km=30.0, step_km=30.0, a_day=0.005),  # on order
-    "dem": Spread(a_day=None),
-    "worldcover": Spread(edge_km=333.0, step_km=333.0, a_day=None),
-}
-"""By layer; other layers count as one map of Sentinel-2 tiles."""
-STATIC = Spread(a_day=None)
-
-
-def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, days: float) -> int:
+def requests_at_most(count: int, area_km2: float, parts: int, density: SearchDensity, days: float) -> int:
     """Pages of search results that planning one layer and period asks for, from how many places lie on how much ground.
 
     Ground is taken as `parts` squares, cut into blocks that lie askew to them, of half the edge that `MOST_ITEMS`
     allows, half as wide in kilometres as they are high (60 degrees of latitude); or, where that is less, each place as
-    its own block. It holds as far as scenes lie as thick as `spread` says and ground is of one piece: coasts and
+    its own block. It holds as far as scenes lie as thick as `density` says and ground is of one piece: coasts and
     islands cost more blocks.
 
     Args:
@@ -83,16 +61,16 @@ def requests_at_most(count: int, area_km2: float, parts: int, spread: Spread, da
         area_km2: the ground that the partitions cover, added up. The shards of each split lie side by side over all the
             ground there is, so with train, val and test it is at most three times as much.
         parts: partitions, planned one by one.
-        spread: of the layer.
+        density: of the layer.
         days: of the period.
     """
-    density = (1.0 if spread.a_day is None else max(spread.a_day * days, 1.0)) / spread.step_km**2
-    edge = min(LARGEST_DEG * KM_A_DEG, max(math.sqrt(MOST_ITEMS / density) - spread.edge_km, KM_A_DEG)) / 2.0
+    per_km2 = (1.0 if density.per_day is None else max(density.per_day * days, 1.0)) / density.step_km**2
+    edge = min(LARGEST_DEG * KM_A_DEG, max(math.sqrt(MOST_ITEMS / per_km2) - density.edge_km, KM_A_DEG)) / 2.0
     wide = math.sqrt(area_km2 / parts)
     rows, columns = wide / edge + 1.0, 2.0 * wide / edge + 1.0
-    items = density * (wide + rows * spread.edge_km) * (wide + columns * spread.edge_km)
+    items = per_km2 * (wide + rows * density.edge_km) * (wide + columns * density.edge_km)
     dense = parts * (rows * columns + items / ITEMS_A_PAGE)
-    lonely = count * (1.0 + density * (spread.edge_km + 2.0) ** 2 / ITEMS_A_PAGE)
+    lonely = count * (1.0 + per_km2 * (density.edge_km + 2.0) ** 2 / ITEMS_A_PAGE)
     return math.ceil(min(dense, lonely))
 
 
@@ -108,7 +86,7 @@ class Block:
     """Expected of the archive."""
 
 
-def blocks_of(places: Sequence[Place], spread: Spread = STATIC, days: float = 1.0) -> list[Block]:
+def blocks_of(places: Sequence[Place], density: SearchDensity = STATIC_DENSITY, days: float = 1.0) -> list[Block]:
     """Blocks that hold all places, from south to north and west to east: those that cost the fewest pages.
 
     A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
@@ -116,7 +94,7 @@ def blocks_of(places: Sequence[Place], spread: Spread = STATIC, days: float = 1.
     if it can be quartered. What an archive holds has no say, so the same places always
     make the same blocks.
     """
-    return Ground(places).blocks(spread, days)
+    return Ground(places).blocks(density, days)
 
 
 class Ground:
@@ -129,23 +107,23 @@ class Ground:
         self._row = np.floor((lat + 90.0) / SMALLEST_DEG).astype(np.int64)
         self._boxes, self._owner = _outlines(self.places)
 
-    def blocks(self, spread: Spread, days: float) -> list[Block]:
+    def blocks(self, density: SearchDensity, days: float) -> list[Block]:
         """See `blocks_of`."""
         found: list[Block] = []
         everything = np.arange(len(self.places))
         for part in self._cells(everything, LARGEST_DEG):
-            found += [self._block(chosen, spread, days) for chosen in self._best(part, LARGEST_DEG, spread, days)[1]]
+            found += [self._block(chosen, density, days) for chosen in self._best(part, LARGEST_DEG, density, days)[1]]
         return found
 
     def _best(
-        self, index: NDArray[np.int64], edge: float, spread: Spread, days: float
+        self, index: NDArray[np.int64], edge: float, density: SearchDensity, days: float
     ) -> tuple[Cost, list[NDArray[np.int64]]]:
         """The cheapest way to search for some places of one square, and its cost."""
-        costs = [spread.cost(hull, days) for hull in self._hulls(index)]
+        costs = [search_cost(density, hull, days) for hull in self._hulls(index)]
         whole = (sum(c[0] for c in costs), sum(c[1] for c in costs))
         if edge <= SMALLEST_DEG or whole[0] == 1:
             return whole, [index]
-        ways = [self._best(part, edge / 2.0, spread, days) for part in self._cells(index, edge / 2.0)]
+        ways = [self._best(part, edge / 2.0, density, days) for part in self._cells(index, edge / 2.0)]
         apart = (sum(cost[0] for cost, _ in ways), sum(cost[1] for cost, _ in ways))
         if apart < whole or whole[1] > MOST_ITEMS:
             return apart, [p for _, parts in ways for p in parts]
@@ -171,12 +149,12 @@ class Ground:
                 found.append((west, south, east, north))
         return found
 
-    def _block(self, index: NDArray[np.int64], spread: Spread, days: float) -> Block:
+    def _block(self, index: NDArray[np.int64], density: SearchDensity, days: float) -> Block:
         hulls = self._hulls(index)
         return Block(
             places=tuple(self.places[i] for i in np.sort(index).tolist()),
             bboxes=tuple(hulls),
-            items=sum(spread.cost(hull, days)[1] for hull in hulls),
+            items=sum(search_cost(density, hull, days)[1] for hull in hulls),
         )
 
 

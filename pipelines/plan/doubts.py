@@ -118,6 +118,6 @@ def _sides(bounds: Sequence[float]) -> list[BBox]:
 
 def _windows_of(recipe: Recipe, layer: str) -> list[tuple[str, date, date]]:
     for source in recipe.sources:
-        if source.kind == layer:
+        if source.name == layer:
             return list(dict.fromkeys((w.name, w.start, w.end) for w in recipe.slots_of(source)))
     return []

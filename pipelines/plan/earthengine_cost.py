@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pipelines.access.earthengine.items import SCHEME
 from pipelines.access.earthengine.meter import PRIOR_SPREAD, PlannedChip, cost, estimate
 from schemas.earthengine import SLOTS, EarthEngineProvider
-from schemas.modality import MODALITIES
 from schemas.recipe import DynamicWorldLabel
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class EngineTally:
 
 
 def _chips(recipe: Recipe, layer: str, geobox: GeoBox, scenes: list[Scene], *, best: bool) -> Iterator[PlannedChip]:
-    if layer not in MODALITIES:
+    if layer not in recipe.modalities:
         if best:
             label = next(x for x in recipe.labels if x.layer == layer)
             composite = label.composite if isinstance(label, DynamicWorldLabel) else "nearest"
@@ -86,7 +85,7 @@ def _chips(recipe: Recipe, layer: str, geobox: GeoBox, scenes: list[Scene], *, b
             box = geobox.at(recipe.resolution_of(layer, None))
             yield PlannedChip(geobox=box, bands=1, dtype="uint8", images=max(1, each * len(scenes)))
         return
-    modality = MODALITIES[layer]
+    modality = recipe.modalities[layer]
     for part in modality.layers:
         if part.name != modality.cloud_layer and not best:
             continue

@@ -14,7 +14,6 @@ from pipelines.access.rasters.raster import open_raster
 from pipelines.assemble import sample_bytes
 from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
 from pipelines.plan.raster_reads import Seen, seen_of
-from schemas.modality import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,7 +143,8 @@ def _shard(
             continue
         tally = tallies.setdefault(scene.provider, Tally())
         for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
-            first = layer not in MODALITIES or part != MODALITIES[layer].cloud_layer
+            modality = plan.recipe.modalities.get(layer)
+            first = modality is None or part != modality.cloud_layer
             boxes = [box for box, best in wanted if best or not first]
             if not boxes:
                 continue
@@ -199,7 +199,8 @@ def examples_of(plan: PartPlan) -> dict[str, Example]:
     found: dict[str, Example] = {}
     for layer, scenes in sorted(plan.scenes.items()):
         scene = scenes[min(scenes)]
-        parts = {p.name: p.bands[0].name for p in MODALITIES[layer].layers} if layer in MODALITIES else {"": "classes"}
+        modality = plan.recipe.modalities.get(layer)
+        parts = {"": "classes"} if modality is None else {p.name: p.bands[0].name for p in modality.layers}
         if not at_earth_engine(scene):
             known = {part: band for part, band in parts.items() if band in scene.assets}
             found |= {cut_key(layer, p): (scene.provider, scene.assets[b].href) for p, b in known.items()}
@@ -223,10 +224,10 @@ def cut_of(archives: Archives, example: Example) -> Cut | None:
 
 def _rasters(recipe: Recipe, layer: str, scene: Scene) -> list[tuple[str, float, int, list[tuple[AssetBand, int]]]]:
     """(part, pixel edge in metres, bytes per pixel, (raster, bands needed of it)) for every read part of a scene."""
-    if layer not in MODALITIES:
+    if layer not in recipe.modalities:
         return [("", recipe.resolution_of(layer, None), 1, [(next(iter(scene.assets.values())), 1)])]
     wanted = []
-    for part in MODALITIES[layer].layers:
+    for part in recipe.modalities[layer].layers:
         found = [scene.assets[band.name] for band in part.bands if band.name in scene.assets]
         first = {asset.href: asset for asset in reversed(found)}
         rasters = [(first[href], sum(a.href == href for a in found)) for href in sorted(first)]

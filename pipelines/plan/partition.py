@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.labeller import BadItemError
-from pipelines.plan.blocks import SPREADS, STATIC, Ground, days_of
+from pipelines.plan.blocks import Ground, days_of
 from pipelines.plan.search import Answer, ItemRefusedError, Question, absence, ask_all
 from pipelines.sources import open_source
 from pipelines.sources.sensor import SceneRejected
 from pipelines.sources.sharing import cover
 from schemas.outcome import Reason
-from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource, WorldCoverLabel
+from schemas.recipe import DatedSource, DeclaredSource, OpenStreetMapLabel, WorldCoverLabel
 from schemas.scene import Candidate, Scene
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def find(
         ]  # fmt: skip
         if places:
             ground = grounds.setdefault(frozenset(p.sample_id for p in places), Ground(places))
-            spread = SPREADS.get(question.layer, STATIC)
-            asked += [(wish, block) for block in ground.blocks(spread, days_of(question.period))]
+            asked += [(wish, block) for block in ground.blocks(wish.density, days_of(question.period))]
     answers = ask_all(archives, [(wish.question, block) for wish, block in asked])
     for number, ((wish, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
         part.searches += answer.pages
@@ -67,7 +66,7 @@ def share_scenes(part: PartPlan) -> None:
             continue
         for places in part.shards.values():
             for slot in range(len(part.recipe.slots_of(source))):
-                keys: list[CandidateKey] = [(place.sample_id, source.kind, slot) for place in places]
+                keys: list[CandidateKey] = [(place.sample_id, source.name, slot) for place in places]
                 listed = {key: part.candidates[key] for key in keys if key in part.candidates}
                 part.candidates |= cover(listed, source.sharing)
 
@@ -93,14 +92,16 @@ class _SourceWish:
 
     def __init__(self, recipe: Recipe, source: Source, window: Window | None, slots: tuple[int, ...]) -> None:
         self._entry, self.source, self.window = source, open_source(source), window
+        self.density = source.modality.density
         self.question = Question(
-            layer=source.kind,
+            layer=source.name,
             providers=source.providers,
             collection=source.collection,
             collections=_collections_of(recipe, source),
             period=None if window is None else (window.start, window.end),
             slots=slots,
-            parse=_refusing(self.source.scene),
+            parse=_refusing(self.source.parse),
+            plain=isinstance(source, DeclaredSource),
         )
 
     def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
@@ -115,11 +116,12 @@ class _SourceWish:
     def _cloudy(self, scenes: Sequence[Scene], block: Block, occurrence: int) -> dict[str, str]:
         """Sample id -> words, for places that only the limit on a scene's cloud leaves without a scene."""
         config = self._entry
-        if not isinstance(config, OpticalSource) or config.max_scene_cloud >= 1.0:
+        limit = getattr(config, "max_scene_cloud", None)
+        if limit is None or limit >= 1.0:
             return {}
         lenient = open_source(config.model_copy(update={"max_scene_cloud": 1.0}))
         found = lenient.candidates_at(scenes, block.places, self.window, occurrence)
-        words = f", cloud is above max_scene_cloud {config.max_scene_cloud:g}"
+        words = f", cloud is above max_scene_cloud {limit:g}"
         return {place.sample_id: words for place, some in zip(block.places, found, strict=True) if some}
 
 
@@ -127,6 +129,7 @@ class _LabelWish:
     """A raster label: every map that could serve; the best one is picked when the image to label is known."""
 
     def __init__(self, recipe: Recipe, label: RasterLabelEntry) -> None:
+        self.density = label.density
         self.question = Question(
             layer=label.layer,
             providers=label.providers,

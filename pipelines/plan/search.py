@@ -63,6 +63,8 @@ class Question:
     parse: ItemParser
     collections: Mapping[str, str] = field(default_factory=dict)
     """Provider -> collection id there."""
+    plain: bool = False
+    """Whether Earth Engine's images are wanted as they are, band by band, and not as one of the known products."""
 
 
 @dataclass(kw_only=True)
@@ -96,7 +98,7 @@ def ask(archives: Archives, question: Question, block: Block) -> Answer:
         take = Take(_judge(question, name, archives.providers[name], refused), answer.count, _noting(refused))
         try:
             collection = question.collections.get(name, question.collection)
-            found = archives.search(name, collection, block.bboxes, question.period, take)
+            found = archives.search(name, collection, block.bboxes, question.period, take, plain=question.plain)
         except AccessError as error:
             answer.error, answer.provider = error, name
             continue

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
-from schemas.modality import MODALITIES
 from schemas.place import pixels_across
-from schemas.radar import backscatter
-from schemas.recipe import RasterLabel, Sentinel1Source
+from schemas.recipe import RasterLabel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from schemas.attribute import AttributeType
     from schemas.label import Legend
-    from schemas.modality import Layer, Modality
+    from schemas.modality import Layer
     from schemas.recipe import Label, Recipe, Source
 
 
@@ -60,7 +58,7 @@ def dataset_spec(
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
     """
-    groups = [_modality(recipe, source, _stored(source)) for source in recipe.sources]
+    groups = [_modality(recipe, source) for source in recipe.sources]
     for label in recipe.labels:
         if label.layer not in legends:
             raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
@@ -81,12 +79,8 @@ def dataset_spec(
     )
 
 
-def _stored(source: Source) -> Modality:
-    """The modality as this recipe stores it: Sentinel-1's title and unit are the recipe's choice."""
-    return backscatter(source) if isinstance(source, Sentinel1Source) else MODALITIES[source.kind]
-
-
-def _modality(recipe: Recipe, source: Source, modality: Modality) -> GroupSpec:
+def _modality(recipe: Recipe, source: Source) -> GroupSpec:
+    modality = source.modality
     slots = tuple(w.name for w in recipe.slots_of(source))
     resolutions = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
     shared = _Shared(recipe, tuple(resolutions.values()))
@@ -211,7 +205,7 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
 
 def licences_of(recipe: Recipe) -> dict[str, str]:
     """Layer -> SPDX id, of every sensor and label of a recipe."""
-    sources = {source.kind: MODALITIES[source.kind].licence for source in recipe.sources}
+    sources = {source.name: source.modality.licence for source in recipe.sources}
     return sources | {label.layer: _terms(label)[1] for label in recipe.labels}
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import DemSource, EnmapSource, HlsSource, LandsatSource, Sentinel1Source, Sentinel2Source
+from schemas.recipe import (
+    CloudyLayer,
+    DatedLayer,
+    DemSource,
+    EnmapSource,
+    HlsSource,
+    LandsatSource,
+    Sentinel1Source,
+    Sentinel2Source,
+    StaticLayer,
+)
 
 if TYPE_CHECKING:
     from pipelines.sources.sensor import SensorSource
     from schemas.recipe import Source
 
 
-def open_source(source: Source) -> SensorSource:
+def open_source(source: Source) -> SensorSource:  # noqa: PLR0911 - one for each sensor
     """The sensor behind a recipe's entry. Nothing is read or asked."""
     match source:
         case Sentinel2Source():
@@ -38,5 +48,9 @@ def open_source(source: Source) -> SensorSource:
             from pipelines.sources.dem import Dem
 
             return Dem(source)
+        case StaticLayer() | DatedLayer() | CloudyLayer():
+            from pipelines.sources.declared import Declared
+
+            return Declared(source)
         case _:
             assert_never(source)

@@ -18,7 +18,6 @@ import numpy as np
 import shapely
 
 from pipelines.sources.outline import footprint
-from schemas.recipe import OpticalSource
 from schemas.scene import Candidate
 
 if TYPE_CHECKING:
@@ -93,10 +92,11 @@ def choose_dated(
     config: DatedSource, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int
 ) -> list[list[Candidate]]:
     """`choose` by what a dated source's entry in the recipe asks, for one of its window's slots."""
+    limit: float | None = getattr(config, "max_scene_cloud", None)
     rules = Rules(
         max_candidates=config.max_candidates,
         min_valid=config.min_valid,
-        max_scene_cloud=config.max_scene_cloud if isinstance(config, OpticalSource) else 1.0,
+        max_scene_cloud=1.0 if limit is None else limit,
     )
     return choose(scenes, places, None if window is None else period_of(window, occurrence), rules)
 

@@ -9,7 +9,6 @@ from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.item_bands import Bands
 from pipelines.sources.items import geometry, identity, licence, text, times
 from pipelines.sources.sensor import SceneRejected, SensorSource
-from schemas.modality import DEM, Modality
 from schemas.outcome import Reason
 from schemas.scene import Candidate, Radiometry, Scene
 
@@ -33,11 +32,6 @@ class Dem(SensorSource):
     config: DemSource
 
     @property
-    def modality(self) -> Modality:
-        """Copernicus DEM GLO-30."""
-        return DEM
-
-    @property
     def fill(self) -> tuple[float, ...]:
         """Void values, declared or not. 0 is sea level: a height."""
         return _VOIDS
@@ -54,7 +48,7 @@ class Dem(SensorSource):
             item_id=item_id,
             provider=provider_name,
             collection=collection,
-            modality="dem",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -64,7 +58,7 @@ class Dem(SensorSource):
             revision=text(item, "updated", "created") or "",
             assets={"elevation": asset.where},
             radiometry={"elevation": Radiometry(nodata=asset.nodata, rule="metres as delivered; voids are fill")},
-            licence=licence(item, DEM.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": text(item, "platform"),
                 "version": text(item, "version", "dem:version"),

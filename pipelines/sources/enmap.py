@@ -20,7 +20,7 @@ from pipelines.sources.items import (
     times,
 )
 from pipelines.sources.sensor import DatedSensor, SceneRejected
-from schemas.modality import ENMAP, Modality
+from schemas.modality import ENMAP
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -42,11 +42,6 @@ class Enmap(DatedSensor):
     """The source `enmap`."""
 
     config: EnmapSource
-
-    @property
-    def modality(self) -> Modality:
-        """EnMAP L2A."""
-        return ENMAP
 
     @property
     def fill(self) -> tuple[float, ...]:
@@ -71,7 +66,7 @@ class Enmap(DatedSensor):
             item_id=item_id,
             provider=provider_name,
             collection=str(item.get("collection") or self.config.collection),
-            modality="enmap",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -81,11 +76,11 @@ class Enmap(DatedSensor):
             revision=f"{version}|{name.group(5) if name else text(item, 'enmap:processingDate', 'created') or ''}",
             assets={**{b: a.where for b, a in image.items()}, "QUALITY_CLOUD": cloud.where},
             radiometry={
-                **{b: _radiometry(item, a) for b, a in image.items()},
+                **{b: gains(item, a) for b, a in image.items()},
                 "QUALITY_CLOUD": Radiometry(nodata=cloud.nodata, rule="classes as delivered: 1 = cloud"),
             },
             cloud_cover=cloud_share(item),
-            licence=licence(item, ENMAP.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": "enmap",
                 "version": version or None,
@@ -114,8 +109,8 @@ def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
     return {band: bands.of_asset(key, i) for i, band in enumerate(_BANDS)}
 
 
-def _radiometry(item: Item, asset: BandAsset) -> Radiometry:
-    """Gain and offset of one band, as the item states them; never guessed."""
+def gains(item: Item, asset: BandAsset, scale: float = _SCALE) -> Radiometry:
+    """Gain and offset of one band, as the item states them, brought to `scale`; never guessed."""
     gain = finite(asset.band.get("enmap:gain_of_band"))
     offset = finite(asset.band.get("enmap:offset_of_band"))
     said = "enmap:gain_of_band"
@@ -125,7 +120,7 @@ def _radiometry(item: Item, asset: BandAsset) -> Radiometry:
         raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
     nodata = number(properties(item).get("enmap:nodata"))
     fill = asset.nodata if asset.nodata is not None else nodata if nodata is not None else _FILL
-    gain, moved = round(gain / _SCALE, 9), round((offset or 0.0) / _SCALE, 6)
-    rule = f"{said} is {gain * _SCALE:g}, offset {offset or 0.0:g}"
-    rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {_SCALE:g}"
+    gain, moved = round(gain / scale, 9), round((offset or 0.0) / scale, 6)
+    rule = f"{said} is {gain * scale:g}, offset {offset or 0.0:g}"
+    rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {scale:g}"
     return Radiometry(gain=gain, offset_dn=moved, nodata=fill, rule=rule)

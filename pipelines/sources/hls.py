@@ -15,7 +15,6 @@ import numpy as np
 from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.sensor import DatedSensor, SceneRejected
-from schemas.modality import HLS, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -48,11 +47,6 @@ class Hls(DatedSensor):
     config: HlsSource
 
     @property
-    def modality(self) -> Modality:
-        """HLS 2.0."""
-        return HLS
-
-    @property
     def fill(self) -> tuple[float, ...]:
         """-9999 in every reflectance band."""
         return (_FILL,)
@@ -68,13 +62,13 @@ class Hls(DatedSensor):
             raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has version {version}; only 2.0 is supported")
         keys = _SHARED | _KEYS[half]
         bands, said = Bands(item), self.config.assets
-        found = {band: bands.require(band, (keys[band],), said.get(band)) for band in HLS.band_names}
+        found = {band: bands.require(band, (keys[band],), said.get(band)) for band in self.modality.band_names}
         when, start, end = times(item)
         return Scene(
             item_id=item_id,
             provider=provider_name,
             collection=str(item.get("collection") or self.config.collection),
-            modality="hls",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -85,7 +79,7 @@ class Hls(DatedSensor):
             assets={band: asset.where for band, asset in found.items()},
             radiometry={band: _radiometry(band, asset) for band, asset in found.items()},
             cloud_cover=cloud_share(item),
-            licence=licence(item, HLS.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": (text(item, "platform") or half).casefold(),
                 "half": half,

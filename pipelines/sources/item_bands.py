@@ -115,6 +115,24 @@ class Bands:
             )
         return found
 
+    def declared(self, band: str, assets: Sequence[str]) -> BandAsset:
+        """The first of these assets that the item has: an asset's key, 'key#2', 'role:data', or a band's own name.
+
+        Raises:
+            SceneRejected: BAD_ITEM, it has none of them.
+        """
+        for name in assets:
+            found = self._by_role(*name.removeprefix("role:").split("#")) if name.startswith("role:") else None
+            found = found or self.find((), name) or (self.find((name,)) if "#" not in name else None)
+            if found is not None:
+                return found
+        return self.require(f"{band} ({' or '.join(assets)})", ())
+
+    def _by_role(self, role: str, number_: str = "1") -> BandAsset | None:
+        """Band of the asset with this role, where exactly one has it."""
+        keys = [k for k, a in self._rasters if isinstance(a.get("roles"), list) and role in a["roles"]]
+        return self.find((), f"{keys[0]}#{number_}") if len(keys) == 1 else None
+
     def entries(self, key: str) -> tuple[Asset, list[dict[str, Any]]] | None:
         """An asset by its key, with the entries of its bands; None if there is none."""
         found = self._keys.get(key.casefold())

@@ -11,7 +11,6 @@ import numpy as np
 from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.sensor import DatedSensor, SceneRejected
-from schemas.modality import LANDSAT, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -46,11 +45,6 @@ class Landsat(DatedSensor):
     config: LandsatSource
 
     @property
-    def modality(self) -> Modality:
-        """Landsat 8/9 Collection 2 Level-2."""
-        return LANDSAT
-
-    @property
     def fill(self) -> tuple[float, ...]:
         """None beyond what is declared band by band: 0 in reflectance, 1 in QA_PIXEL."""
         return ()
@@ -79,7 +73,7 @@ class Landsat(DatedSensor):
             item_id=item_id,
             provider=provider_name,
             collection=str(item.get("collection") or self.config.collection),
-            modality="landsat",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -90,7 +84,7 @@ class Landsat(DatedSensor):
             assets={band: asset.where for band, asset in found.items()},
             radiometry={band: _radiometry(band, asset) for band, asset in found.items()},
             cloud_cover=cloud_share(item),
-            licence=licence(item, LANDSAT.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": platform,
                 "wrs_path": path,

@@ -167,6 +167,8 @@ def observe(
         resampling={name: found.resampling for name, found in layers.items()},
         facts=_facts(scenes),
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
+        reference=modality.reference,
+        terrain=modality.terrain,
     )
 
 
@@ -174,7 +176,8 @@ def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
     """One layer from its reads: canonical numbers, the first valid pixel wins."""
     names = [b.name for b in layer.bands]
     shape = reads[0][0].request.geobox.shape
-    fill = math.nan if layer.nodata is None else layer.nodata
+    whole = np.dtype(layer.dtype).kind != "f"
+    fill = layer.nodata if layer.nodata is not None else 0 if whole else math.nan
     values = np.full((len(names), *shape), fill, np.dtype(layer.dtype))
     valid = np.zeros(values.shape, np.bool_)
     kernels = set()
@@ -225,7 +228,10 @@ def canonical(
     if layer.nodata is not None and low == layer.nodata and layer.kind == "continuous":
         low += 1
     whole = np.where(valid, numbers, 0).astype(np.float64) * rule.gain + rule.offset_dn
-    return np.clip(np.floor(whole + 0.5), low, limits.max).astype(dtype), valid
+    out = np.clip(np.floor(whole + 0.5), low, limits.max).astype(dtype)
+    if layer.nodata is not None and limits.min < layer.nodata < limits.max and layer.kind == "continuous":
+        out[valid & (out == layer.nodata)] += 1
+    return out, valid
 
 
 def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int], factor: float) -> NDArray[np.bool_]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.sources.candidates import choose_dated, newest
+from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from schemas.modality import Modality
-    from schemas.outcome import Reason
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, DatedSource, DemSource, Window
+    from schemas.recipe import AnyProvider, DatedSource, ImageSource, Window
     from schemas.scene import Candidate, Scene
 
 Item = dict[str, Any]
@@ -34,6 +35,30 @@ class SceneRejected(ValueError):  # noqa: N818 - a judgement, not a fault
         self.detail = detail
 
 
+def check_where(item: Item, where: Mapping[str, object]) -> None:
+    """Compare an item's properties with those that the recipe asks for; texts without regard to capitals.
+
+    Raises:
+        SceneRejected: BAD_ITEM for a property that the item does not have, NO_SCENE for another value.
+    """
+    said = item.get("properties")
+    properties = said if isinstance(said, dict) else {}
+    for name, wanted in where.items():
+        if name not in properties:
+            close = difflib.get_close_matches(name, [str(p) for p in properties], n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(map(str, properties)))[:200]}"
+            raise SceneRejected(Reason.BAD_ITEM, f"where: item {item.get('id')!r} has no property {name!r}; {hint}")
+        values = wanted if isinstance(wanted, tuple) else (wanted,)
+        if _folded(properties[name]) not in [_folded(v) for v in values]:
+            found = str(properties[name])[:40]
+            raise SceneRejected(Reason.NO_SCENE, f"item {item.get('id')!r} has {name} {found!r}, not what `where` asks")
+
+
+def _folded(value: object) -> object:
+    """For comparison: texts in lower case, truth values apart from numbers."""
+    return value.casefold() if isinstance(value, str) else (value, isinstance(value, bool))
+
+
 class SensorSource(ABC):
     """One sensor with a recipe's settings; a base with common defaults. Stateless: equal settings give equal answers.
 
@@ -42,18 +67,27 @@ class SensorSource(ABC):
 
     __slots__ = ()
 
-    config: DatedSource | DemSource
+    config: ImageSource
     """The recipe's entry."""
 
     @property
-    @abstractmethod
     def modality(self) -> Modality:
-        """The modality as this recipe stores it (Sentinel-1's unit is the recipe's choice)."""
+        """The product as this recipe's layer stores it."""
+        return self.config.modality
 
     @property
     def fill(self) -> tuple[float, ...]:
         """Numbers that mean 'no data' in this sensor's products, whatever an asset declares."""
         return ()
+
+    def parse(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
+        """`scene` of an item that has the properties that the recipe's `where` asks for.
+
+        Raises:
+            SceneRejected: with the reason.
+        """
+        check_where(item, self.config.where)
+        return self.scene(item, provider_name, provider)
 
     @abstractmethod
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:

@@ -16,9 +16,7 @@ import numpy as np
 from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import geometry, identity, licence, text, times
 from pipelines.sources.sensor import DatedSensor, SceneRejected
-from schemas.modality import SENTINEL1, Modality
 from schemas.outcome import Reason
-from schemas.radar import backscatter
 from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
@@ -38,11 +36,6 @@ class Sentinel1(DatedSensor):
     """The source `sentinel1`."""
 
     config: Sentinel1Source
-
-    @property
-    def modality(self) -> Modality:
-        """Sentinel-1, with the title and unit of what the recipe stores."""
-        return backscatter(self.config)
 
     @property
     def _delivered(self) -> str:
@@ -71,7 +64,7 @@ class Sentinel1(DatedSensor):
             item_id=item_id,
             provider=provider_name,
             collection=str(item.get("collection") or self.config.collection),
-            modality="sentinel1",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -81,7 +74,7 @@ class Sentinel1(DatedSensor):
             revision="|".join(text(item, n) or "" for n in ("s1:processing_datetime", "created", "updated")) + item_id,
             assets={band: asset.where for band, asset in found.items()},
             radiometry={band: self._radiometry(asset) for band, asset in found.items()},
-            licence=licence(item, SENTINEL1.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": platform,
                 "orbit_state": orbit,
@@ -145,6 +138,11 @@ class Sentinel1(DatedSensor):
         if scale == "db":
             return Radiometry(nodata=asset.nodata, to_db=True, rule=f"{rule}, stored as 10 log10(dn); dn <= 0 is fill")
         return Radiometry(nodata=asset.nodata, to_linear=True, rule=f"{rule}, stored as 10^(dn/10)")
+
+
+def in_decibels(unit: str) -> bool:
+    """Whether a unit's name means decibels: 'dB', 'db', 'dB sigma0'."""
+    return unit.casefold().split(" ")[0] == "db"
 
 
 def _product(item_id: str) -> str:

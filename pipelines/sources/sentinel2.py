@@ -43,7 +43,6 @@ from pipelines.sources.items import (
     times,
 )
 from pipelines.sources.sensor import DatedSensor, SceneRejected
-from schemas.modality import SENTINEL2, Modality
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -101,11 +100,6 @@ class Sentinel2(DatedSensor):
     config: Sentinel2Source
 
     @property
-    def modality(self) -> Modality:
-        """Sentinel-2 L2A."""
-        return SENTINEL2
-
-    @property
     def fill(self) -> tuple[float, ...]:
         """0 in every band and in SCL (product specification)."""
         return (0.0,)
@@ -134,7 +128,7 @@ class Sentinel2(DatedSensor):
             item_id=item_id,
             provider=provider_name,
             collection=collection,
-            modality="sentinel2",
+            modality=self.modality.name,
             datetime=when,
             start=start,
             end=end,
@@ -145,7 +139,7 @@ class Sentinel2(DatedSensor):
             assets={band: asset.where for band, asset in found.items()},
             radiometry=radiometry,
             cloud_cover=cloud_share(item),
-            licence=licence(item, SENTINEL2.licence),
+            licence=licence(item, self.modality.licence),
             facts={
                 "platform": platform,
                 "tile": tile,
@@ -221,6 +215,22 @@ def _applied(item: Item) -> bool | None:
         if isinstance(value, bool):
             return value
     return None
+
+
+def offset_of(item: Item, asset: BandAsset, dialect: str, otherwise: str | None = None) -> tuple[float, str]:
+    """Addend for one band, in stored numbers (0 or -1000), and the rule in words; of Level-1C and Level-2A alike.
+
+    Args:
+        item: the STAC item.
+        asset: of the band.
+        dialect: whose conventions the archive follows.
+        otherwise: processing baseline of items that state none.
+
+    Raises:
+        SceneRejected: BAD_ITEM, the item does not say enough, or contradicts itself.
+    """
+    collection = str(item.get("collection") or "")
+    return _offset(dialect, collection, _baseline(item, otherwise), _applied(item), asset)
 
 
 def _offset(

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from pipelines.captions.facts import facts_of
 from schemas.label import COMMON_CLASSES, LabelClass, LabelMap, Legend, VectorFeature, VectorLayer
+from schemas.modality import MODALITIES
 from schemas.place import GeoBox, Place, utm_epsg
 from schemas.stack import Observation, Stack
 
@@ -48,6 +49,7 @@ def observation(modality: str, when: datetime, arrays: dict[str, Any], valid: ND
     return Observation(
         modality=modality, slot=0, datetime=when, arrays=arrays, valid=valid, cloud=None, valid_fraction=1.0,
         cloud_fraction=None, item_ids=(), provider="p", radiometry={}, resampling={},
+        reference=MODALITIES[modality].reference, terrain=MODALITIES[modality].terrain,
     )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, SPREADS, STATIC, Block, Spread, blocks_of, requests_at_most
+from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, blocks_of, requests_at_most, search_cost
 from sampling.geobox import geobox_at
+from schemas.modality import MODALITIES, SENTINEL2, STATIC_DENSITY, SearchDensity
 from schemas.place import Place
 from schemas.recipe import GridSpec
 
@@ -74,7 +75,7 @@ def tight(block: Block) -> bool:
 @pytest.mark.parametrize("size_m", [960.0, 2_560.0, 10_240.0])
 def test_a_block_of_one_place_holds_its_footprint_and_little_more(lon: float, lat: float, size_m: float) -> None:
     here = place(0, lon, lat, size_m)
-    (block,) = blocks_of([here], SPREADS["sentinel2"], 30.0)
+    (block,) = blocks_of([here], SENTINEL2.density, 30.0)
     assert block.places == (here,)
     assert holds(block, here)
     assert tight(block)
@@ -89,7 +90,7 @@ def test_a_block_of_one_place_holds_its_footprint_and_little_more(lon: float, la
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    layer=st.sampled_from(sorted(SPREADS)),
+    layer=st.sampled_from(sorted(MODALITIES)),
     days=st.sampled_from([1.0, 30.0, 365.0]),
     where=st.sampled_from(sorted(POINTS)),
     wide=st.sampled_from([0.05, 3.0, 40.0]),
@@ -102,32 +103,32 @@ def test_blocks_part_the_places_and_hold_every_footprint(
     lons = (lon + rng.uniform(-wide, wide, 24) + 180.0) % 360.0 - 180.0
     lats = np.clip(lat + rng.uniform(-wide / 2, wide / 2, 24), -90.0, 90.0)
     places = [place(i, float(x), float(y)) for i, (x, y) in enumerate(zip(lons, lats, strict=True))]
-    blocks = blocks_of(places, SPREADS[layer], days)
+    blocks = blocks_of(places, MODALITIES[layer].density, days)
     assert sorted(p.sample_id for b in blocks for p in b.places) == [p.sample_id for p in places]
     for block in blocks:
         assert [p.sample_id for p in block.places] == sorted(p.sample_id for p in block.places)
         assert all(holds(block, p) for p in block.places)
         assert tight(block)
-    assert blocks_of(places[::-1], SPREADS[layer], days) == blocks
+    assert blocks_of(places[::-1], MODALITIES[layer].density, days) == blocks
 
 
-def least(places: list[Place], spread: Spread, days: float, edge: float) -> tuple[int, float]:
+def least(places: list[Place], density: SearchDensity, days: float, edge: float) -> tuple[int, float]:
     """The least (pages, items) of any cut into quarters, by trying each, with boxes as a block of its own has them."""
-    cost = [spread.cost(hull, days) for hull in blocks_of_one(places)]
+    cost = [search_cost(density, hull, days) for hull in blocks_of_one(places)]
     whole = (sum(c[0] for c in cost), sum(c[1] for c in cost))
     if edge <= 1.0 or whole[0] == 1:
         return whole
     cells: dict[tuple[int, int], list[Place]] = {}
     for p in places:
         cells.setdefault((int((p.lat + 90) // (edge / 2)), int((p.lon + 180) // (edge / 2))), []).append(p)
-    parts = [least(c, spread, days, edge / 2) for c in cells.values()]
+    parts = [least(c, density, days, edge / 2) for c in cells.values()]
     apart = (sum(p[0] for p in parts), sum(p[1] for p in parts))
     return apart if apart < whole or whole[1] > MOST_ITEMS else whole
 
 
 def blocks_of_one(places: list[Place]) -> list[tuple[float, float, float, float]]:
-    """The hull of all footprints, taken as one block: a spread that answers with one page whatever the ground."""
-    everything = Spread(edge_km=0.0, step_km=1e9, a_day=None)
+    """The hull of all footprints, taken as one block: a density that answers with one page whatever the ground."""
+    everything = SearchDensity(edge_km=0.0, step_km=1e9, per_day=None)
     (block,) = blocks_of(places, everything)
     return list(block.bboxes)
 
@@ -136,51 +137,52 @@ def blocks_of_one(places: list[Place]) -> list[tuple[float, float, float, float]
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60), days=st.sampled_from([1.0, 20.0, 200.0]))
 def test_the_cut_is_the_cheapest_of_all_cuts_into_quarters(seed: int, count: int, days: float) -> None:
     rng = np.random.default_rng(seed)
-    spread = SPREADS["sentinel2"]
+    density = SENTINEL2.density
     # one square of 16 degrees: rows and columns of the grid start at 90 S, 180 W
     lons, lats = rng.uniform(-4.0, 12.0, count) * 0.99, rng.uniform(-10.0, 6.0, count) * 0.99
     places = [place(i, float(x), float(y)) for i, (x, y) in enumerate(zip(lons, lats, strict=True))]
-    blocks = blocks_of(places, spread, days)
-    pages = sum(spread.cost(b, days)[0] for block in blocks for b in block.bboxes)
+    blocks = blocks_of(places, density, days)
+    pages = sum(search_cost(density, b, days)[0] for block in blocks for b in block.bboxes)
     items = sum(block.items for block in blocks)
-    assert (pages, items) == pytest.approx(least(places, spread, days, 16.0))
+    assert (pages, items) == pytest.approx(least(places, density, days, 16.0))
 
 
 def test_what_one_search_answers_with_is_counted_from_scenes_ground_and_days() -> None:
-    spread = Spread(edge_km=100.0, step_km=50.0, a_day=0.5)
+    density = SearchDensity(edge_km=100.0, step_km=50.0, per_day=0.5)
     # one degree at the equator: (111.3 + 100) / 50 = 4.226 scenes each way, at half a scene per day
-    pages, items = spread.cost((0.0, -0.5, 1.0, 0.5), 10.0)
+    pages, items = search_cost(density, (0.0, -0.5, 1.0, 0.5), 10.0)
     middle = math.cos(math.radians(0.0))
     assert items == pytest.approx((111.3 * middle + 100) / 50 * (111.3 + 100) / 50 * 5.0)
     assert pages == 1
-    north = spread.cost((0.0, 59.5, 1.0, 60.5), 10.0)[1]
+    north = search_cost(density, (0.0, 59.5, 1.0, 60.5), 10.0)[1]
     assert north == pytest.approx((111.3 * 0.5 + 100) / 50 * (111.3 + 100) / 50 * 5.0, rel=1e-6)
-    assert spread.cost((0.0, -60.5, 1.0, -59.5), 10.0)[1] == pytest.approx(north)
-    many = spread.cost((0.0, -0.5, 1.0, 0.5), 365.0)
+    assert search_cost(density, (0.0, -60.5, 1.0, -59.5), 10.0)[1] == pytest.approx(north)
+    many = search_cost(density, (0.0, -0.5, 1.0, 0.5), 365.0)
     assert many[0] == math.ceil(many[1] / ITEMS_A_PAGE) > 1
     # fewer than one scene on average still counts as one, and static products do not grow with days
-    assert spread.cost((0.0, -0.5, 1.0, 0.5), 0.1)[1] == pytest.approx(many[1] / 365.0 / 0.5)
-    assert STATIC.cost((0.0, -0.5, 1.0, 0.5), 1.0) == STATIC.cost((0.0, -0.5, 1.0, 0.5), 3_000.0)
+    assert search_cost(density, (0.0, -0.5, 1.0, 0.5), 0.1)[1] == pytest.approx(many[1] / 365.0 / 0.5)
+    static = [search_cost(STATIC_DENSITY, (0.0, -0.5, 1.0, 0.5), days) for days in (1.0, 3_000.0)]
+    assert static[0] == static[1]
     # at the poles the width of a degree is not counted below that of 89 degrees
-    assert spread.cost((0.0, 89.9, 10.0, 90.0), 1.0)[1] > 0.0
+    assert search_cost(density, (0.0, 89.9, 10.0, 90.0), 1.0)[1] > 0.0
 
 
 def test_a_block_that_could_be_cut_never_brings_more_than_memory_holds() -> None:
     places = [place(i, x + 0.5, y + 0.5) for i, (x, y) in enumerate((x, y) for x in range(8) for y in range(8))]
-    thick = Spread(edge_km=10.0, step_km=10.0, a_day=5.0)
+    thick = SearchDensity(edge_km=10.0, step_km=10.0, per_day=5.0)
     for block in blocks_of(places, thick, 30.0):
         ((west, south, east, north),) = block.bboxes
         assert block.items <= MOST_ITEMS or max(east - west, north - south) <= 1.2
 
 
 def test_the_bound_of_requests_is_pinned() -> None:
-    spread = SPREADS["sentinel2"]
+    density = SENTINEL2.density
     asked = [(1, 1.0, 1), (1_000, 1e6, 1), (100_000, 1.5e8, 7), (10_000_000, 4.5e8, 610)]
-    bounds = [requests_at_most(count, area, parts, spread, 90.0) for count, area, parts in asked]
+    bounds = [requests_at_most(count, area, parts, density, 90.0) for count, area, parts in asked]
     assert bounds == PINNED
     for (count, area, parts), bound in zip(asked, bounds, strict=True):
         assert bound <= count * (1.0 + 90.0 * 0.35 / 1e4 * 112.0**2 / 250.0) + 1.0
-        assert requests_at_most(count, area, parts, STATIC, 90.0) <= bound
+        assert requests_at_most(count, area, parts, STATIC_DENSITY, 90.0) <= bound
 
 
 PINNED = [2, 37, 4314, 17369]

@@ -15,16 +15,17 @@ import pipelines.plan.places
 from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
 from pipelines.plan import search as discover
-from pipelines.plan.blocks import KM_A_DEG, MOST_ITEMS, SPREADS, Ground, days_of, requests_at_most
+from pipelines.plan.blocks import KM_A_DEG, MOST_ITEMS, Ground, days_of, requests_at_most, search_cost
 from pipelines.recipes import RecipeFile
 from sampling import locate
+from schemas.modality import SENTINEL2
 from testbed.anywhere import serve_anywhere
 from testbed.services import Services
 from tests.pipelines.bounded_planner import PLACES, recipe_of
 
 LIMIT_BYTES, PEAK_BYTES = 2**30, 512 * 2**20
 """What the planner is given (address space of its data, stacks included), and what it may hold of it here."""
-SPREAD = SPREADS["sentinel2"]
+DENSITY = SENTINEL2.density
 AREA_KM2 = 20 * 13 * KM_A_DEG**2 * math.cos(math.radians(48.5))
 
 
@@ -40,18 +41,18 @@ def test_no_block_is_expected_to_bring_more_than_memory_holds() -> None:
     located = locate(recipe, Path())
     ground = Ground(located.places(located.packed(recipe.shards).order))
     for days in (1.0, 30.0, 92.0, 365.0):
-        blocks = ground.blocks(SPREAD, days)
+        blocks = ground.blocks(DENSITY, days)
         assert sum(len(block.places) for block in blocks) == count
         assert all(block.items <= MOST_ITEMS for block in blocks)
-        pages = sum(SPREAD.cost(box, days)[0] for block in blocks for box in block.bboxes)
-        assert pages <= requests_at_most(count, AREA_KM2, 1, SPREAD, days) <= 4 * pages
+        pages = sum(search_cost(DENSITY, box, days)[0] for block in blocks for box in block.bboxes)
+        assert pages <= requests_at_most(count, AREA_KM2, 1, DENSITY, days) <= 4 * pages
 
 
 def test_lonely_places_and_a_crowd_are_bounded_by_what_they_need() -> None:
-    assert requests_at_most(1, 2e6, 1, SPREAD, 1.0) == 2
-    crowd = requests_at_most(1_000_000, 2e6, 62, SPREAD, 92.0)
+    assert requests_at_most(1, 2e6, 1, DENSITY, 1.0) == 2
+    crowd = requests_at_most(1_000_000, 2e6, 62, DENSITY, 92.0)
     assert crowd < 1_000
-    assert requests_at_most(10_000_000, 2e6, 62, SPREAD, 92.0) == crowd
+    assert requests_at_most(10_000_000, 2e6, 62, DENSITY, 92.0) == crowd
 
 
 def test_searches_ahead_are_few_when_they_bring_much(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_searches_ahead_are_few_when_they_bring_much(services: Services, monkeyp
     served: list[float] = []
     recipe = recipe_of(services.base_url + "/anywhere", 60)
     located = locate(recipe, Path())
-    blocks = Ground(located.places(located.packed(recipe.shards).order)).blocks(SPREAD, 1.0)
+    blocks = Ground(located.places(located.packed(recipe.shards).order)).blocks(DENSITY, 1.0)
     question = discover.Question(
         layer="sentinel2", providers=("far",), collection="none", period=None, slots=(0,), parse=lambda *_: None
     )  # type: ignore[arg-type]
@@ -95,7 +96,7 @@ def test_requests_stay_within_the_stated_number(
     asked = sum(entry.path.endswith("/search") for entry in services.log) - before
     days = days_of((recipe.windows[0].start, recipe.windows[0].end))
     assert plan.parts >= 6
-    assert plan.searches <= requests_at_most(3_000, AREA_KM2, plan.parts, SPREAD, days)
+    assert plan.searches <= requests_at_most(3_000, AREA_KM2, plan.parts, DENSITY, days)
     assert asked == plan.searches > plan.parts
 
 

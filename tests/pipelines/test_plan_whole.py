@@ -16,10 +16,11 @@ import pipelines.plan.places
 from pipelines.access.archives import Archives
 from pipelines.access.stac.paging import PAGES
 from pipelines.plan import complete_plan, make_plan
-from pipelines.plan.blocks import ITEMS_A_PAGE, SPREADS, Ground, blocks_of
+from pipelines.plan.blocks import ITEMS_A_PAGE, Ground, blocks_of, search_cost
 from pipelines.recipes import RecipeFile
 from pipelines.tables import Hrefs, PlanSummary, facts_of, read_part, read_shard, read_summary
 from sampling import locate
+from schemas.modality import SENTINEL2
 from schemas.recipe import Recipe
 from testbed.anywhere import serve_anywhere
 from testbed.server import Fault, Request
@@ -157,9 +158,9 @@ def test_blocks_hold_every_place_and_cost_no_more_pages_than_degrees_do() -> Non
     located = locate(recipe_of("http://x", 400), Path())
     places = located.places(packed_index := located.packed(recipe_of("http://x").shards).order)
     assert len(packed_index) == 400
-    spread = SPREADS["sentinel2"]
+    density = SENTINEL2.density
     for days in (1.0, 90.0):
-        blocks = blocks_of(places, spread, days)
+        blocks = blocks_of(places, density, days)
         assert sorted(p.sample_id for b in blocks for p in b.places) == sorted(p.sample_id for p in places)
         for block in blocks:
             (west, south, east, north), *rest = block.bboxes
@@ -167,5 +168,5 @@ def test_blocks_hold_every_place_and_cost_no_more_pages_than_degrees_do() -> Non
             assert all(west <= p.lon <= east and south <= p.lat <= north for p in block.places)
         ground = Ground(places)
         degrees = ground._cells(ground._cells(np.arange(400), 16.0)[0], 1.0)
-        pages = sum(spread.cost(hull, days)[0] for part in degrees for hull in ground._hulls(part))
-        assert sum(spread.cost(b.bboxes[0], days)[0] for b in blocks) <= pages
+        pages = sum(search_cost(density, hull, days)[0] for part in degrees for hull in ground._hulls(part))
+        assert sum(search_cost(density, b.bboxes[0], days)[0] for b in blocks) <= pages

@@ -81,14 +81,16 @@ class EarthEngineArchive:
         collection: str,
         areas: Sequence[earthengine_items.BBox] | earthengine_items.Item,
         period: tuple[date | datetime, date | datetime] | None,
+        *,
+        plain: bool = False,
     ) -> list[earthengine_items.Item]:
         """All images of a collection (or several, with commas between) over an area, as STAC items; the service filters
-        (`earthengine_items.search`)."""
+        (`earthengine_items.search`). `plain`: each band by its own name, whatever we know of the collection."""
         session = self.session
         return [
             item
             for each in collection.split(",")
-            for item in earthengine_items.search(session, each, areas=areas, period=period)
+            for item in earthengine_items.search(session, each, areas=areas, period=period, plain=plain)
         ]
 
     def read_chips(self, requests: Sequence[ChipRequest]) -> list[Chip | AccessError]:

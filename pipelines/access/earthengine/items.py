@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -74,6 +75,7 @@ def search(
     *,
     areas: Sequence[BBox] | Item,
     period: tuple[date | datetime, date | datetime] | None,
+    plain: bool = False,
 ) -> list[Item]:
     """All images of a collection over some boxes, as STAC items sorted by id.
 
@@ -83,24 +85,25 @@ def search(
         areas: Boxes, west, south, east, north in degrees, west > east crossing the 180th meridian; or one GeoJSON
             geometry.
         period: First and last moment, UTC; a date stands for its whole day. None = at any time.
+        plain: Give each band and property under Earth Engine's own name (`plain_item`), of any collection.
 
     Raises:
         AccessError: classed; BAD_ITEM for a collection that we do not know the bands of.
     """
     product = PRODUCTS.get(collection)
-    if product is None:
+    if product is None and not plain:
         raise AccessError(
             Reason.BAD_ITEM,
             f"Earth Engine collection {collection[:80]!r} is unknown; the supported collections are {sorted(PRODUCTS)}",
         )
     request: dict[str, Any] = {"parent": collection}
-    if period is not None and product.static is None:
+    if period is not None and (plain or product is None or product.static is None):
         start, end = (_moment(p, last=bool(i)) for i, p in enumerate(period))
         request |= {"startTime": _text(start), "endTime": _text(end)}
     found: dict[str, Item] = {}
     for region in _regions(areas):
         for asset in session.assets({**request, "region": region}):
-            item = item_of(asset, product)
+            item = plain_item(asset, collection) if plain or product is None else item_of(asset, product)
             found[item["id"]] = item
     return [found[key] for key in sorted(found)]
 
@@ -125,6 +128,62 @@ def item_of(asset: Mapping[str, Any], product: Product) -> Item:
         "assets": _assets(image_id, asset, product),
         "links": [],
     }
+
+
+def plain_item(asset: Mapping[str, Any], collection: str) -> Item:
+    """One image of any collection as a STAC item: assets are its bands, properties are its own, by their own names.
+
+    Bands of one lattice share an address, so that they are read together. Without a footprint an image covers the
+    Earth. The cloud cover is taken from the property that has it in Earth Engine's Sentinel-2 and Landsat collections.
+    """
+    image_id = str(asset.get("id") or str(asset.get("name", "")).partition("/assets/")[2])
+    given = asset.get("properties")
+    properties: Item = dict(given) if isinstance(given, dict) else {}
+    cloud = next((properties[n] for n in _CLOUD_COVERS if isinstance(properties.get(n), (int, float))), None)
+    properties |= {} if cloud is None else {"eo:cloud_cover": cloud}
+    start, end = asset.get("startTime"), asset.get("endTime")
+    properties["datetime"] = start if start is not None else _NO_TIME
+    if isinstance(end, str) and end != start:
+        properties |= {"start_datetime": start, "end_datetime": end}
+    outline = _geometry(asset.get("geometry"))
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "id": image_id.rpartition("/")[2],
+        "collection": collection,
+        "geometry": outline if outline and _bounded(outline["coordinates"]) else _EVERYWHERE,
+        "properties": properties,
+        "assets": _plain_assets(image_id, asset),
+        "links": [],
+    }
+
+
+def _bounded(coordinates: object) -> bool:
+    """Whether all coordinates are numbers; images without a border have infinite ones."""
+    if isinstance(coordinates, list):
+        return bool(coordinates) and all(_bounded(c) for c in coordinates)
+    return isinstance(coordinates, (int, float)) and math.isfinite(coordinates)
+
+
+_CLOUD_COVERS = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER")
+_NO_TIME = "1970-01-01T00:00:00Z"
+"""Of an image that has no time: a static layer does not look at it, and no window holds it."""
+
+
+def _plain_assets(image_id: str, asset: Mapping[str, Any]) -> dict[str, Any]:
+    groups: dict[tuple[str, tuple[float, ...]], list[str]] = {}
+    for band in asset.get("bands") or []:
+        name = str(band.get("id")) if isinstance(band, dict) else ""
+        lattice = _lattice(band.get("grid")) if isinstance(band, dict) else None
+        if lattice is not None and _BAND.fullmatch(name):
+            groups.setdefault(lattice, []).append(name)
+    found: dict[str, Any] = {}
+    for (crs, transform), names in groups.items():
+        a, b, c, d, e, f = transform
+        href = Address(image_id, tuple(names), crs, (a, b, c, d, e, f)).href()
+        key = names[0] if len(names) == 1 else f"bands-{len(found) + 1}"
+        found[key] = {"href": href, "roles": ["data"], "proj:code": crs, "bands": [{"name": n} for n in names]}
+    return found
 
 
 def _properties(given: Mapping[str, Any], product: Product) -> dict[str, Any]:

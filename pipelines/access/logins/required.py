@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipelines.access.errors import SettingError, interpolate
 from schemas.earthengine import EarthEngineProvider
-from schemas.recipe import RasterSource
+from schemas.recipe import ImageSource, RasterSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,9 +95,10 @@ def check_credentials(recipe: Recipe) -> None:
             login = login_of(name, provider, entry.collection_at(name, provider).split(","))
             if login is None or not (missing := missing_of(login)):
                 continue
+            who = entry.name if isinstance(entry, ImageSource) else getattr(entry, "kind", "it")
             others = [" and ".join(other) for other in login.instead if other not in _AWS_ROLES]
             raise SettingError(
-                f"provider {name!r}: {getattr(entry, 'kind', 'it')} needs a login ({login.where}): set the environment "
+                f"provider {name!r}: {who} needs a login ({login.where}): set the environment "
                 f"variable{'s' if len(missing) > 1 else ''} {', or '.join([' and '.join(missing), *others])}"
             )
 
