@@ -7,13 +7,14 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipelines.access.errors import SettingError
 from pipelines.access.http.permission import local_file
 from pipelines.crosswalks import CrosswalkError, resolve
-from pipelines.limited_yaml import LimitedYamlError, read_yaml
-from schemas.recipe import Recipe
+from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
+from pipelines.presets import PresetError, is_preset, kinds, merged, read_preset
+from schemas.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +91,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
         _assign(tree, override)
     own_words = frozenset(_texts(tree)) - written
     _crosswalks(path, tree, own_words)
+    _presets(path, tree, own_words)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -121,6 +123,50 @@ def _crosswalks(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> 
         label["crosswalk"] = found.crosswalk.model_dump(mode="json") | {"sha256": found.sha256}
     if lines:
         raise RecipeError(lines[:MOST_LINES])
+
+
+def _presets(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> None:
+    """Put the content of each preset that a source names into its place: a stored recipe needs no other file.
+
+    Raises:
+        RecipeError: one line per mistake in a preset.
+    """
+    sources: list[Any] = tree["sources"] if isinstance(tree.get("sources"), list) else []
+    lines: list[str] = []
+    for number, source in enumerate(sources):
+        kind = source.get("kind") if isinstance(source, dict) else None
+        if not isinstance(kind, str) or not is_preset(kind):
+            continue
+
+        def find(name: str) -> Path:
+            return local_file("sources.kind", name, path.resolve().parent, anywhere=name in own_words)
+
+        try:
+            file, preset = read_preset(kind, find)
+        except (PresetError, SettingError) as error:
+            line = _line_of(tree, ("sources", number, "kind"))
+            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: sources.{number}.kind: {error}")
+            continue
+        lines += _wrong_in(file, preset)
+        sources[number] = merged(source, preset, file.stem)
+    if lines:
+        raise RecipeError(lines[:MOST_LINES])
+
+
+def _wrong_in(file: Path, preset: Mapping) -> list[str]:
+    """Mistakes of a preset by itself, in its own lines."""
+    alone = merged(Mapping(), preset, "x")
+    alone.lines = preset.lines
+    alone |= {"providers": ["x"]}
+    try:
+        _SOURCES.validate_python([alone])
+    except ValidationError as error:
+        details = [dict(detail) | {"loc": ("sources", *detail["loc"])} for detail in error.errors()]
+        return [_say(file, {"sources": [alone]}, detail).replace(": sources.0.", ": ", 1) for detail in details]
+    return []
+
+
+_SOURCES: TypeAdapter[list[Source]] = TypeAdapter(list[Source])
 
 
 def json_schema() -> dict[str, Any]:
@@ -205,7 +251,9 @@ def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
     found = detail.get("input")
     match detail["type"]:
         case "extra_forbidden":
-            message = "unknown key" + _did_you_mean(str(location[-1]), _fields_at(tuple(detail["loc"])[:-1]))
+            message = _refused(tuple(detail["loc"])) or "unknown key" + _did_you_mean(
+                str(location[-1]), _fields_at(tuple(detail["loc"])[:-1])
+            )
         case "missing":
             message = "this key is required and missing"
         case "union_tag_not_found":
@@ -213,6 +261,9 @@ def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
         case "union_tag_invalid":
             tag = str(detail["ctx"]["tag"])
             message = f"unknown kind {tag!r}; expected one of {detail['ctx']['expected_tags']}"
+            if location[:1] == ["sources"]:
+                hint = _did_you_mean(tag, kinds()).partition("; known keys")[0]
+                message = f"unknown kind {tag!r}{hint}; kinds are {', '.join(kinds())}, or your own preset (mine.yaml)"
         case "value_error":
             pass
         case _:
@@ -232,7 +283,9 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
-    return isinstance(node, dict) and part not in node and node.get("kind", DEFAULT_KIND) == part
+    if not isinstance(node, dict) or part in node:
+        return False
+    return node.get("kind", DEFAULT_KIND) == part or str(part).startswith("declared/")
 
 
 def _line_of(tree: Any, location: Sequence[str | int]) -> int | None:
@@ -254,13 +307,23 @@ def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
     for part in loc:
         if isinstance(part, int):
             continue
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        tagged = [m for m in models if "kind" in m.model_fields and _tag_of(m) == part]
         if tagged:
             models = tagged
             continue
         inner = [x for m in models if part in m.model_fields for x in _inner_models(m.model_fields[part].annotation)]
         models = inner or models  # a name that the user chose, as of a provider
     return models
+
+
+def _tag_of(model: type[BaseModel]) -> str:
+    return str(getattr(model, "tag", model.model_fields["kind"].default))
+
+
+def _refused(loc: tuple[str | int, ...]) -> str | None:
+    """Why a key that other layers have is not for this one."""
+    refused = [getattr(model, "refused", {}).get(loc[-1]) for model in _models_at(loc[:-1])]
+    return next((why for why in refused if why is not None), None)
 
 
 def _inner_models(annotation: Any) -> list[type[BaseModel]]:

@@ -82,8 +82,10 @@ class DeclaredArray(Strict):
         "numbers are stored as delivered",
     )
     offset: float | None = Field(default=None, description="addend, in the unit; 0 if absent")
-    nodata: float | Literal["nan"] | None = Field(
-        default=None, description="number that means 'not measured' where an item or its raster states none; 'nan' too"
+    nodata: float | tuple[float, ...] | None = Field(
+        default=None,
+        description="number that means 'not measured', beside what items and rasters state; several for float32, which "
+        "stores NaN there",
     )
     kernel: Literal["nearest", "bilinear", "cubic"] | None = Field(
         default=None, description="how pixels are resampled; bilinear for continuous numbers, else nearest, if absent"
@@ -100,18 +102,23 @@ class DeclaredArray(Strict):
             raise ValueError(f"an array of {self.kind} has one band, found {len(self.bands)}; write one array for each")
         if self.offset is not None and self.scale is None:
             raise ValueError(f"offset {self.offset:g} needs a scale")
-        if dtype.kind != "f" and self.nodata is not None:
+        if dtype.kind != "f" and self.fill:
             limits = np.iinfo(dtype)
-            if self.nodata == "nan" or not (limits.min <= self.nodata <= limits.max) or self.nodata % 1:
-                raise ValueError(f"nodata {self.nodata} is no {self.dtype}: it has {limits.min} to {limits.max}")
+            if len(self.fill) > 1:
+                raise ValueError(f"nodata: {self.dtype} has one fill value, found {len(self.fill)}")
+            if not limits.min <= self.fill[0] <= limits.max or self.fill[0] % 1:
+                raise ValueError(f"nodata {self.fill[0]:g} is no {self.dtype}: it has {limits.min} to {limits.max}")
         return self
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """Numbers that mean 'not measured'."""
+        return () if self.nodata is None else self.nodata if isinstance(self.nodata, tuple) else (self.nodata,)
 
     def layer(self, name: str) -> Layer:
         """The array as the factory knows it."""
         smooth = self.kind == "continuous"
-        nodata = float("nan") if self.nodata == "nan" else self.nodata
-        if nodata is None and np.dtype(self.dtype).kind == "f":
-            nodata = float("nan")
+        stored = float("nan") if np.dtype(self.dtype).kind == "f" else next(iter(self.fill), None)
         return Layer(
             name=name,
             bands=tuple(
@@ -120,7 +127,7 @@ class DeclaredArray(Strict):
             ),
             resolution_m=self.resolution_m,
             dtype=self.dtype,
-            nodata=nodata,
+            nodata=stored,
             kind=self.kind,
             kernel=self.kernel or ("bilinear" if smooth else "nearest"),
             unit=self.unit,

@@ -9,7 +9,6 @@ from schemas.modality import SENTINEL1
 
 if TYPE_CHECKING:
     from schemas.modality import Modality
-    from schemas.recipe import Sentinel1Source
 
 _TITLES = {"rtc": SENTINEL1.title, "grd": "Sentinel-1 GRD sigma0 backscatter"}
 _UNITS = {
@@ -21,8 +20,13 @@ _UNITS = {
 """(product, scale) -> unit of the stored numbers."""
 
 
-def backscatter(source: Sentinel1Source) -> Modality:
-    """The modality with the title and the unit that a recipe's entry leads to."""
-    unit = _UNITS[source.product, source.scale]
-    layers = tuple(replace(layer, unit=unit) for layer in SENTINEL1.layers)
-    return replace(SENTINEL1, name=source.name, title=_TITLES[source.product], layers=layers)
+def backscatter(name: str, product: str, scale: str) -> Modality:
+    """The modality with the title and the unit that a recipe's entry leads to.
+
+    Args:
+        name: of the layer.
+        product: 'rtc' or 'grd'.
+        scale: 'db' or 'linear', the unit stored.
+    """
+    layers = tuple(replace(layer, unit=_UNITS[product, scale]) for layer in SENTINEL1.layers)
+    return replace(SENTINEL1, name=name, title=_TITLES[product], layers=layers)

@@ -388,7 +388,7 @@ class Sentinel1Source(DatedSource):
     @cached_property
     def modality(self) -> Modality:
         """With the title and unit of what the recipe stores."""
-        return backscatter(self)
+        return backscatter(self.name, self.product, self.scale)
 
 
 class LandsatSource(OpticalSource):
@@ -576,6 +576,10 @@ def _layer(default: str) -> Any:
         exclude_if=lambda name: name == default,
         description=f"name of the layer on disk and in the catalogue, so that {default} can be there more than once",
     )
+
+
+CODED_KINDS = ("sentinel2", "sentinel1", "landsat", "enmap", "hls", "dem")
+"""Kinds of source that have code of their own; a source without a kind is declared, others are preset files."""
 
 
 class LabelSource(RasterSource):

@@ -43,6 +43,11 @@ class Declared(SensorSource):
 
     config: StaticLayer | DatedLayer | CloudyLayer
 
+    def fill_of(self, layer: Layer) -> tuple[float, ...]:
+        """What the array declares; clouds of an asset of their own have what `clouds` says."""
+        array = self.config.arrays.get(layer.name)
+        return array.fill if array is not None else () if layer.nodata is None else (layer.nodata,)
+
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
         """Parse and judge one item; raises SceneRejected."""
         item_id, config = identity(item), self.config
@@ -125,7 +130,7 @@ class Declared(SensorSource):
 
     def _plainly(self, band: str, asset: BandAsset, layer: Layer) -> Radiometry:
         """By scale and offset: as delivered, or brought to the declared ones."""
-        nodata = layer.nodata if asset.nodata is None else asset.nodata
+        nodata = asset.nodata
         array = self.config.arrays.get(layer.name)
         if layer.kind != "continuous" or array is None:
             return Radiometry(nodata=nodata, rule=f"{layer.kind} as delivered")

@@ -63,7 +63,7 @@ def asks(source: SensorSource, layer: Layer, scenes: Sequence[Scene], place: Pla
         for name in names:
             hrefs = tuple(s.assets[name].href for s in group)
             declared = group[0].radiometry[name].nodata
-            fill = tuple(sorted({*_fill_of(source, layer), *(() if declared is None else (declared,))}))
+            fill = tuple(sorted({*source.fill_of(layer), *(() if declared is None else (declared,))}))
             files.setdefault((hrefs, fill), []).append(name)
         for (hrefs, fill), bands in files.items():
             found.append(
@@ -262,11 +262,6 @@ def _delivered(reads: Sequence[tuple[Ask, Chip]]) -> dict[str, tuple[NDArray[Any
 
 def _numbers(rule: Radiometry) -> tuple[object, ...]:
     return (rule.gain, rule.offset_dn, rule.clip_min, rule.nodata, rule.to_db, rule.to_linear)
-
-
-def _fill_of(source: SensorSource, layer: Layer) -> tuple[float, ...]:
-    """The sensor's fill values, for measured layers: 0 is a class of some masks."""
-    return source.fill if layer.kind == "continuous" else ()
 
 
 def _epsg(scene: Scene) -> int | None:

@@ -14,6 +14,7 @@ from pipelines.sources.sensor import SceneRejected
 from pipelines.sources.sentinel1 import in_decibels
 from pipelines.sources.sentinel2 import offset_of
 from schemas.declared import Rule
+from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
 from schemas.scene import Radiometry
 
@@ -28,8 +29,14 @@ if TYPE_CHECKING:
 
 def _sentinel2(item: Item, asset: BandAsset, layer: Layer, provider: AnyProvider) -> Radiometry:
     """Baseline 04.00 and later add 1000 to every number, of Level-1C and Level-2A alike; some archives undo it."""
+    if isinstance(provider, EarthEngineProvider):
+        if "HARMONIZED" not in str(item.get("collection") or ""):
+            raise SceneRejected(
+                Reason.BAD_ITEM, "Earth Engine's Sentinel-2: use a collection whose name ends _HARMONIZED"
+            )
+        return Radiometry(clip_min=1.0, nodata=layer.nodata, rule="as delivered: Earth Engine's harmonised collection")
     offset, rule = offset_of(item, asset, provider.dialect)
-    return Radiometry(offset_dn=offset, clip_min=1.0, nodata=0.0 if layer.nodata is None else layer.nodata, rule=rule)
+    return Radiometry(offset_dn=offset, clip_min=1.0, nodata=layer.nodata, rule=rule)
 
 
 def _sentinel1(item: Item, asset: BandAsset, layer: Layer, provider: AnyProvider) -> Radiometry:  # noqa: ARG001

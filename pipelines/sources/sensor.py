@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from schemas.modality import Modality
+    from schemas.modality import Layer, Modality
     from schemas.place import Place
     from schemas.recipe import AnyProvider, DatedSource, ImageSource, Window
     from schemas.scene import Candidate, Scene
@@ -79,6 +79,10 @@ class SensorSource(ABC):
     def fill(self) -> tuple[float, ...]:
         """Numbers that mean 'no data' in this sensor's products, whatever an asset declares."""
         return ()
+
+    def fill_of(self, layer: Layer) -> tuple[float, ...]:
+        """`fill`, for an array of measurements: 0 is a class of some masks."""
+        return self.fill if layer.kind == "continuous" else ()
 
     def parse(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
         """`scene` of an item that has the properties that the recipe's `where` asks for.

@@ -230,6 +230,8 @@ def offset_of(item: Item, asset: BandAsset, dialect: str, otherwise: str | None 
         SceneRejected: BAD_ITEM, the item does not say enough, or contradicts itself.
     """
     collection = str(item.get("collection") or "")
+    if _L1C.search(collection) or _L1C.search(str(item.get("id"))):
+        dialect = "generic"  # archives keep Level-1C as it was delivered
     return _offset(dialect, collection, _baseline(item, otherwise), _applied(item), asset)
 
 
