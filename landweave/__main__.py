@@ -1,4 +1,4 @@
-"""Command line of the reader: info, query, show, check, export.
+"""Command line of the reader: info, query, show, serve, check, export.
 
 Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
 """
@@ -100,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
         "--count", type=_positive, default=8, help="number of samples to draw, spread over the selection (default 8)"
     )
     show.set_defaults(run=_show)
+    serve = _command(
+        commands,
+        "serve",
+        "serve the catalogue as a STAC API 1.0 (read-only)",
+        "landweave serve data/quickstart --port 8080",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=_port, default=8080, help="0: any free port (default 8080)")
+    serve.set_defaults(run=_serve)
     check = _command(
         commands,
         "check",
@@ -155,6 +164,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"must be 0 to 65535, got {value}")
     return value
 
 
@@ -259,6 +275,17 @@ def _show(arguments: argparse.Namespace) -> int:
         _complain(f"{arguments.picture}: cannot be written: {error.strerror}")
         return 1
     _print(f"{arguments.picture}: {len(chosen)} of {len(ids)} samples")
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        from landweave.serve import serve
+
+        serve(open_dataset(arguments.dataset), arguments.host, arguments.port, _print)
+    except ModuleNotFoundError as error:
+        _complain(f"serving needs {error.name}: {to_install('serve')}")
+        return 1
     return 0
 
 

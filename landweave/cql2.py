@@ -1,7 +1,7 @@
 """CQL2 filters over the catalogue, as a STAC API takes them: https://docs.ogc.org/is/21-065r2/21-065r2.html.
 
-Comparisons become Arrow expressions. Spatial predicates are computed on the footprints that a box preselects. A filter is
-data: it names columns of the catalogue and constants, and nothing else is evaluated.
+Comparisons become Arrow expressions. Spatial predicates are computed on the footprints that a box preselects. A
+filter is data: it names columns of the catalogue and constants, and nothing else is evaluated.
 """
 
 from __future__ import annotations
@@ -133,9 +133,8 @@ class Filter:
         try:
             if pa.types.is_timestamp(kind):
                 return pa.scalar(_moment(value), kind)
-            if pa.types.is_string(kind) == text and not isinstance(value, (dict, list)):
-                if isinstance(value, bool) != pa.types.is_boolean(kind):
-                    raise TypeError
+            alike = pa.types.is_string(kind) == text and isinstance(value, bool) == pa.types.is_boolean(kind)
+            if alike and not isinstance(value, (dict, list)):
                 if isinstance(value, float) and pa.types.is_integer(kind):
                     return pa.scalar(value)
                 return pa.scalar(value, kind)
@@ -179,7 +178,8 @@ def geometry(literal: Any) -> Any:
     wanted = "a geometry must be GeoJSON in degrees"
     try:
         if isinstance(literal, dict) and "bbox" in literal:
-            return shapely.box(*(float(v) for v in literal["bbox"]))
+            west, south, east, north = (float(v) for v in literal["bbox"])
+            return shapely.box(west, south, east, north)
         found = shapely.geometry.shape(literal)
         vertices = shapely.get_num_coordinates(found)
         west, south, east, north = found.bounds

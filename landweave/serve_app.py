@@ -1,10 +1,8 @@
-"""The application of `landweave serve`: stac-fastapi's routes over `landweave.serve`."""
+"""The application of `landweave serve`: stac-fastapi's routes over `landweave.stac`."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +14,11 @@ from pydantic import Field
 from stac_fastapi.api.app import StacApi
 from stac_fastapi.api.models import (
     ItemCollectionUri,
-    JSONResponse,
     create_get_request_model,
     create_post_request_model,
     create_request_model,
 )
+from stac_fastapi.extensions import filter as filters
 from stac_fastapi.extensions.aggregation import AggregationExtension
 from stac_fastapi.extensions.aggregation.client import BaseAggregationClient
 from stac_fastapi.extensions.aggregation.request import (
@@ -28,7 +26,6 @@ from stac_fastapi.extensions.aggregation.request import (
     AggregationExtensionPostRequest,
 )
 from stac_fastapi.extensions.fields import FieldsExtension
-from stac_fastapi.extensions.filter import ItemCollectionFilterExtension, SearchFilterExtension
 from stac_fastapi.extensions.filter.client import BaseFiltersClient
 from stac_fastapi.extensions.filter.filter import FilterConformanceClasses
 from stac_fastapi.extensions.filter.request import FilterExtensionGetRequest, FilterExtensionPostRequest
@@ -37,10 +34,11 @@ from stac_fastapi.extensions.sort import SearchSortExtension
 from stac_fastapi.types.config import ApiSettings
 from stac_fastapi.types.core import BaseCoreClient
 from stac_fastapi.types.errors import InvalidQueryParameter, NotFoundError
+from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from landweave.errors import LandweaveError, QueryError
-from landweave.serve import (
+from landweave.stac import (
     AGGREGATIONS,
     MOST_ITEMS,
     aggregate,
@@ -54,25 +52,27 @@ from landweave.serve import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fastapi import FastAPI, Request
 
     from landweave.dataset import Dataset
     from landweave.layout import Json
 
-logging.getLogger("stac_fastapi").setLevel(logging.ERROR)
-
 
 def application(dataset: Dataset) -> FastAPI:
     """The ASGI application."""
     search = [
-        _SearchFilter(client=_Queryables(dataset=dataset), conformance_classes=_FILTER),
+        SearchFilterExtension(client=_Queryables(dataset=dataset), conformance_classes=_FILTER),
         SearchSortExtension(conformance_classes=_SORT),
         FieldsExtension(),
         TokenPaginationExtension(),
     ]
-    items_filter = ItemCollectionFilterExtension(client=_Queryables(dataset=dataset))
+    uri: Any = create_request_model(
+        "ItemCollectionURI",
+        ItemCollectionUri,
+        [filters.ItemCollectionFilterExtension(client=_Queryables(dataset=dataset)), TokenPaginationExtension()],
+        request_type="GET",
+    )
+    items_filter = filters.ItemCollectionFilterExtension(client=_Queryables(dataset=dataset))
     client = _Catalogue(dataset=dataset)
     # every client stops at the same pages: a dataset has one collection, and pages end with its items
     api = StacApi(
@@ -87,9 +87,7 @@ def application(dataset: Dataset) -> FastAPI:
         extensions=[*search, items_filter, _Aggregate(client=_Aggregations(dataset=dataset))],
         search_get_request_model=create_get_request_model(search),
         search_post_request_model=create_post_request_model(search),
-        items_get_request_model=create_request_model(
-            "ItemCollectionURI", ItemCollectionUri, [items_filter, TokenPaginationExtension()], request_type="GET"
-        ),
+        items_get_request_model=uri,
         response_class=JSONResponse,
     )  # fmt: skip
     client.extensions = api.extensions
@@ -99,7 +97,7 @@ def application(dataset: Dataset) -> FastAPI:
     return app
 
 
-_FILTER = [
+_FILTER: list[str] = [
     FilterConformanceClasses.FILTER, FilterConformanceClasses.SEARCH, FilterConformanceClasses.ITEMS,
     FilterConformanceClasses.CQL2_TEXT, FilterConformanceClasses.CQL2_JSON, FilterConformanceClasses.BASIC_CQL2,
     FilterConformanceClasses.ADVANCED_COMPARISON_OPERATORS, FilterConformanceClasses.BASIC_SPATIAL_FUNCTIONS,
@@ -122,7 +120,9 @@ class _FilterPost(FilterExtensionPostRequest):
     filter_lang: Literal["cql2-json", "cql2-text"] | None = Field(None, alias="filter-lang")  # type: ignore[assignment]
 
 
-class _SearchFilter(SearchFilterExtension):
+class SearchFilterExtension(filters.SearchFilterExtension):
+    """stac-fastapi looks for this name before it links the queryables."""
+
     POST = _FilterPost
 
 
@@ -145,7 +145,7 @@ class _Told:
         if isinstance(error, QueryError):
             raise InvalidQueryParameter(str(error)) from error
         if isinstance(error, LandweaveError):
-            raise RuntimeError("the catalogue cannot be read") from error
+            raise RuntimeError("the catalogue cannot be read") from error  # noqa: TRY004 - 500
 
 
 def _cql2(text: Any, language: str | None) -> Any:
@@ -183,7 +183,6 @@ class _Catalogue(BaseCoreClient):
     dataset: Dataset = attr.ib(default=None)
     _lock: threading.Lock = attr.ib(factory=threading.Lock, init=False)
     """Row groups are kept for neighbours, one at a time."""
-
 
     def _files(self, request: Request) -> str:
         return f"{self.dataset.store.url}/" if self.dataset.store.remote else f"{_base(request)}files/"
@@ -268,6 +267,8 @@ class _Catalogue(BaseCoreClient):
 
 
 def _found(dataset: Dataset, asked: dict[str, Any]) -> Any:
+    if asked.get("bbox") is not None and asked.get("intersects") is not None:
+        raise QueryError("give either bbox or intersects, not both")
     everything = search_positions(
         dataset,
         ids=asked.get("ids"),
@@ -300,17 +301,16 @@ def _chosen(feature: Json, fields: tuple[set[str], set[str]] | None) -> Json:
     include, exclude = fields
     found = dict(feature)
     if include:
-        tops = {f.split(".")[0] for f in include} | {"id", "type", "collection", "links"}
+        tops = {f.partition(".")[0] for f in include} | {"id", "type", "collection", "links"}
         found = {name: value for name, value in feature.items() if name in tops}
-        inner = {f.partition(".")[2] for f in include if f.startswith("properties.")}
-        if inner and "properties" not in include:
-            found["properties"] = {n: v for n, v in feature["properties"].items() if n in inner}
-    for name in exclude - {"id", "type", "collection"}:
-        top, _, below = name.partition(".")
-        if below and isinstance(found.get(top), dict):
-            found[top] = {n: v for n, v in found[top].items() if n != below}
-        elif not below:
-            found.pop(top, None)
+    for name in exclude - include - {"id", "type", "collection"}:
+        found.pop(name, None)
+    for top in {f.partition(".")[0] for f in include | exclude if "." in f} & feature.keys():
+        if isinstance(feature[top], dict):
+            inner = {f.partition(".")[2] for f in include if f.startswith(f"{top}.")}
+            without = {f.partition(".")[2] for f in exclude if f.startswith(f"{top}.")} - inner
+            only = inner and top not in include
+            found[top] = {n: v for n, v in feature[top].items() if (n in inner if only else n not in without)}
     return found
 
 
@@ -338,7 +338,6 @@ class _Queryables(BaseFiltersClient):
 
     dataset: Dataset = attr.ib(default=None)
 
-
     def get_queryables(self, collection_id: str | None = None, **kwargs: Any) -> dict[str, Any]:
         if collection_id not in (None, self.dataset.spec.name):
             raise NotFoundError(f"no collection {str(collection_id)[:80]!r}")
@@ -352,15 +351,16 @@ class _Aggregations(BaseAggregationClient):
 
     dataset: Dataset = attr.ib(default=None)
 
-
-    def get_aggregations(self, collection_id: str | None = None, **kwargs: Any) -> Any:
+    def get_aggregations(self, collection_id: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG002
         known = [{"name": name, "data_type": kind} for name, kind in AGGREGATIONS.items()]
         return {"type": "AggregationCollection", "aggregations": known, "links": _links(kwargs["request"], None)}
 
-    def aggregate(self, search_request: Any = None, aggregations: Any = None, **kwargs: Any) -> Any:
+    def aggregate(self, collection_id: Any = None, **kwargs: Any) -> Any:
+        """GET hands over parameters by name, POST its model as the first argument."""
         request: Request = kwargs.pop("request")
-        asked = dict(kwargs) if search_request is None else search_request.model_dump(exclude_none=True)
-        names = aggregations or asked.get("aggregations") or ["total_count"]
+        posted = hasattr(collection_id, "model_dump")
+        asked = collection_id.model_dump(exclude_none=True) if posted else dict(kwargs)
+        names = asked.get("aggregations") or ["total_count"]
         with _Told():
             positions = _found(self.dataset, {
                 "collections": asked.get("collections"), "ids": asked.get("ids"), "bbox": asked.get("bbox"),

@@ -1,0 +1,277 @@
+"""What a STAC API answers about a dataset: items, searches, sorting, aggregations, from the reader's own queries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from landweave.cql2 import Filter, geometry, queryable
+from landweave.errors import QueryError, unknown
+from landweave.layout import COLLECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from landweave.dataset import Dataset
+    from landweave.layout import Json
+
+MOST_ITEMS = 1_000
+"""Items of a page at most."""
+_OUTSIDE = frozenset(
+    {"type", "id", "geometry", "bbox", "collection", "stac_version", "stac_extensions", "links", "assets"}
+)
+"""Columns that are no properties of an item."""
+_GEOJSON = "application/geo+json"
+AGGREGATIONS = {
+    "total_count": "integer",
+    "datetime_min": "datetime",
+    "datetime_max": "datetime",
+    "split_frequency": "frequency_distribution",
+}
+"""Name -> data type of each aggregation."""
+
+
+def search_positions(
+    dataset: Dataset,
+    *,
+    ids: Iterable[str] | None = None,
+    bbox: Any = None,
+    intersects: Any = None,
+    interval: str | None = None,
+    cql2: Any = None,
+) -> NDArray[np.int64]:
+    """Positions of the samples that fulfil a search, in the catalogue's order.
+
+    Args:
+        dataset: the dataset.
+        ids: sample ids; unknown ones are not found.
+        bbox: 4 numbers, or 6 with heights, which are not used.
+        intersects: a GeoJSON geometry.
+        interval: RFC 3339: a time, or two separated by '/', '..' for an open end.
+        cql2: a filter, CQL2-JSON.
+
+    Raises:
+        QueryError: one of them cannot be understood.
+    """
+    catalogue = dataset.catalogue
+    equal = {} if ids is None else {"id": [i for i in ids if i in catalogue.positions]}
+    if ids is not None and not equal["id"]:
+        return np.zeros(0, np.int64)
+    found = dataset.query(bbox=_flat(bbox), time=_period(interval), **equal).positions
+    filters = [] if cql2 is None else [cql2]
+    if intersects is not None:
+        shape = geometry(intersects).__geo_interface__
+        filters.append({"op": "s_intersects", "args": [{"property": "geometry"}, shape]})
+    for one in filters:
+        found = np.intersect1d(found, Filter(catalogue).positions(one), assume_unique=True)
+    return found
+
+
+def _flat(bbox: Any) -> tuple[float, float, float, float] | None:
+    if bbox is None:
+        return None
+    box = [float(v) for v in bbox]
+    if len(box) not in (4, 6):
+        raise QueryError(f"bbox must have 4 or 6 numbers, found {len(box)}")
+    return (box[0], box[1], box[2], box[3]) if len(box) == 4 else (box[0], box[1], box[3], box[4])
+
+
+def _period(interval: str | None) -> tuple[datetime | None, datetime | None] | None:
+    if not interval:
+        return None
+    ends = interval.upper().split("/")
+    if len(ends) > 2:
+        raise QueryError("datetime must be a time, or two times separated by '/'")
+    try:
+        found = [None if end in ("", "..") else _time(end) for end in ends]
+    except ValueError as error:
+        raise QueryError("datetime must be RFC 3339, for example 2021-07-01T00:00:00Z/..") from error
+    return found[0], found[-1]
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def sort_positions(dataset: Dataset, positions: NDArray[np.int64], by: list[tuple[str, bool]]) -> NDArray[np.int64]:
+    """Sort by (property, descending) pairs; nulls last, equals in the catalogue's order.
+
+    Raises:
+        QueryError: a property is unknown or has no order.
+    """
+    names = queryable(dataset.catalogue.schema)
+    columns: dict[str, Any] = {}
+    keys = []
+    for name, descending in by:
+        if name not in names:
+            raise QueryError(unknown("property", name[:80], names))
+        columns[name] = dataset.catalogue.read([name])[name].take(pa.array(positions))
+        keys.append((name, "descending" if descending else "ascending"))
+    table = pa.table({**columns, " position": positions})
+    order = pc.sort_indices(table, sort_keys=[*keys, (" position", "ascending")])  # nulls last
+    return np.asarray(positions[order.to_numpy()])
+
+
+def item(row: Mapping[str, Any], base: str, files: str) -> Json:
+    """A STAC item from a row of the catalogue.
+
+    Args:
+        row: all columns.
+        base: URL of the API, ending in '/'.
+        files: URL of the dataset's files, ending in '/'.
+    """
+    import shapely
+    import shapely.geometry
+
+    box = row["bbox"]
+    collection = f"{base}collections/{row['collection']}"
+    properties = {name: plain(value) for name, value in row.items() if name not in _OUTSIDE and value is not None}
+    if isinstance(properties.get("facts"), str):
+        with suppress(ValueError):
+            properties["facts"] = json.loads(properties["facts"])
+    assets = {
+        name: {
+            key: _href(value, files) if key == "href" else value for key, value in asset.items() if value is not None
+        }
+        for name, asset in (row["assets"] or {}).items()
+        if asset is not None
+    }
+    links = [
+        {"rel": "self", "href": f"{collection}/items/{row['id']}", "type": _GEOJSON},
+        {"rel": "parent", "href": collection, "type": "application/json"},
+        {"rel": "collection", "href": collection, "type": "application/json"},
+        {"rel": "root", "href": base, "type": "application/json"},
+        *({**link, "href": _href(link["href"], files)} for link in row["links"] or () if link["rel"] == "store"),
+    ]
+    return {
+        "type": "Feature",
+        "stac_version": row["stac_version"],
+        "stac_extensions": row["stac_extensions"],
+        "id": row["id"],
+        "collection": row["collection"],
+        "geometry": shapely.geometry.mapping(shapely.from_wkb(row["geometry"])),
+        "bbox": [box[edge] for edge in ("xmin", "ymin", "xmax", "ymax")],
+        "properties": properties,
+        "links": links,
+        "assets": assets,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value of the catalogue as JSON."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _href(href: str, files: str) -> str:
+    """Hrefs in the catalogue are relative to its folder: '../data.zarr/dem'."""
+    return files + (href[3:] if href.startswith("../") else f"catalogue/{href.removeprefix('./')}")
+
+
+def queryables(dataset: Dataset, url: str) -> Json:
+    """JSON Schema of the properties that a filter can name."""
+    kinds = {"string": "string", "bool": "boolean", "double": "number", "float": "number"}
+    properties: Json = {"geometry": {"$ref": "https://geojson.org/schema/Geometry.json"}}
+    for field in dataset.catalogue.schema:
+        if field.name not in queryable(dataset.catalogue.schema):
+            continue
+        kind: Json = {"type": kinds.get(str(field.type), "integer")}
+        if pa.types.is_timestamp(field.type):
+            kind = {"type": "string", "format": "date-time"}
+        properties[field.name] = {"title": field.name, **kind}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": url,
+        "type": "object",
+        "title": f"Queryables of {dataset.spec.name}",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def aggregate(dataset: Dataset, positions: NDArray[np.int64], names: list[str]) -> list[Json]:
+    """Aggregations of a selection.
+
+    Raises:
+        QueryError: an unknown aggregation.
+    """
+    found: list[Json] = []
+    for name in names:
+        if name not in AGGREGATIONS:
+            raise QueryError(unknown("aggregation", name[:80], AGGREGATIONS))
+        told: Json = {"name": name, "data_type": AGGREGATIONS[name]}
+        if name == "split_frequency":
+            split = dataset.catalogue.light["split"].take(pa.array(positions)).value_counts().to_pylist()
+            buckets = [{"key": s["values"], "data_type": "string", "frequency": s["counts"]} for s in split]
+            found.append({**told, "buckets": sorted(buckets, key=lambda b: str(b["key"])), "overflow": 0})
+            continue
+        if name == "total_count":
+            found.append({**told, "value": len(positions)})
+            continue
+        times = dataset.catalogue.read(["datetime"])["datetime"].take(pa.array(positions))
+        value = (pc.min if name == "datetime_min" else pc.max)(times).as_py()
+        found.append({**told, "value": plain(value)})
+    return found
+
+
+def next_token(after: int) -> str:
+    """Token of the page that begins behind this many items."""
+    return base64.urlsafe_b64encode(f"{after}".encode()).decode().rstrip("=")
+
+
+def start_of(token: str | None) -> int:
+    """Items before a page.
+
+    Raises:
+        QueryError: not one of our tokens.
+    """
+    if not token:
+        return 0
+    try:
+        found = int(base64.urlsafe_b64decode(token[:32] + "=" * (-len(token[:32]) % 4)))
+    except (binascii.Error, ValueError) as error:
+        raise QueryError("the token is not one that this server gave") from error
+    return max(0, found)
+
+
+def collection(dataset: Dataset, base: str, files: str) -> Json:
+    """The dataset's STAC collection with this API's links."""
+    found: Json = json.loads(dataset.objects.read(dataset.spec.at(COLLECTION)))
+    here = f"{base}collections/{found['id']}"
+    found["links"] = [
+        {"rel": "self", "href": here, "type": "application/json"},
+        {"rel": "parent", "href": base, "type": "application/json"},
+        {"rel": "root", "href": base, "type": "application/json"},
+        {"rel": "items", "href": f"{here}/items", "type": _GEOJSON},
+        {
+            "rel": "http://www.opengis.net/def/rel/ogc/1.0/queryables",
+            "href": f"{here}/queryables",
+            "type": "application/schema+json",
+        },
+        *(
+            {**link, "href": _href(link["href"], files)}
+            for link in found["links"]
+            if link["rel"] in ("store", "license")
+        ),
+    ]
+    for asset in found.get("assets", {}).values():
+        asset["href"] = _href(asset["href"], files)
+    return found
