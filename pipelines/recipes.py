@@ -15,6 +15,7 @@ from pipelines.crosswalks import CrosswalkError, resolve
 from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
 from pipelines.presets import PresetError, is_preset, kinds, merged, read_preset
 from schemas.recipe import Recipe, Source
+from schemas.splits import SPLIT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -283,6 +284,8 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
+    if part in SPLIT_KINDS:
+        return True
     if not isinstance(node, dict) or part in node:
         return False
     return node.get("kind", DEFAULT_KIND) == part or str(part).startswith("declared/")
@@ -307,12 +310,15 @@ def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
     for part in loc:
         if isinstance(part, int):
             continue
+        if part in SPLIT_KINDS:
+            models = [SPLIT_KINDS[part]]
+            continue
         tagged = [m for m in models if "kind" in m.model_fields and _tag_of(m) == part]
         if tagged:
             models = tagged
             continue
-        inner = [x for m in models if part in m.model_fields for x in _inner_models(m.model_fields[part].annotation)]
-        models = inner or models  # a name that the user chose, as of a provider
+        fields = [f for m in models for name, f in m.model_fields.items() if (f.alias or name) == part]
+        models = [x for f in fields for x in _inner_models(f.annotation)] or models  # or a name that the user chose
     return models
 
 
@@ -333,7 +339,7 @@ def _inner_models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _fields_at(loc: tuple[str | int, ...]) -> list[str]:
-    return sorted({name for m in _models_at(loc) for name in m.model_fields})
+    return sorted({field.alias or name for m in _models_at(loc) for name, field in m.model_fields.items()})
 
 
 def _kinds_at(loc: tuple[str | int, ...]) -> str:

@@ -108,10 +108,16 @@ def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed:
             above = int(ranks(seed, Purpose.CELLS, row[-1:], column[-1:])[0])
 
 
+def within(footprints: Footprints, area: Area, region: Region) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the centre, moved by the lattice, is still in the area and on land; and whether only the land is missing."""
+    inside = region.contains(footprints.lon, footprints.lat)
+    land = inside & on_land(footprints.lon, footprints.lat) if area.land_only else inside
+    return land, inside & ~land
+
+
 def _within(footprints: Footprints, area: Area, region: Region) -> NDArray[np.bool_]:
     """True where the centre, moved by the lattice, is still in the area and on land."""
-    inside = region.contains(footprints.lon, footprints.lat)
-    return inside & on_land(footprints.lon, footprints.lat) if area.land_only else inside
+    return within(footprints, area, region)[0]
 
 
 def _first_ranked(
@@ -170,11 +176,9 @@ def listed(
     sampling: PointsSampling, region: Region, footprints: Footprints, left_out: dict[str, int]
 ) -> Iterator[Candidates]:
     """The file's points whose centre is in the area, in the order of the file."""
-    lon, lat = footprints.lon, footprints.lat
-    inside = region.contains(lon, lat)
-    land = inside & on_land(lon, lat) if sampling.area.land_only else inside
-    left_out["outside_area"] = int((~inside).sum())
-    left_out["not_on_land"] = int((inside & ~land).sum())
+    land, sea = within(footprints, sampling.area, region)
+    left_out["outside_area"] = int((~land & ~sea).sum())
+    left_out["not_on_land"] = int(sea.sum())
     index = np.flatnonzero(land)
     key = np.stack([index, np.zeros_like(index)], axis=1)
     for begin in range(0, len(index), _CHUNK):

@@ -20,6 +20,12 @@ class Purpose(IntEnum):
     POINTS = 1
     CELLS = 2
     BLOCKS = 3
+    ROWS = 4
+    """Order of the rows of a frame."""
+    DRAWS = 5
+    """Places of the samples that are drawn from a frame."""
+    SPLITS = 6
+    """Samples of the splits that know no ground."""
 
 
 def uniforms(seed: int, purpose: Purpose, start: int, stop: int) -> NDArray[np.float64]:
@@ -54,6 +60,12 @@ def ranks(seed: int, purpose: Purpose, first: NDArray[np.int64], second: NDArray
     for word in (np.uint64(purpose), np.asarray(first).astype(np.uint64), np.asarray(second).astype(np.uint64)):
         state = _mixed(state ^ _mixed(np.broadcast_to(word, state.shape).astype(np.uint64)))
     return state
+
+
+def scattered(seed: int, purpose: Purpose, first: NDArray[np.int64], second: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) of pairs (first[i], second), 53 random bits each: `ranks` as numbers."""
+    found = ranks(seed, purpose, first, np.full(len(first), second, dtype=np.int64))
+    return (found >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

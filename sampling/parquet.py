@@ -44,7 +44,7 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
     try:
         with path.open("rb") as file:
             opened = pq.ParquetFile(file)
-            entry = _entry(name, opened.schema_arrow)
+            entry = entry_of(name, opened.schema_arrow)
             names = opened.schema_arrow.names
             twice = next((c for c in (*wanted, *entry) if names.count(c) > 1), None)
             if twice is not None:
@@ -57,7 +57,7 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
     return Table(values, _geometries(name, geometries[0]) if entry else None, opened.metadata.num_rows)
 
 
-def _entry(name: str, schema: pa.Schema) -> tuple[str, ...]:
+def entry_of(name: str, schema: pa.Schema) -> tuple[str, ...]:
     """The column that holds the geometries, () if the file is not GeoParquet."""
     metadata = (schema.metadata or {}).get(b"geo")
     if metadata is None:

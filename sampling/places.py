@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from sampling import candidates, majortom
+from sampling.attributes import Attribute, attributes_of
+from sampling.draw import Drawer, draw, placed, stratum_name
 from sampling.errors import SamplingError
+from sampling.frames import names_in
 from sampling.land import on_land
+from sampling.leakage import Leakage, leakage
 from sampling.overlap import OccupiedGround, up_to
 from sampling.packing import packed
-from sampling.points import read_points
+from sampling.points import checked_ids, read_points
 from sampling.region import area_m2, region_of
+from sampling.rows import columns_at, read_frame
 from sampling.shared import SharedGround, shared_ground
-from sampling.splits import SPLITS, Assignment, assign
+from sampling.split_rules import divide, said_by, split_reader
+from sampling.splits import SPLITS, Assignment
 from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
-from schemas.recipe import GridSampling, PointsSampling, UniformSampling
+from schemas.recipe import DrawSampling, GridSampling, PointsSampling, Splits, UniformSampling
+from schemas.splits import AttributeSplits, YearSplits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +35,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sampling.attributes import Attribute
     from sampling.candidates import Candidates
     from sampling.geobox import Footprints
     from sampling.packing import Packed
+    from sampling.points import PointTable
     from sampling.region import Region
-    from schemas.recipe import Recipe, Shards, Splits
+    from schemas.recipe import AnySplits, Recipe, Shards
 
 _LOOKED_AT = 4_096
 """Places that are enough to see whether an area has land."""
@@ -43,6 +50,8 @@ _TOGETHER = 262_144
 """Approximate candidates per round: many, so that the index of the ground is rarely rebuilt."""
 MOST_CELLS = 2_000_000_000
 """Cells of a grid in an area: 500 m over the whole Earth."""
+_NAMED = 8
+"""Strata that a note names."""
 _ROUNDS = 12
 """Times that the split buffer's losses are made up for before fewer samples than asked for are accepted."""
 
@@ -72,9 +81,15 @@ class Located:
     notes: tuple[str, ...] = ()
     """Notes for the user, one line each: fewer samples than requested, an empty split."""
     attributes: tuple[Attribute, ...] = ()
-    """Columns of the points file that are carried along, a value a row of the file."""
+    """Columns of the points file that are carried along, one value per sample."""
     shared: tuple[SharedGround, ...] = ()
     """Ground that splits have in common, where the recipe allows it."""
+    leaks: tuple[Leakage, ...] = ()
+    """Overlaps and distances between splits; () where the rule of the splits keeps a distance of its own."""
+    strata: tuple[str, ...] = ()
+    """Names of the strata that samples were drawn from."""
+    stratum: NDArray[np.int32] | None = None
+    """(n,) place in `strata`."""
 
     def __len__(self) -> int:
         return len(self.footprints)
@@ -96,7 +111,8 @@ class Located:
             "height": np.full(len(index), count, dtype=np.int32),
             "block": majortom.names(*majortom.cells_of(some.lon, some.lat, self.block_m)),
             "cell": majortom.names(*majortom.cells_of(some.lon, some.lat)),
-            **{PREFIX + a.name: a.values.take(self.key[index, 0]).to_pylist() for a in self.attributes},
+            **({} if self.stratum is None else {"stratum": [self.strata[s] for s in self.stratum[index].tolist()]}),
+            **{PREFIX + a.name: a.values.take(index).to_pylist() for a in self.attributes},
         }
 
     def places(self, index: NDArray[np.int64]) -> list[Place]:
@@ -155,9 +171,12 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
             f"a grid of {sampling.spacing_m:g} m has about {cells:,.0f} cells in this area, at most {MOST_CELLS:,} are "
             "possible: make sampling.spacing_m larger or the area smaller"
         )
-    left_out = dict.fromkeys(("outside_area", "not_on_land", "overlap", "split_buffer"), 0)
+    left_out = dict.fromkeys(("outside_area", "not_on_land", "no_stratum", "overlap", "split_buffer"), 0)
+    if isinstance(sampling, DrawSampling):
+        return _from_frame(sampling, recipe, recipe_dir, region, left_out)
     wanted = None
     attributes: tuple[Attribute, ...] = ()
+    said: NDArray[np.int8] | None = None
     match sampling:
         case UniformSampling():
             wanted, stream, names = sampling.count, candidates.uniform(sampling, region, grid, seed), _drawn
@@ -166,30 +185,143 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         case GridSampling():
             wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
-            table = read_points(sampling.file, recipe_dir, sampling.attributes)
-            attributes = table.attributes
+            table = read_points(sampling.file, recipe_dir, {*sampling.attributes, *_split_columns(recipe.splits)})
+            attributes = tuple(a for a in table.attributes if a.name in sampling.attributes)
+            said = _said(recipe.splits, table)
             stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
             assert_never(sampling)
     pool = _Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
-    chosen, assignment = _chosen(pool, wanted, recipe.splits, seed)
+    chosen, assignment = _chosen(
+        pool, wanted, lambda c: divide(c, recipe.splits, seed, None if said is None else said[c.key[:, 0]])
+    )
     left_out["split_buffer"] = int((~assignment.kept).sum())
     index = np.flatnonzero(assignment.kept)[:wanted]
     if not len(index):
         raise SamplingError(f"no sample is left: {_nothing(recipe, region, left_out)}")
-    split = assignment.split[index]
+    found = _located(recipe, chosen, assignment, index, left_out)
+    carried = tuple(replace(a, values=a.values.take(found.key[:, 0])) for a in attributes)
+    return replace(found, names=names, attributes=_with_fold(carried, assignment, index))
+
+
+def _from_frame(
+    sampling: DrawSampling, recipe: Recipe, recipe_dir: Path, region: Region, left_out: dict[str, int]
+) -> Located:
+    """Samples drawn from a file: see `sampling.draw`."""
+    splits, seed, name = recipe.splits, recipe.seed, sampling.frame.file
+    column = next(iter(_split_columns(splits)), None)
+    reader = split_reader(splits, name) if isinstance(splits, AttributeSplits | YearSplits) else lambda _value, _where: -1
+    rows = read_frame(sampling, recipe_dir, column, reader)
+    left_out["no_stratum"] = rows.without
+    drawer = Drawer(sampling, rows, recipe_dir, seed)
+    ground = None if sampling.allow_overlap else OccupiedGround(recipe.grid.size_m)
+    drawn = draw(
+        sampling,
+        rows,
+        drawer,
+        placed(drawer, sampling, recipe.grid, region, ground, left_out),
+        lambda chosen, row: divide(chosen, splits, seed, rows.split[row]),
+        seed,
+    )
+    left_out["split_buffer"] = int((~drawn.assignment.kept).sum())
+    found = _located(recipe, drawn.chosen, drawn.assignment, drawn.index, left_out)
+    numbers = np.unique(found.key[:, 0])
+    place = np.searchsorted(numbers, found.key[:, 0])
+    carried = _carried(sampling, recipe_dir, numbers)
+    names = _named_by_file(sampling, recipe_dir, numbers) if drawer.once else _drawn_names
+    stratum = rows.stratum[drawn.row[drawn.index]] if sampling.balance else None
+    return replace(
+        found,
+        names=names,
+        notes=(*found.notes, *_short(drawn.short, sampling, len(found))),
+        attributes=_with_fold(
+            tuple(replace(a, values=a.values.take(place)) for a in carried), drawn.assignment, drawn.index
+        ),
+        strata=tuple(stratum_name(sampling, values) for values in rows.strata),
+        stratum=stratum,
+    )
+
+
+def _located(
+    recipe: Recipe, chosen: Candidates, assignment: Assignment, index: NDArray[np.int64], left_out: dict[str, int]
+) -> Located:
+    """Samples number `index` of the candidates, with what is known of their splits; names and attributes follow."""
+    split, splits = assignment.split[index], recipe.splits
+    footprints = chosen.footprints.take(index)
+    measured = splits.least_gap_m is None
     return Located(
-        footprints=chosen.footprints.take(index),
+        footprints=footprints,
         split=split,
         key=chosen.key[index],
-        names=names,
-        block_m=recipe.splits.block_m,
-        resolution_m=grid.resolution_m,
+        names=_drawn,
+        block_m=splits.block_m,
+        resolution_m=recipe.grid.resolution_m,
         left_out={reason: count for reason, count in left_out.items() if count},
-        notes=_notes(chosen.footprints.take(index), split, left_out, recipe),
-        attributes=attributes,
-        shared=shared_ground(chosen.footprints.take(index), split) if recipe.splits.allow_overlap else (),
+        notes=_notes(footprints, split, left_out, recipe),
+        shared=shared_ground(footprints, split) if measured else (),
+        leaks=leakage(footprints, split) if measured or not isinstance(splits, Splits) else (),
     )
+
+
+def _split_columns(splits: AnySplits) -> tuple[str, ...]:
+    """Columns of the points file that decide the splits."""
+    return (splits.column,) if isinstance(splits, AttributeSplits | YearSplits) else ()
+
+
+def _said(splits: AnySplits, table: PointTable) -> NDArray[np.int8] | None:
+    """(rows of the file,) split that the file states."""
+    if not isinstance(splits, AttributeSplits | YearSplits):
+        return None
+    values = next(a.values for a in table.attributes if a.name == splits.column).to_pylist()
+    return said_by(splits, table.name, values, table.where)
+
+
+def _with_fold(
+    attributes: tuple[Attribute, ...], assignment: Assignment, index: NDArray[np.int64]
+) -> tuple[Attribute, ...]:
+    """The fold of every sample beside its other attributes."""
+    if assignment.fold is None:
+        return attributes
+    import pyarrow as pa
+
+    fold = Attribute("fold", "int64", pa.array(assignment.fold[index]))
+    return tuple(sorted((*attributes, fold), key=lambda a: a.name))
+
+
+def _carried(sampling: DrawSampling, recipe_dir: Path, rows: NDArray[np.int64]) -> tuple[Attribute, ...]:
+    """Columns of some rows of the file."""
+    if not sampling.attributes:
+        return ()
+    name = sampling.frame.file
+    columns, where = columns_at(name, recipe_dir, sampling.attributes, rows)
+    typed = not name.lower().endswith(".csv")
+    said = columns if typed else {c: [v or "" for v in values] for c, values in columns.items()}
+    return attributes_of(name, sampling.attributes, said, where, typed=typed)
+
+
+def _named_by_file(
+    sampling: DrawSampling, recipe_dir: Path, rows: NDArray[np.int64]
+) -> Callable[[NDArray[np.int64]], list[str]]:
+    """Names of the rows: their sample_id, else their number."""
+    name = sampling.frame.file
+    if "sample_id" not in names_in(name, recipe_dir):
+        return lambda key: [f"p{row + 1:07d}" for row in key[:, 0].tolist()]
+    columns, where = columns_at(name, recipe_dir, ("sample_id",), rows)
+    ids = checked_ids(name, columns["sample_id"], where)
+    return lambda key: [ids[i] for i in np.searchsorted(rows, key[:, 0]).tolist()]
+
+
+def _drawn_names(key: NDArray[np.int64]) -> list[str]:
+    return [f"d{number:09d}" for number in key[:, 1].tolist()]
+
+
+def _short(short: list[str], sampling: DrawSampling, count: int) -> list[str]:
+    """Notes on strata that have fewer samples than they should."""
+    if not short or not sampling.balance:
+        return []
+    some = "; ".join(short[:_NAMED]) + ("; ..." if len(short) > _NAMED else "")
+    of = f"{len(short)} of the strata could not give their share"
+    return [f"{of}: {some}: the file has no more rows of them on free ground in the area"]
 
 
 def _drawn(key: NDArray[np.int64]) -> list[str]:
@@ -262,12 +394,14 @@ class _Pool:
         return admitted
 
 
-def _chosen(pool: _Pool, wanted: int | None, splits: Splits, seed: int) -> tuple[Candidates, Assignment]:
+def _chosen(
+    pool: _Pool, wanted: int | None, divided: Callable[[Candidates], Assignment]
+) -> tuple[Candidates, Assignment]:
     """Candidates and their splits, enough of them that `wanted` are left once the buffer has been kept."""
     target = wanted
     for _ in range(_ROUNDS):
         chosen = pool.grow_to(target)
-        assignment = assign(chosen.footprints, splits, seed)
+        assignment = divided(chosen)
         kept = int(assignment.kept.sum())
         if wanted is None or kept >= wanted or pool.exhausted:
             break
@@ -292,8 +426,10 @@ def _notes(
             f"spacing_m: {_roomy_spacing_m(recipe):g} keeps them apart, allow_overlap: true keeps them all"
         )
     got = np.bincount(split, minlength=len(SPLITS)).tolist()
-    empty = [name for name, held in zip(SPLITS, got, strict=True) if getattr(splits, name) > 0 and not held]
-    if empty:
+    empty = [name for name, held in zip(SPLITS, got, strict=True) if splits.asked(name) != 0 and not held]
+    if empty and not isinstance(splits, Splits):
+        notes += [f"split {name!r} is empty" for name in empty if splits.asked(name) is not None]
+    elif empty:
         row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
         blocks = len(np.unique(np.stack([row, column], axis=1), axis=0))
         notes += [
@@ -304,7 +440,7 @@ def _notes(
     if not sampling.area.land_only and _land_if_swapped(footprints.lon[:_LOOKED_AT], footprints.lat[:_LOOKED_AT]):
         notes.append(f"hardly any sample is on land; {_SWAPPED}")
     lost = left_out["split_buffer"]
-    if lost > count / 4:
+    if lost > count / 4 and isinstance(splits, Splits):
         notes.append(
             f"the split buffer cost {lost} samples against {count} kept; larger splits.block_m "
             f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer, "

@@ -213,7 +213,20 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
     corner = [c for c in _CORNER if c in columns]
     if corner and len(corner) < len(_CORNER):
         raise SamplingError(f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}")
-    lon, lat = (_numbers(name, c, columns[c], where, optional=False) for c in ("lon", "lat"))
+    lon, lat = (numbers_of(name, c, columns[c], where, optional=False) for c in ("lon", "lat"))
+    check_degrees(name, lon, lat, where)
+    epsg, x_min, y_max = _corners(name, columns, where)
+    ids = columns.get("sample_id")
+    sample_id = [f"p{i:07d}" for i in range(1, len(where) + 1)] if ids is None else checked_ids(name, ids, where)
+    return PointTable(name, where, sample_id, lon, lat, epsg, x_min, y_max)
+
+
+def check_degrees(name: str, lon: NDArray[np.float64], lat: NDArray[np.float64], where: Sequence[str]) -> None:
+    """Refuse coordinates that are no longitudes and latitudes.
+
+    Raises:
+        SamplingError: names the first such row.
+    """
     for column, values, limit in (("lat", lat, 90.0), ("lon", lon, 180.0)):
         bad = np.asarray(np.abs(values) > limit)
         if bad.any():
@@ -223,10 +236,6 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
             raise SamplingError(
                 f"{name!r}, {where[row]}: {column} {values[row]:g} is outside [{-limit:g}, {limit:g}]{_more(bad)}{hint}"
             )
-    epsg, x_min, y_max = _corners(name, columns, where)
-    ids = columns.get("sample_id")
-    sample_id = [f"p{i:07d}" for i in range(1, len(where) + 1)] if ids is None else _ids(name, ids, where)
-    return PointTable(name, where, sample_id, lon, lat, epsg, x_min, y_max)
 
 
 def _corners(
@@ -234,7 +243,7 @@ def _corners(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """EPSG code (0 where absent), western and northern edges (NaN where absent)."""
     absent: list[Any] = [None] * len(where)
-    code, x_min, y_max = (_numbers(name, c, columns.get(c, absent), where, optional=True) for c in _CORNER)
+    code, x_min, y_max = (numbers_of(name, c, columns.get(c, absent), where, optional=True) for c in _CORNER)
     given = np.stack([np.isfinite(code), np.isfinite(x_min), np.isfinite(y_max)])
     partial = np.asarray(given.any(axis=0) & ~given.all(axis=0))
     if partial.any():
@@ -252,7 +261,9 @@ def _corners(
     return np.where(given[0], np.nan_to_num(code), 0).astype(np.int32), x_min, y_max
 
 
-def _numbers(name: str, column: str, values: list[Any], where: list[str], *, optional: bool) -> NDArray[np.float64]:
+def numbers_of(
+    name: str, column: str, values: list[Any], where: Sequence[str], *, optional: bool
+) -> NDArray[np.float64]:
     """float64 column; missing values become NaN if they may be missing."""
     numbers = np.full(len(values), np.nan)
     for i, value in enumerate(values):
@@ -269,7 +280,12 @@ def _numbers(name: str, column: str, values: list[Any], where: list[str], *, opt
     return numbers
 
 
-def _ids(name: str, values: list[Any], where: list[str]) -> list[str]:
+def checked_ids(name: str, values: Sequence[Any], where: Sequence[str]) -> list[str]:
+    """Names of samples, each once.
+
+    Raises:
+        SamplingError: one is no name, or occurs twice.
+    """
     seen: dict[str, int] = {}
     for i, value in enumerate(values):
         text = "" if value is None else str(value)

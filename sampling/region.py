@@ -139,21 +139,33 @@ def _geojson(name: str, path: Path) -> list[shapely.Geometry]:
 
 def _disjoint(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:
     """Polygons that do not overlap, cut at 180 degrees, in a fixed order; other geometries are not areas."""
-    whole: list[shapely.Geometry] = []
-    for polygon in _simple_polygons(geometries):
-        west, south, east, north = polygon.bounds
-        if not (-90.0 <= south <= north <= 90.0 and west >= -_FARTHEST and east <= _FARTHEST):
-            raise SamplingError(
-                f"area file: a polygon spans {west:g}, {south:g}, {east:g}, {north:g}; "
-                f"expected degrees of longitude and latitude"
-            )
-        if west < -180.0 or east > 180.0:
-            whole.append(_cut(polygon))
-        else:
-            whole.append(_cut(shapely.Polygon(*_unrolled(polygon))) if _crosses(polygon) else polygon)
-    union = shapely.union_all([shapely.make_valid(w) for w in whole])
+    whole = [on_earth("area file", polygon) for polygon in _simple_polygons(geometries)]
+    union = shapely.union_all(whole)
     parts = [p for p in _simple_polygons([union]) if p.area > 0]
     return sorted(parts, key=lambda p: (*p.bounds, p.area))
+
+
+def on_earth(name: str, polygon: shapely.Polygon) -> shapely.Geometry:
+    """A valid polygon or several within [-180, 180] degrees: the same ground, cut where it crosses 180 degrees.
+
+    Raises:
+        SamplingError: it is not in degrees, or its ring goes round a pole.
+    """
+    west, south, east, north = polygon.bounds
+    if not (-90.0 <= south <= north <= 90.0 and west >= -_FARTHEST and east <= _FARTHEST):
+        raise SamplingError(
+            f"{name}: a polygon spans {west:g}, {south:g}, {east:g}, {north:g}; "
+            f"expected degrees of longitude and latitude"
+        )
+    if west < -180.0 or east > 180.0:
+        return _cut(polygon)
+    return shapely.make_valid(_cut(shapely.Polygon(*_unrolled(polygon))) if _crosses(polygon) else polygon)
+
+
+def ground_of(name: str, geometry: shapely.Geometry | None) -> list[shapely.Polygon]:
+    """The polygons of a geometry, valid and within [-180, 180] degrees; [] where it has no area."""
+    cut = [on_earth(name, p) for p in _simple_polygons([] if geometry is None else [geometry])]
+    return [p for p in _simple_polygons(cut) if p.area > 0]
 
 
 def _simple_polygons(geometries: Iterable[shapely.Geometry]) -> list[shapely.Polygon]:

@@ -42,6 +42,8 @@ class Assignment:
     """How many blocks of ground (Major-TOM cells of spacing block_m) hold footprints, those left out among them."""
     kept: NDArray[np.bool_]
     """(n,) False where a footprint came nearer than the buffer to another split and is left out."""
+    fold: NDArray[np.int64] | None = None
+    """(n,) fold of each footprint, where the recipe asks for folds."""
 
 
 def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
@@ -58,24 +60,28 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
     out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`). With
     `splits.allow_overlap` none is left out.
     """
-    row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
-    code = (row << _COLUMN_BITS) + column  # sorts as (row, column) does
-    del row, column
+    code = blocks_of(footprints, splits.block_m)
     codes, member, counts = np.unique(code, return_inverse=True, return_counts=True)
     del code
     shares = np.array([getattr(splits, name) for name in SPLITS], dtype=np.float64)
     block_row = (codes + (1 << (_COLUMN_BITS - 1))) >> _COLUMN_BITS
     order = ranks(seed, Purpose.BLOCKS, block_row, codes - (block_row << _COLUMN_BITS))
-    split = _shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
+    split = shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
     del member
     if splits.allow_overlap:
         kept = np.ones(len(footprints), dtype=bool)
     else:
-        kept = _keeping(footprints, split, shares, splits.buffer_m)
+        kept = keeping(footprints, split, shares, splits.buffer_m)
     return Assignment(split=split, blocks=len(codes), kept=kept)
 
 
-def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def blocks_of(footprints: Footprints, block_m: float) -> NDArray[np.int64]:
+    """(n,) code of the block of ground of each footprint; codes sort as (row, column) do."""
+    row, column = majortom.cells_of(footprints.lon, footprints.lat, block_m)
+    return (row << _COLUMN_BITS) + column
+
+
+def shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """(b,) split of every block, so that the samples in each split come near their share.
 
     Each block goes where it lowers the chi-square distance between samples got and samples wanted the most.
@@ -101,7 +107,7 @@ def _shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: ND
     return split
 
 
-def _keeping(
+def keeping(
     footprints: Footprints, split: NDArray[np.int8], shares: NDArray[np.float64], buffer_m: float
 ) -> NDArray[np.bool_]:
     """(n,) False where a footprint is too near to a kept one of a split with a smaller share."""

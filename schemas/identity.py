@@ -52,7 +52,8 @@ def stated(model: BaseModel) -> dict[str, Any]:
         value = getattr(model, name)
         required = field.is_required()
         if required or name == TAG or value != field.get_default(call_default_factory=True, validated_data={}):
-            found[name] = _plain(value, written[name])
+            key = field.serialization_alias or name  # `from` is no name of a field in Python
+            found[key] = _plain(value, written[key])
     return found
 
 

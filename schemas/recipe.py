@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
-from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas import earthengine
-from schemas.attribute import AttributeName  # noqa: TC001 - pydantic needs it at run time
+from schemas.area import Area as Area
 from schemas.crosswalk import MOST_CODE
 from schemas.declared import AssetName, DeclaredClouds, Described, LayerName, SceneDensity, Where
 from schemas.earthengine import EarthEngineProvider
@@ -23,133 +21,20 @@ from schemas.label_layer import LayerName as LabelName  # noqa: TC001 - the same
 from schemas.modality import MODALITIES, STATIC_DENSITY, Modality, SearchDensity
 from schemas.place import pixels_across
 from schemas.radar import backscatter
+from schemas.primitives import LEAST_M, MOST_PIXELS, Address, Day, PathOrAddress, Share
+from schemas.sampling import DrawSampling as DrawSampling
+from schemas.sampling import GridSampling as GridSampling
+from schemas.sampling import PointsSampling as PointsSampling
+from schemas.sampling import Sampling  # noqa: TC001 - pydantic needs it at run time
+from schemas.sampling import UniformSampling as UniformSampling
+from schemas.splits import AnySplits as AnySplits
+from schemas.splits import FoldSplits, SplitsOfFile
+from schemas.splits import Splits as Splits
 from schemas.strict import Name, Strict
-from schemas.variables import checked_key, checked_template
+from schemas.variables import checked_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-"""A share 0..1."""
-Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
-Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
-BBox = tuple[Longitude, Latitude, Longitude, Latitude]
-"""(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
-
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SERVED = ("http", "https", "s3", "gs")
-
-
-def _relative(path: str) -> str:
-    foreign = path.startswith(("/", "~")) or path[:5].lower() == "file:" or path[1:3] in (":\\", ":/")
-    if foreign or _SCHEME.match(path):
-        raise ValueError(
-            "give a path relative to the recipe (recipes are stored with the dataset and must not contain paths "
-            f"of your machine); found {path!r}"
-        )
-    if "\0" in path:
-        raise ValueError(f"a path must not contain a NUL character; found {path!r}")
-    return path
-
-
-def _relative_or_served(path: str) -> str:
-    scheme = _SCHEME.match(path)
-    if scheme is None or scheme[1] not in _SERVED:
-        _relative(path)
-    return checked_template(path)
-
-
-RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
-"""A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
-PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
-"""The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""
-Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(checked_template)]
-"""An address; an environment variable that a recipe may name can be its beginning."""
-_FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)
-Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
-"""A day that calendars and archives can reckon with."""
-MOST_PIXELS = 16_384
-"""Pixels along an edge of a sample."""
-LEAST_M, LEAST_SPACING_M, MOST_M = 0.01, 10.0, 20_000_000.0
-"""Shortest length of a pixel; of a grid's or a block's edge; and half the way around the Earth, metres."""
-
-
-class Area(Strict):
-    """Area on Earth: a box, or the polygons of a file, or (neither) everywhere."""
-
-    bbox: BBox | None = Field(
-        default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
-    )
-    file: RelativePath | None = Field(
-        default=None, description="GeoJSON or GeoParquet file of polygons; the path is relative to the recipe"
-    )
-    land_only: bool = Field(default=True, description="keep only samples whose centre is on land")
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if self.bbox is not None and self.file is not None:
-            raise ValueError("give `bbox` or `file`, not both")
-        if self.bbox is not None and self.bbox[1] >= self.bbox[3]:
-            raise ValueError(
-                f"bbox is west, south, east, north; south {self.bbox[1]} is not below north {self.bbox[3]}"
-            )
-        return self
-
-
-class UniformSampling(Strict):
-    """Points uniform over the area's surface (equal-area)."""
-
-    kind: Literal["uniform"] = "uniform"
-    count: int = Field(gt=0, le=100_000_000, description="number of samples to place")
-    area: Area = Field(default_factory=Area)
-    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
-
-
-class GridSampling(Strict):
-    """Every cell of a gap-free Major-TOM grid over the area."""
-
-    kind: Literal["grid"] = "grid"
-    spacing_m: float = Field(
-        ge=LEAST_SPACING_M, le=MOST_M, description="edge of a grid cell, metres; 10,000 gives the cells of Major TOM"
-    )
-    count: int | None = Field(
-        default=None, gt=0, description="number of cells to keep, chosen by the seed; all if absent"
-    )
-    area: Area = Field(default_factory=Area)
-    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
-
-
-class PointsSampling(Strict):
-    """Points from a file: CSV with lon and lat columns, GeoJSON or GeoParquet points.
-
-    Columns `epsg`, `x_min` and `y_max`, where present, fix the footprint exactly (to match an existing dataset);
-    a column `sample_id` names the samples; a column `split` is not read: splits come from `splits`.
-    """
-
-    kind: Literal["points"] = "points"
-    file: RelativePath = Field(description="path relative to the recipe")
-    area: Area = Field(default_factory=lambda: Area(land_only=False))
-    allow_overlap: bool = Field(default=False, description="keep samples whose footprints overlap")
-    attributes: tuple[AttributeName, ...] = Field(
-        default=(),
-        max_length=64,
-        exclude_if=lambda names: not names,
-        description="columns (GeoJSON: properties) of the file to copy into the catalogue as attr_NAME: "
-        "true/false, numbers or text, one type per column; values may be missing",
-    )
-
-    @field_validator("attributes")
-    @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        lower = [name.lower() for name in names]
-        twice = [name for name in names if lower.count(name.lower()) > 1]
-        if twice:
-            raise ValueError(f"{' and '.join(map(repr, twice))} are the same name (SQL ignores case)")
-        return names
-
-
-Sampling = Annotated[UniformSampling | GridSampling | PointsSampling, Field(discriminator="kind")]
 
 
 class GridSpec(Strict):
@@ -757,37 +642,6 @@ class Quality(Strict):
     min_modalities: int = Field(default=1, ge=0, description="least number of obtained modalities (at any date)")
 
 
-class Splits(Strict):
-    """Splits by blocks of ground, with a buffer between blocks of different splits."""
-
-    train: Share = 0.8
-    val: Share = 0.1
-    test: Share = 0.1
-    block_m: float = Field(
-        default=20_000.0, ge=LEAST_SPACING_M, le=MOST_M, description="edge of a block of ground, metres"
-    )
-    buffer_m: float = Field(
-        default=1_000.0,
-        ge=0,
-        description="least distance between footprints of different splits, metres; nearer footprints are left out",
-    )
-    allow_overlap: bool = Field(
-        default=False,
-        exclude_if=lambda allowed: not allowed,
-        description="keep samples that are nearer than buffer_m to another split, or overlap it; the ground "
-        "that splits share is then measured, stored and printed",
-    )
-
-    @model_validator(mode="after")
-    def _sum(self) -> Self:
-        total = self.train + self.val + self.test
-        if abs(total - 1.0) > 1e-9:
-            raise ValueError(f"train + val + test must be 1, got {total:g}")
-        if self.buffer_m >= self.block_m:
-            raise ValueError(f"buffer_m {self.buffer_m:g} must be smaller than block_m {self.block_m:g}")
-        return self
-
-
 class Shards(Strict):
     """Packing of samples into shards."""
 
@@ -840,6 +694,18 @@ def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: E
         )
 
 
+def check_splits(sampling: Sampling, splits: AnySplits) -> None:
+    """Splits that a file states need a file; the fold of a sample needs a name of its own."""
+    if isinstance(splits, SplitsOfFile) and not isinstance(sampling, PointsSampling | DrawSampling):
+        raise ValueError(
+            f"splits.by: {splits.by} takes the splits from column {splits.column!r} of the points file, and "
+            f"sampling.kind: {sampling.kind} has none; use kind: points or draw, or other splits"
+        )
+    carried = getattr(sampling, "attributes", ())
+    if isinstance(splits, FoldSplits) and "fold" in [name.lower() for name in carried]:
+        raise ValueError("splits.by: folds writes the attribute 'fold', and sampling.attributes names it too")
+
+
 class Recipe(Strict):
     """One dataset."""
 
@@ -855,7 +721,7 @@ class Recipe(Strict):
     labels: tuple[Label, ...] = ()
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
-    splits: Splits = Field(default_factory=Splits)
+    splits: AnySplits = Field(default_factory=Splits)
     shards: Shards = Field(default_factory=Shards)
 
     @model_validator(mode="after")
@@ -872,6 +738,7 @@ class Recipe(Strict):
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         self._overrides(labels)
         self._whole()
+        check_splits(self.sampling, self.splits)
         return self
 
     def _overrides(self, labels: list[str]) -> None:

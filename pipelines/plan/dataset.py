@@ -256,6 +256,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         bounds=laid.bounds,
         attributes=laid.attributes,
         shared=laid.shared,
+        leaks=laid.leaks,
         shard_samples=recipe.shards.size(laid.samples),
     )
     write_summary(growing, summary)

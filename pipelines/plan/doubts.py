@@ -43,10 +43,11 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
             "longitude comes before latitude in a bbox, in GeoJSON and in WKT: are the two swapped?"
         )
     splits, overhang = recipe.splits, recipe.overhang_m
-    if len(summary.splits) > 1 and not splits.allow_overlap and splits.buffer_m < overhang:
+    gap = splits.least_gap_m
+    if len(summary.splits) > 1 and gap is not None and gap < overhang:
         found.append(
             f"coarse pixels extend up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits are "
-            f"{splits.buffer_m:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
+            f"{gap:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
         )
     return found
 

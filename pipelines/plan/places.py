@@ -16,7 +16,7 @@ from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_sample
 from sampling import locate
 from sampling.splits import SPLITS
 from schemas.outcome import Reason
-from schemas.recipe import OpenStreetMapLabel, PointsSampling
+from schemas.recipe import DrawSampling, OpenStreetMapLabel, PointsSampling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,8 @@ class Laid:
     """West, south, east, north of the samples' centres, degrees; west > east where they cross the antimeridian."""
     shared: list[dict[str, Any]] = field(default_factory=list)
     """`sampling.shared.SharedGround` as JSON; left out of the file where there is none."""
+    leaks: list[dict[str, Any]] = field(default_factory=list)
+    """`sampling.leakage.Leakage` as JSON; left out of the file where there is none."""
 
 
 def identity_of(file: RecipeFile) -> dict[str, Any]:
@@ -106,8 +108,9 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         attributes=attributes,
         bounds=_bounds(located.footprints),
         shared=[asdict(s) for s in located.shared],
+        leaks=[asdict(x) for x in located.leaks],
     )
-    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "map_found")}
+    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "leaks", "map_found")}
     write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return laid
 
@@ -152,8 +155,11 @@ def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> Layer
 def inputs_of(file: RecipeFile) -> dict[str, str]:
     """SHA-256 of every file that the places depend on, by its name in the recipe."""
     sampling = file.recipe.sampling
-    points = sampling.file if isinstance(sampling, PointsSampling) else None
-    named = [("sampling.area.file", sampling.area.file), ("sampling.file", points)]
+    named = [("sampling.area.file", sampling.area.file)]
+    if isinstance(sampling, PointsSampling):
+        named.append(("sampling.file", sampling.file))
+    if isinstance(sampling, DrawSampling):
+        named.append(("sampling.from.file", sampling.frame.file))
     return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
 
 

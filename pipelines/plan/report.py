@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipelines.plan.doubts import doubts
 from pipelines.plan.licences import contradictions
 from pipelines.tables import not_used, words_of
+from schemas.place import Split
 
 if TYPE_CHECKING:
     from pipelines.tables import LayerFound, PlanSummary
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _KEEPERS = {
     "outside_area": "sampling.area decides",
     "not_on_land": "sampling.area.land_only: false keeps them",
+    "no_stratum": "rows that have no value in a column of sampling.balance",
     "overlap": "sampling.allow_overlap: true keeps them",
     "split_buffer": "splits.allow_overlap: true keeps them, a smaller splits.buffer_m fewer",
 }
@@ -31,6 +33,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
         f"{s['share']:.1%} of the ground of {s['split']}"
         for s in summary.shared
     ]
+    lines += [_leak(found) for found in summary.leaks]
     if summary.layers:
         lines.append("layers    found of requested")
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
@@ -62,12 +65,21 @@ def trouble(summary: PlanSummary) -> list[str]:
 
 
 def _splits(recipe: Recipe, summary: PlanSummary) -> list[str]:
-    total = max(1, summary.samples)
-    return [
-        f"{name} {summary.splits.get(name, 0):,} ({summary.splits.get(name, 0) / total:.0%}, asked {asked:.0%})"
-        for name in ("train", "val", "test")
-        if (asked := getattr(recipe.splits, name)) or summary.splits.get(name)
-    ]
+    total, found = max(1, summary.samples), []
+    for name in get_args(Split):
+        asked, held = recipe.splits.asked(name), summary.splits.get(name, 0)
+        if asked or held:
+            wanted = "the file decides" if asked is None else f"asked {asked:.0%}"
+            found.append(f"{name} {held:,} ({held / total:.0%}, {wanted})")
+    return found
+
+
+def _leak(found: dict[str, Any]) -> str:
+    """What two splits have in common on the ground."""
+    who = f"leakage   {found['split']} and {found['other']}"
+    if found["pairs"]:
+        return f"{who}: {found['pairs']:,} pairs of footprints overlap (splits.buffer_m: 0 leaves them out)"
+    return f"{who}: no footprints overlap, the nearest are {found['nearest_m']:,.0f} m apart"
 
 
 def _lost(summary: PlanSummary) -> list[tuple[str, int]]:

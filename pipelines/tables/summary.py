@@ -50,6 +50,9 @@ class PlanSummary:
     """Name -> type of what samples carry along from the points file; left out of the file where there is none."""
     shared: list[dict[str, Any]] = field(default_factory=list)
     """Ground that splits share: 'split', 'other', 'samples', 'share'; left out of the file where there is none."""
+    leaks: list[dict[str, Any]] = field(default_factory=list)
+    """Splits that overlap or how near they come: 'split', 'other', 'pairs', 'nearest_m'; left out of the file where
+    there is none."""
     layers: dict[str, LayerFound] = field(default_factory=dict)
     """Layer -> requested and found observations, and reasons; {} in older plans."""
     bounds: list[float] = field(default_factory=list)
@@ -134,6 +137,6 @@ def _why(path: Path, error: Exception | None) -> str:
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
-    content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared")}
+    content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks")}
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
     write_durably(folder / "plan.json", json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,56 @@
+"""Kinds of values that the sections of a recipe share: shares, days, places on Earth, paths and addresses."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from schemas.variables import checked_template
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share 0..1."""
+Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
+Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
+BBox = tuple[Longitude, Latitude, Longitude, Latitude]
+"""(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SERVED = ("http", "https", "s3", "gs")
+
+
+def _relative(path: str) -> str:
+    foreign = path.startswith(("/", "~")) or path[:5].lower() == "file:" or path[1:3] in (":\\", ":/")
+    if foreign or _SCHEME.match(path):
+        raise ValueError(
+            "give a path relative to the recipe (recipes are stored with the dataset and must not contain paths "
+            f"of your machine); found {path!r}"
+        )
+    if "\0" in path:
+        raise ValueError(f"a path must not contain a NUL character; found {path!r}")
+    return path
+
+
+def _relative_or_served(path: str) -> str:
+    scheme = _SCHEME.match(path)
+    if scheme is None or scheme[1] not in _SERVED:
+        _relative(path)
+    return checked_template(path)
+
+
+RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
+"""A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
+PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
+"""The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""
+Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(checked_template)]
+"""An address; an environment variable that a recipe may name can be its beginning."""
+_FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)
+Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
+"""A day that calendars and archives can reckon with."""
+MOST_PIXELS = 16_384
+"""Pixels along an edge of a sample."""
+LEAST_M, LEAST_SPACING_M, MOST_M = 0.01, 10.0, 20_000_000.0
+"""Shortest length of a pixel; of a grid's or a block's edge; and half the way around the Earth, metres."""
