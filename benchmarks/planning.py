@@ -27,7 +27,8 @@ from pipelines.recipes import RecipeFile
 from sampling import locate
 from sampling.splits import SPLITS
 from schemas.modality import SENTINEL2
-from schemas.recipe import Recipe, UniformSampling
+from schemas.recipe import Recipe
+from schemas.sampling import UniformSampling
 
 AREA = [0.0, 42.0, 20.0, 55.0]
 """Central Europe: 2 million square kilometres, mostly land."""

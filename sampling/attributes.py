@@ -7,7 +7,6 @@ and a column with a code is text.
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
 import sys
@@ -99,8 +98,6 @@ def _typed(value: Any) -> tuple[Kind | str | None, Any]:
             return (None, None) if math.isnan(value) else ("float64", value)
         case str():
             return "string", value
-        case datetime.date():  # a datetime is one too
-            return "string", value.isoformat()
     return type(value).__name__, value
 
 

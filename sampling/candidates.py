@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sampling.region import Region
-    from schemas.recipe import Area, GridSampling, GridSpec, PointsSampling, UniformSampling
+    from schemas.area import Area
+    from schemas.recipe import GridSpec
+    from schemas.sampling import GridSampling, PointsSampling, UniformSampling
 
 _CHUNK = 65_536
 """Candidates made at once."""
@@ -109,7 +111,7 @@ def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed:
 
 
 def within(footprints: Footprints, area: Area, region: Region) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether the centre, moved by the lattice, is still in the area and on land; and whether only the land is missing."""
+    """Whether the centre, moved by the lattice, is still in the area and on land; whether it is in the area at sea."""
     inside = region.contains(footprints.lon, footprints.lat)
     land = inside & on_land(footprints.lon, footprints.lat) if area.land_only else inside
     return land, inside & ~land

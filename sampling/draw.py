@@ -72,7 +72,9 @@ class Strata:
         success = np.clip((self.admitted + 1.0) / (self.drawn + 1.0), _LEAST_SUCCESS, 1.0)
         wanted = np.where(self.ended | (lacking <= 0), 0, np.ceil(lacking / success * 1.05) + 4).astype(np.int64)
         total = int(wanted.sum())
-        return wanted if total <= _TOGETHER else np.ceil(wanted * (_TOGETHER / total)).astype(np.int64)
+        if total > _TOGETHER:
+            wanted = np.ceil(wanted * (_TOGETHER / total)).astype(np.int64)
+        return np.asarray(wanted, dtype=np.int64)
 
 
 def quotas(sampling: DrawSampling, rows: FrameRows, seed: int) -> NDArray[np.int64]:
@@ -83,7 +85,7 @@ def quotas(sampling: DrawSampling, rows: FrameRows, seed: int) -> NDArray[np.int
     else:
         held = np.bincount(rows.stratum, weights=rows.weight, minlength=strata)
         exact = sampling.count * held / held.sum()
-    found = np.floor(exact).astype(np.int64)
+    found: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     rest = sampling.count - int(found.sum())
     order = np.lexsort((ranks(seed, Purpose.ROWS, np.arange(strata), np.full(strata, -1)), found - exact))
     found[order[:rest]] += 1
@@ -232,7 +234,9 @@ def draw(
     for _ in range(_ROUNDS):
         chosen, row = _grown(strata, strata.quota - kept, drawer, place, rows, (chosen, row))
         if not len(chosen):
-            raise SamplingError(f"{sampling.frame.file!r}: no sample could be placed: no row lies in the area on free land")
+            raise SamplingError(
+                f"{sampling.frame.file!r}: no sample could be placed: no row lies in the area on free land"
+            )
         assignment = divide(chosen, row)
         kept = np.bincount(rows.stratum[row[assignment.kept]], minlength=len(strata.quota))
         if not ((kept < strata.quota) & ~strata.ended).any():
@@ -283,9 +287,7 @@ def _grown(
     return joined(parts), np.concatenate(places)
 
 
-def _first_of_each(
-    stratum: NDArray[np.int32], kept: NDArray[np.bool_], quota: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _first_of_each(stratum: NDArray[np.int32], kept: NDArray[np.bool_], quota: NDArray[np.int64]) -> NDArray[np.int64]:
     """Positions of the first `quota` kept candidates of each stratum, ascending."""
     index = np.flatnonzero(kept)
     order = np.argsort(stratum[index], kind="stable")

@@ -62,9 +62,8 @@ def rows_of(name: str, recipe_dir: Path, columns: Sequence[str], *, shapes: bool
             return _geojson(name, path, columns, shapes=shapes)
         case ".parquet" | ".geoparquet":
             return _parquet(name, path, columns, shapes=shapes)
-    raise SamplingError(
-        f"{name!r} (sampling.from.file): expected .csv, .geojson, .json or .parquet, found {path.suffix or 'no suffix'!r}"
-    )
+    found = path.suffix or "no suffix"
+    raise SamplingError(f"{name!r} (sampling.from.file): expected .csv, .geojson, .json or .parquet, found {found!r}")
 
 
 def _csv(name: str, path: Path, columns: Sequence[str], *, shapes: bool) -> Iterator[Rows]:

@@ -26,8 +26,8 @@ from sampling.split_rules import divide, said_by, split_reader
 from sampling.splits import SPLITS, Assignment
 from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
-from schemas.recipe import DrawSampling, GridSampling, PointsSampling, Splits, UniformSampling
-from schemas.splits import AttributeSplits, YearSplits
+from schemas.sampling import DrawSampling, GridSampling, PointsSampling, UniformSampling
+from schemas.splits import AttributeSplits, Splits, YearSplits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from sampling.packing import Packed
     from sampling.points import PointTable
     from sampling.region import Region
-    from schemas.recipe import AnySplits, Recipe, Shards
+    from schemas.recipe import Recipe, Shards
+    from schemas.splits import AnySplits
 
 _LOOKED_AT = 4_096
 """Places that are enough to see whether an area has land."""
@@ -185,9 +186,8 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         case GridSampling():
             wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
-            table = read_points(sampling.file, recipe_dir, {*sampling.attributes, *_split_columns(recipe.splits)})
-            attributes = tuple(a for a in table.attributes if a.name in sampling.attributes)
-            said = _said(recipe.splits, table)
+            table = read_points(sampling.file, recipe_dir, sampling.attributes, _split_column(recipe.splits))
+            attributes, said = table.attributes, _said(recipe.splits, table)
             stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
             assert_never(sampling)
@@ -209,8 +209,10 @@ def _from_frame(
 ) -> Located:
     """Samples drawn from a file: see `sampling.draw`."""
     splits, seed, name = recipe.splits, recipe.seed, sampling.frame.file
-    column = next(iter(_split_columns(splits)), None)
-    reader = split_reader(splits, name) if isinstance(splits, AttributeSplits | YearSplits) else lambda _value, _where: -1
+    column = _split_column(splits)
+    reader = (
+        split_reader(splits, name) if isinstance(splits, AttributeSplits | YearSplits) else lambda _value, _where: -1
+    )
     rows = read_frame(sampling, recipe_dir, column, reader)
     left_out["no_stratum"] = rows.without
     drawer = Drawer(sampling, rows, recipe_dir, seed)
@@ -233,7 +235,7 @@ def _from_frame(
     return replace(
         found,
         names=names,
-        notes=(*found.notes, *_short(drawn.short, sampling, len(found))),
+        notes=(*found.notes, *_short(drawn.short, sampling)),
         attributes=_with_fold(
             tuple(replace(a, values=a.values.take(place)) for a in carried), drawn.assignment, drawn.index
         ),
@@ -263,17 +265,16 @@ def _located(
     )
 
 
-def _split_columns(splits: AnySplits) -> tuple[str, ...]:
-    """Columns of the points file that decide the splits."""
-    return (splits.column,) if isinstance(splits, AttributeSplits | YearSplits) else ()
+def _split_column(splits: AnySplits) -> str | None:
+    """Column of the points file that decides the splits."""
+    return splits.column if isinstance(splits, AttributeSplits | YearSplits) else None
 
 
 def _said(splits: AnySplits, table: PointTable) -> NDArray[np.int8] | None:
     """(rows of the file,) split that the file states."""
     if not isinstance(splits, AttributeSplits | YearSplits):
         return None
-    values = next(a.values for a in table.attributes if a.name == splits.column).to_pylist()
-    return said_by(splits, table.name, values, table.where)
+    return said_by(splits, table.name, table.deciding, table.where)
 
 
 def _with_fold(
@@ -315,7 +316,7 @@ def _drawn_names(key: NDArray[np.int64]) -> list[str]:
     return [f"d{number:09d}" for number in key[:, 1].tolist()]
 
 
-def _short(short: list[str], sampling: DrawSampling, count: int) -> list[str]:
+def _short(short: list[str], sampling: DrawSampling) -> list[str]:
     """Notes on strata that have fewer samples than they should."""
     if not short or not sampling.balance:
         return []

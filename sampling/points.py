@@ -56,6 +56,8 @@ class PointTable:
     """(n,) northern edge of a footprint given exactly, metres; NaN where it is not."""
     attributes: tuple[Attribute, ...] = ()
     """Columns that are carried along, by name."""
+    deciding: Sequence[Any] = ()
+    """(n,) values of the column that decides the splits, () if the file does not."""
 
     def names(self, key: NDArray[np.int64]) -> list[str]:
         """Sample ids of rows key[:, 0]."""
@@ -95,7 +97,9 @@ class PointTable:
             raise SamplingError(f"{self.name!r}, {self.where[row]}: {what(row)}{_more(bad)}")
 
 
-def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -> PointTable:
+def read_points(
+    name: str, recipe_dir: Path, attributes: Collection[str] = (), deciding: str | None = None
+) -> PointTable:
     """Read a points file: longitude and latitude, and where present sample_id, epsg, x_min and y_max.
 
     Rows without sample_id are named p0000001, p0000002, … by their place in the file.
@@ -104,6 +108,7 @@ def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -
         name: file name from the recipe, relative to `recipe_dir`; .csv, .geojson, .json, .parquet or .geoparquet.
         recipe_dir: folder of the recipe.
         attributes: columns to carry along.
+        deciding: column that decides the splits.
 
     Raises:
         SamplingError: says which row is wrong, what was found and what was expected.
@@ -112,18 +117,25 @@ def read_points(name: str, recipe_dir: Path, attributes: Collection[str] = ()) -
     if not path.is_file():
         raise SamplingError(f"points file {name!r} does not exist; its path is relative to the recipe")
     suffix = path.suffix.lower()
+    wanted = {*attributes, *([] if deciding is None else [deciding])}
     if suffix == ".csv":
         columns, where = _csv(name, path)
         said = columns
     elif suffix in {".geojson", ".json"}:
-        columns, where, said = _geojson(name, path, attributes)
+        columns, where, said = _geojson(name, path, wanted)
     elif suffix in {".parquet", ".geoparquet"}:
-        columns, where = _geoparquet(name, path, attributes)
+        columns, where = _geoparquet(name, path, wanted)
         said = columns
     else:
         raise SamplingError(f"points file {name!r}: expected .csv, .geojson, .json or .parquet, found {suffix!r}")
     table = _table(name, columns, where)
-    return replace(table, attributes=attributes_of(name, attributes, said, where, typed=suffix != ".csv"))
+    if deciding is not None and deciding not in said:
+        raise SamplingError(f"{name!r} has no column {deciding!r} for splits; it has {', '.join(said) or '(none)'}")
+    return replace(
+        table,
+        attributes=attributes_of(name, attributes, said, where, typed=suffix != ".csv"),
+        deciding=() if deciding is None else said[deciding],
+    )
 
 
 def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:

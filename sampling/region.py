@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from schemas.recipe import Area
+    from schemas.area import Area
 
 
 _FARTHEST = 900.0

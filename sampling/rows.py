@@ -82,9 +82,7 @@ def read_frame(
 
 
 class _Reading:
-    def __init__(
-        self, sampling: DrawSampling, split_column: str | None, split_of: Callable[[Any, str], int]
-    ) -> None:
+    def __init__(self, sampling: DrawSampling, split_column: str | None, split_of: Callable[[Any, str], int]) -> None:
         self._sampling, self._name = sampling, sampling.frame.file
         self._split_column, self._split_of = split_column, split_of
         self._codes: dict[tuple[str, ...], int] = {}
@@ -201,7 +199,7 @@ class _Reading:
             weight[i] *= area_of(polygons) if self._sampling.then == "area" else bool(polygons)
         return nowhere, nowhere
 
-    def _one_shape(self, rows: Rows, index: NDArray[np.int64], kinds: NDArray[np.int64]) -> None:
+    def _one_shape(self, rows: Rows, index: NDArray[np.int64], kinds: NDArray[np.int32]) -> None:
         """Points, or polygons: never both, and nothing else unless a row stands for its centre."""
         sampling = self._sampling
         spread = sampling.frame.spread_m is not None

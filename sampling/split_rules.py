@@ -168,9 +168,7 @@ def _rings(footprints: Footprints, splits: ConcentricSplits) -> NDArray[np.int8]
 def _folds(footprints: Footprints, splits: FoldSplits, seed: int) -> NDArray[np.int64]:
     """(n,) fold of each footprint: whole blocks, folds of about the same size."""
     shares = np.full(splits.folds, 1.0 / splits.folds)
-    codes, member, counts = np.unique(
-        blocks_of(footprints, splits.block_m), return_inverse=True, return_counts=True
-    )
+    codes, member, counts = np.unique(blocks_of(footprints, splits.block_m), return_inverse=True, return_counts=True)
     return shared_out(counts, ranks(seed, Purpose.BLOCKS, codes >> 32, codes & 0xFFFFFFFF), shares)[member.ravel()]
 
 

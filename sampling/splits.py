@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sampling.geobox import Footprints
-    from schemas.recipe import Splits
+    from schemas.splits import Splits
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 """train, val, test: a split's code is its place here."""

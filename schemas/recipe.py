@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas import earthengine
-from schemas.area import Area as Area
+from schemas.area import Area  # noqa: F401 - users of the recipe find it here
 from schemas.crosswalk import MOST_CODE
 from schemas.declared import AssetName, DeclaredClouds, Described, LayerName, SceneDensity, Where
 from schemas.earthengine import EarthEngineProvider
@@ -20,16 +20,16 @@ from schemas.label_layer import CrosswalkChoice  # noqa: TC001 - pydantic needs 
 from schemas.label_layer import LayerName as LabelName  # noqa: TC001 - the same
 from schemas.modality import MODALITIES, STATIC_DENSITY, Modality, SearchDensity
 from schemas.place import pixels_across
-from schemas.radar import backscatter
 from schemas.primitives import LEAST_M, MOST_PIXELS, Address, Day, PathOrAddress, Share
-from schemas.sampling import DrawSampling as DrawSampling
-from schemas.sampling import GridSampling as GridSampling
-from schemas.sampling import PointsSampling as PointsSampling
-from schemas.sampling import Sampling  # noqa: TC001 - pydantic needs it at run time
-from schemas.sampling import UniformSampling as UniformSampling
-from schemas.splits import AnySplits as AnySplits
-from schemas.splits import FoldSplits, SplitsOfFile
-from schemas.splits import Splits as Splits
+from schemas.radar import backscatter
+from schemas.sampling import (
+    DrawSampling,
+    GridSampling,  # noqa: F401 - users of the recipe find it here
+    PointsSampling,
+    Sampling,
+    UniformSampling,  # noqa: F401 - users of the recipe find it here
+)
+from schemas.splits import AnySplits, FoldSplits, Splits, SplitsOfFile
 from schemas.strict import Name, Strict
 from schemas.variables import checked_key
 
@@ -696,7 +696,8 @@ def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: E
 
 def check_splits(sampling: Sampling, splits: AnySplits) -> None:
     """Splits that a file states need a file; the fold of a sample needs a name of its own."""
-    if isinstance(splits, SplitsOfFile) and not isinstance(sampling, PointsSampling | DrawSampling):
+    of_file = isinstance(sampling, PointsSampling | DrawSampling)
+    if isinstance(splits, SplitsOfFile) and not of_file:
         raise ValueError(
             f"splits.by: {splits.by} takes the splits from column {splits.column!r} of the points file, and "
             f"sampling.kind: {sampling.kind} has none; use kind: points or draw, or other splits"

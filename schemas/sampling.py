@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from schemas.area import Area
-from schemas.attribute import AttributeName  # noqa: TC001 - pydantic needs it at run time
+from schemas.attribute import AttributeName
 from schemas.primitives import LEAST_SPACING_M, MOST_M, RelativePath
 from schemas.strict import Strict
 
@@ -67,8 +67,7 @@ class PointsSampling(Strict):
     """Points from a file: CSV with lon and lat columns, GeoJSON or GeoParquet points.
 
     Columns `epsg`, `x_min` and `y_max`, where present, fix the footprint exactly (to match an existing dataset);
-    a column `sample_id` names the samples; `splits: { by: attr_split }` takes the splits from a column `split`. A column
-    `epsg` alone states the CRS of a footprint that the lattice places.
+    a column `sample_id` names the samples; `splits: { by: attr_split }` takes the splits from a column `split`.
     """
 
     kind: Literal["points"] = "points"

@@ -16,7 +16,8 @@ from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_sample
 from sampling import locate
 from sampling.splits import SPLITS
 from schemas.outcome import Reason
-from schemas.recipe import DrawSampling, OpenStreetMapLabel, PointsSampling
+from schemas.recipe import OpenStreetMapLabel
+from schemas.sampling import DrawSampling, PointsSampling
 
 if TYPE_CHECKING:
     from pathlib import Path

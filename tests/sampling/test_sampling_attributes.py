@@ -17,7 +17,8 @@ from pipelines.recipes import RecipeFile
 from pipelines.tables import read_part, read_shard_table
 from sampling import SamplingError, locate
 from sampling.points import read_points
-from schemas.recipe import PointsSampling, Recipe
+from schemas.recipe import Recipe
+from schemas.sampling import PointsSampling
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,8 @@ from sampling.overlap import OccupiedGround
 from sampling.separation import gaps
 from sampling.shared import shared_ground
 from sampling.splits import SPLITS, assign
-from schemas.recipe import GridSpec, Splits
+from schemas.recipe import GridSpec
+from schemas.splits import Splits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,14 +12,15 @@ from sampling.chance import Purpose, ranks
 from sampling.geobox import Footprints, place_footprints
 from sampling.majortom import cells_of
 from sampling.splits import SPLITS, assign
-from schemas.recipe import GridSpec, Splits
+from schemas.recipe import GridSpec
+from schemas.splits import Splits
 
 SHARES = np.array([0.8, 0.1, 0.1])
 
 
 def shared_out(counts: list[int], order: list[int], shares: list[float] | None = None) -> list[int]:
     wanted = SHARES if shares is None else np.array(shares)
-    return module._shared_out(np.array(counts), np.array(order, np.uint64), wanted).tolist()
+    return module.shared_out(np.array(counts), np.array(order, np.uint64), wanted).tolist()
 
 
 def test_ten_equal_blocks_in_the_order_of_the_seed() -> None:
@@ -117,7 +118,7 @@ def test_samples_of_one_block_are_never_parted() -> None:
         3, Purpose.BLOCKS, np.array([k[0] for k in sorted(split_of)]), np.array([k[1] for k in sorted(split_of)])
     )
     counts = np.array([sum(1 for k in zip(row, column, strict=True) if k == key) for key in sorted(split_of)])
-    assert [split_of[k] for k in sorted(split_of)] == module._shared_out(counts, order, SHARES).tolist()
+    assert [split_of[k] for k in sorted(split_of)] == module.shared_out(counts, order, SHARES).tolist()
 
 
 def test_negative_rows_and_columns_are_told_apart() -> None:
