@@ -1,4 +1,4 @@
-"""The commands plan, build, add, status and schema."""
+"""The commands plan, build, add, status, objects and schema."""
 
 from __future__ import annotations
 
@@ -251,6 +251,23 @@ def status(
             _echo(openmetrics(found), nl=False)
         else:
             _echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
+
+
+@app.command(epilog="Example: python -m pipelines objects bavaria.osm.pbf bavaria.parquet")
+def objects(
+    extract: Annotated[Path, typer.Argument(metavar="EXTRACT", help="the OpenStreetMap extract, a .osm.pbf file")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="the GeoParquet file to write")],
+) -> None:
+    """Write the objects of an OpenStreetMap extract as GeoParquet (osm_id, kind, tags, geometry), for `sampling.from`."""
+    from pipelines.access.openstreetmap.extract import prepare_as
+
+    with _errors():
+        if out.suffix.lower() not in (".parquet", ".geoparquet"):
+            _stop(USAGE, f"error: {out.name}: the file to write is GeoParquet; end its name in .parquet")
+        found = prepare_as(extract, out)
+        _echo(f"{out.name}: {found.objects:,} objects of {found.file}, {found.snapshot:%Y-%m-%d}")
+        for words, number in found.lost.items():
+            _echo(f"left out: {number:,} {words}")
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from pipelines.durable import durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -91,6 +92,11 @@ class Extract:
         return self.name.rsplit(" sha256:", 1)[0]
 
     @property
+    def objects(self) -> int:
+        """Number of objects."""
+        return int(pq.read_metadata(self.parquet).num_rows)
+
+    @property
     def lost(self) -> dict[str, int]:
         """Reason why objects of the extract could not be drawn -> number of objects."""
         return {words: self.counts[name] for name, words in LOST.items() if self.counts.get(name)}
@@ -100,6 +106,21 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prepare_as(pbf: Path, target: Path) -> Extract:
+    """Read a .osm.pbf into a file of this name.
+
+    Raises:
+        BadExtractError: as for `prepare`; or the file cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".objects-") as folder:
+            found = prepare(pbf, Path(folder))
+            found.parquet.replace(target)
+    except OSError as error:
+        raise BadExtractError(f"{target.name}: cannot be written ({error.strerror})") from None
+    return open_extract(target)
 
 
 def prepare(pbf: Path, cache_dir: Path) -> Extract:
