@@ -258,7 +258,7 @@ def objects(
     extract: Annotated[Path, typer.Argument(metavar="EXTRACT", help="the OpenStreetMap extract, a .osm.pbf file")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="the GeoParquet file to write")],
 ) -> None:
-    """Write the objects of an OpenStreetMap extract as GeoParquet (osm_id, kind, tags, geometry), for `sampling.from`."""
+    """Write the objects of an OpenStreetMap extract as GeoParquet, for `sampling.from` (osm_id, kind, tags, shapes)."""
     from pipelines.access.openstreetmap.extract import prepare_as
 
     with _errors():
