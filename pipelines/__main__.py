@@ -1,4 +1,4 @@
-"""The commands plan, build, add, status, objects and schema."""
+"""The commands plan, build, add, status, objects, judge and schema."""
 
 from __future__ import annotations
 
@@ -268,6 +268,37 @@ def objects(
         _echo(f"{out.name}: {found.objects:,} objects of {found.file}, {found.snapshot:%Y-%m-%d}")
         for words, number in found.lost.items():
             _echo(f"left out: {number:,} {words}")
+
+
+@app.command(epilog="Example: python -m pipelines judge facts.json captions.jsonl")
+def judge(
+    facts: Annotated[Path, typer.Argument(metavar="FACTS", help="JSON list of records of facts, each with an id")],
+    captions: Annotated[
+        Path, typer.Argument(metavar="CAPTIONS", help="JSON Lines: id, facts (the id of a record) and text")
+    ],
+) -> None:
+    """Judge captions: read each into claims and execute every claim against its facts.
+
+    One line of JSON per line read, in the same order: id, accepted, reason, claims. Exit code 3 if a line could not be
+    read or names no facts.
+    """
+    from pipelines.captions.records import FactsError, read_facts, verdicts
+
+    unread = 0
+    try:
+        known = read_facts(facts)
+        with captions.open("rb") as file:
+            for verdict, read in verdicts(file, known):
+                sys.stdout.write(json.dumps(verdict, ensure_ascii=True) + "\n")
+                unread += not read
+    except FactsError as error:
+        _stop(ERROR, str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _stop(ERROR, f"{captions.name}: {error.strerror or error}: give a file of JSON Lines with id, facts and text")
+    if unread:
+        _stop(PARTIAL, f"{unread} lines could not be judged: see their reasons")
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")

@@ -1,0 +1,372 @@
+"""Typed claims, and their execution against the facts of a sample."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pipelines.captions.words import MONTHS, REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.caption import ClassShare, Facts
+
+Span = tuple[float, float]
+"""(least, most), both included."""
+EVERYTHING = 1e12
+"""Upper bound of a claim that has none."""
+VEGETATION = ("trees", "shrub", "grass", "crops", "wetland", "moss and lichen")
+"""Classes that 'vegetation' stands for."""
+_WATERCOURSES = ("river", "stream", "canal", "ditch")
+_LISTED = 3
+"""Classes that facts list for a part of the scene."""
+_EXACT = 1e-6
+"""Slack for binary fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One statement that can be executed."""
+
+    predicate: str
+    """'share', 'presence', 'absence', 'rank', 'comparison', 'order', 'extreme', 'count', 'length', 'area', 'height',
+    'relief', 'slope', 'season', 'time', 'place', 'rest' or 'mix'."""
+    about: tuple[str, ...] = ()
+    """Land covers (their areas are added), kinds of map objects, or one field of the facts."""
+    where: tuple[str, ...] = ()
+    """Parts of the scene, whose areas are added; empty for the whole scene."""
+    low: float = 0.0
+    """Least value that supports the claim: percent, rank, ratio, number, metres, square metres or degrees."""
+    high: float = EVERYTHING
+    """Most value that supports it."""
+    against: tuple[str, ...] = ()
+    """Comparison and order: the other land covers. Place, season, relief: the word."""
+    against_where: tuple[str, ...] = ()
+    """Comparison: parts of the scene of the other side."""
+    words: str = ""
+    """Words of the text that say so."""
+
+    @classmethod
+    def spanning(cls, predicate: str, about: tuple[str, ...], where: tuple[str, ...], span: Span, words: str) -> Claim:
+        """A claim that a value lies in a span."""
+        return cls(predicate, about, where, float(span[0]), float(span[1]), words=words)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for JSON; what is empty is left out."""
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v not in ((), "")}
+        if self.high >= EVERYTHING:
+            found.pop("high")
+        return found
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The facts, as claims ask for them."""
+
+    facts: Facts
+
+    def listed(self, part: str) -> tuple[ClassShare, ...] | None:
+        """Classes of a part of the scene ('' = the whole), largest first; None if the facts do not say."""
+        return (self.facts.overall or None) if part == "" else self.facts.regions.get(part)
+
+    def share(self, about: tuple[str, ...], where: tuple[str, ...]) -> Span | None:
+        """(least, most) percent of these classes together; wider than a point where facts leave small classes out."""
+        parts = [self._share_of_part(about, part) for part in where or ("",)]
+        if any(part is None for part in parts):
+            return None
+        weights = [_labelled(self.listed(part) or ()) for part in where or ("",)]
+        total = sum(weights)
+        spans = [part for part in parts if part is not None]
+        if total <= 0:
+            return None
+        low = sum(w * s[0] for w, s in zip(weights, spans, strict=True)) / total
+        return low, sum(w * s[1] for w, s in zip(weights, spans, strict=True)) / total
+
+    def _share_of_part(self, about: tuple[str, ...], part: str) -> Span | None:
+        listed = self.listed(part)
+        if listed is None:
+            return None
+        found = float(sum(s.percent for s in listed if s.name in about))
+        missing = [name for name in about if all(s.name != name for s in listed)]
+        if not missing:
+            return found, found
+        rest = max(0.0, 100.0 - sum(s.percent for s in listed))
+        if part == "" or len(listed) < _LISTED:
+            return found, found + min(rest, 1.0)
+        anywhere = [n for n in missing if any(s.name == n for s in self.facts.overall)]
+        return found, found + (min(rest, listed[-1].percent * len(anywhere)) if anywhere else min(rest, 1.0))
+
+    def count(self, kinds: tuple[str, ...]) -> int | None:
+        """Objects of these kinds; None without a map."""
+        if not self.facts.objects and self.facts.road_length_m is None:
+            return None
+        wanted = {k for kind in kinds for k in (_WATERCOURSES if kind == "watercourse" else (kind,))}
+        return sum(count for kind, count in self.facts.objects if kind in wanted)
+
+
+def _labelled(listed: tuple[ClassShare, ...]) -> float:
+    """Labelled pixels of a part, from its largest class: pixels / share."""
+    return next((s.pixels * 100.0 / s.percent for s in listed if s.percent and s.pixels), 0.0) or float(bool(listed))
+
+
+def refuted(claim: Claim, evidence: Evidence) -> str | None:
+    """Why the facts do not support a claim, as one clause; None if they do."""
+    return EXECUTE[claim.predicate](claim, evidence)
+
+
+def _name(names: tuple[str, ...]) -> str:
+    return " and ".join(names)
+
+
+def _place(where: tuple[str, ...]) -> str:
+    return "the scene" if not where else "the " + " and ".join(where)
+
+
+def _share(claim: Claim, evidence: Evidence) -> str | None:
+    found = evidence.share(claim.about, claim.where)
+    if found is None:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    if found[0] + _EXACT < claim.low or found[1] - _EXACT > claim.high:
+        return _told(claim, found)
+    return None
+
+
+def _told(claim: Claim, found: Span) -> str:
+    said = f"{found[0]:g}" if found[0] == found[1] else f"{found[0]:g} to {found[1]:g}"
+    return f"{claim.words!r}: the facts have {_name(claim.about)} on {said} percent of {_place(claim.where)}"
+
+
+def _presence(claim: Claim, evidence: Evidence) -> str | None:
+    for part in claim.where or ("",):
+        listed = evidence.listed(part)
+        if listed is None:
+            return f"the facts hold no shares of {_place(claim.where)}"
+        if any(s.name in claim.about for s in listed):
+            return None
+    return f"{claim.words!r}: {_name(claim.about)} is not among the facts of {_place(claim.where)}"
+
+
+def _absence(claim: Claim, evidence: Evidence) -> str | None:
+    found = evidence.share(claim.about, claim.where)
+    if found is None:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    watery = evidence.count(("lake", "pond", "reservoir", "river", "stream", "canal")) if "water" in claim.about else 0
+    anywhere = any(s.name in claim.about for part in evidence.facts.regions.values() for s in part)
+    if found[0] > 0 or found[1] > 1.0 or watery or (not claim.where and anywhere):
+        return _told(claim, found)
+    return None
+
+
+def _rank(claim: Claim, evidence: Evidence) -> str | None:
+    """Rank 1 = the largest; -1 = the smallest that the facts list. Equal shares share their ranks."""
+    shares = _all_shares(evidence, claim.where)
+    if not shares:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    mine = evidence.share(claim.about, claim.where)
+    if mine is None or not any(name in shares for name in claim.about):
+        return f"{claim.words!r}: {_name(claim.about)} is not among the facts of {_place(claim.where)}"
+    others = [v for name, v in shares.items() if name not in claim.about]
+    if claim.low < 0:
+        others = [-v for v in others]
+    value = mine[0] if claim.low > 0 else -mine[0]
+    ahead, level = sum(v > value + _EXACT for v in others), sum(abs(v - value) <= _EXACT for v in others)
+    if claim.low < 0 and claim.where and len(shares) >= _LISTED:
+        return f"{claim.words!r}: the facts leave out the smallest land covers of {_place(claim.where)}"
+    if ahead + 1 <= abs(claim.low) <= ahead + 1 + level:
+        return None
+    return f"{claim.words!r}: {_name(claim.about)} has rank {ahead + 1} in {_place(claim.where)}"
+
+
+def _rank_within(claim: Claim, evidence: Evidence) -> str | None:
+    """At most `low` land covers are as large: 'trees and crops dominate' is true of the first two."""
+    shares = _all_shares(evidence, claim.where)
+    mine = [v for n, v in shares.items() if n in claim.about]
+    if mine and sum(v > max(mine) + _EXACT for n, v in shares.items() if n not in claim.about) < claim.low:
+        return None
+    return f"{claim.words!r}: {_name(claim.about)} is not among the first {claim.low:g} of {_place(claim.where)}"
+
+
+def _mixed(claim: Claim, evidence: Evidence) -> str | None:
+    """The largest land cover holds at most `high` percent."""
+    largest = max(_all_shares(evidence, claim.where).values(), default=100.0)
+    return None if largest <= claim.high else f"{claim.words!r}: one land cover holds {largest:g} percent"
+
+
+def _not_first(claim: Claim, evidence: Evidence) -> str | None:
+    first = _rank(Claim("rank", claim.about, claim.where, 1.0), evidence)
+    return None if first is not None else f"{claim.words!r}: {_name(claim.about)} leads in {_place(claim.where)} too"
+
+
+def _part(claim: Claim, evidence: Evidence) -> str | None:
+    """Percent of all that is covered by `about` that lies in `where`: a half holds half of the scene, a quarter one."""
+    here, all_of_it = evidence.share(claim.about, claim.where), evidence.share(claim.about, ())
+    if here is None or all_of_it is None or all_of_it[0] <= 0:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    weight = len(claim.where) / 4.0
+    value = min(100.0, 100.0 * weight * here[0] / all_of_it[0])
+    return (
+        None if claim.low <= value <= claim.high else f"{claim.words!r}: the facts have {value:.0f} percent of it there"
+    )
+
+
+def _all_shares(evidence: Evidence, where: tuple[str, ...]) -> dict[str, float]:
+    names = {s.name: 0 for part in where or ("",) for s in evidence.listed(part) or ()}
+    return {n: s[0] for n in names if (s := evidence.share((n,), where)) is not None}
+
+
+def _comparison(claim: Claim, evidence: Evidence) -> str | None:
+    """Ratio of the shares of `about` in `where` and of `against` in `against_where`."""
+    mine = evidence.share(claim.about, claim.where)
+    other = evidence.share(claim.against or claim.about, claim.against_where)
+    if mine is None or other is None:
+        return "the facts hold no shares of one of the parts that are compared"
+    low, high = mine[0] / max(other[1], 0.1), mine[1] / max(other[0], 0.1)
+    if mine[1] <= 0 and other[1] <= 0:
+        low = high = 1.0
+    if low + _EXACT < claim.low or high - _EXACT > claim.high:
+        told = f"{_name(claim.about)} on {mine[0]:g} percent of {_place(claim.where)}"
+        return f"{claim.words!r}: the facts have {told} against {other[0]:g} percent"
+    return None
+
+
+def _order(claim: Claim, evidence: Evidence) -> str | None:
+    """The classes of `about` in descending order of their shares (`low` > 0) or ascending."""
+    shares = [evidence.share((name,), claim.where) for name in claim.about]
+    values = [s[0] for s in shares if s is not None]
+    listed = {s.name for part in claim.where or ("",) for s in evidence.listed(part) or ()}
+    if len(values) < len(claim.about) or not listed.issuperset(claim.about):
+        return f"{claim.words!r}: the facts do not list all of them in {_place(claim.where)}"
+    pairs = list(pairwise(values if claim.low > 0 else values[::-1]))
+    if all(a >= b for a, b in pairs):
+        return None
+    return f"{claim.words!r}: the facts have them in another order"
+
+
+def _extreme(claim: Claim, evidence: Evidence) -> str | None:
+    """`where` holds the largest (`low` > 0) or smallest share of `about` among the parts of the scene."""
+    mine = evidence.share(claim.about, claim.where)
+    quarters: list[tuple[str, ...]] = [(r,) for r in REGIONS if r in evidence.facts.regions]
+    rivals = quarters if len(claim.where) == 1 else list(HALVES)
+    others = [evidence.share(claim.about, part) for part in rivals if part != claim.where]
+    if mine is None or not others or any(o is None for o in others):
+        return f"the facts hold no shares to compare {_place(claim.where)} with"
+    known = [o for o in others if o is not None]
+    fine = all(mine[0] >= o[1] for o in known) if claim.low > 0 else all(mine[1] <= o[0] for o in known)
+    return None if fine and (claim.low < 0 or mine[0] > 0) else _told(claim, mine)
+
+
+HALVES = (
+    ("top left", "top right"), ("bottom left", "bottom right"), ("top left", "bottom left"),
+    ("top right", "bottom right"),
+)  # fmt: skip
+"""Top, bottom, left, right."""
+
+
+def _count(claim: Claim, evidence: Evidence) -> str | None:
+    found = evidence.count(claim.about)
+    if found is None:
+        return f"{claim.words!r}: the facts hold no map"
+    if claim.where:
+        return f"{claim.words!r}: the facts do not say where map objects are"
+    if claim.low - _EXACT <= found <= claim.high + _EXACT:
+        return None
+    return f"{claim.words!r}: the facts count {found}"
+
+
+def _quantity(claim: Claim, evidence: Evidence) -> str | None:
+    """Lengths, areas, heights, slopes: one field of the facts, or several that all have to fit."""
+    values = [FIELDS[field](evidence.facts) for field in claim.about]
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        return f"{claim.words!r}: the facts do not contain that"
+    if any(claim.low - _EXACT <= v <= claim.high + _EXACT for v in known):
+        return None
+    return f"{claim.words!r}: the facts have {' or '.join(f'{v:g}' for v in known)}"
+
+
+def _range(facts: Facts) -> float | None:
+    if facts.elevation_max_m is None or facts.elevation_min_m is None:
+        return None
+    return facts.elevation_max_m - facts.elevation_min_m
+
+
+FIELDS: dict[str, Callable[[Facts], float | None]] = {
+    "elevation_min_m": lambda f: f.elevation_min_m,
+    "elevation_max_m": lambda f: f.elevation_max_m,
+    "elevation_range_m": _range,
+    "slope_mean_deg": lambda f: f.slope_mean_deg,
+    "road_length_m": lambda f: f.road_length_m,
+    "size_m": lambda f: f.size_m or None,
+    "area_m2": lambda f: f.size_m**2 or None,
+    "month": lambda f: f.month,
+    "year": lambda f: f.year,
+}
+"""Name of a quantity -> its value in the facts: metres, square metres, degrees."""
+
+
+def _word(field: str) -> Callable[[Claim, Evidence], str | None]:
+    def rule(claim: Claim, evidence: Evidence) -> str | None:
+        found = getattr(evidence.facts, field)
+        return None if found in claim.against else f"{claim.words!r}: the facts say {found or 'nothing about it'}"
+
+    return rule
+
+
+def _place_words(claim: Claim, evidence: Evidence) -> str | None:
+    """Each word of the claim is one of the facts': 'the mid-latitudes' is true of 'northern mid-latitudes'."""
+    found = evidence.facts.place or ""
+    said = claim.against[0]
+    latitude = "hemisphere" if said in ("northern", "southern") else said
+    fits = said == found or (latitude != "tropics" and found.endswith(f" {said}"))
+    fits = fits or (latitude == "hemisphere" and found.startswith(said))
+    return None if fits else f"{claim.words!r}: the facts say {found or 'nothing about it'}"
+
+
+def _season_part(claim: Claim, evidence: Evidence) -> str | None:
+    """'mid-spring': the month is the n-th of its meteorological season (`low`)."""
+    if evidence.facts.season not in claim.against or evidence.facts.month is None:
+        return f"{claim.words!r}: the facts say {evidence.facts.season or 'nothing about it'}"
+    nth = evidence.facts.month % 3 + 1  # December, March, June, September begin
+    return None if nth == claim.low else f"{claim.words!r}: the facts say {MONTHS[evidence.facts.month - 1]}"
+
+
+def _rest(claim: Claim, evidence: Evidence) -> str | None:
+    """`about` takes `low` to `high` percent of what `against` leaves."""
+    taken, mine = evidence.share(claim.against, claim.where), evidence.share(claim.about, claim.where)
+    if taken is None or mine is None:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    left = 100.0 - taken[0]
+    share = 100.0 * mine[0] / left if left > 0 else 0.0
+    slack = 100.0 * 2.0 / max(left, 2.0)
+    if claim.low - slack <= share <= claim.high + slack:
+        return None
+    return f"{claim.words!r}: the facts have {_name(claim.about)} on {mine[0]:g} of the {left:g} percent left"
+
+
+EXECUTE: dict[str, Callable[[Claim, Evidence], str | None]] = {
+    "share": _share,
+    "presence": _presence,
+    "absence": _absence,
+    "rank": _rank,
+    "rank within": _rank_within,
+    "not first": _not_first,
+    "mixed": _mixed,
+    "part": _part,
+    "comparison": _comparison,
+    "order": _order,
+    "extreme": _extreme,
+    "count": _count,
+    "length": _quantity,
+    "area": _quantity,
+    "height": _quantity,
+    "slope": _quantity,
+    "time": _quantity,
+    "relief": _word("relief"),
+    "season": _word("season"),
+    "season part": _season_part,
+    "place": _place_words,
+    "rest": _rest,
+}
+"""Predicate -> how it is executed."""

@@ -1,0 +1,65 @@
+"""The lexicon: reads `lexicon.txt` into a table of phrases, each with every meaning that the file gives it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LEXICON = Path(__file__).with_name("lexicon.txt")
+DROPPED = frozenset(("the", "its", "their", "this", "these", "those"))
+"""Words that add nothing wherever they stand; they are dropped from texts and from the file's phrases."""
+_LINE = re.compile(r"(\w+) ([^:]+): (.+)")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\.\.(\d+(?:\.\d+)?)")
+
+Meanings = dict[str, Any]
+"""Category -> value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """The phrases of the file."""
+
+    phrases: dict[tuple[str, ...], Meanings]
+    """Words of a phrase -> its meanings by category."""
+    reach: dict[str, int]
+    """First word -> number of words of the longest phrase that begins with it."""
+    words: frozenset[str]
+    """Every word of any phrase."""
+
+
+def value_of(text: str) -> Any:
+    """The value of an entry: (least, most) for '1..5', a number, None for '-', otherwise the text with blanks."""
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return float(span.group(1)), float(span.group(2))
+    if re.fullmatch(r"-?\d+(?:\.\d+)?", text):
+        return float(text)
+    return None if text == "-" else text.replace("_", " ")
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The lexicon of this installation.
+
+    Raises:
+        ValueError: a line of the file is not 'CATEGORY VALUE: phrase, phrase'.
+    """
+    phrases: dict[tuple[str, ...], Meanings] = {}
+    reach: dict[str, int] = {}
+    for number, line in enumerate(LEXICON.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise ValueError(f"{LEXICON.name}, line {number}: expected 'CATEGORY VALUE: phrase, phrase', got {line!r}")
+        category, value, listed = match.groups()
+        for phrase in listed.split(","):
+            words = tuple(w for w in phrase.replace("-", " ").split() if w not in DROPPED)
+            if not words:
+                raise ValueError(f"{LEXICON.name}, line {number}: an empty phrase")
+            phrases.setdefault(words, {}).setdefault(category, value_of(value))
+            reach[words[0]] = max(reach.get(words[0], 0), len(words))
+    return Lexicon(phrases, reach, frozenset(word for words in phrases for word in words))

@@ -1,0 +1,289 @@
+"""Reads a text into claims and executes each of them. What cannot be read is refused, with its words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pipelines.captions.claim import Claim, Evidence, refuted
+from pipelines.captions.frames import grammar, run_of
+from pipelines.captions.meaning import HANDLERS, Clause, Context, Part
+from pipelines.captions.tokens import Token, UnknownWordsError, tokens_of
+
+if TYPE_CHECKING:
+    from pipelines.captions.claim import Span  # noqa: F401
+    from pipelines.captions.frames import Fit
+    from schemas.caption import Facts
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_MOST_TOKENS = 120
+"""Tokens of one sentence: longer ones are refused."""
+_MOST_TRIES = 4000
+"""Clauses that are tried for one sentence."""
+_STRIPPED = frozenset(("alone", "together", "taken"))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a text."""
+
+    claims: tuple[Claim, ...]
+    """Every claim that was read, in order; all are true if `reason` is None."""
+    check: str | None = None
+    """'words', 'grammar' or the predicate of the claim that failed; None if the text is accepted."""
+    reason: str | None = None
+    """One sentence; None if the text is accepted."""
+
+
+@dataclass
+class _Search:
+    """The reading of one sentence."""
+
+    tokens: list[Token]
+    """Without adverbials of time and words that add nothing."""
+    together: bool
+    """Whether the sentence says 'together'."""
+    evidence: Evidence
+    context: Context
+    failed: str | None = None
+    """First claim that the facts do not support."""
+    check: str = "grammar"
+    furthest: int = 0
+    tries: int = 0
+    dead: set[tuple[int, Context]] = field(default_factory=set)
+
+
+def read_text(text: str, facts: Facts) -> Verdict:
+    """Reads and executes a text: the first reading whose every claim the facts support, or why there is none."""
+    evidence, context = Evidence(facts), Context()
+    claims: list[Claim] = []
+    for sentence in _SENTENCE.split(text.strip()):
+        plain = sentence.rstrip(".!?").strip()
+        if not plain:
+            continue
+        found = _sentence(plain, evidence, context)
+        if isinstance(found, Verdict):
+            return replace(found, claims=tuple(claims))
+        made, context = found
+        claims += made
+    if not claims:
+        return Verdict((), "grammar", "the text claims nothing about the scene")
+    return Verdict(tuple(claims))
+
+
+def _sentence(text: str, evidence: Evidence, context: Context) -> tuple[list[Claim], Context] | Verdict:
+    try:
+        tokens = tokens_of(text, grammar().literals)
+    except UnknownWordsError as error:
+        words = ", ".join(repr(w) for w in error.words[:6])
+        return Verdict((), "words", f"no claim can be read from {words}")
+    if len(tokens) > _MOST_TOKENS:
+        return Verdict((), "grammar", f"a sentence has more than {_MOST_TOKENS} phrases")
+    own = [claim for token in tokens for claim in token.claims]
+    for claim in own:
+        why = refuted(claim, evidence)
+        if why is not None:
+            return Verdict((), claim.predicate, why)
+    kept, together = _without_asides(tokens)
+    start = replace(context, scopes=((),), fronted=False, place=(), taken=())
+    search = _Search(kept, together, evidence, start)
+    found = _parse(search, _skip(kept, 0), start, first=True)
+    if found is None:
+        if search.failed is not None:
+            return Verdict((), search.check, search.failed)
+        words = " ".join(t.words for t in kept[search.furthest : search.furthest + 8])
+        return Verdict((), "grammar", f"no claim can be read from {words or text!r}")
+    return [*own, *found[0]], found[1]
+
+
+def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
+    """The tokens without adverbials of time and words that add nothing, and whether 'together' was among these.
+
+    Of two commas around what is taken out, both go: 'the image, taken in April, shows'.
+    """
+    kept: list[Token] = []
+    aside = together = False
+    for token in tokens:
+        cats = set(token.cats)
+        if token.word(",") and aside and kept and kept[-1].word(","):
+            kept.pop()
+            aside = False
+            continue
+        aside = token.has("ADV")
+        idle = (token.has("alone") and not kept) or (bool(cats) and cats <= _STRIPPED)
+        together = together or (idle and token.has("together"))
+        if not (aside or idle or token.word("a", "an")):
+            kept.append(token)
+    return kept, together
+
+
+def _skip(tokens: list[Token], i: int) -> int:
+    while i < len(tokens) and tokens[i].word(",", ";", ":", "and"):
+        i += 1
+    return i
+
+
+_STOPS = (",", ";", ":", "(", ")")
+_RELATIVE = ("where", "which", "in which", "on which", "of which", "whose", "that")
+
+
+def _links(tokens: list[Token], j: int) -> bool:
+    """Whether a clause may end before token j: a stop, a conjunction, or 'at' before an amount."""
+    token = tokens[j]
+    if token.word("at", "on"):
+        return j + 1 < len(tokens) and tokens[j + 1].has("AMT")
+    return token.has("link") or token.words in _STOPS
+
+
+def _parse(search: _Search, i: int, context: Context, *, first: bool) -> tuple[list[Claim], Context] | None:
+    """A chain of clauses from token i to the end, each true; None if there is none."""
+    tokens = search.tokens
+    if i >= len(tokens):
+        return [], context
+    key = (i, context)
+    if key in search.dead or search.tries > _MOST_TRIES:
+        return None
+    search.furthest = max(search.furthest, i)
+    for j in range(len(tokens), i, -1):
+        if j < len(tokens) and not _links(tokens, j):
+            continue
+        for claims, after in _clauses(search, i, j, context, first=first):
+            k = j
+            while k < len(tokens) and _links(tokens, k):
+                behind = replace(after, relative=tokens[k].words in _RELATIVE)
+                k += 1
+                rest = (
+                    _parse(search, k, behind, first=False) if k == len(tokens) or not _only_comma(tokens, k) else None
+                )
+                if rest is not None:
+                    return [*claims, *rest[0]], rest[1]
+            if j == len(tokens):
+                return claims, after
+    search.dead.add(key)
+    return None
+
+
+def _only_comma(tokens: list[Token], k: int) -> bool:
+    """Whether a clause would begin with a stop, which none does."""
+    return tokens[k].word(",", ";", ":", ")")
+
+
+def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) -> list[tuple[list[Claim], Context]]:
+    """Every true reading of tokens i..j as one clause."""
+    whole = search.tokens[i:j]
+    core = [t for t in whole if not t.has("SCOPE")]
+    scopes = [t for t in whole if t.has("SCOPE")]
+    options: list[tuple[Fit, list[Token], list[Token]]] = []
+    made = grammar()
+    if core:
+        options += [(f, core, scopes) for f in made.fits(run_of(core), placed=False)]
+    elif scopes:
+        return [([], _fronted(context, scopes))]
+    if scopes:
+        options += [(f, whole, []) for f in made.fits(run_of(whole), placed=True)]
+    found = []
+    fronted = bool(scopes) and (whole[0].has("SCOPE"))
+    for fit, tokens, around in options:
+        search.tries += 1
+        if fit.frame.follows and first and not context.subject:
+            continue
+        clause = _clause(search, fit, tokens, around, context)
+        if clause is None:
+            continue
+        claims = HANDLERS[fit.frame.handler](clause)
+        if claims is None:
+            continue
+        why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
+        if why is not None:
+            if search.failed is None:
+                search.failed, search.check = why[1], why[0].predicate
+            continue
+        found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
+    return found
+
+
+def _fronted(context: Context, scopes: list[Token]) -> Context:
+    named = tuple(p for t in scopes for p in t.cats["SCOPE"] or () if p)
+    return replace(context, scopes=named or ((),), fronted=bool(named))
+
+
+def _clause(search: _Search, fit: Fit, tokens: list[Token], around: list[Token], context: Context) -> Clause | None:
+    named = tuple(p for t in around for p in t.cats["SCOPE"] or () if p)
+    whole = any(t.cats["SCOPE"] == ((),) for t in around)
+    subject = _subject(fit, tokens, context)
+    scopes = _scopes(context, subject, named, whole=whole and (not context.fronted or bool(context.last)))
+    if scopes is None:
+        goes_on = fit.frame.follows or context.fronted or context.relative or not context.last or _fragment(tokens)
+        scopes = context.scopes if goes_on else ((),)
+    if not scopes:
+        return None
+    return Clause(tokens, fit.slots, scopes, context, search.together, " ".join(t.words for t in tokens))
+
+
+def _subject(fit: Fit, tokens: list[Token], context: Context) -> tuple[Part, ...] | None:
+    """The parts of the scene that the slot 'r' names; None without it."""
+    span = fit.slots.get("r", (0, 0))
+    for token in tokens[span[0] : span[1]]:
+        if token.has("REGION"):
+            return tuple(token.cats["REGION"])
+        if token.has("SCENE"):
+            return ((),) if token.cats["SCENE"] else context.scopes
+    return None
+
+
+def _scopes(
+    context: Context, subject: tuple[Part, ...] | None, named: tuple[Part, ...], *, whole: bool
+) -> tuple[Part, ...] | None:
+    """Parts that a clause speaks of by its own words; () if they contradict each other, None if there are none."""
+    if subject is not None and named:
+        inner = [(tuple(p for p in s if p in n) if s else n) for s in subject for n in named]
+        return tuple(part for part in inner if part)
+    if subject is not None:
+        return subject
+    if named:
+        return _within(context, named)
+    return ((),) if whole else None
+
+
+def _fragment(tokens: list[Token]) -> bool:
+    """A clause without a verb goes on with the place of the clause before."""
+    left = any(t.has("amount") and t.cats["amount"] in ("rest", "mostrest") for t in tokens)
+    left = left or any(t.words.startswith(("remaining", "other ", "last ")) for t in tokens)
+    return left or not any(t.has("hold") or t.has("be") or t.has("has") for t in tokens)
+
+
+def _within(context: Context, named: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """'The western side holds forest in its upper half': the parts of the named half that lie in the western side."""
+    if len(context.place) == 2 and all(len(n) == 2 for n in named):
+        inner = tuple(tuple(p for p in n if p in context.place) for n in named)
+        if all(len(i) == 1 for i in inner):
+            return inner
+    return named
+
+
+def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, fronted: bool) -> Context:
+    classes = [t.cats["COVER"].classes for t in clause.tokens if t.has("COVER")]
+    classes += [()] if not classes else []
+    listed = tuple(c[0] for c in classes if len(c) == 1)
+    subject = context.subject
+    if classes[-1]:
+        subject = clause.classes("a") if fit.frame.handler in ("share", "lead", "rank", "mostly") else classes[-1]
+        subject = subject or classes[-1]
+    objects = tuple(k for t in clause.tokens if t.has("OBJ") for k in t.cats["OBJ"].kinds) or context.objects
+    place = context.place
+    span = fit.slots.get("r")
+    if span is not None:
+        regions = [p for t in clause.tokens[span[0] : span[1]] if t.has("REGION") for p in t.cats["REGION"]]
+        place = regions[0] if len(regions) == 1 else place
+    del claims
+    return Context(
+        scopes=clause.scopes,
+        fronted=context.fronted or fronted,
+        place=place,
+        subject=subject,
+        objects=objects,
+        taken=tuple(dict.fromkeys((*context.taken, *(c for names in classes for c in names)))),
+        listed=listed or context.listed,
+        last=fit.frame.handler,
+    )

@@ -1,0 +1,666 @@
+"""Takes a sentence apart: words to phrases of the lexicon, phrases to quantities, places, land covers and objects."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipelines.captions.claim import EVERYTHING, VEGETATION, Claim
+from pipelines.captions.lexicon import DROPPED, lexicon
+from pipelines.captions.words import KINDS, REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.captions.claim import Span
+    from pipelines.captions.lexicon import Meanings
+
+_WORD = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+\d?(?:'[a-z]+)?|[,;:()]|-(?=\d)|[^\s]")
+_ONES = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
+_TENS = {
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+}  # fmt: skip
+_BIG = {"dozen": 12, "hundred": 100, "thousand": 1000}
+_PARTS = {
+    "halves": 2, "thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9,
+    "tenths": 10, "twelfths": 12, "sixteenths": 16, "twentieths": 20, "hundredths": 100,
+}  # fmt: skip
+_METRES = {"m": 1.0, "km": 1000.0, "ft": 0.3048, "mi": 1609.344, "yd": 0.9144, "cm": 0.01}
+"""International foot, mile, yard (NIST SP 811)."""
+_SQUARE_METRES = {"m2": 1.0, "km2": 1e6, "ha": 1e4, "acre": 4046.8564224, "mi2": 2589988.110336}
+"""International acre and square mile (NIST SP 811)."""
+_CODES = {"tl": "top left", "tr": "top right", "bl": "bottom left", "br": "bottom right", "mid": "middle"}
+_PREPOSITIONS = frozenset(("in", "on", "of", "across", "over", "throughout", "within", "inside", "at", "from", "for",
+                           "during", "through", "to"))  # fmt: skip
+_SEPARATORS = frozenset((",", "and", "or"))
+_YEARS = (1900, 2100)
+_WHOLE_MOSTLY = 85.0
+"""Percent from which a place may be called by one land cover without more words."""
+
+
+@dataclass(slots=True)
+class Token:
+    """A phrase or a chunk of a sentence."""
+
+    cats: Meanings
+    """Category -> value."""
+    words: str
+    claims: list[Claim] = field(default_factory=list)
+    """What it claims by itself: 'hilly' in 'this hilly scene'."""
+
+    def has(self, category: str) -> bool:
+        """Whether it may be read as this."""
+        return category in self.cats
+
+    def word(self, *options: str) -> bool:
+        """Whether it is one of these function words."""
+        return self.words in options
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in words or digits, with what stood before it."""
+
+    value: float
+    decimals: int
+    near: str | None = None
+    """'about', 'below', 'above', 'more', 'less' or None."""
+
+    def span(self, scale: float = 1.0, *, fraction: bool = False) -> Span:
+        """Values that it is true of, by the rules of rounding (README.md, 'Numbers')."""
+        return span_of(self.value * scale, 0.5 * 10.0**-self.decimals * scale, self.near, fraction=fraction)
+
+
+def span_of(value: float, half: float, near: str | None, *, fraction: bool = False) -> Span:
+    """(least, most) for a number whose last digit is worth two `half`; fractions are coarser than numbers."""
+    if fraction:
+        half = 5.0 if value == 50.0 else min(3.0, 0.15 * value)
+    if near == "about":
+        slack = min(0.1 * value, 5.0) if fraction else 0.07 * value
+        return value - max(half, slack), value + max(half, slack)
+    if near == "below":
+        return value - max(half, 0.1 * value), value + (0.0 if not fraction else 0.01 * value)
+    if near == "above":
+        return value, value + max(half, 0.15 * value)
+    if near == "more":
+        return value, EVERYTHING
+    return (0.0, value) if near == "less" else (value - half, value + half)
+
+
+class UnknownWordsError(Exception):
+    """Words that the lexicon does not hold."""
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__(", ".join(words))
+        self.words = words
+
+
+def tokens_of(sentence: str, literals: frozenset[str]) -> list[Token]:
+    """The chunks of one sentence (lower case, without its full stop).
+
+    Raises:
+        UnknownWordsError: words that are neither in the lexicon nor function words of the frames.
+    """
+    found = _phrases(_words(sentence), literals)
+    for step in (_regions, _quantities, _covers, _objects, _scenes, _lists_of_regions, _adverbials):
+        found = step(found)
+    return found
+
+
+def _words(sentence: str) -> list[str]:
+    text = sentence.lower().replace("%", " percent ").replace("°", " degrees ").replace("'s ", " s ")
+    text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
+    text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
+    text = re.sub(r"(\d)(km2|m2|km|m|ha|ft)\b", r"\1 \2", text)
+    return [w for w in _WORD.findall(text) if w not in DROPPED]
+
+
+def _phrases(words: list[str], literals: frozenset[str]) -> list[Token]:
+    table, found, unknown, i = lexicon(), [], [], 0
+    while i < len(words):
+        for size in range(min(table.reach.get(words[i], 0), len(words) - i), 0, -1):
+            meanings = table.phrases.get(tuple(words[i : i + size]))
+            if meanings is not None:
+                found.append(Token(dict(meanings), " ".join(words[i : i + size])))
+                i += size
+                break
+        else:
+            number, used = _number(words, i)
+            if number is not None:
+                found.append(Token({"NUM": number}, " ".join(words[i : i + used])))
+                i += used
+                continue
+            if words[i] not in literals and words[i] not in _PARTS:
+                unknown.append(words[i])
+            found.append(Token({}, words[i]))
+            i += 1
+    if unknown:
+        raise UnknownWordsError(unknown)
+    return found
+
+
+def _number(words: list[str], i: int) -> tuple[Number | None, int]:
+    """A number that begins at word i, and how many words it has."""
+    sign, start = (-1.0, i + 1) if words[i] == "-" else (1.0, i)
+    if start < len(words) and words[start][0].isdigit():
+        plain = words[start].replace(",", "")
+        if not re.fullmatch(r"\d{1,12}(?:\.\d{1,6})?", plain):
+            return None, 0
+        return Number(sign * float(plain), len(plain.partition(".")[2])), start + 1 - i
+    total, current, used, j = 0, 0, 0, i
+    while j < len(words):
+        word = words[j]
+        if word in _ONES or word in _TENS:
+            current += _ONES.get(word, _TENS.get(word, 0))
+        elif word in _BIG and (current or total or (j and words[j - 1] == "a")):
+            current = max(1, current) * _BIG[word]
+            if word == "thousand":
+                total, current = total + current, 0
+        elif not (word == "and" and used and words[j - 1] in ("hundred", "thousand") and _continues(words, j)):
+            break
+        j += 1
+        used = j - i
+    return (Number(float(total + current), 0), used) if used else (None, 0)
+
+
+def _continues(words: list[str], j: int) -> bool:
+    return j + 1 < len(words) and (words[j + 1] in _ONES or words[j + 1] in _TENS)
+
+
+def _regions(tokens: list[Token]) -> list[Token]:
+    """'top left corner of scene' -> REGION; 'upper half of western side' -> their intersection."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        if not token.has("region"):
+            found.append(token)
+            i += 1
+            continue
+        end = i + 1
+        while end < len(tokens):
+            if tokens[end].has("partword") or tokens[end].word("half", "quarter", "third"):
+                end += 1
+            elif tokens[end].word("of") and end + 1 < len(tokens) and tokens[end + 1].has("scene"):
+                end += 2
+            else:
+                break
+        words = " ".join(t.words for t in tokens[i:end])
+        value = _region_value(str(token.cats["region"]))
+        if found and len(found) >= 2 and found[-1].word("of", "in") and found[-2].has("REGION"):
+            inner = found[-2].cats["REGION"]
+            both = tuple(p for p in inner[0] if p in value[0])
+            if len(inner) == len(value) == 1 and both and len(both) < len(inner[0]):
+                found[-2:] = [Token({"REGION": (both,)}, f"{found[-2].words} of {words}")]
+                i = end
+                continue
+        found.append(Token({"REGION": value}, words))
+        i = end
+    return found
+
+
+def _region_value(code: str) -> tuple[tuple[str, ...], ...]:
+    """Regions that a claim must hold in: each a tuple of parts whose areas are added."""
+    if code == "each":
+        return tuple((r,) for r in REGIONS)
+    return (tuple(_CODES[c] for c in code.split("+")),)
+
+
+def _quantities(tokens: list[Token]) -> list[Token]:
+    """Numbers with hedges and units: SHARE, LEN, AREA, DEG, NUM."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        near, j = None, i
+        while j < len(tokens) and tokens[j].has("near") and j - i < 2:
+            near = _stronger(near, str(tokens[j].cats["near"]))
+            j += 1
+        if near is not None and j < len(tokens) and tokens[j].word("a", "an"):
+            j += 1
+        made = _quantity(tokens, j, near) if j < len(tokens) else None
+        if made is None and j > i:
+            made, near = _quantity(tokens, i, None), None
+            j = i
+        if made is None:
+            found.append(tokens[i])
+            i += 1
+        else:
+            cats, used = made
+            if found and found[-1].word("a", "an", "remaining", "another"):
+                found.pop()
+            found.append(Token(cats, " ".join(t.words for t in tokens[i : j + used])))
+            i = j + used
+    return found
+
+
+def _stronger(one: str | None, two: str) -> str:
+    return two if one in (None, "about") else str(one)
+
+
+def _quantity(tokens: list[Token], j: int, near: str | None) -> tuple[Meanings, int] | None:
+    token = tokens[j]
+    if token.has("NUM"):
+        n = token.cats["NUM"]
+        if j + 1 < len(tokens) and tokens[j + 1].words in _PARTS:
+            return {"AMT": span_of(100.0 * n.value / _PARTS[tokens[j + 1].words], 0.0, near, fraction=True)}, 2
+        unit, used = _unit(tokens, j + 1)
+        number = Number(n.value, n.decimals, near)
+        return ({"NUM": number}, 1) if unit is None else (_measured(number, unit), used + 1)
+    if token.has("fraction"):
+        cats: Meanings = {"AMT": span_of(float(token.cats["fraction"]), 0.0, near, fraction=True)}
+        if token.has("times") and near is None:
+            cats["times"] = token.cats["times"]
+        return cats, 1
+    if token.has("amount"):
+        value = token.cats["amount"]
+        if near is not None:
+            return None
+        return {**token.cats, "AMT": value}, 1
+    return None
+
+
+def _unit(tokens: list[Token], j: int) -> tuple[str | None, int]:
+    """The unit of a number that ends before j: right behind it (then it is used up), or that of its list."""
+    if j < len(tokens) and tokens[j].has("unit"):
+        return str(tokens[j].cats["unit"]), 1
+    k = j
+    if _like_year(tokens[j - 1].cats["NUM"]) and j < len(tokens) and tokens[j].word(",", "and", "to", "by"):
+        return None, 0
+    while k + 1 < len(tokens) and tokens[k].word(",", "and", "to", "by", "x", "or"):
+        k += 1
+        while k < len(tokens) and (tokens[k].has("near") or tokens[k].word("and")):
+            k += 1
+        if k >= len(tokens) or not tokens[k].has("NUM"):
+            return None, 0
+        k += 1
+        if k < len(tokens) and tokens[k].has("unit"):
+            return str(tokens[k].cats["unit"]), 0
+    return None, 0
+
+
+def _measured(number: Number, unit: str) -> Meanings:
+    if unit == "percent":
+        return {"AMT": number.span(), "PERCENT": number}
+    if unit == "deg":
+        return {"DEG": number.span()}
+    if unit in _METRES:
+        return {"LEN": number.span(_METRES[unit])}
+    return {"AREA": number.span(_SQUARE_METRES[unit])}
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A land cover, as it is spoken of."""
+
+    classes: tuple[str, ...]
+    span: Span | None = None
+    """'a little water': the share that this says; (0, 0) = none of it."""
+    absent: bool = False
+
+
+def _covers(tokens: list[Token]) -> list[Token]:
+    """Quantifier, adjectives, land cover and empty nouns -> COVER; adjectives alone stay ADJ."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        made = _cover(tokens, i)
+        if made is None:
+            found.append(tokens[i])
+            i += 1
+            continue
+        token, i = made
+        found.append(token)
+    return found
+
+
+def _classes(name: str) -> tuple[str, ...]:
+    return VEGETATION if name == "vegetation" else (name,)
+
+
+def _cover(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    j, some = _quantifiers(tokens, i)
+    if j >= len(tokens):
+        return None
+    k = _cover_end(tokens, j)
+    if k is None:
+        return None
+    head = tokens[j]
+    name = str(head.cats["cover"] if head.has("cover") else head.cats["adj"])
+    cats: Meanings = {"COVER": Cover(_classes(name), some if isinstance(some, tuple) else None, absent=some == "none")}
+    start = i
+    if head.has("kind"):
+        cats["kind"] = head.cats["kind"]
+        start = j if some is None else i
+    return Token(cats, " ".join(t.words for t in tokens[start:k])), k
+
+
+def _quantifiers(tokens: list[Token], i: int) -> tuple[int, object]:
+    """Where 'a small amount of', 'patches of', 'no' and their like end, and the share that they say."""
+    j, some = i, None
+    if tokens[j].word("a", "an") and j + 1 < len(tokens):
+        j += 1
+    while j < len(tokens) and (tokens[j].has("some") or tokens[j].has("prefix")):
+        some = tokens[j].cats.get("some", some)
+        j += 1
+    return j, some
+
+
+def _cover_end(tokens: list[Token], j: int) -> int | None:
+    """Where a land cover that begins at j ends: a noun, or an adjective before a noun; None if there is none."""
+    head = tokens[j]
+    noun, k = head.has("cover"), j + 1
+    if not noun and not (head.has("adj") and k < len(tokens)):
+        return None
+    if not noun and tokens[k].has("cover") and tokens[k].cats["cover"] == head.cats["adj"]:
+        noun, k = True, k + 1  # 'wooded forest'
+    while k < len(tokens) and tokens[k].has("suffix") and not tokens[k].has("hold") and not tokens[k].has("exceed"):
+        noun, k = True, k + 1
+    return k if noun else None
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Map objects of one kind, with their number."""
+
+    kinds: tuple[str, ...]
+    span: Span
+
+
+_ALWAYS_ONE = frozenset(("road network", "network of roads", "road system", "parking", "rail"))
+
+
+def _objects(tokens: list[Token]) -> list[Token]:
+    """Numbers or quantifiers and a kind of map object -> OBJ."""
+    found: list[Token] = []
+    for token in tokens:
+        if not token.has("kind"):
+            found.append(token)
+            continue
+        kind, plural = str(token.cats["kind"]), token.words.split()[-1].endswith("s")
+        plural = plural or token.words.startswith("places")
+        span: Span = (2.0 if plural and kind in KINDS and KINDS[kind].counted else 1.0, EVERYTHING)
+        words = token.words
+        if found and found[-1].word("mapped", "map's"):
+            found.pop()
+        last = found[-1] if found else None
+        cats: Meanings = {}
+        if last is not None and (last.has("NUM") or last.has("count") or last.word("a", "an")):
+            counted = last.cats["NUM"].span() if last.has("NUM") else last.cats.get("count", (1.0, EVERYTHING))
+            span = (float(counted[0]), float(counted[1]))
+            words = f"{last.words} {words}"
+            found.pop()
+            if plural and last.word("a", "an"):
+                span = (EVERYTHING, EVERYTHING)
+        elif token.has("COVER"):
+            cats["COVER"] = token.cats["COVER"]
+        cats["OBJ"] = Objects((kind,), span)
+        found.append(Token(cats, words))
+    return found
+
+
+def _scenes(tokens: list[Token]) -> list[Token]:
+    """Adjectives and a word for the scene -> SCENE, with what the adjectives claim."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        end, claims = _scene_adjectives(tokens, i)
+        if end < len(tokens) and (tokens[end].has("scene") or (tokens[end].has("hills") and end == i)):
+            token = tokens[end]
+            if token.has("hills"):
+                claims.append(Claim("relief", ("relief",), against=(str(token.cats["hills"]),), words=token.words))
+            strong = token.cats.get("scene") == "strong"
+            words = " ".join(t.words for t in tokens[i : end + 1])
+            cats = {k: v for k, v in token.cats.items() if k not in ("scene", "suffix")}
+            if end > i:
+                cats = {}
+            if found and found[-1].word("a", "an"):
+                found.pop()
+            found.append(Token({**cats, "SCENE": strong}, words, claims))
+            i = end + 1
+        else:
+            found.append(tokens[i])
+            i += 1
+    return _scenes_of(found)
+
+
+def _scene_adjectives(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
+    j, claims = _sized(tokens, i)
+    while j < len(tokens):
+        token = tokens[j]
+        if token.has("relief"):
+            claims.append(Claim("relief", ("relief",), against=(str(token.cats["relief"]),), words=token.words))
+        elif token.has("place"):
+            claims.append(Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words))
+        elif token.has("season") and j + 1 < len(tokens) and tokens[j + 1].has("scene"):
+            claims.append(Claim("season", ("season",), against=(str(token.cats["season"]),), words=token.words))
+        elif token.has("rural"):
+            claims.append(Claim("share", ("built",), (), 0.0, 15.0, words=token.words))
+        elif token.has("adverb") and j + 1 < len(tokens) and tokens[j + 1].has("adj"):
+            low, high = token.cats["adverb"]
+            name = str(tokens[j + 1].cats["adj"])
+            claims.append(Claim("share", _classes(name), (), low, high, words=f"{token.words} {tokens[j + 1].words}"))
+            j += 1
+        elif token.has("adj"):
+            name = str(token.cats["adj"])
+            claims.append(Claim("share", _classes(name), (), 50.0, 100.0, words=token.words))
+        elif not (token.word(",", "and") and j > i and claims and _is_scene_adjective(tokens, j + 1)):
+            break
+        j += 1
+    return j, claims
+
+
+def _sized(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
+    """'1.3 km wide scene', '1.3 km by 1.3 km scene': the edge of the footprint, or nothing."""
+    if not tokens[i].has("LEN"):
+        return i, []
+    j, claims = i + 1, [_edge(tokens[i])]
+    if j + 1 < len(tokens) and tokens[j].word("by", "x") and tokens[j + 1].has("LEN"):
+        claims.append(_edge(tokens[j + 1]))
+        j += 2
+    if j + 1 < len(tokens) and tokens[j].has("onside") and tokens[j + 1].has("scene"):
+        j += 1
+    return (j, claims) if j < len(tokens) and tokens[j].has("scene") else (i, [])
+
+
+def _edge(token: Token) -> Claim:
+    return Claim.spanning("length", ("size_m",), (), token.cats["LEN"], token.words)
+
+
+def _is_scene_adjective(tokens: list[Token], j: int) -> bool:
+    return j < len(tokens) and any(tokens[j].has(c) for c in ("relief", "place", "rural", "adj", "adverb"))
+
+
+def _scenes_of(tokens: list[Token]) -> list[Token]:
+    """'scene of trees and crops', 'land of scene', 'rest of scene' -> one SCENE."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        i += 1
+        while token.has("SCENE") and i + 1 < len(tokens) and tokens[i].word("of"):
+            if tokens[i + 1].has("SCENE"):
+                other = tokens[i + 1]
+                strong = bool(token.cats["SCENE"] or other.cats["SCENE"])
+                token = Token({"SCENE": strong}, f"{token.words} of {other.words}", [*token.claims, *other.claims])
+                i += 2
+                continue
+            end = _list_end(tokens, i + 1, "COVER")
+            if end == i + 1:
+                break
+            listed = [t for t in tokens[i + 1 : end] if t.has("COVER")]
+            claims = [presence(t, ()) for t in listed]
+            words = " ".join(t.words for t in tokens[i:end])
+            token = Token({"SCENE": token.cats["SCENE"]}, f"{token.words} {words}", [*token.claims, *claims])
+            i = end
+        found.append(token)
+    return found
+
+
+def presence(token: Token, where: tuple[str, ...]) -> Claim:
+    """What the bare mention of a land cover claims."""
+    cover: Cover = token.cats["COVER"]
+    if cover.absent:
+        return Claim("absence", cover.classes, where, words=token.words)
+    if cover.span is not None:
+        return Claim("share", cover.classes, where, *cover.span, words=token.words)
+    return Claim("presence", cover.classes, where, words=token.words)
+
+
+def _list_end(tokens: list[Token], i: int, category: str) -> int:
+    """End of 'x, y and z' that begins at i; i if there is none. A comma alone does not end a list."""
+    if i >= len(tokens) or not tokens[i].has(category):
+        return i
+    end = j = i + 1
+    while j < len(tokens) and tokens[j].word(*_SEPARATORS):
+        while j < len(tokens) and tokens[j].word(*_SEPARATORS):
+            j += 1
+        if j >= len(tokens) or not tokens[j].has(category):
+            break
+        j += 1
+        if not tokens[j - 2].word(",") or category == "REGION":
+            end = j
+    return end
+
+
+def _lists_of_regions(tokens: list[Token]) -> list[Token]:
+    """'top left and middle' -> one REGION that holds of each; 'bottom left and right' means the bottom right."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        end = _region_list(tokens, i)
+        if end <= i + 1:
+            found.append(tokens[i])
+            i += 1
+            continue
+        value: list[tuple[str, ...]] = []
+        for token in tokens[i:end]:
+            if token.has("REGION"):
+                value += [_like(value[-1], part) if value else part for part in token.cats["REGION"]]
+        found.append(Token({"REGION": tuple(value)}, " ".join(t.words for t in tokens[i:end])))
+        i = end
+    return found
+
+
+def _region_list(tokens: list[Token], i: int) -> int:
+    if not tokens[i].has("REGION"):
+        return i
+    end = j = i + 1
+    while j < len(tokens):
+        k = j
+        while k < len(tokens) and (tokens[k].word("and", ",", "both", "or") or (k > j and tokens[k].word("in"))):
+            k += 1
+        if k == j or k >= len(tokens) or not tokens[k].has("REGION"):
+            break
+        end = j = k + 1
+    return end
+
+
+def _like(last: tuple[str, ...], part: tuple[str, ...]) -> tuple[str, ...]:
+    """'bottom left and right': a half behind a quarter is the quarter of the same row."""
+    if len(last) == 1 and len(part) == 2 and last[0] != "middle":
+        row = last[0].split()[0]
+        same = tuple(p for p in part if p.startswith(row))
+        return same if len(same) == 1 else part
+    return part
+
+
+def _adverbials(tokens: list[Token]) -> list[Token]:
+    """Preposition and place or time -> SCOPE or ADV."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        made = _time(tokens, i) or _placed(tokens, i)
+        if made is None:
+            found.append(tokens[i])
+            i += 1
+            continue
+        token, i = made
+        found.append(token)
+    return found
+
+
+def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    if tokens[i].words not in _PREPOSITIONS or i + 1 >= len(tokens):
+        return None
+    j = i + 1
+    if tokens[j].word("a", "an") and j + 1 < len(tokens):
+        j += 1
+    token = tokens[j]
+    words = f"{tokens[i].words} {token.words}"
+    if token.has("REGION") and not tokens[i].word("from", "to"):
+        return Token({"SCOPE": token.cats["REGION"]}, words), j + 1
+    if token.has("SCENE") and not tokens[i].word("from", "to", "at"):
+        return Token({"SCOPE": ((),) if token.cats["SCENE"] else None}, words, token.claims), j + 1
+    if token.has("place"):
+        end = j + 1
+        while end < len(tokens) and tokens[end].has("placeword"):
+            end += 1
+        claim = Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words)
+        return Token({"ADV": None}, words, [claim]), end
+    return None
+
+
+_TIMES: dict[str, Callable[[Any, str], Claim]] = {
+    "month": lambda v, w: Claim("time", ("month",), (), float(v), float(v), words=w),
+    "season": lambda v, w: Claim("season", ("season",), against=(str(v),), words=w),
+    "earlyseason": lambda v, w: Claim("season part", ("month",), (), 1.0, against=(str(v),), words=w),
+    "midseason": lambda v, w: Claim("season part", ("month",), (), 2.0, against=(str(v),), words=w),
+    "lateseason": lambda v, w: Claim("season part", ("month",), (), 3.0, against=(str(v),), words=w),
+}
+
+
+def _time(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    """'in April 2021', 'taken in the spring of 2021', 'on a spring day'."""
+    j, claims = i, list[Claim]()
+    if tokens[j].has("taken") and j + 1 < len(tokens):
+        j += 1
+    last = i
+    while j < len(tokens):
+        token = tokens[j]
+        time = next((c for c in _TIMES if token.has(c)), None)
+        year = token.cats.get("NUM")
+        if time is not None:
+            claims.append(_TIMES[time](token.cats[time], token.words))
+        elif isinstance(year, Number) and _is_year(year, tokens, j):
+            claims.append(Claim("time", ("year",), (), year.value, year.value, words=token.words))
+        elif not _in_time(tokens, j, told=bool(claims)):
+            break
+        j += 1
+        if claims and not (tokens[j - 1].words in _PREPOSITIONS or tokens[j - 1].word("a", "an", ",")):
+            last = j
+    if not claims:
+        return None
+    return Token({"ADV": None}, " ".join(t.words for t in tokens[i:last]), claims), last
+
+
+def _in_time(tokens: list[Token], j: int, *, told: bool) -> bool:
+    """Whether a token belongs between the words of a time."""
+    token = tokens[j]
+    if token.words in _PREPOSITIONS or token.word("a", "an", "year") or (told and token.has("timeword")):
+        return True
+    return told and token.word(",") and _time_goes_on(tokens, j + 1)
+
+
+def _time_goes_on(tokens: list[Token], j: int) -> bool:
+    if j < len(tokens) and tokens[j].word("in"):
+        j += 1
+    return j < len(tokens) and (
+        any(tokens[j].has(c) for c in _TIMES) or (tokens[j].has("NUM") and _is_year(tokens[j].cats["NUM"], tokens, j))
+    )
+
+
+def _is_year(number: Number, tokens: list[Token], j: int) -> bool:
+    alone = j + 1 >= len(tokens) or not (tokens[j + 1].has("kind") or tokens[j + 1].has("OBJ"))
+    return alone and number.near is None and _like_year(number)
+
+
+def _like_year(number: Number) -> bool:
+    return not number.decimals and _YEARS[0] <= number.value <= _YEARS[1]
+
+
+WHOLE_MOSTLY = _WHOLE_MOSTLY
