@@ -65,10 +65,6 @@ class Legend:
         """Numpy dtype of the raster: the smallest unsigned one that holds every code and `nodata`."""
         return "uint8" if max([self.nodata, *(c.code for c in self.classes)]) <= 255 else "uint16"
 
-    def name_of(self) -> dict[int, str]:
-        """Code -> class name."""
-        return {c.code: c.name for c in self.classes}
-
     def common_of(self) -> dict[int, int]:
         """Code -> code in COMMON_CLASSES."""
         return {c.code: COMMON_CLASSES.index(c.common) for c in self.classes}

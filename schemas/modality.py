@@ -113,11 +113,6 @@ class Modality:
         """All band names, layer by layer."""
         return tuple(b.name for layer in self.layers for b in layer.bands)
 
-    @property
-    def finest_m(self) -> float:
-        """Smallest resolution among the layers, metres: the grid of the validity mask."""
-        return min(layer.resolution_m for layer in self.layers)
-
 
 _COPERNICUS = "Contains modified Copernicus Sentinel data"
 COPERNICUS_LICENCE = "LicenseRef-Copernicus-Sentinel-Data"

@@ -162,11 +162,6 @@ class Patch:
         at = (self.y_max - y) / self.step_m - 0.5, (x - self.x_min) / self.step_m - 0.5
         return np.asarray(map_coordinates(values, at, order=1, mode="nearest", output=np.float32))
 
-    def cubic(self, values: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> Floats:
-        """Cubic spline between pixel centres; the edge goes on outside."""
-        at = (self.y_max - y) / self.step_m - 0.5, (x - self.x_min) / self.step_m - 0.5
-        return np.asarray(map_coordinates(values, at, order=3, mode="nearest", output=np.float32))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:

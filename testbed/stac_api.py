@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -229,17 +228,3 @@ class StacApi:
         links += [self._link("root", ""), self._link("parent", collection), self._link("collection", collection)]
         served["links"] = links
         return served
-
-
-def load_items(text: str) -> list[Json]:
-    """Items of a JSON text: one item, a list of them, or a feature collection.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    found = json.loads(text)
-    items = found if isinstance(found, list) else found.get("features", [found])
-    wrong = [i for i in items if not isinstance(i, dict) or i.get("type") != "Feature"]
-    if wrong:
-        raise ValueError(f"expected STAC items, found {str(wrong[0])[:80]}")
-    return list(items)

@@ -19,8 +19,8 @@ CELL_M = 40.0
 """Pixel of the ground before detail is added, metres."""
 FLOW_M = 80.0
 """Pixel on which water runs, metres."""
-STREAM_KM2, RIVER_KM2 = 2.0, 12.0
-"""Catchment from which a stream and a river run, square kilometres."""
+STREAM_KM2 = 2.0
+"""Catchment from which a stream runs, square kilometres."""
 WHOLE = Patch(
     x_min=-DOMAIN_M[0],
     y_max=DOMAIN_M[1],

@@ -81,7 +81,7 @@ class OpenStreetMap:
         Args:
             place: the sample.
             resolution_m: pixel edge of the raster, metres.
-            features: objects that may touch it, as `pipelines.access.openstreetmap.extract.features_in` gives them.
+            features: objects that may touch it, from `FeatureStore.within`.
             extract: where they come from.
             reference_time: time of the image that is labelled, None without one.
         """

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sampling.geobox import UPS, bbox, by_code, transformer
-from schemas.modality import STATIC_DENSITY
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -86,17 +85,6 @@ class Block:
     """Expected of the archive."""
 
 
-def blocks_of(places: Sequence[Place], density: SearchDensity = STATIC_DENSITY, days: float = 1.0) -> list[Block]:
-    """Blocks that hold all places, from south to north and west to east: those that cost the fewest pages.
-
-    A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
-    as many with fewer items), and so on down to a degree; no block is expected to answer with more than `MOST_ITEMS`
-    if it can be quartered. What an archive holds has no say, so the same places always
-    make the same blocks.
-    """
-    return Ground(places).blocks(density, days)
-
-
 class Ground:
     """The footprints of some places in degrees, to be cut into blocks in several ways."""
 
@@ -108,7 +96,13 @@ class Ground:
         self._boxes, self._owner = _outlines(self.places)
 
     def blocks(self, density: SearchDensity, days: float) -> list[Block]:
-        """See `blocks_of`."""
+        """Blocks that hold all places, from south to north and west to east: those that cost the fewest pages.
+
+        A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
+        as many with fewer items), and so on down to a degree; no block is expected to answer with more than
+        `MOST_ITEMS` if it can be quartered. What an archive holds has no say, so the same places always make the same
+        blocks.
+        """
         found: list[Block] = []
         everything = np.arange(len(self.places))
         for part in self._cells(everything, LARGEST_DEG):

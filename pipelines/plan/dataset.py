@@ -302,12 +302,6 @@ def _unavailable(part: PartPlan) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _again_of(growing: Path) -> bytes | None:
-    """plan.json of the plan that is being completed; None if none is."""
-    path = growing / AGAIN
-    return path.read_bytes() if path.exists() else None
-
-
 def _sweep(growing: Path) -> None:
     """Remove files that were being written when planning was ended."""
     for left in [*growing.glob(".*"), *growing.glob("*/.*")]:

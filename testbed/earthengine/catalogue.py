@@ -151,10 +151,6 @@ class EeCatalogue:
         self._collections.setdefault(image.collection, []).append(image)
         self._collections[image.collection].sort(key=lambda x: x.id)
 
-    def add_collection(self, collection: str) -> None:
-        """A collection that may be empty."""
-        self._collections.setdefault(collection, [])
-
     def is_image(self, asset_id: str) -> bool:
         """Whether such an image is there."""
         return asset_id in self._images

@@ -19,7 +19,6 @@ from rasterio.windows import Window
 
 from pipelines.access.chips import Chip, ChipRequest, Reduce
 from pipelines.access.earthengine import graphs, items
-from pipelines.access.earthengine.products import PRODUCTS
 from pipelines.access.earthengine.reader import EarthEngineReader
 from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.access.http.client import AccessError
@@ -132,43 +131,6 @@ def test_first_image_with_a_valid_pixel_wins(session: Session, folder: Path) -> 
     np.testing.assert_array_equal(both.pixels, a[:1])
 
 
-def test_cloud_mask_and_median(session: Session, folder: Path) -> None:
-    images = graphs.collection(S2, period=JUNE, bbox=AREA, at_most={"CLOUDY_PIXEL_PERCENTAGE": 90})
-    image = graphs.composite(graphs.without_clouds(images, "s2-scl"), ("B5",), "median")
-    geobox = box(20, 16, 20.0)
-    chip = session.compute_chip(image, geobox, ("B5",), dtype="float32")
-    stack, clear = [], []
-    for seed in (1, 2, 3):
-        raw = window(folder / f"{seed}-20.tif", geobox, 20, [1])[0].astype(float)
-        stack.append(raw if seed == 1 else np.maximum(raw - 1000, 0))
-        clear.append(~np.isin(window(folder / f"{seed}-scl.tif", geobox, 20, [1])[0], (3, 8, 9, 10)))
-    masked = np.ma.masked_array(np.stack(stack), ~np.stack(clear))
-    expected = np.ma.median(masked, axis=0)
-    np.testing.assert_array_equal(chip.valid[0], ~np.ma.getmaskarray(expected))
-    np.testing.assert_allclose(chip.pixels[0][chip.valid[0]], expected.compressed())
-
-
-def test_landsat_cloud_bits(session: Session, folder: Path) -> None:
-    images = graphs.without_clouds(graphs.collection("LANDSAT/LC08/C02/T1_L2"), "landsat-qa")
-    geobox = GeoBox(epsg=32633, x_min=scenes.X0, y_max=scenes.Y0, resolution_m=30, width=40, height=40)
-    chip = session.compute_chip(graphs.composite(images, ("SR_B4",), "first"), geobox, ("SR_B4",), dtype="uint16")
-    quality = window(folder / "landsat.tif", geobox, 30, [8])[0]
-    np.testing.assert_array_equal(chip.valid[0], (quality & 0b11110) == 0)
-
-
-def test_mode_of_dynamic_world_over_a_window(session: Session, folder: Path) -> None:
-    image = graphs.class_window(PRODUCTS[DW], "label", JUNE, AREA)
-    geobox = box(64, 40, row=0)
-    chip = session.compute_chip(image, geobox, ("label",), dtype="uint8")
-    maps = np.stack([window(folder / f"dw-{i}.tif", geobox, 10, [1])[0] for i in range(3)])
-    for y in range(0, 40, 7):
-        for x in range(0, 64, 9):
-            seen = maps[:, y, x][maps[:, y, x] != 255]
-            codes, votes = np.unique(seen, return_counts=True)
-            assert chip.valid[0, y, x]
-            assert chip.pixels[0, y, x] == codes[votes.argmax()]
-
-
 @pytest.mark.parametrize("how", ["mode", "probability"])
 def test_named_maps_are_reduced_to_one(session: Session, folder: Path, how: Any) -> None:
     """What a label's composite asks for, against numpy: the smallest of equals; sure pixels only."""
@@ -198,13 +160,6 @@ def test_named_maps_are_reduced_to_one(session: Session, folder: Path, how: Any)
     np.testing.assert_array_equal(chip.valid[0], mean.max(axis=0) >= least)
     assert 0.05 < chip.valid.mean() < 0.95
     np.testing.assert_array_equal(chip.pixels[0][chip.valid[0]], mean.argmax(axis=0)[chip.valid[0]])
-
-
-def test_class_shares_counted_at_the_service(session: Session, folder: Path) -> None:
-    geobox = box(50, 40)
-    shares = graphs.class_shares(session, ee.Image(f"{DW}/{S2_A.rpartition('/')[2]}"), "label", geobox)
-    codes, counts = np.unique(window(folder / "dw-0.tif", geobox, 10, [1]), return_counts=True)
-    assert shares == pytest.approx({int(c): n / 2000 for c, n in zip(codes, counts, strict=True)})
 
 
 def test_worldcover_is_nearest_and_the_dem_is_one_surface(session: Session, folder: Path) -> None:

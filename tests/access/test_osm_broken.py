@@ -13,7 +13,7 @@ import osmium
 import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.openstreetmap.extract import BadExtractError, Extract, OsmFeature, features_in, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, Extract, FeatureStore, OsmFeature, prepare
 from tests.access.osm_files import (
     HEADER,
     SQUARE,
@@ -39,7 +39,8 @@ Writer = osmium.SimpleWriter
 
 def read(path: Path) -> tuple[Extract, list[OsmFeature]]:
     extract = prepare(path, path.parent / "cache")
-    return extract, features_in(extract.parquet, WORLD)
+    with FeatureStore(extract.parquet) as store:
+        return extract, store.within(WORLD)
 
 
 def refused(path: Path) -> str:

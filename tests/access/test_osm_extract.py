@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, features_in, open_extract, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, open_extract, prepare
 from pipelines.access.openstreetmap.objects import LOST
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_objects_are_kept_once_each(small: Path, tmp_path: Path) -> None:
     extract = prepare(small, tmp_path)
-    found = {f.osm_id: f for f in features_in(extract.parquet, (9.0, 47.0, 10.0, 48.0))}
+    with FeatureStore(extract.parquet) as store:
+        found = {f.osm_id: f for f in store.within((9.0, 47.0, 10.0, 48.0))}
     assert {k: f.kind for k, f in found.items()} == {
         "n20": "point", "r1": "area", "w2": "area", "w3": "line", "w4": "line"
     }  # fmt: skip
@@ -87,7 +88,8 @@ def test_an_extract_without_objects_answers_nothing(tmp_path: Path) -> None:
     with osmium.SimpleWriter(path) as writer:
         writer.add_node(Node(id=1, location=(1.0, 1.0), version=1, timestamp=datetime(2020, 1, 1, tzinfo=UTC)))
     extract = prepare(path, tmp_path / "cache")
-    assert features_in(extract.parquet, (-180.0, -90.0, 180.0, 90.0)) == []
+    with FeatureStore(extract.parquet) as store:
+        assert store.within((-180.0, -90.0, 180.0, 90.0)) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "junk", "empty", "missing", "folder"])

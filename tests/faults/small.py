@@ -15,11 +15,12 @@ from affine import Affine
 from pipelines.access.archives import Archives
 from pipelines.access.http.client import Client
 from pipelines.access.logins.signing import PlanetaryComputerSigner
-from pipelines.plan.blocks import blocks_of
+from pipelines.plan.blocks import Ground
 from pipelines.plan.partition import _refusing
 from pipelines.plan.search import Question, absence, ask
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
+from schemas.modality import STATIC_DENSITY
 from schemas.outcome import Outcome
 from schemas.place import GeoBox, Place
 from schemas.recipe import DatedSource, Recipe
@@ -145,7 +146,7 @@ def run(services: Services, *, signed: bool = False, kinds: Collection[str] = KI
         signer = PlanetaryComputerSigner(f"{services.base_url}/token", ("127.0.0.1",), client=Client(**chosen))
     client = Client(signer=_FilesOnly(signer) if signer else None, **chosen)
     provider = RECIPE.providers["p"].model_copy(update={"url": services.stac_url("catalogue")})
-    (block,) = blocks_of(places())
+    (block,) = Ground(places()).blocks(STATIC_DENSITY, 1.0)
     with Archives({"p": provider}) as archives:
         archives._clients["p"] = client
         for entry in (e for e in RECIPE.sources if e.kind in kinds):

@@ -10,10 +10,11 @@ import tenacity
 
 from pipelines.access.archives import Archives
 from pipelines.access.http.client import AccessError, Client
-from pipelines.plan.blocks import blocks_of
+from pipelines.plan.blocks import Ground
 from pipelines.plan.partition import _refusing
 from pipelines.plan.search import Answer, Question, absence, ask
 from pipelines.sources import open_source
+from schemas.modality import STATIC_DENSITY
 from schemas.outcome import Reason
 from testbed.server import Fault
 from testbed.services import Services, serve_catalogue
@@ -51,7 +52,7 @@ def asked(services: Services) -> Answer:
     providers = {
         name: RECIPE.providers["p"].model_copy(update={"url": services.stac_url(name), "retries": 1}) for name in NAMES
     }
-    (block,) = blocks_of(places())
+    (block,) = Ground(places()).blocks(STATIC_DENSITY, 1.0)
     with Archives(providers) as archives:
         return ask(archives, question(), block)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import osmium
 
-from pipelines.access.openstreetmap.extract import BadExtractError, features_in, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
 from pipelines.access.openstreetmap.pbf import blobs
 from tests.access.osm_files import SQUARE, blob, nodes, relate, tree, way
 from tests.fuzz.reading import peak_kib
@@ -86,7 +86,8 @@ def main(folder: Path, first: int, count: int, memory_mib: int) -> None:
         began = time.process_time()
         try:
             extract = prepare(path, folder / "cache")
-            features_in(extract.parquet, (-180.0, -90.0, 180.0, 90.0))
+            with FeatureStore(extract.parquet) as store:
+                store.within((-180.0, -90.0, 180.0, 90.0))
             extract.parquet.unlink()
             tally["read"] += 1
         except BadExtractError as error:

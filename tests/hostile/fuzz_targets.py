@@ -219,7 +219,7 @@ class StacTarget(Target):
 
     def _collections(self, memory: Memory) -> str:
         from pipelines.access.http.client import AccessError
-        from pipelines.access.stac import holdings
+        from pipelines.access import holdings
 
         try:
             list(holdings._listed(client_over(memory), f"{HREF}/stac/collections"))
@@ -360,7 +360,7 @@ class PbfTarget(Target):
             return mutations.raw(data, rng)
 
     def read(self, data: bytes) -> str:
-        from pipelines.access.openstreetmap.extract import BadExtractError, features_in, prepare
+        from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
 
         path = self.folder / "x.osm.pbf"
         path.write_bytes(data)
@@ -369,7 +369,8 @@ class PbfTarget(Target):
         except BadExtractError:
             return "refused"
         try:
-            features_in(extract.parquet, (10.0, 47.0, 12.0, 49.0))
+            with FeatureStore(extract.parquet) as store:
+                store.within((10.0, 47.0, 12.0, 49.0))
         finally:
             extract.parquet.unlink()
         return "extract"

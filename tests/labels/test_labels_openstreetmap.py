@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.access.openstreetmap.extract import Extract, FeatureStore, OsmFeature, prepare
-from pipelines.labels.agreement import agreement, agreement_map
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap
 from pipelines.labels.osm_classes import CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
@@ -155,26 +154,6 @@ def test_tables_are_closed_and_underground_is_not_drawn() -> None:
     assert class_of_line({"highway": "primary", "tunnel": "yes"}) is None
     assert class_of_line({"railway": "abandoned"}) is None
     assert class_of_line({"waterway": "river"}) == ("Water", 15.0)
-
-
-def _map(name: str, classes: np.ndarray) -> LabelMap:
-    return LabelMap(
-        label=name, classes=classes.astype(np.uint8), valid=classes != LEGEND.nodata, legend=LEGEND, version="x",
-        year=2022, date_gap_days=None, item_ids=(), licence="ODbL-1.0",
-    )  # fmt: skip
-
-
-def test_agreement_counts_only_where_both_say_something() -> None:
-    one = np.array([[1, 1, 3, 0], [5, 9, 0, 0]])
-    two = np.array([[1, 2, 3, 1], [9, 5, 1, 0]])
-    found = agreement({"b": _map("b", two), "a": _map("a", one)})
-    assert found.pairs == {("a", "b"): (0.8, 5)}
-    assert (found.all_agree, found.pixels) == (0.8, 5)
-    assert agreement_map({"a": _map("a", one), "b": _map("b", two)}).tolist() == [[2, 1, 2, 1], [2, 2, 1, 0]]
-    assert agreement({"a": _map("a", one)}).all_agree is None
-    assert agreement({"a": _map("a", np.zeros((2, 2))), "b": _map("b", np.ones((2, 2)))}).pairs == {}
-    with pytest.raises(ValueError, match="share a grid"):
-        agreement({"a": _map("a", one), "b": _map("b", np.ones((2, 2)))})
 
 
 @pytest.mark.real

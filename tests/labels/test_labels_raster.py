@@ -92,7 +92,7 @@ def test_real_items_of_worldcover(real: Path) -> None:
     assert scene.facts["product_version"] == "v200"
     assert scene.assets["classes"].href.endswith("ESA_WorldCover_10m_2021_v200_S60W030_Map.tif")
     assert {c["value"]: c["description"] for c in item["assets"]["map"]["classification:classes"]} == (
-        labeller.legend.name_of()
+        {c.code: c.name for c in labeller.legend.classes}
     )
     colours = {c["value"]: f"#{c['color-hint'].lower()}" for c in item["assets"]["map"]["classification:classes"]}
     assert colours == {c.code: c.colour for c in labeller.legend.classes}

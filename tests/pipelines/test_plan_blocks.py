@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, blocks_of, requests_at_most, search_cost
+from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, Ground, requests_at_most, search_cost
 from sampling.geobox import geobox_at
 from schemas.modality import MODALITIES, SENTINEL2, STATIC_DENSITY, SearchDensity
 from schemas.place import Place
@@ -75,7 +75,7 @@ def tight(block: Block) -> bool:
 @pytest.mark.parametrize("size_m", [960.0, 2_560.0, 10_240.0])
 def test_a_block_of_one_place_holds_its_footprint_and_little_more(lon: float, lat: float, size_m: float) -> None:
     here = place(0, lon, lat, size_m)
-    (block,) = blocks_of([here], SENTINEL2.density, 30.0)
+    (block,) = Ground([here]).blocks(SENTINEL2.density, 30.0)
     assert block.places == (here,)
     assert holds(block, here)
     assert tight(block)
@@ -103,13 +103,13 @@ def test_blocks_part_the_places_and_hold_every_footprint(
     lons = (lon + rng.uniform(-wide, wide, 24) + 180.0) % 360.0 - 180.0
     lats = np.clip(lat + rng.uniform(-wide / 2, wide / 2, 24), -90.0, 90.0)
     places = [place(i, float(x), float(y)) for i, (x, y) in enumerate(zip(lons, lats, strict=True))]
-    blocks = blocks_of(places, MODALITIES[layer].density, days)
+    blocks = Ground(places).blocks(MODALITIES[layer].density, days)
     assert sorted(p.sample_id for b in blocks for p in b.places) == [p.sample_id for p in places]
     for block in blocks:
         assert [p.sample_id for p in block.places] == sorted(p.sample_id for p in block.places)
         assert all(holds(block, p) for p in block.places)
         assert tight(block)
-    assert blocks_of(places[::-1], MODALITIES[layer].density, days) == blocks
+    assert Ground(places[::-1]).blocks(MODALITIES[layer].density, days) == blocks
 
 
 def least(places: list[Place], density: SearchDensity, days: float, edge: float) -> tuple[int, float]:
@@ -129,7 +129,7 @@ def least(places: list[Place], density: SearchDensity, days: float, edge: float)
 def blocks_of_one(places: list[Place]) -> list[tuple[float, float, float, float]]:
     """The hull of all footprints, taken as one block: a density that answers with one page whatever the ground."""
     everything = SearchDensity(edge_km=0.0, step_km=1e9, per_day=None)
-    (block,) = blocks_of(places, everything)
+    (block,) = Ground(places).blocks(everything, 1.0)
     return list(block.bboxes)
 
 
@@ -141,7 +141,7 @@ def test_the_cut_is_the_cheapest_of_all_cuts_into_quarters(seed: int, count: int
     # one square of 16 degrees: rows and columns of the grid start at 90 S, 180 W
     lons, lats = rng.uniform(-4.0, 12.0, count) * 0.99, rng.uniform(-10.0, 6.0, count) * 0.99
     places = [place(i, float(x), float(y)) for i, (x, y) in enumerate(zip(lons, lats, strict=True))]
-    blocks = blocks_of(places, density, days)
+    blocks = Ground(places).blocks(density, days)
     pages = sum(search_cost(density, b, days)[0] for block in blocks for b in block.bboxes)
     items = sum(block.items for block in blocks)
     assert (pages, items) == pytest.approx(least(places, density, days, 16.0))
@@ -170,7 +170,7 @@ def test_what_one_search_answers_with_is_counted_from_scenes_ground_and_days() -
 def test_a_block_that_could_be_cut_never_brings_more_than_memory_holds() -> None:
     places = [place(i, x + 0.5, y + 0.5) for i, (x, y) in enumerate((x, y) for x in range(8) for y in range(8))]
     thick = SearchDensity(edge_km=10.0, step_km=10.0, per_day=5.0)
-    for block in blocks_of(places, thick, 30.0):
+    for block in Ground(places).blocks(thick, 30.0):
         ((west, south, east, north),) = block.bboxes
         assert block.items <= MOST_ITEMS or max(east - west, north - south) <= 1.2
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.access.chips import Reduce
-    from pipelines.access.earthengine.products import Mask, Product
-    from pipelines.access.earthengine.session import Session
-    from schemas.place import GeoBox
+    from pipelines.access.earthengine.products import Product
 
 How = Literal["first", "mosaic", "median", "mode"]
 _SCL_CLOUDS = (3, 8, 9, 10)
@@ -107,24 +105,6 @@ def collection(
     return in_order
 
 
-def without_clouds(images: ee.ImageCollection, mask: Mask) -> ee.ImageCollection:
-    """The collection with cloudy pixels masked, image by image."""
-    clear: ee.ImageCollection = images.map(_sentinel2_clear if mask == "s2-scl" else _landsat_clear)
-    return clear
-
-
-def _sentinel2_clear(image: ee.Image) -> ee.Image:
-    scl = image.select("SCL")
-    cloudy = scl.eq(_SCL_CLOUDS[0])
-    for code in _SCL_CLOUDS[1:]:
-        cloudy = cloudy.Or(scl.eq(code))
-    return image.updateMask(cloudy.Not())
-
-
-def _landsat_clear(image: ee.Image) -> ee.Image:
-    return image.updateMask(image.select("QA_PIXEL").bitwiseAnd(_QA_CLOUDS).eq(0))
-
-
 def composite(images: ee.ImageCollection, bands: Sequence[str], how: How) -> ee.Image:
     """One image of many. Classes take 'mode', numbers 'median'; 'first' is the oldest image alone."""
     picked = images.select(list(bands))
@@ -135,31 +115,3 @@ def composite(images: ee.ImageCollection, bands: Sequence[str], how: How) -> ee.
         "mode": picked.mode,
     }
     return calls[how]()
-
-
-def class_window(
-    product: Product, band: str, period: tuple[dt.datetime, dt.datetime], bbox: tuple[float, float, float, float]
-) -> ee.Image:
-    """The commonest class over a period (Dynamic World: band 'label')."""
-    return composite(collection(product.collection, period=period, bbox=bbox), (band,), "mode")
-
-
-def class_shares(session: Session, image: ee.Image, band: str, geobox: GeoBox) -> dict[int, float]:
-    """Class code -> share of the valid pixels on a grid, counted at the service; empty where none is valid.
-
-    Raises:
-        AccessError: classed.
-    """
-    x_min, y_min, x_max, y_max = geobox.bounds
-    crs = f"EPSG:{geobox.epsg}"
-    region = ee.Geometry.Rectangle([x_min, y_min, x_max, y_max], crs, False)
-    counts = image.select([band]).reduceRegion(
-        reducer=ee.Reducer.frequencyHistogram(),
-        geometry=region,
-        crs=crs,
-        crsTransform=list(geobox.transform),
-        maxPixels=2 * geobox.width * geobox.height,
-    )
-    found = session.value(counts).get(band) or {}
-    total = sum(found.values())
-    return {int(float(code)): count / total for code, count in sorted(found.items())} if total else {}

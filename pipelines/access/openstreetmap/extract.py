@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,12 +190,6 @@ def is_extract(parquet: Path) -> bool:
     return True
 
 
-def features_in(parquet: Path, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
-    """Objects whose boxes touch (west, south, east, north), degrees, sorted by osm_id; west > east wraps."""
-    with FeatureStore(parquet) as store:
-        return store.within(bbox)
-
-
 class FeatureStore:
     """An open extract that many boxes are asked of: row groups are picked by their statistics and kept."""
 
@@ -314,8 +308,3 @@ def _z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
         found |= ((x >> shift) & np.uint64(1)) << np.uint64(2 * bit)
         found |= ((y >> shift) & np.uint64(1)) << np.uint64(2 * bit + 1)
     return found
-
-
-def snapshot_date(extract: Extract) -> date:
-    """Day of the extract, UTC."""
-    return extract.snapshot.date()

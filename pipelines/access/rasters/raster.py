@@ -353,10 +353,6 @@ class _Decoded:
     error: AccessError | None
 
 
-_Span = tuple[int, int, Block]
-"""(offset, size, block) in the file."""
-
-
 class _Bytes:
     """The part of a file that is known so far: its header, and whatever came with it."""
 
