@@ -32,7 +32,7 @@ class Ours(Peer):
 
     def open(self, url: str | None = None) -> None:
         self._data = landweave.open(self.source if url is None else f"{url}/{self.source.name}")
-        self._read = self._data.reading()
+        self._read = self._data._reading(None, {})
         self._data.catalogue.where  # noqa: B018 - opening reads the catalogue
 
     def one(self, i: int) -> Pixels:
@@ -78,7 +78,7 @@ class Limit(Peer):
         self._chunks: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
         for path, array in data.arrays.items():
             for i, (shard, row) in enumerate(self.where.tolist()):
-                start, length = data.reader.index(array, shard)[row, 0].tolist()
+                start, length = data._reader.index(array, shard)[row, 0].tolist()
                 chunk = data.store.get_range(array.object(shard), start, length)
                 self._chunks[path, i] = np.frombuffer(chunk, np.uint8)
         blosc.use_threads = False

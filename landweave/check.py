@@ -183,7 +183,7 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dic
                 faults.append(f"shard {manifest.shard}: the object of {array.path} is missing")
             continue
         try:
-            found = dataset.reader.index(array, manifest.shard)[..., 0] != codec.ABSENT
+            found = dataset._reader.index(array, manifest.shard)[..., 0] != codec.ABSENT
         except CorruptError as error:
             faults.append(str(error))
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -16,21 +16,18 @@ import pyarrow.compute as pc
 from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
-from landweave.errors import CorruptError, NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
+from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
 from landweave.layout import (
     LEDGER,
     MANIFEST,
     RECIPE,
     STATISTICS,
-    VECTOR_KINDS,
     ZARR,
-    shard_manifest,
     statistics_from_json,
-    supplement_manifest,
-    vectors,
 )
-from landweave.manifest import dataset_from_bytes, shard_from_bytes
+from landweave.manifest import dataset_from_bytes
 from landweave.order import Order
+from landweave.pixels import SamplePixels
 from landweave.query import BBox, degrees, expression
 from landweave.sample import Sample
 from landweave.selection import Selection
@@ -38,11 +35,11 @@ from landweave.shard import ShardReader
 from landweave.store import open_store
 from landweave.stream import REMOTE_THREADS, Stream, cores
 from landweave.strict import Fields, parse
-from landweave.table import REMEDY, Objects, check_columns, read_table
+from landweave.table import Objects, read_table
 from landweave.view import View, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -50,8 +47,10 @@ if TYPE_CHECKING:
     from landweave.batch import Batch, OnError
     from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, GroupSpec, Json
-    from landweave.manifest import DatasetManifest, ObjectSum, ShardManifest
+    from landweave.manifest import DatasetManifest
     from landweave.store import Store
+    from landweave.stream import StreamSettings
+    from landweave.view import ViewSettings
 
 
 _ALONE_BYTES = 1 << 20
@@ -104,12 +103,10 @@ class Dataset:
         """Its files other than pixels, verified before use."""
         self.catalogue = Catalogue(self.objects, self.spec, manifest.samples)
         """Its items."""
-        self.reader = ShardReader(store, self.spec.shard_samples)
-        """Its pixels."""
-        self.buffers = Buffers()
-        """Memory of its samples and batches."""
+        self._reader = ShardReader(store, self.spec.shard_samples)
+        self._buffers = Buffers()
+        self._pixels = SamplePixels(self.objects, self.spec, self._reader, self._buffers)
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
-        self._shards: dict[str, ShardManifest] = {}
 
     def __len__(self) -> int:
         return self.manifest.samples
@@ -214,7 +211,7 @@ class Dataset:
         Raises:
             UnknownNameError: no such sample.
         """
-        return Sample(self.catalogue, self._position(which), self.spec, self)
+        return Sample(self.catalogue, self._position(which), self.spec, self._pixels)
 
     def _position(self, which: str | int) -> int:
         if isinstance(which, str):
@@ -243,7 +240,7 @@ class Dataset:
         arrays: Iterable[str] | None = None,
         weights: str | Mapping[Any, float] | NDArray[Any] | Callable[[pa.Table], Any] | None = None,
         on_error: OnError = "raise",
-        **settings: Any,
+        **settings: Unpack[StreamSettings],
     ) -> Stream:
         """Batches of a selection (all samples if None), as dicts of numpy arrays; see `landweave.stream`.
 
@@ -256,7 +253,7 @@ class Dataset:
             on_error: 'raise', or 'skip' damaged samples and count them in `Stream.skipped`.
             settings: the order: batch_size, shuffle=False, seed=0, mix=8, remainder='share' (`landweave.order.Order`),
                 and the content of a batch: bands, times, crop_m, crop, normalise, missing, noise, columns
-                (`landweave.view.View`).
+                (`landweave.view.View`). Editors and type checkers know them (`landweave.stream.StreamSettings`).
 
         Raises:
             UnknownNameError: no such modality, label or array. QueryError: a setting out of range.
@@ -293,7 +290,12 @@ class Dataset:
         return selection
 
     def samples(
-        self, which: Iterable[str | int], *, arrays: Iterable[str] | None = None, seed: int = 0, **view: Any
+        self,
+        which: Iterable[str | int],
+        *,
+        arrays: Iterable[str] | None = None,
+        seed: int = 0,
+        **view: Unpack[ViewSettings],
     ) -> Batch:
         """Reads any samples as one batch; keys as in `landweave.stream`.
 
@@ -301,7 +303,8 @@ class Dataset:
             which: ids, or positions in the catalogue.
             arrays: see `stream`.
             seed: of the random choices.
-            view: the content of the batch: see `stream`.
+            view: the content of the batch: bands, times, crop_m, crop, normalise, missing, noise, columns
+                (`landweave.view.View`).
 
         Raises:
             UnknownNameError: no such sample, modality, label or array. CorruptError: a sample is damaged.
@@ -309,27 +312,27 @@ class Dataset:
         if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
             raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample use sample()")
         positions = np.array([self._position(w) for w in which], np.int64)
-        return self.reading(arrays, **view)(positions, (seed, 0))
+        return self._reading(arrays, view)(positions, (seed, 0))
 
-    def reading(
+    def _reading(
         self,
-        arrays: Iterable[str] | None = None,
+        arrays: Iterable[str] | None,
+        view: ViewSettings,
         *,
         cast: Mapping[str, str] | None = None,
         buffers: Buffers | SharedBuffers | None = None,
-        **view: Any,
     ) -> Callable[[NDArray[np.int64], tuple[int, int]], Batch]:
         """The function behind `samples`, with its settings parsed once: (positions, (seed, epoch)) -> batch.
 
         Args:
             arrays: see `stream`.
+            view: the content of the batch: see `landweave.view.ViewSettings`.
             cast: stored dtype -> dtype of the batch.
             buffers: memory of the batches; None: the dataset's.
-            view: see `stream`.
         """
         source = self._source(arrays, view)
         seen = tuple(s.cast_by(cast or {}) for s in source.shown)
-        source = replace(source, shown=seen, buffers=buffers or self.buffers)
+        source = replace(source, shown=seen, buffers=buffers or self._buffers)
 
         def read(positions: NDArray[np.int64], when: tuple[int, int] = (0, 0)) -> Batch:
             loading = Loading(source, positions, when)
@@ -342,7 +345,7 @@ class Dataset:
 
         return read
 
-    def _source(self, arrays: Iterable[str] | None, view: Mapping[str, Any]) -> Source:
+    def _source(self, arrays: Iterable[str] | None, view: Mapping[str, object]) -> Source:
         settings, others = _sorted(view, View)
         if others:
             raise QueryError(unknown("setting", min(others), sorted(_names(View) | _names(Order))))
@@ -352,7 +355,7 @@ class Dataset:
         for column in chosen.columns:
             self.catalogue.check_column(column)
         seen = shown(self.spec, self.select_arrays(arrays), chosen, self.normalisation)
-        return Source(self.catalogue, self.reader, self.spec, self.buffers, seen, chosen)
+        return Source(self.catalogue, self._reader, self.spec, self._buffers, seen, chosen)
 
     def _pool(self) -> tuple[ThreadPoolExecutor, int]:
         """Threads besides the caller's, for single batches; a forked child starts its own."""
@@ -392,34 +395,7 @@ class Dataset:
         groups = [(g, [a for a in wanted if a.group == g.name]) for g in self.spec.groups]
         positions = np.sort(self.selected(selection).positions)
         named = [(g, found) for g, found in groups if found]
-        return tree(self.catalogue, self.reader, named, positions=positions, values=values)
-
-    def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
-        """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
-        out = self.buffers.empty(array.sample_shape, array.dtype)
-        return self.reader.read(array, where, present, out, sample_id)
-
-    def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
-        """Vector objects of one sample."""
-        path = vectors(label, shard)
-        source = self.objects.table(path, self._shard_object(shard, self.spec.group(label).revision, path))
-        found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
-        check_columns(found.schema, VECTOR_KINDS, path)
-        return found
-
-    def _shard_object(self, shard: int, revision: int, path: str) -> ObjectSum:
-        """Checksum of an object of a shard, from the manifest that lists it."""
-        name = supplement_manifest(shard, revision) if revision else shard_manifest(shard)
-        known = self._shards.get(name)
-        if known is None:
-            try:
-                known = shard_from_bytes(self.store.get(name), name)
-            except FileNotFoundError as error:
-                raise CorruptError(f"{name} is missing; {REMEDY}") from error
-            self._shards = {name: known}
-        if path not in known.objects:
-            raise CorruptError(f"{path}: {name} does not list it; {REMEDY}")
-        return known.objects[path]
+        return tree(self.catalogue, self._reader, named, positions=positions, values=values)
 
     def normalisation(
         self, array: str, pixels: Literal["all", "clear"] = "all"
@@ -457,7 +433,7 @@ def _names(record: Any) -> set[str]:
     return set(record.__dataclass_fields__)
 
 
-def _sorted(settings: Mapping[str, Any], record: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sorted(settings: Mapping[str, object], record: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings that are fields of a record, and the others."""
     mine = {name: value for name, value in settings.items() if name in _names(record)}
     return mine, {name: value for name, value in settings.items() if name not in mine}

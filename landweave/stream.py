@@ -8,13 +8,15 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required
 
 import numpy as np
 
 from landweave.batch import Batch, Loading, OnError
 from landweave.epochs import Epochs, Turn
 from landweave.errors import QueryError, whole_number
+from landweave.order import Remainder  # noqa: TC001 - get_type_hints of StreamSettings reads it
+from landweave.view import ViewSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 
 REMOTE_THREADS = 64
 """Number of threads for a URL: most of them wait for an answer."""
+
+
+class StreamSettings(ViewSettings, total=False):
+    """Keywords of `Dataset.stream`, as a call takes them; `landweave.order.Order` explains those added here."""
+
+    batch_size: Required[int]
+    shuffle: bool
+    seed: int
+    mix: int
+    remainder: Remainder
 
 
 class Share(NamedTuple):

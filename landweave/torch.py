@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import landweave
     from landweave.batch import Batch, Source
     from landweave.stream import Stream
+    from landweave.view import ViewSettings
 
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 """Converts unsigned types that few torch operations support to the next wider signed type."""
@@ -244,7 +245,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
         *,
         arrays: Iterable[str] | None = None,
         seed: int = 0,
-        **view: Any,
+        **view: Unpack[ViewSettings],
     ) -> None:
         """See `Dataset.samples` for `arrays` and `view`; `seed` and `set_epoch` decide the random choices.
 
@@ -258,7 +259,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
 
     def _read_with(self, shared: SharedBuffers | None = None) -> None:
         self._shared = shared
-        self._reading = self._dataset.reading(self._arrays, cast=_WIDER, buffers=shared, **self._view)
+        self._reading = self._dataset._reading(self._arrays, self._view, cast=_WIDER, buffers=shared)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_reading", "_shared")}

@@ -7,10 +7,10 @@ for any number of ranks, workers and batches.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 Times = Literal["all", "first", "last"] | int | str
 """'all' slots; the 'first' or 'last' obtained; k of these at random, in order; a date: the nearest to it."""
+
+
+class ViewSettings(TypedDict, total=False):
+    """Keywords for the content of a batch, as a call takes them; `View` explains each."""
+
+    bands: Mapping[str, str | Sequence[str]]
+    times: Times | Mapping[str, Times]
+    crop_m: float | None
+    crop: Literal["random", "centre"]
+    normalise: Literal["all", "clear"] | None
+    missing: Mapping[str, float]
+    noise: Mapping[str, float]
+    columns: str | Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -137,7 +137,7 @@ def damaged(dataset_path: Path, tmp_path: Path) -> tuple[landweave.Dataset, str]
     data = landweave.open(copy)
     array = data.arrays["dem/elevation"]
     shard, row = data.catalogue.where[2].tolist()
-    start, length = data.reader.index(array, shard)[row, 0].tolist()
+    start, length = data._reader.index(array, shard)[row, 0].tolist()
     with (copy / array.object(shard)).open("r+b") as file:
         file.seek(start + length // 2)
         byte = file.read(1)

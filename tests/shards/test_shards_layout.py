@@ -56,7 +56,7 @@ def test_a_series_of_sixty_dates_costs_what_was_obtained(tmp_path: Path) -> None
     assert data.query("sentinel2_count >= 40").ids == [data[1].id, data[3].id]
     array = data.arrays["sentinel2/bands_10m"]
     assert array.slots == 60
-    entries = data.reader.index(array, 0)
+    entries = data._reader.index(array, 0)
     lengths = np.where(entries[..., 0] == 2**64 - 1, 0, entries[..., 1])
     assert [(row > 0).sum() for row in lengths] == counts
     size = (out / array.object(0)).stat().st_size

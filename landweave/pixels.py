@@ -1,0 +1,64 @@
+"""Reads what samples hold besides the catalogue: arrays, and vector objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from landweave.errors import CorruptError
+from landweave.layout import VECTOR_KINDS, shard_manifest, supplement_manifest, vectors
+from landweave.manifest import shard_from_bytes
+from landweave.table import REMEDY, check_columns, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from landweave.buffers import Buffers
+    from landweave.layout import ArraySpec, DatasetSpec
+    from landweave.manifest import ObjectSum, ShardManifest
+    from landweave.shard import ShardReader
+    from landweave.table import Objects
+
+
+class SamplePixels:
+    """Arrays and vector objects of a dataset's samples, by shard and row."""
+
+    def __init__(self, objects: Objects, spec: DatasetSpec, reader: ShardReader, buffers: Buffers) -> None:
+        """`objects` and `reader` of the dataset of form `spec`; `buffers`: memory of the arrays."""
+        self._objects, self._spec, self._reader, self._buffers = objects, spec, reader, buffers
+        self._shards: dict[str, ShardManifest] = {}
+
+    def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
+        """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
+        out = self._buffers.empty(array.sample_shape, array.dtype)
+        return self._reader.read(array, where, present, out, sample_id)
+
+    def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
+        """Vector objects of one sample.
+
+        Raises:
+            CorruptError: the file is missing or damaged.
+        """
+        path = vectors(label, shard)
+        source = self._objects.table(path, self._shard_object(shard, self._spec.group(label).revision, path))
+        found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
+        check_columns(found.schema, VECTOR_KINDS, path)
+        return found
+
+    def _shard_object(self, shard: int, revision: int, path: str) -> ObjectSum:
+        """Checksum of an object of a shard, from the manifest that lists it."""
+        name = supplement_manifest(shard, revision) if revision else shard_manifest(shard)
+        known = self._shards.get(name)
+        if known is None:
+            try:
+                known = shard_from_bytes(self._reader.store.get(name), name)
+            except FileNotFoundError as error:
+                raise CorruptError(f"{name} is missing; {REMEDY}") from error
+            self._shards = {name: known}
+        if path not in known.objects:
+            raise CorruptError(f"{path}: {name} does not list it; {REMEDY}")
+        return known.objects[path]
