@@ -1,4 +1,4 @@
-"""Types as a user's checker sees them: `mypy --strict` over the README's Python, and over mistakes that it must find."""
+"""Types as a user's checker sees them: `mypy --strict` over the README's Python, and over mistakes to find."""
 
 from __future__ import annotations
 

@@ -218,8 +218,8 @@ class StacTarget(Target):
         json.dumps(scene.geometry, allow_nan=False)
 
     def _collections(self, memory: Memory) -> str:
-        from pipelines.access.http.client import AccessError
         from pipelines.access import holdings
+        from pipelines.access.http.client import AccessError
 
         try:
             list(holdings._listed(client_over(memory), f"{HREF}/stac/collections"))
