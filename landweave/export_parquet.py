@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from landweave.documents import head_lines, hub_head
 from landweave.export import place, write
 from landweave.plain import markdown
 from landweave.record import flat_name
@@ -35,9 +36,6 @@ _ROW_GROUP_BYTES = 1 << 25
 """Decoded bytes of a row group: what a reader of one sample reads, and the Hub's viewer."""
 _SPLITS = {"val": "validation"}
 """The Hub's names of splits."""
-_LICENCES = frozenset(("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "odbl", "apache-2.0", "mit"))
-"""Identifiers of https://huggingface.co/docs/hub/repositories-licenses that data sets of this kind have."""
-_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
 def require() -> None:
@@ -146,21 +144,18 @@ def _yaml(name: str, feature: Json) -> Json:
 def card(splits: dict[str, int], job: Job) -> str:
     """README.md: the head that the Hub reads (https://huggingface.co/docs/hub/datasets-cards), then words."""
     about = job.about
-    licence = {"odbl-1.0": "odbl"}.get(about["licence"].lower(), about["licence"].lower())
-    total = sum(splits.values())
-    head: Json = {"license": licence if licence in _LICENCES else "other"}
-    if licence not in _LICENCES:
-        head["license_name"] = about["licence"]
-    head["pretty_name"] = about["dataset"]
-    head["size_categories"] = [next((name for most, name in _SIZES if total < most), "n>1T")]
-    head["tags"] = ["earth-observation", "remote-sensing", "multi-modal", "weak-labels"]
+    head = hub_head(about["licence"], about["dataset"], sum(splits.values()))
     files = [{"split": _SPLITS.get(s, s), "path": f"data/{_SPLITS.get(s, s)}-*"} for s in splits]
     head["configs"] = [{"config_name": "default", "data_files": files}]
     # without these, `load_dataset` would take the columns for lists of lists
     head["dataset_info"] = {"config_name": "default", "features": [_yaml(n, f) for n, f in features(job).items()]}
-    # JSON is YAML, and quotes whatever a recipe's text holds
-    lines = ["---", *(f"{key}: {_quoted(value)}" for key, value in head.items()), "---", ""]
-    lines += [f"# {markdown(' '.join(about['dataset'].split()))}", "", markdown(about["description"]), ""]
+    lines = [
+        *head_lines(head),
+        f"# {markdown(' '.join(about['dataset'].split()))}",
+        "",
+        markdown(about["description"]),
+        "",
+    ]
     lines += ["| column | dims | dtype | m | unit of stored x scale + offset |", "|---|---|---|---|---|"]
     for name, a in about["arrays"].items():
         physical = f"{markdown(a['unit'])}, x {a['scale']:g} + {a['offset']:g}"
@@ -175,8 +170,3 @@ def card(splits: dict[str, int], job: Job) -> str:
         *(f"- {markdown(' '.join(line.split()))}" for line in about["attribution"]),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _quoted(value: Any) -> str:
-    """JSON in ASCII, without the marks of HTML."""
-    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landweave.dataset import Dataset, open_dataset
+from landweave.documents import documents as documents_of
 from landweave.errors import LandweaveError
 from landweave.layout import (
     COLLECTION,
@@ -92,6 +93,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     _mend(target, base)
     for revision in range(1, base.spec.revision + 1):
         if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
+            _tell(target, base.manifest)
             return Added(manifest=base.manifest, revision=revision, new=False)
     groups = _new_groups(base, more)
     spec = dataclasses.replace(
@@ -263,7 +265,15 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     )
     target.put(MANIFEST, dataset_to_bytes(manifest))
     target.put(ROOT, root)
+    _tell(target, manifest)
     return manifest
+
+
+def _tell(target: _Target, manifest: DatasetManifest) -> None:
+    """The card and its companions; an addition that was killed before them ends with them when it is run again."""
+    for path, text in documents_of(manifest).items():
+        if target.get(path) != text.encode():
+            target.put(path, text.encode())
 
 
 def _mend(target: _Target, base: Dataset) -> None:

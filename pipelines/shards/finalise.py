@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from landweave.documents import documents as documents_of
 from landweave.layout import (
     COLLECTION,
     COORDINATES,
@@ -119,8 +120,11 @@ def finalise(
         attribution=tuple(summary.attribution),
         objects=dict(sorted(objects.items())),
     )
+    beside = documents_of(manifest)
+    for path, text in beside.items():
+        publish(out, path, text.encode())
     publish(out, MANIFEST, dataset_to_bytes(manifest))
-    deliver(out, manifest.objects)
+    deliver(out, [*manifest.objects, *beside])
     return manifest
 
 

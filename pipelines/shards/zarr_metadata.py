@@ -52,8 +52,8 @@ def object_count(dataset: DatasetSpec) -> int:
     """Objects (files) of the finished dataset: what a file system's inodes and an object store's requests count."""
     parts_and_manifest = 4
     shard = len(dataset.arrays) + parts_and_manifest + sum(g.vectors for g in dataset.groups)
-    catalogue_and_manifest = 6
-    return dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest
+    catalogue_and_manifest, beside = 6, 3
+    return dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest + beside
 
 
 def _root_attributes(dataset: DatasetSpec) -> Json:

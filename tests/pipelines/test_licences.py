@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.plan.licences import conflicts, contradictions
+from landweave.licences import conflicts
+from pipelines.plan.licences import contradictions
 from schemas.modality import COPERNICUS_LICENCE, MODALITIES
 from tests.shards.synthetic import recipe
 

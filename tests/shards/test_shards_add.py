@@ -12,6 +12,7 @@ import zarr
 
 import landweave
 from landweave.check import check
+from landweave.documents import documents
 from pipelines.shards import AddError, add
 from pipelines.shards import publish as commit
 from tests.shards.synthetic import Planned, planned
@@ -52,7 +53,9 @@ def test_old_objects_keep_their_bytes_and_both_are_read(out: Path, first: Path, 
     added = add(out, str(second))
     after = sums(out)
     changed = {path for path, digest in before.items() if after[path] != digest}
-    assert changed == {"landweave.json", "data.zarr/zarr.json"}
+    assert changed == {"landweave.json", "data.zarr/zarr.json", "README.md", "croissant.json", "CITATION.cff"}
+    for name, text in documents(landweave.open(out).manifest).items():
+        assert (out / name).read_text() == text
     data, old, new = landweave.open(out), landweave.open(first), landweave.open(second)
     assert added.new
     assert added.revision == added.manifest.spec.revision == data.spec.revision == 1

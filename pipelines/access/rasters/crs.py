@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 warnings.filterwarnings("ignore", message="Best transformation is not available")  # nor is it for GDAL
 
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises for a file that GDAL cannot read: some calls do not translate GDAL's own errors."""
 _UNNAMED = re.compile(r"un(known|named|defined|specified)|not[ _]specified|user[-_ ]defined|based[ _](up)?on", re.I)
 """Datums that writers name so are taken for that of the system they are compared with, as GDAL transforms them."""
 _HEIGHTS = ("COMPD_CS", "COMPOUNDCRS", ",3]")
@@ -101,7 +103,7 @@ def _coincide(crs: CRS, other: CRS, epsg: int) -> bool:
     try:
         there = np.array(transform(by_epsg(4326), other, *points.T.tolist()))
         here = np.array(transform(other, crs, *there.tolist()))
-    except (RasterioError, CPLE_BaseError):
+    except GDAL_ERRORS:
         return False
     return bool(np.abs(here - there).max() <= _SAME_M * (1e-5 if crs.is_geographic else 1.0))
 
@@ -121,7 +123,7 @@ def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64
     """
     try:
         found = np.array(transform(by_epsg(epsg), crs, x.ravel().tolist(), y.ravel().tolist()))
-    except (RasterioError, CPLE_BaseError) as error:
+    except GDAL_ERRORS as error:
         raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be transformed from EPSG:{epsg}") from error
     if not np.isfinite(found).all():
         raise AccessError(Reason.WRONG_GRID, f"the raster's CRS cannot be transformed from EPSG:{epsg}")

@@ -11,11 +11,11 @@ import zlib
 from typing import TYPE_CHECKING
 
 import rasterio
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from pipelines.access.http.client import AccessError
+from pipelines.access.rasters.crs import GDAL_ERRORS
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _check_jpeg(image: Directory, block: Block, raw: bytes, tables: bytes) -> No
         strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES")
         with strict, MemoryFile(whole) as file, file.open(driver="JPEG") as picture:
             picture.read(window=Window(0, 0, columns, rows))
-    except RasterioError:
+    except GDAL_ERRORS:
         raise _corrupt("is a JPEG image that is damaged or truncated") from None
 
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from pipelines.access.http.client import AccessError, shown
-from pipelines.access.rasters.crs import horizontal, same
+from pipelines.access.rasters.crs import GDAL_ERRORS, horizontal, same
 from pipelines.access.rasters.decode import deflate_of
 from pipelines.access.rasters.decoded_size import sound
 from pipelines.access.rasters.grid import unusable
@@ -115,7 +115,7 @@ class Raster:
         images = [] if memory is not None else self._told(directories)
         try:
             said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error
         width, height = (images[0].width, images[0].height) if images else (said.width, said.height)
         if (problem := unusable(said.transform, width, height) or _not_ours(said.dtypes)) is not None:
@@ -241,7 +241,7 @@ class Raster:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
         try:
             yield from list(self._read(image, planes, data))
-        except (RasterioError, AccessError) as error:
+        except (*GDAL_ERRORS, AccessError) as error:
             if len(data) == 1:
                 yield self._again(image, *next(iter(data.items())), error)
                 return
@@ -261,7 +261,7 @@ class Raster:
                     return self._refused(block, error.detail if isinstance(error, AccessError) else "cannot be decoded")
                 try:
                     return next(iter(list(self._read(image, [block[0]], {block: raw}))))
-                except (RasterioError, AccessError) as again:
+                except (*GDAL_ERRORS, AccessError) as again:
                     error = again
         except AccessError as lost:
             problem = lost
@@ -317,7 +317,7 @@ class Raster:
                 pixels: NDArray[Any] = dataset.read(
                     list(bands), window=rasterio.windows.Window(column, row, width, height)
                 )
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             self.confirm()
             raise AccessError(Reason.CORRUPT, f"{shown(self.href)} cannot be decoded") from error
         return pixels
@@ -455,7 +455,7 @@ def open_raster(client: Client, href: str) -> Raster:
 
 
 def _described(file: bytes) -> Description:
-    """Raises RasterioError if GDAL cannot read it."""
+    """Raises one of GDAL_ERRORS if GDAL cannot read it."""
     with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
         return Description(
             crs=None if dataset.crs is None else horizontal(dataset.crs),
@@ -489,7 +489,7 @@ class _gdal:  # noqa: N801 - used as a context, like open()
     def __enter__(self) -> Any:
         try:
             self._dataset = self._file.open(driver=self._drivers)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             self._file.close()
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is not a raster that GDAL can read") from error
         return self._dataset
