@@ -104,7 +104,7 @@ def test_a_plan_says_how_many_objects_and_what_to_do() -> None:
     )
     assert objects_text(made, 640, 10) == "objects   88 on disk or in the store"
     said = objects_text(made, 1_000_000, 15_625)
-    assert said.startswith("objects   93,775 on disk or in the store: this is many; with shards.samples: 602 there are")
+    assert said.startswith("objects   93,778 on disk or in the store: this is many; with shards.samples: 602 there are")
     assert object_count(dataset_spec(made, -(-1_000_000 // 602), {})) <= 10_000
 
 
