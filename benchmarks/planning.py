@@ -56,7 +56,7 @@ def bound_of(recipe: Recipe, parts: int) -> int:
     west, south, east, north = AREA
     middle = math.cos(math.radians((south + north) / 2.0))
     area = len(SPLITS) * (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
-    days = [days_of((window.start, window.end)) for window in recipe.windows]
+    days = [days_of(window.period) for window in recipe.windows]
     count = recipe.sampling.count if isinstance(recipe.sampling, UniformSampling) else 0
     return sum(requests_at_most(count, area, parts, SENTINEL2.density, d) for d in days)
 

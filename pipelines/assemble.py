@@ -23,6 +23,7 @@ from pipelines.labels.read_shard import gather_objects, lost_of
 from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.wishes import anchors_first, wished
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import footprint
 from schemas.outcome import Outcome, Reason
@@ -142,7 +143,7 @@ class Factory:
         for start in range(0, len(plan.places), at_once):
             stacks = [Stack(place=place) for place in plan.places[start : start + at_once]]
             step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.labels))
-            for number, source in enumerate(self.recipe.sources, 1):
+            for number, source in enumerate(anchors_first(self.recipe), 1):
                 self._observe(source, plan, stacks)
                 told(start + number * step)
             for number, label in enumerate(self.recipe.labels, len(self.recipe.sources) + 1):
@@ -156,20 +157,16 @@ class Factory:
     def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """Pixels of one sensor for all samples together."""
         slots = range(max(1, len(self.recipe.slots_of(source))))
-        wishes = [(stack, slot, (stack.place.sample_id, source.name, slot)) for stack in stacks for slot in slots]
+        wishes = [(stack, slot, wished(self.recipe, source, slot, stack, plan)) for stack in stacks for slot in slots]
         results = gather(
             open_source(source),
             self.recipe,
-            [
-                Assignment(place=stack.place, slot=slot, candidates=plan.candidates[key])
-                for stack, slot, key in wishes
-                if key in plan.candidates
-            ],
+            [wish for _, _, wish in wishes if isinstance(wish, Assignment)],
             plan.scenes.get(source.name, {}),
             self.archives.reader,
         )
-        for stack, slot, key in wishes:
-            result = next(results) if key in plan.candidates else plan.absences[key]
+        for stack, slot, wish in wishes:
+            result = next(results) if isinstance(wish, Assignment) else wish
             if isinstance(result, Outcome):
                 stack.outcomes.append(result)
                 continue

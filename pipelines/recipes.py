@@ -246,6 +246,7 @@ def _number(entries: list[Any], part: str, dotted: str) -> int:
 def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
     """One pydantic error as one line."""
     location = [p for p in detail["loc"] if not _is_tag(p, tree, detail["loc"])]
+    location += getattr(detail.get("ctx", {}).get("error"), "where", ())
     where = ".".join("".join(c if c.isprintable() else "?" for c in str(p)) for p in location) or "recipe"
     line = _line_of(tree, location)
     message = str(detail["msg"]).removeprefix("Value error, ")

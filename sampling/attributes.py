@@ -7,6 +7,7 @@ and a column with a code is text.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 import sys
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sampling.errors import SamplingError
+from sampling.times import moment_of
 from schemas.attribute import MOST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -85,6 +87,21 @@ def attributes_of(
     return tuple(found)
 
 
+def check_dates(file: str, columns: Iterable[Attribute], dates: Collection[str], where: Sequence[str]) -> None:
+    """Values of the columns `dates`, which windows are around, must be dates, or absent.
+
+    Raises:
+        SamplingError: names the first that is none.
+    """
+    for column in (c for c in columns if c.name in dates):
+        for value, at in zip(column.values.to_pylist(), where, strict=True):
+            if value is not None and (isinstance(value, bool) or moment_of(str(value)) is None):
+                raise SamplingError(
+                    f"{file!r}, {at}: attribute {column.name!r} is {_shown(value)}, and a window is around it: "
+                    "expected a date (2021-06-30), or a date and time (2021-06-30T10:20:00Z)"
+                )
+
+
 def _typed(value: Any) -> tuple[Kind | str | None, Any]:
     """(kind, value); None if there is no value; the name of its type if it is not supported."""
     match value:
@@ -96,9 +113,17 @@ def _typed(value: Any) -> tuple[Kind | str | None, Any]:
             return "int64", value
         case float():
             return (None, None) if math.isnan(value) else ("float64", value)
-        case str():
-            return "string", value
+        case str() | dt.date():
+            return "string", value if isinstance(value, str) else _date_text(value)
     return type(value).__name__, value
+
+
+def _date_text(value: dt.date) -> str:
+    """A date or a moment as text: ISO 8601, moments in UTC (where a file states no zone, its times are UTC)."""
+    if not isinstance(value, dt.datetime):
+        return value.isoformat()
+    moment = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+    return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 def _cell(text: str) -> tuple[Kind | None, AttributeValue]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import numpy as np
 
 from sampling import candidates, majortom
-from sampling.attributes import Attribute, attributes_of
+from sampling.attributes import Attribute, attributes_of, check_dates
 from sampling.draw import Drawer, draw, placed, stratum_name
 from sampling.errors import SamplingError
 from sampling.frames import names_in
@@ -24,6 +24,7 @@ from sampling.rows import columns_at, read_frame
 from sampling.shared import SharedGround, shared_ground
 from sampling.split_rules import divide, said_by, split_reader
 from sampling.splits import SPLITS, Assignment
+from sampling.times import dates_of
 from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
 from schemas.sampling import DrawSampling, GridSampling, PointsSampling, UniformSampling
@@ -187,6 +188,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
             wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
             table = read_points(sampling.file, recipe_dir, sampling.attributes, _split_column(recipe.splits))
+            check_dates(table.name, table.attributes, dates_of(recipe.windows), table.where)
             attributes, said = table.attributes, _said(recipe.splits, table)
             stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
@@ -229,7 +231,7 @@ def _from_frame(
     found = _located(recipe, drawn.chosen, drawn.assignment, drawn.index, left_out)
     numbers = np.unique(found.key[:, 0])
     place = np.searchsorted(numbers, found.key[:, 0])
-    carried = _carried(sampling, recipe_dir, numbers)
+    carried = _carried(sampling, recipe_dir, numbers, dates_of(recipe.windows))
     names = _named_by_file(sampling, recipe_dir, numbers) if drawer.once else _drawn_names
     stratum = rows.stratum[drawn.row[drawn.index]] if sampling.balance else None
     return replace(
@@ -289,15 +291,19 @@ def _with_fold(
     return tuple(sorted((*attributes, fold), key=lambda a: a.name))
 
 
-def _carried(sampling: DrawSampling, recipe_dir: Path, rows: NDArray[np.int64]) -> tuple[Attribute, ...]:
-    """Columns of some rows of the file."""
+def _carried(
+    sampling: DrawSampling, recipe_dir: Path, rows: NDArray[np.int64], dates: set[str]
+) -> tuple[Attribute, ...]:
+    """Columns of some rows of the file; those named in `dates` must hold dates."""
     if not sampling.attributes:
         return ()
     name = sampling.frame.file
     columns, where = columns_at(name, recipe_dir, sampling.attributes, rows)
     typed = not name.lower().endswith(".csv")
     said = columns if typed else {c: [v or "" for v in values] for c, values in columns.items()}
-    return attributes_of(name, sampling.attributes, said, where, typed=typed)
+    carried = attributes_of(name, sampling.attributes, said, where, typed=typed)
+    check_dates(name, carried, dates, where)
+    return carried
 
 
 def _named_by_file(

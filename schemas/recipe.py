@@ -20,7 +20,7 @@ from schemas.label_layer import CrosswalkChoice  # noqa: TC001 - pydantic needs 
 from schemas.label_layer import LayerName as LabelName  # noqa: TC001 - the same
 from schemas.modality import MODALITIES, STATIC_DENSITY, Modality, SearchDensity
 from schemas.place import pixels_across
-from schemas.primitives import LEAST_M, MOST_PIXELS, Address, Day, PathOrAddress, Share
+from schemas.primitives import LEAST_M, MOST_PIXELS, Address, PathOrAddress, Share
 from schemas.radar import backscatter
 from schemas.sampling import (
     DrawSampling,
@@ -32,6 +32,7 @@ from schemas.sampling import (
 from schemas.splits import AnySplits, FoldSplits, Splits, SplitsOfFile
 from schemas.strict import Name, Strict
 from schemas.variables import checked_key
+from schemas.window import Window, check_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,24 +63,6 @@ class GridSpec(Strict):
             if not LEAST_M <= resolution <= 100_000:
                 raise ValueError(f"resolution of {key} must be {LEAST_M:g} to 100,000 metres, got {resolution:g}")
         return value
-
-
-class Window(Strict):
-    """A period from which one observation is wanted."""
-
-    name: Name
-    start: Day = Field(description="first day, UTC")
-    end: Day = Field(description="last day, UTC, inclusive")
-    target: Day | None = Field(default=None, description="prefer scenes near this day; the middle if absent")
-    count: int = Field(default=1, ge=1, le=366, description="number of observations (date slots) in this window")
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"window {self.name!r} ends {self.end} before it starts {self.start}")
-        if self.target is not None and not self.start <= self.target <= self.end:
-            raise ValueError(f"target {self.target} of window {self.name!r} is outside {self.start}..{self.end}")
-        return self
 
 
 def _without_secret(url: str) -> str:
@@ -731,6 +714,8 @@ class Recipe(Strict):
             raise ValueError("sources and labels are both empty: name at least one")
         self._no_doubles()
         self._label_names()
+        dated = {s.name: s.windows for s in self.sources if isinstance(s, DatedSource)}
+        check_windows(self.windows, getattr(self.sampling, "attributes", ()), dated)
         for entry in (*self.sources, *self.labels):
             self._references(entry)
         labels = [x.layer for x in self.labels]
@@ -864,11 +849,35 @@ class Recipe(Strict):
         return self.grid.resolution_m
 
     def slots_of(self, source: Source) -> tuple[Window, ...]:
-        """The window of each date slot of a source, in order (a window with count n stands n times); static: ()."""
+        """The window of each date slot of a source, in order (a window with count n stands n times); static: ().
+
+        Windows of months or `dates` stand as one window with `start` and `end` for each.
+        """
         if not isinstance(source, DatedSource):
             return ()
-        chosen = [w for w in self.windows if source.windows is None or w.name in source.windows]
-        return tuple(w for w in chosen for _ in range(w.count))
+        found: list[Window] = []
+        for window in self._windows_of(source):
+            anchor = self._source(window.follows)
+            found += [
+                w for w in window.parts() for _ in range(w.count if anchor is None else len(self.slots_of(anchor)))
+            ]
+        return tuple(found)
+
+    def anchor_of(self, source: Source, slot: int) -> tuple[str, int] | None:
+        """(layer, date slot) whose chosen scene a date slot of a source is to be near to; None if there is none."""
+        slots = self.slots_of(source)
+        if not slots or slots[slot].follows is None:
+            return None
+        return str(slots[slot].follows), slot - slots.index(slots[slot])
+
+    def _windows_of(self, source: DatedSource) -> list[Window]:
+        """Windows of a source: those that it names, else all but those around its own scenes."""
+        if source.windows is None:
+            return [w for w in self.windows if w.follows != source.name]
+        return [w for w in self.windows if w.name in source.windows]
+
+    def _source(self, layer: str | None) -> Source | None:
+        return next((s for s in self.sources if s.name == layer), None)
 
     @property
     def sha256(self) -> str:

@@ -14,3 +14,11 @@ class Strict(BaseModel):
     """Unknown keys are refused; values cannot change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MisplacedError(ValueError):
+    """A rule across sections is broken; `where` is the key of the recipe to look at."""
+
+    def __init__(self, message: str, where: tuple[str | int, ...]) -> None:
+        super().__init__(message)
+        self.where = where

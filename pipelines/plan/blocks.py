@@ -109,6 +109,10 @@ class Ground:
             found += [self._block(chosen, density, days) for chosen in self._best(part, LARGEST_DEG, density, days)[1]]
         return found
 
+    def whole(self, spread: SearchDensity, days: float) -> Block:
+        """All places as one block."""
+        return self._block(np.arange(len(self.places)), spread, days)
+
     def _best(
         self, index: NDArray[np.int64], edge: float, density: SearchDensity, days: float
     ) -> tuple[Cost, list[NDArray[np.int64]]]:

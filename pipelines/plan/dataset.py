@@ -180,6 +180,8 @@ def plan_part(
         "estimate": estimate(part, cuts),
         "examples": {k: (name, hrefs.shorten(href)) for k, (name, href) in shown.items()} if number == 0 else {},
     }
+    if part.words:
+        facts["words"] = dict(sorted(part.words.items()))
     write_part(folder, part, facts, hrefs)
     return facts
 
@@ -227,12 +229,14 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
     """Add up the partitions, and put the plan in place; `notes` follow those on the places."""
     scenes: Counter[str] = Counter()
     unavailable: Counter[str] = Counter()
+    words: Counter[str] = Counter()
     estimates, searches, layers = [], 0, []
     for part in range(laid.parts):
         facts = _facts(growing, part)
         assert facts is not None  # noqa: S101 - all partitions are planned
         scenes.update(facts["scenes"])
         unavailable.update(facts["unavailable"])
+        words.update(facts.get("words", {}))
         searches += facts["searches"]
         estimates.append(facts["estimate"])
         layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
@@ -252,7 +256,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         inputs=laid.inputs,
         splits=laid.splits,
         extract=laid.extract,
-        notes=[*laid.notes, *notes],
+        notes=[*laid.notes, *notes, *(f"{text}: {number:,}" for text, number in sorted(words.items()))],
         bounds=laid.bounds,
         attributes=laid.attributes,
         shared=laid.shared,

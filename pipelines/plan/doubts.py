@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipelines.access.holdings import Holding
     from pipelines.tables import PlanSummary
     from schemas.recipe import Recipe
+    from schemas.window import Window
 
 BBox = tuple[float, float, float, float]
 
@@ -28,15 +29,7 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
     today = today or datetime.now(UTC).date()
     found = []
     for window in recipe.windows:
-        days = (window.end - window.start).days + 1
-        if window.start > today:
-            found.append(
-                f"window {window.name!r} starts {window.start}, in the future: no archive has scenes of it yet"
-            )
-        elif window.end > today:
-            found.append(f"window {window.name!r} ends {window.end}, in the future: later scenes are not in this plan")
-        if window.count > days:
-            found.append(f"window {window.name!r} asks for {window.count} dates (count) but has only {days} days")
+        found += _of_window(window, today)
     if _nothing_anywhere(summary):
         found.append(
             f"no archive has data here: the samples lie at {ground(summary.bounds)}; "
@@ -49,6 +42,28 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
             f"coarse pixels extend up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits are "
             f"{gap:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
         )
+    return found
+
+
+def _of_window(window: Window, today: date) -> list[str]:
+    """A window in the future, with more dates than days, or that its `count` cuts."""
+    found, name = [], f"window {window.name!r}"
+    spans = [part.period for part in window.parts() if part.period is not None]
+    if spans:
+        first, last = min(start for start, _ in spans), max(end for _, end in spans)
+        if first > today:
+            found.append(f"{name} starts {first}, in the future: no archive has scenes of it yet")
+        elif last > today:
+            found.append(f"{name} ends {last}, in the future: later scenes are not in this plan")
+    days = (last - first).days + 1 if spans else sum(reach.days for reach in window.reach) + 1
+    if window.follows is None and window.shift is None and not window.dates and window.every != "month":
+        if window.count > days:
+            found.append(f"{name} asks for {window.count} dates (count) but has only {days} days")
+        elif window.count > 1 and window.every is None:
+            found.append(
+                f"{name} has count: {window.count}, so it is cut into {window.count} parts of "
+                f"{days / window.count:.3g} days with one date from each; for all its dates write every: scene"
+            )
     return found
 
 
@@ -120,5 +135,5 @@ def _sides(bounds: Sequence[float]) -> list[BBox]:
 def _windows_of(recipe: Recipe, layer: str) -> list[tuple[str, date, date]]:
     for source in recipe.sources:
         if source.name == layer:
-            return list(dict.fromkeys((w.name, w.start, w.end) for w in recipe.slots_of(source)))
+            return list(dict.fromkeys((w.name, *w.period) for w in recipe.slots_of(source) if w.period is not None))
     return []

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.labeller import BadItemError
 from pipelines.plan.blocks import Ground, days_of
+from pipelines.plan.own_dates import around_each, pieces
 from pipelines.plan.search import Answer, ItemRefusedError, Question, absence, ask_all
 from pipelines.sources import open_source
 from pipelines.sources.sensor import SceneRejected
 from pipelines.sources.sharing import cover
-from schemas.outcome import Reason
+from sampling.times import Moment, around, own_period, period_of
+from schemas.outcome import Outcome, Reason
 from schemas.recipe import DatedSource, DeclaredSource, OpenStreetMapLabel, WorldCoverLabel
 from schemas.scene import Candidate, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pipelines.access.archives import Archives
     from pipelines.plan.blocks import Block
+    from pipelines.plan.own_dates import Piece, Served
     from pipelines.tables import CandidateKey, PartPlan
+    from sampling.times import Period
     from schemas.place import Place
-    from schemas.recipe import RasterLabelEntry, RasterSource, Recipe, Source, Window
+    from schemas.recipe import RasterLabelEntry, RasterSource, Recipe, Source
+    from schemas.window import Window
 
 
 def find(
@@ -41,9 +47,23 @@ def find(
         told: called with the share of the questions that are answered, 0..1.
         lacking: ask only for these wishes; all if absent.
     """
+    wishes = _wishes(part)
+    _ask(part, [w for w in wishes if not _follows(w)], archives, told, lacking)
+    followers = [w for w in wishes if _follows(w)]
+    if followers:
+        _ask(part, followers, archives, lambda _: None, lacking)
+
+
+def _ask(
+    part: PartPlan,
+    wishes: Sequence[_SourceWish | _LabelWish],
+    archives: Archives,
+    told: Callable[[float], None],
+    lacking: Collection[CandidateKey] | None,
+) -> None:
     grounds: dict[frozenset[str], Ground] = {}
-    asked: list[tuple[_SourceWish | _LabelWish, Block]] = []
-    for wish in _wishes(part.recipe):
+    asked: list[tuple[_Asked, Block]] = []
+    for wish in wishes:
         question = wish.question
         places = [
             p for p in part.places
@@ -51,11 +71,11 @@ def find(
         ]  # fmt: skip
         if places:
             ground = grounds.setdefault(frozenset(p.sample_id for p in places), Ground(places))
-            asked += [(wish, block) for block in ground.blocks(wish.density, days_of(question.period))]
-    answers = ask_all(archives, [(wish.question, block) for wish, block in asked])
-    for number, ((wish, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
+            asked += wish.searches(part, ground)
+    answers = ask_all(archives, [(search.question, block) for search, block in asked])
+    for number, ((search, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
         part.searches += answer.pages
-        wish.serve(part, block, answer)
+        search.serve(part, block, answer)
         told(number / len(asked))
 
 
@@ -65,10 +85,11 @@ def share_scenes(part: PartPlan) -> None:
         if not isinstance(source, DatedSource):
             continue
         for places in part.shards.values():
-            for slot in range(len(part.recipe.slots_of(source))):
+            for slot, window in enumerate(part.recipe.slots_of(source)):
                 keys: list[CandidateKey] = [(place.sample_id, source.name, slot) for place in places]
                 listed = {key: part.candidates[key] for key in keys if key in part.candidates}
-                part.candidates |= cover(listed, source.sharing)
+                if window.follows is None and window.every is None and window.pick is None:
+                    part.candidates |= cover(listed, source.sharing)
 
 
 def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) -> None:
@@ -98,20 +119,58 @@ class _SourceWish:
             providers=source.providers,
             collection=source.collection,
             collections=_collections_of(recipe, source),
-            period=None if window is None else (window.start, window.end),
+            period=None if window is None else window.period,
+            own_window="" if window is None or window.period is not None else window.name,
             slots=slots,
             parse=_refusing(self.source.parse),
             plain=isinstance(source, DeclaredSource),
         )
 
+    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
+        """What to ask of the archives, over the places of `ground`."""
+        return [(self, block) for block in ground.blocks(self.density, days_of(self.question.period))]
+
     def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
+        """Record the candidates or the absence of each place and date slot."""
         scenes = [] if answer.error else self.source.collapse(answer.scenes)
         for occurrence, slot in enumerate(self.question.slots):
-            found = self.source.candidates_at(scenes, block.places, self.window, occurrence)
+            if self.series and occurrence:
+                break  # all dates are recorded with the first
+            found = self._found(scenes, block.places, occurrence)
             cloudy = self._cloudy(scenes, block, occurrence) if scenes and not all(found) else {}
             for place, candidates in zip(block.places, found, strict=True):
-                _note(part, place, self.question, slot, candidates, answer, cloudy.get(place.sample_id, ""))
+                more = cloudy.get(place.sample_id, "")
+                if self.series:
+                    self._note_series(part, place, candidates, answer, more)
+                else:
+                    _note(part, place, self.question, slot, candidates, answer, more)
         _keep(part, self.question, answer)
+
+    @property
+    def series(self) -> bool:
+        """Whether every scene of the window is wanted."""
+        return self.window is not None and self.window.every == "scene"
+
+    def _found(self, scenes: Sequence[Scene], places: Sequence[Place], occurrence: int) -> list[list[Candidate]]:
+        if self.series and self.window is not None and isinstance(self._entry, DatedSource):
+            return self.source.candidates_in(scenes, places, period_of(self.window, 0), len(scenes))
+        return self.source.candidates_at(scenes, places, self.window, occurrence)
+
+    def _note_series(
+        self, part: PartPlan, place: Place, candidates: Sequence[Candidate], answer: Answer, more: str
+    ) -> None:
+        """One date slot for each acquisition, in order of time; of more than there are slots the best ones."""
+        slots = self.question.slots
+        dates = sorted(candidates[: len(slots)], key=lambda c: (c.datetime, c.scenes))
+        if len(candidates) > len(slots):
+            part.words[
+                f"{self.question.layer}: places with more than {len(slots)} dates, of which the clearest and fullest "
+                "by metadata are kept"
+            ] += 1
+        for number, slot in enumerate(slots):
+            one = dates[number : number + 1]
+            words = f"{more}; the window has {len(dates)} dates here" if dates else more
+            _note(part, place, self.question, slot, one, answer, words)
 
     def _cloudy(self, scenes: Sequence[Scene], block: Block, occurrence: int) -> dict[str, str]:
         """Sample id -> words, for places that only the limit on a scene's cloud leaves without a scene."""
@@ -125,22 +184,134 @@ class _SourceWish:
         return {place.sample_id: words for place, some in zip(block.places, found, strict=True) if some}
 
 
+class _OwnWish(_SourceWish):
+    """One window of a source whose period is another for each place: around a date of it, moved by a draw, or around
+    the scenes that are chosen for another layer."""
+
+    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:
+        """What to ask: a block of ground and a quarter of the calendar at a time."""
+        self.periods: dict[int, dict[str, list[Period]]] = {slot: {} for slot in self.question.slots}
+        for place in ground.places:
+            for occurrence, slot in enumerate(self.question.slots):
+                found = self._periods(part, place, slot, occurrence)
+                if isinstance(found, Outcome):
+                    part.absences.setdefault((place.sample_id, self.question.layer, slot), found)
+                else:
+                    self.periods[slot][place.sample_id] = found
+        together: dict[str, list[Period]] = {}
+        for of_slot in self.periods.values():
+            for sample, periods in of_slot.items():
+                together.setdefault(sample, []).extend(periods)
+        places = [place for place in ground.places if place.sample_id in together]
+        found_pieces = pieces(self.question, places, around_each(together), self.density)
+        return [(_PieceWish(self, piece), block) for piece, block in found_pieces]
+
+    def _periods(self, part: PartPlan, place: Place, slot: int, occurrence: int) -> list[Period] | Outcome:
+        """Periods of one date slot, the first preferred; or why there is none."""
+        assert self.window is not None  # noqa: S101 - only windows make such wishes
+        anchor = part.recipe.anchor_of(self._entry, slot)
+        if anchor is not None:
+            near = part.candidates.get((place.sample_id, *anchor), ())
+            if near:
+                return [around(self.window, Moment(first=c.datetime, last=c.datetime)) for c in near]
+            why = part.absences.get((place.sample_id, *anchor))
+            words = f"window {self.window.name!r} is around scenes of {anchor[0]}, and there is none"
+            return self._absent(place, slot, words, why)
+        period = own_period(self.window, occurrence, place, part.recipe.seed)
+        if period is None:
+            words = f"window {self.window.name!r} is around attr_{self.window.attribute}, which has no value here"
+            return self._absent(place, slot, words, None)
+        return [period]
+
+    def _absent(self, place: Place, slot: int, words: str, why: Outcome | None) -> Outcome:
+        again = why is not None and why.reason.retryable
+        return Outcome(
+            sample_id=place.sample_id,
+            layer=self.question.layer,
+            slot=slot,
+            reason=why.reason if why is not None and again else Reason.NO_SCENE,
+            provider=why.provider if why is not None and again else None,
+            detail=f"{words}: {why.detail}" if why is not None and again else words,
+        )
+
+    def take(self, part: PartPlan, served: Served) -> None:
+        """Record the candidates or the absence of each place that is answered, and each date slot."""
+        scenes = [] if served.answer.error else self.source.collapse(served.answer.scenes)
+        whole = dict(zip((p.sample_id for p in served.places), served.periods, strict=True))
+        for slot in self.question.slots:
+            if self.series and slot != self.question.slots[0]:
+                break
+            of_slot = self.periods[slot]
+            places = [place for place in served.places if place.sample_id in of_slot]
+            for place, candidates in zip(places, self._nearest(scenes, places, of_slot), strict=True):
+                question = self.question
+                if not candidates or self.series:
+                    question = replace(question, period=whole[place.sample_id].days)
+                if self.series:
+                    self._note_series(part, place, candidates, served.answer, "")
+                else:
+                    _note(part, place, question, slot, candidates, served.answer)
+        _keep(part, self.question, served.answer)
+
+    def _nearest(
+        self, scenes: Sequence[Scene], places: Sequence[Place], periods: Mapping[str, Sequence[Period]]
+    ) -> list[list[Candidate]]:
+        """Candidates of each place: those of its first period, then those that its other periods add."""
+        assert isinstance(self._entry, DatedSource)  # noqa: S101 - it has windows
+        found: dict[str, dict[tuple[str, ...], Candidate]] = {place.sample_id: {} for place in places}
+        for number in range(max((len(periods[p.sample_id]) for p in places), default=0)):
+            mine = [place for place in places if number < len(periods[place.sample_id])]
+            near = [periods[place.sample_id][number] for place in mine]
+            most = len(scenes) if self.series else None
+            for place, more in zip(mine, self.source.candidates_in(scenes, mine, near, most), strict=True):
+                for candidate in more:
+                    found[place.sample_id].setdefault(candidate.scenes, candidate)
+        return [list(found[place.sample_id].values()) for place in places]
+
+
+class _PieceWish:
+    """One search of an `_OwnWish`."""
+
+    def __init__(self, wish: _OwnWish, piece: Piece) -> None:
+        self._wish, self._piece, self.question = wish, piece, piece.question
+
+    def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:  # noqa: ARG002 - the piece knows its places
+        """Record what is known of the places whose windows are answered whole."""
+        for served in self._piece.serve(answer):
+            self._wish.take(part, served)
+
+
+class _Asked(Protocol):
+    """A search, and what becomes of its answer."""
+
+    question: Question
+
+    def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
+        """Record what an answer means for the places of a block."""
+        ...
+
+
 class _LabelWish:
     """A raster label: every map that could serve; the best one is picked when the image to label is known."""
 
-    def __init__(self, recipe: Recipe, label: RasterLabelEntry) -> None:
-        self.density = label.density
+    def __init__(self, part: PartPlan, label: RasterLabelEntry) -> None:
+        recipe, self.density = part.recipe, label.density
         self.question = Question(
             layer=label.layer,
             providers=label.providers,
             collection=label.collection,
             collections=_collections_of(recipe, label),
-            period=_period_of(recipe, label),
+            period=_period_of(part, label),
             slots=(0,),
             parse=_refusing(open_raster_labeller(label).scene),
         )
 
+    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
+        """What to ask of the archives, over the places of `ground`."""
+        return [(self, block) for block in ground.blocks(self.density, days_of(self.question.period))]
+
     def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:
+        """Record the maps that could serve, or their absence."""
         for place in block.places:
             near = [] if answer.error else [s for s in answer.scenes if covered_share(s.geometry, place.geobox) > 0]
             items = tuple(scene.item_id for scene in near)
@@ -149,28 +320,47 @@ class _LabelWish:
         _keep(part, self.question, answer)
 
 
-def _wishes(recipe: Recipe) -> list[_SourceWish | _LabelWish]:
+def _wishes(part: PartPlan) -> list[_SourceWish | _LabelWish]:
+    recipe = part.recipe
     wishes: list[_SourceWish | _LabelWish] = []
     for source in recipe.sources:
         slots = recipe.slots_of(source)
         if not isinstance(source, DatedSource):
             wishes.append(_SourceWish(recipe, source, None, (0,)))
         served = {window: tuple(i for i, w in enumerate(slots) if w == window) for window in slots}
-        wishes += [_SourceWish(recipe, source, window, numbers) for window, numbers in served.items()]
+        wishes += [
+            (_SourceWish if window.period is not None else _OwnWish)(recipe, source, window, numbers)
+            for window, numbers in served.items()
+        ]
     rasters = [label for label in recipe.labels if not isinstance(label, OpenStreetMapLabel)]
-    return wishes + [_LabelWish(recipe, label) for label in rasters]
+    return wishes + [_LabelWish(part, label) for label in rasters]
+
+
+def _follows(wish: _SourceWish | _LabelWish) -> bool:
+    """Whether it can only be asked when another layer's scenes are known."""
+    return isinstance(wish, _OwnWish) and wish.window is not None and wish.window.follows is not None
 
 
 def _collections_of(recipe: Recipe, entry: RasterSource) -> dict[str, str]:
     return {name: entry.collection_at(name, recipe.providers[name]) for name in entry.providers}
 
 
-def _period_of(recipe: Recipe, label: RasterLabelEntry) -> tuple[dt.date, dt.date] | None:
+def _period_of(part: PartPlan, label: RasterLabelEntry) -> tuple[dt.date, dt.date] | None:
     """Period in which maps of a label are usable; None = any time."""
-    if isinstance(label, WorldCoverLabel) or label.max_gap_days is None or not recipe.windows:
+    if isinstance(label, WorldCoverLabel) or label.max_gap_days is None or not part.recipe.windows:
         return None
     gap = dt.timedelta(days=label.max_gap_days)
-    return min(w.start for w in recipe.windows) - gap, max(w.end for w in recipe.windows) + gap
+    known = [span for window in part.recipe.windows for span in _spans(part, window)]
+    return (min(s for s, _ in known) - gap, max(e for _, e in known) + gap) if known else None
+
+
+def _spans(part: PartPlan, window: Window) -> list[tuple[dt.date, dt.date]]:
+    """First and last days of a window: of its parts, or over the places of the partition."""
+    if not window.own:
+        return [piece.period for piece in window.parts() if piece.period is not None]
+    periods = (own_period(one, 0, place, part.recipe.seed) for one in window.parts() for place in part.places)
+    days = [period.days for period in periods if period is not None]
+    return [(min(first for first, _ in days), max(last for _, last in days))] if days else []
 
 
 def _note(

@@ -65,6 +65,8 @@ class Question:
     """Provider -> collection id there."""
     plain: bool = False
     """Whether Earth Engine's images are wanted as they are, band by band, and not as one of the known products."""
+    own_window: str = ""
+    """Name of the window, where its period is another for each place."""
 
 
 @dataclass(kw_only=True)
@@ -160,7 +162,8 @@ def absence(place: Place, question: Question, slot: int, answer: Answer, more: s
         )
         near = f"none of {len(answer.scenes)} scenes nearby suits{more}" if answer.scenes else "no scene nearby"
         asked = question.collections.get(answer.provider or "", question.collection).replace(",", ", ")
-        reason, detail = Reason.NO_SCENE, f"{asked}{period}: {near}"
+        own = f" in window {question.own_window!r}" if question.own_window else ""
+        reason, detail = Reason.NO_SCENE, f"{asked}{own}{period}: {near}"
     return Outcome(
         sample_id=place.sample_id,
         layer=question.layer,

@@ -5,13 +5,14 @@ It uses only metadata, so planning reads no pixels. The rank, smaller is better:
 2. cloud over the scene (0..1) plus distance to the target date as a share of half the period (0..1): a clear scene at
    the far end of the period ranks the same as an overcast scene on the target date;
 3. distance to the target date, days.
+Where a window says `pick`, the first two are 0 and the distance decides alone, among candidates that cover enough.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,13 +22,12 @@ from pipelines.sources.outline import footprint
 from schemas.scene import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
+    from sampling.times import Period
     from schemas.place import Place
-    from schemas.recipe import DatedSource, Window
+    from schemas.recipe import DatedSource
     from schemas.scene import Scene
 
 _SLACK = 0.05
@@ -37,18 +37,6 @@ _WORTH = 0.001
 """Least share of the chip that a further scene must add."""
 _ROUNDING = 1e-9
 """Shares that add up may fall short by this."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Period:
-    """One date slot's part of a window."""
-
-    start: datetime
-    """First moment, UTC."""
-    end: datetime
-    """First moment after it."""
-    target: datetime
-    """The moment to be near to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,20 +54,6 @@ class Rules:
     """True: every scene that touches the chip belongs to the candidate (static mosaics)."""
 
 
-def period_of(window: Window, occurrence: int) -> Period:
-    """The `occurrence`-th (0-based) of the window's `count` equal parts."""
-    start = datetime(window.start.year, window.start.month, window.start.day, tzinfo=UTC)
-    end = datetime(window.end.year, window.end.month, window.end.day, tzinfo=UTC) + timedelta(days=1)
-    step = (end - start) / window.count
-    first, last = start + occurrence * step, start + (occurrence + 1) * step
-    target = first + step / 2
-    if window.target is not None:
-        wanted = datetime(window.target.year, window.target.month, window.target.day, 12, tzinfo=UTC)
-        if first <= wanted < last:
-            target = wanted
-    return Period(start=first, end=last, target=target)
-
-
 def newest(scenes: Sequence[Scene]) -> list[Scene]:
     """Of scenes that share a product the one with the greatest revision (then item id); sorted by item id."""
     best: dict[str, Scene] = {}
@@ -89,33 +63,39 @@ def newest(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def choose_dated(
-    config: DatedSource, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int
+    config: DatedSource,
+    scenes: Sequence[Scene],
+    places: Sequence[Place],
+    period: Period | Sequence[Period] | None,
+    most: int | None = None,
 ) -> list[list[Candidate]]:
-    """`choose` by what a dated source's entry in the recipe asks, for one of its window's slots."""
+    """`choose` by what a dated source's entry in the recipe asks; `most` replaces its `max_candidates`."""
     limit: float | None = getattr(config, "max_scene_cloud", None)
     rules = Rules(
-        max_candidates=config.max_candidates,
+        max_candidates=config.max_candidates if most is None else most,
         min_valid=config.min_valid,
         max_scene_cloud=1.0 if limit is None else limit,
     )
-    return choose(scenes, places, None if window is None else period_of(window, occurrence), rules)
+    return choose(scenes, places, period, rules)
 
 
 def choose(
-    scenes: Sequence[Scene], places: Sequence[Place], period: Period | None, rules: Rules
+    scenes: Sequence[Scene], places: Sequence[Place], period: Period | Sequence[Period] | None, rules: Rules
 ) -> list[list[Candidate]]:
-    """Candidates of places for one period, best first, at most `rules.max_candidates` each.
+    """Candidates of places, best first, at most `rules.max_candidates` each.
 
     All places of one projection are compared together: a scene that covers a whole chip represents its acquisition,
     and only chips at the edges of scenes are measured one by one.
+
+    Args:
+        scenes: of one layer.
+        places: samples.
+        period: one for all places, or one for each; None = any time.
+        rules: the recipe's conditions.
     """
-    usable = [
-        scene
-        for scene in sorted(scenes, key=lambda s: s.item_id)
-        if (period is None or period.start <= scene.datetime < period.end)
-        and (scene.cloud_cover is None or scene.cloud_cover <= rules.max_scene_cloud)
-    ]
+    periods: Sequence[Period | None] = list(period) if isinstance(period, Sequence) else [period] * len(places)
     found: list[list[Candidate]] = [[] for _ in places]
+    usable = _usable(scenes, periods, rules)
     if not usable:
         return found
     outlines = [json.dumps(scene.geometry, sort_keys=True) for scene in usable]
@@ -127,22 +107,43 @@ def choose(
         chips = shapely.box(*bounds.T)
         if rules.margin_m:
             chips = shapely.buffer(chips, rules.margin_m, join_style="mitre")
-        near = _Near(usable, shapes, chips, epsg)
-        for number, candidates in enumerate(near.candidates(period, rules)):
+        near = _Near(usable, shapes, chips, epsg, [periods[i] for i in mine.tolist()])
+        for number, candidates in enumerate(near.candidates(rules)):
             found[mine[number]] = candidates
     return found
+
+
+def _usable(scenes: Sequence[Scene], periods: Sequence[Period | None], rules: Rules) -> list[Scene]:
+    """Scenes that some place may use, sorted by item id."""
+    stated = [period for period in periods if period is not None]
+    first, last = (min(p.start for p in stated), max(p.end for p in stated)) if stated else (None, None)
+    return [
+        scene
+        for scene in sorted(scenes, key=lambda s: s.item_id)
+        if (first is None or last is None or first <= scene.datetime < last)
+        and (scene.cloud_cover is None or scene.cloud_cover <= rules.max_scene_cloud)
+    ]
 
 
 class _Near:
     """Chips of one projection and the scenes that touch them."""
 
     def __init__(
-        self, scenes: Sequence[Scene], shapes: NDArray[np.object_], chips: NDArray[np.object_], epsg: int
+        self,
+        scenes: Sequence[Scene],
+        shapes: NDArray[np.object_],
+        chips: NDArray[np.object_],
+        epsg: int,
+        periods: Sequence[Period | None],
     ) -> None:
-        """`scenes` are sorted by item id, `shapes` are their outlines in the chips' projection."""
-        self.scenes, self.shapes, self.chips, self.epsg = scenes, shapes, chips, epsg
+        """`scenes` are sorted by item id, `shapes` are their outlines in the chips' projection; a period for each
+        chip."""
+        self.scenes, self.shapes, self.chips, self.epsg, self.periods = scenes, shapes, chips, epsg, periods
+        self.alike = all(period == periods[0] for period in periods)
         tree = shapely.STRtree(chips)
         scene, chip = tree.query(shapes, predicate="intersects")
+        if not self.alike:
+            scene, chip = self._in_time(scene, chip)
         inner = np.zeros(len(scene), dtype=bool)
         whole = tree.query(shapes, predicate="contains")
         code = scene.astype(np.int64) * len(chips) + chip
@@ -166,7 +167,18 @@ class _Near:
         ]
         self.scene, self.chip, self.share, self.group = scene[order], chip[order], share[order], group[order]
 
-    def candidates(self, period: Period | None, rules: Rules) -> list[list[Candidate]]:
+    def _in_time(
+        self, scene: NDArray[np.int64], chip: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pairs of which the scene lies in the chip's period."""
+        when = np.array([s.datetime.timestamp() for s in self.scenes])[scene]
+        start, end = (
+            np.array([getattr(period, name).timestamp() for period in self.periods])[chip] for name in ("start", "end")
+        )
+        kept = (start <= when) & (when < end)
+        return scene[kept], chip[kept]
+
+    def candidates(self, rules: Rules) -> list[list[Candidate]]:
         """Of each chip, best first."""
         found: list[list[Candidate]] = [[] for _ in self.chips]
         if not len(self.scene):
@@ -177,20 +189,20 @@ class _Near:
         covered = self.share[starts] >= _COVERED
         simple = (covered | (sizes == 1)) if not rules.all_parts else (sizes == 1)
         whole = simple & covered
-        self._simple(starts[whole], period, rules, found)
+        (self._simple if self.alike else self._simple_each)(starts[whole], rules, found)
         hopeful = np.add.reduceat(self.share, starts) >= rules.min_valid - _SLACK - _ROUNDING
         for begin, size in zip(starts[~whole & hopeful].tolist(), sizes[~whole & hopeful].tolist(), strict=True):
             chip = int(self.chip[begin])
             parts = [(self.scenes[s], self._part(int(s), chip)) for s in self.scene[begin : begin + size]]
             chosen, share = _cover(parts, self.chips[chip].area, self.epsg, rules.all_parts)
             if share >= rules.min_valid - _SLACK:
-                found[chip].append(_candidate(chosen, share, period))
+                found[chip].append(_candidate(chosen, share, self.periods[chip]))
                 found[chip].sort(key=_order)
         return [candidates[: rules.max_candidates] for candidates in found]
 
-    def _simple(self, at: NDArray[np.int64], period: Period | None, rules: Rules, found: list[list[Candidate]]) -> None:
+    def _simple(self, at: NDArray[np.int64], rules: Rules, found: list[list[Candidate]]) -> None:
         """Candidates of one scene that covers the chip: the same for all chips, so ranked once and dealt out."""
-        used = np.unique(self.scene[at])
+        used, period = np.unique(self.scene[at]), self.periods[0]
         made = sorted(
             ((_candidate([self.scenes[i]], 1.0, period), i) for i in used.tolist()), key=lambda m: _order(m[0])
         )
@@ -203,6 +215,23 @@ class _Near:
         best = np.flatnonzero(np.arange(len(chip)) - first < rules.max_candidates)
         for number, candidate in zip(chip[best].tolist(), rank[best].tolist(), strict=True):
             found[number].append(made[candidate][0])
+
+    def _simple_each(self, at: NDArray[np.int64], rules: Rules, found: list[list[Candidate]]) -> None:
+        """The same, where each chip has its own period."""
+        scene, chip = self.scene[at], self.chip[at]
+        when = np.array([s.datetime.timestamp() for s in self.scenes])[scene]
+        target, half, by_time = (
+            np.array(values)[chip]
+            for values in zip(*(_aim(period) for period in self.periods if period is not None), strict=True)
+        )
+        days = np.abs(when - target) / 86_400
+        cloud = np.array([s.cloud_cover or 0.0 for s in self.scenes])[scene]
+        second = np.where(by_time, 0.0, cloud + np.divide(days, half, out=np.zeros_like(days), where=half > 0))
+        order = np.lexsort((scene, np.round(days, 6), np.round(second, 6), chip))
+        first = np.searchsorted(chip[order], chip[order])
+        best = order[np.arange(len(order)) - first < rules.max_candidates]
+        for number, which in zip(chip[best].tolist(), scene[best].tolist(), strict=True):
+            found[number].append(_candidate([self.scenes[which]], 1.0, self.periods[number]))
 
     def _part(self, scene: int, chip: int) -> BaseGeometry:
         """Part of a chip that a scene covers."""
@@ -238,6 +267,11 @@ def _cover(
     return chosen, union.area / area
 
 
+def _aim(period: Period) -> tuple[float, float, bool]:
+    """(target, seconds since 1970; half the period, days; whether time alone decides)."""
+    return period.target.timestamp(), (period.end - period.start).total_seconds() / 2 / 86_400, period.by_time
+
+
 def _candidate(scenes: Sequence[Scene], covered: float, period: Period | None) -> Candidate:
     cloud = max((s.cloud_cover or 0.0 for s in scenes), default=0.0)
     first = scenes[0]
@@ -246,4 +280,6 @@ def _candidate(scenes: Sequence[Scene], covered: float, period: Period | None) -
         days = abs((first.datetime - period.target).total_seconds()) / 86_400
         half = (period.end - period.start).total_seconds() / 2 / 86_400
     rank = (round(1.0 - min(covered, 1.0), 2), round(cloud + (days / half if half else 0.0), 6), round(days, 6))
+    if period is not None and period.by_time:
+        rank = (0.0, 0.0, rank[2])
     return Candidate(scenes=tuple(s.item_id for s in scenes), datetime=first.datetime, rank=rank)

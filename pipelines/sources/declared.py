@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.sources.candidates import Rules, choose, choose_dated
+from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.rules import RULES
 from pipelines.sources.sensor import SceneRejected, SensorSource
+from sampling.times import period_of
 from schemas.outcome import Reason
 from schemas.recipe import CloudyLayer, DatedLayer, DatedSource
 from schemas.scene import Radiometry, Scene
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from pipelines.sources.sensor import Item
     from schemas.modality import Layer
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, StaticLayer, Window
+    from schemas.recipe import AnyProvider, StaticLayer
     from schemas.scene import Candidate
+    from schemas.window import Window
 
 _REACH_PX = 3.0
 """Pixels of a static layer that are read around the chip, so that the kernel finds neighbours across a seam."""
@@ -90,7 +92,7 @@ class Declared(SensorSource):
     ) -> list[list[Candidate]]:
         """Dated: parts of one acquisition are mosaicked. Static: one, of all items that the chip touches."""
         if isinstance(self.config, DatedSource):
-            return choose_dated(self.config, scenes, places, window, occurrence)
+            return self.candidates_in(scenes, places, None if window is None else period_of(window, occurrence))
         margin_m = _REACH_PX * max(layer.resolution_m for layer in self.modality.layers)
         return choose(scenes, places, None, Rules(margin_m=margin_m, all_parts=True))
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from pipelines.sources.sensor import Item
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, DemSource, Window
+    from schemas.recipe import AnyProvider, DemSource
+    from schemas.window import Window
 
 _VOIDS = (-32767.0, -32768.0)
 """Void values in use: Copernicus DEM product handbook (-32767), SRTM and mirrors (-32768)."""

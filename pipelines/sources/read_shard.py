@@ -55,6 +55,8 @@ class Assignment:
     place: Place
     slot: int
     candidates: tuple[Candidate, ...]
+    by_time: bool = False
+    """True: the first candidate that keeps the recipe's limits is taken, however much clearer another one is."""
 
 
 @dataclass(slots=True)
@@ -143,7 +145,9 @@ def _sort_by_cloud(
             wish.lost.append(problem)
     for wish in open_wishes:
         if wish.result is None:
-            wish.waiting = _clearest(order.get(id(wish), []), getattr(source.config, "sharing", 0.0))
+            entries = order.get(id(wish), [])
+            sharing = getattr(source.config, "sharing", 0.0)
+            wish.waiting = [s for _, _, s in entries] if wish.assignment.by_time else _clearest(entries, sharing)
 
 
 def _clearest(entries: Sequence[tuple[float, int, tuple[Scene, ...]]], sharing: float) -> list[tuple[Scene, ...]]:

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.sources.candidates import choose_dated, newest
+from sampling.times import period_of
 from schemas.outcome import Reason
+from schemas.recipe import DatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from sampling.times import Period
     from schemas.modality import Layer, Modality
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, DatedSource, ImageSource, Window
+    from schemas.recipe import AnyProvider, ImageSource
     from schemas.scene import Candidate, Scene
+    from schemas.window import Window
 
 Item = dict[str, Any]
 """A STAC item as JSON gave it: third-party data, trusted in nothing."""
@@ -124,6 +128,18 @@ class SensorSource(ABC):
     ) -> list[list[Candidate]]:
         """`candidates` of many places at once: same arguments, a list for each place."""
 
+    def candidates_in(
+        self,
+        scenes: Sequence[Scene],
+        places: Sequence[Place],
+        period: Period | Sequence[Period] | None,
+        most: int | None = None,
+    ) -> list[list[Candidate]]:
+        """`candidates_at` of a dated source, for a period of all places, or one for each; `most` candidates, else as
+        many as the recipe says."""
+        assert isinstance(self.config, DatedSource)  # noqa: S101 - only sources with windows are asked
+        return choose_dated(self.config, scenes, places, period, most)
+
     def cloud_mask(self, layer: NDArray[np.generic]) -> NDArray[np.bool_]:
         """(y, x) of the cloud layer's canonical numbers -> True = cloud, cloud shadow or cirrus."""
         return np.zeros(layer.shape[-2:], np.bool_)
@@ -151,4 +167,4 @@ class DatedSensor(SensorSource):
         self, scenes: Sequence[Scene], places: Sequence[Place], window: Window | None, occurrence: int = 0
     ) -> list[list[Candidate]]:
         """Parts of one acquisition are mosaicked where a chip needs several of them."""
-        return choose_dated(self.config, scenes, places, window, occurrence)
+        return self.candidates_in(scenes, places, None if window is None else period_of(window, occurrence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -67,6 +68,8 @@ class PartPlan:
     """Pages of search results asked for, whenever this partition was planned."""
     dropped: dict[tuple[str, str, str], tuple[Reason, str]] = field(default_factory=dict)
     """(layer, provider, item id) -> why what the archive gave cannot be used."""
+    words: Counter[str] = field(default_factory=Counter)
+    """What planning decided that a person should know -> number of places that it is about."""
 
     @property
     def places(self) -> list[Place]:

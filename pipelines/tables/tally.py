@@ -130,8 +130,10 @@ def words_of(counts: Counter[Why], *, with_codes: bool = False) -> str:
 
 
 def _alike(detail: str) -> str:
-    """The same words whatever number of scenes a search brought."""
-    return re.sub(r"none of \d+ scenes", "none of the scenes", detail)
+    """The same words whatever number of scenes a search brought, and whatever the period of one sample was."""
+    detail = re.sub(r"none of \d+ scenes", "none of the scenes", detail)
+    detail = re.sub(r"the window has \d+ dates here", "the window has fewer dates here", detail)
+    return re.sub(r"(in window '[a-z0-9-]+') from [0-9-]{10} to [0-9-]{10}", r"\1", detail)
 
 
 def _of_any(whose: str, detail: str) -> str:

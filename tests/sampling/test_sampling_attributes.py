@@ -92,7 +92,7 @@ MISTAKES: dict[str, tuple[str, list[Any], str]] = {
     "text": ("geojson", [1.5, None, "1"], "feature 3: attribute 'x' is '1' .text., in feature 1 it is 1.5 .a number.;"),
     "bool": ("geojson", [1, True], "feature 2: attribute 'x' is True .true/false., in feature 1 it is 1 .an integer"),
     "list": ("geojson", [1, [2]], r"feature 2: attribute 'x' is \[2\] .a list., expected true/false, a number or"),
-    "date": ("parquet", [dt.date(2021, 1, 1)], "row 1: attribute 'x' is datetime.date.2021, 1, 1. .a date., expected"),
+    "date": ("parquet", [dt.time(12, 30)], "row 1: attribute 'x' is datetime.time.12, 30. .a time., expected"),
     "empty": ("geojson", [None, None], "column 'x' has no value in any row"),
     "too large": ("geojson", [2**63], "feature 1: attribute 'x' is 9223372036854775808, which does not fit in int64"),
     "infinite": ("csv", ["1.5", "1e999"], "line 3: attribute 'x' is inf, expected a finite number"),

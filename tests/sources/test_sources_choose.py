@@ -12,8 +12,9 @@ import pytest
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from pipelines.sources.candidates import _SLACK, Period, Rules, _candidate, _cover, choose
+from pipelines.sources.candidates import _SLACK, Rules, _candidate, _cover, choose
 from pipelines.sources.outline import footprint
+from sampling.times import Period
 from schemas.place import GeoBox, Place
 from schemas.scene import Candidate, Scene
 

@@ -13,8 +13,9 @@ from affine import Affine
 
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.candidates import Rules, choose, period_of
+from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.read_shard import Assignment, gather
+from sampling.times import period_of
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe, Window
