@@ -566,11 +566,17 @@ class OpenStreetMapLabel(Strict):
     """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
 
     kind: Literal["openstreetmap"] = "openstreetmap"
-    pbf: PathOrAddress = Field(
-        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_..."
+    pbf: PathOrAddress | Annotated[tuple[PathOrAddress, ...], Field(min_length=1, max_length=256)] = Field(
+        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_...; or a "
+        "list of them: of an object in several extracts, that of the newest counts"
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
     crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of openstreetmap@1")
+
+    @property
+    def extracts(self) -> tuple[str, ...]:
+        """The extracts, as the recipe names them."""
+        return (self.pbf,) if isinstance(self.pbf, str) else self.pbf
 
     @property
     def layer(self) -> str:

@@ -103,9 +103,9 @@ def gather_objects(
 
 
 def lost_of(extract: Extract) -> str:
-    """Objects of an extract that could not be drawn, for the ledger; '' if there are none."""
+    """Objects of an extract near the samples that could not be drawn, for the ledger; '' if there are none."""
     lost = ", ".join(f"{words} {number:,}" for words, number in extract.lost.items())
-    return f"not drawn, in all of {extract.file}: {lost}" if lost else ""
+    return f"not drawn, of {extract.file} near the samples: {lost}" if lost else ""
 
 
 def _read_best(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.holdings import holdings_of
+from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.access.threads import threads
 from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
@@ -123,7 +124,8 @@ def complete_plan(
             f"{folder.parent.name}: the file of the area or of the points changed after planning; "
             "put the old file back, or name another folder"
         )
-    map_extract(file, work)
+    if summary.extract is not None and not is_extract(work / summary.extract):
+        map_extract(file, work)
     if not summary.unavailable:
         return summary
     told_of = {part: _facts(folder, part) for part in range(laid.parts)}

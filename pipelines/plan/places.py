@@ -11,7 +11,10 @@ import numpy as np
 
 from pipelines.access.openstreetmap.download import obtain, prepare_obtained
 from pipelines.access.openstreetmap.extract import FeatureStore
+from pipelines.access.openstreetmap.merge import merge
+from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
+from pipelines.progress import ProgressPrinter
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
 from sampling import locate
 from sampling.splits import SPLITS
@@ -83,8 +86,8 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     if known is not None:
         return known
     recipe, identity = file.recipe, identity_of(file)  # looks at the files before anything reads them
-    extract = map_extract(file, work)
     located = locate(recipe, file.folder)
+    extract = map_extract(file, work, located.footprints)
     shards = located.packed(recipe.shards)
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
@@ -124,19 +127,32 @@ def laid_in(folder: Path) -> Laid | None:
         return None
 
 
-def map_extract(file: RecipeFile, work: Path) -> Extract | None:
-    """Read the OpenStreetMap extract once, for all shards; None = no such label."""
+def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = None) -> Extract | None:
+    """Read what the OpenStreetMap extract has near the samples once, for all shards; None = no such label.
+
+    Args:
+        file: the recipe and its folder.
+        work: folder for the prepared extract.
+        footprints: of all samples; found again from the recipe if absent.
+    """
     for label in file.recipe.labels:
         if isinstance(label, OpenStreetMapLabel):
-            anywhere = label.pbf in file.own_words
-            return prepare_obtained(obtain(label.pbf, file.folder, work, anywhere=anywhere), work)
+            extracts = [obtain(pbf, file.folder, work, anywhere=pbf in file.own_words) for pbf in label.extracts]
+            grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
+            near = Near.footprints(grounds.lon, grounds.lat, grounds.size_m + file.recipe.overhang_m)
+            return merge([_prepared(extract, work, near) for extract in extracts], work)
     return None
+
+
+def _prepared(extract: Path, work: Path, near: Near) -> Extract:
+    told = ProgressPrinter(f"reading {extract.name}", "MB")
+    return prepare_obtained(extract, work, near, lambda done, whole: told(done // 1_000_000, whole // 1_000_000))
 
 
 def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> LayerFound:
     """Samples inside the extract's bounding box, and objects of the extract that cannot be drawn."""
     with FeatureStore(extract.parquet) as store:
-        west, south, east, north = store.bounds
+        west, south, east, north = extract.bounds or store.bounds
     lon, lat = footprints.lon, footprints.lat
     high = size_m / 2 / _METRES_PER_DEGREE
     wide = high / np.cos(np.radians(lat))

@@ -151,7 +151,7 @@ def test_real_counts_equal_osmiums_own(real: Path, shared_cache: Path, name: str
     table = pq.read_table(extract.parquet)
     assert table.num_rows == kept + counts["edge_lines"] + counts["old_style_areas"]
     assert len(set(table.column("osm_id").to_pylist())) == kept + counts["old_style_areas"]
-    geo = json.loads(pq.read_schema(extract.parquet).metadata[b"geo"])
+    geo = json.loads(pq.read_metadata(extract.parquet).metadata[b"geo"])
     assert geo["primary_column"] == "geometry"
 
 

@@ -225,5 +225,7 @@ def test_objects_of_an_extract_and_places_outside_of_it(tmp_path: Path) -> None:
     assert objects.features[0].area_m2 == pytest.approx(1200 * 1200)
     assert isinstance(outside, Outcome)
     assert outside.reason is Reason.LABEL_MISSING
-    assert outside.detail.endswith("not drawn, in all of x.osm.pbf: objects with missing or impossible nodes 1")
+    assert outside.detail.endswith(
+        "not drawn, of x.osm.pbf near the samples: objects with missing or impossible nodes 1"
+    )
     assert none.features == ()

@@ -20,10 +20,11 @@ from schemas.outcome import Reason
 from schemas.variables import variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
+    from pipelines.access.openstreetmap.near import Near
 
 _STEP_BYTES = 16 << 20
 """Bytes a request."""
@@ -66,14 +67,18 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
     return local_file(_WHERE, named[1].lstrip("/"), root) if named[1] else local_file(_WHERE, root.name, root.parent)
 
 
-def prepare_obtained(path: Path, cache_dir: Path) -> Extract:
+def prepare_obtained(
+    path: Path, cache_dir: Path, near: Near | None = None, told: Callable[[int, int], None] | None = None
+) -> Extract:
     """Read the extract from `obtain`; remove a download that cannot be repaired, so the next run downloads it again.
+
+    Arguments as for `prepare`.
 
     Raises:
         BadExtractError: it cannot be read right; the text says what mends it.
     """
     try:
-        return prepare(path, cache_dir)
+        return prepare(path, cache_dir, near, told)
     except DamagedExtractError:
         if path.is_relative_to(cache_dir) and path.with_name(f"{path.name}.json").is_file():
             path.unlink(missing_ok=True)

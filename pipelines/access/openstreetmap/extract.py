@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,18 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.access.openstreetmap.objects import LOST, Row, id_order, read_objects
+from pipelines.access.openstreetmap.objects import COUNTS, LOST, Row, id_order, read_objects
 from pipelines.access.openstreetmap.pbf import DamagedError, RefusedError
 from pipelines.access.openstreetmap.rules import RULES
+from pipelines.access.openstreetmap.scan import scan
+from pipelines.access.openstreetmap.select import select, z_order
 from pipelines.durable import durably
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-FORMAT = 2
+    from pipelines.access.openstreetmap.near import Near
+
+FORMAT = 3
 """Version of the GeoParquet that this file writes; part of its name, so another version is prepared again."""
 ROWS = 4096
 """Rows in a group: what one small box reads."""
@@ -81,10 +87,14 @@ class Extract:
     snapshot: datetime
     """The header's replication timestamp, else the time of the newest object, UTC."""
     counts: dict[str, int]
-    """Objects with tags as osmium reads them: tagged_nodes, tagged_ways, relations, areas (of closed ways and of
+    """Of the objects near the samples. With tags, as osmium reads them: tagged_nodes, tagged_ways, relations,
+    areas (of closed ways and of
     multipolygon relations); what was kept: points, lines, edge_lines (along the edge of an area of the same way),
     way_areas, relation_areas, old_style_areas (of relations whose tags are on their outer ways, old_style_ways);
     what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
+
+    bounds: tuple[float, float, float, float] | None = None
+    """West, south, east, north of all of the extract's nodes, degrees; None where all objects were read."""
 
     @property
     def file(self) -> str:
@@ -123,10 +133,17 @@ def prepare_as(pbf: Path, target: Path) -> Extract:
     return open_extract(target)
 
 
-def prepare(pbf: Path, cache_dir: Path) -> Extract:
-    """Read a .osm.pbf into `cache_dir`, or find it there from last time (by the hash of its content).
+def prepare(
+    pbf: Path, cache_dir: Path, near: Near | None = None, told: Callable[[int, int], None] | None = None
+) -> Extract:
+    """Read the objects of a .osm.pbf near some ground into `cache_dir`, or find them there from last time.
 
-    Node locations and tagged objects are held in memory: for extracts of countries, not for the planet.
+    Args:
+        pbf: the extract; by the hash of its content it is found again.
+        cache_dir: for the GeoParquet, and for working files while it is made: 16 bytes per node and 24 per way of the
+            extract. A killed call is gone on with.
+        near: the ground. None = all objects, whose locations and tags are then held in memory.
+        told: gets bytes done and bytes in all.
 
     Raises:
         BadExtractError: the file is missing, or cannot be read right; the text says what mends it.
@@ -138,25 +155,52 @@ def prepare(pbf: Path, cache_dir: Path) -> Extract:
         sha256 = file_sha256(pbf)
     except OSError as error:
         raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a readable file") from None
-    target = cache_dir / f"osm-{sha256[:32]}-f{FORMAT}.parquet"
+    ground = "" if near is None else f"-{near.sha256[:16]}"
+    target = cache_dir / f"osm-{sha256[:32]}{ground}-f{FORMAT}.parquet"
     if target.is_file():
         try:
             return open_extract(target)
         except BadExtractError:
             pass  # half a file of an older machine: prepared again
+    name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
     try:
-        rows, counts, snapshot = read_objects(pbf)
+        _read(pbf, target, {"name": name, "sha256": sha256}, near, told)
     except DamagedError as error:
         raise DamagedExtractError(f"{pbf.name}: {error}") from None
     except RefusedError as error:
         raise BadExtractError(f"{pbf.name}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
-        told = f"{pbf.name}: not a complete OpenStreetMap file ({error}); download it again"
-        raise DamagedExtractError(told) from error
-    name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
-    about = {"name": name, "sha256": sha256, "snapshot": snapshot.isoformat(), "counts": counts}
-    _write(rows, about, target)
+        told_why = f"{pbf.name}: not a complete OpenStreetMap file ({error}); download it again"
+        raise DamagedExtractError(told_why) from error
     return open_extract(target)
+
+
+def _read(
+    pbf: Path, target: Path, about: dict[str, Any], near: Near | None, told: Callable[[int, int], None] | None
+) -> None:
+    """Write the GeoParquet, part by part."""
+    if near is None:
+        found = scan(pbf)
+        rows, of_all = read_objects(pbf)
+        about |= {"snapshot": (found.replicated or found.newest).isoformat()}
+        with durably(target) as aside:
+            write_tables([_table(rows)], about, of_all, aside)
+        return
+    work = target.with_suffix(".reading")
+    chosen = select(pbf, near, work, told)
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+    counts.update(chosen.lost)
+    about |= {"snapshot": (chosen.about.replicated or chosen.about.newest).isoformat(), "bounds": chosen.bounds}
+
+    def parts() -> Iterator[pa.Table]:
+        for part in chosen.parts:
+            rows, of_part = read_objects(part)
+            counts.update(of_part)
+            yield _table(rows)
+
+    with durably(target) as aside:
+        write_tables(parts(), about, counts, aside)
+    shutil.rmtree(work)
 
 
 def open_extract(parquet: Path) -> Extract:
@@ -166,7 +210,7 @@ def open_extract(parquet: Path) -> Extract:
         BadExtractError: it is no such file.
     """
     try:
-        about = json.loads((pq.read_schema(parquet).metadata or {})[b"landweave_osm"])
+        about = json.loads(pq.read_metadata(parquet).metadata[b"landweave_osm"])
         pq.ParquetFile(parquet).close()
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise BadExtractError(
@@ -178,6 +222,7 @@ def open_extract(parquet: Path) -> Extract:
         sha256=about["sha256"],
         snapshot=datetime.fromisoformat(about["snapshot"]),
         counts=about["counts"],
+        bounds=tuple(about["bounds"]) if about.get("bounds") else None,
     )
 
 
@@ -262,12 +307,32 @@ def _features(table: pa.Table) -> Iterator[OsmFeature]:
         yield OsmFeature(osm_id, kind, dict(tags), shape)
 
 
-def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
-    """Sorted along a space-filling curve, then by id; written elsewhere and renamed into place."""
+def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapping[str, int], aside: Path) -> None:
+    """The GeoParquet; `counts` are complete after the last table."""
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": [],
+                "covering": {"bbox": {name: ["bbox", name] for name in _CORNERS}},
+            }
+        },
+    }
+    with pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROWS)
+        whole = about | {"counts": dict(counts)}
+        writer.add_key_value_metadata({"geo": json.dumps(geo), "landweave_osm": json.dumps(whole, sort_keys=True)})
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    """Rows along a space-filling curve, then by id."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
-    curve = _z_order(boxes)
+    curve = z_order(boxes)
     order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))
-    table = pa.table(
+    return pa.table(
         {
             "osm_id": [rows[i][0] for i in order],
             "kind": [rows[i][1] for i in order],
@@ -280,31 +345,3 @@ def _write(rows: list[Row], about: dict[str, Any], target: Path) -> None:
         },
         schema=_SCHEMA,
     )
-    geo = {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {
-            "geometry": {
-                "encoding": "WKB",
-                "geometry_types": [],
-                "covering": {"bbox": {name: ["bbox", name] for name in _CORNERS}},
-            }
-        },
-    }
-    metadata = {"geo": json.dumps(geo), "landweave_osm": json.dumps(about, sort_keys=True)}
-    with durably(target) as aside:
-        pq.write_table(table.replace_schema_metadata(metadata), aside, row_group_size=ROWS, compression="zstd")
-
-
-def _z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Morton number of each box's centre on a grid of 2^16 cells a side: near things get near numbers."""
-    if not len(boxes):
-        return np.zeros(0, dtype=np.uint64)
-    x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2 + 180.0) / 360.0 * 65_536, 0, 65_535).astype(np.uint64)
-    y = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2 + 90.0) / 180.0 * 65_536, 0, 65_535).astype(np.uint64)
-    found = np.zeros(len(boxes), dtype=np.uint64)
-    for bit in range(16):
-        shift = np.uint64(bit)
-        found |= ((x >> shift) & np.uint64(1)) << np.uint64(2 * bit)
-        found |= ((y >> shift) & np.uint64(1)) << np.uint64(2 * bit + 1)
-    return found

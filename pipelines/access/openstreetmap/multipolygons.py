@@ -17,7 +17,8 @@ from pipelines.access.openstreetmap.rules import is_area, is_paper
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KINDS = ("multipolygon", "boundary")
+KINDS = ("multipolygon", "boundary")
+"""Types of relations that osmium assembles areas of."""
 _REMARKS = frozenset({"attribution", "created_by", "fixme", "FIXME", "name", "note", "odbl", "source", "type"})
 """Tags that do not say what a thing is: a relation with no others leaves that to its outer ways."""
 
@@ -46,7 +47,7 @@ def multipolygons(pbf: Path) -> Multipolygons:
         if not isinstance(relation, osmium.osm.Relation):
             continue
         tags = {tag.k: tag.v for tag in relation.tags}
-        if tags.get("type") not in _KINDS or is_paper(tags):
+        if tags.get("type") not in KINDS or is_paper(tags):
             continue
         ways = [(member.ref, member.role != "inner") for member in relation.members if member.type == "w"]
         if tags["type"] == "multipolygon" and tags.keys() <= _REMARKS:

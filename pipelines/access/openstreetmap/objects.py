@@ -12,10 +12,8 @@ import osmium.osm
 
 from pipelines.access.openstreetmap.multipolygons import Multipolygons, multipolygons
 from pipelines.access.openstreetmap.rules import LINE_KEYS, edge_keys, is_area, is_paper
-from pipelines.access.openstreetmap.scan import scan
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 Row = tuple[str, str, dict[str, str], bytes]
@@ -27,7 +25,7 @@ LOST = {
     "broken_lines": "lines of fewer than two places",
 }
 """Count -> what it counts: objects of the file that cannot be drawn, in words."""
-_COUNTS = (
+COUNTS = (
     "tagged_nodes", "tagged_ways", "relations", "areas", "points", "lines", "edge_lines", "way_areas", "relation_areas",
     "old_style_areas", "old_style_ways", "boundaries", *LOST,
 )  # fmt: skip
@@ -40,7 +38,7 @@ class _Reading:
 
     expected: Multipolygons
     rows: list[Row] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     lent: dict[str, list[tuple[str, Row]]] = field(default_factory=dict)
     """Way that lends its tags to a relation -> (count, row) of what it is if that relation gives no area."""
     rings: set[int] = field(default_factory=set)
@@ -132,14 +130,12 @@ class _Reading:
             self.counts[target] += 1
 
 
-def read_objects(pbf: Path) -> tuple[list[Row], dict[str, int], datetime]:
-    """Rows (osm_id, kind, tags, WKB), counts and the time of the extract; untagged objects never reach Python.
+def read_objects(pbf: Path) -> tuple[list[Row], dict[str, int]]:
+    """Rows (osm_id, kind, tags, WKB) and counts of a checked file; untagged objects never reach Python.
 
     Raises:
-        RefusedError: the file cannot be read right; the text says what mends it.
         RuntimeError: osmium cannot read it.
     """
-    about = scan(pbf)
     reading = _Reading(multipolygons(pbf))
     with_tags = osmium.filter.EmptyTagFilter()
     with_tags.enable_for(_TAGGED)  # and not for areas: those of old-style relations have none
@@ -155,7 +151,7 @@ def read_objects(pbf: Path) -> tuple[list[Row], dict[str, int], datetime]:
             reading.counts["relations"] += 1
     if processor.node_location_storage is not None:
         reading.settle(pbf, processor.node_location_storage)
-    return reading.rows, reading.counts, about.replicated or about.newest
+    return reading.rows, reading.counts
 
 
 def _is_ring(way: osmium.osm.Way) -> bool:

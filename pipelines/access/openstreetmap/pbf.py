@@ -40,8 +40,8 @@ class DamagedError(RefusedError):
         super().__init__(f"{what}; download it again")
 
 
-def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(type, content) of every blob, one in memory at a time.
+def blobs(path: Path, at: int = 0) -> Iterator[tuple[str, bytes, int]]:
+    """(type, content, where the next one begins) of every blob from byte `at`, one in memory at a time.
 
     Raises:
         RefusedError: the file is no PBF, is cut short, or holds a blob that the format does not allow.
@@ -50,9 +50,10 @@ def blobs(path: Path) -> Iterator[tuple[str, bytes]]:
         first = file.read(_SNIFF)
         if len(first) < 5 or not 0 < int.from_bytes(first[:4], "big") <= MAX_BLOB_HEADER or first[4] != 0x0A:
             raise _no_pbf(first, shlex.quote(path.name))
-        file.seek(0)
+        file.seek(at)
         while length := file.read(4):
-            yield _blob(file, int.from_bytes(length, "big") if len(length) == 4 else -1)
+            kind, data = _blob(file, int.from_bytes(length, "big") if len(length) == 4 else -1)
+            yield kind, data, file.tell()
 
 
 def _blob(file: BinaryIO, length: int) -> tuple[str, bytes]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pipelines.access.openstreetmap.columns import Columns, columns
 from pipelines.access.openstreetmap.pbf import (
     DamagedError,
     RefusedError,
@@ -26,7 +27,7 @@ from pipelines.access.openstreetmap.pbf import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,18 +62,58 @@ class Scan:
     """Time of the newest object, UTC."""
 
 
-def scan(path: Path) -> Scan:
+class Sink(Protocol):
+    """What a scan hands out while it checks: every array is of one block, in the order of the file."""
+
+    def nodes(self, ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+        """Nodes and their longitudes and latitudes, (n, 2), 1e-7 degrees."""
+        ...
+
+    def points(self, ids: NDArray[np.int64], places: NDArray[np.int64], tags: Callable[[int], dict[str, str]]) -> None:
+        """Nodes with tags; `tags` gives those of the node at a position."""
+        ...
+
+    def ways(
+        self,
+        ids: NDArray[np.int64],
+        refs: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        tags: Callable[[int], dict[str, str]],
+        tagged: NDArray[np.bool_],
+    ) -> None:
+        """Ways, their nodes one behind the other, the number of nodes of each, its tags, and whether it has any."""
+        ...
+
+    def relation(self, number: int, tags: dict[str, str], ways: NDArray[np.int64]) -> None:
+        """A relation and the ways that are its members."""
+        ...
+
+    def safe(self, at: int, state: Callable[[], dict[str, Any]]) -> None:
+        """Everything before byte `at` has been handed out; `state` gives what the check goes on with, as JSON."""
+        ...
+
+
+def scan(path: Path, sink: Sink | None = None, begun: tuple[int, dict[str, Any]] | None = None) -> Scan:
     """Look through a .osm.pbf.
+
+    Args:
+        path: the file.
+        sink: what gets the objects; None = the file is only checked.
+        begun: byte and state of a `Sink.safe`, to go on from there.
 
     Raises:
         RefusedError: it cannot be read right; the text says what mends it.
     """
-    scanner = _Scanner(shlex.quote(path.name), _FREE_BYTES + _BYTES_PER_BYTE * path.stat().st_size)
+    scanner = _Scanner(shlex.quote(path.name), _FREE_BYTES + _BYTES_PER_BYTE * path.stat().st_size, sink)
+    start, state = begun or (0, None)
+    if state is not None:
+        scanner.go_on(state)
     try:
-        for number, (kind, data) in enumerate(blobs(path)):
-            if number == 0 and kind != "OSMHeader":
+        for number, (kind, data, after) in enumerate(blobs(path, start)):
+            first = start == 0 and number == 0
+            if first and kind != "OSMHeader":
                 raise malformed()
-            if number and kind == "OSMHeader":
+            if not first and kind == "OSMHeader":
                 raise RefusedError(
                     "it has a second header, so it is two concatenated files; merge the original files "
                     "instead: osmium merge FIRST SECOND -o merged.osm.pbf"
@@ -81,6 +122,8 @@ def scan(path: Path) -> Scan:
                 scanner.header(data)
             elif kind == "OSMData":
                 scanner.block(data)
+            if sink is not None:
+                sink.safe(after, scanner.state)
     except (IndexError, OverflowError) as error:
         raise malformed() from error
     scanner.end()
@@ -120,6 +163,20 @@ class _Loose:
         mine = self._all()
         return len(mine) - int(np.count_nonzero(self._used)), len(mine)
 
+    def state(self) -> dict[str, Any]:
+        """What `go_on` goes on with."""
+        ids = np.concatenate([np.zeros(0, dtype=np.int64), *self._ids]) if self._sorted is None else self._sorted
+        used = None if self._sorted is None else np.flatnonzero(self._used).tolist()
+        return {"every": self._every, "ids": ids.tolist(), "used": used}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Be what another one was at `state`."""
+        self._every, self._ids = state["every"], [np.array(state["ids"], dtype=np.int64)]
+        self._kept = len(self._ids[0])
+        if state["used"] is not None:
+            self._all()
+            self._used[np.array(state["used"], dtype=np.int64)] = True
+
     def _sampled(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return ids if self._every == 1 else ids[(ids // 7) % self._every == 0]
 
@@ -130,25 +187,66 @@ class _Loose:
         return self._sorted
 
 
-@dataclass
-class _Objects:
-    """Collected fields of the objects of one kind in one group."""
+@dataclass(slots=True)
+class _Block:
+    """What the objects of one block have in common."""
 
-    ids: list[int] = field(default_factory=list)
-    keys: list[bytes] = field(default_factory=list)
-    values: list[bytes] = field(default_factory=list)
-    refs: list[bytes] = field(default_factory=list)
-    types: list[bytes] = field(default_factory=list)
-    roles: list[bytes] = field(default_factory=list)
-    newest: int = 0
+    data: bytes
+    table: tuple[int, int] = (0, 0)
+    """Where the table of strings lies."""
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    step: int = 1000
+    """Milliseconds."""
+    unit: int = 100
+    """1e-9 degrees."""
+    origin: tuple[int, int] = (0, 0)
+    """Longitude and latitude to add, 1e-9 degrees."""
+    _words: list[bytes] | None = None
+
+    def places(self, lon: NDArray[np.int64], lat: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, 2) longitudes and latitudes, 1e-7 degrees, as osmium rounds them."""
+        both = np.column_stack([lon, lat]) * self.unit + np.array(self.origin)
+        found: NDArray[np.int64] = np.where(both < 0, -(-both // 100), both // 100)
+        return found
+
+    def tags(self, keys: NDArray[np.int64], values: NDArray[np.int64]) -> dict[str, str]:
+        """Tags of an object from the numbers of their strings.
+
+        Raises:
+            RefusedError: they are no text.
+        """
+        if self._words is None:
+            ends = fields(self.data, *self.table)
+            self._words = [self.data[at:end] for number, at, end in ends if number == 1 and end >= 0]
+        try:
+            return {self._words[k].decode(): self._words[v].decode() for k, v in zip(keys, values, strict=True)}
+        except UnicodeDecodeError:
+            raise malformed() from None
 
 
 class _Scanner:
-    def __init__(self, name: str, budget: int) -> None:
+    def __init__(self, name: str, budget: int, sink: Sink | None = None) -> None:
+        self._sink = sink
         self.found = Scan()
         self._name, self._budget, self._left, self._left_in_block = name, budget, budget, _BLOCK_BYTES
         self._last: tuple[int, int] = (0, -1)
         self._loose = {"node": _Loose(), "way": _Loose()}
+
+    def state(self) -> dict[str, Any]:
+        """What `go_on` goes on with, as JSON."""
+        loose = {kind: one.state() for kind, one in self._loose.items()}
+        replicated = None if self.found.replicated is None else self.found.replicated.isoformat()
+        about = {"newest": self.found.newest.isoformat(), "replicated": replicated}
+        return {"left": self._left, "last": list(self._last), "loose": loose, **about}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Be what another one was at `state`."""
+        self._left, self._last = state["left"], (state["last"][0], state["last"][1])
+        self.found.newest = datetime.fromisoformat(state["newest"])
+        if state["replicated"] is not None:
+            self.found.replicated = datetime.fromisoformat(state["replicated"])
+        for kind, one in self._loose.items():
+            one.go_on(state["loose"][kind])
 
     def header(self, data: bytes) -> None:
         for number, start, stop in fields(data, 0, len(data)):
@@ -163,18 +261,23 @@ class _Scanner:
     def block(self, data: bytes) -> None:
         """One block of up to 8,000 objects, as writers make them."""
         self._left_in_block = _BLOCK_BYTES
-        lengths, step, groups = np.zeros(0, dtype=np.int64), 1000, []
+        block, groups, origin = _Block(data), [], [0, 0]
         for number, start, stop in fields(data, 0, len(data)):
             if number == 1 and stop >= 0:
-                lengths = _lengths(data, start, stop)
+                block.table, block.lengths = (start, stop), _lengths(data, start, stop)
             elif number == 2 and stop >= 0:
                 groups.append((start, stop))
                 self._spend(_OBJECT_BYTES)
+            elif number == 17 and stop < 0:
+                block.unit = start
             elif number == 18 and stop < 0:
-                step = start
-        self._spend(_REFERENCE_BYTES * len(lengths))
+                block.step = start
+            elif number in (19, 20) and stop < 0:
+                origin[20 - number] = signed(start)
+        block.origin = (origin[0], origin[1])
+        self._spend(_REFERENCE_BYTES * len(block.lengths))
         for start, stop in groups:
-            self._group(data, start, stop, lengths, step)
+            self._group(block, start, stop)
 
     def end(self) -> None:
         """After the last block: what nothing refers to tells of what is not there any more.
@@ -191,97 +294,133 @@ class _Scanner:
                     f"osmium tags-filter {self._name} 'nwr/*' -o filtered.osm.pbf)"
                 )
 
-    def _group(self, data: bytes, start: int, stop: int, lengths: NDArray[np.int64], step: int) -> None:
-        gathered: dict[str, _Objects] = {}
-        for number, at, end in fields(data, start, stop):
+    def _group(self, block: _Block, start: int, stop: int) -> None:
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for number, at, end in fields(block.data, start, stop):
             if number == 2 and end >= 0:
-                self._dense(data, at, end, lengths, step)
+                self._dense(block, at, end)
             elif number in _GROUP and end >= 0:
                 self._spend(_OBJECT_BYTES)
-                self._object(_GROUP[number], data[at:end], gathered.setdefault(_GROUP[number], _Objects()))
-        for kind, objects in gathered.items():
-            self._in_order(kind, np.array(objects.ids, dtype=np.int64))
-            self._tags(objects, lengths)
-            self._date(objects.newest, step)
-            self._refer(kind, objects)
+                spans.setdefault(_GROUP[number], []).append((at, end))
+        for kind, found in spans.items():
+            self._objects(kind, block, np.array(found, dtype=np.int64))
 
-    def _object(self, kind: str, data: bytes, into: _Objects) -> None:
-        """A node, way or relation that stands by itself."""
-        number, packed = 0, dict.fromkeys((2, 3, 8, 9, 10), b"")
-        for name, start, stop in fields(data, 0, len(data)):
-            if name == 1 and stop < 0:
-                number = _zigzag(start) if kind == "node" else signed(start)
-            elif name == 4 and stop >= 0:
-                into.newest = max(into.newest, self._info(kind, number, data, start, stop))
-            elif name in packed and stop >= 0:
-                packed[name] = data[start:stop]
-        if _count(packed[2]) != _count(packed[3]):
+    def _objects(self, kind: str, block: _Block, spans: NDArray[np.int64]) -> None:
+        """Nodes, ways or relations that stand by themselves."""
+        raw = np.frombuffer(block.data, np.uint8)
+        single, packed = ((1, 8, 9), (2, 3, 4)) if kind == "node" else ((1,), (2, 3, 4, 8, 9, 10))
+        objects = columns(raw, spans, single, packed)
+        ids = objects.numbers[1].astype(np.int64) if kind != "node" else zigzag(objects.numbers[1])
+        pairs = [(2, 3), *([(8, 9), (9, 10)] if kind == "relation" else [])]
+        if any((objects.counts(one) != objects.counts(two)).any() for one, two in pairs):
             raise malformed()
-        if kind == "relation":
-            if not _count(packed[8]) == _count(packed[9]) == _count(packed[10]):
-                raise malformed()
-            into.roles.append(packed[8])
-        into.ids.append(number)
-        into.keys.append(packed[2])
-        into.values.append(packed[3])
-        into.refs.append(packed[9 if kind == "relation" else 8])
-        into.types.append(packed[10])
+        self._in_order(kind, ids)
+        self._tags(kind, objects, block.lengths)
+        self._info(kind, ids, columns(raw, objects.spans[4], (2, 6)), block.step)
+        refs = self._refer(kind, ids, objects)
+        if self._sink is not None:
+            self._hand_out(kind, block, objects, ids, refs)
 
-    def _info(self, kind: str, number: int, data: bytes, start: int, stop: int) -> int:
-        """Time of the object in steps."""
-        time = 0
-        for name, value, end in fields(data, start, stop):
-            if name == 2 and end < 0:
-                time = signed(value)
-            elif name == 6 and end < 0 and not value:
-                raise self._history(f"{kind} {number} is marked as deleted")
-        return time
+    def _hand_out(
+        self, kind: str, block: _Block, objects: Columns, ids: NDArray[np.int64], refs: NDArray[np.int64]
+    ) -> None:
+        """Give the checked objects of a group to the sink."""
+        sink = self._sink
+        assert sink is not None  # noqa: S101 - the caller looked
+        tagged = objects.sizes(2) > 0
 
-    def _dense(self, data: bytes, start: int, stop: int, lengths: NDArray[np.int64], step: int) -> None:
+        def tags(at: int) -> dict[str, str]:
+            said = (numbers(objects.raw[slice(*objects.spans[field][at])].tobytes()) for field in (2, 3))
+            return block.tags(*(one.astype(np.int64) for one in said))
+
+        if kind == "node":
+            places = block.places(zigzag(objects.numbers[9]), zigzag(objects.numbers[8]))
+            sink.nodes(ids, places)
+            chosen = np.flatnonzero(tagged)
+            sink.points(ids[chosen], places[chosen], lambda at: tags(int(chosen[at])))
+        elif kind == "way":
+            sink.ways(ids, refs, objects.counts(8), tags, tagged)
+        else:
+            ways = numbers(objects.joined(10)) == 1
+            ends = np.cumsum(objects.counts(9))
+            for at in np.flatnonzero(tagged):
+                mine = slice(int(ends[at - 1]) if at else 0, int(ends[at]))
+                sink.relation(int(ids[at]), tags(int(at)), refs[mine][ways[mine]])
+
+    def _info(self, kind: str, ids: NDArray[np.int64], info: Columns, step: int) -> None:
+        """Times of objects; none may be marked as deleted."""
+        deleted = np.flatnonzero(info.there[6] & (info.numbers[6] == 0))
+        if len(deleted):
+            raise self._history(f"{kind} {ids[deleted[0]]} is marked as deleted")
+        self._date(int(info.numbers[2].astype(np.int64).max(initial=0)), step)
+
+    def _dense(self, block: _Block, start: int, stop: int) -> None:
+        data = block.data
         packed = {number: data[at:end] for number, at, end in fields(data, start, stop) if end >= 0}
         ids = np.cumsum(zigzag(numbers(packed.get(1, b""))))
         self._spend(_NODE_BYTES * len(ids))
         if any(_count(packed.get(number, b"")) != len(ids) for number in (8, 9)):
             raise malformed()
         self._in_order("node", ids)
-        info = packed.get(5, b"")
+        self._dense_info(packed.get(5, b""), ids, block.step)
+        strings, ends = self._dense_strings(packed.get(10, b""), ids, block.lengths)
+        words = np.diff(ends, prepend=-1) - 1
+        tagged = words > 0
+        self._loose["node"].add(ids[~tagged])
+        if self._sink is None:
+            return
+        lat, lon = (np.cumsum(zigzag(numbers(packed.get(number, b"")))) for number in (8, 9))
+        places, chosen = block.places(lon, lat), np.flatnonzero(tagged)
+        self._sink.nodes(ids, places)
+
+        def tags(at: int) -> dict[str, str]:
+            last = int(ends[chosen[at]])
+            mine = strings[last - int(words[chosen[at]]) : last]
+            return block.tags(mine[::2], mine[1::2])
+
+        self._sink.points(ids[chosen], places[chosen], tags)
+
+    def _dense_info(self, info: bytes, ids: NDArray[np.int64], step: int) -> None:
         for number, at, end in fields(info, 0, len(info)):
             if number == 2 and end >= 0:
                 self._date(int(np.cumsum(zigzag(numbers(info[at:end]))).max(initial=0)), step)
             elif number == 6 and end >= 0 and not (seen := numbers(info[at:end]) != 0).all():
                 raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is marked as deleted")
-        strings = numbers(packed.get(10, b"")).astype(np.int64)
+
+    def _dense_strings(
+        self, packed: bytes, ids: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of strings, and where those of each node end."""
+        strings = numbers(packed).astype(np.int64)
         if not len(strings):
-            self._loose["node"].add(ids)
-            return
+            return strings, np.arange(len(ids), dtype=np.int64)
         ends = np.flatnonzero(strings == 0)
         if len(ends) != len(ids):
             raise malformed()
         words = np.diff(ends, prepend=-1) - 1
         if (words % 2).any():
             raise malformed()
-        tagged = words > 0
-        self._spend(_TAGGED_BYTES * int(np.count_nonzero(tagged)))
+        self._spend(_TAGGED_BYTES * int(np.count_nonzero(words)))
         self._spend_strings(strings, lengths)
-        self._loose["node"].add(ids[~tagged])
+        return strings, ends
 
-    def _tags(self, objects: _Objects, lengths: NDArray[np.int64]) -> None:
-        self._spend(_TAGGED_BYTES * sum(bool(keys) for keys in objects.keys))
-        for packed in (objects.keys, objects.values, objects.roles):
-            self._spend_strings(numbers(b"".join(packed)).astype(np.int64), lengths)
+    def _tags(self, kind: str, objects: Columns, lengths: NDArray[np.int64]) -> None:
+        self._spend(_TAGGED_BYTES * int(np.count_nonzero(objects.sizes(2))))
+        for number in (2, 3, 8) if kind == "relation" else (2, 3):
+            self._spend_strings(numbers(objects.joined(number)).astype(np.int64), lengths)
 
-    def _refer(self, kind: str, objects: _Objects) -> None:
-        """Nodes that the ways refer to, and ways that the relations of a group refer to."""
-        without_tags = np.array([i for i, keys in zip(objects.ids, objects.keys, strict=True) if not keys], np.int64)
+    def _refer(self, kind: str, ids: NDArray[np.int64], objects: Columns) -> NDArray[np.int64]:
+        """Nodes that the ways refer to, and what the relations of a group refer to; none for nodes."""
         if kind in self._loose:
-            self._loose[kind].add(without_tags)
+            self._loose[kind].add(ids[objects.sizes(2) == 0])
         if kind == "node":
-            return
-        refs = _references(objects.refs)
+            return ids[:0]
+        field = 9 if kind == "relation" else 8
+        refs = _references(objects.joined(field), objects.counts(field))
         self._spend(_REFERENCE_BYTES * len(refs))
-        if kind == "relation":
-            refs = refs[numbers(b"".join(objects.types)) == 1]
-        self._loose["node" if kind == "way" else "way"].refer(refs)
+        ways = refs if kind == "way" else refs[numbers(objects.joined(10)) == 1]
+        self._loose["node" if kind == "way" else "way"].refer(ways)
+        return refs
 
     def _in_order(self, kind: str, ids: NDArray[np.int64]) -> None:
         """Nodes, ways, relations, each by rising id.
@@ -357,13 +496,12 @@ def _lengths(data: bytes, start: int, stop: int) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64)
 
 
-def _references(packed: Sequence[bytes]) -> NDArray[np.int64]:
+def _references(packed: bytes, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ids that objects refer to; each object counts from zero again."""
-    steps = zigzag(numbers(b"".join(packed)))
+    steps = zigzag(numbers(packed))
     if not len(steps):
         return steps
     whole = np.cumsum(steps)
-    sizes = np.array([_count(part) for part in packed], dtype=np.int64)
     firsts = np.cumsum(sizes) - sizes
     before = np.concatenate(([0], whole))[firsts]
     found: NDArray[np.int64] = whole - np.repeat(before, sizes)
@@ -372,7 +510,3 @@ def _references(packed: Sequence[bytes]) -> NDArray[np.int64]:
 
 def _count(packed: bytes) -> int:
     return len(packed) - len(packed.translate(None, _ENDS))
-
-
-def _zigzag(value: int) -> int:
-    return (value >> 1) ^ -(value & 1)

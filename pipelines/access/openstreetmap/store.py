@@ -1,0 +1,98 @@
+"""Rows by rising id in files that only grow: locations of nodes, boxes of ways; looked up without holding them."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_STEP = 512
+"""One id in so many is kept in memory: 140 MB for all nodes of the planet."""
+
+
+class Growing:
+    """A file of little-endian numbers that is appended to, and cut back to where a kill left it safe."""
+
+    def __init__(self, path: Path, dtype: str, width: int = 1) -> None:
+        self.path, self.dtype, self.width = path, np.dtype(dtype), width
+        self._file = path.open("ab")
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self._file.tell() // (self.dtype.itemsize * self.width)
+
+    def add(self, rows: NDArray[np.generic]) -> None:
+        """Append rows, (n,) or (n, width)."""
+        self._file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
+
+    def flush(self) -> int:
+        """Hand everything to the operating system; the rows that are there."""
+        self._file.flush()
+        return len(self)
+
+    def cut(self, rows: int) -> None:
+        """Forget what lies beyond so many rows."""
+        self._file.truncate(rows * self.dtype.itemsize * self.width)
+        self._file.seek(0, 2)
+
+    def read(self) -> NDArray[np.generic]:
+        """All rows in memory, (n,) or (n, width)."""
+        self._file.flush()
+        found = np.fromfile(self.path, self.dtype)
+        return found if self.width == 1 else found.reshape(-1, self.width)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Sorted:
+    """Look-ups by id in a pair of files: ids that rise, and int32 rows beside them."""
+
+    def __init__(self, ids: Growing, rows: Growing) -> None:
+        ids.flush(), rows.flush()
+        self._count, self._width = len(ids), rows.width
+        self._maps = [_mapped(ids), _mapped(rows)] if self._count else []
+        if self._count:
+            self._ids = np.frombuffer(self._maps[0], "<i8", self._count)
+            self._rows = np.frombuffer(self._maps[1], "<i4", self._count * self._width).reshape(-1, self._width)
+            self._firsts = self._ids[::_STEP].copy()
+
+    def find(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of ids, in their order: (n, width), and whether each is there."""
+        found, there = np.zeros((len(wanted), self._width), np.int64), np.zeros(len(wanted), bool)
+        if not self._count or not len(wanted):
+            return found, there
+        unique, back = np.unique(wanted, return_inverse=True)
+        low = np.maximum(np.searchsorted(self._firsts, unique, side="right") - 1, 0) * _STEP
+        high = np.minimum(low + _STEP, self._count)
+        while (high - low > 1).any():
+            middle = (low + high) >> 1
+            right = self._ids[middle] <= unique
+            low, high = np.where(right, middle, low), np.where(right, high, np.maximum(middle, low + 1))
+        known = self._ids[low] == unique
+        rows = self._rows[low]
+        self._forget()
+        return rows[back].astype(np.int64), known[back]
+
+    def _forget(self) -> None:
+        """Pages that were looked at need not stay in this process's memory; the system keeps them while it can."""
+        for one in self._maps:
+            one.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._ids = self._rows = None  # type: ignore[assignment]
+        for one in self._maps:
+            one.close()
+
+
+def _mapped(file: Growing) -> mmap.mmap:
+    with file.path.open("rb") as handle:
+        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
