@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,3 +240,34 @@ def test_the_alternate_address_is_taken_where_there_is_one() -> None:
             provider = Provider.model_validate({"url": services.stac_url("catalogue"), **more})
             (got,) = search("p", provider, "c", areas=[(9.0, 45.0, 12.0, 47.0)], period=None, client=client())
             assert [a["href"] for a in got["assets"].values()] == [first, "https://x.example/b.tif"]
+
+
+def test_the_library_sends_nothing_by_its_own_session() -> None:
+    """Deadlines, limits, address rules and counters hold for what goes through our layer alone."""
+    from requests.exceptions import InvalidSchema
+
+    from pipelines.access.stac.search_io import SearchIO
+    from pipelines.access.stac.walk import Walk
+
+    with serve_catalogue([item(1, 10, 46)]) as services:
+        library = SearchIO(client(), Walk(0.0), lambda: None)
+        before = len(services.server.log)
+        for reach in (library.session.get, library.session.post):
+            with pytest.raises(InvalidSchema):
+                reach(services.stac_url("catalogue"), timeout=5)
+        with pytest.raises(Exception, match="No connection adapters"):
+            library.read_text(services.stac_url("catalogue"))
+        assert len(services.server.log) == before
+
+
+def test_each_page_of_a_search_is_counted(services: Services) -> None:
+    asked = client()
+    before = len(services.server.log)
+    assert len(find(services, client=asked)) == 600
+    assert asked.counters.requests == len(services.server.log) - before > 1
+
+
+def test_the_planner_starts_without_the_search_library() -> None:
+    code = "import sys, pipelines.jobs; print(sorted({'pystac_client', 'pystac'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,8 +1,4 @@
-"""Searches a STAC API: all pages, complete or an error, in a fixed order.
-
-Not through pystac-client: its requests go around our I/O layer (status classes, deadlines, counters), it does not see a
-page that lost its 'next' link, and it follows links that lead in circles.
-"""
+"""Searches a STAC API or a static catalogue: all items, complete or an error, in a fixed order."""
 
 from __future__ import annotations
 
