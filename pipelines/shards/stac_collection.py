@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from landweave.documents import CARD, CITATION, CROISSANT
+from landweave.documents import TAGS as KEYWORDS
 from landweave.layout import STATISTICS, ZARR
-from pipelines.shards.stac_items import PROJECTION, STAC_VERSION, ZARR_MEDIA_TYPE, role, stamp
+from pipelines.shards.stac_items import PROJECTION, STAC_VERSION, ZARR_MEDIA_TYPE, role, schema, stamp
 
 if TYPE_CHECKING:
-    from landweave.layout import DatasetSpec, GroupSpec, Json
+    from landweave.layout import ArraySpec, BandSpec, DatasetSpec, GroupSpec, Json
 
 
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+TABLE = "https://stac-extensions.github.io/table/v1.2.0/schema.json"
+ITEM_ASSETS = "https://stac-extensions.github.io/item-assets/v1.0.0/schema.json"
 _JSON_TYPES = {"bool": "boolean", "int64": "integer", "float64": "number", "string": "string"}
 """JSON Schema's names of an attribute's type: a summary may be a JSON Schema of the items' property."""
 
@@ -27,11 +36,13 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
     return {
         "type": "Collection",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [PROJECTION],
+        "stac_extensions": [PROJECTION, CLASSIFICATION, EO, RASTER, TABLE, ITEM_ASSETS],
         "id": dataset.name,
         "title": dataset.name,
         "description": dataset.description or f"Multi-modal training dataset {dataset.name}, built by landweave.",
+        "keywords": list(KEYWORDS),
         "license": licence,
+        "providers": [{"name": line, "roles": ["licensor"]} for line in summary["attribution"]],
         "extent": {
             "spatial": {"bbox": [list(summary["bbox"])]},
             "temporal": {"interval": [[stamp(t) for t in summary["interval"]]]},
@@ -49,6 +60,8 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
                 "type": "application/vnd.apache.parquet",
                 "title": "Items, stac-geoparquet",
                 "roles": ["collection-mirror"],
+                "table:columns": _columns(dataset),
+                "table:primary_geometry": "geometry",
             },
             "data": {"href": f"../{ZARR}", "type": ZARR_MEDIA_TYPE, "title": "All arrays", "roles": ["data"]},
             "statistics": {
@@ -59,21 +72,51 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
             },
         },
         "item_assets": {g.name: _item_asset(g) for g in dataset.groups},
-        "links": [{"rel": "store", "href": f"../{ZARR}", "type": ZARR_MEDIA_TYPE}],
+        "links": [
+            {"rel": "store", "href": f"../{ZARR}", "type": ZARR_MEDIA_TYPE},
+            {"rel": "describedby", "href": f"../{CARD}", "type": "text/markdown", "title": "Dataset card"},
+            {"rel": "describedby", "href": f"../{CROISSANT}", "type": "application/ld+json", "title": "Croissant"},
+            {"rel": "cite-as", "href": f"../{CITATION}", "type": "application/yaml", "title": "Citation file"},
+        ],
     }
 
 
 def _item_asset(group: GroupSpec) -> Json:
-    bands = [
-        {
-            "name": band.name,
-            "gsd": array.resolution_m,
-            "data_type": array.dtype,
-            **({"unit": array.unit} if array.kind == "continuous" else {}),
-            "description": f"{array.path}: stored * {array.scale:g} + {array.offset:g}",
-        }
-        for array in group.arrays
-        if array.role == "pixels"
-        for band in array.bands
-    ]
-    return {"type": ZARR_MEDIA_TYPE, "title": group.title, "roles": [role(group)], "bands": bands}
+    bands = [_band(array, band) for array in group.arrays if array.role == "pixels" for band in array.bands]
+    asset: Json = {"type": ZARR_MEDIA_TYPE, "title": group.title, "roles": [role(group)], "bands": bands}
+    if group.classes:
+        asset["classification:classes"] = [
+            {
+                "value": c.code,
+                "name": re.sub(r"[^0-9A-Za-z]+", "_", c.name).strip("_").lower() or f"class_{c.code}",
+                "title": c.name,
+                "description": f"{c.name}: {c.common}",
+                "color_hint": c.colour.removeprefix("#").upper(),
+            }
+            for c in group.classes
+        ]
+    return asset
+
+
+def _band(array: ArraySpec, band: BandSpec) -> Json:
+    found: Json = {"name": band.name, "gsd": array.resolution_m, "data_type": array.dtype, "description": array.path}
+    if array.nodata is not None:
+        found["nodata"] = "nan" if math.isnan(array.nodata) else _whole(array.nodata)
+    if array.kind == "continuous":
+        found |= {"unit": array.unit, "raster:scale": array.scale, "raster:offset": array.offset}
+    eo = {
+        "eo:common_name": band.common_name,
+        "eo:center_wavelength": band.center_um,
+        "eo:full_width_half_max": band.fwhm_um,
+    }
+    return found | {name: value for name, value in eo.items() if value is not None}
+
+
+def _whole(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else value
+
+
+def _columns(dataset: DatasetSpec) -> list[Json]:
+    """Columns of items.parquet: https://github.com/stac-extensions/table."""
+    about = {f.name: f.type for f in schema(dataset)}
+    return [{"name": name, "type": str(kind)} for name, kind in about.items()]

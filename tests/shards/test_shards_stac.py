@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -96,6 +97,26 @@ def test_collection_is_valid(out: Path) -> None:
     assert "ODbL-1.0" in collection["summaries"]["licences"]
     names = [b["name"] for b in collection["item_assets"]["sentinel2"]["bands"]]
     assert names[:4] == ["B02", "B03", "B04", "B08"]
+
+
+def test_the_collection_says_how_to_read_layers(out: Path) -> None:
+    collection = json.loads((out / "catalogue" / "collection.json").read_text())
+    assets = collection["item_assets"]
+    blue = assets["sentinel2"]["bands"][0]
+    assert blue["raster:scale"] == 0.0001
+    assert blue["raster:offset"] == 0
+    assert blue["eo:common_name"] == "blue"
+    assert 0.4 < blue["eo:center_wavelength"] < 0.6
+    assert blue["nodata"] == 0
+    legend = assets["worldcover"]["classification:classes"]
+    assert {c["value"]: c["title"] for c in legend}[10] == "Tree cover"
+    assert all(re.fullmatch(r"[0-9A-Za-z_-]+", c["name"]) for c in legend)
+    assert all(re.fullmatch(r"[0-9A-F]{6}", c["color_hint"]) for c in legend)
+    columns = collection["assets"]["items"]["table:columns"]
+    assert [c["name"] for c in columns] == pq.read_schema(out / "catalogue" / "items.parquet").names
+    for link in collection["links"]:
+        assert (out / "catalogue" / link["href"]).exists(), link
+    assert {p["name"] for p in collection["providers"]} == set(collection["summaries"]["attribution"])
 
 
 def test_properties_say_where_everything_came_from(items: list[dict[str, Any]]) -> None:
