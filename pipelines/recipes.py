@@ -13,6 +13,7 @@ from pipelines.access.errors import SettingError
 from pipelines.access.http.permission import local_file
 from pipelines.crosswalks import CrosswalkError, resolve
 from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
+from pipelines.limited_yaml import Sequence as Entries
 from pipelines.presets import PresetError, is_preset, kinds, merged, read_preset
 from schemas.recipe import Recipe, Source
 from schemas.splits import SPLIT_KINDS
@@ -96,7 +97,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeFile:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError([_say(path, tree, dict(detail)) for detail in error.errors()][:MOST_LINES]) from None
+        raise RecipeError(_lines(path, tree, [dict(detail) for detail in error.errors()])[:MOST_LINES]) from None
     return RecipeFile(recipe=recipe, folder=path.resolve().parent, own_words=own_words)
 
 
@@ -163,7 +164,9 @@ def _wrong_in(file: Path, preset: Mapping) -> list[str]:
         _SOURCES.validate_python([alone])
     except ValidationError as error:
         details = [dict(detail) | {"loc": ("sources", *detail["loc"])} for detail in error.errors()]
-        return [_say(file, {"sources": [alone]}, detail).replace(": sources.0.", ": ", 1) for detail in details]
+        tree, entries = Mapping(), Entries([alone])
+        tree["sources"], tree.lines, entries.lines = entries, {"sources": 1}, {0: 1}
+        return [line.replace(": sources.0.", ": ", 1) for line in _lines(file, tree, details)]
     return []
 
 
@@ -243,9 +246,36 @@ def _number(entries: list[Any], part: str, dotted: str) -> int:
     return int(part)
 
 
+def _lines(path: Path, tree: dict[str, Any], details: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per mistake: of a value that fits none of several types, the first of pydantic's errors."""
+    found: dict[tuple[str | int, ...], str] = {}
+    for detail in details:
+        place = _written(tree, detail)
+        where = (*place, detail["loc"]) if len(place) == len(detail["loc"]) else place
+        if detail["type"] in ("missing", "value_error", "extra_forbidden"):
+            where = (*detail["loc"], str(detail["msg"]))
+        found.setdefault(where, _say(path, tree, detail))
+    return list(found.values())
+
+
+def _written(tree: dict[str, Any], detail: dict[str, Any]) -> tuple[str | int, ...]:
+    """The part of an error's location that the file has; behind it are the names of types that were tried."""
+    node: Any = tree
+    kept: list[str | int] = []
+    for part in [p for p in detail["loc"] if not _is_tag(p, tree, detail["loc"])]:
+        inside = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
+        if not inside:
+            break
+        node = node[part]
+        kept.append(part)
+    return tuple(kept)
+
+
 def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
     """One pydantic error as one line."""
     location = [p for p in detail["loc"] if not _is_tag(p, tree, detail["loc"])]
+    if detail["type"] not in ("missing", "extra_forbidden"):
+        location = list(_written(tree, detail))
     location += getattr(detail.get("ctx", {}).get("error"), "where", ())
     where = ".".join("".join(c if c.isprintable() else "?" for c in str(p)) for p in location) or "recipe"
     line = _line_of(tree, location)

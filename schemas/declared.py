@@ -181,7 +181,19 @@ def _only_plain(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Where = Annotated[dict[str, Plain | tuple[Plain, ...]], AfterValidator(_only_plain)]
+def _readable(value: Any) -> Any:
+    for name, wanted in value.items() if isinstance(value, dict) else ():
+        values = wanted if isinstance(wanted, list | tuple) else [wanted]
+        if not all(isinstance(v, Plain) for v in values):
+            raise ValueError(f"where: {name}: give a text, a number or true/false, or a list of these")
+    return value
+
+
+Where = Annotated[
+    dict[str, Plain | tuple[Plain, ...]],
+    AfterValidator(_only_plain),
+    BeforeValidator(_readable, json_schema_input_type=dict[str, Plain | tuple[Plain, ...]]),
+]
 """Property of an item -> the value it must have, or the values of which it must have one."""
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipelines.access.archives import Archives
+from pipelines.recipes import read_recipe
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.sensor import SceneRejected
+from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import DatedSource, Recipe
+from schemas.recipe import CODED_KINDS, DatedSource, OpticalSource, Recipe, Source
+from schemas.scene import Candidate
 from schemas.stack import Observation
 from testbed import make_planet, serve
 
@@ -25,11 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.sources.sensor import SensorSource
+    from schemas.modality import Modality
     from schemas.scene import Scene
     from testbed.services import Services
 
 pytestmark = pytest.mark.slow
-KINDS = ("sentinel2", "sentinel1", "landsat", "enmap", "hls", "dem")
+KINDS = tuple(MODALITIES)
+PRESETS = {
+    "sentinel2": ("sentinel2-l2a",),
+    "sentinel1": ("sentinel1-rtc",),
+    "landsat": ("landsat-8-9-l2",),
+    "enmap": ("enmap-l2a",),
+    "hls": ("hls-s30", "hls-l30"),
+    "dem": ("cop-dem-30",),
+}
+"""Sensor -> the presets that describe the same product."""
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 
 
@@ -147,6 +162,77 @@ def test_observations_keep_the_contract(kind: str, archives: Archives, recipe: R
         if isinstance(a, Observation) and isinstance(b, Observation):
             for name in a.arrays:
                 np.testing.assert_array_equal(a.arrays[name], b.arrays[name])
+
+
+def as_preset(kind: str, preset: str, recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with a sensor described by a preset in place of its code."""
+    entry = next(s for s in recipe.sources if s.kind == kind)
+    tree = recipe.model_dump(mode="json")
+    said = {"kind": preset, "layer": kind, "providers": list(entry.providers)}
+    said |= {"windows": list(entry.windows)} if getattr(entry, "windows", None) else {}
+    tree["sources"] = [said]
+    path = folder / "recipe.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(tree, file)
+    return read_recipe(path).recipe
+
+
+@pytest.mark.parametrize(("kind", "preset"), [(k, p) for k in KINDS for p in PRESETS[k]])
+def test_a_preset_gives_the_numbers_of_the_coded_sensor(
+    kind: str, preset: str, archives: Archives, recipe: Recipe, tmp_path: Path
+) -> None:
+    coded, scenes = found(archives, recipe, kind)
+    described = open_source(as_preset(kind, preset, recipe, tmp_path).sources[0])
+    assert describes(described.modality) == describes(coded.modality)
+    name = described.config.providers[0]
+    items = archives.search(name, described.config.collection, [(-180.0, -89.0, 180.0, 89.0)], None)
+    again = {s.item_id: s for s in (described.parse(i, name, recipe.providers[name]) for i in items)}
+    known = {s.item_id: s for s in scenes}
+    assert set(again) & set(known)
+    for item_id in sorted(set(again) & set(known)):
+        here = places([known[item_id]], coded)[:1]
+        candidate = Candidate(scenes=(item_id,), datetime=known[item_id].datetime, rank=())
+        wish = [Assignment(place, 0, (candidate,)) for place in here]
+        (a,) = gather(lenient(coded), recipe, wish, known, archives.reader)
+        (b,) = gather(lenient(described), recipe, wish, again, archives.reader)
+        assert isinstance(a, Observation)
+        assert isinstance(b, Observation), b
+        for array in a.arrays:
+            np.testing.assert_array_equal(a.arrays[array], b.arrays[array])
+        np.testing.assert_array_equal(a.valid, b.valid)
+        assert a.cloud is None or np.array_equal(a.cloud, b.cloud if b.cloud is not None else ~a.cloud)
+
+
+def lenient(source: SensorSource) -> SensorSource:
+    """The source that takes any cloud and any share of measured pixels."""
+    wanted = {k: v for k, v in {"max_cloud": 1.0, "min_valid": 0.0}.items() if hasattr(source.config, k)}
+    return open_source(source.config.model_copy(update=wanted))
+
+
+def describes(modality: Modality) -> Any:
+    """What decides the pixels, the masks and the form on disk."""
+    comparable = [
+        replace(layer, nodata=None if layer.nodata is None or np.isnan(layer.nodata) else layer.nodata)
+        for layer in modality.layers
+    ]
+    return comparable, modality.dated, modality.cloud_layer, modality.licence, modality.attribution
+
+
+def test_every_table_covers_every_sensor() -> None:
+    assert set(KINDS) == set(CODED_KINDS) == set(PRESETS)
+    for kind in CODED_KINDS:
+        modality = MODALITIES[kind]
+        entry = TypeAdapter(Source).validate_python({"kind": kind, "providers": ["x"]})
+        assert describes(open_source(entry).modality) == describes(modality)
+        assert (modality.density.per_day is None) == (not modality.dated)
+        assert (modality.reference is None) == (not modality.dated)
+        assert modality.licence
+        assert modality.attribution
+        assert modality.cloud_layer is None or modality.layer(modality.cloud_layer).kind != "continuous"
+        assert isinstance(entry, DatedSource) == modality.dated
+        assert isinstance(entry, OpticalSource) == (modality.cloud_layer is not None)
+    ranks = [m.reference for m in MODALITIES.values() if m.reference is not None]
+    assert len(set(ranks)) == len(ranks)
 
 
 def check(source: SensorSource, recipe: Recipe, place: Place, made: Observation) -> None:
