@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipelines.access.openstreetmap.extract import Extract, FeatureStore, OsmFeature, prepare
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap
-from pipelines.labels.osm_classes import CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
+from pipelines.labels.osm_classes import AREA_RULES, CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
 from schemas.label import LabelMap
 from schemas.place import GeoBox, Place
 from schemas.recipe import OpenStreetMapLabel
@@ -176,3 +176,75 @@ def test_real_helsinki_is_the_same_twice_and_adds_up(real: Path, tmp_path: Path)
         assert shapely.box(*box.bounds).buffer(0.001).covers(shape)
         assert found.area_m2 == pytest.approx(shape.area, abs=1e-3)
         assert found.length_m == pytest.approx(shape.length if found.kind == "line" else 0.0, abs=1e-3)
+
+
+LINES = {
+    "highway": {
+        ("Major road", 12.0): "motorway", ("Major road", 11.0): "trunk", ("Major road", 9.0): "primary",
+        ("Major road", 8.0): "secondary",
+        ("Major road", 6.0): "motorway_link trunk_link primary_link secondary_link",
+        ("Minor road", 7.0): "tertiary tertiary_link",
+        ("Minor road", 6.0): "unclassified residential road living_street pedestrian",
+        ("Minor road", 4.0): "service", ("Minor road", 3.0): "track",
+    },
+    "railway": {("Railway", 6.0): "rail", ("Railway", 4.0): "light_rail narrow_gauge tram funicular monorail"},
+    "waterway": {
+        ("Water", 15.0): "river", ("Water", 10.0): "canal", ("Water", 3.0): "stream", ("Water", 2.0): "ditch drain",
+    },
+}  # fmt: skip
+"""Key -> class and width in metres -> values: docs/openstreetmap.md promises them to users."""
+AREAS = {
+    "Building": ("building=yes", "building=house"),
+    "Water": ("natural=water", "natural=bay", "natural=strait", "water=pond", "waterway=riverbank", "waterway=dock",
+              "landuse=reservoir", "landuse=basin", "landuse=salt_pond", "landuse=aquaculture"),
+    "Wetland": ("natural=wetland",),
+    "Snow and ice": ("natural=glacier",),
+    "Trees": ("natural=wood", "natural=tree_group", "landuse=forest", "landcover=trees"),
+    "Shrub": ("natural=scrub", "natural=heath", "natural=shrubbery", "landcover=scrub", "landcover=bushes"),
+    "Grass": ("natural=grassland", "natural=fell", "landuse=grass", "landuse=meadow", "landuse=flowerbed",
+              "landcover=grass"),
+    "Crops": ("landuse=farmland", "landuse=farm", "landuse=orchard", "landuse=vineyard", "landuse=allotments",
+              "landuse=greenhouse_horticulture", "landuse=plant_nursery"),
+    "Bare ground": ("natural=bare_rock", "natural=rock", "natural=sand", "natural=scree", "natural=shingle",
+                    "natural=beach", "natural=dune", "natural=mud", "natural=blockfield", "landuse=quarry",
+                    "landuse=landfill"),
+    "Urban green": ("leisure=park", "leisure=garden", "leisure=pitch", "leisure=golf_course", "leisure=playground",
+                    "leisure=common", "leisure=dog_park", "landuse=recreation_ground", "landuse=village_green",
+                    "landuse=cemetery"),
+    "Paved area": ("highway=pedestrian", "highway=footway", "highway=service", "highway=rest_area",
+                   "highway=services", "amenity=parking", "amenity=marketplace", "amenity=fuel", "aeroway=apron",
+                   "aeroway=runway", "aeroway=helipad", "aeroway=taxiway"),
+    "Industrial or commercial area": ("landuse=industrial", "landuse=commercial", "landuse=retail", "landuse=garages",
+                                      "landuse=railway", "landuse=port", "landuse=depot", "landuse=farmyard",
+                                      "power=plant", "power=substation"),
+    "Residential area": ("landuse=residential",),
+}  # fmt: skip
+
+
+def test_every_line_has_its_class_and_width() -> None:
+    named = {
+        (key, value): drawn
+        for key, rules in LINES.items()
+        for drawn, values in rules.items()
+        for value in values.split()
+    }
+    assert {pair: class_of_line(dict([pair])) for pair in named} == named
+    assert {(key, v) for key, values, _, _ in LINE_RULES for v in values} == set(named)
+    assert class_of_line({"highway": "footway"}) is None
+
+
+def test_every_area_has_its_class() -> None:
+    for name, pairs in AREAS.items():
+        for pair in pairs:
+            tags = dict([pair.split("=")])
+            assert class_of_area(tags) == name, pair
+            for hidden in ({"tunnel": "yes"}, {"location": "underground"}, {"covered": "yes"}):
+                assert class_of_area({**tags, **hidden}) is None
+            for open_air in ({"tunnel": "no"}, {"location": "roof"}, {"covered": "no"}):
+                assert class_of_area({**tags, **open_air}) == name
+    assert class_of_area({"building": "no"}) is None
+    assert class_of_area({"building": "no", "landuse": "forest"}) == "Trees"
+    assert class_of_area({"landuse": "construction"}) is None
+    assert class_of_area({"landuse": "residential", "natural": "wood"}) == "Trees", "the first rule that fits"
+    known = {f"{key}={v}" for key, values, _ in AREA_RULES for v in values if v != "*"}
+    assert known <= {pair for pairs in AREAS.values() for pair in pairs}

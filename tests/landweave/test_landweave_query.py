@@ -126,6 +126,50 @@ def test_bad_questions(data: landweave.Dataset, question, says: str) -> None:
         data.query(**question)
 
 
+@pytest.mark.parametrize("edge", range(4))
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_box_with_one_edge_that_is_no_number(data: landweave.Dataset, edge: int, number: float) -> None:
+    box = [9.0, 46.0, 16.0, 48.0]
+    box[edge] = number
+    with pytest.raises(landweave.QueryError, match="bbox must be"):
+        data.query(bbox=box)
+
+
+LON, LAT = st.floats(-180, 180), st.floats(-90, 90)
+
+
+@settings(max_examples=60)
+@given(west=LON, east=LON, south=LAT, north=LAT)
+def test_a_box_finds_the_footprints_that_touch_it(
+    data: landweave.Dataset, west: float, east: float, south: float, north: float
+) -> None:
+    """Also round the back of the Earth, where west is above east."""
+    south, north = sorted((south, north))
+    boxes = [item["bbox"] for item in data.catalogue.read().to_pylist()]
+
+    def touches(box: dict[str, float]) -> bool:
+        parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+        beside = any(box["xmin"] <= last and box["xmax"] >= first for first, last in parts)
+        return beside and box["ymin"] <= north and box["ymax"] >= south
+
+    expected = [i for i, box in enumerate(boxes) if touches(box)]
+    if expected or not 0 < west - east < 180:  # else a swapped box is suspected
+        assert data.query(bbox=(west, south, east, north)).positions.tolist() == expected
+
+
+def test_a_box_that_ends_at_a_footprint_touches_it(data: landweave.Dataset) -> None:
+    item = data.catalogue.item(0)
+    box = item["bbox"]
+    for here in (
+        (box["xmin"] - 1, box["ymin"], box["xmin"], box["ymax"]),
+        (box["xmax"], box["ymin"], box["xmax"] + 1, box["ymax"]),
+        (box["xmin"], box["ymax"], box["xmax"], box["ymax"] + 1),
+        (box["xmin"], box["ymin"] - 1, box["xmax"], box["ymin"]),
+        (179.0, box["ymin"], box["xmin"], box["ymax"]),
+    ):
+        assert item["id"] in data.query(bbox=here).ids, here
+
+
 def test_sample_knows_its_place_and_time(data: landweave.Dataset, plan) -> None:
     stack = next(plan.stacks(plan.shards[1]))
     sample = data.sample(stack.place.sample_id)

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import landweave
+from landweave.view import chosen_slots, day_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,3 +245,50 @@ def test_sql(data: landweave.Dataset) -> None:
     for bad in ("nonsense = 3", "id = (select content from read_text('/etc/passwd'))"):
         with pytest.raises(landweave.QueryError):
             data.sql(bad)
+
+
+@given(
+    present=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=4),
+    rule=st.one_of(st.sampled_from(["all", "first", "last", "1970-01-03"]), st.integers(1, 5)),
+    seed=st.integers(0, 99),
+)
+def test_chosen_slots_are_what_a_loop_chooses(present: list[list[bool]], rule: str | int, seed: int) -> None:
+    """Also more dates than there are slots: -1 at the end."""
+    rng = np.random.default_rng(seed)
+    draws, there = rng.random((len(present), 3)), np.array(present)
+    days = np.where(there, np.array([1.0, 2.9, 9.0]), np.nan)
+    found = chosen_slots(rule, there, days, draws)
+    for row, held in enumerate(present):
+        mine = [i for i in range(3) if held[i]]
+        if rule == "all":
+            expected = [0, 1, 2]
+        elif isinstance(rule, int):
+            kept = sorted(sorted(mine, key=lambda i: draws[row, i])[:rule])
+            expected = kept + [-1] * (rule - len(kept))
+        else:
+            costs = {"first": [0, 1, 2], "last": [2, 1, 0]}.get(rule, np.abs(days[row] - 2.5))
+            expected = [min(mine, key=list(costs).__getitem__)] if mine else [-1]
+        assert found[row].tolist() == expected
+
+
+@pytest.mark.parametrize("metres", [60.0, 120.0])
+def test_a_window_of_whole_pixels_fits_and_no_other(data: landweave.Dataset, metres: float) -> None:
+    for crop in ("centre", "random"):
+        batch = data.samples([0, 1], arrays=["sentinel2"], crop_m=metres, crop=crop)
+        assert batch["sentinel2/bands_10m"].shape[-2:] == (metres / 10, metres / 10)
+        assert batch["sentinel2/bands_60m"].shape[-2:] == (metres / 60, metres / 60)
+    for wrong in (metres - 30, metres + 1e-6, 0.0, -60.0, 180.0, float("nan")):
+        with pytest.raises(landweave.QueryError, match="crop_m must be"):
+            data.samples([0], arrays=["sentinel2"], crop_m=wrong)
+
+
+def test_days_of_a_text() -> None:
+    assert day_number("1970-01-02") == 1.5, "noon of a day"
+    assert day_number("1970-01-02T06:00:00") == 1.25
+    assert day_number("1970-01-02T06:00:00+06:00") == 1.0
+
+
+def test_bands_alone_leave_no_other_arrays(data: landweave.Dataset) -> None:
+    names = [s.path for s in data.stream(batch_size=2, arrays=["sentinel2"], bands={"sentinel2": ["B01"]}).arrays]
+    assert "sentinel2/bands_60m" in names
+    assert "sentinel2/bands_10m" not in names
