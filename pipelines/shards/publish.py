@@ -65,7 +65,7 @@ def room_needed(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _PLACE:
             raise
-        why = "it is a file" if out.is_file() else os.strerror(error.errno)
+        why = "it is a file" if error.errno == errno.EEXIST and out.is_file() else os.strerror(error.errno)
         raise FullError(f"{out}: cannot be written as a folder ({why}); name another place") from error
     try:
         yield

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
@@ -15,6 +16,8 @@ from pipelines.access.chips import Chip, ChipRequest
 from pipelines.access.http.client import AccessError, Client
 from pipelines.access.rasters import crs as systems
 from pipelines.access.rasters.cog import Reader
+from pipelines.access.rasters.raster import open_raster
+from pipelines.access.rasters.warp import frames
 from schemas.outcome import Reason
 from schemas.place import GeoBox, utm_epsg
 from testbed.services import Services, serve_catalogue
@@ -120,6 +123,67 @@ def test_a_raster_round_the_globe_from_0_to_360_has_no_seam(tmp_path: Path) -> N
                 columns = np.floor(((lons - left) % 360.0) / step).astype(int)
                 rows = np.floor((90.0 - lats) / step).astype(int)
                 assert (got.pixels[0] == whole[rows, columns]).mean() > 0.999
+
+
+@pytest.mark.parametrize("width", [170, 190, 225, 265, 271])
+@pytest.mark.parametrize("left", [-200.0, -180.0, -20.0, 0.0, 60.0])
+def test_a_raster_over_part_of_the_globe_is_found_where_it_is(width: int, left: float, tmp_path: Path) -> None:
+    """Also where its longitudes are a turn away from the chip's, and nowhere else."""
+    columns = np.broadcast_to(np.arange(1, width + 1, dtype=np.uint16), (180, width))
+    write(tmp_path / "w.tif", np.ascontiguousarray(columns), "EPSG:4326", Affine(1, 0, left, 0, -1, 90), None)
+    with serve_catalogue([], {"/f/": tmp_path}) as services:
+        for lon in (
+            left + 0.5,
+            left + 9.5,
+            left + width // 2 + 0.5,
+            left + width - 0.5,
+            left + width + 2.5,
+            left - 2.5,
+        ):
+            got = read(services, "w.tif", chip_at((lon + 180.0) % 360.0 - 180.0, 0.3, 16))
+            column = (lon - left) % 360.0
+            assert isinstance(got, Chip), got
+            if column >= width:
+                assert not got.valid.any(), lon
+            else:
+                assert got.valid.all(), lon
+                assert set(np.unique(got.pixels)) == {int(column) + 1}, lon
+
+
+def test_across_180_degrees_only_degrees_and_projected_rasters_are_read(tmp_path: Path) -> None:
+    """In grads there are 400 round the Earth: GDAL sees to the jump in degrees alone."""
+    crs = CRS.from_wkt(GRADS)
+    turn = systems.turn_of(crs)
+    assert turn == pytest.approx(400.0)
+    step = turn / 4e6
+    inside = chip_at(12.0, 40.0)
+    raster_over(tmp_path / "in.tif", GRADS, inside)
+    write(tmp_path / "over.tif", smooth((SIZE, SIZE), 4), crs, Affine(step, 0, 200.0 - 300 * step, 0, -step, 44.46), 0)  # type: ignore[arg-type]
+    with serve_catalogue([], {"/f/": tmp_path}) as services:
+        got = read(services, "in.tif", inside)
+        assert isinstance(got, Chip), got
+        assert got.valid.any()
+        (lon,), (lat,) = transform(crs, CRS.from_epsg(4326), [200.0], [44.459])
+        refused = read(services, "over.tif", chip_at(lon, lat))
+    assert isinstance(refused, AccessError), refused
+    assert refused.reason is Reason.WRONG_GRID
+    assert "must be in degrees or projected" in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("resolution_m", "level"), [(10, 1), (150, 1), (160, 4), (310, 4), (320, 8), (640, 16), (1280, 16)]
+)
+def test_wide_pixels_start_from_an_overview_of_four_pixels_each(resolution_m: int, level: int, tmp_path: Path) -> None:
+    """From 16 source pixels in one of the chip's, and for averaging kernels only."""
+    write(tmp_path / "o.tif", smooth((2048, 2048), 1), "EPSG:32632", Affine(10, 0, 500_000, 0, -10, 5_000_000), None)
+    with rasterio.open(tmp_path / "o.tif", "r+") as dataset:
+        dataset.build_overviews([2, 4, 8, 16], rasterio.enums.Resampling.average)
+    geobox = GeoBox(epsg=32632, x_min=501_000, y_max=4_999_000, resolution_m=resolution_m, width=8, height=8)
+    with serve_catalogue([], {"/f/": tmp_path}) as services:
+        raster = open_raster(Client(retries=0), f"{services.base_url}/f/o.tif")
+        for kernel, expected in (("bilinear", level), ("cubic", level), ("nearest", 1)):
+            (frame,) = frames(geobox, kernel, [raster])
+            assert {part.level.width for part in frame.parts} == {2048 // expected}, kernel
 
 
 LATTICES = {

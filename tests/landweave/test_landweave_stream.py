@@ -190,3 +190,47 @@ def test_torch_dataloader(data: landweave.Dataset, workers: int) -> None:
         np.testing.assert_array_equal(found["sentinel2/bands_10m"].numpy(), expected["sentinel2/bands_10m"])
         np.testing.assert_array_equal(found["dem/elevation"].numpy(), expected["dem/elevation"])
     assert [b["id"] for b in loader(3)] == [b["id"] for b in batches[3:]]
+
+
+def test_shards_that_are_not_mixed_come_one_after_another(data: landweave.Dataset) -> None:
+    where = {item["id"]: item["shard"] for item in data.catalogue.read().to_pylist()}
+    stream = data.stream(batch_size=1, shuffle=True, seed=4, mix=1, arrays=["dem"])
+    shards = [where[batch["id"][0]] for batch in stream]
+    assert len([shard for shard, _ in itertools.groupby(shards)]) == len(set(where.values()))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_position_is_the_number_of_batches_of_the_rank_so_far(data: landweave.Dataset, workers: int) -> None:
+    met = []
+    for worker in range(workers):
+        stream = data.stream(batch_size=2, arrays=["dem"]).share(worker=worker, workers=workers)
+        met += [batch["position"] for batch in stream]
+    assert sorted(met) == list(range(1, len(data.stream(batch_size=2)) + 1))
+    alone = data.stream(batch_size=2, arrays=["dem"])
+    assert [b["position"] for b in alone.share()] == sorted(met), "without words, all of it"
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "threads"), [(8, 1, 7), (8, 2, 3), (8, 8, 0), (1, 1, 1), (1, 4, 0), (3, 2, 0)]
+)
+def test_threads_leave_a_core_for_the_one_that_iterates(
+    data: landweave.Dataset, cores: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr("os.process_cpu_count", lambda: cores, raising=False)
+    stream = data.stream(batch_size=2)
+    assert stream._threads(workers) == threads
+    stream.threads = 5
+    assert stream._threads(workers) == 5
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 4])
+@pytest.mark.parametrize("threads", [None, 0, 3])
+def test_reading_ahead_changes_no_batch(data: landweave.Dataset, prefetch: int, threads: int | None) -> None:
+    def ids(**settings: int | None) -> list[list[str]]:
+        stream = data.stream(batch_size=3, shuffle=True, seed=1, arrays=["dem"])
+        for name, value in settings.items():
+            setattr(stream, name, value)
+        return [batch["id"] for batch in stream]
+
+    assert ids(prefetch=prefetch, threads=threads) == ids()

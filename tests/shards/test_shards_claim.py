@@ -121,6 +121,20 @@ def test_cleaning_leaves_what_another_writes_and_removes_what_the_dead_left(tmp_
     assert clean_staging(tmp_path / "nowhere") == 0
 
 
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_claim_that_another_puts_in_place_of_a_dead_ones_is_put_back(tmp_path: Path, exchanged: bool) -> None:
+    """Between looking at the dead one's and removing it, another may have been quicker."""
+    path = tmp_path / "build"
+    path.write_text("another-kernel 1 dead 0")
+    seen = claim._look(path)
+    if exchanged:
+        path.unlink()
+        path.write_text("another-kernel 2 alive 0")
+    claim._break(path, seen)
+    left = {p.name: p.read_text() for p in tmp_path.iterdir()}
+    assert left == ({"build": "another-kernel 2 alive 0"} if exchanged else {})
+
+
 def build(out: str) -> None:
     planned((2, 1, 2), sources=("dem",), size_m=120.0).build(Path(out))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.sources import open_source
@@ -160,6 +160,8 @@ def test_sentinel2_clouds_are_shadow_two_clouds_and_cirrus(code: int) -> None:
 
 
 @given(dark=st.integers(0, 300), absent=st.integers(0, 100))
+@example(dark=75, absent=0)
+@example(dark=300, absent=100)
 def test_sentinel2_pixels_overrule_the_flag_above_a_quarter(dark: int, absent: int) -> None:
     """Of the measured numbers of blue, green and red together; 1000 itself is not dark."""
     scene = sentinel2("earth-search", "sentinel-2-l2a", "04.00", False, -0.1)
