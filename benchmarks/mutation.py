@@ -45,7 +45,7 @@ MODULES: dict[str, str] = {
     "pipelines/labels/osm_classes.py": "tests/labels/test_labels_openstreetmap.py",
     "pipelines/plan/blocks.py": "tests/pipelines/test_plan_blocks.py",
     "pipelines/shards/claim.py": "tests/shards/test_shards_claim.py tests/hostile/test_hostile_claims.py",
-    "pipelines/shards/publish.py": "tests/shards/test_shards_publish.py tests/shards/test_shards_write.py tests/shards/test_shards_claim.py",
+    "pipelines/shards/publish.py": "tests/shards/test_shards_publish.py tests/shards/test_shards_claim.py",
     "pipelines/sources/landsat.py": "tests/sources/test_sources_radiometry.py tests/sources/test_sources_items.py",
     "pipelines/sources/sentinel2.py": "tests/sources/test_sources_radiometry.py tests/sources/test_sources_items.py",
     "sampling/packing.py": "tests/sampling/test_sampling_packing.py tests/sampling/test_sampling_places.py",
