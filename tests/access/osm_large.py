@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 8000
+_INFO = bytes_field(4, number_field(1, 3) + number_field(2, 1_400_000_000) + number_field(3, 99_000_000))
+"""Version, time and changeset of a way."""
 _A_WAY = bytes_field(10, b"\1")
 """Types of the members of a relation: one way."""
 _CORNERS = 8
@@ -31,7 +33,7 @@ def large_extract(path: Path, *, seed: int, nodes: int = 0, size: int = 0) -> Pa
     the outline of a multipolygon. Node ids have gaps.
     """
     rng = np.random.default_rng(seed)
-    count = nodes or max(BLOCK, int(size / 9.6))
+    count = nodes or max(BLOCK, int(size / 8.8))
     blocks = -(-count // BLOCK)
     with path.open("wb") as file:
         file.write(HEADER)
@@ -58,18 +60,18 @@ def _relations(first: int, ways: list[int]) -> bytes:
 
 def packed(values: NDArray[np.int64]) -> bytes:
     """Numbers as protobuf packs them, zigzag."""
-    zigzag = ((values << 1) ^ (values >> 63)).astype(np.uint64)
-    return varints(zigzag)
+    return packed_rows(values.reshape(1, -1))[0]
 
 
-def varints(values: NDArray[np.uint64]) -> bytes:
-    """Unsigned numbers as protobuf packs them."""
-    parts = np.stack([(values >> np.uint64(7 * i)) & np.uint64(127) for i in range(10)], axis=1).astype(np.uint8)
-    length = np.maximum(1, 10 - np.argmax(parts[:, ::-1] > 0, axis=1))
-    length[~(parts > 0).any(axis=1)] = 1
-    at = np.arange(10)
+def packed_rows(values: NDArray[np.int64]) -> list[bytes]:
+    """The same for each row of a table."""
+    zigzag = ((values.ravel() << 1) ^ (values.ravel() >> 63)).astype(np.uint64)
+    parts = np.stack([(zigzag >> np.uint64(7 * i)) & np.uint64(127) for i in range(6)], axis=1).astype(np.uint8)
+    length = np.where(parts.any(axis=1), 6 - np.argmax(parts[:, ::-1] > 0, axis=1), 1)
+    at = np.arange(6)
     parts |= np.where(at < length[:, None] - 1, 128, 0).astype(np.uint8)
-    return parts[at < length[:, None]].tobytes()
+    data, ends = parts[at < length[:, None]].tobytes(), np.cumsum(length).reshape(values.shape)[:, -1].tolist()
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _id(number: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,6 +87,11 @@ def _nodes(number: int, rng: np.random.Generator) -> bytes:
     x, y = (np.cumsum(steps[0]) + int(lon)), (np.cumsum(steps[1]) + int(lat))
     dense = bytes_field(1, packed(np.diff(ids, prepend=0)))
     dense += bytes_field(8, packed(np.diff(y, prepend=0))) + bytes_field(9, packed(np.diff(x, prepend=0)))
+    steady = np.sort(rng.integers(0, 400_000_000, (3, BLOCK)), axis=1)
+    info = bytes_field(1, bytes(rng.integers(1, 9, BLOCK, np.uint8)))  # version, then time, changeset, user
+    for field, column in enumerate((steady[0] + 1_300_000_000, steady[1] // 4, steady[2] // 40), 2):
+        info += bytes_field(field, packed(np.diff(column, prepend=0)))
+    dense += bytes_field(5, info)
     tagged = rng.random(BLOCK) < 0.02
     words = b"".join(b"\1\2\0" if one else b"\0" for one in tagged)
     return _block(bytes_field(2, bytes_field(2, dense + bytes_field(10, words))), [b"", b"natural", b"tree"])
@@ -93,26 +100,26 @@ def _nodes(number: int, rng: np.random.Generator) -> bytes:
 def _ways(number: int, nodes: int, rng: np.random.Generator, bare: list[int]) -> bytes:
     """8,000 ways of eight nodes each; those without tags are added to `bare`."""
     first = number * BLOCK
-    ways = range(first, min(first + BLOCK, nodes // _CORNERS))
+    ways = np.arange(first, min(first + BLOCK, nodes // _CORNERS))
+    if not len(ways):
+        return b""
     strings = [b"", *(word for pair in _TAGS for word in pair if word)]
-    content = []
     kinds, far = rng.integers(0, len(_TAGS), len(ways)), rng.random(len(ways)) < 0.01
-    for at, way in enumerate(ways):
-        refs = np.arange(way * _CORNERS, (way + 1) * _CORNERS)
-        if far[at]:
-            refs[-1] = (refs[-1] * 31) % nodes
-        refs = _id(refs)
-        kind = int(kinds[at])
-        if kind != 1:
-            refs = np.append(refs, refs[0])
+    refs = ways[:, None] * _CORNERS + np.arange(_CORNERS)
+    refs[far, -1] = (refs[far, -1] * 31) % nodes
+    whole = _id(np.hstack([refs, refs[:, :1]]))
+    closed, content = packed_rows(np.diff(whole, prepend=0)), []
+    opened = packed_rows(np.diff(whole[:, :-1], prepend=0))
+    for at, (way, kind) in enumerate(zip(ways.tolist(), kinds.tolist(), strict=True)):
         fields = number_field(1, way + 1)
         if _TAGS[kind][0]:
             fields += bytes_field(2, bytes([strings.index(_TAGS[kind][0])]))
             fields += bytes_field(3, bytes([strings.index(_TAGS[kind][1])]))
         else:
             bare.append(way + 1)
-        content.append(bytes_field(3, fields + bytes_field(8, packed(np.diff(refs, prepend=0)))))
-    return _block(bytes_field(2, b"".join(content)), strings) if content else b""
+        corners = opened[at] if kind == 1 else closed[at]
+        content.append(bytes_field(3, fields + _INFO + bytes_field(8, corners)))
+    return _block(bytes_field(2, b"".join(content)), strings)
 
 
 def _block(group: bytes, strings: list[bytes]) -> bytes:

@@ -247,8 +247,9 @@ def test_memory_does_not_grow_with_the_extract(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("LANDWEAVE_GIGABYTE" not in os.environ, reason="takes ten minutes; set LANDWEAVE_GIGABYTE=1")
 def test_a_gigabyte(tmp_path: Path) -> None:
-    """5 MB per second and core-second budget, below 2 GiB; ten times the places do not cost ten times the time."""
+    """At most the time of two cores at 5 MB per second, below 2 GiB; ten times the places do not take ten times it."""
     path = large_extract(tmp_path / "giga.osm.pbf", seed=3, size=1000 * MB)
     megabytes = path.stat().st_size / MB
     few, many = (_measured(path, tmp_path / str(n), n) for n in (200, 2000))

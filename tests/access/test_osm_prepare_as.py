@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.access.openstreetmap.extract import BadExtractError, features_in, prepare_as
+from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ def test_objects_come_into_the_named_file(tmp_path: Path) -> None:
             writer.add_node(node)
     found = prepare_as(tmp_path / "map.osm.pbf", tmp_path / "objects.parquet")
     assert found.objects == 3
-    assert [f.osm_id for f in features_in(tmp_path / "objects.parquet", (0, 40, 20, 60))] == ["n1", "n2", "n3"]
+    with FeatureStore(tmp_path / "objects.parquet") as store:
+        assert [f.osm_id for f in store.within((0, 40, 20, 60))] == ["n1", "n2", "n3"]
     assert {p.name for p in tmp_path.iterdir()} == {"map.osm.pbf", "objects.parquet"}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -84,8 +85,14 @@ class Sink(Protocol):
         """Ways, their nodes one behind the other, the number of nodes of each, its tags, and whether it has any."""
         ...
 
-    def relation(self, number: int, tags: dict[str, str], ways: NDArray[np.int64]) -> None:
-        """A relation and the ways that are its members."""
+    def relations(
+        self,
+        ids: NDArray[np.int64],
+        ways: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        tags: Callable[[int], dict[str, str]],
+    ) -> None:
+        """Relations with tags, the ways that are their members one behind the other, and the number of each's."""
         ...
 
     def safe(self, at: int, state: Callable[[], dict[str, Any]]) -> None:
@@ -224,6 +231,23 @@ class _Block:
             raise malformed() from None
 
 
+class _Tags:
+    """Tags of the objects of a group, by position; decoded when they are asked for."""
+
+    def __init__(self, block: _Block, objects: Columns) -> None:
+        self._block, self._objects = block, objects
+
+    @cached_property
+    def _words(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        keys, values = (numbers(self._objects.joined(field)).astype(np.int64) for field in (2, 3))
+        return keys, values, np.concatenate([[0], np.cumsum(self._objects.counts(2))])
+
+    def __call__(self, at: int) -> dict[str, str]:
+        keys, values, ends = self._words
+        mine = slice(int(ends[at]), int(ends[at + 1]))
+        return self._block.tags(keys[mine], values[mine])
+
+
 class _Scanner:
     def __init__(self, name: str, budget: int, sink: Sink | None = None) -> None:
         self._sink = sink
@@ -328,11 +352,7 @@ class _Scanner:
         sink = self._sink
         assert sink is not None  # noqa: S101 - the caller looked
         tagged = objects.sizes(2) > 0
-
-        def tags(at: int) -> dict[str, str]:
-            said = (numbers(objects.raw[slice(*objects.spans[field][at])].tobytes()) for field in (2, 3))
-            return block.tags(*(one.astype(np.int64) for one in said))
-
+        tags = _Tags(block, objects)
         if kind == "node":
             places = block.places(zigzag(objects.numbers[9]), zigzag(objects.numbers[8]))
             sink.nodes(ids, places)
@@ -341,11 +361,10 @@ class _Scanner:
         elif kind == "way":
             sink.ways(ids, refs, objects.counts(8), tags, tagged)
         else:
-            ways = numbers(objects.joined(10)) == 1
-            ends = np.cumsum(objects.counts(9))
-            for at in np.flatnonzero(tagged):
-                mine = slice(int(ends[at - 1]) if at else 0, int(ends[at]))
-                sink.relation(int(ids[at]), tags(int(at)), refs[mine][ways[mine]])
+            chosen, count = np.flatnonzero(tagged), objects.counts(9)
+            is_way = (numbers(objects.joined(10)) == 1) & np.repeat(tagged, count)
+            sizes = np.bincount(np.repeat(np.arange(len(ids)), count)[is_way], minlength=len(ids))
+            sink.relations(ids[chosen], refs[is_way], sizes[chosen], lambda at: tags(int(chosen[at])))
 
     def _info(self, kind: str, ids: NDArray[np.int64], info: Columns, step: int) -> None:
         """Times of objects; none may be marked as deleted."""

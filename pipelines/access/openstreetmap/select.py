@@ -144,21 +144,28 @@ class _Collector:
         self.files["near_sizes"].add(sizes[kept])
         self.files["near_refs"].add(refs[np.repeat(chosen, sizes)])
 
-    def relation(self, number: int, tags: dict[str, str], ways: NDArray[np.int64]) -> None:
+    def relations(
+        self,
+        ids: NDArray[np.int64],
+        ways: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        tags: Callable[[int], dict[str, str]],
+    ) -> None:
         """Keep the near multipolygons."""
-        if tags.get("type") not in KINDS or is_paper(tags):
-            return
         if self._boxes is None:
             self._boxes = Sorted(self.files["way_ids"], self.files["way_boxes"])
-        boxes, there = self._boxes.find(ways)
-        (box,) = _spans(boxes, there, np.array([len(ways)]))
-        if box[0] > box[2] or not self.near.touches(box[None])[0]:
-            self.lost["incomplete_multipolygons"] += not there.all()
-        else:
-            self.files["relations"].add(np.array([number]))
-            self.files["relation_boxes"].add(box[None])
-            self.files["member_counts"].add(np.array([len(ways)]))
-            self.files["members"].add(ways)
+        areas = np.array([bool(size) and _is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
+        ways, ids, sizes = ways[np.repeat(areas, sizes)], ids[areas], sizes[areas]
+        found, there = self._boxes.find(ways)
+        boxes = _spans(found, there, sizes)
+        near = boxes[:, 0] <= boxes[:, 2]
+        near[near] = self.near.touches(boxes[near])
+        whole = np.bincount(np.repeat(np.arange(len(ids)), sizes)[~there], minlength=len(ids)) == 0
+        self.lost["incomplete_multipolygons"] += int((~near & ~whole).sum())
+        self.files["relations"].add(ids[near])
+        self.files["relation_boxes"].add(boxes[near])
+        self.files["member_counts"].add(sizes[near])
+        self.files["members"].add(ways[np.repeat(near, sizes)])
 
     def close(self) -> None:
         """Close files; those of locations stay."""
@@ -212,6 +219,10 @@ def select(pbf: Path, near: Near, folder: Path, told: Callable[[int, int], None]
     parts = tuple(sorted(folder.glob("part-*.osm.pbf")))
     west, south, east, north = bounds.tolist()
     return Selected(parts, about, None if west > east else (west, south, east, north), collector.lost)
+
+
+def _is_multipolygon(tags: dict[str, str]) -> bool:
+    return tags.get("type") in KINDS and not is_paper(tags)
 
 
 def _real(places: NDArray[np.int64]) -> NDArray[np.bool_]:
