@@ -22,6 +22,7 @@ from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
 from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
+from pipelines.sources.derived import derive
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.wishes import anchors_first, wished
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
@@ -150,6 +151,7 @@ class Factory:
                 self._label(label, plan, stacks)
                 told(start + number * step)
             for stack in stacks:
+                derive(stack, self.recipe)
                 _judge(stack, self.recipe)
                 self._caption(stack)
                 yield stack
@@ -273,6 +275,9 @@ def sample_bytes(recipe: Recipe) -> int:
         for layer in source.modality.layers:
             edge = pixels_across(recipe.grid.size_m, recipe.resolution_of(source.name, layer.name))
             total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
+    for derived in recipe.derived_layers:
+        edge = pixels_across(recipe.grid.size_m, derived.resolution_m)
+        total += max(1, len(derived.slots)) * edge**2 * np.dtype(np.float32).itemsize
     return max(1, total)
 
 
@@ -298,7 +303,7 @@ def _refused(stack: Stack) -> bool:
 
 def _judge(stack: Stack, recipe: Recipe) -> None:
     """Refuse a sample that lacks what the recipe requires."""
-    obtained = {name for name, _ in stack.observations}
+    obtained = {name for name, _ in stack.observations if name not in recipe.derived}
     wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
     wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
     detail = f"required and absent: {', '.join(wanting)}" if wanting else ""

@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """Credentials are missing or refused (401, 403 after one refresh)."""
     UNAVAILABLE = "unavailable"
     """The archive did not deliver within the retries and deadlines (429, 5xx, resets, timeouts)."""
+    INPUT_MISSING = "input_missing"
+    """A layer that this one is computed from was not obtained."""
     LABEL_MISSING = "label_missing"
     """The label product has nothing here."""
     CAPTION_REFUSED = "caption_refused"

@@ -13,6 +13,8 @@ from schemas import earthengine
 from schemas.area import Area  # noqa: F401 - users of the recipe find it here
 from schemas.crosswalk import MOST_CODE
 from schemas.declared import AssetName, DeclaredClouds, Described, LayerName, SceneDensity, Where
+from schemas.declared import LayerName as DerivedName
+from schemas.derived import Derived, Expression, Input, resolved
 from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
@@ -709,6 +711,13 @@ class Recipe(Strict):
     providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
     sources: tuple[Source, ...] = Field(description="sensors; [] for a dataset of labels only")
     labels: tuple[Label, ...] = ()
+    derived: dict[DerivedName, Expression] = Field(
+        default_factory=dict,
+        max_length=64,
+        exclude_if=lambda stated: not stated,
+        description="name -> expression over bands and labels, computed for every sample: "
+        "'ndvi: (sentinel2.B08 - sentinel2.B04) / (sentinel2.B08 + sentinel2.B04)'; docs/derived.md has the grammar",
+    )
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
     splits: AnySplits = Field(default_factory=Splits)
@@ -730,6 +739,7 @@ class Recipe(Strict):
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         self._overrides(labels)
         self._whole()
+        _ = self.derived_layers
         check_splits(self.sampling, self.splits)
         return self
 
@@ -868,6 +878,32 @@ class Recipe(Strict):
                 w for w in window.parts() for _ in range(w.count if anchor is None else len(self.slots_of(anchor)))
             ]
         return tuple(found)
+
+    @cached_property
+    def derived_layers(self) -> tuple[Derived, ...]:
+        """The layers of `derived`, checked."""
+        return resolved(self.derived, self._inputs()) if self.derived else ()
+
+    def _inputs(self) -> dict[str, Input]:
+        """What expressions may use: bands of sources, classes of labels."""
+        found = {
+            source.name: Input(
+                bands=source.modality.band_names,
+                slots=tuple(window.name for window in self.slots_of(source)),
+                resolution_of={
+                    band.name: self.resolution_of(source.name, layer.name)
+                    for layer in source.modality.layers
+                    for band in layer.bands
+                },
+                licence=source.modality.licence,
+                attribution=source.modality.attribution,
+            )
+            for source in self.sources
+        }
+        for label in self.labels:
+            edge = self.resolution_of(label.layer, None)
+            found[label.layer] = Input(bands=("classes",), slots=(), resolution_of={"classes": edge})
+        return found
 
     def anchor_of(self, source: Source, slot: int) -> tuple[str, int] | None:
         """(layer, date slot) whose chosen scene a date slot of a source is to be near to; None if there is none."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from schemas.attribute import AttributeType
     from schemas.label import Legend
-    from schemas.modality import Layer
-    from schemas.recipe import Label, Recipe, Source
+    from schemas.modality import Layer, Modality
+    from schemas.recipe import Label, Recipe
 
 
 _LABEL_TITLES = {
@@ -58,7 +58,8 @@ def dataset_spec(
     Raises:
         KeyError: a label of the recipe has no legend in `legends`.
     """
-    groups = [_modality(recipe, source) for source in recipe.sources]
+    groups = [_modality(recipe, s.modality, tuple(w.name for w in recipe.slots_of(s))) for s in recipe.sources]
+    groups += [_modality(recipe, derived.modality, derived.slots) for derived in recipe.derived_layers]
     for label in recipe.labels:
         if label.layer not in legends:
             raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
@@ -79,10 +80,12 @@ def dataset_spec(
     )
 
 
-def _modality(recipe: Recipe, source: Source) -> GroupSpec:
-    modality = source.modality
-    slots = tuple(w.name for w in recipe.slots_of(source))
-    resolutions = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
+def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> GroupSpec:
+    stored = modality.name not in recipe.derived
+    resolutions = {
+        layer.name: recipe.resolution_of(modality.name, layer.name) if stored else layer.resolution_m
+        for layer in modality.layers
+    }
     shared = _Shared(recipe, tuple(resolutions.values()))
     with_bands = [layer.name for layer in modality.layers if layer.has_band_axis]
     arrays = []
