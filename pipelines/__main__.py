@@ -72,6 +72,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the recipe: --set sampling.count=1000"),
 ]
 
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="a trial: only this many samples, spread evenly over all of them"),
+]
 HostOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -116,6 +120,7 @@ def plan(
     recipe: RecipeArgument,
     out: OutArgument,
     overrides: SetOption = None,
+    limit: LimitOption = None,
     again: Annotated[
         bool, typer.Option("--again", help="repeat only the requests that the archives did not answer")
     ] = False,
@@ -130,7 +135,7 @@ def plan(
     """
     with _errors():
         allow(allow_host or (), allow_path or ())
-        file, known = _recipe(recipe, overrides), _prices(prices)
+        file, known = _recipe(recipe, overrides, limit), _prices(prices)
         from pipelines.assemble import objects_text  # seconds: not before the recipe is one
         from pipelines.jobs import plan_dataset
         from pipelines.plan import outlook_text, plan_text, trouble
@@ -152,6 +157,7 @@ def build(
     recipe: RecipeArgument,
     out: OutArgument,
     overrides: SetOption = None,
+    limit: LimitOption = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="worker processes on this machine", show_default="one per core")
     ] = os.cpu_count() or 1,
@@ -188,7 +194,7 @@ def build(
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
     with _errors():
         allow(allow_host or (), allow_path or ())
-        file = _recipe(recipe, overrides)
+        file = _recipe(recipe, overrides, limit)
         _check_address_space(BUILD_BYTES)
         from pipelines.engines import read_engine  # seconds: not before the recipe is one
         from pipelines.jobs import Bounds, build_dataset
@@ -201,8 +207,8 @@ def build(
         try:
             with serve(out, metrics_port):
                 result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=_echo)
-        except LimitReached as limit:
-            _stop(PARTIAL, str(limit))
+        except LimitReached as reached:
+            _stop(PARTIAL, str(reached))
         _echo(result.text(known))
         if result.undelivered or result.failed or result.empty:
             _stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
@@ -301,14 +307,41 @@ def judge(
         _stop(PARTIAL, f"{unread} lines could not be judged: see their reasons")
 
 
+@app.command(epilog="Example: python -m pipelines describe https://planetarycomputer.microsoft.com/api/stac/v1 naip")
+def describe(
+    url: Annotated[str, typer.Argument(metavar="URL", help="STAC API, catalog.json, collection.json or .parquet")],
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="id of the collection")],
+) -> None:
+    """Print the YAML block of a collection, from its own description and one of its items, for `sources` of a recipe.
+
+    It fetches metadata only. What the archive does not state is marked with TODO.
+    """
+    from pipelines.describe import describe as described
+
+    with _errors():
+        _echo(described(url, collection), nl=False)
+
+
+@app.command(epilog="Example: python -m pipelines init first.yaml")
+def init(
+    path: Annotated[Path, typer.Argument(metavar="RECIPE", help="the file to write; it must not exist")],
+) -> None:
+    """Write a minimal recipe with comments, to begin from; nothing is fetched."""
+    from pipelines.describe import write_first
+
+    with _errors():
+        write_first(path)
+        _echo(f"{path}: written; next: python -m pipelines plan {path} data/{path.stem} --limit 10")
+
+
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")
 def schema() -> None:
     """Print the JSON Schema of recipe files, for editors."""
     _echo(json.dumps(json_schema(), indent=2))
 
 
-def _recipe(path: Path, overrides: list[str] | None) -> RecipeFile:
-    return read_recipe(path, overrides or ())
+def _recipe(path: Path, overrides: list[str] | None, limit: int | None) -> RecipeFile:
+    return read_recipe(path, [*(overrides or ()), *([] if limit is None else [f"limit={limit}"])])
 
 
 def _prices(path: Path | None) -> Prices:

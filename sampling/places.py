@@ -130,6 +130,23 @@ class Located:
             for g, row, more in zip(geoboxes, rows, pairs, strict=True)
         ]
 
+    def limited(self, limit: int | None) -> Located:
+        """At most `limit` of the samples, spread evenly over all of them; each is what it is without a limit."""
+        if limit is None or limit >= len(self):
+            return self
+        index = np.arange(limit, dtype=np.int64) * len(self) // limit
+        return replace(
+            self,
+            footprints=self.footprints.take(index),
+            split=self.split[index],
+            key=self.key[index],
+            notes=(f"a trial of {limit:,} of {len(self):,} samples (limit)",),
+            attributes=tuple(replace(a, values=a.values.take(index)) for a in self.attributes),
+            shared=(),
+            leaks=(),
+            stratum=None if self.stratum is None else self.stratum[index],
+        )
+
     def packed(self, shards: Shards) -> Packed:
         """The samples in shards: see `sampling.packing`."""
         size = shards.size(len(self.footprints))
@@ -175,7 +192,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         )
     left_out = dict.fromkeys(("outside_area", "not_on_land", "no_stratum", "overlap", "split_buffer"), 0)
     if isinstance(sampling, DrawSampling):
-        return _from_frame(sampling, recipe, recipe_dir, region, left_out)
+        return _from_frame(sampling, recipe, recipe_dir, region, left_out).limited(recipe.limit)
     wanted = None
     attributes: tuple[Attribute, ...] = ()
     said: NDArray[np.int8] | None = None
@@ -203,7 +220,8 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         raise SamplingError(f"no sample is left: {_nothing(recipe, region, left_out)}")
     found = _located(recipe, chosen, assignment, index, left_out)
     carried = tuple(replace(a, values=a.values.take(found.key[:, 0])) for a in attributes)
-    return replace(found, names=names, attributes=_with_fold(carried, assignment, index))
+    whole = replace(found, names=names, attributes=_with_fold(carried, assignment, index))
+    return whole.limited(recipe.limit)
 
 
 def _from_frame(

@@ -705,6 +705,12 @@ class Recipe(Strict):
     description: str = Field(default="", max_length=4_000)
     licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the dataset as a whole")
     seed: int = Field(ge=0, lt=2**63)
+    limit: int | None = Field(
+        default=None,
+        gt=0,
+        exclude_if=lambda number: number is None,
+        description="trial: keep this many samples, spread evenly over all of them (--limit on the command line)",
+    )
     sampling: Sampling
     grid: GridSpec
     windows: tuple[Window, ...] = Field(default=(), max_length=366)
