@@ -92,8 +92,9 @@ mutate: $(VENV)/.check  ## plant small faults in the code, one at a time, and co
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutate
 	$(RUN) -m benchmarks.mutation --workers 2
 
-schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors
+schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors, and its reference page
 	$(RUN) -m pipelines schema > docs/recipe.schema.json
+	$(RUN) -m pipelines schema --page > docs/recipe.md
 
 # Versions are those installed and tested here; hashes cover every file of them in the index, for all platforms.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11

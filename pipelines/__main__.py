@@ -335,9 +335,13 @@ def init(
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")
-def schema() -> None:
+def schema(
+    as_page: Annotated[bool, typer.Option("--page", help="print the reference page, docs/recipe.md, instead")] = False,
+) -> None:
     """Print the JSON Schema of recipe files, for editors."""
-    _echo(json.dumps(json_schema(), indent=2))
+    from pipelines.reference import page
+
+    _echo(page() if as_page else json.dumps(json_schema(), indent=2), nl=not as_page)
 
 
 def _recipe(path: Path, overrides: list[str] | None, limit: int | None) -> RecipeFile:
