@@ -29,6 +29,7 @@ from pipelines.shards import (
 from pipelines.shards.desk import address_of, is_url
 from pipelines.status import SAMPLE, Status, status_of
 from pipelines.tables import (
+    EngineCost,
     Hrefs,
     PlanError,
     PlanSummary,
@@ -177,11 +178,13 @@ def _run(
     from pipelines.build import run_shards  # Beam takes seconds to import, and only building needs it
 
     form, estimate = form_of(file.recipe, summary), summary.estimate
+    at_engine = estimate.earthengine or EngineCost()
+    parts = {"": (estimate.requests, estimate.bytes), "earthengine_": (at_engine.requests, at_engine.bytes)}
     each = Spent(
-        requests={name: round(estimate.get(f"{name}requests", 0) / summary.shards) for name in ("", "earthengine_")},
-        bytes={name: round(estimate.get(f"{name}bytes", 0) / summary.shards) for name in ("", "earthengine_")},
-        eecu_s=3600.0 * estimate.get("earthengine_eecu_hours", 0.0) / summary.shards,
-        seconds=estimate.get("seconds", 0.0) / summary.shards,
+        requests={name: round(requests / summary.shards) for name, (requests, _) in parts.items()},
+        bytes={name: round(size / summary.shards) for name, (_, size) in parts.items()},
+        eecu_s=3600.0 * at_engine.eecu_hours / summary.shards,
+        seconds=estimate.seconds / summary.shards,
     )
     journal = Journal.begin(
         out / WORK_FOLDER,

@@ -11,6 +11,8 @@ from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
 from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
+    EngineCost,
+    Estimate,
     PlanError,
     Unfinished,
     not_used,
@@ -67,8 +69,8 @@ class Status:
     """One line for each layer of which the plan found something that cannot be used."""
     spent: Spent
     """By all runs of this dataset, those of failed shards included."""
-    estimate: Mapping[str, float]
-    """Planned cost of the build: 'requests', 'bytes', 'seconds' and others."""
+    estimate: Estimate
+    """Planned cost of the build."""
     seconds_left: float | None
     """At the pace of the last run, while one runs; else None."""
 
@@ -80,7 +82,7 @@ class Status:
     def json(self, prices: Prices | None = None) -> dict[str, Any]:
         """As JSON; with prices, also 'cost' and 'currency'."""
         plain: dict[str, Any] = {**vars(self), "left": self.left}
-        plain |= {"spent": self.spent.json(), "estimate": dict(self.estimate)}
+        plain |= {"spent": self.spent.json(), "estimate": self.estimate.json()}
         plain["outcomes"] = {layer: dict(reasons) for layer, reasons in self.outcomes.items()}
         plain["failed"] = {str(shard): error for shard, error in self.failed.items()}
         if prices is not None:
@@ -112,26 +114,25 @@ class Status:
             for provider, requests in self.spent.requests.items()
         ]
         whole = [f"worker time {duration(self.spent.seconds)}"]
-        comparable = self.done == self.shards and bool(self.estimate)  # only then do the two speak of the same thing
+        comparable = (
+            self.done == self.shards and self.estimate != Estimate()
+        )  # only then do the two speak of the same thing
         if comparable:
-            requests, size = (self._expected(name) for name in ("requests", "bytes"))
+            requests, size = self.estimate.all_requests, self.estimate.all_bytes
             whole = [
                 f"{self.spent.all_requests:,} requests (estimated {requests:,.0f})",
                 f"{self.spent.all_bytes / 1e6:,.1f} MB (estimated {size / 1e6:,.1f})",
-                f"worker time {duration(self.spent.seconds)} (estimated {duration(self.estimate.get('seconds', 0))})",
+                f"worker time {duration(self.spent.seconds)} (estimated {duration(self.estimate.seconds)})",
             ]
         if self.spent.eecu_s:
-            expected = f" (estimated {self.estimate.get('earthengine_eecu_hours', 0):.3g})" if comparable else ""
+            engine = self.estimate.earthengine or EngineCost()
+            expected = f" (estimated {engine.eecu_hours:.3g})" if comparable else ""
             whole.append(f"{self.spent.eecu_s / 3600:.3g} EECU-hours{expected}")
         if self.spent.tokens:
             whole.append(f"{self.spent.tokens:,} tokens")
         if prices is not None:
             whole.append(f"{self.spent.cost(prices):.2f} {prices.currency} at list prices")
         return [*lines, "  spent: " + ", ".join(whole)] if self.spent.seconds else lines
-
-    def _expected(self, name: str) -> float:
-        """Planned use of all archives; Earth Engine's part is separate."""
-        return self.estimate.get(name, 0) + self.estimate.get(f"earthengine_{name}", 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,17 +15,19 @@ from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.access.threads import threads
 from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
-from pipelines.plan.estimate import added_up, cut_of, estimate, examples_of
+from pipelines.plan.estimate import cut_of, estimate, examples_of
 from pipelines.plan.partition import complete, find, share_scenes
 from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.tables import (
     PLACES,
     DamagedPlanError,
+    Estimate,
     Hrefs,
     LayerFound,
     PlanError,
     PlanSummary,
     added,
+    added_up,
     damaged,
     facts_of,
     files_of,
@@ -179,7 +181,7 @@ def plan_part(
         "scenes": {layer: len(scenes) for layer, scenes in sorted(part.scenes.items())},
         "searches": before.get("searches", 0) + part.searches,
         "unavailable": _unavailable(part),
-        "estimate": estimate(part, cuts),
+        "estimate": estimate(part, cuts).json(),
         "examples": {k: (name, hrefs.shorten(href)) for k, (name, href) in shown.items()} if number == 0 else {},
     }
     if part.words:
@@ -240,7 +242,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         unavailable.update(facts["unavailable"])
         words.update(facts.get("words", {}))
         searches += facts["searches"]
-        estimates.append(facts["estimate"])
+        estimates.append(Estimate.from_json(facts["estimate"]))
         layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
     if laid.map_found:
         layers.append({"openstreetmap": LayerFound.from_json(laid.map_found)})

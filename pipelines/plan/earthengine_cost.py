@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.access.earthengine.items import SCHEME
 from pipelines.access.earthengine.meter import PRIOR_SPREAD, PlannedChip, cost, estimate
+from pipelines.tables import EngineCost
 from schemas.earthengine import SLOTS, EarthEngineProvider
 from schemas.recipe import DynamicWorldLabel
 
@@ -59,21 +60,20 @@ class EngineTally:
             self.bytes += found.bytes
             self.eecu_s += found.eecu_hours * 3600.0
 
-    def totals(self, recipe: Recipe) -> dict[str, float]:
-        """For the plan's estimate: 'earthengine_requests', '_bytes', '_eecu_hours' with its range '_least' and
-        '_most', and '_hours', wall time at the quota. Empty where nothing comes from there."""
+    def total(self, recipe: Recipe) -> EngineCost | None:
+        """For the plan's estimate; None where nothing comes from Earth Engine."""
         if not self.requests:
-            return {}
+            return None
         slots = next((p.slots for p in recipe.providers.values() if isinstance(p, EarthEngineProvider)), SLOTS)
         whole = cost(self.requests, self.bytes, self.eecu_s, slots)
-        return {
-            "earthengine_requests": whole.requests,
-            "earthengine_bytes": whole.bytes,
-            "earthengine_eecu_hours": round(whole.eecu_hours, 6),
-            "earthengine_eecu_hours_least": round(whole.eecu_hours / PRIOR_SPREAD, 6),
-            "earthengine_eecu_hours_most": round(whole.eecu_hours * PRIOR_SPREAD, 6),
-            "earthengine_hours": round(whole.hours, 4),
-        }
+        return EngineCost(
+            requests=whole.requests,
+            bytes=whole.bytes,
+            eecu_hours=round(whole.eecu_hours, 6),
+            eecu_hours_least=round(whole.eecu_hours / PRIOR_SPREAD, 6),
+            eecu_hours_most=round(whole.eecu_hours * PRIOR_SPREAD, 6),
+            hours=round(whole.hours, 4),
+        )
 
 
 def _chips(recipe: Recipe, layer: str, geobox: GeoBox, scenes: list[Scene], *, best: bool) -> Iterator[PlannedChip]:

@@ -14,6 +14,7 @@ from pipelines.access.rasters.raster import open_raster
 from pipelines.assemble import sample_bytes
 from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
 from pipelines.plan.raster_reads import Seen, seen_of
+from pipelines.tables import Estimate, ProviderCost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,12 +80,10 @@ class Tally:
         self.bytes += blocks * block_bytes
 
 
-def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> dict[str, float]:
-    """Expected cost of building a partition: 'samples', 'scenes', 'requests', 'bytes', 'cpu_seconds' and 'seconds' (one
-    worker), 'requests.NAME' and 'bytes.NAME' of each STAC provider, and what `EngineTally.totals` says of Earth Engine,
-    which the other numbers do not hold.
+def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
+    """Expected cost of building a partition.
 
-    Every number adds up over partitions. Every candidate's cloud layer is read, and all bands of the best candidate.
+    Every candidate's cloud layer is read, and all bands of the best candidate.
     Tiles are counted once per scene and shard, as they are read.
 
     Args:
@@ -104,23 +103,20 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> dict[str, float]:
     samples = sum(len(places) for places in plan.shards.values())
     requests, size = sum(t.requests for t in tallies.values()), sum(t.bytes for t in tallies.values())
     cpu_s = samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
-    seconds = (
-        size / LINK_BYTES_S
-        + requests * REQUEST_S / REQUESTS_AT_ONCE
-        + cpu_s
-        + 3600.0 * engine.totals(plan.recipe).get("earthengine_hours", 0.0)
+    engine_cost = engine.total(plan.recipe)
+    seconds = size / LINK_BYTES_S + requests * REQUEST_S / REQUESTS_AT_ONCE + cpu_s
+    return Estimate(
+        samples=samples,
+        scenes=sum(len(scenes) for scenes in plan.scenes.values()),
+        requests=round(requests),
+        bytes=round(size),
+        cpu_seconds=round(cpu_s, 1),
+        seconds=round(seconds + (3600.0 * engine_cost.hours if engine_cost else 0.0), 1),
+        providers={
+            name: ProviderCost(requests=round(t.requests), bytes=round(t.bytes)) for name, t in sorted(tallies.items())
+        },
+        earthengine=engine_cost,
     )
-    return {
-        "samples": samples,
-        "scenes": sum(len(scenes) for scenes in plan.scenes.values()),
-        "requests": round(requests),
-        "bytes": round(size),
-        "cpu_seconds": round(cpu_s, 1),
-        "seconds": round(seconds, 1),
-        **{f"requests.{name}": round(t.requests) for name, t in sorted(tallies.items())},
-        **{f"bytes.{name}": round(t.bytes) for name, t in sorted(tallies.items())},
-        **engine.totals(plan.recipe),
-    }
 
 
 def _shard(
@@ -178,15 +174,6 @@ def _raster(
             known[key] = _blocks(boxes, like.edge_px * resolution_m)
         blocks, runs = known[key]
         tally.add(blocks * planes, runs * planes, like.block_bytes)
-
-
-def added_up(estimates: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Estimates of partitions as that of all of them."""
-    total: dict[str, float] = {}
-    for one in estimates:
-        for key, value in one.items():
-            total[key] = round(total.get(key, 0) + value, 6)
-    return total
 
 
 def cut_key(layer: str, part: str) -> str:

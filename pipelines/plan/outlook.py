@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.plan.estimate import LINK_BYTES_S, REQUEST_S
 from pipelines.plan.simulate import Provider, Workload, enough, outlook
+from pipelines.tables import EngineCost, ProviderCost
 from schemas.earthengine import EarthEngineProvider
 
 if TYPE_CHECKING:
@@ -17,28 +18,29 @@ if TYPE_CHECKING:
 def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
     """A planned build as the simulation sees it."""
     estimate, shards = summary.estimate, max(1, summary.shards)
+    engine = estimate.earthengine or EngineCost()
     providers = {}
     for name, entry in recipe.providers.items():
         if isinstance(entry, EarthEngineProvider):
-            requests, size, slots = estimate.get("earthengine_requests"), estimate.get("earthengine_bytes"), entry.slots
-            busy_s = estimate.get("earthengine_hours", 0.0) * 3600.0 * slots
+            asked: ProviderCost | EngineCost = engine
+            slots, busy_s = entry.slots, engine.hours * 3600.0 * entry.slots
         else:
-            requests, size = estimate.get(f"requests.{name}"), estimate.get(f"bytes.{name}")
-            slots, busy_s = entry.concurrency, (requests or 0.0) * REQUEST_S
-        if requests:
+            asked = estimate.providers.get(name, ProviderCost())
+            slots, busy_s = entry.concurrency, asked.requests * REQUEST_S
+        if asked.requests:
             providers[name] = Provider(
-                requests=requests / shards,
-                bytes=(size or 0.0) / shards,
+                requests=asked.requests / shards,
+                bytes=asked.bytes / shards,
                 slots=slots,
-                latency_s=busy_s / requests,
+                latency_s=busy_s / asked.requests,
                 per_s=entry.requests_per_s,
             )
     return Workload(
         shards=shards,
-        cpu_s=estimate.get("cpu_seconds", 0.0) / shards,
+        cpu_s=estimate.cpu_seconds / shards,
         providers=providers,
         link_bytes_s=LINK_BYTES_S,
-        eecu_s=estimate.get("earthengine_eecu_hours", 0.0) * 3600.0,
+        eecu_s=engine.eecu_hours * 3600.0,
     )
 
 

@@ -94,16 +94,15 @@ def _layer(name: str, layer: LayerFound) -> str:
 def _costs(summary: PlanSummary) -> list[str]:
     e = summary.estimate
     lines = [
-        f"to fetch  about {e['requests']:,.0f} requests, {e['bytes'] / 1e6:,.1f} MB",
-        f"to build  about {_duration(e['seconds'])} with one worker",
+        f"to fetch  about {e.requests:,.0f} requests, {e.bytes / 1e6:,.1f} MB",
+        f"to build  about {_duration(e.seconds)} with one worker",
     ]
-    if "earthengine_requests" in e:
-        least, most = e["earthengine_eecu_hours_least"], e["earthengine_eecu_hours_most"]
+    if (engine := e.earthengine) is not None:
         lines.append(
-            f"at Earth Engine  about {e['earthengine_requests']:,.0f} requests, "
-            f"{e['earthengine_bytes'] / 1e6:,.1f} MB, {e['earthengine_eecu_hours']:,.3g} EECU-hours "
-            f"({least:,.3g} to {most:,.3g}: no prices are published), "
-            f"{_duration(3600 * e['earthengine_hours'])} at the quota"
+            f"at Earth Engine  about {engine.requests:,.0f} requests, "
+            f"{engine.bytes / 1e6:,.1f} MB, {engine.eecu_hours:,.3g} EECU-hours "
+            f"({engine.eecu_hours_least:,.3g} to {engine.eecu_hours_most:,.3g}: no prices are published), "
+            f"{_duration(3600 * engine.hours)} at the quota"
         )
     return lines
 

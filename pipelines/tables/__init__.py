@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pipelines.tables.estimate import EngineCost as EngineCost
+from pipelines.tables.estimate import Estimate as Estimate
+from pipelines.tables.estimate import ProviderCost as ProviderCost
+from pipelines.tables.estimate import added_up as added_up
 from pipelines.tables.growing import PLACES as PLACES
 from pipelines.tables.growing import Unfinished as Unfinished
 from pipelines.tables.growing import growing_of as growing_of

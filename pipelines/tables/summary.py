@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.durable import read_regular, write_durably
+from pipelines.tables.estimate import Estimate
 from pipelines.tables.records import PLAN_VERSION, DamagedPlanError, PlanError
 from pipelines.tables.tally import LayerFound
 from schemas.recipe import Recipe
@@ -37,7 +38,8 @@ class PlanSummary:
     left_out: dict[str, int]
     searches: int
     """Pages of search results asked for."""
-    estimate: dict[str, float]
+    estimate: Estimate
+    """Predicted cost of the build."""
     unavailable: dict[str, int]
     """Layer -> requested observations that could not be planned because no archive answered."""
     inputs: dict[str, str]
@@ -81,7 +83,8 @@ def read_summary(folder: Path) -> PlanSummary | None:
                 "plan again, into another folder"
             )
         layers = {name: LayerFound.from_json(stated) for name, stated in content.pop("layers", {}).items()}
-        return PlanSummary(**content, layers=layers)
+        cost = Estimate.from_json(content.pop("estimate"))
+        return PlanSummary(**content, layers=layers, estimate=cost)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise damaged(path, error) from None
 
@@ -138,5 +141,6 @@ def _why(path: Path, error: Exception | None) -> str:
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, which makes a plan of a folder."""
     content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks")}
+    content["estimate"] = summary.estimate.json()
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
     write_durably(folder / "plan.json", json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -71,15 +71,16 @@ def test_cloud_layers_of_all_candidates_and_all_bands_of_the_best() -> None:
     assert tally.requests == 2 * (3 + 3)
     pixels = 4 * 96**2 + 6 * 48**2 + 2 * 16**2 + 3 * 48**2  # bands of 10, 20 and 60 m, and SCL of three
     assert tally.eecu_s == pytest.approx(12 * EECU_S_PER_REQUEST + 2 * pixels / 1e6 * EECU_S_PER_MPX_BAND)
-    totals = tally.totals(recipe())
-    assert totals["earthengine_requests"] == 12
-    assert totals["earthengine_hours"] == pytest.approx(12 * 2.0 / 20 / 3600, abs=1e-4)
+    total = tally.total(recipe())
+    assert total is not None
+    assert total.requests == 12
+    assert total.hours == pytest.approx(12 * 2.0 / 20 / 3600, abs=1e-4)
 
 
 def test_other_archives_count_nothing() -> None:
     tally = EngineTally()
     tally.wish(recipe(), "sentinel2", BOX, candidates("a"), {"a": scene("a", sentinel2("https"))})
-    assert tally.totals(recipe()) == {}
+    assert tally.total(recipe()) is None
 
 
 @pytest.mark.parametrize(("composite", "images"), [("nearest", 1), ("mode", 3), ("probability", 27)])

@@ -33,6 +33,7 @@ from pipelines.metrics import openmetrics
 from pipelines.recipes import RecipeFile
 from pipelines.shards import desk_of
 from pipelines.status import Status
+from pipelines.tables import Estimate
 
 PRICES = Prices(currency="EUR", request=0.5, gigabyte=0.0, eecu_hour=2.0, million_tokens=3.0, worker_hour=0.0)
 counts = st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 10**9))
@@ -160,7 +161,7 @@ def test_openmetrics_are_read_by_prometheus_own_parser() -> None:
     status = Status(
         name="x", shards=5, done=2, finished=False, running=True, run="r1", failed={4: "OSError"}, building=[],
         samples=10, outcomes={"dem": {"ok": 3, "unavailable": 1}}, undelivered=[], spent=Spent(requests={"a": 7}),
-        estimate={}, seconds_left=30.0,
+        estimate=Estimate(), seconds_left=30.0,
     )  # fmt: skip
     found = {
         (sample.name, *sample.labels.values()): sample.value

@@ -16,7 +16,7 @@ import pipelines.plan.places
 from pipelines.access.archives import Archives
 from pipelines.access.stac.paging import PAGES
 from pipelines.plan import complete_plan, make_plan
-from pipelines.plan.blocks import ITEMS_A_PAGE, Ground, blocks_of, search_cost
+from pipelines.plan.blocks import ITEMS_A_PAGE, Ground, search_cost
 from pipelines.recipes import RecipeFile
 from pipelines.tables import Hrefs, PlanSummary, facts_of, read_part, read_shard, read_summary
 from sampling import locate
@@ -160,7 +160,7 @@ def test_blocks_hold_every_place_and_cost_no_more_pages_than_degrees_do() -> Non
     assert len(packed_index) == 400
     density = SENTINEL2.density
     for days in (1.0, 90.0):
-        blocks = blocks_of(places, density, days)
+        blocks = Ground(places).blocks(density, days)
         assert sorted(p.sample_id for b in blocks for p in b.places) == sorted(p.sample_id for p in places)
         for block in blocks:
             (west, south, east, north), *rest = block.bboxes
