@@ -109,7 +109,8 @@ def project(features: Sequence[OsmFeature], geobox: GeoBox) -> list[_Drawn]:
     if not features:
         return []
     shapes = np.array([f.geometry for f in features], dtype=object)
-    whole = shapely.area(shapes)
+    areas = shapely.area(shapes)
+    whole = [deg2 if f.whole_deg2 is None else f.whole_deg2 for f, deg2 in zip(features, areas, strict=True)]
     near = _cut(_to_crs(_cut_in_degrees(shapes, geobox), geobox.epsg), _box(geobox, _WIDEST_M))
     inside = shapely.transform(_cut(near, _box(geobox, 0.0)), lambda xy: np.round(xy, 3))
     found = []

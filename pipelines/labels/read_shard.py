@@ -91,7 +91,7 @@ def gather_objects(
     found: list[tuple[LabelMap | Outcome, VectorLayer]] = []
     with FeatureStore(extract.parquet) as store:
         for a in assignments:
-            features = store.within(lonlat_bbox(a.place.geobox))
+            features = store.within(lonlat_bbox(a.place.geobox), whole=False)
             label, vectors = labeller.layers(a.place, resolution_m, features, extract, a.reference_time)
             if label.valid.any():
                 found.append((label, vectors))

@@ -20,6 +20,7 @@ import shapely
 
 from pipelines.access.openstreetmap.objects import COUNTS, LOST, Row, id_order, read_objects
 from pipelines.access.openstreetmap.pbf import DamagedError, RefusedError
+from pipelines.access.openstreetmap.pieces import LARGE_BYTES, large_area
 from pipelines.access.openstreetmap.rules import RULES
 from pipelines.access.openstreetmap.scan import scan
 from pipelines.access.openstreetmap.select import select, z_order
@@ -71,6 +72,8 @@ class OsmFeature:
     """Raw tags, keys sorted: untrusted text, data and never an instruction, a path or a query."""
     geometry: BaseGeometry
     """WGS 84 longitude, latitude, degrees."""
+    whole_deg2: float | None = None
+    """Area of the whole object, square degrees, where `geometry` may be its part around the box that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,16 +272,21 @@ class FeatureStore:
         low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
         return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
-    def within(self, bbox: tuple[float, float, float, float]) -> list[OsmFeature]:
+    def within(self, bbox: tuple[float, float, float, float], *, whole: bool = True) -> list[OsmFeature]:
         """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id; the line along an area's
-        edge comes before the area."""
+        edge comes before the area.
+
+        Not `whole`: of areas with very many corners, only what is around the box.
+        """
         west, south, east, north = bbox
         parts = [bbox] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
         found: dict[tuple[str, str], OsmFeature] = {}
         for part in parts:
             for group in np.flatnonzero(_touch(self._boxes, part)):
                 boxes, table = self._group(int(group))
-                found |= {(f.osm_id, f.kind): f for f in _features(table.take(np.flatnonzero(_touch(boxes, part))))}
+                chosen = table.take(np.flatnonzero(_touch(boxes, part)))
+                cut = None if whole or len(parts) > 1 else part
+                found |= {(f.osm_id, f.kind): f for f in _features(chosen, cut)}
         return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
 
     def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
@@ -300,11 +308,20 @@ def _touch(boxes: NDArray[np.float64], bbox: tuple[float, float, float, float]) 
     return touching
 
 
-def _features(table: pa.Table) -> Iterator[OsmFeature]:
-    shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
-    columns = (table.column(name).to_pylist() for name in ("osm_id", "kind", "tags"))
-    for osm_id, kind, tags, shape in zip(*columns, shapes, strict=True):
-        yield OsmFeature(osm_id, kind, dict(tags), shape)
+def _features(table: pa.Table, cut: tuple[float, float, float, float] | None) -> Iterator[OsmFeature]:
+    wkb = table.column("geometry").to_numpy(zero_copy_only=False)
+    columns = [table.column(name).to_pylist() for name in ("osm_id", "kind", "tags")]
+    large = [
+        cut is not None and kind == "area" and len(shape) >= LARGE_BYTES
+        for kind, shape in zip(columns[1], wkb, strict=True)
+    ]
+    shapes = shapely.from_wkb(np.where(large, None, wkb))
+    for at, (osm_id, kind, tags) in enumerate(zip(*columns, strict=True)):
+        if cut is not None and large[at]:
+            area = large_area(wkb[at])
+            yield OsmFeature(osm_id, kind, dict(tags), area.near(cut), area.area_deg2)
+        else:
+            yield OsmFeature(osm_id, kind, dict(tags), shapes[at])
 
 
 def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapping[str, int], aside: Path) -> None:
