@@ -43,7 +43,7 @@ MODULES: dict[str, str] = {
     "landweave/view.py": "tests/landweave/test_landweave_view.py",
     "pipelines/access/rasters/warp.py": "tests/access/test_cog_warp.py tests/access/test_cog_crs.py",
     "pipelines/labels/osm_classes.py": "tests/labels/test_labels_openstreetmap.py",
-    "pipelines/plan/blocks.py": "tests/pipelines/test_plan_blocks.py",
+    "pipelines/plan/blocks.py": "tests/plan/test_plan_blocks.py",
     "pipelines/shards/claim.py": "tests/shards/test_shards_claim.py tests/hostile/test_hostile_claims.py",
     "pipelines/shards/publish.py": "tests/shards/test_shards_publish.py tests/shards/test_shards_claim.py",
     "pipelines/sources/landsat.py": "tests/sources/test_sources_radiometry.py tests/sources/test_sources_items.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +155,17 @@ def test_a_box_finds_the_footprints_that_touch_it(
     expected = [i for i, box in enumerate(boxes) if touches(box)]
     if expected or not 0 < west - east < 180:  # else a swapped box is suspected
         assert data.query(bbox=(west, south, east, north)).positions.tolist() == expected
+
+
+def test_a_period_that_ends_at_an_observation_holds_it(data: landweave.Dataset) -> None:
+    """To the microsecond, at both ends."""
+    tick = timedelta(microseconds=1)
+    for item in data.catalogue.read().to_pylist()[:3]:
+        first, last = item["start_datetime"], item["end_datetime"]
+        for period, inside in (
+            ((last, None), True), ((last + tick, None), False), ((None, first), True), ((None, first - tick), False),
+        ):  # fmt: skip
+            assert (item["id"] in data.query(time=period).ids) == inside, period
 
 
 def test_a_box_that_ends_at_a_footprint_touches_it(data: landweave.Dataset) -> None:

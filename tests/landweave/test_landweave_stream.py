@@ -234,3 +234,9 @@ def test_reading_ahead_changes_no_batch(data: landweave.Dataset, prefetch: int, 
         return [batch["id"] for batch in stream]
 
     assert ids(prefetch=prefetch, threads=threads) == ids()
+
+
+def test_one_sample_fills_a_batch_where_samples_are_repeated(data: landweave.Dataset) -> None:
+    one = data.query(id=data.query().ids[3])
+    (batch,) = data.stream(one, batch_size=3, remainder="repeat", arrays=["dem"])
+    assert batch["id"] == one.ids * 3

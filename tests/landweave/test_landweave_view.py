@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -292,3 +292,19 @@ def test_bands_alone_leave_no_other_arrays(data: landweave.Dataset) -> None:
     names = [s.path for s in data.stream(batch_size=2, arrays=["sentinel2"], bands={"sentinel2": ["B01"]}).arrays]
     assert "sentinel2/bands_60m" in names
     assert "sentinel2/bands_10m" not in names
+
+
+def test_a_band_without_spread_is_divided_by_one() -> None:
+    from landweave.view import _figures
+
+    mean, std = _figures(None, None, ([5.0, 6.0], [0.0, 2.0]))  # type: ignore[arg-type]
+    assert std[:, 0, 0].tolist() == [1.0, 2.0]
+    assert mean[:, 0, 0].tolist() == [5.0, 6.0]
+
+
+def test_no_noise_is_a_noise_too(data: landweave.Dataset) -> None:
+    how: dict[str, Any] = {"arrays": ["landsat"], "normalise": "all"}
+    quiet = data.samples([0, 1], **how, noise={"landsat": 0.0})
+    np.testing.assert_array_equal(quiet["landsat/bands_30m"], data.samples([0, 1], **how)["landsat/bands_30m"])
+    with pytest.raises(landweave.QueryError, match="at least 0"):
+        data.samples([0], **how, noise={"landsat": -0.1})

@@ -119,7 +119,7 @@ def test_a_note_tells_what_a_failed_shard_has_cost(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["shard begun", "shard failed"]
     assert all(line["run"] == journal.run and line["shard"] == 3 for line in lines)
-    assert 'File "tests/pipelines/test_journal.py"' in lines[1]["error"], "told without this machine's places"
+    assert 'File "tests/journal/test_journal.py"' in lines[1]["error"], "told without this machine's places"
     assert str(Path(__file__).parents[2]) not in path.read_text()
 
 

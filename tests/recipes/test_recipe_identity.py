@@ -12,7 +12,7 @@ import pytest
 from pipelines.recipes import read_recipe
 from schemas.identity import sha256_of, stated
 from schemas.recipe import Recipe, Strict
-from tests.pipelines.test_recipe_errors import GOOD, write
+from tests.recipes.test_recipe_errors import GOOD, write
 
 PINNED = Path(__file__).parents[1] / "golden" / "recipe_defaults.json"
 
@@ -88,7 +88,7 @@ def defaults(schema: dict[str, Any]) -> dict[str, Any]:
 
 def test_defaults_never_change() -> None:
     """A changed default would give recipes another meaning under the same hash. New ones are added to the file:
-    `python -m tests.pipelines.test_recipe_identity`."""
+    `python -m tests.recipes.test_recipe_identity`."""
     found, pinned = defaults(Recipe.model_json_schema()), json.loads(PINNED.read_text())
     assert {k: found.get(k) for k in pinned} == pinned
 

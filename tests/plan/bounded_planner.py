@@ -1,6 +1,6 @@
 """Plans two thousand places spread over central Europe under a memory limit, and says how much it took.
 
-Run as a module: `python -m tests.pipelines.bounded_planner STAC_URL LIMIT_BYTES FOLDER`.
+Run as a module: `python -m tests.plan.bounded_planner STAC_URL LIMIT_BYTES FOLDER`.
 """
 
 from __future__ import annotations

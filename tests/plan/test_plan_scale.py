@@ -21,7 +21,7 @@ from sampling import locate
 from schemas.modality import SENTINEL2
 from testbed.anywhere import serve_anywhere
 from testbed.services import Services
-from tests.pipelines.bounded_planner import PLACES, recipe_of
+from tests.plan.bounded_planner import PLACES, recipe_of
 
 LIMIT_BYTES, PEAK_BYTES = 2**30, 512 * 2**20
 """What the planner is given (address space of its data, stacks included), and what it may hold of it here."""
@@ -106,7 +106,7 @@ def test_a_partition_spread_over_a_continent_is_planned_within_the_stated_memory
 ) -> None:
     url = services.base_url + "/anywhere"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pipelines.bounded_planner", url, str(LIMIT_BYTES), str(tmp_path)],
+        [sys.executable, "-m", "tests.plan.bounded_planner", url, str(LIMIT_BYTES), str(tmp_path)],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

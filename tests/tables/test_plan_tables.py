@@ -29,7 +29,7 @@ from pipelines.tables import (
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
-from tests.pipelines.test_recipe_errors import GOOD, write
+from tests.recipes.test_recipe_errors import GOOD, write
 
 NOON = dt.datetime(2021, 7, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 
