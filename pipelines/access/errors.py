@@ -47,6 +47,16 @@ class AccessError(Exception):
         return f"{self.reason.value}: {self.detail}"
 
 
+class ItemRefused(ValueError):  # noqa: N818 - a judgement, not a fault
+    """A STAC item that a sensor or a label product cannot or must not use; `detail` is one line."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """BAD_ITEM: its pixels cannot be read right. NO_SCENE: it is not what the recipe asks for."""
+        self.detail = detail
+
+
 def interpolate(text: str, environment: Mapping[str, str], *, where: str, path: bool = False) -> str:
     """Replace $NAME or ${NAME} at the beginning of an address by an environment variable that a recipe may name.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac import items
 from pipelines.crosswalks import legend_of_choice
-from pipelines.labels import items
-from pipelines.labels.labeller import BAND, BadItemError, LabelChip
+from pipelines.labels.labeller import BAND, LabelChip
 from pipelines.labels.raster import gap_days, label_map, one_per_period
 from schemas.crosswalk import MOST_CODE
 from schemas.label import LabelClass, LabelMap, Legend
+from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
@@ -57,13 +59,15 @@ class OtherProduct:
         """One map.
 
         Raises:
-            BadItemError: time, footprint or the asset is missing.
+            ItemRefused: time, footprint or the asset is missing.
         """
         item_id, facts = items.identity(item), items.properties(item)
         start = items.moment(item, "start_datetime", "datetime")
         end = items.moment(item, "end_datetime", "datetime")
         if start is None or end is None:
-            raise BadItemError(f"item {item_id}: has neither `datetime` nor `start_datetime` and `end_datetime`")
+            raise ItemRefused(
+                Reason.BAD_ITEM, f"item {item_id}: has neither `datetime` nor `start_datetime` and `end_datetime`"
+            )
         return Scene(
             item_id=item_id,
             provider=provider_name,

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.chips import Reduce
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac import items
 from pipelines.crosswalks import legend_by, open_shipped
-from pipelines.labels import items
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.labeller import BAND, BadItemError, LabelChip
+from pipelines.labels.labeller import BAND, LabelChip
 from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
@@ -68,12 +70,14 @@ class DynamicWorld:
         """The map of one Sentinel-2 scene.
 
         Raises:
-            BadItemError: the item lacks its time, footprint or map.
+            ItemRefused: the item lacks its time, footprint or map.
         """
         item_id, facts = items.identity(item), items.properties(item)
         when = items.moment(item, "datetime", "start_datetime")
         if when is None:
-            raise BadItemError(f"item {item_id}: `datetime` is missing; Dynamic World labels one Sentinel-2 scene")
+            raise ItemRefused(
+                Reason.BAD_ITEM, f"item {item_id}: `datetime` is missing; Dynamic World labels one Sentinel-2 scene"
+            )
         datatake = _DATATAKE.match(item_id)
         return Scene(
             item_id=item_id,

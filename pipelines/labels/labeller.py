@@ -55,7 +55,7 @@ class RasterLabeller(Protocol):
         """One STAC item as a scene.
 
         Raises:
-            BadItemError: the item lacks a fact that its pixels cannot be read right without.
+            ItemRefused: the item lacks a fact that its pixels cannot be read right without.
         """
         ...
 
@@ -106,10 +106,6 @@ class VectorLabeller(Protocol):
     ) -> tuple[LabelMap, VectorLayer]:
         """The objects that touch the place, rasterised at `resolution_m` metres, and as a list."""
         ...
-
-
-class BadItemError(ValueError):
-    """A STAC item that its pixels cannot be read right from; the message is one line."""
 
 
 class UnknownCodeError(ValueError):

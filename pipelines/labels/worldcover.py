@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac import items
 from pipelines.crosswalks import legend_by, open_shipped
-from pipelines.labels import items
-from pipelines.labels.labeller import BAND, BadItemError, LabelChip
+from pipelines.labels.labeller import BAND, LabelChip
 from pipelines.labels.raster import label_map, one_per_period
+from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
 if TYPE_CHECKING:
@@ -54,17 +56,20 @@ class WorldCover:
         """One tile of one year.
 
         Raises:
-            BadItemError: version, period, footprint or map is missing, or version and year contradict one another.
+            ItemRefused: version, period, footprint or map is missing, or version and year contradict one another.
         """
         item_id, facts = items.identity(item), items.properties(item)
         version = _version(item_id, facts.get("esa_worldcover:product_version"))
         start, end = items.moment(item, "start_datetime"), items.moment(item, "end_datetime")
         if start is None or end is None:
-            raise BadItemError(
-                f"item {item_id}: `start_datetime` or `end_datetime` is missing; a WorldCover map covers a period"
+            raise ItemRefused(
+                Reason.BAD_ITEM,
+                f"item {item_id}: `start_datetime` or `end_datetime` is missing; a WorldCover map covers a period",
             )
         if _YEARS[version] != start.year:
-            raise BadItemError(f"item {item_id}: {version} maps {_YEARS[version]}, the item says {start.year}")
+            raise ItemRefused(
+                Reason.BAD_ITEM, f"item {item_id}: {version} maps {_YEARS[version]}, the item says {start.year}"
+            )
         tile = facts.get("esa_worldcover:product_tile") or item_id
         return Scene(
             item_id=item_id,
@@ -108,7 +113,8 @@ def _version(item_id: str, said: object) -> str:
     """'2.0.0' (as items say) or 'v200' -> 'v200'."""
     version = f"v{str(said).removeprefix('v').replace('.', '')}"
     if version not in _YEARS:
-        raise BadItemError(
-            f"item {item_id}: `esa_worldcover:product_version` is {said!r}, known are 1.0.0 (v100) and 2.0.0 (v200)"
+        raise ItemRefused(
+            Reason.BAD_ITEM,
+            f"item {item_id}: `esa_worldcover:product_version` is {said!r}, known are 1.0.0 (v100) and 2.0.0 (v200)",
         )
     return version

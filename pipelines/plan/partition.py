@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.labeller import BadItemError
 from pipelines.plan.blocks import Ground, days_of
 from pipelines.plan.own_dates import around_each, pieces
-from pipelines.plan.search import Answer, ItemRefusedError, Question, absence, ask_all
+from pipelines.plan.search import Answer, Question, absence, ask_all
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from pipelines.sources.sharing import cover
 from sampling.times import Moment, around, own_period, period_of
 from schemas.outcome import Outcome, Reason
@@ -122,7 +120,7 @@ class _SourceWish:
             period=None if window is None else window.period,
             own_window="" if window is None or window.period is not None else window.name,
             slots=slots,
-            parse=_refusing(self.source.parse),
+            parse=self.source.parse,
             plain=isinstance(source, DeclaredSource),
         )
 
@@ -303,7 +301,7 @@ class _LabelWish:
             collections=_collections_of(recipe, label),
             period=_period_of(part, label),
             slots=(0,),
-            parse=_refusing(open_raster_labeller(label).scene),
+            parse=open_raster_labeller(label).scene,
         )
 
     def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
@@ -389,17 +387,3 @@ def _keep(part: PartPlan, question: Question, answer: Answer) -> None:
     if answer.used:
         held = part.scenes.setdefault(question.layer, {})
         held.update({scene.item_id: scene for scene in answer.scenes if scene.item_id in answer.used})
-
-
-def _refusing(parse: Callable[..., Scene]) -> Callable[..., Scene]:
-    """A parser whose refusals are all of one kind."""
-
-    def parsed(item: dict[str, object], provider_name: str, provider: object) -> Scene:
-        try:
-            return parse(item, provider_name, provider)
-        except SceneRejected as error:
-            raise ItemRefusedError(error.reason, error.detail) from None
-        except BadItemError as error:
-            raise ItemRefusedError(Reason.BAD_ITEM, str(error)) from None
-
-    return parsed

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import AccessError
 from pipelines.access.stac.paging import Take
 from pipelines.access.threads import threads
@@ -30,20 +31,11 @@ ITEMS_AHEAD = 10_000
 
 
 class ItemParser(Protocol):
-    """Turns an item into a scene, or raises `ItemRefusedError`."""
+    """Turns an item into a scene, or raises `ItemRefused`."""
 
     def __call__(self, item: dict[str, object], provider_name: str, provider: AnyProvider) -> Scene:
         """Parse one item."""
         ...
-
-
-class ItemRefusedError(ValueError):
-    """An item that its pixels cannot be read right from."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +113,7 @@ def _judge(
     def judged(item: Item) -> Scene | None:
         try:
             return question.parse(item, name, provider)
-        except ItemRefusedError as error:
+        except ItemRefused as error:
             refused[str(item.get("id"))] = error.reason, error.detail
         except Exception as error:  # noqa: BLE001 - see the docstring
             why = f"item {item.get('id')!r} cannot be read ({type(error).__name__})"

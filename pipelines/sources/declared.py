@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.rules import RULES
-from pipelines.sources.sensor import SceneRejected, SensorSource
+from pipelines.sources.sensor import SensorSource
 from sampling.times import period_of
 from schemas.outcome import Reason
 from schemas.recipe import CloudyLayer, DatedLayer, DatedSource
@@ -51,11 +52,11 @@ class Declared(SensorSource):
         return array.fill if array is not None else () if layer.nodata is None else (layer.nodata,)
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id, config = identity(item), self.config
         cloud = cloud_share(item)
         if isinstance(config, DatedLayer) and config.max_scene_cloud is not None and cloud is None:
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.BAD_ITEM, f"item {item_id!r} states no eo:cloud_cover, so `max_scene_cloud` cannot be kept"
             )
         when, start, end = times(item)
@@ -107,7 +108,7 @@ class Declared(SensorSource):
         return np.asarray((layer.astype(np.int64) & bits) != 0)
 
     def _found(self, item: Item) -> dict[str, BandAsset]:
-        """Band -> its place in the item; SceneRejected where one is missing."""
+        """Band -> its place in the item; ItemRefused where one is missing."""
         bands, said = Bands(item), self.config.assets
         return {
             band: bands.require(band, (), said[band]) if band in said else bands.declared(band, assets)
@@ -144,7 +145,7 @@ class Declared(SensorSource):
                 nodata=nodata, rule=f"as delivered: scale {array.scale:g} is declared, the item states none"
             )
         if scale <= 0.0:
-            raise SceneRejected(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
+            raise ItemRefused(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
         gain = round(scale / array.scale, 9)
         moved = round((offset - (array.offset or 0.0)) / array.scale, 6)
         said = f"the item states scale {scale:g}, offset {offset:g}"

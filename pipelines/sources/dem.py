@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import geometry, identity, licence, text, times
 from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.item_bands import Bands
-from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.sensor import SceneRejected, SensorSource
+from pipelines.sources.sensor import SensorSource
 from schemas.outcome import Reason
 from schemas.scene import Candidate, Radiometry, Scene
 
@@ -38,12 +39,12 @@ class Dem(SensorSource):
         return _VOIDS
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         when, start, end = times(item)
         asset = Bands(item).require("elevation", ("elevation", "data", "dem"), self.config.assets.get("elevation"))
         if asset.unit is not None and asset.unit.casefold() not in ("m", "meter", "metre", "meters", "metres"):
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is in {asset.unit!r}, not in metres")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is in {asset.unit!r}, not in metres")
         collection = str(item.get("collection") or self.config.collection)
         return Scene(
             item_id=item_id,

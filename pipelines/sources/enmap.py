@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
 from pipelines.access.stac.footprint import finite, number
-from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import (
+from pipelines.access.stac.items import (
     cloud_share,
     geometry,
     identity,
@@ -19,7 +19,8 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.sensor import DatedSensor, SceneRejected
+from pipelines.sources.item_bands import BandAsset, Bands
+from pipelines.sources.sensor import DatedSensor
 from schemas.modality import ENMAP
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
@@ -49,11 +50,11 @@ class Enmap(DatedSensor):
         return (_FILL,)
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         level = text(item, "processing:level") or ""
         if level and level != "L2A":
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
         when, start, end = times(item)
         bands = Bands(item)
         image = _image(bands, item_id)
@@ -101,9 +102,9 @@ def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
         if (asset := bands.entries(key)) is not None:
             break
     else:
-        raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has no asset 'image'")
+        raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} has no asset 'image'")
     if len(asset[1]) != len(_BANDS):
-        raise SceneRejected(
+        raise ItemRefused(
             Reason.BAD_ITEM, f"item {item_id!r} describes {len(asset[1])} bands, a complete image has {len(_BANDS)}"
         )
     return {band: bands.of_asset(key, i) for i, band in enumerate(_BANDS)}
@@ -117,7 +118,7 @@ def gains(item: Item, asset: BandAsset, scale: float = _SCALE) -> Radiometry:
     if gain is None:
         gain, offset, said = asset.scale, asset.offset, "the band's scale"
     if gain is None or gain <= 0.0:
-        raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
+        raise ItemRefused(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
     nodata = number(properties(item).get("enmap:nodata"))
     fill = asset.nodata if asset.nodata is not None else nodata if nodata is not None else _FILL
     gain, moved = round(gain / scale, 9), round((offset or 0.0) / scale, 6)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.sensor import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -52,14 +53,14 @@ class Hls(DatedSensor):
         return (_FILL,)
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         name = _ID.match(item_id)
         if name is None:
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} does not have an HLS product's name (HLS.S30.T…)")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} does not have an HLS product's name (HLS.S30.T…)")
         half, tile, stamp, version = name.group(1), name.group(2), name.group(3), f"{name.group(4)}.{name.group(5)}"
         if name.group(4) != "2":
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} has version {version}; only 2.0 is supported")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} has version {version}; only 2.0 is supported")
         keys = _SHARED | _KEYS[half]
         bands, said = Bands(item), self.config.assets
         found = {band: bands.require(band, (keys[band],), said.get(band)) for band in self.modality.band_names}
@@ -107,7 +108,7 @@ def _radiometry(band: str, asset: BandAsset) -> Radiometry:
     if scale is None:
         return Radiometry(nodata=nodata, rule="as delivered: scale 0.0001, the product's own, the item states none")
     if scale <= 0.0:
-        raise SceneRejected(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
+        raise ItemRefused(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
     gain, moved = round(scale / _SCALE, 9), round(offset / _SCALE, 6)
     rule = f"the item states scale {scale:g}, offset {offset:g}"
     rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {_SCALE:g}"

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import AccessError, asset_url
 from pipelines.access.stac.footprint import finite, number
-from pipelines.sources.items import properties
-from pipelines.sources.sensor import SceneRejected
+from pipelines.access.stac.items import properties
 from schemas.outcome import Reason
 from schemas.scene import AssetBand
 
@@ -105,12 +105,12 @@ class Bands:
         """`find`, or a refusal that names what is missing.
 
         Raises:
-            SceneRejected: BAD_ITEM.
+            ItemRefused: BAD_ITEM.
         """
         found = self.find(names, said)
         if found is None:
             keys = ", ".join(str(k)[:24] for k in list(self._assets)[:12])
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.BAD_ITEM, f"item {self._item.get('id')!r} has no asset for {band}; it has {keys or 'none'}"
             )
         return found
@@ -119,7 +119,7 @@ class Bands:
         """The first of these assets that the item has: an asset's key, 'key#2', 'role:data', or a band's own name.
 
         Raises:
-            SceneRejected: BAD_ITEM, it has none of them.
+            ItemRefused: BAD_ITEM, it has none of them.
         """
         for name in assets:
             found = self._by_role(*name.removeprefix("role:").split("#")) if name.startswith("role:") else None
@@ -173,7 +173,7 @@ class Bands:
         try:
             return _unsigned(asset_url(self._item, href))
         except AccessError as error:
-            raise SceneRejected(error.reason, f"item {self._item.get('id')!r}: asset {key!r}: {error.detail}") from None
+            raise ItemRefused(error.reason, f"item {self._item.get('id')!r}: asset {key!r}: {error.detail}") from None
 
     def _stating(self, asset: Asset, name: str) -> object:
         """What an asset states; the item's word only where no asset of it states its own (bands differ in size)."""

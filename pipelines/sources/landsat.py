@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import cloud_share, geometry, identity, licence, text, times
-from pipelines.sources.sensor import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -50,17 +51,17 @@ class Landsat(DatedSensor):
         return ()
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         platform = _platform(item, item_id)
         if platform not in ("landsat-8", "landsat-9"):
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.NO_SCENE, f"item {item_id!r} is {platform or 'of unknown platform'}, not Landsat 8/9"
             )
         name = _ID.match(item_id)
         level = text(item, "landsat:correction") or (name.group(2) if name else "")
         if level and level not in ("L2SP", "L2SR"):
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is {level}, not Level-2 surface reflectance")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is {level}, not Level-2 surface reflectance")
         bands, said = Bands(item), self.config.assets
         found = {band: bands.require(band, names, said.get(band)) for band, names in _NAMES.items()}
         when, start, end = times(item)
@@ -124,7 +125,7 @@ def _radiometry(band: str, asset: BandAsset) -> Radiometry:
         said = "stated by the item" if scale is not None else "the product's own, the item states none"
         return Radiometry(clip_min=1.0, nodata=nodata, rule=f"as delivered: scale 2.75e-05, offset -0.2, {said}")
     if scale <= 0.0:
-        raise SceneRejected(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
+        raise ItemRefused(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
     return Radiometry(
         gain=scale / _SCALE,
         offset_dn=((offset or 0.0) - _OFFSET) / _SCALE,

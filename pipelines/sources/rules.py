@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import text
 from pipelines.sources.enmap import gains
-from pipelines.sources.items import text
-from pipelines.sources.sensor import SceneRejected
 from pipelines.sources.sentinel1 import in_decibels
 from pipelines.sources.sentinel2 import offset_of
 from schemas.declared import Rule
@@ -31,7 +31,7 @@ def _sentinel2(item: Item, asset: BandAsset, layer: Layer, provider: AnyProvider
     """Baseline 04.00 and later add 1000 to every number, of Level-1C and Level-2A alike; some archives undo it."""
     if isinstance(provider, EarthEngineProvider):
         if "HARMONIZED" not in str(item.get("collection") or ""):
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.BAD_ITEM, "Earth Engine's Sentinel-2: use a collection whose name ends _HARMONIZED"
             )
         return Radiometry(clip_min=1.0, nodata=layer.nodata, rule="as delivered: Earth Engine's harmonised collection")
@@ -56,7 +56,7 @@ def _enmap(item: Item, asset: BandAsset, layer: Layer, provider: AnyProvider) ->
     """Gain and offset of each band as the item states them."""
     level = text(item, "processing:level") or ""
     if level and level != "L2A":
-        raise SceneRejected(Reason.BAD_ITEM, f"item {item.get('id')!r} is of level {level}, not L2A")
+        raise ItemRefused(Reason.BAD_ITEM, f"item {item.get('id')!r} is of level {level}, not L2A")
     return gains(item, asset, layer.scale)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
 from pipelines.sources.candidates import choose_dated, newest
 from sampling.times import period_of
 from schemas.outcome import Reason
@@ -29,21 +30,11 @@ Item = dict[str, Any]
 """A STAC item as JSON gave it: third-party data, trusted in nothing."""
 
 
-class SceneRejected(ValueError):  # noqa: N818 - a judgement, not a fault
-    """An item that this source cannot or must not use."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        """BAD_ITEM: its pixels cannot be read right. NO_SCENE: it is not what the recipe asks for."""
-        self.detail = detail
-
-
 def check_where(item: Item, where: Mapping[str, object]) -> None:
     """Compare an item's properties with those that the recipe asks for; texts without regard to capitals.
 
     Raises:
-        SceneRejected: BAD_ITEM for a property that the item does not have, NO_SCENE for another value.
+        ItemRefused: BAD_ITEM for a property that the item does not have, NO_SCENE for another value.
     """
     said = item.get("properties")
     properties = said if isinstance(said, dict) else {}
@@ -51,11 +42,11 @@ def check_where(item: Item, where: Mapping[str, object]) -> None:
         if name not in properties:
             close = difflib.get_close_matches(name, [str(p) for p in properties], n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(map(str, properties)))[:200]}"
-            raise SceneRejected(Reason.BAD_ITEM, f"where: item {item.get('id')!r} has no property {name!r}; {hint}")
+            raise ItemRefused(Reason.BAD_ITEM, f"where: item {item.get('id')!r} has no property {name!r}; {hint}")
         values = wanted if isinstance(wanted, tuple) else (wanted,)
         if _folded(properties[name]) not in [_folded(v) for v in values]:
             found = str(properties[name])[:40]
-            raise SceneRejected(Reason.NO_SCENE, f"item {item.get('id')!r} has {name} {found!r}, not what `where` asks")
+            raise ItemRefused(Reason.NO_SCENE, f"item {item.get('id')!r} has {name} {found!r}, not what `where` asks")
 
 
 def _folded(value: object) -> object:
@@ -92,7 +83,7 @@ class SensorSource(ABC):
         """`scene` of an item that has the properties that the recipe's `where` asks for.
 
         Raises:
-            SceneRejected: with the reason.
+            ItemRefused: with the reason.
         """
         check_where(item, self.config.where)
         return self.scene(item, provider_name, provider)
@@ -102,7 +93,7 @@ class SensorSource(ABC):
         """Parse and judge one item.
 
         Raises:
-            SceneRejected: with the reason.
+            ItemRefused: with the reason.
         """
 
     def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:

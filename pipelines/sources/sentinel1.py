@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import geometry, identity, licence, text, times
 from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import geometry, identity, licence, text, times
-from pipelines.sources.sensor import DatedSensor, SceneRejected
+from pipelines.sources.sensor import DatedSensor
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -48,13 +49,13 @@ class Sentinel1(DatedSensor):
         return (0.0, -32768.0) if self._delivered == "linear" else (-32768.0,)
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         when, start, end = times(item)
         found = self._assets(item, item_id)
         orbit = (text(item, "sat:orbit_state") or "").casefold() or None
         if self.config.orbit is not None and orbit != self.config.orbit:
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.NO_SCENE, f"item {item_id!r} has {orbit or 'an unknown'} orbit; the recipe asks for another"
             )
         platform = (text(item, "platform") or "sentinel-1").casefold()
@@ -108,26 +109,24 @@ class Sentinel1(DatedSensor):
         corrected = kind in _CORRECTED or any("rtc" in n.casefold() for n in names)
         what = f"is {'RTC' if corrected else kind or 'of unknown type'} of collection {item.get('collection')!r}"
         if self.config.product == "rtc" and not corrected:
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} {what}, not terrain-corrected gamma0 (RTC)")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} {what}, not terrain-corrected gamma0 (RTC)")
         if self.config.product == "grd" and (
             corrected or kind != "GRD" or {(a.unit or "").casefold() for a in got.values()} != {"db"}
         ):
             units = " and ".join(sorted({repr(a.unit) for a in got.values() if a.unit})) or "not stated"
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.BAD_ITEM,
                 f"item {item_id!r} {what}, its unit is {units}; expected GRD as sigma0 in decibels (unit 'dB')",
             )
         if len(got) < 2:
-            raise SceneRejected(
-                Reason.NO_SCENE, f"item {item_id!r} has no VV and VH: it has {sorted(got) or 'neither'}"
-            )
+            raise ItemRefused(Reason.NO_SCENE, f"item {item_id!r} has no VV and VH: it has {sorted(got) or 'neither'}")
         return got
 
     def _radiometry(self, asset: BandAsset) -> Radiometry:
         delivered, scale = self._delivered, self.config.scale
         said = (asset.unit or "").casefold()
         if (said == "db") != (delivered == "db") and said in ("db", "linear", "1", "linear power"):
-            raise SceneRejected(
+            raise ItemRefused(
                 Reason.BAD_ITEM, f"the item says its unit is {asset.unit!r}, the recipe says `delivered: {delivered}`"
             )
         rule = f"delivered in {'decibels' if delivered == 'db' else 'linear power'} (the recipe's `delivered`)"

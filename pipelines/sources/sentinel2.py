@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.items import (
+from pipelines.access.errors import ItemRefused
+from pipelines.access.stac.items import (
     cloud_share,
     geometry,
     identity,
@@ -42,7 +42,8 @@ from pipelines.sources.items import (
     text,
     times,
 )
-from pipelines.sources.sensor import DatedSensor, SceneRejected
+from pipelines.sources.item_bands import BandAsset, Bands
+from pipelines.sources.sensor import DatedSensor
 from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
@@ -105,7 +106,7 @@ class Sentinel2(DatedSensor):
         return (0.0,)
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:
-        """Parse and judge one item; raises SceneRejected."""
+        """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
         _check_level(item, item_id)
         when, start, end = times(item)
@@ -182,17 +183,17 @@ def _check_level(item: Item, item_id: str) -> None:
     """Top-of-atmosphere products are refused whatever assets they have: their numbers look like those of Level-2A.
 
     Raises:
-        SceneRejected: BAD_ITEM.
+        ItemRefused: BAD_ITEM.
     """
     stated = [text(item, name) or "" for name in ("processing:level", "s2:processing_level", "sentinel2:level")]
     kinds = [text(item, name) or "" for name in ("s2:product_type", "product:type", "sentinel:product_type")]
     names = [text(item, name) or "" for name in ("s2:product_uri", "sentinel:product_id", "eopf:product_name")]
     for said in (*kinds, *names, item_id, str(item.get("collection") or "")):
         if _L1C.search(said):
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is Level-1C, as {said!r} says; expected Level-2A")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is Level-1C, as {said!r} says; expected Level-2A")
     for said in stated:
         if _LEVEL_1.fullmatch(said):
-            raise SceneRejected(Reason.BAD_ITEM, f"item {item_id!r} is of level {said!r}; expected Level-2A")
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is of level {said!r}; expected Level-2A")
 
 
 def _baseline(item: Item, otherwise: str | None) -> float | None:
@@ -227,7 +228,7 @@ def offset_of(item: Item, asset: BandAsset, dialect: str, otherwise: str | None 
         otherwise: processing baseline of items that state none.
 
     Raises:
-        SceneRejected: BAD_ITEM, the item does not say enough, or contradicts itself.
+        ItemRefused: BAD_ITEM, the item does not say enough, or contradicts itself.
     """
     collection = str(item.get("collection") or "")
     if _L1C.search(collection) or _L1C.search(str(item.get("id"))):
@@ -242,7 +243,7 @@ def _offset(
     if applied is True:
         return 0.0, "as delivered: the provider says that it has applied the offset (boa_offset_applied: true)"
     if baseline is None:
-        raise SceneRejected(
+        raise ItemRefused(
             Reason.BAD_ITEM,
             "the processing baseline is not stated, so the offset cannot be known: add the property "
             "s2:processing_baseline ('05.09') to the item, or set `baseline` in the recipe's sentinel2",
@@ -259,7 +260,7 @@ def _offset(
         return _OFFSET_DN, f"dn - 1000: {stated}, and Planetary Computer never applies the offset"
     expected = _OFFSET_DN if baseline >= 4.0 else 0.0
     if declared is not None and declared != expected:
-        raise SceneRejected(
+        raise ItemRefused(
             Reason.BAD_ITEM, f"{stated} means an offset of {expected:g}, but the item declares {declared:g}"
         )
     if baseline < 4.0:
@@ -275,9 +276,9 @@ def _offset_earth_search(
     if "c1" in collection.split("-"):
         return _OFFSET_DN, f"dn - 1000: {stated}, and Earth Search's Collection 1 never applies the offset"
     if applied is None:
-        raise SceneRejected(Reason.BAD_ITEM, f"{stated}, and earthsearch:boa_offset_applied is not stated")
+        raise ItemRefused(Reason.BAD_ITEM, f"{stated}, and earthsearch:boa_offset_applied is not stated")
     if declared == 0:
-        raise SceneRejected(
+        raise ItemRefused(
             Reason.BAD_ITEM, f"{stated} and boa_offset_applied: false, but raster:bands declares an offset of 0"
         )
     return _OFFSET_DN, f"dn - 1000: {stated}, and Earth Search says that the offset is not applied"

@@ -12,11 +12,11 @@ import pytest
 import stac_geoparquet.arrow
 
 from pipelines.access.archives import Archives
+from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import AccessError
 from pipelines.plan.blocks import Block
 from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, Provider, Recipe, Sentinel1Source, Sentinel2Source
 from testbed.server import Answer, Request
@@ -131,7 +131,7 @@ def test_the_recipe_names_assets_that_an_archive_names_otherwise() -> None:
     made = item(1, 10.0, 46.0, assets={k: {"href": f"https://x.example/{k}"} for k in keys.values()})
     made["properties"] |= {"s2:processing_baseline": "05.00", "eo:cloud_cover": 3}
     provider = Provider(url="https://x.example/stac")
-    with pytest.raises(SceneRejected, match="no asset for B01"):
+    with pytest.raises(ItemRefused, match="no asset for B01"):
         open_source(Sentinel2Source(providers=("p",))).scene(made, "p", provider)
     scene = open_source(Sentinel2Source(providers=("p",), assets=keys)).scene(made, "p", provider)
     assert {b: a.href for b, a in scene.assets.items()} == {b: f"https://x.example/{k}" for b, k in keys.items()}
@@ -167,7 +167,7 @@ def test_a_band_is_found_by_its_common_name_where_one_asset_has_it(version: str)
     scene = source.scene(made, "p", Provider(url="https://x.example/stac"))
     assert all(scene.assets[band].href == f"https://x.example/{band}.tif" for band in S2_BANDS)
     assets["other"] = {**assets["xB02"], "href": "https://x.example/other.tif"}
-    with pytest.raises(SceneRejected, match="no asset for B02"):  # two blues: neither is known to be the one
+    with pytest.raises(ItemRefused, match="no asset for B02"):  # two blues: neither is known to be the one
         source.scene(made, "p", Provider(url="https://x.example/stac"))
 
 

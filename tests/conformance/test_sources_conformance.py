@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipelines.access.archives import Archives
+from pipelines.access.errors import ItemRefused
 from pipelines.recipes import read_recipe
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
-from pipelines.sources.sensor import SceneRejected
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
@@ -84,7 +84,7 @@ def found(archives: Archives, recipe: Recipe, kind: str) -> tuple[SensorSource, 
     for item in archives.search(name, entry.collection, [(-180.0, -89.0, 180.0, 89.0)], period):
         try:
             scenes.append(source.scene(item, name, recipe.providers[name]))
-        except SceneRejected as rejected:
+        except ItemRefused as rejected:
             pytest.fail(f"{kind}: {rejected.detail}")
     return source, source.collapse(scenes)
 

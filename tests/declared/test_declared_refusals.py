@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.access.errors import ItemRefused
 from pipelines.presets import FOLDER, shipped
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 from schemas.recipe import CloudyLayer, DatedLayer, Provider, Recipe, Sentinel1Source, StaticLayer
 
@@ -152,10 +152,10 @@ def test_two_layers_of_one_product_part_the_items(tmp_path: Path) -> None:
     assert [s.name for s in made.sources] == ["s1-asc", "s1-des"]
     scene = up.parse(item(**{"sat:orbit_state": "ASCENDING"}), "a", Provider(url="https://a.example"))
     assert scene.modality == "s1-asc"
-    with pytest.raises(SceneRejected) as caught:
+    with pytest.raises(ItemRefused) as caught:
         down.parse(item(**{"sat:orbit_state": "ascending"}), "a", Provider(url="https://a.example"))
     assert caught.value.reason is Reason.NO_SCENE
-    with pytest.raises(SceneRejected, match="did you mean 'sat:orbit_stat'") as caught:
+    with pytest.raises(ItemRefused, match="did you mean 'sat:orbit_stat'") as caught:
         down.parse(item(**{"sat:orbit_stat": "ascending"}), "a", Provider(url="https://a.example"))
     assert caught.value.reason is Reason.BAD_ITEM
 
@@ -163,8 +163,8 @@ def test_two_layers_of_one_product_part_the_items(tmp_path: Path) -> None:
 def test_items_that_lack_what_a_layer_needs_are_refused_with_what_they_have(tmp_path: Path) -> None:
     provider = Provider(url="https://a.example")
     made = read(tmp_path, "- layer: x", "  providers: [a]", "  collection: c", f"  {ARRAYS.replace('image#1', 'red')}")
-    with pytest.raises(SceneRejected, match=r"no asset for red \(red\); it has VV, VH, image"):
+    with pytest.raises(ItemRefused, match=r"no asset for red \(red\); it has VV, VH, image"):
         open_source(made.sources[0]).parse(item(), "a", provider)
     made = read(tmp_path, "- layer: x", "  providers: [a]", "  collection: c", f"  {ARRAYS}", "  max_scene_cloud: 0.1")
-    with pytest.raises(SceneRejected, match="states no eo:cloud_cover"):
+    with pytest.raises(ItemRefused, match="states no eo:cloud_cover"):
         open_source(made.sources[0]).parse(item(), "a", provider)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import AccessError, Client
 from pipelines.access.stac.search import search
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from schemas.modality import ENMAP, LANDSAT, SENTINEL2
 from schemas.place import GeoBox, Place
 from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source, Window
@@ -121,7 +121,7 @@ def test_any_item_is_a_scene_or_a_refusal(kind: str) -> None:
         provider = Provider(url="http://x", dialect=rng.choice(DIALECTS))
         try:
             scene = source.scene(item, "p", provider)
-        except SceneRejected:
+        except ItemRefused:
             refused += 1
             continue
         assert isinstance(scene, Scene)

@@ -204,15 +204,15 @@ class StacTarget(Target):
         return "items" if items else "no items"
 
     def _scene(self, item: Any, provider: Any, choice: int) -> None:
+        from pipelines.access.errors import ItemRefused
         from pipelines.sources import open_source
-        from pipelines.sources.sensor import SceneRejected
         from tests.fuzz.test_fuzz_stac import PLACE, SOURCES, WINDOW
 
         kind, entry = list(SOURCES.items())[choice % len(SOURCES)]
         source = open_source(entry)
         try:
             scene = source.scene(item, "p", provider)
-        except SceneRejected:
+        except ItemRefused:
             return
         list(source.candidates(source.collapse([scene]), PLACE, None if kind == "dem" else WINDOW))
         json.dumps(scene.geometry, allow_nan=False)

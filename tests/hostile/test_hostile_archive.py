@@ -25,9 +25,8 @@ from pipelines.access.logins.credentials import client_of
 from pipelines.access.logins.signing import HeaderSigner, PlanetaryComputerSigner, basic
 from pipelines.access.stac.search import search
 from pipelines.plan.blocks import Block
-from pipelines.plan.search import ItemRefusedError, Question, ask
+from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, Provider
 from schemas.scene import Scene
@@ -370,19 +369,13 @@ def test_an_item_that_cannot_be_used_is_counted_and_the_others_are_used(kind: st
         providers = {"p": Provider(url=server.url + ("/all.json" if kind == "static" else ""), retries=0)}
         source = open_source(DemSource(providers=("p",), collection="c"))
 
-        def parse(raw: Json, name: str, provider: Any) -> Scene:
-            try:
-                return source.scene(raw, name, provider)
-            except SceneRejected as error:
-                raise ItemRefusedError(error.reason, error.detail) from None
-
-        question = Question(layer="dem", providers=("p",), collection="c", period=None, slots=(0,), parse=parse)  # type: ignore[arg-type]
+        question = Question(layer="dem", providers=("p",), collection="c", period=None, slots=(0,), parse=source.scene)
         with Archives(providers) as archives:
             answer = ask(archives, question, Block(places=(), bboxes=(BOX,)))
     assert [scene.item_id for scene in answer.scenes] == ["good"]
     whose = {name.removeprefix("bad ") for name in answer.refused}
     assert set(ODD_ITEMS) <= whose
-    assert any("without an id" in why for _, why in answer.refused.values())
+    assert any("has no id" in why for _, why in answer.refused.values())
     assert all(reason is Reason.BAD_ITEM for reason, _ in answer.refused.values())
     assert "word" not in " ".join(why for _, why in answer.refused.values())
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pipelines.access.errors import ItemRefused
 from pipelines.labels import legend_of, open_labeller, open_raster_labeller
 from pipelines.labels.footprint import covered_share, lonlat_bbox
-from pipelines.labels.labeller import BadItemError, LabelChip, UnknownCodeError
+from pipelines.labels.labeller import LabelChip, UnknownCodeError
 from schemas.label import COMMON_CLASSES
 from schemas.place import GeoBox, Place, utm_epsg
 from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, Provider, WorldCoverLabel
@@ -155,7 +156,7 @@ def test_items_that_cannot_be_read_right_are_refused_in_one_line(break_it: Any, 
     item = copy.deepcopy(worldcover_item(2021))
     break_it(item)
     labeller = open_raster_labeller(WorldCoverLabel(providers=("p",)))
-    with pytest.raises(BadItemError, match=said) as caught:
+    with pytest.raises(ItemRefused, match=said) as caught:
         labeller.scene(item, "p", PROVIDER)
     assert "\n" not in str(caught.value)
 

@@ -13,9 +13,9 @@ import rasterio
 
 import testbed
 from pipelines.access.archives import Archives
+from pipelines.access.errors import ItemRefused
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
-from pipelines.sources.sensor import SceneRejected
 from schemas.modality import HLS, LANDSAT, SENTINEL2
 from schemas.outcome import Reason
 from schemas.place import GeoBox, Place
@@ -196,6 +196,6 @@ def test_hls_that_cannot_be_read_right_is_refused(
         item |= change
     source = open_source(HlsSource(providers=("p",)))
     provider = recipe(services, [{"kind": "hls", "providers": ["nasa"]}]).providers["nasa"]
-    with pytest.raises(SceneRejected, match=said) as caught:
+    with pytest.raises(ItemRefused, match=said) as caught:
         source.scene(item, "nasa", provider)
     assert caught.value.reason is Reason.BAD_ITEM

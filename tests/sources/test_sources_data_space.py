@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines.access.archives import Archives
+from pipelines.access.errors import ItemRefused
 from pipelines.access.logins.credentials import signer_of
 from pipelines.sources import open_source
-from pipelines.sources.sensor import SceneRejected
 from schemas.recipe import Provider, Sentinel2Source
 from testbed.services import serve_catalogue
 
@@ -73,13 +73,13 @@ L1C: list[Json] = [
 @pytest.mark.parametrize("change", L1C)
 def test_level_1c_is_refused_whatever_assets_it_has(change: Json) -> None:
     made = item(**change.get("properties", {})) | {k: v for k, v in change.items() if k != "properties"}
-    with pytest.raises(SceneRejected, match=r"Level-1C|level 'L"):
+    with pytest.raises(ItemRefused, match=r"Level-1C|level 'L"):
         scene(made)
 
 
 def test_a_missing_baseline_names_the_property_and_a_recipe_can_state_it() -> None:
     made = item(**{"processing:version": None}) | {"id": "ours"}
-    with pytest.raises(SceneRejected, match=r"add the property s2:processing_baseline .* `baseline`"):
+    with pytest.raises(ItemRefused, match=r"add the property s2:processing_baseline .* `baseline`"):
         scene(made)
     old, new = scene(made, baseline="02.14"), scene(made, baseline="05.10")
     assert (old.radiometry["B02"].offset_dn, new.radiometry["B02"].offset_dn) == (0.0, -1000.0)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipelines.access.errors import ItemRefused
 from pipelines.sources import open_source
 from pipelines.sources.observation import canonical
-from pipelines.sources.sensor import SceneRejected
 from schemas.modality import LANDSAT, SENTINEL2
 from schemas.outcome import Reason
 from schemas.recipe import LandsatSource, Provider, Sentinel2Source
@@ -60,7 +60,7 @@ def test_landsat_of_half_the_products_own_scale_is_converted(raster: dict[str, f
 
 def test_landsat_with_a_scale_that_is_none_is_refused() -> None:
     for scale in (0.0, -2.75e-5):
-        with pytest.raises(SceneRejected, match="declares a scale"):
+        with pytest.raises(ItemRefused, match="declares a scale"):
             landsat({"scale": scale, "offset": -0.2})
 
 
@@ -102,7 +102,7 @@ def test_landsat_revisions_order_tiers_and_processings() -> None:
 
 @pytest.mark.parametrize("level", ["L1TP", "L1GT", "L2SX"])
 def test_landsat_of_another_level_is_refused_by_its_id_too(level: str) -> None:
-    with pytest.raises(SceneRejected) as caught:
+    with pytest.raises(ItemRefused) as caught:
         landsat(None, id=L8.replace("L2SP", level))
     assert caught.value.reason is Reason.BAD_ITEM
 

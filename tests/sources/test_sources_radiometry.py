@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.access.errors import ItemRefused
 from pipelines.sources import open_source
 from pipelines.sources.observation import canonical
-from pipelines.sources.sensor import SceneRejected
 from schemas.modality import DEM, ENMAP, LANDSAT, SENTINEL1, SENTINEL2
 from schemas.outcome import Reason
 from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source
@@ -90,7 +90,7 @@ def test_sentinel2_offset(
     expected: float | None,
 ) -> None:  # fmt: skip
     if expected is None:
-        with pytest.raises(SceneRejected) as caught:
+        with pytest.raises(ItemRefused) as caught:
             sentinel2(dialect, collection, baseline, applied, declared)
         assert caught.value.reason is Reason.BAD_ITEM
         return
@@ -163,7 +163,7 @@ def test_landsat_is_brought_to_the_products_own_scale(raster: dict[str, Any] | N
     ],
 )
 def test_other_landsats_are_refused(properties: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(SceneRejected) as caught:
+    with pytest.raises(ItemRefused) as caught:
         landsat(None, **properties)
     assert caught.value.reason is reason
 
@@ -201,9 +201,9 @@ def test_sentinel1_unit(delivered: str, scale: str, dn: float, expected: float |
 
 def test_sentinel1_refuses_what_is_not_corrected_or_contradicts_the_recipe() -> None:
     for properties in ({"collection": "sentinel-1-grd", "sar:product_type": "GRD"}, {"collection": "other"}):
-        with pytest.raises(SceneRejected, match="RTC"):
+        with pytest.raises(ItemRefused, match="RTC"):
             sentinel1("linear", "db", **properties)
-    with pytest.raises(SceneRejected, match="unit"):
+    with pytest.raises(ItemRefused, match="unit"):
         sentinel1("linear", "db", unit="dB")
     assert sentinel1("db", "db", unit="dB").radiometry["VH"].to_db is False
     source = open_source(Sentinel1Source(providers=("p",)))
@@ -232,7 +232,7 @@ def test_sigma0_and_gamma0_are_never_mixed() -> None:
         ("GRD", "grd", None, "not stated"),  # amplitudes, not calibrated: how archives of raw products have it
         ("GRD", "grd", "linear", "is .linear."),
     ):
-        with pytest.raises(SceneRejected, match=word):
+        with pytest.raises(ItemRefused, match=word):
             radar(kind, product, unit)
     units = {
         (product, scale): open_source(
@@ -264,7 +264,7 @@ def test_enmap_gain_is_the_items() -> None:
     values, _ = canonical(np.array([[100]], np.int16), np.ones((1, 1), bool), rule, ENMAP.layers[0])
     assert values[0, 0] == 300
     for bad in ({"gain": None}, {"gain": 1e-4, "count": 218}):
-        with pytest.raises(SceneRejected):
+        with pytest.raises(ItemRefused):
             enmap(**bad)  # type: ignore[arg-type]
 
 

@@ -18,11 +18,11 @@ from rasterio.warp import reproject
 
 from pipelines.access.archives import Archives
 from pipelines.access.chips import Chip, ChipRequest
+from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
-from pipelines.sources.sensor import SceneRejected
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
 from schemas.recipe import Provider, Recipe
@@ -119,7 +119,7 @@ def test_every_real_answer_parses_as_its_provider_documents(real: Path) -> None:
         provider = Provider(url="http://x", dialect=DIALECTS[folder])  # type: ignore[arg-type]
         try:
             scene = open_source(entry).scene(found, "p", provider)
-        except SceneRejected as rejected:
+        except ItemRefused as rejected:
             seen[folder, found["collection"], rejected.reason.value] += 1
             continue
         assert scene.datetime.tzinfo is not None
@@ -292,7 +292,7 @@ def test_landsat_scene_through_its_real_items(real: Path) -> None:
     made = recipe([{"kind": "landsat", "max_cloud": 1.0, "max_scene_cloud": 1.0, "collection": item["collection"]}],
                   12_000, {"landsat": 600.0}, 600.0)  # fmt: skip
     source = open_source(made.sources[0])
-    with pytest.raises(SceneRejected, match="SR_B1"):
+    with pytest.raises(ItemRefused, match="SR_B1"):
         source.scene(thermal, "p", Provider(url="http://x"))
     files = {a["href"]: folder / a["href"].rsplit("/", 1)[1] for a in item["assets"].values()}
     files = {href: path for href, path in files.items() if path.exists()}
