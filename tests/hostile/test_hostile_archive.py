@@ -368,14 +368,13 @@ def test_an_item_that_cannot_be_used_is_counted_and_the_others_are_used(kind: st
     with liar(lambda talk: talk.json(told)) as server:
         providers = {"p": Provider(url=server.url + ("/all.json" if kind == "static" else ""), retries=0)}
         source = open_source(DemSource(providers=("p",), collection="c"))
-
         question = Question(layer="dem", providers=("p",), collection="c", period=None, slots=(0,), parse=source.scene)
         with Archives(providers) as archives:
             answer = ask(archives, question, Block(places=(), bboxes=(BOX,)))
     assert [scene.item_id for scene in answer.scenes] == ["good"]
     whose = {name.removeprefix("bad ") for name in answer.refused}
     assert set(ODD_ITEMS) <= whose
-    assert any("has no id" in why for _, why in answer.refused.values())
+    assert any("without an id" in why for _, why in answer.refused.values())
     assert all(reason is Reason.BAD_ITEM for reason, _ in answer.refused.values())
     assert "word" not in " ".join(why for _, why in answer.refused.values())
 
