@@ -194,6 +194,16 @@ def _mixed(claim: Claim, evidence: Evidence) -> str | None:
     return None if largest <= claim.high else f"{claim.words!r}: one land cover holds {largest:g} percent"
 
 
+def _number(claim: Claim, evidence: Evidence) -> str | None:
+    """`low` land covers are listed; with `against`, those whose share lies between its two numbers are counted."""
+    shares = _all_shares(evidence, claim.where)
+    if not shares:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    low, high = (float(v) for v in claim.against) if claim.against else (0.0, EVERYTHING)
+    found = sum(low - _EXACT <= v <= high + _EXACT for v in shares.values())
+    return None if claim.low <= found <= claim.high else f"{claim.words!r}: the facts count {found}"
+
+
 def _not_first(claim: Claim, evidence: Evidence) -> str | None:
     first = _rank(Claim("rank", claim.about, claim.where, 1.0), evidence)
     return None if first is not None else f"{claim.words!r}: {_name(claim.about)} leads in {_place(claim.where)} too"
@@ -353,6 +363,7 @@ EXECUTE: dict[str, Callable[[Claim, Evidence], str | None]] = {
     "rank within": _rank_within,
     "not first": _not_first,
     "mixed": _mixed,
+    "number": _number,
     "part": _part,
     "comparison": _comparison,
     "order": _order,

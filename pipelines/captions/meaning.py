@@ -185,6 +185,18 @@ def respective(clause: Clause) -> list[Claim] | None:
     return found
 
 
+def respectivelast(clause: Clause) -> list[Claim] | None:
+    """'..., 18 and 14 percent': the amounts of the land covers just named, in order."""
+    amounts = [t for t in clause.tokens if t.has("AMT") or t.has("NUM")]
+    if len(clause.context.listed) != len(amounts):
+        return None
+    found = []
+    for name, token in zip(clause.context.listed, amounts, strict=True):
+        amount = token.cats["AMT"] if token.has("AMT") else token.cats["NUM"].span()
+        found += _share_claims(clause, (name,), amount, f"{name} {token.words}") or []
+    return found
+
+
 def balanced(clause: Clause) -> list[Claim] | None:
     """Two land covers about equal, with their amounts."""
     equal_claims, shares = equal(clause), respective(clause)
@@ -214,7 +226,8 @@ def mostly(clause: Clause) -> list[Claim] | None:
             covers = []
         return _whole(clause, clause.context.subject) if not covers and "a" not in clause.slots else None
     adverb = clause.span("u", "adverb")
-    span: Span = adverb or (WHOLE_MOSTLY, 100.0)
+    occupied = any(t.has("REGION") for t in clause.part("r")) and clause.part("r")[0] is clause.tokens[-1]
+    span: Span = adverb or (_OCCUPIED if occupied else WHOLE_MOSTLY, 100.0)
     if any(t.cats["COVER"].absent for t in covers):
         return None
     own = [t.cats["COVER"].span for t in covers]
@@ -297,6 +310,9 @@ def present(clause: Clause) -> list[Claim] | None:
     """Land covers and map objects are there."""
     if any(t.has("rare") and t.cats["rare"] != _PRESENT for t in clause.tokens):
         return None
+    none = [t for t in clause.part("a") if (t.has("OBJ") and t.cats["OBJ"].span == (0.0, 0.0)) or _is_none(t)]
+    if none and any(t.words in ("or", "nor") for t in clause.part("a")):
+        return absent(clause)
     found: list[Claim] = []
     for token in clause.part("a") or ():
         if token.has("OBJ") and not (token.has("COVER") and _field_is_crops(clause)):
@@ -308,6 +324,10 @@ def present(clause: Clause) -> list[Claim] | None:
             return None
         found = [Claim("presence", clause.context.subject, s, words=clause.words) for s in clause.scopes]
     return found or None
+
+
+def _is_none(token: Token) -> bool:
+    return token.has("COVER") and bool(token.cats["COVER"].absent)
 
 
 def _field_is_crops(clause: Clause) -> bool:
@@ -395,6 +415,8 @@ def followed(clause: Clause) -> list[Claim] | None:
         listed = [*listed, *first]
     elif (clause.context.listed and any(t.has("follow") for t in clause.tokens)) or clause.context.listed:
         listed = [(clause.context.listed[-1],), *listed]
+    if len(listed) == 1 and not clause.context.listed:
+        return [*shares, *(Claim("rank", listed[0], s, 2.0, words=clause.words) for s in clause.scopes)]
     if any(len(n) > 1 for n in listed) or len(listed) < 2:
         return None
     names = tuple(n[0] for n in listed)
@@ -412,6 +434,8 @@ def chain(clause: Clause) -> list[Claim] | None:
     return [*found, *(Claim("order", names, s, low, words=clause.words) for s in clause.scopes)]
 
 
+_OCCUPIED = 50.0
+"""Percent from which a land cover occupies a part of the scene."""
 _MORE = 1.0 + 1e-4
 """Least ratio of what is called more."""
 
@@ -460,7 +484,10 @@ def moreplace(clause: Clause) -> list[Claim] | None:
 def _factor(clause: Clause) -> Span | None:
     times, number = clause.value("n", "times"), clause.value("n", "NUM")
     value = float(times) if isinstance(times, float) else number.value if isinstance(number, Number) else 0.0
-    return (value * 0.88, value * 1.12) if value > 0 else None
+    spans = {"more": (value, EVERYTHING), "less": (0.0, value), "below": (value * 0.8, value * 1.02)}
+    spans |= {"above": (value, value * 1.2), "about": (value * 0.82, value * 1.18)}
+    near = clause.near() or (number.near if isinstance(number, Number) else None)
+    return spans.get(str(near), (value * 0.88, value * 1.12)) if value > 0 else None
 
 
 def times(clause: Clause) -> list[Claim] | None:
@@ -506,8 +533,8 @@ def less(clause: Clause) -> list[Claim] | None:
 
 def equal(clause: Clause) -> list[Claim] | None:
     """The land covers have about the same share."""
-    near = clause.near()
-    span = _EQUAL.get(near)
+    said = next((t.cats["equal"] for t in clause.tokens if t.has("equal")), None)
+    span = _EQUAL.get(clause.near() or (None if said is None else str(said)))
     lists = [t.cats["COVER"].classes for t in (*clause.covers("a"), *clause.covers("b"))]
     if span is None or len(lists) < 2:
         return None
@@ -519,13 +546,20 @@ def equal(clause: Clause) -> list[Claim] | None:
     return [*found, *(Claim("presence", n, s, words=clause.words) for n in lists for s in clause.scopes)]
 
 
+_SUPERLATIVES = (
+    "most", "least", "highest", "lowest", "largest", "smallest", "greatest", "biggest", "rarest", "scarcest",
+    "concentrated", "clustered", "mostly", "mainly", "found",
+)  # fmt: skip
+"""Beginnings of words that compare the parts of the scene: 'dominant in the top left' does not."""
+
+
 def extreme(clause: Clause) -> list[Claim] | None:
     """The largest or smallest share of a land cover among the parts of the scene."""
     mine = clause.classes("a") or (clause.context.subject if "a" not in clause.slots else ())
     token = clause.part("t")[0]
     top = float(token.cats.get("top", -1.0 if token.words == "least" else 1.0))
     bare_more = token.has("more") and "most" not in token.words and "highest" not in token.words
-    if not mine or bare_more or abs(top) != 1.0:
+    if not mine or bare_more or abs(top) != 1.0 or not token.words.startswith(_SUPERLATIVES):
         return None
     places = clause.places("q") if "q" in clause.slots else clause.places("r")
     if any(not p for p in places):
@@ -536,11 +570,13 @@ def extreme(clause: Clause) -> list[Claim] | None:
 
 
 def moststands(clause: Clause) -> list[Claim] | None:
-    """'most of the trees are in the north': more than half of them."""
-    amount, mine = _amount(clause.part("s")[0]), clause.classes("a")
-    if not isinstance(amount, tuple) or not mine or any(not p for p in clause.places("q")):
+    """'most of the trees are in the north', 'trees cover a third, mostly in the north': more than half of them."""
+    span = clause.span("u", "adverb") if "u" in clause.slots else clause.span("s", "AMT")
+    mine = clause.classes("a") or (clause.context.subject if "a" not in clause.slots else ())
+    places = clause.places("q") if "q" in clause.slots else clause.places("r")
+    if span is None or not mine or any(not p for p in places):
         return None
-    return [Claim.spanning("part", mine, p, amount, clause.words) for p in clause.places("q")]
+    return [Claim.spanning("part", mine, p, span, clause.words) for p in places]
 
 
 def onlypart(clause: Clause) -> list[Claim] | None:
@@ -719,6 +755,8 @@ def relief(clause: Clause) -> list[Claim] | None:
         for c in ("relief", "hills")
         if t.has(c) and not t.claims
     ]
+    if not found and any(t.claims for t in clause.tokens) and "a" not in clause.slots:
+        return []
     covers = clause.classes("a")
     if covers:
         amount = clause.span("u", "adverb") or (50.0, 100.0)
@@ -753,6 +791,164 @@ def season(clause: Clause) -> list[Claim] | None:
     return [Claim("season", ("season",), against=(str(value),), words=clause.words)]
 
 
+def confined(clause: Clause) -> list[Claim] | None:
+    """'confined to the bottom left': there, and not elsewhere; 'largely' says how much of it."""
+    mine = clause.classes("a") or clause.context.subject
+    places = clause.places("r") if "r" in clause.slots else clause.places("q")
+    adverb = clause.span("u", "adverb")
+    if not mine or len(places) != 1 or not places[0]:
+        return None
+    if adverb is not None:
+        return [Claim.spanning("part", mine, places[0], adverb, clause.words)]
+    rest = [(r,) for r in REGIONS if r not in places[0] and r != "middle"]
+    claims = [Claim.spanning("share", mine, r, (0.0, 1.0), clause.words) for r in rest]
+    return [Claim("presence", mine, places[0], words=clause.words), *claims]
+
+
+def capped(clause: Clause) -> list[Claim] | None:
+    """'never rises above 19 m', 'all of it lies above 300 m', 'elevations exceed 2900 m'."""
+    if any(clause.scopes):
+        return None
+    low_m, high_m = _length(clause.part("a")[0])
+    never = any(t.has("never") for t in clause.tokens)
+    above = high_m >= EVERYTHING or clause.value("x", "exceed") == "more"
+    below = low_m <= 0.0 < high_m or clause.value("x", "exceed") == "less"
+    if above == below:
+        return None
+    limit = (low_m if high_m >= EVERYTHING else (low_m + high_m) / 2) if above else high_m
+    if above and never:
+        return [Claim("height", ("elevation_max_m",), (), -EVERYTHING, limit, words=clause.words)]
+    if above:
+        field = "elevation_max_m" if "x" in clause.slots else "elevation_min_m"
+        return [Claim("height", (field,), (), limit, EVERYTHING, words=clause.words)]
+    field = "elevation_min_m" if never else "elevation_max_m"
+    span = (limit, EVERYTHING) if never else (-EVERYTHING, limit)
+    return [Claim.spanning("height", (field,), (), span, clause.words)]
+
+
+def slopeexceeds(clause: Clause) -> list[Claim] | None:
+    """'the mean slope exceeds 25 degrees'."""
+    low_deg, high_deg = next(t.cats["DEG"] for t in clause.tokens if t.has("DEG"))
+    limit = (low_deg + high_deg) / 2
+    more_than = clause.value("x", "exceed") == "more"
+    span = (limit, 90.0) if more_than else (0.0, limit)
+    return None if any(clause.scopes) else [Claim.spanning("slope", ("slope_mean_deg",), (), span, clause.words)]
+
+
+def absentfrom(clause: Clause) -> list[Claim] | None:
+    """'absent from the northern half'."""
+    if "x" in clause.slots and clause.value("x", "rare") != "none":
+        return None
+    return absent(clause)
+
+
+def rankafter(clause: Clause) -> list[Claim] | None:
+    """'the second largest cover after wetland'."""
+    ranks = rank(clause)
+    mine, others = clause.classes("a"), [t.cats["COVER"].classes for t in clause.covers("b")]
+    if ranks is None or not mine or not others:
+        return None
+    order = _compared(clause, mine, others, less=True)
+    return None if order is None else [*ranks, *order]
+
+
+def onlycovers(clause: Clause) -> list[Claim] | None:
+    """'wetland and trees are the only covers'."""
+    mine = clause.classes("a")
+    claims = [Claim.spanning("share", mine, s, (98.5, 101.5), clause.words) for s in clause.scopes]
+    return [*claims, *(presence(t, s) for t in clause.covers("a") for s in clause.scopes)] or None
+
+
+def thinfrom(clause: Clause) -> list[Claim] | None:
+    """'from the top left to the bottom right, built-up land falls from 70 to 18 percent'."""
+    token = clause.part("x")[0]
+    down = token.cats.get("thin", "up") == "down"
+    mine, places = clause.classes("a"), (clause.places("q")[0], clause.places("z")[0])
+    low_ratio, high_ratio = (_MORE, EVERYTHING) if down else (0.0, 1 / _MORE)
+    found = [Claim("comparison", mine, places[0], low_ratio, high_ratio, mine, places[1], clause.words)]
+    for slot, where in zip(("s", "t"), places, strict=True):
+        span = clause.span(slot, "AMT")
+        if span is not None:
+            found.append(Claim.spanning("share", mine, where, span, clause.words))
+    return found if mine and token.has("thin") else None
+
+
+def allbutpresent(clause: Clause) -> list[Claim] | None:
+    """'found in every part of the image except the bottom left'."""
+    mine, without = clause.classes("a") or clause.context.subject, clause.places("r")
+    if not mine or len(clause.places("q")) < len(REGIONS):
+        return None
+    out = {p for w in without for p in w}
+    return [
+        *(Claim("presence", mine, (r,), words=clause.words) for r in REGIONS if r not in out),
+        *(Claim.spanning("share", mine, (r,), (0.0, 1.0), clause.words) for r in REGIONS if r in out),
+    ]
+
+
+def everywhere(clause: Clause) -> list[Claim] | None:
+    """In each part of the scene."""
+    mine = clause.classes("a")
+    return [Claim("presence", mine, (r,), words=clause.words) for r in REGIONS] if mine else None
+
+
+def howmany(clause: Clause) -> list[Claim] | None:
+    """'three land covers each hold more than a fifth'."""
+    number = clause.value("n", "NUM")
+    if not isinstance(number, Number):
+        return None
+    span = clause.span("s", "AMT")
+    against = () if span is None else (f"{span[0]:g}", f"{span[1]:g}")
+    low_n, high_n = number.span()
+    return [Claim("number", (), s, low_n, high_n, against, words=clause.words) for s in clause.scopes]
+
+
+_AGAIN = {
+    "range": ("height", "elevation_range_m"), "high": ("height", "elevation_max_m"),
+    "length": ("length", "road_length_m"), "low": ("height", "elevation_min_m"), "size": ("length", "size_m"),
+}  # fmt: skip
+
+
+def again(clause: Clause) -> list[Claim] | None:
+    """A second length behind a first one: 'the difference is 1135 m, more than a kilometre'."""
+    last = _AGAIN.get(clause.context.last)
+    if last is None:
+        return None
+    return [Claim.spanning(last[0], (last[1],), (), _length(clause.part("a")[0]), clause.words)]
+
+
+def notin(clause: Clause) -> list[Claim] | None:
+    """'... but not in the upper half': what was last spoken of is not there."""
+    places = clause.places("q")
+    if not clause.context.subject or any(not p for p in places):
+        return None
+    return [Claim.spanning("share", clause.context.subject, p, (0.0, 1.0), clause.words) for p in places]
+
+
+def exceedall(clause: Clause) -> list[Claim] | None:
+    """'more than all other covers combined': more than half of what is listed."""
+    mine = clause.classes("a") or clause.context.subject
+    if not mine or clause.value("x", "exceed") == "less" or clause.value("x", "more") == "less":
+        return None
+    if clause.together:
+        return [Claim.spanning("share", mine, s, (50.0, 100.0), clause.words) for s in clause.scopes]
+    return [Claim("rank", mine, s, 1.0, words=clause.words) for s in clause.scopes]
+
+
+def rankshare(clause: Clause) -> list[Claim] | None:
+    """'at 57 percent, shrubland is the largest cover'."""
+    ranks = rank(clause) if "t" in clause.slots else lead(clause)
+    shares = share(clause)
+    return None if ranks is None or shares is None else [*ranks, *shares]
+
+
+def morethan(clause: Clause) -> list[Claim] | None:
+    """'..., more than grass does': of what was last spoken of."""
+    near = clause.near("x")
+    if near not in ("more", "less"):
+        return None
+    return _compared(clause, clause.context.subject, [clause.classes("b")], less=near == "less")
+
+
 HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "share": share, "sharelist": sharelist, "respective": respective, "balanced": balanced, "spread": spread,
     "mostly": mostly,
@@ -763,6 +959,11 @@ HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "asmuch": asmuch, "asmuchplace": asmuchplace, "less": less, "equal": equal, "extreme": extreme,
     "moststands": moststands, "onlypart": onlypart, "allbut": allbut, "thin": thin, "giveway": giveway, "sum": share,
     "length": length, "span": span, "level": level, "low": low, "high": high, "range": heights, "slope": slope,
+    "respectivelast": respectivelast, "notin": notin, "morethan": morethan, "exceedall": exceedall,
+    "rankshare": rankshare,
+     "confined": confined, "capped": capped, "slopeexceeds": slopeexceeds, "absentfrom": absentfrom,
+    "rankafter": rankafter, "onlycovers": onlycovers, "thinfrom": thinfrom, "allbutpresent": allbutpresent,
+    "everywhere": everywhere, "howmany": howmany, "again": again,
     "relief": relief, "size": size, "area": area, "time": time, "season": season,
 }  # fmt: skip
 """Name in `frames.txt` -> handler."""

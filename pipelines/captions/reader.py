@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.captions.claim import Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
 from pipelines.captions.meaning import HANDLERS, Clause, Context, Part
-from pipelines.captions.tokens import Token, UnknownWordsError, tokens_of
+from pipelines.captions.tokens import Token, UnknownWordsError, presence, tokens_of
 
 if TYPE_CHECKING:
     from pipelines.captions.claim import Span  # noqa: F401
@@ -180,7 +180,7 @@ def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) 
         options += [(f, core, scopes) for f in made.fits(run_of(core), placed=False)]
     elif scopes:
         return [([], _fronted(context, scopes))]
-    if scopes:
+    if core:
         options += [(f, whole, []) for f in made.fits(run_of(whole), placed=True)]
     found = []
     fronted = bool(scopes) and (whole[0].has("SCOPE"))
@@ -192,8 +192,9 @@ def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) 
         if clause is None:
             continue
         claims = HANDLERS[fit.frame.handler](clause)
-        if claims is None:
+        if claims is None or (any(_is_absent(t) for t in tokens) and fit.frame.handler not in _OF_ABSENCE):
             continue
+        claims = [*claims, *_quantified(clause, fit)]
         why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
         if why is not None:
             if search.failed is None:
@@ -201,6 +202,22 @@ def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) 
             continue
         found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
     return found
+
+
+_OF_ABSENCE = ("present", "absent", "absentfrom")
+_OF_PRESENCE = ("present", "consist", "mostly", "onlycovers", "restholds")
+
+
+def _is_absent(token: Token) -> bool:
+    return token.has("COVER") and bool(token.cats["COVER"].absent)
+
+
+def _quantified(clause: Clause, fit: Fit) -> list[Claim]:
+    """'only a trace of shrubs is found': the quantifier of a land cover claims too, whatever the clause says of it."""
+    if fit.frame.handler in _OF_PRESENCE:
+        return []
+    covers = [t for t in clause.tokens if t.has("COVER") and t.cats["COVER"].span is not None]
+    return [presence(t, scope) for t in covers for scope in clause.scopes]
 
 
 def _fronted(context: Context, scopes: list[Token]) -> Context:
@@ -211,10 +228,18 @@ def _fronted(context: Context, scopes: list[Token]) -> Context:
 def _clause(search: _Search, fit: Fit, tokens: list[Token], around: list[Token], context: Context) -> Clause | None:
     named = tuple(p for t in around for p in t.cats["SCOPE"] or () if p)
     whole = any(t.cats["SCOPE"] == ((),) for t in around)
+    referred = any(t.words.split()[-1] == "it" for t in around)
     subject = _subject(fit, tokens, context)
     scopes = _scopes(context, subject, named, whole=whole and (not context.fronted or bool(context.last)))
     if scopes is None:
-        goes_on = fit.frame.follows or context.fronted or context.relative or not context.last or _fragment(tokens)
+        goes_on = (
+            referred
+            or fit.frame.follows
+            or context.fronted
+            or context.relative
+            or not context.last
+            or _fragment(tokens)
+        )
         scopes = context.scopes if goes_on else ((),)
     if not scopes:
         return None
@@ -277,8 +302,13 @@ def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, f
         regions = [p for t in clause.tokens[span[0] : span[1]] if t.has("REGION") for p in t.cats["REGION"]]
         place = regions[0] if len(regions) == 1 else place
     del claims
+    scopes = clause.scopes
+    if fit.frame.placed and "q" in clause.slots and not fit.frame.handler.startswith("allbut"):
+        scopes = clause.places("q")
+    elif "r" in clause.slots and any(t.has("REGION") for t in clause.part("r")):
+        scopes = clause.places("r")
     return Context(
-        scopes=clause.scopes,
+        scopes=scopes,
         fronted=context.fronted or fronted,
         place=place,
         subject=subject,

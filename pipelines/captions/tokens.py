@@ -112,8 +112,16 @@ def tokens_of(sentence: str, literals: frozenset[str]) -> list[Token]:
     return found
 
 
+_DEGREE = re.compile(
+    r"\b(?:slightly|somewhat|far|much|clearly|considerably|marginally|noticeably|markedly|a (?:little|bit|good deal)) "
+    r"(?=(?:more|less|larger|smaller|fewer|greater|higher|lower|bigger|rarer)\b(?! than))"
+)
+"""'slightly more common' claims that it is more common."""
+
+
 def _words(sentence: str) -> list[str]:
     text = sentence.lower().replace("%", " percent ").replace("°", " degrees ").replace("'s ", " s ")
+    text = _DEGREE.sub("", text)
     text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
     text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
     text = re.sub(r"(\d)(km2|m2|km|m|ha|ft)\b", r"\1 \2", text)
@@ -125,7 +133,7 @@ def _phrases(words: list[str], literals: frozenset[str]) -> list[Token]:
     while i < len(words):
         for size in range(min(table.reach.get(words[i], 0), len(words) - i), 0, -1):
             meanings = table.phrases.get(tuple(words[i : i + size]))
-            if meanings is not None:
+            if meanings is not None and not _cut_short(words, i, i + size, meanings):
                 found.append(Token(dict(meanings), " ".join(words[i : i + size])))
                 i += size
                 break
@@ -142,6 +150,21 @@ def _phrases(words: list[str], literals: frozenset[str]) -> list[Token]:
     if unknown:
         raise UnknownWordsError(unknown)
     return found
+
+
+def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
+    """Whether a phrase only looks like one: 'in all' of 'in all parts', 'share of' of 'largest share of the scene'."""
+    if words[i:end] == ["in", "all"]:
+        return _goes_on(words, end)
+    if words[end - 1] != "of" or "prefix" not in meanings or end >= len(words):
+        return False
+    behind = lexicon().phrases.get((words[end],), {})
+    return "scene" in behind or "region" in behind
+
+
+def _goes_on(words: list[str], i: int) -> bool:
+    """Whether a noun may follow: 'in all parts' against 'in all, and'."""
+    return i < len(words) and words[i] not in (",", ";", ":", "and", "across", "in", "over", "through")
 
 
 def _number(words: list[str], i: int) -> tuple[Number | None, int]:
@@ -222,6 +245,8 @@ def _quantities(tokens: list[Token]) -> list[Token]:
             j += 1
         if near is not None and j < len(tokens) and tokens[j].word("a", "an"):
             j += 1
+        if near is not None and j < len(tokens) and tokens[j].has("unit") and tokens[j - 1].word("a", "an"):
+            tokens = [*tokens[:j], Token({"NUM": Number(1.0, 0)}, "one"), *tokens[j:]]
         made = _quantity(tokens, j, near) if j < len(tokens) else None
         if made is None and j > i:
             made, near = _quantity(tokens, i, None), None
@@ -231,9 +256,11 @@ def _quantities(tokens: list[Token]) -> list[Token]:
             i += 1
         else:
             cats, used = made
-            if found and found[-1].word("a", "an", "remaining", "another"):
-                found.pop()
-            found.append(Token(cats, " ".join(t.words for t in tokens[i : j + used])))
+            words = " ".join(t.words for t in tokens[i : j + used])
+            while found and found[-1].word("a", "an", "remaining", "another", "only", "just", "merely", "exactly"):
+                last = found.pop()
+                words = f"{last.words} {words}" if last.words == "remaining" else words
+            found.append(Token(cats, words))
             i = j + used
     return found
 
@@ -342,6 +369,8 @@ def _cover(tokens: list[Token], i: int) -> tuple[Token, int] | None:
 def _quantifiers(tokens: list[Token], i: int) -> tuple[int, object]:
     """Where 'a small amount of', 'patches of', 'no' and their like end, and the share that they say."""
     j, some = i, None
+    if i and tokens[i - 1].word("as"):
+        return j, some  # 'as much as'
     if tokens[j].word("a", "an") and j + 1 < len(tokens):
         j += 1
     while j < len(tokens) and (tokens[j].has("some") or tokens[j].has("prefix")):
@@ -462,7 +491,7 @@ def _sized(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
     if j + 1 < len(tokens) and tokens[j].word("by", "x") and tokens[j + 1].has("LEN"):
         claims.append(_edge(tokens[j + 1]))
         j += 2
-    if j + 1 < len(tokens) and tokens[j].has("onside") and tokens[j + 1].has("scene"):
+    if j + 1 < len(tokens) and tokens[j].has("onside") and not tokens[j].word("across") and tokens[j + 1].has("scene"):
         j += 1
     return (j, claims) if j < len(tokens) and tokens[j].has("scene") else (i, [])
 
@@ -574,7 +603,7 @@ def _adverbials(tokens: list[Token]) -> list[Token]:
     found: list[Token] = []
     i = 0
     while i < len(tokens):
-        made = _time(tokens, i) or _placed(tokens, i)
+        made = _time(tokens, i) or _placed(tokens, i) or _of_covers(tokens, i)
         if made is None:
             found.append(tokens[i])
             i += 1
@@ -582,6 +611,17 @@ def _adverbials(tokens: list[Token]) -> list[Token]:
         token, i = made
         found.append(token)
     return found
+
+
+def _of_covers(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    """'of the four land covers': so many are listed."""
+    if not tokens[i].word("of", "among") or i + 2 >= len(tokens):
+        return None
+    number = tokens[i + 1].cats.get("NUM")
+    if not isinstance(number, Number) or not tokens[i + 2].has("covernoun"):
+        return None
+    claim = Claim("number", (), (), number.value, number.value, (), words=f"of {tokens[i + 1].words} covers")
+    return Token({"ADV": None}, claim.words, [claim]), i + 3
 
 
 def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,43 @@ def test_a_file_of_facts_that_cannot_be_used_is_one_line(tmp_path: Path, facts: 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FactsError, match="give a JSON list"):
         read_facts(tmp_path / "none.json")
+
+
+TEXTS = Path(__file__).parent / "texts"
+
+
+@pytest.mark.parametrize("name", ["develop", "held_out"])
+def test_captions_of_varied_facts(name: str) -> None:
+    """Texts over seven records of facts; those of `held_out` were written after the grammar, which was widened since.
+
+    At its first run `held_out` had 0 of 79 false texts accepted and 12 of 60 true ones refused.
+    """
+    facts = read_facts(TEXTS / "facts.json")
+    rows = [json.loads(row) for row in (TEXTS / f"{name}.jsonl").read_text().splitlines()]
+    wrong = [r for r in rows if (judge(r["text"], facts[r["facts"]]).reason is None) != r["truth"]]
+    accepted = [r["text"] for r in wrong if not r["truth"]]
+    assert accepted == []
+    assert sum(r["truth"] for r in wrong) <= 0.15 * sum(r["truth"] for r in rows), wrong
+
+
+@pytest.mark.parametrize("name", ["develop", "held_out"])
+def test_mutations_of_true_captions_are_refused(name: str) -> None:
+    """Every whole percentage of an accepted text, moved by 1 and by 7, makes it false."""
+    facts = read_facts(TEXTS / "facts.json")
+    rows = [json.loads(row) for row in (TEXTS / f"{name}.jsonl").read_text().splitlines()]
+    tried = 0
+    for row in rows:
+        text, known = row["text"], facts[row["facts"]]
+        if not row["truth"] or judge(text, known).reason is not None:
+            continue
+        for match in re.finditer(r"(?<!than )(?<!only )(?<!over )(?<!under )\b(\d+) percent", text):
+            for step in (-7, -1, 1, 7):
+                if int(match[1]) + step < 0:
+                    continue
+                changed = f"{text[: match.start()]}{int(match[1]) + step} percent{text[match.end() :]}"
+                tried += 1
+                assert judge(changed, known).reason is not None, changed
+    assert tried > 30
 
 
 def test_captions_by_other_hands() -> None:
