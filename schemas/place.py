@@ -14,6 +14,9 @@ Split = Literal["train", "val", "test"]
 _TOLERANCE_PX = 1e-6
 """Largest departure from a whole pixel, in pixels, that is rounding and not a part of a pixel."""
 
+BBox = tuple[float, float, float, float]
+"""West, south, east, north, degrees of WGS 84; west > east where a box crosses the antimeridian."""
+
 
 def pixels_across(size_m: float, resolution_m: float) -> int:
     """Number of pixels of edge `resolution_m` that cover a footprint of edge `size_m`; the last may reach beyond it."""

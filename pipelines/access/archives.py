@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pipelines.access.chips import ChipReader
     from pipelines.access.earthengine.archive import EarthEngineArchive
     from pipelines.access.http.client import Client
-    from pipelines.access.stac.search import BBox, Item
+    from pipelines.access.stac.search import Item
+    from schemas.place import BBox
     from schemas.recipe import AnyProvider
 
 

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
     from pipelines.access.archives import Archives
     from pipelines.access.http.client import Client
+    from schemas.place import BBox
     from schemas.recipe import Recipe
 
 _MOST_PAGES = 100
 """Of a list of collections."""
 _NAMED = 12
 """Collections that a message names."""
-
-BBox = tuple[float, float, float, float]
 
 
 class NotHeldError(ValueError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from schemas.modality import SearchDensity
-    from schemas.place import Place
+    from schemas.place import BBox, Place
 
 Cost = tuple[int, float]
 """(pages of search results, items in them)."""
@@ -37,7 +37,7 @@ _MARGIN = 0.02
 """Share of a footprint's box that is added on each side: more than its edges bend between those parts."""
 
 
-def search_cost(density: SearchDensity, hull: tuple[float, float, float, float], days: float) -> Cost:
+def search_cost(density: SearchDensity, hull: BBox, days: float) -> Cost:
     """Expected pages and items of a search over a box (degrees) and a period."""
     west, south, east, north = hull
     middle = math.cos(math.radians(min(abs(south + north) / 2, 89.0)))
@@ -79,7 +79,7 @@ class Block:
 
     places: tuple[Place, ...]
     """Sorted by sample id."""
-    bboxes: tuple[tuple[float, float, float, float], ...]
+    bboxes: tuple[BBox, ...]
     """(west, south, east, north) that hold all footprints; two where they cross the antimeridian."""
     items: float = 0.0
     """Expected of the archive."""
@@ -134,7 +134,7 @@ class Ground:
         order = np.argsort(code, kind="stable")
         return np.split(index[order], np.flatnonzero(np.diff(code[order])) + 1)
 
-    def _hulls(self, index: NDArray[np.int64]) -> list[tuple[float, float, float, float]]:
+    def _hulls(self, index: NDArray[np.int64]) -> list[BBox]:
         """Hulls of the places' boxes, east and west of the antimeridian apart when they lie on both of its sides."""
         boxes = self._boxes[np.isin(self._owner, index)] if len(index) < len(self.places) else self._boxes
         touches = bool(((boxes[:, 0] <= -180.0) | (boxes[:, 2] >= 180.0)).any())

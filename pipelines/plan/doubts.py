@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
     from pipelines.access.holdings import Holding
     from pipelines.tables import PlanSummary
+    from schemas.place import BBox
     from schemas.recipe import Recipe
     from schemas.window import Window
-
-BBox = tuple[float, float, float, float]
 
 
 def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.access.chips import Chip, ChipRequest
     from pipelines.access.earthengine.session import Session
     from schemas.earthengine import EarthEngineProvider
+    from schemas.place import BBox
 
 URL_VARIABLE = "LANDWEAVE_EARTHENGINE_URL"
 """Address of the service where the recipe names none: a server on this machine, for trying a recipe without an
@@ -79,7 +80,7 @@ class EarthEngineArchive:
     def search(
         self,
         collection: str,
-        areas: Sequence[earthengine_items.BBox] | earthengine_items.Item,
+        areas: Sequence[BBox] | earthengine_items.Item,
         period: tuple[date | datetime, date | datetime] | None,
         *,
         plain: bool = False,

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipelines.access.earthengine.session import Session
+    from schemas.place import BBox
 
 Item = dict[str, Any]
-BBox = tuple[float, float, float, float]
 SCHEME = "earthengine"
 _EVERYWHERE: Item = {
     "type": "Polygon",

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.access.http.client import Client
+    from schemas.place import BBox
     from schemas.recipe import Provider
 
 Item = dict[str, Any]
-BBox = tuple[float, float, float, float]
 
 
 def search(

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from pipelines.access.http.address import Url
     from pipelines.access.http.client import Client
+    from schemas.place import BBox
 
 Item = dict[str, Any]
-BBox = tuple[float, float, float, float]
 Moment = date | datetime
 Dropped = list[tuple[str, str]]
 """(whose, why)."""
