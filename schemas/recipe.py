@@ -216,6 +216,30 @@ class DatedSource(ImageSource):
         description="how much worse a scene may be than a chip's best one (share of the chip uncovered; cloud plus "
         "distance in time) if neighbouring chips use it too: fewer scenes, requests and bytes; 0 = only equal scenes",
     )
+    composite: Literal["median", "mean", "mosaic"] | None = Field(
+        default=None,
+        exclude_if=lambda how: how is None,
+        description="make each date of many scenes, pixel by pixel over those that are clear there: their median, "
+        "their mean, or the first clear one, best metadata first",
+    )
+    max_scenes: int = Field(
+        default=30,
+        ge=1,
+        le=366,
+        exclude_if=lambda most: most == 30,
+        description="with composite: most scenes of one date, best metadata first",
+    )
+
+    @property
+    def scenes_per_date(self) -> int:
+        """Most candidates of one date slot."""
+        return self.max_candidates if self.composite is None else self.max_scenes
+
+    @model_validator(mode="after")
+    def _composed(self) -> Self:
+        if self.composite is None and self.max_scenes != 30:
+            raise ValueError(f"max_scenes {self.max_scenes} has no meaning without `composite: median`, mean or mosaic")
+        return self
 
 
 class OpticalSource(DatedSource):
@@ -803,6 +827,12 @@ class Recipe(Strict):
         if not self.windows:
             raise ValueError(f"{entry.name}: needs at least one entry in `windows`")
         names = [w.name for w in self.windows]
+        series = next((w.name for w in self._windows_of(entry) if w.every == "scene"), None)
+        if entry.composite is not None and series is not None:
+            raise ValueError(
+                f"{entry.name}: `composite: {entry.composite}` makes one date of many scenes, and window "
+                f"{series!r} wants each scene as a date; remove one of the two"
+            )
         for window in entry.windows or ():
             if window not in names:
                 raise ValueError(f"{entry.name}: window {window!r} is not defined; `windows` has {names}")
@@ -884,6 +914,11 @@ class Recipe(Strict):
                 w for w in window.parts() for _ in range(w.count if anchor is None else len(self.slots_of(anchor)))
             ]
         return tuple(found)
+
+    @cached_property
+    def composed(self) -> frozenset[str]:
+        """Layers whose dates are made of many scenes each."""
+        return frozenset(s.name for s in self.sources if isinstance(s, DatedSource) and s.composite is not None)
 
     @cached_property
     def derived_layers(self) -> tuple[Derived, ...]:

@@ -52,10 +52,11 @@ class EngineTally:
             first = scenes[candidate.scenes[0]]
             if not at_earth_engine(first):
                 continue
-            key = (layer, rank == 0, len(candidate.scenes), geobox.shape, geobox.resolution_m)
+            best = rank == 0 or layer in recipe.composed
+            key = (layer, best, len(candidate.scenes), geobox.shape, geobox.resolution_m)
             if (found := self._known.get(key)) is None:
                 held = [scenes[i] for i in candidate.scenes]
-                found = self._known[key] = estimate(_chips(recipe, layer, geobox, held, best=rank == 0))
+                found = self._known[key] = estimate(_chips(recipe, layer, geobox, held, best=best))
             self.requests += found.requests
             self.bytes += found.bytes
             self.eecu_s += found.eecu_hours * 3600.0

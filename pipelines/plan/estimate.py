@@ -126,13 +126,14 @@ def _shard(
     count: tuple[Mapping[str, Cut], dict[str, Tally]],
 ) -> None:
     cuts, tallies = count
+    composed = plan.recipe.composed
     chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
     known: dict[tuple[object, ...], tuple[int, int]] = {}
     for place in places:
         for layer, candidates in wished.get(place.sample_id, ()):
             for rank, candidate in enumerate(candidates):
                 for item in candidate.scenes:
-                    chips.setdefault((layer, item), []).append((place.geobox, rank == 0))
+                    chips.setdefault((layer, item), []).append((place.geobox, rank == 0 or layer in composed))
     for (layer, item), wanted in sorted(chips.items()):
         scene = plan.scenes[layer][item]
         if at_earth_engine(scene):

@@ -86,7 +86,10 @@ def share_scenes(part: PartPlan) -> None:
             for slot, window in enumerate(part.recipe.slots_of(source)):
                 keys: list[CandidateKey] = [(place.sample_id, source.name, slot) for place in places]
                 listed = {key: part.candidates[key] for key in keys if key in part.candidates}
-                if window.follows is None and window.every is None and window.pick is None:
+                if source.composite is not None:
+                    words = f"{source.name}: scenes that are read for composites ({source.composite})"
+                    part.words[words] += sum(map(len, listed.values()))
+                elif window.follows is None and window.every is None and window.pick is None:
                     part.candidates |= cover(listed, source.sharing)
 
 

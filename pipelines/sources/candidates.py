@@ -72,8 +72,8 @@ def choose_dated(
     """`choose` by what a dated source's entry in the recipe asks; `most` replaces its `max_candidates`."""
     limit: float | None = getattr(config, "max_scene_cloud", None)
     rules = Rules(
-        max_candidates=config.max_candidates if most is None else most,
-        min_valid=config.min_valid,
+        max_candidates=config.scenes_per_date if most is None else most,
+        min_valid=config.min_valid if config.composite is None else 0.0,
         max_scene_cloud=1.0 if limit is None else limit,
     )
     return choose(scenes, places, period, rules)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pipelines.sources.read_shard import Assignment
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer
     from schemas.place import Place
@@ -109,7 +110,7 @@ def observe(
     modality = source.modality
     ids = tuple(s.item_id for s in scenes)
 
-    def absent(reason: Reason, detail: str) -> Outcome:
+    def refused(reason: Reason, detail: str) -> Outcome:
         return Outcome(
             sample_id=place.sample_id,
             layer=modality.name,
@@ -120,9 +121,9 @@ def observe(
             detail=detail,
         )
 
-    problem = source.contradiction(scenes, _delivered(reads))
+    problem = source.contradiction(scenes, delivered(reads))
     if problem is not None:
-        return absent(Reason.BAD_ITEM, problem)
+        return refused(Reason.BAD_ITEM, problem)
     layers = {
         layer.name: assemble(layer, [(a, c) for a, c in reads if a.layer.name == layer.name])
         for layer in modality.layers
@@ -145,9 +146,9 @@ def observe(
     least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
     if fraction < least or fraction == 0.0:
         measured = f"{fraction:.1%} of the chip is measured, at least {least:.1%} is required"
-        return absent(Reason.TOO_LITTLE_VALID, measured)
+        return refused(Reason.TOO_LITTLE_VALID, measured)
     if cloud_share is not None and cloud_share > most:
-        return absent(Reason.TOO_CLOUDY, f"{cloud_share:.1%} of the chip is cloud, at most {most:.1%} is allowed")
+        return refused(Reason.TOO_CLOUDY, f"{cloud_share:.1%} of the chip is cloud, at most {most:.1%} is allowed")
     names = modality.band_names
     return Observation(
         modality=modality.name,
@@ -165,7 +166,7 @@ def observe(
         provider=scenes[0].provider,
         radiometry={n: "; ".join(dict.fromkeys(s.radiometry[n].rule for s in scenes)) for n in names},
         resampling={name: found.resampling for name, found in layers.items()},
-        facts=_facts(scenes),
+        facts=facts_of_scenes(scenes),
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
         reference=modality.reference,
         terrain=modality.terrain,
@@ -197,6 +198,19 @@ def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
             kernels.add(chip.resampling)
     interpolated = kernels - {"none"}
     return Layered(values, valid, interpolated.pop() if interpolated else "none")
+
+
+def absent(source: SensorSource, wish: Assignment, scenes: Sequence[Scene], reason: Reason, detail: str) -> Outcome:
+    """Why a requested observation is not there; `scenes`: those that were tried last."""
+    return Outcome(
+        sample_id=wish.place.sample_id,
+        layer=source.modality.name,
+        slot=wish.slot,
+        reason=reason,
+        provider=scenes[0].provider if scenes else None,
+        item_ids=tuple(s.item_id for s in scenes),
+        detail=detail,
+    )
 
 
 def canonical(
@@ -251,7 +265,7 @@ def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int], factor: float) -> 
     return mask[np.ix_(rows, columns)]
 
 
-def _delivered(reads: Sequence[tuple[Ask, Chip]]) -> dict[str, tuple[NDArray[Any], NDArray[np.bool_]]]:
+def delivered(reads: Sequence[tuple[Ask, Chip]]) -> dict[str, tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Band -> numbers as delivered; of bands read in several parts, the first."""
     found: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
     for ask, chip in reads:
@@ -269,7 +283,7 @@ def _epsg(scene: Scene) -> int | None:
     return int(crs.removeprefix("EPSG:")) if isinstance(crs, str) and crs.startswith("EPSG:") else None
 
 
-def _facts(scenes: Sequence[Scene]) -> dict[str, str | float | None]:
+def facts_of_scenes(scenes: Sequence[Scene]) -> dict[str, str | float | None]:
     """Common value of all scenes; if they differ, the value of each, in order."""
     found: dict[str, str | float | None] = {}
     for name in sorted({k for s in scenes for k in s.facts}):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.access.http.client import AccessError
+from pipelines.sources.composite import compose
 from pipelines.sources.observation import Ask, asks, assemble, observe
 from schemas.outcome import Outcome, Reason
 
@@ -90,9 +91,15 @@ def gather(
     Yields:
         One result per assignment, in their order. Memory is bounded as long as the caller does not keep them.
     """
-    most = max(1, _GROUP_BYTES // _sample_bytes(source, recipe, assignments))
+    composed = getattr(source.config, "composite", None) is not None
+    each = max((len(a.candidates) for a in assignments), default=1) if composed else 1
+    most = max(1, _GROUP_BYTES // (max(each, 1) * _sample_bytes(source, recipe, assignments)))
     size = max(1, math.ceil(len(assignments) / math.ceil(len(assignments) / most))) if assignments else 1
     for first in range(0, len(assignments), size):
+        if composed:
+            group = assignments[first : first + size]
+            yield from compose(source, recipe, group, scenes, lambda plan: _read(plan, reader))
+            continue
         wishes = [_wish(source, a, scenes) for a in assignments[first : first + size]]
         if source.modality.cloud_layer is not None:
             _sort_by_cloud(source, recipe, wishes, reader)

@@ -1,0 +1,244 @@
+"""Composites: one observation from many scenes of a window, pixel by pixel over those that are clear there.
+
+Every scene that the plan lists is read on the sample's grids and made canonical. A pixel of a scene counts where it is
+measured and not cloud; a pixel that is coarser than the cloud layer counts where no cloud touches it. Medians and means
+are computed in float64 over the stored numbers (decibels of radar stay decibels) and rounded half up for whole numbers;
+of an even count the median is the mean of the middle two. `mosaic` takes the first clear scene in the order of the
+plan. Classes and bits, the cloud layer among them, are always mosaicked. Where no scene is clear, the pixel is fill and
+not valid.
+
+A temporary failure of any scene makes the observation absent, to be tried again: the plan gives the same bytes always.
+A permanent failure, a contradiction or too much cloud over the chip leaves a scene out, and the others are reduced.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.access.errors import AccessError
+from pipelines.sources.observation import absent, asks, assemble, delivered, enlarged, facts_of_scenes
+from schemas.outcome import Outcome, Reason
+from schemas.stack import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.access.chips import Chip
+    from pipelines.sources.observation import Ask, Layered
+    from pipelines.sources.read_shard import Assignment
+    from pipelines.sources.sensor import SensorSource
+    from schemas.modality import Layer
+    from schemas.recipe import Recipe
+    from schemas.scene import Scene
+
+Reads = list[tuple["Ask", "Chip"]]
+
+
+def compose(
+    source: SensorSource,
+    recipe: Recipe,
+    assignments: Sequence[Assignment],
+    scenes: Mapping[str, Scene],
+    read: Callable[[Sequence[tuple[str, list[Ask]]]], list[Reads | AccessError]],
+) -> Iterator[Observation | Outcome]:
+    """The composite of each assignment, in order; neighbours are read together.
+
+    Args:
+        source: the sensor; its configuration says how to reduce.
+        recipe: for resolutions.
+        assignments: a group that fits into memory with all its scenes.
+        scenes: item id -> scene.
+        read: reads what is asked of providers, as `read_shard` does.
+    """
+    wanted = [(a, tuple(scenes[i] for i in c.scenes)) for a in assignments for c in a.candidates]
+    plan = [
+        (
+            chosen[0].provider,
+            [
+                ask
+                for layer in source.modality.layers
+                for ask in asks(source, layer, chosen, a.place, recipe.resolution_of(source.modality.name, layer.name))
+            ],
+        )
+        for a, chosen in wanted
+    ]
+    got = iter(read(plan))
+    for assignment in assignments:
+        mine = [(tuple(scenes[i] for i in c.scenes), next(got)) for c in assignment.candidates]
+        yield _composite(source, recipe, assignment, mine)
+
+
+def _composite(
+    source: SensorSource,
+    recipe: Recipe,
+    assignment: Assignment,
+    reads: Sequence[tuple[tuple[Scene, ...], Reads | AccessError]],
+) -> Observation | Outcome:
+    used: list[tuple[tuple[Scene, ...], dict[str, Layered]]] = []
+    lost: list[Outcome] = []
+    for scenes, got in reads:
+        if isinstance(got, AccessError):
+            outcome = absent(source, assignment, scenes, got.reason, got.detail)
+            if got.reason.retryable:
+                return outcome
+            lost.append(outcome)
+            continue
+        layers = {
+            layer.name: assemble(layer, [(a, c) for a, c in got if a.layer.name == layer.name])
+            for layer in source.modality.layers
+        }
+        refusal = _refusal(source, assignment, scenes, got, layers)
+        if refusal is None:
+            used.append((scenes, layers))
+        else:
+            lost.append(refusal)
+    if not used:
+        none = absent(source, assignment, reads[0][0] if reads else (), Reason.NO_SCENE, "there is no scene to reduce")
+        return next((o for o in lost if o.reason is Reason.TOO_CLOUDY), lost[0] if lost else none)
+    return _reduced(source, recipe, assignment, used)
+
+
+def _refusal(
+    source: SensorSource, assignment: Assignment, scenes: tuple[Scene, ...], got: Reads, layers: Mapping[str, Layered]
+) -> Outcome | None:
+    """Why a scene does not go in."""
+    problem = source.contradiction(scenes, delivered(got))
+    if problem is not None:
+        return absent(source, assignment, scenes, Reason.BAD_ITEM, problem)
+    if source.modality.cloud_layer is None:
+        return None
+    sky, most = layers[source.modality.cloud_layer], getattr(source.config, "max_cloud", 1.0)
+    seen = int(np.count_nonzero(sky.valid[0]))
+    cloud = int(np.count_nonzero(source.cloud_mask(sky.values[0]) & sky.valid[0])) / seen if seen else 1.0
+    if not seen:
+        return absent(source, assignment, scenes, Reason.TOO_LITTLE_VALID, "0.0% of the chip is measured")
+    if cloud > most:
+        detail = f"{cloud:.1%} of the chip is cloud, at most {most:.1%} is allowed"
+        return absent(source, assignment, scenes, Reason.TOO_CLOUDY, detail)
+    return None
+
+
+def _reduced(
+    source: SensorSource,
+    recipe: Recipe,
+    assignment: Assignment,
+    used: Sequence[tuple[tuple[Scene, ...], dict[str, Layered]]],
+) -> Observation | Outcome:
+    modality, how = source.modality, str(getattr(source.config, "composite", "median"))
+    edges = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
+    finest = min(edges.values())
+    shape = assignment.place.geobox.at(finest).shape
+    valid, arrays = np.ones(shape, np.bool_), {}
+    for layer in modality.layers:
+        clear = [_clear(source, layers, layer, edges) for _, layers in used]
+        values, known = reduce_clear([layers[layer.name].values for _, layers in used], clear, layer, how)
+        arrays[layer.name] = values if layer.has_band_axis else values[0]
+        valid &= enlarged(np.asarray(known.all(axis=0)), shape, edges[layer.name] / finest)
+    scenes = [scene for chosen, _ in used for scene in chosen]
+    fraction, least = float(np.count_nonzero(valid)) / valid.size, getattr(source.config, "min_valid", 0.0)
+    if fraction < least or fraction == 0.0:
+        detail = f"{fraction:.1%} of the chip is clear in one of {len(used)} scenes, at least {least:.1%} is required"
+        return absent(source, assignment, scenes, Reason.TOO_LITTLE_VALID, detail)
+    times = sorted(chosen[0].datetime for chosen, _ in used)
+    cloudless = modality.cloud_layer is None
+    return Observation(
+        modality=modality.name,
+        slot=assignment.slot,
+        datetime=times[(len(times) - 1) // 2],
+        arrays=arrays,
+        valid=valid,
+        cloud=None if cloudless else np.zeros(arrays[modality.cloud_layer or ""].shape[-2:], np.bool_),
+        valid_fraction=fraction,
+        cloud_fraction=None if cloudless else 0.0,
+        item_ids=tuple(dict.fromkeys(scene.item_id for scene in scenes)),
+        provider=scenes[0].provider,
+        radiometry={n: "; ".join(dict.fromkeys(s.radiometry[n].rule for s in scenes)) for n in modality.band_names},
+        resampling={x.name: _kernel([layers[x.name].resampling for _, layers in used]) for x in modality.layers},
+        facts={
+            **facts_of_scenes(scenes),
+            "composite": f"{how} of {len(used)}",
+            "dates": "; ".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times),
+        },
+        licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
+    )
+
+
+def reduce_clear(
+    values: Sequence[NDArray[Any]], clear: Sequence[NDArray[np.bool_]], layer: Layer, how: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Many scenes of one layer as one.
+
+    Args:
+        values: of each scene, (band, y, x), canonical numbers.
+        clear: the same shapes, True = measured and not cloud.
+        layer: for dtype, fill and kind.
+        how: 'median', 'mean' or 'mosaic'.
+
+    Returns:
+        (values, known), (band, y, x): fill where nothing is known.
+    """
+    fill = math.nan if layer.nodata is None else layer.nodata
+    found = np.full(values[0].shape, 0 if layer.nodata is None and layer.dtype[0] != "f" else fill, layer.dtype)
+    known = np.zeros(found.shape, np.bool_)
+    if how == "mosaic" or layer.kind != "continuous":
+        for pixels, good in zip(values, clear, strict=True):
+            np.copyto(found, pixels, where=good & ~known)
+            known |= good
+        return found, known
+    for band in range(len(found)):  # one band of all scenes at a time, in float64
+        numbers = np.stack([np.where(good[band], v[band].astype(np.float64), np.nan)
+                            for v, good in zip(values, clear, strict=True)])  # fmt: skip
+        known[band] = ~np.isnan(numbers).all(axis=0)
+        middle = _median(numbers) if how == "median" else _mean(numbers)
+        if found.dtype.kind != "f":
+            middle = np.floor(middle + 0.5)
+        np.copyto(found[band], middle, where=known[band], casting="unsafe")
+    return found, known
+
+
+def _median(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(scene, y, x) -> (y, x), NaN left out; 0 where there is nothing else."""
+    count = np.count_nonzero(~np.isnan(numbers), axis=0)
+    ordered = np.sort(numbers, axis=0)  # NaN last
+    low, high = ((count - 1).clip(0) // 2)[None], (count // 2).clip(0, len(numbers) - 1)[None]
+    middle = (np.take_along_axis(ordered, low, 0) + np.take_along_axis(ordered, high, 0))[0] / 2
+    return np.where(count > 0, middle, 0.0)
+
+
+def _mean(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    count = np.count_nonzero(~np.isnan(numbers), axis=0)
+    mean: NDArray[np.float64] = np.nansum(numbers, axis=0) / count.clip(1)
+    return mean
+
+
+def _clear(
+    source: SensorSource, layers: Mapping[str, Layered], layer: Layer, edges: Mapping[str, float]
+) -> NDArray[np.bool_]:
+    """(band, y, x) of a layer: measured and not cloud."""
+    valid, name = layers[layer.name].valid, source.modality.cloud_layer
+    if name is None:
+        return valid
+    sky = layers[name]
+    hidden = source.cloud_mask(sky.values[0]) | ~sky.valid[0]
+    return valid & ~_onto(hidden, valid.shape[-2:], edges[name], edges[layer.name])[None]
+
+
+def _onto(mask: NDArray[np.bool_], shape: tuple[int, ...], edge_m: float, wanted_m: float) -> NDArray[np.bool_]:
+    """A mask on another grid of the same corner: each finer pixel takes the one over its centre, a coarser one is True
+    where any whose centre lies in it is."""
+    rows, columns = shape
+    if wanted_m <= edge_m:
+        return enlarged(mask, (rows, columns), edge_m / wanted_m)
+    for axis, size in ((0, rows), (1, columns)):
+        owner = np.minimum((np.arange(mask.shape[axis]) + 0.5) * edge_m / wanted_m, size - 1).astype(np.intp)
+        mask = np.logical_or.reduceat(mask, np.searchsorted(owner, np.arange(size)).clip(0, len(owner) - 1), axis=axis)
+    return mask
+
+
+def _kernel(used: Sequence[str]) -> str:
+    return next((kernel for kernel in used if kernel != "none"), "none")
