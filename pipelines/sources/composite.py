@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.access.chips import Chip
-    from pipelines.sources.observation import Ask, Layered
-    from pipelines.sources.read_shard import Assignment
+    from pipelines.sources.observation import Ask, Assignment, Layered
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer
     from schemas.recipe import Recipe

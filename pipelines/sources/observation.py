@@ -17,12 +17,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.sources.read_shard import Assignment
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer
     from schemas.place import Place
     from schemas.recipe import Recipe
-    from schemas.scene import Radiometry, Scene
+    from schemas.scene import Candidate, Radiometry, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One requested observation: a place, a date slot, and the plan's candidates, best first."""
+
+    place: Place
+    slot: int
+    candidates: tuple[Candidate, ...]
+    by_time: bool = False
+    """True: the first candidate that keeps the recipe's limits is taken, however much clearer another one is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ import numpy as np
 from pipelines.access.http.client import AccessError
 from pipelines.sources.composite import compose
 from pipelines.sources.observation import Ask, asks, assemble, observe
+from pipelines.sources.observation import Assignment as Assignment  # noqa: PLC0414 - what `gather` takes
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
     from pipelines.access.chips import Chip, ChipReader
     from pipelines.sources.sensor import SensorSource
-    from schemas.place import Place
     from schemas.recipe import Recipe
-    from schemas.scene import Candidate, Scene
+    from schemas.scene import Scene
     from schemas.stack import Observation
 
 _GROUP_BYTES = 256 << 20
@@ -47,17 +47,6 @@ _CLOUD_STEP = 0.05
 """Candidates whose cloud over the chip is in one step are ordered as planned."""
 _SHOWN = (Reason.TOO_CLOUDY, Reason.TOO_LITTLE_VALID)
 """Reason recorded in the ledger when candidates failed for different reasons: these first, else the best's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One requested observation: a place, a date slot, and the plan's candidates, best first."""
-
-    place: Place
-    slot: int
-    candidates: tuple[Candidate, ...]
-    by_time: bool = False
-    """True: the first candidate that keeps the recipe's limits is taken, however much clearer another one is."""
 
 
 @dataclass(slots=True)
