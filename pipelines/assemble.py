@@ -142,7 +142,8 @@ class Factory:
         """
         at_once = max(1, STACKS_BYTES // sample_bytes(self.recipe))
         for start in range(0, len(plan.places), at_once):
-            stacks = [Stack(place=place) for place in plan.places[start : start + at_once]]
+            some = plan.places[start : start + at_once]
+            stacks = [Stack(place=place, texts=plan.texts.get(place.sample_id, ())) for place in some]
             step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.labels))
             for number, source in enumerate(anchors_first(self.recipe), 1):
                 self._observe(source, plan, stacks)

@@ -28,7 +28,7 @@ from sampling.times import dates_of
 from schemas.attribute import PREFIX
 from schemas.place import GeoBox, Place
 from schemas.sampling import DrawSampling, GridSampling, PointsSampling, UniformSampling
-from schemas.splits import AttributeSplits, Splits, YearSplits
+from schemas.splits import AttributeSplits, FoldSplits, Splits, YearSplits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +92,8 @@ class Located:
     """Names of the strata that samples were drawn from."""
     stratum: NDArray[np.int32] | None = None
     """(n,) place in `strata`."""
+    parted: bool = False
+    """True where the rule of the splits parts blocks of ground: the split is then part of a block's name."""
 
     def __len__(self) -> int:
         return len(self.footprints)
@@ -111,11 +113,18 @@ class Located:
             "resolution_m": np.full(len(index), self.resolution_m),
             "width": np.full(len(index), count, dtype=np.int32),
             "height": np.full(len(index), count, dtype=np.int32),
-            "block": majortom.names(*majortom.cells_of(some.lon, some.lat, self.block_m)),
+            "block": self._blocks(some, self.split[index]),
             "cell": majortom.names(*majortom.cells_of(some.lon, some.lat)),
             **({} if self.stratum is None else {"stratum": [self.strata[s] for s in self.stratum[index].tolist()]}),
             **{PREFIX + a.name: a.values.take(index).to_pylist() for a in self.attributes},
         }
+
+    def _blocks(self, footprints: Footprints, split: NDArray[np.int8]) -> list[str]:
+        """Blocks of ground whose samples are of one split: '269U_44R', or '269U_44R-val' where splits part blocks."""
+        names = majortom.names(*majortom.cells_of(footprints.lon, footprints.lat, self.block_m))
+        if not self.parted:
+            return names
+        return [f"{name}-{SPLITS[code]}" for name, code in zip(names, split.tolist(), strict=True)]
 
     def places(self, index: NDArray[np.int64]) -> list[Place]:
         """Samples number `index` as Places."""
@@ -281,6 +290,7 @@ def _located(
         left_out={reason: count for reason, count in left_out.items() if count},
         notes=_notes(footprints, split, left_out, recipe),
         shared=shared_ground(footprints, split) if measured else (),
+        parted=not isinstance(splits, Splits | FoldSplits),
         leaks=leakage(footprints, split) if measured or not isinstance(splits, Splits) else (),
     )
 

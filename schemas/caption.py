@@ -57,15 +57,15 @@ class Caption:
     """One checked caption."""
 
     text: str
-    """English, one paragraph."""
+    """English, one paragraph; of 'column' and 'file': as the file has it, any language, untrusted data."""
     captioner: str
-    """'template' or 'llm'."""
+    """'template' or 'llm'; 'column' or 'file' where a file gave the text."""
     model: str | None
     """Model name as the endpoint was asked for it; None for the template."""
     prompt_version: str
-    """Version of the prompt or template."""
+    """Version of the prompt or template; of a text that a file gave, which file and column."""
     facts_sha256: str
-    """SHA-256 of the facts' canonical JSON."""
+    """SHA-256 of the facts' canonical JSON; '' where the text rests on none."""
     checks: tuple[str, ...]
     """Names of the checks passed."""
     attempts: int

@@ -103,7 +103,8 @@ class Place:
     split: Split
     """Split of the block of ground that contains this footprint."""
     block: str
-    """Id of that block of ground: samples of one block are never parted."""
+    """Id of that block of ground: samples of one block are never parted (a rule of splits that parts ground adds the
+    split to the id: '269U_44R-val')."""
     cell: str
     """Major-TOM grid cell id of the centre, for naming compatibility with other datasets."""
     stratum: str | None = None

@@ -33,6 +33,7 @@ from schemas.sampling import (
 )
 from schemas.splits import AnySplits, FoldSplits, Splits, SplitsOfFile
 from schemas.strict import Name, Strict
+from schemas.texts import ColumnCaptions, FileCaptions
 from schemas.variables import checked_key
 from schemas.window import Window, check_windows
 
@@ -648,7 +649,7 @@ class LlmCaptions(Strict):
     facts_from: str | None = None
 
 
-Captions = Annotated[TemplateCaptions | LlmCaptions, Field(discriminator="kind")]
+Captions = Annotated[TemplateCaptions | LlmCaptions | ColumnCaptions | FileCaptions, Field(discriminator="kind")]
 
 
 class Quality(Strict):
@@ -771,6 +772,11 @@ class Recipe(Strict):
         self._whole()
         _ = self.derived_layers
         check_splits(self.sampling, self.splits)
+        if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
+            raise ValueError(
+                f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
+                f"{self.sampling.kind} has none; use kind: points or draw, or captions of kind: file"
+            )
         return self
 
     def _overrides(self, labels: list[str]) -> None:
@@ -871,6 +877,13 @@ class Recipe(Strict):
                 f"grid: size_m {self.grid.size_m:g} is not a whole number of pixels of resolution_m {resolution:g}; "
                 f"write size_m: {sizes}, or another resolution_m"
             )
+
+    @property
+    def points_file(self) -> str | None:
+        """File that the samples come from, relative to the recipe."""
+        if isinstance(self.sampling, DrawSampling):
+            return self.sampling.frame.file
+        return self.sampling.file if isinstance(self.sampling, PointsSampling) else None
 
     @property
     def overhang_m(self) -> float:

@@ -70,6 +70,8 @@ class Stack:
     """OpenStreetMap objects, if the recipe asks for them."""
     facts: Facts | None = None
     """Facts for captions."""
+    texts: tuple[str, ...] = ()
+    """Texts that a file gives to this sample."""
     captions: list[Caption] = field(default_factory=list)
     """Checked captions."""
     outcomes: list[Outcome] = field(default_factory=list)

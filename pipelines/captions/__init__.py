@@ -1,10 +1,11 @@
-"""Captions: facts from the stack, sentences from a template or a model, both checked against the facts."""
+"""Captions: sentences from a template or a model, both checked against facts of the stack; or texts of a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
 from schemas.recipe import LlmCaptions, TemplateCaptions
+from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,5 +29,9 @@ def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:
             from pipelines.captions.llm import LlmCaptioner
 
             return LlmCaptioner(captions, cache_dir)
+        case ColumnCaptions() | FileCaptions():
+            from pipelines.captions.given import GivenCaptioner
+
+            return GivenCaptioner(captions)
         case _:
             assert_never(captions)

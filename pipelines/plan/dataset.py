@@ -20,6 +20,7 @@ from pipelines.plan.partition import complete, find, share_scenes
 from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.tables import (
     PLACES,
+    TEXTS,
     DamagedPlanError,
     Estimate,
     Hrefs,
@@ -283,7 +284,7 @@ def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> 
     aside = growing.with_name(growing.name + "-new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    kept = ["recipe.json", "shards.parquet", "places.json"]
+    kept = ["recipe.json", "shards.parquet", "places.json", *([TEXTS] if (folder / TEXTS).exists() else [])]
     for part in range(laid.parts):
         samples, *found = files_of(part)
         kept += [samples] if part in lacking else [samples, *found]

@@ -15,18 +15,21 @@ from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
 from pipelines.progress import ProgressPrinter
-from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table
+from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table, write_texts
 from sampling import locate
 from sampling.splits import SPLITS
+from sampling.texts import texts_of
 from schemas.outcome import Reason
 from schemas.recipe import OpenStreetMapLabel
 from schemas.sampling import DrawSampling, PointsSampling
+from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.recipes import RecipeFile
+    from sampling import Located, Packed
     from sampling.geobox import Footprints
     from schemas.attribute import AttributeType
 
@@ -96,6 +99,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     attributes = {a.name: a.kind for a in located.attributes}
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
+    notes = [*located.notes, *_give_texts(file, folder, located, shards)]
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
     inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
     laid = Laid(
@@ -105,7 +109,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         parts=len(groups),
         splits=dict(sorted((name, count) for name, count in zip(SPLITS, split, strict=True) if count)),
         left_out=dict(sorted(located.left_out.items())),
-        notes=list(located.notes),
+        notes=notes,
         inputs=dict(sorted(inputs.items())),
         extract=None if extract is None else extract.parquet.name,
         map_found={} if extract is None else _map_found(extract, located.footprints, recipe.grid.size_m).json(),
@@ -117,6 +121,21 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "leaks", "map_found")}
     write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return laid
+
+
+def _give_texts(file: RecipeFile, folder: Path, located: Located, shards: Packed) -> list[str]:
+    """Write the texts that a file gives to the samples; a note if some have none."""
+    captions = file.recipe.captions
+    if not isinstance(captions, ColumnCaptions | FileCaptions):
+        return []
+    shard = np.empty(len(located), dtype=np.int64)
+    shard[shards.order] = np.repeat(np.arange(len(shards)), np.diff(shards.starts))
+    names = located.names(located.key)
+    texts = texts_of(captions, located, file.recipe.points_file, file.folder)
+    having = write_texts(folder, ((int(shard[i]), names[i], found) for i, found in texts))
+    if having == len(located):
+        return []
+    return [f"captions: {len(located) - having:,} of {len(located):,} samples have no text ({captions.source})"]
 
 
 def laid_in(folder: Path) -> Laid | None:
@@ -177,6 +196,8 @@ def inputs_of(file: RecipeFile) -> dict[str, str]:
         named.append(("sampling.file", sampling.file))
     if isinstance(sampling, DrawSampling):
         named.append(("sampling.from.file", sampling.frame.file))
+    if isinstance(file.recipe.captions, FileCaptions):
+        named.append(("captions.file", file.recipe.captions.file))
     return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
 
 

@@ -39,3 +39,5 @@ from pipelines.tables.tally import added as added
 from pipelines.tables.tally import not_used as not_used
 from pipelines.tables.tally import tally_of as tally_of
 from pipelines.tables.tally import words_of as words_of
+from pipelines.tables.texts import TEXTS as TEXTS
+from pipelines.tables.texts import write_texts as write_texts

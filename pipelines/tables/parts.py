@@ -23,6 +23,8 @@ from pipelines.durable import durably, read_regular, write_durably
 from pipelines.tables import rows
 from pipelines.tables.records import PartPlan, PlanError, ShardPlan
 from pipelines.tables.summary import damaged, read_recipe_of, whole
+from pipelines.tables.texts import read_texts
+from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -154,8 +156,9 @@ def check_whole(folder: Path, parts: int) -> None:
     Raises:
         PlanError: names the first that is not.
     """
-    read_recipe_of(folder)
-    names = ["shards.parquet", *(name for part in range(parts) for name in files_of(part)[:-1])]
+    given = isinstance(read_recipe_of(folder).captions, ColumnCaptions | FileCaptions)
+    names = [*(["texts.parquet"] if given else []), "shards.parquet"]
+    names += [name for part in range(parts) for name in files_of(part)[:-1]]
     for name in names:
         with whole(folder / name):
             pq.read_metadata(folder / name)
@@ -178,6 +181,7 @@ def read_shard(folder: Path, index: int, hrefs: Hrefs) -> ShardPlan:
         scenes=rows.scenes_from(scenes, hrefs),
         candidates=rows.candidates_from(candidates),
         absences=rows.absences_from(absences),
+        texts=read_texts(folder, index),
     )
 
 

@@ -44,6 +44,8 @@ class ShardPlan:
     """Possible observations, best first."""
     absences: dict[CandidateKey, Outcome]
     """Wishes known at planning to stay unfulfilled."""
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sample id -> texts that a file gives it."""
 
     @property
     def split(self) -> str:
