@@ -20,6 +20,7 @@ from pipelines.labels import legend_of, open_raster_labeller, open_vector_labell
 from pipelines.labels.read_shard import Assignment as LabelAssignment
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
+from pipelines.quality import refusal as refusal_of
 from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
@@ -303,16 +304,8 @@ def _refused(stack: Stack) -> bool:
 
 
 def _judge(stack: Stack, recipe: Recipe) -> None:
-    """Refuse a sample that lacks what the recipe requires."""
-    obtained = {name for name, _ in stack.observations if name not in recipe.derived}
-    wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
-    wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
-    detail = f"required and absent: {', '.join(wanting)}" if wanting else ""
-    least = min(recipe.quality.min_modalities, len(recipe.sources))
-    if len(obtained) < least:
-        detail = detail or f"{len(obtained)} modalities obtained, quality.min_modalities requires {least}"
-    if not stack.observations and not stack.labels:
-        detail = detail or "no modality and no label obtained"
+    """Refuse a sample that lacks what the recipe requires, or breaks a rule of its quality."""
+    detail = refusal_of(stack, recipe)
     if detail:
         sample_id = stack.place.sample_id
         refusal = Outcome(sample_id=sample_id, layer="sample", slot=0, reason=Reason.SAMPLE_REFUSED, detail=detail)

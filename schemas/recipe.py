@@ -17,6 +17,7 @@ from schemas.declared import LayerName as DerivedName
 from schemas.derived import Derived, Expression, Input, resolved
 from schemas.earthengine import EarthEngineProvider
 from schemas.identity import sha256_of
+from schemas.keep import KeepRule, check_names
 from schemas.label import CommonClass  # noqa: TC001 - pydantic needs it at run time
 from schemas.label_layer import CrosswalkChoice  # noqa: TC001 - pydantic needs it at run time
 from schemas.label_layer import LayerName as LabelName  # noqa: TC001 - the same
@@ -656,6 +657,18 @@ class Quality(Strict):
     """Rules for a sample as a whole; one that breaks them is in the ledger and not in the catalogue."""
 
     min_modalities: int = Field(default=1, ge=0, description="least number of obtained modalities (at any date)")
+    require: dict[str, Literal["all"] | Annotated[int, Field(ge=1, le=366)]] = Field(
+        default_factory=dict,
+        exclude_if=lambda required: not required,
+        description="source -> dates that a sample must have of it: all that the recipe asks for, or at least a number",
+    )
+    keep: tuple[KeepRule, ...] = Field(
+        default=(),
+        max_length=32,
+        exclude_if=lambda rules: not rules,
+        description="rules over pixels that a sample must meet, all of them and at every date obtained: "
+        "'share(sentinel2.SCL in [4]) >= 0.2', 'sentinel2.SCL[centre] == 4', 'count(sentinel2) >= 2'",
+    )
 
 
 class Shards(Strict):
@@ -772,12 +785,26 @@ class Recipe(Strict):
         self._whole()
         _ = self.derived_layers
         check_splits(self.sampling, self.splits)
+        self._quality(labels)
         if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
             raise ValueError(
                 f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
                 f"{self.sampling.kind} has none; use kind: points or draw, or captions of kind: file"
             )
         return self
+
+    def _quality(self, labels: list[str]) -> None:
+        """Rules may be given for the layers of this recipe only."""
+        sources = {s.name: s for s in self.sources}
+        for name, wanted in self.quality.require.items():
+            if name not in sources:
+                raise ValueError(f"quality.require: {name!r} is no source of this recipe; known: {sorted(sources)}")
+            slots = max(1, len(self.slots_of(sources[name])))
+            if wanted != "all" and wanted > slots:
+                raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
+        bands = {name: s.modality.band_names for name, s in sources.items()}
+        objects = [x.layer for x in self.labels if isinstance(x, OpenStreetMapLabel)]
+        check_names(self.quality.keep, bands, labels, objects)
 
     def _overrides(self, labels: list[str]) -> None:
         """Resolutions may be given for the layers of this recipe only."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
@@ -35,6 +36,13 @@ STATED: dict[str, Any] = {
     "sampling": {"kind": "points", "file": "places.csv"},
     "splits": {"by": "attr_part", "train": ["a"], "test": ["b"]},
     "captions": {"kind": "column", "column": "text"},
+    "quality": {"require": {"dem": "all"}, "keep": ["dem.elevation[centre] > -100"]},
+}
+RECIPE: dict[str, Any] = {
+    "seed": 7,
+    "grid": {"size_m": 480},
+    "providers": {"es": {"url": "$LANDWEAVE_TESTBED/earth-search/v1", "dialect": "earth-search"}},
+    "sources": [{"kind": "dem", "providers": ["es"]}],
 }
 PLACES = 'lon,lat,sample_id,part,text\n11.97,48.50,one,a,"A field, and a wood"\n11.98,48.51,two,b,\n'
 
@@ -50,15 +58,8 @@ def folder(earth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built(earth: Path, folder: Path, sections: dict[str, Any], name: str) -> tuple[landweave.Dataset, str]:
-    recipe = {
-        "name": name,
-        "seed": 7,
-        "grid": {"size_m": 480},
-        "providers": {"es": {"url": "$LANDWEAVE_TESTBED/earth-search/v1", "dialect": "earth-search"}},
-        "sources": [{"kind": "dem", "providers": ["es"]}],
-    }
     with (folder / f"{name}.yaml").open("w") as file:
-        YAML(typ="safe").dump(recipe | sections, file)
+        YAML(typ="safe").dump(RECIPE | {"name": name} | sections, file)
     with testbed.serve(earth) as services:
         done = run(services, "build", folder / f"{name}.yaml", folder / name)
     assert "Traceback" not in done.stderr, done.stderr
@@ -75,6 +76,19 @@ def test_objects_of_a_map_in_balance(earth: Path, folder: Path) -> None:
     assert all(item["attr_osm_id"][0] in "nwr" for item in items)
     assert {(item["attr_fold"], item["split"]) for item in items} <= {(0, "test"), (1, "train")}
     assert "leakage   train and test" in said
+
+
+def test_a_rule_refuses_with_its_reason(earth: Path, folder: Path) -> None:
+    rules = {"quality": {"keep": ["share(dem.elevation < 9000) == 1 and dem.elevation[centre] > 9000"]}}
+    with (folder / "strict.yaml").open("w") as file:
+        YAML(typ="safe").dump(RECIPE | {"name": "strict"} | STATED | rules, file)
+    with testbed.serve(earth) as services:
+        done = run(services, "build", folder / "strict.yaml", folder / "strict")
+    assert "Traceback" not in done.stderr, done.stderr
+    ledger = pq.read_table(folder / "strict" / "catalogue" / "ledger.parquet").to_pylist()
+    refused = [row["detail"] for row in ledger if row["reason"] == "sample_refused"]
+    assert len(refused) == 2
+    assert all(detail.startswith("quality.keep: dem.elevation[centre] > 9000: found ") for detail in refused)
 
 
 def test_published_splits_and_texts(earth: Path, folder: Path) -> None:

@@ -1,0 +1,127 @@
+"""Judges a sample as a whole by the recipe's `quality` rules and by what it requires; each refusal says why."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.keep import OPERATORS, band_of, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from schemas.keep import Test
+    from schemas.modality import Layer
+    from schemas.recipe import Recipe
+    from schemas.stack import Observation, Stack
+
+Pixels = tuple["NDArray[np.generic]", "NDArray[np.bool_]"]
+"""(y, x) values, and (y, x) True where there is a value."""
+
+
+def refusal(stack: Stack, recipe: Recipe) -> str:
+    """Why a sample is refused, one sentence; '' if it is kept.
+
+    Args:
+        stack: all layers of the sample, as far as they were obtained.
+        recipe: checked recipe.
+    """
+    obtained = {name for name, _ in stack.observations if name not in recipe.derived}
+    wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
+    wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
+    if wanting:
+        return f"required and absent: {', '.join(wanting)}"
+    least = min(recipe.quality.min_modalities, len(recipe.sources))
+    if len(obtained) < least:
+        return f"{len(obtained)} modalities obtained, quality.min_modalities requires {least}"
+    if not stack.observations and not stack.labels:
+        return "no modality and no label obtained"
+    return _too_few_dates(stack, recipe) or next(_broken(stack, recipe), "")
+
+
+def _too_few_dates(stack: Stack, recipe: Recipe) -> str:
+    for source in recipe.sources:
+        wanted = recipe.quality.require.get(source.name)
+        if wanted is None:
+            continue
+        slots = max(1, len(recipe.slots_of(source)))
+        held = sum(name == source.name for name, _ in stack.observations)
+        if held < (slots if wanted == "all" else wanted):
+            return f"{source.name}: {held} of {slots} dates obtained, quality.require: {wanted}"
+    return ""
+
+
+def _broken(stack: Stack, recipe: Recipe) -> Iterator[str]:
+    if not recipe.quality.keep:
+        return
+    layers = {s.name: s.modality.layers for s in recipe.sources}
+    for rule in recipe.quality.keep:
+        for test in parsed(rule):
+            words = _fails(test, stack, layers.get(test.layer, ()))
+            if words:
+                yield f"quality.keep: {test.text}: {words}"
+
+
+def _fails(test: Test, stack: Stack, layers: Sequence[Layer]) -> str:
+    """What was found instead; '' where the sample passes the test at every date."""
+    if test.kind == "count":
+        assert test.limit is not None  # noqa: S101 - of the grammar
+        held = float(_count(test.layer, stack))
+        return "" if bool(test.limit.of(np.array([held]))[0]) else f"found {held:g}"
+    pixels = list(_pixels(test, stack, layers))
+    if not pixels:
+        return f"{test.layer} was not obtained"
+    return next((words for one in pixels if (words := _wrong(test, one))), "")
+
+
+def _wrong(test: Test, pixels: Pixels) -> str:
+    values, valid = pixels
+    assert test.condition is not None  # noqa: S101 - of the grammar
+    if test.kind == "centre":
+        at = (values.shape[0] // 2, values.shape[1] // 2)
+        if not valid[at]:
+            return "the centre has no value"
+        return "" if bool(test.condition.of(values[at].reshape(1))[0]) else f"found {values[at]:g}"
+    if not valid.any():
+        return "no pixel has a value"
+    assert test.limit is not None  # noqa: S101 - of the grammar
+    share = float(test.condition.of(values[valid]).mean())
+    return "" if bool(OPERATORS[test.limit.op](share, test.limit.numbers[0])) else f"found {share:.4g}"
+
+
+def _count(layer: str, stack: Stack) -> int:
+    held = sum(name == layer for name, _ in stack.observations)
+    if held or stack.vectors is None or layer not in stack.labels:
+        return held
+    return len(stack.vectors.features)
+
+
+def _pixels(test: Test, stack: Stack, layers: Sequence[Layer]) -> Iterator[Pixels]:
+    """The layer at each of its dates, in their order."""
+    if test.layer in stack.labels:
+        label = stack.labels[test.layer]
+        yield label.classes, label.valid
+    for (name, _), observation in sorted(stack.observations.items(), key=lambda item: item[0]):
+        if name == test.layer:
+            yield _band(observation, layers, str(test.band))
+
+
+def _band(observation: Observation, layers: Sequence[Layer], band: str) -> Pixels:
+    """One band: where the array holds the layer's nodata there is no value."""
+    band = str(band_of(band, [b.name for x in layers for b in x.bands]))
+    layer = next(x for x in layers if band in [b.name for b in x.bands])
+    array = observation.arrays[layer.name]
+    values = array[[b.name for b in layer.bands].index(band)] if array.ndim == 3 else array
+    return values, _measured(values, layer.nodata)
+
+
+def _measured(values: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:
+    if nodata is None:
+        return np.ones(values.shape, dtype=bool)
+    if math.isnan(nodata):
+        return ~np.isnan(values.astype(np.float64))
+    return np.asarray(values != nodata)
