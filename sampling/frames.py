@@ -163,7 +163,7 @@ def _parquet(name: str, path: Path, columns: Sequence[str], *, shapes: bool) -> 
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as opened:
             there = opened.schema_arrow.names
-            geometry = entry_of(name, opened.schema_arrow)
+            geometry = entry_of(name, opened)
             located = [] if not shapes else list(geometry) or ["lon", "lat"]
             source = {c: c if c in there else c.split(".", 1)[0] for c in (*columns, *located)}
             for column, outer in source.items():

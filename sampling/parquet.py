@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 class Table(NamedTuple):
@@ -44,7 +45,7 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
     try:
         with path.open("rb") as file:
             opened = pq.ParquetFile(file)
-            entry = entry_of(name, opened.schema_arrow)
+            entry = entry_of(name, opened)
             names = opened.schema_arrow.names
             twice = next((c for c in (*wanted, *entry) if names.count(c) > 1), None)
             if twice is not None:
@@ -57,9 +58,10 @@ def read_parquet(name: str, path: Path, wanted: Collection[str] = ()) -> Table:
     return Table(values, _geometries(name, geometries[0]) if entry else None, opened.metadata.num_rows)
 
 
-def entry_of(name: str, schema: pa.Schema) -> tuple[str, ...]:
+def entry_of(name: str, opened: pq.ParquetFile) -> tuple[str, ...]:
     """The column that holds the geometries, () if the file is not GeoParquet."""
-    metadata = (schema.metadata or {}).get(b"geo")
+    schema = opened.schema_arrow
+    metadata = ((opened.metadata.metadata or {}) | (schema.metadata or {})).get(b"geo")  # the footer's; Arrow's own
     if metadata is None:
         return ()
     try:

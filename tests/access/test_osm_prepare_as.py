@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare_as
+from sampling.frames import rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,10 @@ def test_objects_come_into_the_named_file(tmp_path: Path) -> None:
     assert found.objects == 3
     with FeatureStore(tmp_path / "objects.parquet") as store:
         assert [f.osm_id for f in store.within((0, 40, 20, 60))] == ["n1", "n2", "n3"]
+    rows = next(rows_of("objects.parquet", tmp_path, ("tags.amenity",), shapes=True))
+    assert rows.columns["tags.amenity"] == ["school"] * 3
+    assert rows.shapes is not None
+    assert [shape.y for shape in rows.shapes] == [50.0] * 3
     assert {p.name for p in tmp_path.iterdir()} == {"map.osm.pbf", "objects.parquet"}
 
 
