@@ -38,15 +38,16 @@ class ProgressPrinter:
         self.last = now
         elapsed = now - self.start
         left_s = max(0.0, self._left_s - (now - self._since))
-        left = f", about {_time(left_s)} left" if 0 < done < total and left_s >= 1.0 else ""
-        line = f"{self.what}: {done:,} of {total:,} {self.unit}, {_time(elapsed)}{left}"
+        left = f", about {duration(left_s)} left" if 0 < done < total and left_s >= 1.0 else ""
+        line = f"{self.what}: {done:,} of {total:,} {self.unit}, {duration(elapsed)}{left}"
         sys.stderr.write(f"\r\033[K{line}" if self.live else f"{line}\n")
         if self.live and finished:
             sys.stderr.write("\n")
         sys.stderr.flush()
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """'3 h 07 min', '2 min 05 s' or '12 s'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

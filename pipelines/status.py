@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
 from pipelines.journal import Record, Spent, records_of, total
+from pipelines.progress import duration
 from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
     EngineCost,
@@ -207,13 +208,6 @@ def status_of(out: Path) -> Status:
         estimate=summary.estimate,
         seconds_left=_seconds_left(last, sizes, done) if running else None,
     )
-
-
-def duration(seconds: float) -> str:
-    """'3 h 07 min', '2 min 05 s' or '12 s'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict[str, int]], list[str], list[str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.plan.estimate import LINK_BYTES_S, REQUEST_S
 from pipelines.plan.simulate import Provider, Workload, enough, outlook
+from pipelines.progress import duration
 from pipelines.tables import EngineCost, ProviderCost
 from schemas.earthengine import EarthEngineProvider
 
@@ -47,10 +48,10 @@ def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
 def outlook_text(recipe: Recipe, summary: PlanSummary, prices: Prices) -> str:
     """The table for a person: workers, time, what it costs and what it waits for; and how many are worth having."""
     found = outlook(workload_of(recipe, summary), prices)
-    lines = ["workers      time   speed-up   cost         most of the time"]
+    lines = ["workers         time   speed-up   cost         most of the time"]
     for f in found:
         cost = f"{f.cost:,.2f} {prices.currency}"
-        lines.append(f"{f.workers:>7,} {_time(f.seconds):>9} {f.speedup:>10.1f}   {cost:<12} {f.bound}")
+        lines.append(f"{f.workers:>7,} {duration(f.seconds):>12} {f.speedup:>10.1f}   {cost:<12} {f.bound}")
     best = enough(found)
     if best is not found[-1]:
         slower = found[found.index(best) + 1]
@@ -72,9 +73,3 @@ def _enough(workers: int, bound: str) -> str:
     why = _BOUNDS.get(bound, f"they wait for {bound}, whose limits they share")
     many = "one worker hardly helps" if workers == 1 else f"about {workers:,} workers hardly help"
     return f"more than {many}: {why}"
-
-
-def _time(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pipelines.plan.doubts import doubts
 from pipelines.plan.licences import contradictions
+from pipelines.progress import duration
 from pipelines.tables import not_used, words_of
 from schemas.place import Split
 
@@ -95,19 +96,13 @@ def _costs(summary: PlanSummary) -> list[str]:
     e = summary.estimate
     lines = [
         f"to fetch  about {e.requests:,.0f} requests, {e.bytes / 1e6:,.1f} MB",
-        f"to build  about {_duration(e.seconds)} with one worker",
+        f"to build  about {duration(e.seconds)} with one worker",
     ]
     if (engine := e.earthengine) is not None:
         lines.append(
             f"at Earth Engine  about {engine.requests:,.0f} requests, "
             f"{engine.bytes / 1e6:,.1f} MB, {engine.eecu_hours:,.3g} EECU-hours "
             f"({engine.eecu_hours_least:,.3g} to {engine.eecu_hours_most:,.3g}: no prices are published), "
-            f"{_duration(3600 * engine.hours)} at the quota"
+            f"{duration(3600 * engine.hours)} at the quota"
         )
     return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
