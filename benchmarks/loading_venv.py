@@ -62,40 +62,41 @@ PACKAGES = (
 """Versions that were installed and measured together. Without what MosaicML asks for and only some clouds need."""
 
 
-def home() -> Path:
-    """Where it is: its name says of what it was made."""
+def home(kind: str = "loaders", packages: tuple[str, ...] = PACKAGES) -> Path:
+    """Folder of the environment; its name contains a hash of what it is made of."""
     cache = Path(os.environ.get("LANDWEAVE_CACHE") or Path.home() / ".cache" / "landweave")
-    made_of = "\n".join((sys.version, str(_behind()), *PACKAGES))
-    return cache / f"loaders-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+    made_of = "\n".join((sys.version, str(_behind()), *packages))
+    return cache / f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 
-def python() -> Path | None:
-    """Its interpreter; None if it was not made."""
-    found = home() / "bin" / "python"
-    return found if (home() / "made").exists() else None
+def python(kind: str = "loaders", packages: tuple[str, ...] = PACKAGES) -> Path | None:
+    """The environment's interpreter; None if it was not made."""
+    place = home(kind, packages)
+    return place / "bin" / "python" if (place / "made").exists() else None
 
 
-def make() -> Path:
-    """Make it where it is not there; whoever comes second waits.
+def make(kind: str = "loaders", packages: tuple[str, ...] = PACKAGES) -> Path:
+    """Make the environment unless it is there; a second caller waits for the first.
 
     Raises:
         CalledProcessError: a package could not be installed.
     """
     import fcntl
 
-    home().parent.mkdir(parents=True, exist_ok=True)
-    with home().with_suffix(".lock").open("w") as lock:
+    place = home(kind, packages)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        there = python()
+        there = python(kind, packages)
         if there is not None:
             return there
-        venv.create(home(), with_pip=True, clear=True)
-        inside = home() / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        venv.create(place, with_pip=True, clear=True)
+        inside = place / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
         (inside / "zz_behind.pth").write_text(f"{_behind()}\n")
-        own = str(home() / "bin" / "python")
-        subprocess.run([own, "-m", "pip", "install", "--quiet", "--no-deps", *PACKAGES], check=True)
-        (home() / "made").touch()
-    return home() / "bin" / "python"
+        own = str(place / "bin" / "python")
+        subprocess.run([own, "-m", "pip", "install", "--quiet", "--no-deps", *packages], check=True)
+        (place / "made").touch()
+    return place / "bin" / "python"
 
 
 def _behind() -> Path:

@@ -1,0 +1,211 @@
+"""Fused labels: statistics that add, votes, image, calibration, and that sharing errors is seen through."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.labels import auroc, dawid_skene, evidence, miou
+from benchmarks.labels_goals import goals
+from benchmarks.labels_worlds import PROCESSES, PUBLISHED, make, read, write
+from pipelines.labels.fusion.calibrate import calibrate, expected_calibration_error
+from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_all, moments
+from pipelines.labels.fusion.image import ImageModel, Moments, Sureness, features
+from pipelines.labels.fusion.priors import CLASSES, emission
+from pipelines.labels.fusion.voters import symbols, voter
+from pipelines.labels.fusion.votes import Patterns, learn
+
+
+@pytest.fixture(scope="module", params=["shared", pytest.param("regional", marks=pytest.mark.slow)])
+def world(request):
+    return make(request.param, 3)
+
+
+@pytest.fixture(scope="module")
+def whole(world):
+    return evidence(world)
+
+
+@pytest.fixture(scope="module")
+def small(whole):
+    voters, samples = whole
+    return voters, samples[::8]
+
+
+def test_products_have_published_accuracies_and_shared_persistent_errors(world):
+    maps = world.maps()
+    for family, name in (("worldcover", "WC21"), ("dynamicworld", "DW1"), ("esri", "Esri")):
+        right = (maps[name] == world.truth).mean()
+        assert abs(right - PUBLISHED[family]) < 0.03 if family == "esri" else abs(right - PUBLISHED[family]) < 0.02
+    wrong = [(maps[n] != world.truth).ravel().astype(float) for n in ("WC21", "WC20")]
+    assert np.corrcoef(wrong)[0, 1] >= 0.5
+    differs = (maps["WC21"] != maps["WC20"]).astype(float)
+    differs -= differs.mean()
+    assert (differs[:, 10:] * differs[:, :-10]).mean() / differs.var() >= 0.15
+    mapped = (maps["OSM"] > 0).mean()
+    assert 0.35 < mapped < 0.65
+    assert (world.truth == 5)[maps["OSM"] == 5].mean() >= 0.8
+
+
+def test_plain_dawid_skene_loses_to_the_anchored_one(whole, world):
+    voters, samples = whole
+    model = learn_all(voters, samples, rounds=0)
+    votes_alone = np.stack([fuse(model, s).classes for s in samples])
+    plain = dawid_skene(list(world.maps().values()))
+    assert miou(votes_alone, world.truth) > miou(plain, world.truth) + 1
+
+
+def test_fused_labels_beat_the_best_product_and_know_how_sure_they_are(whole, world):
+    voters, samples = whole
+    model, truth = learn_all(voters, samples), world.truth
+    fused = [fuse(model, s) for s in samples]
+    found = np.stack([f.classes for f in fused])
+    best = max(miou(m, truth) for m in world.maps().values())
+    assert miou(found, truth) > best + 5
+    confidence = np.stack([f.confidence for f in fused]) / 255
+    assert auroc(1 - confidence.ravel(), (found != truth).ravel()) > 0.75
+    points = np.random.default_rng(0).choice(found.size, 500, replace=False)
+    right = (found == truth).ravel()
+    curve = calibrate(confidence.ravel()[points], right[points])
+    assert expected_calibration_error(curve(confidence.ravel()), right) < 0.04
+
+
+def test_statistics_add_over_shards_in_any_order_to_the_same_bytes(small):
+    voters, samples = small
+    parts = [Patterns.of(voters, s.votes, s.stratum) for s in samples]
+    one, two = Patterns.total(parts), Patterns.total([Patterns.total(parts[5:]), Patterns.total(parts[:5][::-1])])
+    assert one.keys.tobytes() == two.keys.tobytes()
+    assert one.counts.tobytes() == two.counts.tobytes()
+    assert one.counts.sum() == sum(s.votes[0].size for s in samples)
+    model = Model(votes=learn(voters, one))
+    posteriors = [model.posterior(s) for s in samples]
+    sure = Sureness.total(map(Sureness.of, posteriors))
+    again = Sureness.total(map(Sureness.of, posteriors[::-1]))
+    assert (sure.confidence.tobytes(), sure.pixels.tobytes()) == (again.confidence.tobytes(), again.pixels.tobytes())
+    sums = [moments(s, p, sure) for s, p in zip(samples, posteriors, strict=True)]
+    here, there = Moments.total(sums), Moments.total([Moments.total(sums[3:][::-1]), Moments.total(sums[:3])])
+    for what in ("count", "first", "second"):
+        assert getattr(here, what).tobytes() == getattr(there, what).tobytes()
+    label = [fuse(Model(votes=model.votes, image=ImageModel.of(m)), samples[0]) for m in (here, there)]
+    assert label[0].posterior.tobytes() == label[1].posterior.tobytes()
+
+
+def test_symbols_of_a_family():
+    def row(*numbers):
+        return np.array([numbers], np.uint8)
+
+    one, two = voter("esri", 1), voter("worldcover", 2)
+    assert symbols(one, [row(0, 2)]).tolist() == [[0, 2]]
+    found = symbols(two, [row(2, 2, 2, 0, 0), row(2, 4, 0, 4, 0)])
+    assert found.tolist() == [[2 + CLASSES, 2 + 2 * CLASSES, 2, 4, 0]]
+    assert two.means[found].tolist() == [[2, 2, 2, 4, 0]]
+    three = voter("dynamicworld", 3, probabilities=True)
+    maps, sure = [row(2, 2, 1), row(4, 2, 1), row(4, 5, 0)], [np.full((1, 3), p, float) for p in (0.9, 0.4, 0.8)]
+    found = symbols(three, maps, sure)
+    assert three.means[found].tolist() == [[4, 2, 1]]
+    assert found.tolist() == [[4 + CLASSES * (3 + 1), 2 + CLASSES * (3 + 1), 1 + CLASSES * (3 + 1)]]
+    with pytest.raises(ValueError, match="esri: code 12 has no place"):
+        symbols(one, [row(12)])
+
+
+def test_one_family_alone_is_no_fusion():
+    forms = [voter("esri", 1), voter("worldcover", 1)]
+    votes = np.stack([np.full((4, 4), 3, np.uint16), np.zeros((4, 4), np.uint16)])
+    with pytest.raises(ValueError, match="only esri does: add another product"):
+        learn(forms, Patterns.of(forms, votes))
+    with pytest.raises(ValueError, match="none does"):
+        learn(forms, Patterns.of(forms, votes * 0))
+
+
+def test_a_class_that_no_voter_names_gets_no_pixel_and_no_vote_gets_no_class():
+    forms = [voter("esri", 1), voter("worldcover", 1)]
+    votes = np.tile(np.array([[0, 1, 2, 4]], np.uint16), (2, 4, 1))
+    model = Model(votes=learn(forms, Patterns.of(forms, votes)))
+    found = fuse(model, Evidence(votes=votes))
+    assert found.classes.tolist() == [[0, 1, 2, 4]] * 4
+    assert found.votes.tolist() == [[0, 2, 2, 2]] * 4
+    assert (found.confidence[:, 0] == 0).all()
+    assert (found.posterior[..., 8] == 0).all()
+
+
+def test_abstaining_leaves_out_what_is_not_sure():
+    forms = [voter("esri", 1), voter("worldcover", 1)]
+    rng = np.random.default_rng(0)
+    votes = rng.integers(1, 4, (2, 40, 40)).astype(np.uint16)
+    model = Model(votes=learn(forms, Patterns.of(forms, votes)))
+    everything, some = fuse(model, Evidence(votes=votes)), fuse(model, Evidence(votes=votes), abstain_below=0.6)
+    kept = everything.posterior.max(axis=-1) >= 0.6
+    assert 0 < kept.mean() < 1
+    assert ((some.classes > 0) == kept).all()
+
+
+@pytest.mark.parametrize("family", ["worldcover", "openstreetmap", "somebody"])
+def test_a_prior_is_a_distribution_without_no_vote(family):
+    table = emission(family, voter(family, 2).means)
+    assert np.allclose(table.sum(axis=1), 1)
+    assert (table[:, 0] == 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=30, max_size=80))
+def test_calibration_never_falls_and_keeps_the_mean(points):
+    raw, right = np.array([p for p, _ in points]), np.array([r for _, r in points])
+    curve = calibrate(raw, right)
+    assert (np.diff(curve.share) >= 0).all()
+    assert (np.diff(curve(np.linspace(0, 1, 50))) >= -1e-12).all()
+    assert 0 <= curve.share[0] <= right.mean() + 1e-12
+    assert right.mean() <= curve.share[-1] + 1e-12 <= 1 + 1e-9
+
+
+def test_calibration_refuses_too_few_points():
+    with pytest.raises(ValueError, match="at least 30 reference points on labelled pixels, found 3"):
+        calibrate(np.ones(3), np.ones(3, bool))
+
+
+def test_features_are_whole_numbers_and_holes_take_their_neighbours():
+    bands = np.full((2, 9, 9), 1234.0)
+    bands[:, 4, 4] = np.nan
+    found = features(bands)
+    assert found.shape == (9, 9, 6)
+    assert (found[..., :4] == 1234).all()
+    assert (found[..., 4:] == 0).all()
+
+
+def test_a_world_goes_through_its_file(whole, world, tmp_path):
+    write(world, tmp_path / "w.npz")
+    back = read(tmp_path / "w.npz")
+    assert list(back.maps()) == list(world.maps())
+    assert all((back.maps()[n] == m).all() for n, m in world.maps().items())
+    assert (back.image == world.image).all()
+    assert evidence(back)[1][5].votes.tobytes() == whole[1][5].votes.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({}, "needs an array 'truth'"),
+        ({"truth": np.ones((1, 4, 4), int), "product/a/a": np.ones((1, 4, 4), int)}, "at least two families"),
+        ({"truth": np.ones((1, 4, 4), int), "product/a/a": np.ones((1, 4, 5), int)}, "shape"),
+        ({"truth": np.ones((1, 4, 4), int), "extra": np.ones(1)}, "array 'extra' is not known"),
+        (
+            {"truth": np.ones((1, 4, 4), int), **{f"product/{f}": np.full((1, 4, 4), 77) for f in "ab"}},
+            "a has code 77, but a ends at 10",
+        ),
+    ],
+)
+def test_a_bad_world_is_one_line(arrays, text, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=text) as found:
+        read(tmp_path / "bad.npz")
+    assert str(found.value).startswith("bad.npz: ")
+    assert "\n" not in str(found.value)
+
+
+def test_goals_are_met_missed_or_unjudged():
+    row = {"world": "w", "independent": False, "kind": "single", "miou": 50.0}
+    ours = {"kind": "ours", "method": "ours", "miou": 54.0, "ece": 0.01, "points": 9, "auroc": 0.9, "ms_per_sample": 5}
+    found = goals([row | {"method": "a", "best": True}, row | ours], {"Snorkel": "not installed"})
+    assert [line for line in found["missed"] if "best single product (a): 4" in line]
+    assert any(line.startswith("w: ECE after 9 points") for line in found["met"])
+    assert any("Snorkel: not installed" in line for line in found["unjudged"])
+    assert set(PROCESSES) >= {"shared", "regional", "shifted", "aged", "independent"}
