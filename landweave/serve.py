@@ -30,14 +30,26 @@ def listening(host: str, port: int) -> socket.socket:
         raise AccessError(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
 
 
-def serve(dataset: Dataset, host: str, port: int, say: Any) -> None:
-    """Serve until the process is interrupted. `say` gets the address as one line."""
-    uvicorn = needed("uvicorn", "serve", "a STAC API")
+def application_of(dataset: Dataset) -> Any:
+    """The ASGI application, for any ASGI server.
+
+    Raises:
+        ModuleNotFoundError: the extra `[serve]` is not installed.
+    """
+    for module in ("uvicorn", "stac_fastapi.api", "stac_fastapi.extensions", "cql2", "shapely"):
+        needed(module, "serve", "a STAC API")
     # it warns of names that `application` sets
     logging.getLogger("stac_fastapi").setLevel(logging.ERROR)
     from landweave.serve_app import application
 
-    app = application(dataset)
+    return application(dataset)
+
+
+def serve(dataset: Dataset, host: str, port: int, say: Any) -> None:
+    """Serve until the process is interrupted. `say` gets the address as one line."""
+    app = application_of(dataset)
+    import uvicorn
+
     with listening(host, port) as taken:
         name = f"[{host}]" if ":" in host else host
         say(f"STAC API of {dataset.spec.name}: http://{name}:{taken.getsockname()[1]}/ (stop with Ctrl-C)")

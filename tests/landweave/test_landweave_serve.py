@@ -22,8 +22,7 @@ from pystac_client import Client
 import landweave
 from landweave.cql2 import Filter
 from landweave.errors import QueryError
-from landweave.serve import listening
-from landweave.serve_app import application
+from landweave.serve import application_of, listening
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def data(dataset_path: Path) -> landweave.Dataset:
 @contextlib.contextmanager
 def served(dataset: landweave.Dataset) -> Iterator[str]:
     with listening("127.0.0.1", 0) as taken:
-        server = uvicorn.Server(uvicorn.Config(application(dataset), log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(application_of(dataset), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
         thread.start()
         while not server.started:

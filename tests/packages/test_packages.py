@@ -65,7 +65,7 @@ def test_the_factorys_group_names_every_package_that_its_code_imports(room: str)
     modules = named(group("factory"))
     for path in sorted((CHECKOUT / room).rglob("*.py")):
         for module in imports(path, always=room == "landweave"):
-            optional = room == "landweave" and path.name.startswith(("torch", "export_"))
+            optional = room == "landweave" and path.name.startswith(("torch", "export_", "serve_app"))
             assert optional or bring(module, modules), f"{path.relative_to(CHECKOUT)} imports {module}"
 
 
@@ -77,7 +77,7 @@ def test_the_reader_imports_its_dependencies_and_what_one_of_its_extras_brings()
         except importlib.metadata.PackageNotFoundError:  # an exporter that is not installed here
             views[name] = {name, "streaming"} | needed
     for path in sorted((CHECKOUT / "landweave").rglob("*.py")):
-        optional = path.name.startswith(("torch", "export_"))
+        optional = path.name.startswith(("torch", "export_", "serve_app"))
         for module in imports(path, always=not optional):
             assert optional or bring(module, needed), f"{path.name} imports {module}"
         for module in imports(path, always=False):
@@ -165,6 +165,7 @@ VIEWS = {
     "show": "from landweave.__main__ import main; assert main(['show', sys.argv[1], sys.argv[2]]) == 0",
     "geo": "assert len(data.query().to_geodataframe()) == len(data)",
     "sql": "assert len(data.sql(\"split = 'train'\")) >= 0",
+    "serve": "from landweave.serve import application_of; application_of(data)",
     "xarray": "data.to_xarray(); data.sample(0).to_datatree()",
     "webdataset": "from landweave.__main__ import main; assert main(['export', 'webdataset', *sys.argv[1:]]) == 0",
     "mds": "from landweave.__main__ import main; assert main(['export', 'mds', *sys.argv[1:]]) == 0",
