@@ -3,7 +3,7 @@
 README.md is a dataset card as the Hugging Face Hub reads it (https://huggingface.co/docs/hub/datasets-cards),
 croissant.json follows https://docs.mlcommons.org/croissant/docs/croissant-spec.html (1.0), CITATION.cff
 https://citation-file-format.github.io (1.2.0). They are made from the manifest alone, so the same dataset gives the
-same bytes. They are not listed in the manifest: whoever publishes a dataset may edit them.
+same bytes, and their checksums are in the manifest.
 """
 
 from __future__ import annotations

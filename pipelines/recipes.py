@@ -249,8 +249,11 @@ def _number(entries: list[Any], part: str, dotted: str) -> int:
 def _lines(path: Path, tree: dict[str, Any], details: Sequence[dict[str, Any]]) -> list[str]:
     """One line per mistake: of a value that fits none of several types, the first of pydantic's errors."""
     found: dict[tuple[str | int, ...], str] = {}
+    refused = {_written(tree, d) for d in details if d["type"] == "value_error"}
     for detail in details:
         place = _written(tree, detail)
+        if detail["type"].endswith("_type") and place in refused and len(place) < len(detail["loc"]):
+            continue  # another type of the value fits, and says what is wrong with it
         where = (*place, detail["loc"]) if len(place) == len(detail["loc"]) else place
         if detail["type"] in ("missing", "value_error", "extra_forbidden"):
             where = (*detail["loc"], str(detail["msg"]))

@@ -93,7 +93,6 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     _mend(target, base)
     for revision in range(1, base.spec.revision + 1):
         if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
-            _tell(target, base.manifest)
             return Added(manifest=base.manifest, revision=revision, new=False)
     groups = _new_groups(base, more)
     spec = dataclasses.replace(
@@ -260,27 +259,29 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
         spec=spec,
         licences=tuple(sorted({*base.manifest.licences, *more.manifest.licences})),
         attribution=tuple(dict.fromkeys((*base.manifest.attribution, *more.manifest.attribution))),
-        objects=dict(sorted({**objects, ROOT: _sum(root)}.items())),
-        before={ROOT: base.manifest.objects[ROOT]},
+        objects=objects,
     )
+    changed = {ROOT: root, **{path: text.encode() for path, text in documents_of(manifest).items()}}
+    manifest = dataclasses.replace(
+        manifest,
+        objects=dict(sorted({**objects, **{path: _sum(raw) for path, raw in changed.items()}}.items())),
+        before={path: base.manifest.objects[path] for path in changed if path in base.manifest.objects},
+    )
+    for path, raw in changed.items():
+        if path not in manifest.before:
+            target.put(path, raw)
     target.put(MANIFEST, dataset_to_bytes(manifest))
-    target.put(ROOT, root)
-    _tell(target, manifest)
+    for path in manifest.before:
+        target.put(path, changed[path])
     return manifest
 
 
-def _tell(target: _Target, manifest: DatasetManifest) -> None:
-    """The card and its companions; an addition that was killed before them ends with them when it is run again."""
-    for path, text in documents_of(manifest).items():
-        if target.get(path) != text.encode():
-            target.put(path, text.encode())
-
-
 def _mend(target: _Target, base: Dataset) -> None:
-    """Finish an addition that was killed after its one step: Zarr's root still names the old arrays alone."""
-    before = base.manifest.before.get(ROOT)
-    if before is not None and _sum(base.store.get(ROOT)) == before:
-        target.put(ROOT, documents(base.spec)[ROOT])
+    """Finish an addition that was killed after its one step: Zarr's root and the card still tell of the old layers."""
+    texts = {path: text.encode() for path, text in documents_of(base.manifest).items()}
+    for path, before in base.manifest.before.items():
+        if _sum(base.store.get(path)) == before:
+            target.put(path, documents(base.spec)[ROOT] if path == ROOT else texts[path])
 
 
 def _ledgers(base: Dataset, more: Dataset, new: tuple[GroupSpec, ...]) -> list[pa.Table]:

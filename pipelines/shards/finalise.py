@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,10 @@ def finalise(
         attribution=tuple(summary.attribution),
         objects=dict(sorted(objects.items())),
     )
-    beside = documents_of(manifest)
-    for path, text in beside.items():
-        publish(out, path, text.encode())
+    beside = {path: publish(out, path, text.encode()) for path, text in documents_of(manifest).items()}
+    manifest = replace(manifest, objects=dict(sorted({**objects, **beside}.items())))
     publish(out, MANIFEST, dataset_to_bytes(manifest))
-    deliver(out, [*manifest.objects, *beside])
+    deliver(out, manifest.objects)
     return manifest
 
 

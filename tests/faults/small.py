@@ -16,7 +16,6 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.client import Client
 from pipelines.access.logins.signing import PlanetaryComputerSigner
 from pipelines.plan.blocks import Ground
-from pipelines.plan.partition import _refusing
 from pipelines.plan.search import Question, absence, ask
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
@@ -154,7 +153,7 @@ def run(services: Services, *, signed: bool = False, kinds: Collection[str] = KI
             window = RECIPE.windows[0] if isinstance(entry, DatedSource) else None
             question = Question(
                 layer=entry.kind, providers=("p",), collection=entry.collection, slots=(0,),
-                period=None if window is None else (window.start, window.end), parse=_refusing(source.scene),
+                period=None if window is None else (window.start, window.end), parse=source.scene,
             )  # fmt: skip
             answer = ask(archives, question, block)
             scenes = source.collapse(answer.scenes)

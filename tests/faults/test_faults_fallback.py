@@ -11,7 +11,6 @@ import tenacity
 from pipelines.access.archives import Archives
 from pipelines.access.http.client import AccessError, Client
 from pipelines.plan.blocks import Ground
-from pipelines.plan.partition import _refusing
 from pipelines.plan.search import Answer, Question, absence, ask
 from pipelines.sources import open_source
 from schemas.modality import STATIC_DENSITY
@@ -44,7 +43,7 @@ def question() -> Question:
         collection="cop-dem-glo-30",
         slots=(0,),
         period=None,
-        parse=_refusing(source.scene),
+        parse=source.scene,
     )
 
 
