@@ -150,22 +150,26 @@ def _shares(value: Any) -> list[tuple[str, int]]:
     return found
 
 
+_SPOKEN = {"built": "built-up areas", "bare": "bare ground"}
+"""Classes whose names are no nouns."""
+
+
 def caption_of(facts: Json) -> str:
     """A plain caption that says nothing but what the facts say."""
     overall = _shares(facts.get("overall"))[:3]
-    words = [f"{name} ({percent} %)" if percent else name for name, percent in overall]
+    words = [f"{_SPOKEN.get(name, name)} ({percent} percent)" for name, percent in overall if percent]
     season = facts.get("season")
-    opening = f"A {season} view" if isinstance(season, str) else "A view"
-    sentences = [f"{opening} of land covered by {_joined(words)}." if words else f"{opening} from above."]
+    opening = f"In {season}, the scene" if isinstance(season, str) else "The scene"
+    sentences = [f"{opening} shows {_joined(words)}." if words else "A view from above."]
     relief = facts.get("relief")
     if isinstance(relief, str):
-        sentences.append(f"The ground is {relief}.")
+        sentences.append(f"The terrain is {relief}.")
     regions = facts.get("regions")
     if isinstance(regions, dict):
         for region, shares in sorted(regions.items())[:2]:
             mine = _shares(shares)
             if mine:
-                sentences.append(f"The {region} is mostly {mine[0][0]}.")
+                sentences.append(f"The {region} shows {_SPOKEN.get(mine[0][0], mine[0][0])} ({mine[0][1]} percent).")
     return " ".join(sentences)
 
 

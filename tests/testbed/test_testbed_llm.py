@@ -47,7 +47,7 @@ def test_a_good_answer_says_the_facts_in_the_schema_and_counts_tokens() -> None:
         answer = ask(model)
         said = json.loads(answer.choices[0].message.content or "")
         assert set(said) == {"caption"}
-        assert "crops (62 %)" in said["caption"]
+        assert "crops (62 percent)" in said["caption"]
         assert "ocean" not in said["caption"]
         assert answer.usage is not None
         assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 20
