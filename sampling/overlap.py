@@ -21,6 +21,8 @@ _BITS = 21
 _STEPS = tuple((dx << (2 * _BITS)) + (dy << _BITS) for dx in (-1, 0, 1) for dy in (-1, 0, 1))
 """What to add to a cell's key to reach the middle of the nine columns of three cells around it: a column's cells have
 keys that follow one another."""
+_MOST_PAIRS = 4_000_000
+"""Pairs of footprints in one cube that are compared at once, some 100 bytes each."""
 _GROWTH = 6
 """A level of the index is merged into the next once it holds this share (one in so many) of it: few levels to look
 into, and each footprint is moved a few times only."""
@@ -64,15 +66,32 @@ class OccupiedGround:
             for mine, place in _neighbours(level, keys):
                 hit = self._overlap(held.take(place), footprints.take(mine))
                 taken[mine[hit]] = True
+        free = ~taken
+        some = np.flatnonzero(free)
+        free[some] = self._apart(footprints.take(some), keys[some])
+        return free
+
+    def _apart(self, footprints: Footprints, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) True where a footprint is admitted among these alone, none of which overlaps occupied ground.
+
+        Where many crowd in few cubes, the first half is settled before the second is looked at: pairs stay few.
+        """
         order = np.argsort(keys, kind="stable")
+        crowd = np.unique(keys[order], return_counts=True)[1].astype(np.float64)
+        if (half := len(keys) // 2) and (crowd**2).sum() > _MOST_PAIRS:
+            first, second = footprints.take(slice(0, half)), footprints.take(slice(half, None))
+            found = self._apart(first, keys[:half])
+            ground = OccupiedGround(self._size_m)
+            ground.occupy(first.take(np.flatnonzero(found)))
+            return np.concatenate([found, ground.free(second)])
         pairs = [np.empty((2, 0), dtype=np.int64)]
         for mine, place in _neighbours(keys[order], keys):
             other = order[place]
-            earlier = (other < mine) & ~taken[mine] & ~taken[other]
-            first, second = other[earlier], mine[earlier]
-            hit = self._overlap(footprints.take(first), footprints.take(second))
-            pairs.append(np.stack([first[hit], second[hit]]))
-        return _first_come(~taken, np.concatenate(pairs, axis=1))
+            earlier = other < mine
+            one, two = other[earlier], mine[earlier]
+            hit = self._overlap(footprints.take(one), footprints.take(two))
+            pairs.append(np.stack([one[hit], two[hit]]))
+        return _first_come(np.ones(len(keys), dtype=bool), np.concatenate(pairs, axis=1))
 
     def occupy(self, footprints: Footprints) -> None:
         """Take the ground of footprints that overlap neither one another nor what was admitted before."""

@@ -102,5 +102,5 @@ def test_a_seed_places_samples_from_small_files_of_the_kind_it_names(path: Path,
 def test_a_seed_is_short_and_the_page_of_datasets_has_it(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 40
-    assert "ifference" in text or path.stem in {"agrifm", "las", "units"}
+    assert "ifference" in text or path.stem in {"prithvi-hls", "agrifm", "las", "units"}
     assert f"`{path.stem}`" in (FOLDER.parent / "docs" / "datasets.md").read_text(encoding="utf-8")

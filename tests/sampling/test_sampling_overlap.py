@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import cache
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampling import overlap
 from sampling.geobox import Footprints, place_footprints
 from sampling.majortom import cells_of
 from sampling.overlap import OccupiedGround
@@ -100,6 +102,26 @@ def test_chunks_and_limits_change_nothing(seed: int, chunk: int, where: str) -> 
     assert limited.sum() == 5
     assert limited[-1]
     assert np.array_equal(limited, whole[: len(limited)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), most=st.integers(1, 5000), where=st.sampled_from(sorted(WHERE)))
+def test_a_crowd_is_settled_as_it_would_be_all_at_once(seed: int, most: int, where: str) -> None:
+    found = cluster(*WHERE[where], 150, 2_000.0, 960.0, seed)
+    whole = OccupiedGround(960.0).free(found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "_MOST_PAIRS", most)
+        np.testing.assert_array_equal(OccupiedGround(960.0).free(found), whole)
+
+
+def test_a_crowd_on_little_ground_takes_little_memory() -> None:
+    found = cluster(11.2, 48.3, 30_000, 15_000.0, 7_680.0)
+    tracemalloc.start()
+    free = OccupiedGround(7_680.0).free(found)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 3 <= free.sum() <= 12
+    assert peak < 1 << 30
 
 
 def test_neighbours_that_share_an_edge_do_not_overlap() -> None:
