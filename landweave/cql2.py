@@ -6,8 +6,6 @@ filter is data: it names columns of the catalogue and constants, and nothing els
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
-from landweave.query import expression
+from landweave.query import expression, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -219,15 +218,8 @@ def _pair(args: list[Any], op: str) -> tuple[Any, Any]:
     return args[0], args[1]
 
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
 def _moment(value: Any) -> datetime:
     text = value.get("timestamp", value.get("date")) if isinstance(value, dict) else value
     if not isinstance(text, str):
         raise TypeError
-    if _DATE.fullmatch(text):
-        day = date.fromisoformat(text)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
-    found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return moment(text)

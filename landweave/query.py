@@ -109,7 +109,7 @@ def degrees(bbox: Any) -> BBox:
 def _during(period: Any) -> list[pc.Expression]:
     if not isinstance(period, (tuple, list)) or len(period) != 2:
         raise QueryError(f"time must be (first, last), and either may be None; got {period!r}")
-    first, last = (None if edge is None else _moment(edge, latest=bool(n)) for n, edge in enumerate(period))
+    first, last = (None if edge is None else moment(edge, latest=bool(n)) for n, edge in enumerate(period))
     if first is not None and last is not None and first > last:
         raise QueryError(f"time is (first, last), and {period[0]} is after {period[1]}: swap them")
     parts = []
@@ -120,7 +120,7 @@ def _during(period: Any) -> list[pc.Expression]:
     return parts
 
 
-def _moment(value: Any, *, latest: bool = False) -> datetime:
+def moment(value: Any, *, latest: bool = False) -> datetime:
     """A UTC time; a bare day means its first or its last instant."""
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()
@@ -155,7 +155,7 @@ class _Asked:
         self._occurs(column, there)
         kind = self.schema.field(column).type
         if pa.types.is_timestamp(kind):
-            there = [_moment(v) for v in there]
+            there = [moment(v) for v in there]
         try:
             listed = found.isin(pa.array(there, kind))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -176,7 +176,7 @@ class _Asked:
     def _literal(self, column: str, value: Any) -> pa.Scalar:
         kind = self.schema.field(column).type
         if pa.types.is_timestamp(kind):
-            value = _moment(value)
+            value = moment(value)
         if isinstance(value, bytes):
             raise QueryError(f"column {column!r} contains {kind}, it cannot be compared with {value!r}")
         if isinstance(value, float):

@@ -66,15 +66,11 @@ def application(dataset: Dataset) -> FastAPI:
         FieldsExtension(),
         TokenPaginationExtension(),
     ]
-    uri: Any = create_request_model(
-        "ItemCollectionURI",
-        ItemCollectionUri,
-        [filters.ItemCollectionFilterExtension(client=_Queryables(dataset=dataset)), TokenPaginationExtension()],
-        request_type="GET",
-    )
     items_filter = filters.ItemCollectionFilterExtension(client=_Queryables(dataset=dataset))
+    items: Any = create_request_model(
+        "ItemCollectionURI", ItemCollectionUri, [items_filter, TokenPaginationExtension()], request_type="GET"
+    )
     client = _Catalogue(dataset=dataset)
-    # every client stops at the same pages: a dataset has one collection, and pages end with its items
     api = StacApi(
         settings=ApiSettings(
             stac_fastapi_title=dataset.spec.name,
@@ -87,7 +83,7 @@ def application(dataset: Dataset) -> FastAPI:
         extensions=[*search, items_filter, _Aggregate(client=_Aggregations(dataset=dataset))],
         search_get_request_model=create_get_request_model(search),
         search_post_request_model=create_post_request_model(search),
-        items_get_request_model=uri,
+        items_get_request_model=items,
         response_class=JSONResponse,
     )  # fmt: skip
     client.extensions = api.extensions

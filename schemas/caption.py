@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,3 +75,8 @@ class Caption:
     """True where the model's answers were refused and the template spoke instead."""
     tokens: int
     """Tokens spent, all attempts, as the endpoint counted."""
+
+
+def facts_json(facts: Facts) -> str:
+    """Canonical JSON: keys sorted, no spaces, ASCII. The same facts give the same bytes."""
+    return json.dumps(asdict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ import numpy as np
 
 from pipelines.captions.words import REGIONS
 from sampling.seasons import TROPIC_DEG, season
-from schemas.caption import ClassShare, Facts
+from schemas.caption import ClassShare, Facts, facts_json
 from schemas.label import COMMON_CLASSES
 
 if TYPE_CHECKING:
@@ -120,11 +118,6 @@ def facts_for(stack: Stack, facts_from: str | None) -> Facts:
     if stack.facts is not None:
         return stack.facts
     return facts_of(stack, facts_from if facts_from is not None else next(iter(stack.labels), None))
-
-
-def facts_json(facts: Facts) -> str:
-    """Canonical JSON: keys sorted, no spaces, ASCII. The same facts give the same bytes."""
-    return json.dumps(dataclasses.asdict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def facts_sha256(facts: Facts) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.captions.facts import facts_json
 from pipelines.captions.words import REGIONS
+from schemas.caption import facts_json
 
 if TYPE_CHECKING:
     from schemas.caption import Facts

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landweave.errors import CorruptError, LandweaveError
-from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest
+from landweave.layout import MANIFEST, RECIPE, STAGING, shard_manifest, shard_name
 from landweave.manifest import WHOLE_BYTES, ObjectSum, dataset_from_bytes, shard_from_bytes
 from landweave.table import block_sums
 from pipelines.durable import make_folder, move_durably, sync
@@ -248,7 +248,7 @@ def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> bool
         sync(folder / path)
     target = out / shard_manifest(shard)
     try:
-        with claimed(out, f"shard.{shard:05d}") as claim:
+        with claimed(out, f"shard.{shard_name(shard)}") as claim:
             if is_there(target):
                 return False
             parents = set()
@@ -262,7 +262,7 @@ def publish_shard(out: Path, folder: Path, paths: list[str], shard: int) -> bool
             claim.check()
             move_durably(folder / shard_manifest(shard), target)
     except ClaimLostError:
-        with claimed(out, f"shard.{shard:05d}"):
+        with claimed(out, f"shard.{shard_name(shard)}"):
             if not is_there(target):
                 raise
         return False

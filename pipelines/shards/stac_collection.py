@@ -118,5 +118,4 @@ def _whole(value: float) -> float | int:
 
 def _columns(dataset: DatasetSpec) -> list[Json]:
     """Columns of items.parquet: https://github.com/stac-extensions/table."""
-    about = {f.name: f.type for f in schema(dataset)}
-    return [{"name": name, "type": str(kind)} for name, kind in about.items()]
+    return [{"name": field.name, "type": str(field.type)} for field in schema(dataset)]

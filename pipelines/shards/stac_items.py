@@ -18,6 +18,7 @@ import shapely
 import shapely.geometry
 
 from landweave.layout import ZARR
+from schemas.caption import facts_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -178,7 +179,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "licences": _licences(stack),
         "attribution": list(dict.fromkeys(g.attribution for g in present if g.attribution)),
         "captions": [{**asdict(c), "checks": list(c.checks)} for c in stack.captions],
-        "facts": None if stack.facts is None else _facts(asdict(stack.facts)),
+        "facts": None if stack.facts is None else facts_json(stack.facts),
     }
     said = dict(place.attributes)
     row |= {a.column: said[a.name] for a in dataset.attributes}
@@ -293,8 +294,3 @@ def stamp(moment: datetime) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _facts(value: Any) -> str:
-    """Canonical JSON as the caption's `facts_sha256` was taken of: ASCII, sorted keys, no blanks."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

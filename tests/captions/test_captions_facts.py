@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.captions.facts import facts_for, facts_json, facts_of, facts_sha256, kind_of, place_words, relief
+from pipelines.captions.facts import facts_for, facts_of, facts_sha256, kind_of, place_words, relief
 from pipelines.captions.words import KINDS, REGIONS
+from schemas.caption import facts_json
 from schemas.label import COMMON_CLASSES
 from schemas.stack import Stack
 from tests.captions.captions_worlds import label_map, observation, place, random_stack, vectors
