@@ -65,7 +65,7 @@ def test_the_factorys_group_names_every_package_that_its_code_imports(room: str)
     modules = named(group("factory"))
     for path in sorted((CHECKOUT / room).rglob("*.py")):
         for module in imports(path, always=room == "landweave"):
-            optional = room == "landweave" and path.name.startswith(("torch", "export_", "serve_app"))
+            optional = room == "landweave" and path.name.startswith(OPTIONAL)
             assert optional or bring(module, modules), f"{path.relative_to(CHECKOUT)} imports {module}"
 
 
@@ -77,7 +77,7 @@ def test_the_reader_imports_its_dependencies_and_what_one_of_its_extras_brings()
         except importlib.metadata.PackageNotFoundError:  # an exporter that is not installed here
             views[name] = {name, "streaming"} | needed
     for path in sorted((CHECKOUT / "landweave").rglob("*.py")):
-        optional = path.name.startswith(("torch", "export_", "serve_app"))
+        optional = path.name.startswith(OPTIONAL)
         for module in imports(path, always=not optional):
             assert optional or bring(module, needed), f"{path.name} imports {module}"
         for module in imports(path, always=False):
@@ -101,12 +101,15 @@ def test_the_wheel_says_that_it_is_typed(tmp_path: Path) -> None:
         assert "landweave/py.typed" in zipfile.ZipFile(wheel).namelist()
 
 
-IMPORT_ALL = """
+OPTIONAL = ("torch", "export_", "serve_app")
+"""Beginnings of the names of the reader's modules that import what an extra brings."""
+IMPORT_ALL = f"""
+OPTIONAL = {OPTIONAL!r}
 import importlib, pkgutil, sys
 for room in sys.argv[1:]:
     package = importlib.import_module(room)
     for module in pkgutil.walk_packages(package.__path__, room + "."):
-        if not module.name.rpartition(".")[2].startswith(("torch", "export_", "__main__")):
+        if not module.name.rpartition(".")[2].startswith((*OPTIONAL, "__main__")):
             importlib.import_module(module.name)
 print("imported")
 """

@@ -20,8 +20,6 @@ import osmium
 import osmium.filter
 import osmium.osm
 from osmium.osm.mutable import Node
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from pipelines.access.openstreetmap.multipolygons import KINDS
 from pipelines.access.openstreetmap.rules import is_paper
@@ -363,6 +361,9 @@ def _together(
     owner = np.repeat(np.arange(len(relations)), counts) + len(ways)
     one, two = order[at[known]] if len(ways) else members[:0], owner[known]
     size = len(ways) + len(relations)
+    from scipy.sparse import coo_matrix  # 25 MB, which planning without a map need not carry
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((np.ones(len(one), np.int8), (one, two)), shape=(size, size))
     count, unit = connected_components(graph, directed=False)
     return unit[: len(ways)].astype(np.int64), unit[len(ways) :].astype(np.int64), int(count)
