@@ -21,7 +21,8 @@ from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.sharing import cover
 from sampling import pack
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, Recipe
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from schemas.stack import Observation
 
 if TYPE_CHECKING:

@@ -28,9 +28,10 @@ from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.wishes import anchors_first, wished
 from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
 from sampling import footprint
+from schemas.label_source import OpenStreetMapLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import pixels_across
-from schemas.recipe import DatedSource, OpenStreetMapLabel, OpticalSource
+from schemas.source import DatedSource, OpticalSource
 from schemas.stack import Stack
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
     from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
     from schemas.label import LabelMap, Legend
+    from schemas.label_source import Label
     from schemas.place import Place
-    from schemas.recipe import Label, Recipe, Source
+    from schemas.recipe import Recipe
+    from schemas.sensors import Source
 
 MANY_OBJECTS = 10_000
 """More objects than this are slow to list, copy and delete."""

@@ -11,7 +11,7 @@ from pipelines.access.stac.paging import Take
 from pipelines.recipes import RecipeError
 from schemas.declared import Dtype
 from schemas.outcome import Reason
-from schemas.recipe import Provider
+from schemas.provider import Provider
 
 if TYPE_CHECKING:
     from pathlib import Path

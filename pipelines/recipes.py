@@ -15,7 +15,8 @@ from pipelines.crosswalks import CrosswalkError, resolve
 from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
 from pipelines.limited_yaml import Sequence as Entries
 from pipelines.presets import PresetError, is_preset, kinds, merged, read_preset
-from schemas.recipe import Recipe, Source
+from schemas.recipe import Recipe
+from schemas.sensors import Source
 from schemas.splits import SPLIT_KINDS
 
 if TYPE_CHECKING:

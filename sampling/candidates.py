@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sampling.region import Region
     from schemas.area import Area
-    from schemas.recipe import GridSpec
+    from schemas.grid import GridSpec
     from schemas.sampling import GridSampling, PointsSampling, UniformSampling
 
 _CHUNK = 65_536

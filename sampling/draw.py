@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sampling.region import Region
     from sampling.rows import FrameRows
     from sampling.splits import Assignment
-    from schemas.recipe import GridSpec
+    from schemas.grid import GridSpec
     from schemas.sampling import DrawSampling
 
 _TOGETHER = 262_144

@@ -16,7 +16,7 @@ from schemas.place import GeoBox
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from schemas.recipe import GridSpec
+    from schemas.grid import GridSpec
 
 UPS = {32661: 90.0, 32761: -90.0}
 """EPSG codes of UPS north and south, and the latitude of their pole."""

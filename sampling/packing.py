@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from schemas.output import Shards
     from schemas.place import Place
-    from schemas.recipe import Shards
 
 _STEP_M = 250.0
 """Resolution of the curve: a UTM zone (1,000 km x 10,000 km) and UPS (4,000 km) fit into 2**16 steps."""

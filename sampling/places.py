@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from sampling.packing import Packed
     from sampling.points import PointTable
     from sampling.region import Region
-    from schemas.recipe import Recipe, Shards
+    from schemas.output import Shards
+    from schemas.recipe import Recipe
     from schemas.splits import AnySplits
 
 _LOOKED_AT = 4_096

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sampling.attributes import Attribute
-    from schemas.recipe import GridSpec
+    from schemas.grid import GridSpec
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _POINT = 0

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from schemas.primitives import BBox, RelativePath  # noqa: TC001 - pydantic needs them at run time
+from schemas.primitives import BBox, RelativePath
 from schemas.strict import Strict
 
 

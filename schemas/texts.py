@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.primitives import RelativePath  # noqa: TC001 - pydantic needs it at run time
-from schemas.sampling import Column  # noqa: TC001 - the same
+from schemas.primitives import RelativePath
+from schemas.sampling import Column
 from schemas.strict import Strict
 
 MOST_TEXT_BYTES = 65_536

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.primitives import Day  # noqa: TC001 - pydantic needs it at run time
+from schemas.primitives import Day
 from schemas.strict import MisplacedError, Name, Strict
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.access.http.client import Client
     from pipelines.access.stac.search import Item
     from schemas.place import BBox
-    from schemas.recipe import AnyProvider
+    from schemas.provider import AnyProvider
 
 
 class Archives:

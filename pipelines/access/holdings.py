@@ -16,7 +16,7 @@ from pipelines.access.http.client import AccessError, interpolate, joined, parse
 from pipelines.access.stac.static import collections_in, is_static
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
-from schemas.recipe import ImageSource, RasterSource
+from schemas.source import ImageSource, RasterSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import LlmCaptions, TemplateCaptions
+from schemas.captions import LlmCaptions, TemplateCaptions
 from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.captions.protocol import Captioner
-    from schemas.recipe import Captions
+    from schemas.captions import Captions
 
 
 def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from schemas.caption import Facts
-    from schemas.recipe import LlmCaptions
+    from schemas.captions import LlmCaptions
     from schemas.stack import Stack
 
 _WHERE = "captions.base_url"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from schemas.caption import ClassShare, Facts
-    from schemas.recipe import TemplateCaptions
+    from schemas.captions import TemplateCaptions
     from schemas.stack import Stack
 
 _T = TypeVar("_T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
+from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
 
 if TYPE_CHECKING:
     from pipelines.labels.labeller import RasterLabeller, VectorLabeller
     from schemas.label import Legend
-    from schemas.recipe import Label, RasterLabelEntry
+    from schemas.label_source import Label, RasterLabelEntry
 
 
 def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from schemas.label_source import RasterLabel
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, RasterLabel
+    from schemas.provider import AnyProvider
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schemas.label import LabelMap, Legend
+    from schemas.label_source import DynamicWorldLabel
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, DynamicWorldLabel
+    from schemas.provider import AnyProvider
 
 LEGEND = open_shipped("dynamicworld@1").legend
 """Codes and colours of the Earth Engine catalogue's page."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.extract import Extract, OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
     from schemas.place import Place
-    from schemas.recipe import AnyProvider
+    from schemas.provider import AnyProvider
     from schemas.scene import Candidate, Scene
 
 BAND = "classes"

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from pipelines.access.openstreetmap.extract import Extract, OsmFeature
+    from schemas.label_source import OpenStreetMapLabel
     from schemas.place import GeoBox, Place
-    from schemas.recipe import OpenStreetMapLabel
 
 _LICENCE = "ODbL-1.0"
 _MARGIN = 0.25

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from schemas.label import LabelMap, Legend
+    from schemas.label_source import WorldCoverLabel
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, WorldCoverLabel
+    from schemas.provider import AnyProvider
 
 LEGEND = open_shipped("worldcover@1").legend
 """Codes, names and colours as the product's own items state them."""

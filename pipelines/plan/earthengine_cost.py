@@ -9,7 +9,7 @@ from pipelines.access.earthengine.items import SCHEME
 from pipelines.access.earthengine.meter import PRIOR_SPREAD, PlannedChip, cost, estimate
 from pipelines.tables import EngineCost
 from schemas.earthengine import SLOTS, EarthEngineProvider
-from schemas.recipe import DynamicWorldLabel
+from schemas.label_source import DynamicWorldLabel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

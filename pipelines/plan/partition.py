@@ -14,9 +14,11 @@ from pipelines.plan.search import Answer, Question, absence, ask_all
 from pipelines.sources import open_source
 from pipelines.sources.sharing import cover
 from sampling.times import Moment, around, own_period, period_of
+from schemas.declared_source import DeclaredSource
+from schemas.label_source import OpenStreetMapLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
-from schemas.recipe import DatedSource, DeclaredSource, OpenStreetMapLabel, WorldCoverLabel
 from schemas.scene import Candidate, Scene
+from schemas.source import DatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from pipelines.plan.own_dates import Piece, Served
     from pipelines.tables import CandidateKey, PartPlan
     from sampling.times import Period
+    from schemas.label_source import RasterLabelEntry
     from schemas.place import Place
-    from schemas.recipe import RasterLabelEntry, RasterSource, Recipe, Source
+    from schemas.recipe import Recipe
+    from schemas.sensors import Source
+    from schemas.source import RasterSource
     from schemas.window import Window
 
 

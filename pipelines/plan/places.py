@@ -19,8 +19,8 @@ from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_sample
 from sampling import locate
 from sampling.splits import SPLITS
 from sampling.texts import texts_of
+from schemas.label_source import OpenStreetMapLabel
 from schemas.outcome import Reason
-from schemas.recipe import OpenStreetMapLabel
 from schemas.sampling import DrawSampling, PointsSampling
 from schemas.texts import ColumnCaptions, FileCaptions
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.access.stac.search import Item
     from pipelines.plan.blocks import Block
     from schemas.place import Place
-    from schemas.recipe import AnyProvider
+    from schemas.provider import AnyProvider
     from schemas.scene import Scene
 
 SEARCHES_AT_ONCE = 8

@@ -1,7 +1,7 @@
 """Presets: products described once, in files NAME.yaml beside this one, or in a user's own beside the recipe.
 
-A preset has the keys of a declared source (`schemas.recipe.DeclaredSource`) and no code. A source of `kind: NAME` is
-its preset with what the recipe writes on top; the stored recipe holds the result and needs no file.
+A preset has the keys of a declared source (`schemas.declared_source.DeclaredSource`) and no code. A source of
+`kind: NAME` is its preset with what the recipe writes on top; the stored recipe holds the result and needs no file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
-from schemas.recipe import CODED_KINDS
+from schemas.sensors import CODED_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

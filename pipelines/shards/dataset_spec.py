@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
+from schemas.label_source import RasterLabel
 from schemas.place import pixels_across
-from schemas.recipe import RasterLabel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from schemas.attribute import AttributeType
     from schemas.label import Legend
+    from schemas.label_source import Label
     from schemas.modality import Layer, Modality
-    from schemas.recipe import Label, Recipe
+    from schemas.recipe import Recipe
 
 
 _LABEL_TITLES = {

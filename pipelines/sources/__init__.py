@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from schemas.recipe import (
-    CloudyLayer,
-    DatedLayer,
-    DemSource,
-    EnmapSource,
-    HlsSource,
-    LandsatSource,
-    Sentinel1Source,
-    Sentinel2Source,
-    StaticLayer,
-)
+from schemas.declared_source import CloudyLayer, DatedLayer, StaticLayer
+from schemas.sensors import DemSource, EnmapSource, HlsSource, LandsatSource, Sentinel1Source, Sentinel2Source
 
 if TYPE_CHECKING:
     from pipelines.sources.sensor import SensorSource
-    from schemas.recipe import Source
+    from schemas.sensors import Source
 
 
 def open_source(source: Source) -> SensorSource:  # noqa: PLR0911 - one for each sensor

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from sampling.times import Period
     from schemas.place import Place
-    from schemas.recipe import DatedSource
     from schemas.scene import Scene
+    from schemas.source import DatedSource
 
 _SLACK = 0.05
 """Footprints are drawn roughly: a candidate may miss this much of what the recipe asks; the pixels decide."""

@@ -18,9 +18,10 @@ from pipelines.sources.item_bands import BandAsset, Bands
 from pipelines.sources.rules import RULES
 from pipelines.sources.sensor import SensorSource
 from sampling.times import period_of
+from schemas.declared_source import CloudyLayer, DatedLayer
 from schemas.outcome import Reason
-from schemas.recipe import CloudyLayer, DatedLayer, DatedSource
 from schemas.scene import Radiometry, Scene
+from schemas.source import DatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
+    from schemas.declared_source import StaticLayer
     from schemas.modality import Layer
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, StaticLayer
+    from schemas.provider import AnyProvider
     from schemas.scene import Candidate
     from schemas.window import Window
 

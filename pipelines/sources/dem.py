@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from pipelines.sources.sensor import Item
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, DemSource
+    from schemas.provider import AnyProvider
+    from schemas.sensors import DemSource
     from schemas.window import Window
 
 _VOIDS = (-32767.0, -32768.0)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
-    from schemas.recipe import AnyProvider, EnmapSource
+    from schemas.provider import AnyProvider
+    from schemas.sensors import EnmapSource
 
 _BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)
 _SCALE = ENMAP.layer("bands_30m").scale

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
-    from schemas.recipe import AnyProvider, HlsSource
+    from schemas.provider import AnyProvider
+    from schemas.sensors import HlsSource
 
 _KEYS: dict[str, dict[str, str]] = {
     "S30": {"nir08": "B8A", "swir16": "B11", "swir22": "B12"},

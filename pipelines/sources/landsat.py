@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
-    from schemas.recipe import AnyProvider, LandsatSource
+    from schemas.provider import AnyProvider
+    from schemas.sensors import LandsatSource
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "SR_B1": ("SR_B1", "coastal"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipelines.sources.item_bands import BandAsset
     from pipelines.sources.sensor import Item
     from schemas.modality import Layer
-    from schemas.recipe import AnyProvider
+    from schemas.provider import AnyProvider
 
 
 def _sentinel2(item: Item, asset: BandAsset, layer: Layer, provider: AnyProvider) -> Radiometry:

@@ -12,7 +12,7 @@ from pipelines.access.errors import ItemRefused
 from pipelines.sources.candidates import choose_dated, newest
 from sampling.times import period_of
 from schemas.outcome import Reason
-from schemas.recipe import DatedSource
+from schemas.source import DatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from sampling.times import Period
     from schemas.modality import Layer, Modality
     from schemas.place import Place
-    from schemas.recipe import AnyProvider, ImageSource
+    from schemas.provider import AnyProvider
     from schemas.scene import Candidate, Scene
+    from schemas.source import ImageSource
     from schemas.window import Window
 
 Item = dict[str, Any]

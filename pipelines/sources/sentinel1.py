@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
-    from schemas.recipe import AnyProvider, Sentinel1Source
+    from schemas.provider import AnyProvider
+    from schemas.sensors import Sentinel1Source
 
 _CORRECTED = ("RTC", "NRB", "ORB")
 """sar:product_type of terrain-corrected products (CEOS: normalised radar backscatter)."""

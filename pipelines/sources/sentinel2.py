@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
-    from schemas.recipe import AnyProvider, Sentinel2Source
+    from schemas.provider import AnyProvider
+    from schemas.sensors import Sentinel2Source
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "B01": ("B01", "coastal", "B01_60m"),

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from pipelines.sources.read_shard import Assignment
 from sampling.times import Moment, around
 from schemas.outcome import Outcome, Reason
-from schemas.recipe import DatedSource
+from schemas.source import DatedSource
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from pipelines.tables import ShardPlan
-    from schemas.recipe import Recipe, Source
+    from schemas.recipe import Recipe
     from schemas.scene import Candidate
+    from schemas.sensors import Source
     from schemas.stack import Stack
     from schemas.window import Window
 

@@ -19,7 +19,8 @@ from pipelines.access.logins.required import check_credentials
 from pipelines.access.logins.signing import PlanetaryComputerSigner
 from pipelines.access.logins.tokens import Tokens
 from schemas.outcome import Reason
-from schemas.recipe import Provider, Recipe
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from testbed.server import Answer, Request
 from testbed.services import serve_catalogue
 

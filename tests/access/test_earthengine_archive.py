@@ -19,7 +19,7 @@ from pipelines.labels.footprint import covered_share
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
 from schemas.place import GeoBox
-from schemas.recipe import Provider
+from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
 from tests.access import earthengine_scenes as scenes
 from tests.access.earthengine_scenes import S2, box

@@ -18,7 +18,9 @@ from pipelines.access.rasters.cog import Reader
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.sentinel2 import Sentinel2
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, Recipe, Sentinel2Source
+from schemas.provider import Provider
+from schemas.recipe import Recipe
+from schemas.sensors import Sentinel2Source
 from schemas.stack import Observation
 from testbed.earthengine import Running, serve_earthengine
 from testbed.server import Files

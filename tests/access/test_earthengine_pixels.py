@@ -22,9 +22,10 @@ from pipelines.access.earthengine import graphs, items
 from pipelines.access.earthengine.reader import EarthEngineReader
 from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.access.http.client import AccessError
-from schemas import recipe
+from schemas import label_source, sensors
 from schemas.outcome import Reason
 from schemas.place import GeoBox
+from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
 from tests.access import earthengine_scenes as scenes
 from tests.access.earthengine_scenes import DW, S2, S2_A, S2_B, S2_C, box
@@ -280,9 +281,10 @@ def test_radar_holes_and_float_bands(session: Session, folder: Path) -> None:
 def test_sources_and_labels_read_the_items_as_they_are(session: Session, collection: str, source: str) -> None:
     """No sensor knows that the archive is Earth Engine: its parser takes the item, and its scene's hrefs are read."""
     module, kind, config = source.split(":")
-    settings = getattr(recipe, config)(providers=("ee",), collection=collection)
+    section = label_source if config.endswith("Label") else sensors
+    settings = getattr(section, config)(providers=("ee",), collection=collection)
     parser = getattr(importlib.import_module(module), kind)(settings)
-    provider = recipe.Provider(url="https://earthengine-highvolume.googleapis.com")
+    provider = Provider(url="https://earthengine-highvolume.googleapis.com")
     found = items.search(session, collection, areas=[AREA], period=None)
     assert found
     for item in found:

@@ -14,7 +14,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.client import AccessError, Client, SettingError
 from pipelines.access.stac.search import search
 from schemas.outcome import Reason
-from schemas.recipe import Provider
+from schemas.provider import Provider
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue
 

@@ -18,7 +18,9 @@ from pipelines.plan.blocks import Block
 from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
 from schemas.outcome import Reason
-from schemas.recipe import DemSource, Provider, Recipe, Sentinel1Source, Sentinel2Source
+from schemas.provider import Provider
+from schemas.recipe import Recipe
+from schemas.sensors import DemSource, Sentinel1Source, Sentinel2Source
 from testbed.server import Answer, Request
 from testbed.services import Services, serve_catalogue
 

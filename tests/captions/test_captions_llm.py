@@ -19,8 +19,8 @@ from pipelines.captions.llm import LlmCaptioner
 from pipelines.captions.prompts import PROMPT_VERSION
 from pipelines.captions.template import TEMPLATE_VERSION, template_caption
 from schemas.caption import Caption
+from schemas.captions import LlmCaptions, TemplateCaptions
 from schemas.outcome import Outcome, Reason
-from schemas.recipe import LlmCaptions, TemplateCaptions
 from testbed.server import Answer, Request
 from testbed.services import Services, serve_catalogue
 from tests.captions.captions_worlds import random_stack

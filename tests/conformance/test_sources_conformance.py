@@ -21,8 +21,10 @@ from pipelines.sources.read_shard import Assignment, gather
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import CODED_KINDS, DatedSource, OpticalSource, Recipe, Source
+from schemas.recipe import Recipe
 from schemas.scene import Candidate
+from schemas.sensors import CODED_KINDS, Source
+from schemas.source import DatedSource, OpticalSource
 from schemas.stack import Observation
 from testbed import make_planet, serve
 

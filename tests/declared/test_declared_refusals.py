@@ -11,8 +11,11 @@ from pipelines.access.errors import ItemRefused
 from pipelines.presets import FOLDER, shipped
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
+from schemas.declared_source import CloudyLayer, DatedLayer, StaticLayer
 from schemas.outcome import Reason
-from schemas.recipe import CloudyLayer, DatedLayer, Provider, Recipe, Sentinel1Source, StaticLayer
+from schemas.provider import Provider
+from schemas.recipe import Recipe
+from schemas.sensors import Sentinel1Source
 
 HEAD = """name: small
 seed: 1

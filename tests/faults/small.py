@@ -22,7 +22,8 @@ from pipelines.sources.read_shard import Assignment, gather
 from schemas.modality import STATIC_DENSITY
 from schemas.outcome import Outcome
 from schemas.place import GeoBox, Place
-from schemas.recipe import DatedSource, Recipe
+from schemas.recipe import Recipe
+from schemas.source import DatedSource
 from schemas.stack import Observation
 from testbed.services import Services
 

@@ -18,7 +18,7 @@ from pipelines.access.http.limits import Breaker, Pace
 from pipelines.access.logins.credentials import client_of
 from pipelines.access.logins.signing import PlanetaryComputerSigner
 from schemas.outcome import Reason
-from schemas.recipe import Provider
+from schemas.provider import Provider
 from schemas.stack import Observation
 from testbed.faults import Tokens
 from testbed.server import Answer, Fault

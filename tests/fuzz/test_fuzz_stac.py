@@ -15,8 +15,10 @@ from pipelines.access.stac.search import search
 from pipelines.sources import open_source
 from schemas.modality import ENMAP, LANDSAT, SENTINEL2
 from schemas.place import GeoBox, Place
-from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source, Window
+from schemas.provider import Provider
 from schemas.scene import Scene
+from schemas.sensors import DemSource, EnmapSource, LandsatSource, Sentinel1Source, Sentinel2Source
+from schemas.window import Window
 from testbed.server import Answer, Fault
 from testbed.services import serve_catalogue
 

@@ -186,7 +186,7 @@ class StacTarget(Target):
     def read(self, data: bytes) -> str:
         from pipelines.access.http.client import AccessError
         from pipelines.access.stac.search import search
-        from schemas.recipe import Provider
+        from schemas.provider import Provider
 
         memory = Memory(data)
         way = zlib.crc32(data) % 3

@@ -28,8 +28,9 @@ from pipelines.plan.blocks import Block
 from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
 from schemas.outcome import Reason
-from schemas.recipe import DemSource, Provider
+from schemas.provider import Provider
 from schemas.scene import Scene
+from schemas.sensors import DemSource
 from tests.hostile.liar import Liar, Talk, liar
 
 Json = dict[str, Any]

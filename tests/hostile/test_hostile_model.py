@@ -13,8 +13,8 @@ from pipelines.captions.facts import facts_for
 from pipelines.captions.llm import LlmCaptioner
 from pipelines.captions.template import template_caption
 from schemas.caption import Caption
+from schemas.captions import LlmCaptions
 from schemas.outcome import Outcome, Reason
-from schemas.recipe import LlmCaptions
 from tests.captions.captions_worlds import random_stack
 from tests.hostile.liar import Liar, Talk, liar
 

@@ -24,8 +24,9 @@ from pipelines.limited_yaml import MAX_NODES, LimitedYamlError, read_yaml
 from pipelines.plan.places import lay
 from pipelines.recipes import RecipeError, read_recipe
 from sampling import SamplingError
+from schemas.captions import LlmCaptions
 from schemas.earthengine import EarthEngineProvider
-from schemas.recipe import LlmCaptions, Provider
+from schemas.provider import Provider
 from testbed.server import Answer, Request
 from testbed.services import Services, serve_catalogue
 

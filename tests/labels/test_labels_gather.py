@@ -21,9 +21,11 @@ from pipelines.access.openstreetmap.extract import prepare
 from pipelines.labels import open_raster_labeller, open_vector_labeller
 from pipelines.labels.read_shard import Assignment, gather, gather_objects
 from schemas.label import LabelMap
+from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place, utm_epsg
-from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, Provider, Recipe, WorldCoverLabel
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from testbed.server import Fault
 from testbed.services import Services, serve_catalogue
 

@@ -13,9 +13,11 @@ from pipelines.access.rasters.cog import Reader
 from pipelines.labels import open_raster_labeller
 from pipelines.labels.read_shard import Assignment, gather
 from schemas.label import LabelMap
+from schemas.label_source import RasterLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, RasterLabel, Recipe
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from testbed.services import serve_catalogue
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap
 from pipelines.labels.osm_classes import AREA_RULES, CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
 from schemas.label import LabelMap
+from schemas.label_source import OpenStreetMapLabel
 from schemas.place import GeoBox, Place
-from schemas.recipe import OpenStreetMapLabel
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -15,8 +15,9 @@ from pipelines.labels import legend_of, open_labeller, open_raster_labeller
 from pipelines.labels.footprint import covered_share, lonlat_bbox
 from pipelines.labels.labeller import LabelChip, UnknownCodeError
 from schemas.label import COMMON_CLASSES
+from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.place import GeoBox, Place, utm_epsg
-from schemas.recipe import DynamicWorldLabel, OpenStreetMapLabel, Provider, WorldCoverLabel
+from schemas.provider import Provider
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,9 @@ from pipelines.sources.read_shard import Assignment, gather
 from schemas.modality import HLS, LANDSAT, SENTINEL2
 from schemas.outcome import Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import HlsSource, Recipe
+from schemas.recipe import Recipe
 from schemas.scene import Scene
+from schemas.sensors import HlsSource
 from schemas.stack import Observation
 from testbed.guard import Guard
 

@@ -12,7 +12,9 @@ from pipelines.access.http.client import SettingError
 from pipelines.jobs import plan_dataset
 from pipelines.recipes import read_recipe
 from pipelines.tables import read_summary
-from schemas.recipe import OpenStreetMapLabel, Provider, Recipe
+from schemas.label_source import OpenStreetMapLabel
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("providers")]
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.recipes import read_recipe
 from sampling import locate
-from schemas.recipe import Provider
+from schemas.provider import Provider
 from schemas.sampling import DrawSampling, PointsSampling
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from schemas.recipe import Dialect
+from schemas.provider import Dialect
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs" / "providers.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipelines.recipes import RecipeError, json_schema, read_recipe
-from schemas.recipe import RasterSource
+from schemas.source import RasterSource
 
 GOOD: dict[str, Any] = {
     "name": "small",

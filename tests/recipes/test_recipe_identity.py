@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.recipes import read_recipe
 from schemas.identity import sha256_of, stated
-from schemas.recipe import Recipe, Strict
+from schemas.recipe import Recipe
+from schemas.strict import Strict
 from tests.recipes.test_recipe_errors import GOOD, write
 
 PINNED = Path(__file__).parents[1] / "golden" / "recipe_defaults.json"

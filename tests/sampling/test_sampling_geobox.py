@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sampling import bbox, footprint, geobox_at
 from sampling.geobox import place_footprints, utm_epsgs
+from schemas.grid import GridSpec
 from schemas.place import GeoBox, utm_epsg
-from schemas.recipe import GridSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

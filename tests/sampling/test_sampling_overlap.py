@@ -21,7 +21,7 @@ from sampling.overlap import OccupiedGround
 from sampling.separation import gaps
 from sampling.shared import shared_ground
 from sampling.splits import SPLITS, assign
-from schemas.recipe import GridSpec
+from schemas.grid import GridSpec
 from schemas.splits import Splits
 
 if TYPE_CHECKING:

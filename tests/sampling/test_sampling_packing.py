@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sampling import packing
 from sampling.geobox import Footprints, place_footprints
 from sampling.packing import hilbert, pack, packed
+from schemas.grid import GridSpec
+from schemas.output import Shards
 from schemas.place import Place
-from schemas.recipe import GridSpec, Shards
 
 
 def hilbert_by_reflections(x: int, y: int, bits: int = 16) -> int:

@@ -17,7 +17,7 @@ from sampling import SamplingError, SamplingResult, pack, sample_places, season
 from sampling.land import on_land
 from sampling.majortom import cells_of, names
 from sampling.packing import hilbert
-from schemas.recipe import Shards
+from schemas.output import Shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import shapely
 
 from sampling import SamplingError
 from sampling.points import read_points
-from schemas.recipe import GridSpec
+from schemas.grid import GridSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from sampling.chance import Purpose, ranks
 from sampling.geobox import Footprints, place_footprints
 from sampling.majortom import cells_of
 from sampling.splits import SPLITS, assign
-from schemas.recipe import GridSpec
+from schemas.grid import GridSpec
 from schemas.splits import Splits
 
 SHARES = np.array([0.8, 0.1, 0.1])

@@ -13,7 +13,8 @@ from pipelines.assemble import objects_text
 from pipelines.shards import dataset_spec, object_count
 from schemas.modality import MODALITIES
 from schemas.outcome import Reason
-from schemas.recipe import Recipe, Shards
+from schemas.output import Shards
+from schemas.recipe import Recipe
 from tests.shards.synthetic import LEGENDS, Planned, planned, recipe
 
 if TYPE_CHECKING:

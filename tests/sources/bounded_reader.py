@@ -18,7 +18,8 @@ from pipelines.access.archives import Archives
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, Recipe
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from schemas.stack import Observation
 from tests.sources.test_sources_gather import EDGE_M, LEFT, TOP
 

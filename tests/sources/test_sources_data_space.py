@@ -10,7 +10,8 @@ from pipelines.access.archives import Archives
 from pipelines.access.errors import ItemRefused
 from pipelines.access.logins.credentials import signer_of
 from pipelines.sources import open_source
-from schemas.recipe import Provider, Sentinel2Source
+from schemas.provider import Provider
+from schemas.sensors import Sentinel2Source
 from testbed.services import serve_catalogue
 
 Json = dict[str, Any]

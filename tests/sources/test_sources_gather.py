@@ -18,8 +18,10 @@ from pipelines.sources.read_shard import Assignment, gather
 from sampling.times import period_of
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, Recipe, Window
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from schemas.stack import Observation
+from schemas.window import Window
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue
 

@@ -15,8 +15,9 @@ from pipelines.sources import open_source
 from pipelines.sources.observation import canonical
 from schemas.modality import LANDSAT, SENTINEL2
 from schemas.outcome import Reason
-from schemas.recipe import Dialect, LandsatSource, Provider, Sentinel2Source
+from schemas.provider import Dialect, Provider
 from schemas.scene import Scene
+from schemas.sensors import LandsatSource, Sentinel2Source
 from tests.sources.test_sources_radiometry import item, landsat, sentinel2
 
 PROVIDER = Provider(url="http://x")

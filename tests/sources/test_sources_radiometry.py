@@ -13,8 +13,9 @@ from pipelines.sources import open_source
 from pipelines.sources.observation import canonical
 from schemas.modality import DEM, ENMAP, LANDSAT, SENTINEL1, SENTINEL2
 from schemas.outcome import Reason
-from schemas.recipe import DemSource, EnmapSource, LandsatSource, Provider, Sentinel1Source, Sentinel2Source
+from schemas.provider import Provider
 from schemas.scene import Radiometry, Scene
+from schemas.sensors import DemSource, EnmapSource, LandsatSource, Sentinel1Source, Sentinel2Source
 
 RING = [[10.0, 46.0], [11.0, 46.0], [11.0, 47.0], [10.0, 47.0], [10.0, 46.0]]
 NO = object()

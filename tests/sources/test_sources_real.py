@@ -25,7 +25,8 @@ from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
-from schemas.recipe import Provider, Recipe
+from schemas.provider import Provider
+from schemas.recipe import Recipe
 from schemas.stack import Observation
 from testbed.services import serve_catalogue
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipelines.access.http.client import Signer
     from pipelines.access.http.network import Homes
     from pipelines.access.logins.required import Login
-    from schemas.recipe import Provider
+    from schemas.provider import Provider
 
 _EARTHDATA_LOGIN = "https://urs.earthdata.nasa.gov"
 _EARTHDATA_HOSTS = ("earthdatacloud.nasa.gov", "earthdata.nasa.gov")

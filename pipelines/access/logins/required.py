@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 from pipelines.access.errors import SettingError, interpolate
 from schemas.earthengine import EarthEngineProvider
-from schemas.recipe import ImageSource, RasterSource
+from schemas.source import ImageSource, RasterSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.recipe import Provider, Recipe
+    from schemas.provider import Provider
+    from schemas.recipe import Recipe
 
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _AWS_ROLES = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.http.client import Client
     from schemas.place import BBox
-    from schemas.recipe import Provider
+    from schemas.provider import Provider
 
 Item = dict[str, Any]
 

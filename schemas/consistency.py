@@ -1,0 +1,194 @@
+"""What sections of a recipe must agree on: names, providers, windows, pixels, splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from schemas import earthengine
+from schemas.declared_source import DeclaredSource
+from schemas.earthengine import EarthEngineProvider
+from schemas.keep import check_names
+from schemas.label_source import DynamicWorldLabel, Label, OpenStreetMapLabel
+from schemas.modality import MODALITIES
+from schemas.primitives import MOST_PIXELS
+from schemas.sampling import DrawSampling, PointsSampling, Sampling
+from schemas.sensors import Sentinel1Source, Source
+from schemas.source import DatedSource, ImageSource, RasterSource
+from schemas.splits import AnySplits, FoldSplits, SplitsOfFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from schemas.grid import GridSpec
+    from schemas.output import Quality
+    from schemas.provider import AnyProvider
+    from schemas.window import Window
+
+
+def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{where}: {name!r} is none of {list(known)}")
+
+
+def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: EarthEngineProvider) -> None:
+    """Earth Engine must hold what is asked for, in the collections that are named."""
+    if isinstance(entry, DeclaredSource):
+        named = entry.collection_at(name, provider)
+        if not named or not all("/" in one for one in named.split(",")):
+            raise ValueError(
+                f"{kind}: provider {name!r} is Earth Engine, and needs the id of an image collection there; "
+                "write `earthengine: MODIS/061/MOD09A1`"
+            )
+        return
+    known, named = earthengine.COLLECTIONS.get(kind, ()), entry.collection_at(name, provider)
+    if not known:
+        raise ValueError(f"{kind}: Earth Engine (provider {name!r}) does not have it")
+    strange = [c for c in named.split(",") if c not in known]
+    if strange:
+        raise ValueError(f"{kind}: Earth Engine has it in {list(known)}, found {strange[0]!r}")
+    if isinstance(entry, Sentinel1Source) and entry.product == "rtc":
+        raise ValueError(
+            f"{kind}: Earth Engine (provider {name!r}) has sigma0 (GRD) but no terrain-corrected gamma0; "
+            "write `product: grd` to use sigma0"
+        )
+
+
+def check_splits(sampling: Sampling, splits: AnySplits) -> None:
+    """Splits that a file states need a file; the fold of a sample needs a name of its own."""
+    of_file = isinstance(sampling, PointsSampling | DrawSampling)
+    if isinstance(splits, SplitsOfFile) and not of_file:
+        raise ValueError(
+            f"splits.by: {splits.by} takes the splits from column {splits.column!r} of the points file, and "
+            f"sampling.kind: {sampling.kind} has none; use kind: points or draw, or other splits"
+        )
+    carried = getattr(sampling, "attributes", ())
+    if isinstance(splits, FoldSplits) and "fold" in [name.lower() for name in carried]:
+        raise ValueError("splits.by: folds writes the attribute 'fold', and sampling.attributes names it too")
+
+
+def check_quality(
+    quality: Quality, sources: Sequence[Source], labels: Sequence[Label], dates: Mapping[str, int]
+) -> None:
+    """Rules may be given for the layers of this recipe only; `dates` is source -> number of its dates, 0 = static."""
+    for name, wanted in quality.require.items():
+        if name not in dates:
+            raise ValueError(f"quality.require: {name!r} is no source of this recipe; known: {sorted(dates)}")
+        slots = max(1, dates[name])
+        if wanted != "all" and wanted > slots:
+            raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
+    bands = {s.name: s.modality.band_names for s in sources}
+    objects = [x.layer for x in labels if isinstance(x, OpenStreetMapLabel)]
+    check_names(quality.keep, bands, [x.layer for x in labels], objects)
+
+
+def check_resolutions(grid: GridSpec, sources: Sequence[Source], labels: Sequence[Label]) -> None:
+    """Resolutions may be given for the layers of this recipe only."""
+    known: dict[str, list[str]] = {x.layer: [] for x in labels}
+    known |= {s.name: [x.name for x in s.modality.layers] for s in sources}
+    for key in grid.resolutions:
+        name, _, layer = key.partition(".")
+        if name not in known:
+            raise ValueError(f"grid.resolutions: {name!r} is no source or label of this recipe; known: {sorted(known)}")
+        if layer and layer not in known[name]:
+            raise ValueError(f"grid.resolutions: {name} has no layer {layer!r}; it has {known[name]}")
+
+
+def check_doubles(
+    sources: Sequence[Source],
+    labels: Sequence[Label],
+    windows: Sequence[Window],
+    providers: Mapping[str, AnyProvider],
+) -> None:
+    """Names of sources, labels and windows must differ, and one Earth Engine project is the limit."""
+    listed: dict[str, list[str]] = {
+        "sources": [s.name for s in sources],
+        "labels": [x.layer for x in labels],
+        "windows": [w.name for w in windows],
+    }
+    engines = [name for name, p in providers.items() if isinstance(p, EarthEngineProvider)]
+    if len(engines) > 1:
+        raise ValueError(f"providers: {engines} are all of kind earthengine; a run can use one project only")
+    for what, names in listed.items():
+        twice = sorted({k for k in names if names.count(k) > 1})
+        if twice:
+            hint = "; give each its own `layer: NAME`" if what == "sources" else ""
+            raise ValueError(f"{what}: {twice[0]} is listed twice{hint}")
+    both = sorted(set(listed["sources"]) & set(listed["labels"]))
+    if both:
+        raise ValueError(f"{both[0]!r} is the name of a source and of a label; give the source another `layer`")
+
+    reserved = sorted({"attr", "sample"} & set(listed["sources"]))
+    if reserved:
+        raise ValueError(f"sources: {reserved[0]!r} has another meaning in the catalogue; choose another `layer`")
+
+
+def check_label_names(labels: Sequence[Label]) -> None:
+    """A label may have the name of its own product, of no other layer, and none that columns begin with."""
+    for label in labels:
+        if label.layer in {*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"} - {label.kind}:
+            raise ValueError(f"labels: {label.layer!r} is the name of a built-in layer; choose another")
+        if label.layer == "attr":
+            raise ValueError("labels: 'attr' is the prefix of attribute columns; choose another name")
+
+
+def check_references(entry: Source | Label, providers: Mapping[str, AnyProvider], windows: Sequence[Window]) -> None:
+    """Providers and windows that an entry names must be defined."""
+    if isinstance(entry, RasterSource):
+        _archives_of(entry, providers)
+    if isinstance(entry, ImageSource):
+        _known(f"{entry.name}.assets", entry.assets, entry.modality.band_names)
+    if not isinstance(entry, DatedSource):
+        return
+    if not windows:
+        raise ValueError(f"{entry.name}: needs at least one entry in `windows`")
+    names = [w.name for w in windows]
+    series = next((w.name for w in entry.windows_among(windows) if w.every == "scene"), None)
+    if entry.composite is not None and series is not None:
+        raise ValueError(
+            f"{entry.name}: `composite: {entry.composite}` makes one date of many scenes, and window "
+            f"{series!r} wants each scene as a date; remove one of the two"
+        )
+    for window in entry.windows or ():
+        if window not in names:
+            raise ValueError(f"{entry.name}: window {window!r} is not defined; `windows` has {names}")
+
+
+def _archives_of(entry: RasterSource, providers: Mapping[str, AnyProvider]) -> None:
+    """Providers that an entry names must be defined, and must be able to hold it."""
+    kind = entry.name if isinstance(entry, DeclaredSource) else str(getattr(entry, "kind", ""))
+    for name in entry.providers:
+        provider = providers.get(name)
+        if provider is None:
+            raise ValueError(f"{kind}: provider {name!r} is not defined; `providers` has {sorted(providers)}")
+        if isinstance(provider, EarthEngineProvider):
+            _held_by_earth_engine(entry, kind, name, provider)
+        elif isinstance(entry, DynamicWorldLabel) and entry.composite != "nearest":
+            raise ValueError(
+                f"{kind}: `composite: {entry.composite}` needs Earth Engine; provider {name!r} is not Earth Engine"
+            )
+        elif not entry.collection_at(name, provider):
+            raise ValueError(f"{kind}: provider {name!r} needs `collection: ID`")
+    _known(f"{kind}.collections", entry.collections, entry.providers)
+
+
+def check_pixels(grid: GridSpec, edges: Sequence[float]) -> None:
+    """The base pixel must divide the footprint; layers of other pixels get as many as cover it.
+
+    `edges` are those of all layers' pixels, metres.
+    """
+    finest = min([grid.resolution_m, *edges])
+    if grid.size_m / finest > MOST_PIXELS:
+        raise ValueError(
+            f"grid: size_m {grid.size_m:g} has {grid.size_m / finest:,.0f} pixels of {finest:g} m along "
+            f"an edge; the limit is {MOST_PIXELS:,}"
+        )
+    resolution = grid.resolution_m
+    count = grid.size_m / resolution
+    if abs(count - round(count)) > 1e-6:
+        down, up = int(count) * resolution, (int(count) + 1) * resolution
+        sizes = f"{up:g}" if down == 0 else f"{down:g} or {up:g}"
+        raise ValueError(
+            f"grid: size_m {grid.size_m:g} is not a whole number of pixels of resolution_m {resolution:g}; "
+            f"write size_m: {sizes}, or another resolution_m"
+        )

@@ -1,0 +1,172 @@
+"""The `labels` section of a recipe: label products and OpenStreetMap."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.crosswalk import MOST_CODE
+from schemas.label import CommonClass
+from schemas.label_layer import CrosswalkChoice, LayerName
+from schemas.modality import STATIC_DENSITY, SearchDensity
+from schemas.primitives import PathOrAddress, Share
+from schemas.source import RasterSource
+from schemas.strict import Strict
+
+
+def _crosswalk(what: str) -> Any:
+    """The field of a label's crosswalk."""
+    return Field(
+        default=None,
+        exclude_if=lambda chosen: chosen is None,
+        description=f"{what}: name of a shipped crosswalk ('corine', 'corine@1'), or a file beside the recipe",
+    )
+
+
+def _layer(default: str) -> Any:
+    """The field of a label's layer name."""
+    return Field(
+        default=default,
+        exclude_if=lambda name: name == default,
+        description=f"name of the layer on disk and in the catalogue, so that {default} can be there more than once",
+    )
+
+
+class LabelSource(RasterSource):
+    """A raster label product."""
+
+    @property
+    def density(self) -> SearchDensity:
+        """Density of the maps in an archive, for planning searches."""
+        return STATIC_DENSITY
+
+
+class WorldCoverLabel(LabelSource):
+    """ESA WorldCover."""
+
+    kind: Literal["worldcover"] = "worldcover"
+    layer: LayerName = _layer("worldcover")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of worldcover@1")
+    collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
+    year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
+
+    @property
+    def density(self) -> SearchDensity:
+        """Tiles of three degrees."""
+        return SearchDensity(edge_km=333.0, step_km=333.0, per_day=None)
+
+
+class DynamicWorldLabel(LabelSource):
+    """Dynamic World V1, the map nearest in time to the image."""
+
+    kind: Literal["dynamicworld"] = "dynamicworld"
+    layer: LayerName = _layer("dynamicworld")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of dynamicworld@1")
+    collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
+    max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
+    composite: Literal["nearest", "mode", "probability"] = Field(
+        default="nearest",
+        description="nearest: the map nearest in time; mode: the most frequent class of all maps within max_gap_days "
+        "of the image; probability: the class of the greatest mean probability over them. The last two are computed by "
+        "Earth Engine",
+    )
+    min_probability: Share = Field(
+        default=0.0, description="with composite: probability, pixels below this mean probability have no label"
+    )
+
+    @model_validator(mode="after")
+    def _probable(self) -> Self:
+        if self.min_probability > 0.0 and self.composite != "probability":
+            raise ValueError(f"min_probability {self.min_probability:g} needs `composite: probability`")
+        return self
+
+    @property
+    def density(self) -> SearchDensity:
+        """A map for each scene of Sentinel-2."""
+        return SearchDensity()
+
+
+class LegendEntry(Strict):
+    """One class of a legend that the recipe states."""
+
+    code: int = Field(ge=0, le=MOST_CODE, description="value in the raster, 0 to 65,535")
+    name: str = Field(min_length=1, max_length=100, description="name of the class in the product")
+    colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
+    common: CommonClass = Field(description="class of the common taxonomy it maps to")
+
+
+class RasterLabel(LabelSource):
+    """Any other map of classes behind a STAC API, with the legend that the recipe states."""
+
+    kind: Literal["raster"] = "raster"
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$", description="name of the layer on disk and in the catalogue")
+    product: str = Field(min_length=1, max_length=100, description="name of the product, to display")
+    version: str = Field(
+        default="unknown", max_length=32, description="version of the product, if items do not state it"
+    )
+    asset: str = Field(default="data", min_length=1, description="key of the item's asset that contains the classes")
+    nodata: int = Field(
+        default=0,
+        ge=-(2**31),
+        le=2**32 - 1,
+        description="value in the raster that means 'no label here', instead of the value that the item states",
+    )
+    classes: tuple[LegendEntry, ...] = Field(
+        default=(), max_length=4096, description="the legend; not with `crosswalk`, which has one"
+    )
+    crosswalk: CrosswalkChoice = _crosswalk("the legend with weights and traits, instead of `classes`")
+    licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
+    attribution: str = Field(default="", max_length=500, description="attribution that users of the labels must give")
+    max_gap_days: int | None = Field(default=None, ge=0, description="largest distance in time to the image")
+
+    @property
+    def layer(self) -> str:
+        """Name of the label on disk, in the catalogue and in the ledger."""
+        return self.name
+
+    @property
+    def density(self) -> SearchDensity:
+        """Of maps of a limited time as many as of images; else one for all times."""
+        return STATIC_DENSITY if self.max_gap_days is None else SearchDensity()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if bool(self.classes) == (self.crosswalk is not None):
+            raise ValueError(
+                f"{self.name}: give `classes` or `crosswalk`, {'not both' if self.classes else 'found none'}"
+            )
+        if self.crosswalk is not None and self.nodata:
+            raise ValueError(f"{self.name}: `nodata` comes from the crosswalk; remove it")
+        codes = [c.code for c in self.classes]
+        twice = sorted({c for c in codes if codes.count(c) > 1})
+        if twice or self.nodata in codes:
+            raise ValueError(f"{self.name}: class code {twice[0] if twice else self.nodata} is used twice")
+        return self
+
+
+class OpenStreetMapLabel(Strict):
+    """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
+
+    kind: Literal["openstreetmap"] = "openstreetmap"
+    pbf: PathOrAddress | Annotated[tuple[PathOrAddress, ...], Field(min_length=1, max_length=256)] = Field(
+        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_...; or a "
+        "list of them: of an object in several extracts, that of the newest counts"
+    )
+    required: bool = Field(default=False, description="leave samples without it out of the catalogue")
+    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of openstreetmap@1")
+
+    @property
+    def extracts(self) -> tuple[str, ...]:
+        """The extracts, as the recipe names them."""
+        return (self.pbf,) if isinstance(self.pbf, str) else self.pbf
+
+    @property
+    def layer(self) -> str:
+        """Name of the label on disk, in the catalogue and in the ledger."""
+        return self.kind
+
+
+RasterLabelEntry = WorldCoverLabel | DynamicWorldLabel | RasterLabel
+"""Labels that lie in an archive as rasters."""
+Label = Annotated[WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel, Field(discriminator="kind")]
