@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import traceback
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -15,18 +16,27 @@ from pipelines.access.logins.required import check_credentials
 from pipelines.access.openstreetmap.extract import open_extract
 from pipelines.captions import open_captioner
 from pipelines.captions.facts import facts_of
-from pipelines.journal import Journal, Note, log_of, silent
+from pipelines.journal import Journal, LimitReached, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
 from pipelines.labels.read_shard import Assignment as LabelAssignment
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
 from pipelines.quality import refusal as refusal_of
-from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
+from pipelines.shards import FullError, ShardRows, dataset_spec, object_count, room_needed, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.wishes import anchors_first, wished
-from pipelines.tables import Hrefs, PlanError, ShardPlan, read_recipe_of, read_shard, read_summary
+from pipelines.tables import (
+    PLAN_FOLDER,
+    WORK_FOLDER,
+    Hrefs,
+    PlanError,
+    ShardPlan,
+    read_recipe_of,
+    read_shard,
+    read_summary,
+)
 from sampling import footprint
 from schemas.label_source import OpenStreetMapLabel
 from schemas.outcome import Outcome, Reason
@@ -52,12 +62,27 @@ if TYPE_CHECKING:
 
 MANY_OBJECTS = 10_000
 """More objects than this are slow to list, copy and delete."""
-PLAN_FOLDER = "plan"
-"""Folder of the plan inside a dataset's folder."""
-WORK_FOLDER = ".work"
-"""Caches of a build: the prepared map extract, answers of language models. Not part of the dataset."""
 STACKS_BYTES = 512 << 20
 """Pixels held at once while a shard is built: larger shards are read in several groups of samples."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """Outcome of one shard."""
+
+    shard: int
+    """Shard number."""
+    samples: int = 0
+    """Samples in the catalogue."""
+    error: str | None = None
+    """Traceback of a bug in landweave, or one line about another failure; None = built."""
+    left: str | None = None
+    """Why it was not begun (a limit of the run), or None."""
+
+    @property
+    def state(self) -> Literal["built", "failed", "left"]:
+        """What became of the shard."""
+        return "failed" if self.error is not None else "built" if self.left is None else "left"
 
 
 @dataclass(kw_only=True)
@@ -108,6 +133,18 @@ class Factory:
     def close(self) -> None:
         """End threads and connections."""
         self.archives.close()
+
+    def attempt(self, index: int) -> Built:
+        """Build and publish one shard; whatever goes wrong is in the result, so that the other shards go on."""
+        try:
+            with room_needed(self.out):
+                return Built(index, self.build(index))
+        except LimitReached as limit:
+            return Built(index, left=str(limit))
+        except FullError as error:
+            return Built(index, error=str(error))
+        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
+            return Built(index, error=traceback.format_exc())
 
     def build(self, index: int) -> int:
         """Build and publish one shard; returns the number of samples that came into the catalogue.

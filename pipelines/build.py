@@ -19,10 +19,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipelines.assemble import Built
 from pipelines.engines import LOCAL
 from pipelines.shards import address_of, arrive, staging
 from pipelines.shards.desk import is_url, store_of
-from pipelines.stages.shards import BuildShards, Built, fill_queue
+from pipelines.stages.shards import BuildShards, fill_queue
+from pipelines.tables import WORK_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """Interval of checks for finished shards, seconds."""
 
-WORKER_LOG = ".work/workers.log"
+WORKER_LOG = f"{WORK_FOLDER}/workers.log"
 """File for the output of worker processes, in the dataset's folder."""
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -78,7 +80,7 @@ def run_shards(out: Path, shards: Sequence[int], engine: Engine, watch: Callable
         if run.error is not None:
             raise run.error
         _fetch_failures(out, failures)
-        return [_read_failure(path) for path in sorted(failures.iterdir())]
+        return sorted((_read_failure(path) for path in failures.iterdir()), key=lambda built: built.shard)
 
 
 class _Beam:
@@ -184,7 +186,7 @@ def _checkout_on_path() -> None:
 
 def _write_failure(built: Built, folder: str, place: str) -> None:
     """Keep what failed where the submitter finds it: in his folder, or in the store where workers have none."""
-    path, told = Path(folder) / f"{built.shard:05d}.txt", built.error or ""
+    path, told = Path(folder) / f"{built.shard}.txt", built.error or ""
     store = store_of(arrive(place)) if is_url(place) else None
     if store is None:
         path.write_text(told)
@@ -208,4 +210,4 @@ def _kept(failures: Path, name: str = "") -> str:
 
 
 def _read_failure(path: Path) -> Built:
-    return Built(shard=int(path.stem), samples=0, error=path.read_text())
+    return Built(int(path.stem), error=path.read_text())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.access.archives import Archives
 from pipelines.access.openstreetmap.extract import is_extract
-from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, check_settings, form_of
+from pipelines.assemble import check_settings, form_of
 from pipelines.engines import LOCAL
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan, map_extract, plan_text
@@ -29,6 +29,8 @@ from pipelines.shards import (
 from pipelines.shards.desk import address_of, is_url
 from pipelines.status import SAMPLE, Status, status_of
 from pipelines.tables import (
+    PLAN_FOLDER,
+    WORK_FOLDER,
     EngineCost,
     Hrefs,
     PlanError,
@@ -47,9 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from pipelines.assemble import Built
     from pipelines.engines import Engine
     from pipelines.recipes import RecipeFile
-    from pipelines.stages.shards import Built
 
 MOST_DIFFERENCES = 8
 """Keys that a message names where two recipes differ."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.assemble import PLAN_FOLDER, WORK_FOLDER, form_of
+from pipelines.assemble import form_of
 from pipelines.journal import Record, Spent, records_of, total
 from pipelines.progress import duration
 from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
+    PLAN_FILE,
+    PLAN_FOLDER,
+    WORK_FOLDER,
     EngineCost,
     Estimate,
     PlanError,
@@ -165,7 +168,7 @@ class Planning:
 
 def planning_of(out: Path) -> Planning | None:
     """Progress of an unfinished plan; None if there is a plan, or nothing."""
-    if not out.is_dir() or (out / PLAN_FOLDER / "plan.json").exists():
+    if not out.is_dir() or (out / PLAN_FOLDER / PLAN_FILE).exists():
         return None
     begun, running = unfinished_in(out / PLAN_FOLDER), held(out, "build")
     if begun is None and not (out / WORK_FOLDER).is_dir() and not running:

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import threading
-import traceback
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -76,8 +75,7 @@ def main() -> int:
     from pipelines.access.http.client import SettingError
     from pipelines.access.openstreetmap.extract import BadExtractError
     from pipelines.assemble import Factory
-    from pipelines.journal import JournalError, LimitReached
-    from pipelines.shards import FullError, room_needed
+    from pipelines.journal import JournalError
     from pipelines.tables import PlanError
 
     try:
@@ -87,17 +85,7 @@ def main() -> int:
         return 1
     say(ready=True)
     for shard in _arriving():
-        try:
-            with room_needed(asked.dataset):
-                factory.build(shard)
-        except LimitReached:  # the submitter finds it unbuilt, and reports why
-            say(shard=shard, error=None)
-        except FullError as error:
-            say(shard=shard, error=str(error))
-        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
-            say(shard=shard, error=traceback.format_exc())
-        else:
-            say(shard=shard, error=None)
+        say(shard=shard, error=factory.attempt(shard).error)  # what a limit leaves, the submitter finds unbuilt
     factory.close()
     return 0
 

@@ -1,7 +1,7 @@
 """The Flink job: free readers take shard numbers, and a builder builds each shard.
 
-Runs in Flink's Python (PyFlink) and imports nothing of landweave; `deploy.flink.submit` writes its work list and starts
-it.
+Runs in Flink's Python (PyFlink); of landweave it imports only `pipelines.durable`, which needs nothing but the standard
+library. `deploy.flink.submit` writes its work list and starts it.
 
 Each slot is a chain source -> build, without exchange between slots: a lost slot loses only the shards it was building,
 and Flink transports only shard numbers. Building is idempotent (a published shard does not change), so Flink's
@@ -49,7 +49,7 @@ class Settings:
     checkout: str
     """Folder that the builder imports the factory from."""
     results: str
-    """Folder that takes failures/NNNNN.txt, a text for each shard that could not be built, and refused.txt."""
+    """Folder that takes failures/NUMBER.txt, a text for each shard that could not be built, and refused.txt."""
     start_s: float
     """Time limit for the start of a builder, seconds."""
     deadline_s: float
@@ -136,7 +136,7 @@ class BuildShard(MapFunction):  # type: ignore[misc] # pyflink has no types
                 self.close()
                 error = f"shard {shard}: {died} ({tries} of {TRIES} tries)"
         if error is not None:
-            _write(Path(self.settings.results) / "failures" / f"{shard:05d}.txt", error)
+            self._keep(f"failures/{shard}.txt", error)
         return f"shard {shard} {'failed' if error else 'done'} after {time.monotonic() - start:.1f} s"
 
     def close(self) -> None:
@@ -150,16 +150,17 @@ class BuildShard(MapFunction):  # type: ignore[misc] # pyflink has no types
             try:
                 self.builder = Builder(self.settings)
             except RefusedError as refused:
-                _write(Path(self.settings.results) / "refused.txt", str(refused))
+                self._keep("refused.txt", str(refused))
                 raise
         return self.builder
 
+    def _keep(self, name: str, text: str) -> None:
+        """Write a file of the results: completely or not at all, even if other workers write it too."""
+        if self.settings.checkout not in sys.path:
+            sys.path.append(self.settings.checkout)
+        from pipelines.durable import write_durably
 
-def _write(path: Path, text: str) -> None:
-    """Writes the complete file or nothing, even if other processes write it too."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as aside:
-        aside.write(text)
-    Path(aside.name).replace(path)
+        write_durably(Path(self.settings.results) / name, text)
 
 
 def main(arguments: list[str]) -> None:

@@ -86,7 +86,7 @@ def run(flink: Flink, submission: Submission, shards: Sequence[int], out: Path, 
         submission: where and how.
         shards: numbers of the shards.
         out: folder of the dataset, on a file system that all hosts share.
-        failures: takes NNNNN.txt for each shard that could not be built.
+        failures: takes NUMBER.txt for each shard that could not be built.
 
     Raises:
         SubmitError: the job was not accepted, was refused by a worker, or failed.
@@ -124,7 +124,7 @@ def _write_work(folder: Path, shards: Sequence[int]) -> None:
     together = -(-len(shards) // MOST_FILES)
     for start in range(0, len(shards), together):
         lines = "".join(f"{shard}\n" for shard in shards[start : start + together])
-        (folder / f"{shards[start]:07d}.txt").write_text(lines)
+        (folder / f"{shards[start]}.txt").write_text(lines)
 
 
 def _submit(flink: Flink, submission: Submission, folder: Path, name: str) -> str:
@@ -212,7 +212,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.submit", description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="folder of a planned dataset, shared by all hosts")
     parser.add_argument("work", type=Path, help="text file with the numbers of the shards to build, one per line")
-    parser.add_argument("failures", type=Path, help="folder for a file NNNNN.txt per shard that could not be built")
+    parser.add_argument("failures", type=Path, help="folder for a file NUMBER.txt per shard that could not be built")
     parser.add_argument("--flink-master", default="127.0.0.1:8081", help="host:port of the jobmanager")
     parser.add_argument(
         "--parallelism", type=int, default=1, help="number of shards built in parallel; needs as many slots"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import TypeAdapter
 
+from landweave.layout import shard_name
 from pipelines.durable import make_folder, read_regular, write_durably
 from pipelines.journal.prices import Prices
 from pipelines.journal.spent import Limits, Spent, total
@@ -187,7 +188,7 @@ class Journal:
         return sorted([*self.known.values(), *unsettled], key=lambda r: r.shard)
 
     def _path(self, shard: int) -> Path:
-        return self.folder / f"{shard:05d}.json"
+        return self.folder / f"{shard_name(shard)}.json"
 
     def _write(self, record: Record) -> None:
         write_durably(self._path(record.shard), _json({**asdict(record), "spent": record.spent.json()}))

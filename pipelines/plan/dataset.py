@@ -20,6 +20,7 @@ from pipelines.plan.partition import complete, find, share_scenes
 from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract
 from pipelines.tables import (
     PLACES,
+    PLAN_FILE,
     TEXTS,
     DamagedPlanError,
     Estimate,
@@ -134,10 +135,7 @@ def complete_plan(
     told_of = {part: _facts(folder, part) for part in range(laid.parts)}
     lacking = [part for part, facts in told_of.items() if facts is None or facts["unavailable"]]
     growing = growing_of(folder)
-    if (
-        not (growing / "again.json").exists()
-        or (growing / "again.json").read_bytes() != (folder / "plan.json").read_bytes()
-    ):
+    if not (growing / AGAIN).exists() or (growing / AGAIN).read_bytes() != (folder / PLAN_FILE).read_bytes():
         shutil.rmtree(growing, ignore_errors=True)
         _begin_again(folder, growing, laid, set(lacking))
     missing = [part for part in lacking if _facts(growing, part) is None]
@@ -294,7 +292,7 @@ def _begin_again(folder: Path, growing: Path, laid: Laid, lacking: set[int]) -> 
             os.link(folder / name, aside / name)
         except OSError:
             shutil.copyfile(folder / name, aside / name)
-    shutil.copyfile(folder / "plan.json", aside / AGAIN)
+    shutil.copyfile(folder / PLAN_FILE, aside / AGAIN)
     sync_tree(aside)
     move_durably(aside, growing)
 

@@ -21,21 +21,21 @@ from landweave.layout import MANIFEST, part, shard_manifest
 from landweave.strict import inside
 from pipelines.durable import write_durably
 from pipelines.shards.store import DatasetStore, StoreError
+from pipelines.tables import PLAN_FILE, PLAN_FOLDER, WORK_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "file")
 """URL schemes for writing; `file` is for tests and mounted file systems."""
-ADDRESS = ".work/store"
+ADDRESS = f"{WORK_FOLDER}/store"
 """File on the desk that holds the store's URL. It is believed on a desk that this machine made, and nowhere else: a
 folder from elsewhere could send what is built into it to any bucket."""
-MARK = ".work/desk-"
+MARK = f"{WORK_FOLDER}/desk-"
 """File in the work folder, named after this machine and the folder's path: a copied folder does not match."""
-PLAN = "plan"
-PLAN_FILES = ".work/plan-files"
+PLAN_FILES = f"{WORK_FOLDER}/plan-files"
 """Object that names the files of the plan and what else workers read, one per line: listings may lag, reads do not."""
-_OF_PLAN = re.compile(r"(plan|\.work)(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+_OF_PLAN = re.compile(rf"({PLAN_FOLDER}|{re.escape(WORK_FOLDER)})(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 DESKS = "LANDWEAVE_WORK"
 """Environment variable: folder of all desks; `.landweave` in the current one where it is not set."""
 _LONGEST_URL = 4096
@@ -129,15 +129,15 @@ def _store_at(url: str) -> DatasetStore:
 def fetch_plan(desk: Path) -> None:
     """Bring the plan to a desk that has none; its last file, which says that it is whole, last."""
     store = store_of(desk)
-    if store is None or (desk / PLAN / "plan.json").is_file():
+    if store is None or (desk / PLAN_FOLDER / PLAN_FILE).is_file():
         return
-    if store.get(f"{PLAN}/plan.json") is None:
+    if store.get(f"{PLAN_FOLDER}/{PLAN_FILE}") is None:
         return
     stated = store.get(PLAN_FILES)
     if stated is not None:
         there = [line for line in stated.decode(errors="replace").splitlines() if line]
     else:  # shared before the list was kept
-        listed = store.sizes(PLAN) | store.sizes(".work")
+        listed = store.sizes(PLAN_FOLDER) | store.sizes(WORK_FOLDER)
         there = sorted((p for p in listed if not p.startswith((ADDRESS, MARK))), key=_last)
     for path in there:
         if not _OF_PLAN.fullmatch(path) or path.startswith((ADDRESS, MARK)):
@@ -147,7 +147,7 @@ def fetch_plan(desk: Path) -> None:
 
 def _last(path: str) -> tuple[bool, str]:
     """Sorts the file that makes a plan of the others behind them."""
-    return path == f"{PLAN}/plan.json", path
+    return path == f"{PLAN_FOLDER}/{PLAN_FILE}", path
 
 
 def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
@@ -155,7 +155,7 @@ def share_plan(desk: Path, extra: Iterable[str] = ()) -> None:
     store = store_of(desk)
     if store is None:
         return
-    files = sorted(p.relative_to(desk).as_posix() for p in (desk / PLAN).rglob("*") if p.is_file())
+    files = sorted(p.relative_to(desk).as_posix() for p in (desk / PLAN_FOLDER).rglob("*") if p.is_file())
     paths = sorted([*files, *extra], key=_last)
     store.put(PLAN_FILES, "".join(f"{path}\n" for path in paths).encode())
     for path in paths:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,25 +10,12 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines.assemble import Factory
-from pipelines.journal import LimitReached
-from pipelines.shards import FullError, arrive, room_needed
+from pipelines.shards import arrive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-
-@dataclass(frozen=True)
-class Built:
-    """Outcome of one shard."""
-
-    shard: int
-    """Shard number."""
-    samples: int
-    """Samples in the catalogue."""
-    error: str | None = None
-    """Traceback of a bug in landweave, or one line about another failure; None = built."""
-    left: str | None = None
-    """Why it was not begun (a limit of the run), or None."""
+    from pipelines.assemble import Built
 
 
 class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no types
@@ -60,17 +45,18 @@ def fill_queue(queue: Path, shards: Iterable[int]) -> None:
     """Make a queue for `BuildShards`."""
     queue.mkdir()
     for shard in shards:
-        (queue / f"{shard:07d}").touch()
+        (queue / str(shard)).touch()
 
 
 def _taken(_: int, queue: str) -> Iterator[int]:
     """Shards of the queue while there are any, each when the last is built: removing its file succeeds for one only."""
-    while names := sorted(os.listdir(queue)):  # noqa: PTH208 - names are all that is needed
+    while names := os.listdir(queue):  # noqa: PTH208 - names are all that is needed
+        shard = min(map(int, names))
         try:
-            Path(queue, names[0]).unlink()
+            Path(queue, str(shard)).unlink()
         except FileNotFoundError:
             continue
-        yield int(names[0])
+        yield shard
 
 
 class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
@@ -86,21 +72,10 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
     def process(self, shard: int) -> Iterator[Built]:
         """Build one shard."""
         assert self.factory is not None  # noqa: S101 - setup() ran
-        try:
-            with room_needed(self.factory.out):
-                samples = self.factory.build(shard)
-        except LimitReached as limit:
-            Metrics.counter("landweave", "shards_left").inc()
-            yield Built(shard=shard, samples=0, left=str(limit))
-        except FullError as error:
-            yield Built(shard=shard, samples=0, error=str(error))
-        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
-            Metrics.counter("landweave", "shards_failed").inc()
-            yield Built(shard=shard, samples=0, error=traceback.format_exc())
-        else:
-            Metrics.counter("landweave", "shards_built").inc()
-            Metrics.counter("landweave", "samples").inc(samples)
-            yield Built(shard=shard, samples=samples)
+        built = self.factory.attempt(shard)
+        Metrics.counter("landweave", f"shards_{built.state}").inc()
+        Metrics.counter("landweave", "samples").inc(built.samples)
+        yield built
 
     def teardown(self) -> None:
         """Let go of connections."""

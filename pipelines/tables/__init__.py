@@ -6,6 +6,9 @@ from pipelines.tables.estimate import EngineCost as EngineCost
 from pipelines.tables.estimate import Estimate as Estimate
 from pipelines.tables.estimate import ProviderCost as ProviderCost
 from pipelines.tables.estimate import added_up as added_up
+from pipelines.tables.folders import PLAN_FILE as PLAN_FILE
+from pipelines.tables.folders import PLAN_FOLDER as PLAN_FOLDER
+from pipelines.tables.folders import WORK_FOLDER as WORK_FOLDER
 from pipelines.tables.growing import PLACES as PLACES
 from pipelines.tables.growing import Unfinished as Unfinished
 from pipelines.tables.growing import growing_of as growing_of

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.durable import read_regular, write_durably
 from pipelines.tables.estimate import Estimate
+from pipelines.tables.folders import PLAN_FILE
 from pipelines.tables.records import PLAN_VERSION, DamagedPlanError, PlanError
 from pipelines.tables.tally import LayerFound
 from schemas.recipe import Recipe
@@ -71,7 +72,7 @@ def read_summary(folder: Path) -> PlanSummary | None:
     Raises:
         PlanError: the plan is of another version or damaged.
     """
-    path = folder / "plan.json"
+    path = folder / PLAN_FILE
     if not path.exists():
         return None
     try:
@@ -143,4 +144,4 @@ def write_summary(folder: Path, summary: PlanSummary) -> None:
     content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks")}
     content["estimate"] = summary.estimate.json()
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
-    write_durably(folder / "plan.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_durably(folder / PLAN_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
