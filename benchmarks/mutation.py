@@ -41,7 +41,7 @@ MODULES: dict[str, str] = {
     "landweave/query.py": "tests/landweave/test_landweave_query.py",
     "landweave/stream.py": "tests/landweave/test_landweave_stream.py tests/landweave/test_landweave_epochs.py",
     "landweave/view.py": "tests/landweave/test_landweave_view.py",
-    "pipelines/access/rasters/warp.py": "tests/access/test_cog_warp.py tests/access/test_cog_crs.py",
+    "pipelines/access/rasters/warp.py": "tests/access/rasters/test_cog_warp.py tests/access/rasters/test_cog_crs.py",
     "pipelines/labels/osm_classes.py": "tests/labels/test_labels_openstreetmap.py",
     "pipelines/plan/blocks.py": "tests/plan/test_plan_blocks.py",
     "pipelines/shards/claim.py": "tests/shards/test_shards_claim.py tests/hostile/test_hostile_claims.py",

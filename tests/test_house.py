@@ -52,9 +52,11 @@ def test_every_make_target_that_the_documents_name_is_there() -> None:
 
 
 def test_every_file_that_the_documents_link_is_there() -> None:
-    for document in [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
+    documents = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md")]
+    links = [(d, link) for d in documents for link in re.findall(r"\]\(([^)#:]+)\)", d.read_text())]
+    assert links
+    for document, link in links:
+        assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
 @pytest.mark.parametrize("name", ["quickstart", "analysis"])
@@ -67,7 +69,9 @@ def test_the_notebook_imports_the_reader_and_is_committed_without_output(name: s
 
 
 def test_pinned_versions_name_no_host_and_no_path() -> None:
-    for line in (CHECKOUT / "constraints.txt").read_text().splitlines():
+    lines = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    assert lines
+    for line in lines:
         assert re.fullmatch(r"([\w.-]+==[\w.+!-]+( ; [^@/:\\]+)?|    --hash=sha256:[0-9a-f]{64})( \\)?", line), line
 
 

@@ -13,7 +13,7 @@ from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.stack import Observation
 from testbed.services import serve_catalogue
-from tests.access.test_cog_warp import oracle
+from tests.access.rasters.test_cog_warp import oracle
 from tests.declared.products import PRODUCTS, place, write
 
 if TYPE_CHECKING:

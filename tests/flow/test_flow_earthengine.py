@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 import landweave
 import testbed
 from testbed.earthengine import Tokens
-from tests.access.earthengine_keys import service_account
+from tests.access.earthengine.earthengine_keys import service_account
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 

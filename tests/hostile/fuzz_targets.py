@@ -152,7 +152,7 @@ class StacTarget(Target):
     name = "stac"
 
     def whole(self) -> list[bytes]:
-        from tests.fuzz.test_fuzz_stac import SOURCES, good
+        from tests.hostile.test_fuzz_stac import SOURCES, good
 
         found: list[Any] = []
         for kind in SOURCES:
@@ -206,7 +206,7 @@ class StacTarget(Target):
     def _scene(self, item: Any, provider: Any, choice: int) -> None:
         from pipelines.access.errors import ItemRefused
         from pipelines.sources import open_source
-        from tests.fuzz.test_fuzz_stac import PLACE, SOURCES, WINDOW
+        from tests.hostile.test_fuzz_stac import PLACE, SOURCES, WINDOW
 
         kind, entry = list(SOURCES.items())[choice % len(SOURCES)]
         source = open_source(entry)
@@ -277,7 +277,7 @@ class TiffTarget(RasterTarget):
     suffix = "tif"
 
     def whole(self) -> list[bytes]:
-        from tests.fuzz.corrupt import make
+        from tests.hostile.corrupt import make
 
         found = [p.read_bytes() for p in make(self.folder)]
         for path in self.folder.glob("*.tif"):
@@ -285,7 +285,7 @@ class TiffTarget(RasterTarget):
         return found
 
     def mutate(self, data: bytes, rng: random.Random) -> bytes:
-        from tests.fuzz.corrupt import damaged
+        from tests.hostile.corrupt import damaged
 
         if rng.random() < 0.15:
             return mutations.raw(data, rng)

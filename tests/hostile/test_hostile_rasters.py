@@ -22,7 +22,7 @@ from pipelines.access.rasters.jpeg2000 import incomplete
 from pipelines.sources.read_shard import PEAK_BYTES
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
-from tests.access.tiffs import PLACED, Image, Value, tiff
+from tests.access.rasters.tiffs import PLACED, Image, Value, tiff
 
 CHECKOUT = Path(__file__).parents[2]
 LARGE = (16_384, 16_384)

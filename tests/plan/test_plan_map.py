@@ -15,7 +15,7 @@ from pipelines.recipes import RecipeFile
 from pipelines.status import status_of
 from schemas.recipe import Recipe
 from testbed.anywhere import serve_anywhere
-from tests.access.osm_files import SQUARE, nodes, relate, ring, way, written
+from tests.access.openstreetmap.osm_files import SQUARE, nodes, relate, ring, way, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -88,6 +88,7 @@ def test_lattice_is_that_of_real_sentinel2_tiles(real: Path) -> None:
     """Northern tiles of the archive have corners on the lattice; the southern case is pinned from published ULY."""
     item = json.loads((real / "sentinel2/S2A_29RKH_20200219_0_L2A/S2A_29RKH_20200219_0_L2A.json").read_text())
     transforms = {tuple(a["proj:transform"][:6]) for a in item["assets"].values() if "proj:transform" in a}
+    assert transforms
     for _, _, x, _, _, y in transforms:
         assert (x % 60, y % 60) == (0, 0)
 

@@ -81,6 +81,7 @@ def test_items_are_valid(items: list[dict[str, Any]]) -> None:
 
 
 def test_assets_point_at_groups(out: Path, items: list[dict[str, Any]]) -> None:
+    assert any(item["assets"] for item in items)
     for item in items:
         for asset in item["assets"].values():
             node = json.loads((out / "catalogue" / asset["href"] / "zarr.json").read_text())
@@ -131,6 +132,7 @@ def test_properties_say_where_everything_came_from(items: list[dict[str, Any]]) 
 
 
 def test_class_shares_add_up(items: list[dict[str, Any]]) -> None:
+    assert {tuple(item["properties"]["worldcover_present"]) for item in items} >= {(True,)}
     for item in items:
         p = item["properties"]
         if p["worldcover_present"] == [True]:

@@ -350,6 +350,7 @@ def test_sao_tome_from_degrees_onto_utm(real: Path) -> None:
     folder = real / "multimodal" / "sao_tome"
     dem = folder / "Copernicus_DSM_COG_10_N00_00_E006_00_DEM.tif"
     maps = sorted(folder.glob("ESA_WorldCover*_Map.tif"))
+    assert maps
     boxes = []
     to_utm = pyproj.Transformer.from_crs(4326, 32632, always_xy=True)
     for lon, lat in ((6.6, 0.3), (6.53, 0.12), (6.68, 0.22)):

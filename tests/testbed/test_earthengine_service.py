@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from testbed.earthengine import EeCatalogue, Limits, Running, serve_earthengine
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_scenes import DW, S2, S2_A, S2_B, X0, Y0
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_scenes import DW, S2, S2_A, S2_B, X0, Y0
 
 Array = NDArray[Any]
 

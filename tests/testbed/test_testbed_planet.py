@@ -163,7 +163,9 @@ def test_hls_lies_on_the_tiles_and_keeps_its_fill(planet: Path, items: dict[str,
 
 
 def test_headers_come_before_pixels_and_overviews_before_full_resolution(planet: Path) -> None:
-    for path in sorted((planet / "files").rglob("*.[tT][iI][fF]")):
+    found = sorted((planet / "files").rglob("*.[tT][iI][fF]"))
+    assert found
+    for path in found:
         with rasterio.open(path) as file:
             levels = [None, *range(len(file.overviews(1)))]
             heads = [_number(file, "IFD_OFFSET", ovr) for ovr in levels]
@@ -199,6 +201,7 @@ def test_grids_lie_as_the_real_products_do(planet: Path, items: dict[str, list[J
 
 
 def test_items_are_valid_stac(items: dict[str, list[Json]]) -> None:
+    assert all(items.values())
     for item in (i for mine in items.values() for i in mine):
         links = [{"rel": "collection", "href": "http://127.0.0.1/x", "type": "application/json"}]
         pystac.Item.from_dict(item | {"stac_extensions": [], "links": links}, migrate=False).validate()

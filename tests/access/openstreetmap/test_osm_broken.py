@@ -14,7 +14,7 @@ import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.openstreetmap.extract import BadExtractError, Extract, FeatureStore, OsmFeature, prepare
-from tests.access.osm_files import (
+from tests.access.openstreetmap.osm_files import (
     HEADER,
     SQUARE,
     WHEN,
@@ -471,7 +471,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from pipelines.access.openstreetmap.extract import BadExtractError, prepare
-from tests.fuzz.reading import peak_kib
+from tests.hostile.reading import peak_kib
 before = peak_kib()
 for name in sys.argv[1:]:
     try:
@@ -488,7 +488,7 @@ def test_a_bomb_is_one_line_and_takes_bounded_memory(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(HEADER + make())
     command = [sys.executable, "-c", MEASURE, *(str(tmp_path / name) for name in BOMBS)]
     *lines, grown_mb = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     for line, (name, (_, words)) in zip(lines, BOMBS.items(), strict=True):
         assert line.startswith(f"{name}: ")

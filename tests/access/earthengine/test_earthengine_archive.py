@@ -21,8 +21,8 @@ from schemas.outcome import Reason
 from schemas.place import GeoBox
 from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_scenes import S2, box
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_scenes import S2, box
 
 AREA = (15.0, 47.82, 15.05, 47.86)
 URL = "LANDWEAVE_EARTHENGINE_URL"
@@ -129,7 +129,7 @@ def test_workers_number_themselves_and_share_every_slot(tmp_path: Path) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )
 
     running = [start() for _ in range(3)]

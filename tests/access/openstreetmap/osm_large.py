@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.access.osm_files import HEADER, blob, bytes_field, number_field
+from tests.access.openstreetmap.osm_files import HEADER, blob, bytes_field, number_field
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from pipelines.access.rasters.tiff import directories
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
-from tests.fuzz.corrupt import entries, make
+from tests.hostile.corrupt import entries, make
 
 CHECKOUT = Path(__file__).parents[2]
 MEMORY_MIB = 3072
@@ -35,7 +35,7 @@ def read_seeds(folder: Path, first: int, count: int) -> dict[str, Any]:
     """Read `count` damaged files in a process of its own."""
     make(folder)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.reading", str(folder), str(first), str(count), str(MEMORY_MIB)],
+        [sys.executable, "-m", "tests.hostile.reading", str(folder), str(first), str(count), str(MEMORY_MIB)],
         cwd=CHECKOUT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

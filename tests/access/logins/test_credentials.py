@@ -84,6 +84,8 @@ def test_a_missing_login_is_one_line_that_names_the_variable(
 
 
 def test_whoever_needs_no_login_is_asked_for_none() -> None:
+    with pytest.raises(SettingError, match="needs a login"):
+        check_credentials(recipe(*REAL[0][:3], **REAL[0][3]))
     for kind, url, dialect in (
         ("sentinel2", "https://earth-search.aws.element84.com/v1", "earth-search"),
         ("sentinel2", "https://planetarycomputer.microsoft.com/api/stac/v1", "planetary-computer"),

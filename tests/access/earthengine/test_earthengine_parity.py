@@ -24,8 +24,8 @@ from schemas.sensors import Sentinel2Source
 from schemas.stack import Observation
 from testbed.earthengine import Running, serve_earthengine
 from testbed.server import Files
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_scenes import S2, S2_B
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_scenes import S2, S2_B
 
 AREA = (15.0, 47.82, 15.05, 47.86)
 RECIPE = Recipe.model_validate(

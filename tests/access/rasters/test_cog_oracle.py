@@ -18,7 +18,7 @@ from pipelines.access.rasters.cog import Reader
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
-from tests.access.tiffs import PLACED, Image, cut, format_of, stored, tiff
+from tests.access.rasters.tiffs import PLACED, Image, cut, format_of, stored, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.access.openstreetmap.extract import BadExtractError, prepare
-from tests.access.osm_files import HEADER, block, bytes_field, number_field
+from tests.access.openstreetmap.osm_files import HEADER, block, bytes_field, number_field
 
 CHECKOUT = Path(__file__).parents[2]
 MEMORY_MIB = 4096
@@ -23,7 +23,7 @@ PEAK_MIB = 700
 def read_seeds(folder: Path, first: int, count: int) -> dict[str, int]:
     """Read `count` damaged files in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.extracts", str(folder), str(first), str(count), str(MEMORY_MIB)],
+        [sys.executable, "-m", "tests.hostile.extracts", str(folder), str(first), str(count), str(MEMORY_MIB)],
         cwd=CHECKOUT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

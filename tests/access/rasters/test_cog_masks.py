@@ -17,8 +17,8 @@ from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.server import Fault
 from testbed.services import Services, serve_catalogue
-from tests.access.test_cog_warp import oracle, same
-from tests.access.tiffs import PLACED, Image, cut, tiff
+from tests.access.rasters.test_cog_warp import oracle, same
+from tests.access.rasters.tiffs import PLACED, Image, cut, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Reads damaged files, in a process of its own with little memory: prints what became of each seed.
 
-python -m tests.fuzz.reading FOLDER FIRST COUNT MEMORY_MIB
+python -m tests.hostile.reading FOLDER FIRST COUNT MEMORY_MIB
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipelines.access.http.client import AccessError, Client
 from pipelines.access.rasters.cog import Reader
 from schemas.place import GeoBox
 from testbed.services import serve_catalogue
-from tests.fuzz.corrupt import damaged
+from tests.hostile.corrupt import damaged
 
 BOXES = [
     GeoBox(epsg=epsg, x_min=500_000 + x, y_max=5_000_000 - y, resolution_m=resolution, width=n, height=n)

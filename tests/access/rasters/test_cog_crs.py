@@ -21,7 +21,7 @@ from pipelines.access.rasters.warp import frames
 from schemas.outcome import Reason
 from schemas.place import GeoBox, utm_epsg
 from testbed.services import Services, serve_catalogue
-from tests.access.test_cog_warp import oracle, same, smooth, write
+from tests.access.rasters.test_cog_warp import oracle, same, smooth, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,9 +21,9 @@ from pipelines.access.earthengine.session import Settings, open_session
 from pipelines.access.http.client import AccessError, SettingError
 from schemas.outcome import Reason
 from testbed.earthengine import STS_PATH, TOKEN_PATH, EeCatalogue, Running, Tokens, serve_earthengine
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_keys import service_account
-from tests.access.earthengine_scenes import S2_A, box
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_keys import service_account
+from tests.access.earthengine.earthengine_scenes import S2_A, box
 
 SETTINGS = Settings(project="testbed-project", requests_per_s=None, backoff_s=0.01, retries=1)
 
@@ -119,7 +119,7 @@ def test_attached_service_account_of_a_worker(running: Running, tokens: Tokens) 
         env=environment,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         timeout=60,
         check=False,
     )

@@ -17,7 +17,7 @@ from pipelines.access.openstreetmap.extract import BadExtractError
 from schemas.outcome import Reason
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue
-from tests.access.osm_files import tree, written
+from tests.access.openstreetmap.osm_files import tree, written
 
 STEP = 64 << 10
 

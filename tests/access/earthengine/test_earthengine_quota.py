@@ -17,7 +17,7 @@ from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.access.earthengine.slots import Slots, share_of
 from pipelines.access.http.client import AccessError
 from testbed.earthengine import EeCatalogue, Limits, Running, serve_earthengine
-from tests.access.earthengine_scenes import box
+from tests.access.earthengine.earthengine_scenes import box
 
 WORKER = """
 import json, sys, time
@@ -49,7 +49,7 @@ def run_workers(running: Running, requests: list[int]) -> list[dict[str, int]]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )
         for i, count in enumerate(requests)
     ]

@@ -1,6 +1,6 @@
 """Reads damaged map extracts, in a process of its own with little memory: prints what became of each seed.
 
-python -m tests.fuzz.extracts FOLDER FIRST COUNT MEMORY_MIB
+python -m tests.hostile.extracts FOLDER FIRST COUNT MEMORY_MIB
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import osmium
 from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
 from pipelines.access.openstreetmap.near import Near
 from pipelines.access.openstreetmap.pbf import blobs
-from tests.access.osm_files import SQUARE, blob, nodes, relate, tree, way
-from tests.fuzz.reading import peak_kib
+from tests.access.openstreetmap.osm_files import SQUARE, blob, nodes, relate, tree, way
+from tests.hostile.reading import peak_kib
 
 EVERYWHERE = Near(np.array([[-180.0, -90.0, 180.0, 90.0]]))
 """Ground that keeps all objects, by the way that only keeps what is near."""

@@ -27,8 +27,8 @@ from schemas.outcome import Reason
 from schemas.place import GeoBox
 from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_scenes import DW, S2, S2_A, S2_B, S2_C, box
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_scenes import DW, S2, S2_A, S2_B, S2_C, box
 
 JUNE = (dt.datetime(2023, 6, 1, tzinfo=dt.UTC), dt.datetime(2023, 6, 30, tzinfo=dt.UTC))
 AREA = (15.0, 47.82, 15.05, 47.86)

@@ -18,8 +18,8 @@ from pipelines.access.openstreetmap import select
 from pipelines.access.openstreetmap.extract import Extract, FeatureStore, prepare
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
-from tests.access.osm_files import nodes, relate, ring, tree, way, written
-from tests.access.osm_large import large_extract
+from tests.access.openstreetmap.osm_files import nodes, relate, ring, tree, way, written
+from tests.access.openstreetmap.osm_large import large_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ REAL = {
     "helsinki": "osm/helsinki-core-2019-04-21.osm.pbf",
     "andorra": "multimodal/osm_srtm_andorra/andorra.osm.pbf",
 }
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 MB = 1_000_000
 
 

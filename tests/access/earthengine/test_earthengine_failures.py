@@ -24,8 +24,8 @@ from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.earthengine import Limits, Running, serve_earthengine
 from testbed.server import Fault, Request
-from tests.access import earthengine_scenes as scenes
-from tests.access.earthengine_scenes import S2_A, box
+from tests.access.earthengine import earthengine_scenes as scenes
+from tests.access.earthengine.earthengine_scenes import S2_A, box
 
 ANONYMOUS = Settings(
     project="testbed-project", credentials="anonymous", requests_per_s=None, backoff_s=0.01, retries=3, timeout_s=5.0

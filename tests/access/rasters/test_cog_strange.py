@@ -12,8 +12,8 @@ from pipelines.access.chips import Chip
 from pipelines.access.http.client import AccessError
 from schemas.outcome import Reason
 from testbed.services import serve_catalogue
-from tests.access.test_cog_oracle import Served
-from tests.access.tiffs import PLACED, Image, cut, format_of, tiff
+from tests.access.rasters.test_cog_oracle import Served
+from tests.access.rasters.tiffs import PLACED, Image, cut, format_of, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
