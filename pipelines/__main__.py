@@ -1,4 +1,4 @@
-"""The commands plan, build, add, status, objects, judge and schema."""
+"""The commands plan, build, add, status, objects, judge, describe, catalogue, init and schema."""
 
 from __future__ import annotations
 
@@ -320,6 +320,49 @@ def describe(
 
     with _errors():
         _echo(described(url, collection), nl=False)
+
+
+@app.command(epilog="Example: python -m pipelines catalogue orthos --datetime 2021-06")
+def catalogue(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of your own GeoTIFFs")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="the catalogue: .parquet or .json, in FOLDER or above",
+            show_default="FOLDER/items.parquet",
+        ),
+    ] = None,
+    when: Annotated[
+        str | None,
+        typer.Option("--datetime", metavar="TIME", help="date of all images: 2021, 2021-06, 2021-06-05, or START/END"),
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--date-pattern", metavar="PATTERN", help="where names have the date: %Y%m%d, or ortho_%Y-%m-%d"),
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="id of the collection", show_default="name of FOLDER")] = None,
+) -> None:
+    """Make the catalogue of a folder of your own images, and print the lines for a recipe.
+
+    Headers are read, pixels are not. Without --datetime and --date-pattern the date is each file's TIFFTAG_DATETIME.
+    Exit codes: 0 all images are in the catalogue; 3 some are not (each is named, with the reason); 1 none is.
+    """
+    from pipelines.catalogue import Dates, date_in, make_catalogue, period_of, text_of
+
+    with _errors():
+        try:
+            if pattern is not None:
+                date_in("", pattern)
+            dates = Dates(stated=None if when is None else period_of(when), pattern=pattern)
+        except ValueError as error:
+            _stop(USAGE, f"error: {error}")
+        out = out or folder / "items.parquet"
+        found = make_catalogue(folder, out, dates, collection)
+        _echo(text_of(found, out, folder))
+        lines = [f"refused: {path}: {why}" for path, why in found.refused]
+        if lines or not found.items:
+            _stop(PARTIAL if found.items else ERROR, "\n".join(lines or ["error: no .tif or .tiff in the folder"]))
 
 
 @app.command(epilog="Example: python -m pipelines init first.yaml")

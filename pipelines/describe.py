@@ -89,7 +89,7 @@ def describe(url: str, collection: str) -> str:
     with Archives({"p": provider}) as archives:
         document = _document(archives, url, collection)
         item = _one_item(archives, collection)
-    return _block(collection, document, item)
+    return block_of(collection, document, item)
 
 
 def _document(archives: Archives, url: str, collection: str) -> Json:
@@ -118,7 +118,13 @@ def _one_item(archives: Archives, collection: str) -> Json:
     raise AccessError(Reason.NOT_FOUND, f"the archive has no item of collection {collection!r}")
 
 
-def _block(collection: str, document: Json, item: Json) -> str:
+def block_of(collection: str, document: Json, item: Json, provider: str = "NAME # TODO: a name of `providers`") -> str:
+    """The entry of `sources` for a collection: what its document and one item state; the rest marked TODO.
+
+    Raises:
+        AccessError: no asset of the item is a raster that is read.
+    """
+    name, _, remark = provider.partition(" ")
     assets = {k: a for k, a in item.get("assets", {}).items() if isinstance(a, dict) and _is_raster(a)}
     if not assets:
         kinds = sorted({str(a.get("type")) for a in item.get("assets", {}).values() if isinstance(a, dict)})
@@ -127,7 +133,7 @@ def _block(collection: str, document: Json, item: Json) -> str:
     described = item_assets if isinstance(item_assets, dict) else {}
     lines = [
         f"  - layer: {_plain(collection)}",
-        "    providers: [NAME] # TODO: a name of `providers`",
+        f"    providers: [{name}] {remark}".rstrip(),
         f"    collection: {_quoted(collection)}",
         f"    title: {_quoted(str(document.get('title') or collection))}",
         f"    licence: {_quoted(str(document.get('license') or 'proprietary'))}",

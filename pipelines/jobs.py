@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.access.archives import Archives
+from pipelines.access.http.folder import RECIPE_FOLDER
 from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.assemble import check_settings, form_of
 from pipelines.engines import LOCAL
@@ -100,6 +102,7 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
         NotHeldError: an archive does not list a collection that the recipe asks of it.
         SettingError: a setting or a credential is missing in the environment.
     """
+    os.environ[RECIPE_FOLDER] = str(file.folder)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
         return _planned(file, out, again=again)
@@ -133,6 +136,7 @@ def build_dataset(
     """
     bounds = bounds or Bounds()
     _check_limits(out, engine, bounds.limits)
+    os.environ[RECIPE_FOLDER] = str(file.folder)  # workers inherit it; it is written nowhere
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)

@@ -41,6 +41,23 @@ def _relative_or_served(path: str) -> str:
     return checked_template(path)
 
 
+def beside(path: str) -> str:
+    """A provider's relative url, where it is that of a catalogue.
+
+    Raises:
+        ValueError: it is none, or leads out of the recipe's folder.
+    """
+    found = _relative(path)
+    if not found.endswith((".parquet", ".geoparquet", ".json")):
+        raise ValueError(
+            "expected the http(s) address of an archive, or the path of a catalogue (.parquet, .json) relative to the "
+            f"recipe, which `python -m pipelines catalogue FOLDER` makes; found {path!r}"
+        )
+    if ".." in found.split("/"):
+        raise ValueError(f"a catalogue lies in the recipe's folder or below it, without '..'; found {path!r}")
+    return found
+
+
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
 """A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
 PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]

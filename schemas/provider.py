@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.earthengine import EarthEngineProvider
-from schemas.primitives import Address
+from schemas.primitives import Address, beside
 from schemas.strict import Strict
 
 
@@ -57,7 +57,8 @@ class Provider(Strict):
     kind: Literal["stac"] = "stac"
     url: Address = Field(
         description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
-        "stac-geoparquet file (.parquet); may begin with an environment variable, $LANDWEAVE_...",
+        "stac-geoparquet file (.parquet); may begin with an environment variable, $LANDWEAVE_...; or, for images of "
+        "your own, path of their catalogue (.parquet, .json) relative to the recipe: `python -m pipelines catalogue`",
     )
     dialect: Dialect = Field(
         default="generic", description="archive whose conventions the items follow: asset keys, offset flags, signing"
@@ -79,7 +80,21 @@ class Provider(Strict):
     @field_validator("url")
     @classmethod
     def _no_secret(cls, value: str) -> str:
-        return _without_secret(value)
+        return _without_secret(value) if "://" in value or value.startswith("$") else beside(value)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is a catalogue beside the recipe: its url is a relative path."""
+        return "://" not in self.url and not self.url.startswith("$")
+
+    @model_validator(mode="after")
+    def _own(self) -> Self:
+        if self.is_beside and (self.signing is not None or self.dialect != "generic" or self.alternate is not None):
+            raise ValueError(
+                f"url {self.url!r} is a catalogue beside the recipe; remove `signing`, `dialect` and `alternate`, "
+                "which are for archives of others"
+            )
+        return self
 
 
 def _kind_of(provider: object) -> str:

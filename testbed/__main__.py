@@ -12,6 +12,7 @@ from pathlib import Path
 
 from testbed import make_planet, serve
 from testbed.anywhere import serve_anywhere
+from testbed.orthophotos import make_orthophotos
 from testbed.plane import Layout
 
 EARTH_ENGINE_URL = "LANDWEAVE_EARTHENGINE_URL"
@@ -34,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         "--size-px", type=int, default=Layout.size_px, help="edge of a tile in 10 m pixels, multiple of 12"
     )
     make.add_argument("--workers", type=int, default=2, help="processes")
+    photos = verbs.add_parser("orthophotos", help="make four orthophotos of 0.2 m and the parcels on them")
+    photos.add_argument("folder", type=Path)
+    photos.add_argument("--seed", type=int, default=7)
     run = verbs.add_parser("serve", help="serve the planet on 127.0.0.1 until interrupted")
     run.add_argument("folder", type=Path)
     run.add_argument("--port", type=int, default=0, help="0 = any free one")
@@ -80,6 +84,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if asked.verb == "make":
             print(make_planet(asked.folder, asked.seed, asked.size_px, asked.workers))  # noqa: T201
+            return 0
+        if asked.verb == "orthophotos":
+            print(make_orthophotos(asked.folder, asked.seed))  # noqa: T201
             return 0
         if asked.verb == "run":
             return _run(asked.folder, asked.command)

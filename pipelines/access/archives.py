@@ -7,11 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.access.http.client import AccessError, Counters, SettingError, interpolate, parsed
+from pipelines.access.http.folder import FolderClient, address_of, catalogue_of
 from pipelines.access.logins.credentials import client_of, signer_of
 from pipelines.access.rasters.cog import Reader
 from pipelines.access.stac.paging import Take
 from pipelines.access.stac.search import search
 from schemas.earthengine import EarthEngineProvider
+from schemas.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +32,16 @@ class Archives:
     """The providers of a recipe, as one worker reaches them: a client and a reader for each, made when first needed."""
 
     def __init__(self, providers: Mapping[str, AnyProvider], *, workers: int = 1, locks: Path | None = None) -> None:
-        """`workers`: processes that share the providers' limits; `locks`: folder where they number themselves."""
-        self.providers = dict(providers)
+        """`workers`: processes that share the providers' limits; `locks`: folder where they number themselves.
+
+        A provider whose url is relative is a catalogue beside the recipe; its address in `providers` is then that of
+        `pipelines.access.http.folder`.
+        """
+        self._beside = {n: p.url for n, p in providers.items() if isinstance(p, Provider) and p.is_beside}
+        self.providers = {
+            n: p.model_copy(update={"url": address_of(n, self._beside[n])}) if n in self._beside else p
+            for n, p in providers.items()
+        }
         self._workers, self._locks = workers, locks
         self._lock = threading.Lock()
         self._clients: dict[str, Client] = {}
@@ -67,6 +77,8 @@ class Archives:
         for name, provider in self.providers.items():
             if not isinstance(provider, EarthEngineProvider):
                 signer_of(name, provider)
+            if name in self._beside:
+                catalogue_of(name, self._beside[name])
             if (engine := self.engine(name)) is not None:
                 engine.check()
 
@@ -107,14 +119,18 @@ class Archives:
         """HTTP to a STAC provider.
 
         Raises:
-            SettingError: its url names an environment variable that is not set.
+            SettingError: its url names an environment variable that is not set, or a file that is not there.
         """
         with self._lock:
             if name not in self._clients:
                 provider = self.providers[name]
                 if isinstance(provider, EarthEngineProvider):
                     raise TypeError(f"provider {name!r} is Earth Engine, which needs its own client")
-                self._clients[name] = client_of(name, provider, workers=self._workers)
+                if name in self._beside:
+                    root = catalogue_of(name, self._beside[name]).parent
+                    self._clients[name] = FolderClient(name, root, concurrency=provider.concurrency)
+                else:
+                    self._clients[name] = client_of(name, provider, workers=self._workers)
             return self._clients[name]
 
     def engine(self, name: str) -> EarthEngineArchive | None:

@@ -67,7 +67,7 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
             continue
         layer = entry.name if isinstance(entry, ImageSource) else str(getattr(entry, "layer", ""))
         for name in entry.providers:
-            provider = recipe.providers[name]
+            provider = archives.providers[name]
             if isinstance(provider, EarthEngineProvider):
                 continue
             root = interpolate(provider.url, dict(os.environ), where=f"provider {name!r}").rstrip("/")

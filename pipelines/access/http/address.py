@@ -25,6 +25,8 @@ _BUCKETS = frozenset({"s3", "gs"})
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+BESIDE = "recipe.invalid"
+"""Host of the files beside the recipe. No such host exists (RFC 6761): `pipelines.access.http.folder` reads them."""
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,221}[A-Za-z0-9])?")
@@ -174,7 +176,8 @@ def asset_url(item: Mapping[str, Any], href: str) -> str:
 def shown(url: str) -> str:
     """URL that is safe to log: scheme, host and path, without user, query or fragment; never raises.
 
-    If it starts with the value of a variable that the recipe names, the variable's name replaces the value.
+    If it starts with the value of a variable that the recipe names, the variable's name replaces the value. A file
+    beside the recipe is shown as provider://NAME/path.
     """
     try:
         found = parsed(url)
@@ -184,6 +187,8 @@ def shown(url: str) -> str:
             return "an address that cannot be read"
         found_text = f"{match[1]}://{match[2].rpartition('@')[2]}{match[3]}"
         return _printable(found_text)
+    if found.host == BESIDE:
+        return _printable(f"provider:/{found.path}")
     return _printable(_as_named(found))
 
 

@@ -23,7 +23,16 @@ from pipelines.access.rasters.grid import unusable
 from pipelines.access.rasters.jpeg2000 import incomplete, is_jpeg2000, mended, tile_bytes
 from pipelines.access.rasters.memory_budget import Room
 from pipelines.access.rasters.ranges import fetched, gap_limit, merged
-from pipelines.access.rasters.tiff import Block, Directory, Layout, block_tiff, directories, header_tiff, is_tiff
+from pipelines.access.rasters.tiff import (
+    DATE_TIME,
+    Block,
+    Directory,
+    Layout,
+    block_tiff,
+    directories,
+    header_tiff,
+    is_tiff,
+)
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -79,6 +88,8 @@ class Description:
     """Identity where the file has none."""
     alpha: int | None
     """1-based band that says how opaque pixels are, None if the file has none."""
+    bands: tuple[tuple[str, str], ...]
+    """(colour, description) of each band: ('red', ''), ('undefined', 'near infrared')."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,7 @@ class Raster:
         self.placed: bool = not said.transform.is_identity and (not images or images[0].placed)
         """False where the file does not say where on the ground its pixels lie: GDAL then counts pixels."""
         self.alpha: int | None = said.alpha
+        self.bands: tuple[tuple[str, str], ...] = said.bands
         self.levels = _levels(images, said.transform, width, height)
         self._mask_sought = False
         self._layouts: dict[int, Layout] = {}
@@ -145,6 +157,26 @@ class Raster:
     def mean_block_bytes(self, image: Directory) -> float:
         """Mean stored size of a block of one of the file's images, bytes."""
         return self.layout(image).mean_bytes
+
+    @property
+    def date_time(self) -> str | None:
+        """The file's TIFFTAG_DATETIME as it stands there; None if it has none."""
+        image = self.levels[0].image
+        raw = None if image is None else self._told(lambda read: image.tag(DATE_TIME, read))
+        return None if raw is None else raw.rstrip(b"\0").decode("ascii", "replace")
+
+    def check_whole(self) -> None:
+        """See that all blocks of the file lie inside it.
+
+        Raises:
+            AccessError: CORRUPT, it is cut short.
+        """
+        images = [i for level in self.levels for i in (level.image, level.mask) if i is not None]
+        end = max((self.layout(image).end for image in images), default=0)
+        if self._source.total is not None and end > self._source.total:
+            raise AccessError(
+                Reason.CORRUPT, f"{shown(self.href)} is cut short: it has {self._source.total:,} of {end:,} bytes"
+            )
 
     @property
     def head_bytes(self) -> int:
@@ -466,6 +498,9 @@ def _described(file: bytes) -> Description:
             height=dataset.height,
             transform=dataset.transform,
             alpha=next((i for i, kind in enumerate(dataset.colorinterp, 1) if kind is ColorInterp.alpha), None),
+            bands=tuple(
+                (kind.name, said or "") for kind, said in zip(dataset.colorinterp, dataset.descriptions, strict=True)
+            ),
         )
 
 

@@ -49,7 +49,9 @@ YCbCr and of LERC, and GDAL's nodata."""
 _PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
 _GEO = frozenset((_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, 42112))
 """Pixel scale, tie points, transformation, geo keys, GDAL metadata: describe the whole file, not blocks of it."""
-_KNOWN = _DECODING | _GEO | frozenset((*_OFFSETS, *_COUNTS))
+DATE_TIME = 306
+"""TIFFTAG_DATETIME: 'YYYY:MM:DD HH:MM:SS', without a time zone (TIFF 6.0)."""
+_KNOWN = _DECODING | _GEO | frozenset((*_OFFSETS, *_COUNTS, DATE_TIME))
 """All others (texts, sub-directories, EXIF, XMP, ICC, private ones) are nothing that pixels need: they are not read."""
 
 _CODECS = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)
@@ -188,6 +190,13 @@ class Layout:
         """Mean stored size of a block, bytes; blocks that the file leaves out do not count."""
         there = self._sizes[self._sizes > 0]
         return float(there.mean()) if len(there) else 0.0
+
+    @property
+    def end(self) -> int:
+        """Byte behind the last block of the image; 0 where the file leaves all out."""
+        sizes = np.minimum(self._sizes, self._directory.block_bytes) if self._plain else self._sizes
+        there = self._sizes > 0
+        return int((self._offsets + sizes)[there].max(initial=0))
 
     @property
     def sparse(self) -> bool:
