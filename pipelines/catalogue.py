@@ -145,7 +145,9 @@ def make_catalogue(
             found.items.append(item)
             told(number)
             if len(found.items) > _MOST:
-                raise RecipeError([f"{folder.name}: holds more than {_MOST:,} images; make several catalogues"])
+                raise RecipeError(
+                    [f"{_plain(folder.resolve().name)}: holds more than {_MOST:,} images; make several catalogues"]
+                )
     if found.items:
         found.items.sort(key=lambda item: str(item["id"]))
         write_durably(out, _json(found.items) if out.suffix == ".json" else _parquet(found.items))
@@ -154,7 +156,7 @@ def make_catalogue(
 
 def text_of(found: Catalogued, out: Path, folder: Path) -> str:
     """What was catalogued, and the lines for a recipe."""
-    lines = [f"{out.name}: {len(found.items):,} images of {folder.resolve().name}"]
+    lines = [f"{_plain(out.name)}: {len(found.items):,} images of {_plain(folder.resolve().name)}"]
     forms = Counter(_form(item) for item in found.items)
     lines += [f"  {number:,} of {form}" for form, number in forms.most_common(5)]
     if len(forms) > 1:
@@ -163,7 +165,7 @@ def text_of(found: Catalogued, out: Path, folder: Path) -> str:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in found.ignored.most_common(5))
         lines.append(f"  other files, not read: {found.ignored.total():,} ({kinds}); only .tif and .tiff are images")
     if not found.items:
-        return "\n".join([f"{folder.resolve().name}: no image can be used, so nothing is written", *lines[1:]])
+        return "\n".join([f"{_plain(folder.resolve().name)}: no image can be used, so nothing is written", *lines[1:]])
     where = os.path.relpath(out.resolve(), folder.resolve().parent)
     common = next(item for item in found.items if _form(item) == forms.most_common(1)[0][0])
     block = block_of(found.collection, {"title": found.collection}, common, "mine")
@@ -246,15 +248,17 @@ def _root_of(folder: Path, out: Path) -> Path:
         RecipeError: one line.
     """
     if not folder.is_dir():
-        raise RecipeError([f"{folder.name}: is not a folder; give the folder that holds your images"])
+        raise RecipeError([f"{_plain(folder.resolve().name)}: is not a folder; give the folder that holds your images"])
     if out.suffix not in (".parquet", ".geoparquet", ".json"):
-        raise RecipeError([f"--out {out.name}: a catalogue's name ends in .parquet or .json"])
+        raise RecipeError([f"--out {_plain(out.name)}: a catalogue's name ends in .parquet or .json"])
     root = out.resolve().parent
     if not root.is_dir() or not folder.resolve().is_relative_to(root):
         why = "images that are not below the catalogue are never opened"
-        raise RecipeError([f"--out {out.name}: {why}; name a file in the folder of the images, or in one above it"])
+        raise RecipeError(
+            [f"--out {_plain(out.name)}: {why}; name a file in the folder of the images, or in one above it"]
+        )
     if out.exists() and not _is_catalogue(out):
-        raise RecipeError([f"--out {out.name}: is there and is no catalogue; name another file"])
+        raise RecipeError([f"--out {_plain(out.name)}: is there and is no catalogue; name another file"])
     return root
 
 
@@ -279,13 +283,19 @@ def _images(folder: Path, root: Path, found: Catalogued) -> Iterator[str]:
             if not file.lower().endswith(_SUFFIXES):
                 found.ignored[Path(file).suffix.lower()] += 1
             elif not path.isprintable():
-                found.refused.append((path, "its name has characters that cannot be printed; rename it"))
+                found.refused.append((_plain(path), "its name has characters that cannot be printed; rename it"))
             else:
                 yield path
         linked = [f for f in folders if Path(where, f).is_symlink()]
         found.refused += [
-            (Path(where, f).relative_to(root).as_posix(), "is a symbolic link, which is not followed") for f in linked
+            (_plain(Path(where, f).relative_to(root).as_posix()), "is a symbolic link, which is not followed")
+            for f in linked
         ]
+
+
+def _plain(path: str) -> str:
+    """A name without what could move a cursor or begin a line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
 
 
 def _item(client: FolderClient, path: str, dates: Dates, collection: str) -> Json:

@@ -96,11 +96,13 @@ def _write_photo(path: Path, pixels: NDArray[np.uint8], place: Affine) -> None:
 def _write_parcels(path: Path, parcels: list[Any], crops: list[str]) -> None:
     columns = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": json.loads(pyproj.CRS(EPSG).to_json())}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": columns}}
-    table = pa.table({
-        "parcel": pa.array(range(len(parcels)), pa.int64()),
-        "crop": pa.array(crops),
-        "geometry": pa.array(shapely.to_wkb(parcels).tolist(), pa.binary()),
-    })
+    table = pa.table(
+        {
+            "parcel": pa.array(range(len(parcels)), pa.int64()),
+            "crop": pa.array(crops),
+            "geometry": pa.array(shapely.to_wkb(parcels).tolist(), pa.binary()),
+        }
+    )
     pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
 
 

@@ -117,6 +117,8 @@ class Raster:
         self._client = client
         self._source = source
         self._tile_bytes = 0
+        if memory is not None and not memory:  # rasterio takes it for a file to be written
+            raise AccessError(Reason.CORRUPT, f"{shown(href)} is empty, so it is not a raster")
         if memory is not None and is_jpeg2000(memory):
             if (problem := incomplete(memory)) is not None:
                 raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
