@@ -82,7 +82,8 @@ def _photo(parcels: list[Any], crops: list[str], place: Affine, rng: np.random.G
     y, x = np.indices(shape)
     rows = 10.0 * np.sin((x + 0.2 * y) / 2.5) * (burnt > 0)
     noise = rng.normal(0.0, 6.0, shape)
-    return np.clip(np.moveaxis(colours, -1, 0) + rows + noise, 0, 255).astype(np.uint8)
+    seen: NDArray[np.float64] = np.clip(np.moveaxis(colours, -1, 0) + rows + noise, 0, 255)
+    return seen.astype(np.uint8)
 
 
 def _write_photo(path: Path, pixels: NDArray[np.uint8], place: Affine) -> None:

@@ -20,7 +20,7 @@ from pipelines.access.http.folder import RECIPE_FOLDER, FolderClient, address_of
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
 from schemas.outcome import Reason
-from schemas.recipe import Provider
+from schemas.provider import Provider
 from testbed.services import serve_catalogue
 from tests.own.photos import place, write
 from tests.own.test_own_images import catalogue, recipe_of, run
