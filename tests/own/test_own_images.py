@@ -25,7 +25,7 @@ from pipelines.sources.read_shard import Assignment, gather
 from schemas.recipe import Recipe
 from schemas.stack import Observation
 from testbed.services import serve_catalogue
-from tests.access.test_cog_warp import oracle
+from tests.access.rasters.test_cog_warp import oracle
 from tests.own.photos import KINDS, place, write
 
 RECIPE = """
