@@ -283,12 +283,16 @@ class GroupSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttributeSpec:
-    """One attribute of samples from a points file: a column of the catalogue."""
+    """One attribute of samples, from a file or computed from their pixels: a column of the catalogue."""
 
     name: str
-    """As the file names it."""
+    """As the recipe names it."""
     dtype: Literal["bool", "int64", "float64", "string"]
     """Arrow's name of its type; values may be null."""
+    unit: str = ""
+    """Unit of its values; '' where none is stated."""
+    description: str = ""
+    """What the values are; '' where nothing is stated."""
 
     @property
     def column(self) -> str:
@@ -333,7 +337,7 @@ class DatasetSpec:
     groups: tuple[GroupSpec, ...]
     """Modalities, then labels, in the recipe's order."""
     attributes: tuple[AttributeSpec, ...] = ()
-    """Attributes of samples from a points file, by name."""
+    """Attributes and numbers of samples, by name."""
     shared_ground: tuple[SharedGround, ...] = ()
     """Ground that splits share; () if they share none."""
     recipe: str = field(default="{}", repr=False)
@@ -374,6 +378,7 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     del data["recipe"]
     if not spec.revision:
         del data["revision"]
+    data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
     for name in ("attributes", "shared_ground"):
         if not data[name]:
             del data[name]
@@ -552,6 +557,8 @@ def _attribute(found: Fields) -> AttributeSpec:
     return AttributeSpec(
         name=found.text("name", NAME),
         dtype=found.choice("dtype", ("bool", "int64", "float64", "string")),
+        unit=found.text_or_none("unit") or "",
+        description=found.text_or_none("description") or "",
     )
 
 

@@ -21,6 +21,7 @@ from pipelines.labels import legend_of, open_raster_labeller, open_vector_labell
 from pipelines.labels.read_shard import Assignment as LabelAssignment
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
+from pipelines.numbers import measure
 from pipelines.quality import refusal as refusal_of
 from pipelines.shards import FullError, ShardRows, dataset_spec, object_count, room_needed, write_shard
 from pipelines.sources import open_source
@@ -194,6 +195,7 @@ class Factory:
                 told(start + number * step)
             for stack in stacks:
                 derive(stack, self.recipe)
+                measure(stack, self.recipe)
                 _judge(stack, self.recipe)
                 self._caption(stack)
                 yield stack

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from schemas.keep import OPERATORS, band_of, parsed
+from schemas.place import centre_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from schemas.keep import Test
-    from schemas.modality import Layer
+    from schemas.place import GeoBox
     from schemas.recipe import Recipe
     from schemas.stack import Observation, Stack
 
-Pixels = tuple["NDArray[np.generic]", "NDArray[np.bool_]"]
-"""(y, x) values, and (y, x) True where there is a value."""
+_SHOWN = 80
+"""Characters of a text that a refusal shows."""
+Pixels = tuple["NDArray[np.generic]", "NDArray[np.bool_]", float]
+"""(y, x) values, (y, x) True where there is a value, and the pixel edge, metres."""
 
 
 def refusal(stack: Stack, recipe: Recipe) -> str:
@@ -58,31 +61,41 @@ def _too_few_dates(stack: Stack, recipe: Recipe) -> str:
 def _broken(stack: Stack, recipe: Recipe) -> Iterator[str]:
     if not recipe.quality.keep:
         return
-    layers = {s.name: s.modality.layers for s in recipe.sources}
     for rule in recipe.quality.keep:
         for test in parsed(rule):
-            words = _fails(test, stack, layers.get(test.layer, ()))
+            words = _fails(test, stack, recipe)
             if words:
                 yield f"quality.keep: {test.text}: {words}"
 
 
-def _fails(test: Test, stack: Stack, layers: Sequence[Layer]) -> str:
+def _fails(test: Test, stack: Stack, recipe: Recipe) -> str:
     """What was found instead; '' where the sample passes the test at every date."""
+    if test.kind == "attribute":
+        return _wrong_value(test, stack)
     if test.kind == "count":
         assert test.limit is not None  # noqa: S101 - of the grammar
         held = float(_count(test.layer, stack))
         return "" if bool(test.limit.of(np.array([held]))[0]) else f"found {held:g}"
-    pixels = list(_pixels(test, stack, layers))
+    pixels = list(_pixels(test, stack, recipe))
     if not pixels:
         return f"{test.layer} was not obtained"
-    return next((words for one in pixels if (words := _wrong(test, one))), "")
+    return next((words for one in pixels if (words := _wrong(test, one, stack.place.geobox))), "")
 
 
-def _wrong(test: Test, pixels: Pixels) -> str:
-    values, valid = pixels
+def _wrong_value(test: Test, stack: Stack) -> str:
+    value = {**dict(stack.place.attributes), **stack.numbers}.get(test.layer)
+    assert test.condition is not None  # noqa: S101 - of the grammar
+    if value is None:
+        return "the sample has no value"
+    shown = f"{value:g}" if isinstance(value, int | float) else ascii(value)[:_SHOWN]
+    return "" if test.condition.holds(value) else f"found {shown}"
+
+
+def _wrong(test: Test, pixels: Pixels, box: GeoBox) -> str:
+    values, valid, edge_m = pixels
     assert test.condition is not None  # noqa: S101 - of the grammar
     if test.kind == "centre":
-        at = (values.shape[0] // 2, values.shape[1] // 2)
+        at = centre_of(box, values.shape, edge_m)
         if not valid[at]:
             return "the centre has no value"
         return "" if bool(test.condition.of(values[at].reshape(1))[0]) else f"found {values[at]:g}"
@@ -100,23 +113,24 @@ def _count(layer: str, stack: Stack) -> int:
     return len(stack.vectors.features)
 
 
-def _pixels(test: Test, stack: Stack, layers: Sequence[Layer]) -> Iterator[Pixels]:
+def _pixels(test: Test, stack: Stack, recipe: Recipe) -> Iterator[Pixels]:
     """The layer at each of its dates, in their order."""
     if test.layer in stack.labels:
         label = stack.labels[test.layer]
-        yield label.classes, label.valid
+        yield label.classes, label.valid, recipe.resolution_of(test.layer, None)
     for (name, _), observation in sorted(stack.observations.items(), key=lambda item: item[0]):
         if name == test.layer:
-            yield _band(observation, layers, str(test.band))
+            yield _band(observation, recipe, test.layer, str(test.band))
 
 
-def _band(observation: Observation, layers: Sequence[Layer], band: str) -> Pixels:
+def _band(observation: Observation, recipe: Recipe, name: str, band: str) -> Pixels:
     """One band: where the array holds the layer's nodata there is no value."""
+    layers = recipe.modalities[name].layers
     band = str(band_of(band, [b.name for x in layers for b in x.bands]))
     layer = next(x for x in layers if band in [b.name for b in x.bands])
     array = observation.arrays[layer.name]
     values = array[[b.name for b in layer.bands].index(band)] if array.ndim == 3 else array
-    return values, _measured(values, layer.nodata)
+    return values, _measured(values, layer.nodata), recipe.resolution_of(name, layer.name)
 
 
 def _measured(values: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:

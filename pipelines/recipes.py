@@ -15,6 +15,7 @@ from pipelines.crosswalks import CrosswalkError, resolve
 from pipelines.limited_yaml import LimitedYamlError, Mapping, read_yaml
 from pipelines.limited_yaml import Sequence as Entries
 from pipelines.presets import PresetError, is_preset, kinds, merged, read_preset
+from schemas.number import NUMBER_KINDS
 from schemas.recipe import Recipe
 from schemas.sensors import Source
 from schemas.splits import SPLIT_KINDS
@@ -28,6 +29,11 @@ MAX_RECIPE_BYTES = 1_000_000
 
 MOST_LINES = 20
 """Most mistakes to report together."""
+
+_TAGGED: dict[str | int, type[BaseModel]] = dict[str | int, type[BaseModel]](
+    [*SPLIT_KINDS.items(), *NUMBER_KINDS.items()]
+)
+"""Tag of a section that has no `kind` -> its class."""
 
 DEFAULT_KIND = "stac"
 """Entry that may omit its kind: a provider."""
@@ -319,7 +325,7 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
-    if part in SPLIT_KINDS:
+    if part in _TAGGED or part == "a text":
         return True
     if not isinstance(node, dict) or part in node:
         return False
@@ -345,8 +351,8 @@ def _models_at(loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
     for part in loc:
         if isinstance(part, int):
             continue
-        if part in SPLIT_KINDS:
-            models = [SPLIT_KINDS[part]]
+        if part in _TAGGED:
+            models = [_TAGGED[part]]
             continue
         tagged = [m for m in models if "kind" in m.model_fields and _tag_of(m) == part]
         if tagged:

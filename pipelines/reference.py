@@ -35,6 +35,7 @@ _NAMED: Json = {
     "nodata": 0, "scale": 0.0001, "unit": "reflectance", "bands": {"red": "image#1", "green": "image#2"},
     "arrays": {"rgb": {"resolution_m": 0.6, "dtype": "uint8", "bands": {"R": "image#1"}}},
     "clouds": {"asset": "QA_PIXEL", "bits": [1, 2, 3, 4]}, "earthengine": "MODIS/061/MOD09A1", "terrain": "elevation",
+    "of": "mean(dem.elevation)", "polygons": "ecoregions.parquet", "table": "income.csv", "column": "name",
     "common_name": "red", "center_um": 0.665, "fwhm_um": 0.04, "title": "My orthophotos", "edge_km": 110,
     "per_day": 0.35,
 }  # fmt: skip
@@ -51,6 +52,7 @@ _WHOLE: Json = {
     "labels": [{"kind": "worldcover", "providers": ["pc"]}],
     "splits": {"train": 0.8, "val": 0.1, "test": 0.1},
     "quality": {"min_modalities": 2},
+    "numbers": {"height": "mean(dem.elevation)", "biome": {"polygons": "ecoregions.parquet", "column": "BIOME_NAME"}},
     "shards": {"samples": 256},
 }
 """Examples of the recipe's own sections."""

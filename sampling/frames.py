@@ -40,7 +40,9 @@ class Rows:
     """(n,) geometries, longitude and latitude; None where they were not asked for."""
 
 
-def rows_of(name: str, recipe_dir: Path, columns: Sequence[str], *, shapes: bool) -> Iterator[Rows]:
+def rows_of(
+    name: str, recipe_dir: Path, columns: Sequence[str], *, shapes: bool, key: str = "sampling.from.file"
+) -> Iterator[Rows]:
     """The rows of a frame, at most ROWS at a time (a GeoJSON file is held whole).
 
     Args:
@@ -48,13 +50,14 @@ def rows_of(name: str, recipe_dir: Path, columns: Sequence[str], *, shapes: bool
         recipe_dir: folder of the recipe.
         columns: columns to read; 'tags.building' is the entry `building` of the map column `tags`.
         shapes: whether geometries are wanted: of a CSV, or of Parquet without geometries, points of lon and lat.
+        key: key of the recipe that names the file, for messages.
 
     Raises:
         SamplingError: the file, a column or a value is not what was expected; one line.
     """
     path = recipe_dir / name
     if not path.is_file():
-        raise SamplingError(f"{name!r} (sampling.from.file) does not exist; its path is relative to the recipe")
+        raise SamplingError(f"{name!r} ({key}) does not exist; its path is relative to the recipe")
     match path.suffix.lower():
         case ".csv":
             return _csv(name, path, columns, shapes=shapes)
@@ -63,7 +66,7 @@ def rows_of(name: str, recipe_dir: Path, columns: Sequence[str], *, shapes: bool
         case ".parquet" | ".geoparquet":
             return _parquet(name, path, columns, shapes=shapes)
     found = path.suffix or "no suffix"
-    raise SamplingError(f"{name!r} (sampling.from.file): expected .csv, .geojson, .json or .parquet, found {found!r}")
+    raise SamplingError(f"{name!r} ({key}): expected .csv, .geojson, .json or .parquet, found {found!r}")
 
 
 def _csv(name: str, path: Path, columns: Sequence[str], *, shapes: bool) -> Iterator[Rows]:

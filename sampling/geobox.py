@@ -175,6 +175,23 @@ def footprint(geobox: GeoBox) -> dict[str, Any]:
     return dict(shapely.geometry.mapping(_outline(geobox)))
 
 
+def outlines(footprints: Footprints) -> NDArray[np.object_]:
+    """(n,) polygons or multipolygons of the ground of footprints, as `footprint` gives them."""
+    found = np.empty(len(footprints), dtype=object)
+    for code, index in by_code(footprints.epsg):
+        x, y = _edges((0.0, -footprints.size_m, footprints.size_m, 0.0))
+        some = footprints.take(index)
+        lon, lat = transformer(code, 4326).transform(
+            (some.x_min[:, None] + x).ravel(), (some.y_max[:, None] + y).ravel()
+        )
+        rings = np.round(np.stack([np.asarray(lon), np.asarray(lat)], axis=1), 7).reshape(len(index), len(x), 2)
+        found[index] = shapely.polygons(rings)
+        odd = np.ptp(rings[:, :, 0], axis=1) >= 180.0 if code not in UPS else np.ones(len(index), dtype=bool)
+        for number in index[odd].tolist():
+            found[number] = _outline(footprints.geobox(number, footprints.size_m))
+    return found
+
+
 def bbox(geobox: GeoBox) -> list[tuple[float, float, float, float]]:
     """Boxes (west, south, east, north) in degrees that hold a GeoBox: one, or two where it crosses 180 degrees.
 

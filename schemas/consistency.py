@@ -68,9 +68,21 @@ def check_splits(sampling: Sampling, splits: AnySplits) -> None:
 
 
 def check_quality(
-    quality: Quality, sources: Sequence[Source], labels: Sequence[Label], dates: Mapping[str, int]
+    quality: Quality,
+    sources: Sequence[Source],
+    labels: Sequence[Label],
+    dates: Mapping[str, int],
+    attributes: Mapping[str, str | None],
 ) -> None:
-    """Rules may be given for the layers of this recipe only; `dates` is source -> number of its dates, 0 = static."""
+    """Rules may be given for the layers and attributes of this recipe only.
+
+    Args:
+        quality: the section.
+        sources: of the recipe.
+        labels: of the recipe.
+        dates: source -> number of its dates, 0 = static.
+        attributes: attribute or number of the samples -> type of its values; None = a file decides.
+    """
     for name, wanted in quality.require.items():
         if name not in dates:
             raise ValueError(f"quality.require: {name!r} is no source of this recipe; known: {sorted(dates)}")
@@ -79,7 +91,7 @@ def check_quality(
             raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
     bands = {s.name: s.modality.band_names for s in sources}
     objects = [x.layer for x in labels if isinstance(x, OpenStreetMapLabel)]
-    check_names(quality.keep, bands, [x.layer for x in labels], objects)
+    check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes)
 
 
 def check_resolutions(grid: GridSpec, sources: Sequence[Source], labels: Sequence[Label]) -> None:

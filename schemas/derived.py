@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
@@ -41,6 +41,12 @@ class Input:
     """Band -> pixel edge in the dataset, metres."""
     licence: str = ""
     attribution: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Band -> 'continuous', 'classes' or 'bits'; 'continuous' where it is not named."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Band -> unit of its physical values."""
+    native: Mapping[str, float] = field(default_factory=dict)
+    """Band -> pixel edge of the product, metres, where it has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

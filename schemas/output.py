@@ -24,8 +24,8 @@ class Quality(Strict):
         default=(),
         max_length=32,
         exclude_if=lambda rules: not rules,
-        description="rules over pixels that a sample must meet, all of them and at every date obtained: "
-        "'share(sentinel2.SCL in [4]) >= 0.2', 'sentinel2.SCL[centre] == 4', 'count(sentinel2) >= 2'",
+        description="rules over pixels and numbers that a sample must meet, all of them and at every date obtained: "
+        "'share(sentinel2.SCL in [4]) >= 0.2', 'sentinel2.SCL[centre] == 4', 'count(sentinel2) >= 2', 'attr_x > 9'",
     )
 
 

@@ -88,6 +88,15 @@ class GeoBox:
         )
 
 
+def centre_of(footprint: GeoBox, shape: tuple[int, ...], resolution_m: float) -> tuple[int, int]:
+    """(row, column) of the pixel of a layer that holds the footprint's centre; the south-eastern one of four that meet.
+
+    Where the layer's pixels reach beyond the footprint, this is not the middle of the array.
+    """
+    at = math.floor(footprint.width * footprint.resolution_m / 2.0 / resolution_m + _TOLERANCE_PX)
+    return min(at, shape[0] - 1), min(at, shape[1] - 1)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """One sample's ground: made by sampling/ from recipe and seed alone, before anything is fetched."""

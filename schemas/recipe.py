@@ -22,13 +22,14 @@ from schemas.derived import Derived, Expression, Input, resolved
 from schemas.grid import GridSpec
 from schemas.identity import sha256_of
 from schemas.label_source import Label
+from schemas.number import Measured, Numbers, check_numbers, measured, of_files
 from schemas.output import Quality, Shards
 from schemas.place import pixels_across
 from schemas.provider import ProviderEntry
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Source
 from schemas.source import DatedSource
-from schemas.splits import AnySplits, Splits
+from schemas.splits import AnySplits, FoldSplits, Splits
 from schemas.strict import Name, Strict
 from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
@@ -63,6 +64,7 @@ class Recipe(Strict):
         description="name -> expression over bands and labels, computed for every sample: "
         "'ndvi: (sentinel2.B08 - sentinel2.B04) / (sentinel2.B08 + sentinel2.B04)'; docs/derived.md has the grammar",
     )
+    numbers: Numbers = Field(default_factory=dict)
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
     splits: AnySplits = Field(default_factory=Splits)
@@ -75,7 +77,8 @@ class Recipe(Strict):
         check_doubles(self.sources, self.labels, self.windows, self.providers)
         check_label_names(self.labels)
         dated = {s.name: s.windows for s in self.sources if isinstance(s, DatedSource)}
-        check_windows(self.windows, getattr(self.sampling, "attributes", ()), dated)
+        check_numbers(self.numbers, self.carried)
+        check_windows(self.windows, (*self.carried, *of_files(self.numbers)), dated)
         for entry in (*self.sources, *self.labels):
             check_references(entry, self.providers, self.windows)
         labels = [x.layer for x in self.labels]
@@ -84,10 +87,12 @@ class Recipe(Strict):
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         check_resolutions(self.grid, self.sources, self.labels)
         check_pixels(self.grid, self._edges())
-        _ = self.derived_layers
+        _ = self.derived_layers, self.measured
         check_splits(self.sampling, self.splits)
         dates = {s.name: len(self.slots_of(s)) for s in self.sources}
-        check_quality(self.quality, self.sources, self.labels, dates)
+        known: dict[str, str | None] = dict.fromkeys((*self.carried, *of_files(self.numbers)))
+        known |= {m.name: m.kind for m in self.measured}
+        check_quality(self.quality, self.sources, self.labels, dates, known)
         if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
             raise ValueError(
                 f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
@@ -101,6 +106,12 @@ class Recipe(Strict):
         if isinstance(self.sampling, DrawSampling):
             return self.sampling.frame.file
         return self.sampling.file if isinstance(self.sampling, PointsSampling) else None
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Attributes that samples have from the file of the points, or from the rule of the splits."""
+        fold = ("fold",) if isinstance(self.splits, FoldSplits) else ()
+        return (*getattr(self.sampling, "attributes", ()), *fold)
 
     @property
     def overhang_m(self) -> float:
@@ -155,6 +166,17 @@ class Recipe(Strict):
         """The layers of `derived`, checked."""
         return resolved(self.derived, self._inputs()) if self.derived else ()
 
+    @cached_property
+    def measured(self) -> tuple[Measured, ...]:
+        """The entries of `numbers` that are computed from pixels, checked."""
+        if not self.numbers:
+            return ()
+        derived = {
+            d.name: Input(bands=(d.name,), slots=d.slots, resolution_of={d.name: d.resolution_m}, units={d.name: "1"})
+            for d in self.derived_layers
+        }
+        return measured(self.numbers, self._inputs() | derived)
+
     def _inputs(self) -> dict[str, Input]:
         """What expressions may use: bands of sources, classes of labels."""
         found = {
@@ -168,12 +190,17 @@ class Recipe(Strict):
                 },
                 licence=source.modality.licence,
                 attribution=source.modality.attribution,
+                kinds={b.name: layer.kind for layer in source.modality.layers for b in layer.bands},
+                units={b.name: layer.unit for layer in source.modality.layers for b in layer.bands},
+                native={b.name: layer.resolution_m for layer in source.modality.layers for b in layer.bands},
             )
             for source in self.sources
         }
         for label in self.labels:
             edge = self.resolution_of(label.layer, None)
-            found[label.layer] = Input(bands=("classes",), slots=(), resolution_of={"classes": edge})
+            found[label.layer] = Input(
+                bands=("classes",), slots=(), resolution_of={"classes": edge}, kinds={"classes": "classes"}
+            )
         return found
 
     def anchor_of(self, source: Source, slot: int) -> tuple[str, int] | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from schemas.attribute import AttributeValue
     from schemas.caption import Caption, Facts
     from schemas.label import LabelMap, VectorLayer
     from schemas.outcome import Outcome
@@ -68,6 +69,8 @@ class Stack:
     """Label name -> map."""
     vectors: VectorLayer | None = None
     """OpenStreetMap objects, if the recipe asks for them."""
+    numbers: dict[str, AttributeValue] = field(default_factory=dict)
+    """Number of the recipe -> value that was computed from the sample's pixels; None where no pixel has one."""
     facts: Facts | None = None
     """Facts for captions."""
     texts: tuple[str, ...] = ()

@@ -17,14 +17,19 @@ from pipelines.durable import read_regular, write_durably
 from pipelines.progress import ProgressPrinter
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table, write_texts
 from sampling import locate
+from sampling.errors import SamplingError
+from sampling.numbers import with_numbers
 from sampling.splits import SPLITS
 from sampling.texts import texts_of
+from schemas.keep import check_types
 from schemas.label_source import OpenStreetMapLabel
+from schemas.number import files_of
 from schemas.outcome import Reason
 from schemas.sampling import DrawSampling, PointsSampling
 from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from sampling import Located, Packed
     from sampling.geobox import Footprints
     from schemas.attribute import AttributeType
+    from schemas.recipe import Recipe
 
 _METRES_PER_DEGREE = 111_195
 """Of latitude, on a sphere of 6,371 km."""
@@ -89,14 +95,15 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     if known is not None:
         return known
     recipe, identity = file.recipe, identity_of(file)  # looks at the files before anything reads them
-    located = locate(recipe, file.folder)
+    located = with_numbers(locate(recipe, file.folder), recipe, file.folder)
+    attributes = {a.name: a.kind for a in located.attributes}
+    _check_rules(recipe, attributes)
     extract = map_extract(file, work, located.footprints)
     shards = located.packed(recipe.shards)
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
     groups = shards.neighbourhoods(PART_SAMPLES)
     write_shard_table(folder, groups, np.diff(shards.starts))
-    attributes = {a.name: a.kind for a in located.attributes}
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
     notes = [*located.notes, *_give_texts(file, folder, located, shards)]
@@ -121,6 +128,13 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "leaks", "map_found")}
     write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return laid
+
+
+def _check_rules(recipe: Recipe, attributes: Mapping[str, AttributeType]) -> None:
+    try:
+        check_types(recipe.quality.keep, attributes)
+    except ValueError as error:
+        raise SamplingError(str(error)) from None
 
 
 def _give_texts(file: RecipeFile, folder: Path, located: Located, shards: Packed) -> list[str]:
@@ -203,6 +217,7 @@ def inputs_of(file: RecipeFile) -> dict[str, str]:
         named.append(("sampling.from.file", sampling.frame.file))
     if isinstance(file.recipe.captions, FileCaptions):
         named.append(("captions.file", file.recipe.captions.file))
+    named += files_of(file.recipe.numbers)
     return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
 
 

@@ -43,6 +43,8 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
     lines += [f"searches  {summary.searches:,} requests", *_costs(summary)]
     if summary.attributes:
         lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in summary.attributes.items()))
+    if recipe.measured:
+        lines.append("measured  " + ", ".join(f"{m.name} {m.kind} ({m.description})" for m in recipe.measured))
     lines += [f"note      {note}" for note in (*summary.notes, *doubts(recipe, summary), *contradictions(recipe))]
     return "\n".join(lines)
 

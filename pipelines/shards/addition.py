@@ -1,4 +1,4 @@
-"""Adds modalities, labels and captions of a second dataset at the same places to a finished dataset.
+"""Adds modalities, labels, attributes and captions of a second dataset at the same places to a finished dataset.
 
 Existing files do not change: new objects and the new catalogue lie next to the old ones, and one step replaces
 `landweave.json`. Readers that opened the dataset before continue as before. If the process is killed, the dataset is
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from landweave.layout import DatasetSpec, GroupSpec, Json
+    from landweave.layout import AttributeSpec, DatasetSpec, GroupSpec, Json
     from landweave.manifest import DatasetManifest, ShardManifest
 
 ROOT = f"{ZARR}/zarr.json"
@@ -98,6 +98,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     spec = dataclasses.replace(
         base.spec,
         groups=(*base.spec.groups, *groups),
+        attributes=tuple(sorted((*base.spec.attributes, *_new_attributes(base, more)), key=lambda a: a.name)),
         revision=base.spec.revision + 1,
         recipe=json.dumps(base.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
     )
@@ -159,13 +160,19 @@ def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
             )
     known = {g.name for g in base.spec.groups}
     found = tuple(g for g in more.spec.groups if g.name not in known)
-    if not found and not _captions(more) - _captions(base):
+    if not found and not _new_attributes(base, more) and not _captions(more) - _captions(base):
         layers = ", ".join(g.name for g in more.spec.groups)
         raise AddError(
             f"nothing to add: everything in {more.spec.name} ({layers}, and its captions if it has any) is already in "
             f"{base.spec.name}"
         )
     return tuple(dataclasses.replace(g, revision=base.spec.revision + 1) for g in found)
+
+
+def _new_attributes(base: Dataset, more: Dataset) -> tuple[AttributeSpec, ...]:
+    """Attributes of `more` that `base` has not."""
+    known = {a.name.lower() for a in base.spec.attributes}
+    return tuple(a for a in more.spec.attributes if a.name.lower() not in known)
 
 
 def _captions(data: Dataset) -> set[tuple[str, str]]:
@@ -242,7 +249,8 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     objects = {**base.manifest.objects, **{path: target.put(path, raw) for path, raw in files.items()}}
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
     items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
-    schema = joined_schema(items.schema_arrow, more.catalogue.schema, new)
+    columns = [a.column for a in _new_attributes(base, more)]
+    schema = joined_schema(items.schema_arrow, more.catalogue.schema, new, columns)
     rest = more.catalogue.read()
     tables = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
     objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), tables, schema)
@@ -293,6 +301,7 @@ def _ledgers(base: Dataset, more: Dataset, new: tuple[GroupSpec, ...]) -> list[p
 def _collection(base: Dataset, more: Dataset, spec: DatasetSpec) -> Json:
     ours, theirs = (json.loads(d.objects.read(d.spec.at(COLLECTION))) for d in (base, more))
     names = {g.name for g in spec.groups}
+    ours["summaries"] |= {a.column: theirs["summaries"][a.column] for a in _new_attributes(base, more)}
     ours["item_assets"] |= {name: asset for name, asset in theirs["item_assets"].items() if name in names}
     for what in ("licences", "attribution"):
         ours["summaries"][what] = list(dict.fromkeys((*ours["summaries"][what], *theirs["summaries"][what])))

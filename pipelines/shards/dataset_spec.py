@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
 from schemas.label_source import RasterLabel
+from schemas.number import of_files
 from schemas.place import pixels_across
 
 if TYPE_CHECKING:
@@ -75,9 +76,24 @@ def dataset_spec(
         size_m=recipe.grid.size_m,
         resolution_m=recipe.grid.resolution_m,
         groups=tuple(groups),
-        attributes=tuple(AttributeSpec(name=name, dtype=attributes[name]) for name in sorted(attributes)),
+        attributes=_attributes(recipe, attributes),
         shared_ground=tuple(SharedGround(**one) for one in shared),
         recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+    )
+
+
+def _attributes(recipe: Recipe, carried: Mapping[str, AttributeType]) -> tuple[AttributeSpec, ...]:
+    """Attributes of the plan, and the numbers that the build computes, by name."""
+    said = {
+        name: (carried[name], entry.unit, entry.description or f"{entry.column} of {entry.file}")
+        for name, entry in of_files(recipe.numbers).items()
+        if name in carried
+    }
+    said |= {m.name: (m.kind, m.unit, m.description) for m in recipe.measured}
+    found = {name: (kind, "", "") for name, kind in carried.items()} | said
+    return tuple(
+        AttributeSpec(name=name, dtype=kind, unit=unit, description=about)
+        for name, (kind, unit, about) in sorted(found.items())
     )
 
 

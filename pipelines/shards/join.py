@@ -8,14 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from landweave.layout import GroupSpec
 
 _UNITED = ("licences", "attribution")
 """Lists of which both datasets' entries hold."""
 
 
-def joined_schema(base: pa.Schema, more: pa.Schema, new: tuple[GroupSpec, ...]) -> pa.Schema:
-    """The columns of `base`, with those of the new groups before the captions, and their assets."""
+def joined_schema(
+    base: pa.Schema, more: pa.Schema, new: tuple[GroupSpec, ...], attributes: Sequence[str] = ()
+) -> pa.Schema:
+    """The columns of `base`, with those of the new groups and attributes before the captions, and their assets."""
     fields = {f.name: f for f in base}
     assets = base.field("assets").type
     theirs = more.field("assets").type
@@ -23,7 +27,8 @@ def joined_schema(base: pa.Schema, more: pa.Schema, new: tuple[GroupSpec, ...]) 
     kinds += [theirs.field(g.name) for g in new]
     fields["assets"] = pa.field("assets", pa.struct(kinds))
     tail = [fields.pop("captions"), fields.pop("facts")]
-    added = [f for f in more if any(f.name.startswith(f"{g.name}_") for g in new) and f.name not in fields]
+    added = [more.field(name) for name in attributes]
+    added += [f for f in more if any(f.name.startswith(f"{g.name}_") for g in new) and f.name not in fields]
     return pa.schema([*fields.values(), *added, *tail], metadata=base.metadata)
 
 
@@ -60,7 +65,9 @@ def _assets(base: pa.Table, rest: pa.Table, kind: pa.DataType) -> pa.Array:
 
 def _filled(column: pa.ChunkedArray, field: pa.Field, new: tuple[GroupSpec, ...]) -> pa.ChunkedArray | pa.Array:
     """Writes explicit "absent" values for missing samples, because readers expect one entry per slot."""
-    group = max((g for g in new if field.name.startswith(f"{g.name}_")), key=lambda g: len(g.name))
+    group = max((g for g in new if field.name.startswith(f"{g.name}_")), key=lambda g: len(g.name), default=None)
+    if group is None:  # an attribute: absent is null
+        return column
     if field.name == f"{group.name}_present":
         nothing = [False] * group.slot_count
         return pa.array([nothing if v is None else v for v in column.to_pylist()], field.type)

@@ -13,7 +13,7 @@ from landweave.layout import STATISTICS, ZARR
 from pipelines.shards.stac_items import PROJECTION, STAC_VERSION, ZARR_MEDIA_TYPE, role, schema, stamp
 
 if TYPE_CHECKING:
-    from landweave.layout import ArraySpec, BandSpec, DatasetSpec, GroupSpec, Json
+    from landweave.layout import ArraySpec, AttributeSpec, BandSpec, DatasetSpec, GroupSpec, Json
 
 
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -52,7 +52,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
             "licences": summary["licences"],
             "attribution": summary["attribution"],
             **({"shared_ground": [asdict(s) for s in dataset.shared_ground]} if dataset.shared_ground else {}),
-            **{a.column: {"title": a.name, "type": [_JSON_TYPES[a.dtype], "null"]} for a in dataset.attributes},
+            **{a.column: _summary(a) for a in dataset.attributes},
         },
         "assets": {
             "items": {
@@ -116,6 +116,21 @@ def _whole(value: float) -> float | int:
     return int(value) if float(value).is_integer() else value
 
 
+def _summary(attribute: AttributeSpec) -> Json:
+    """JSON Schema of an attribute's values."""
+    about = {"description": attribute.description, "unit": attribute.unit}
+    return {
+        "title": attribute.name,
+        "type": [_JSON_TYPES[attribute.dtype], "null"],
+        **{name: text for name, text in about.items() if text},
+    }
+
+
 def _columns(dataset: DatasetSpec) -> list[Json]:
     """Columns of items.parquet: https://github.com/stac-extensions/table."""
-    return [{"name": field.name, "type": str(field.type)} for field in schema(dataset)]
+    about = {a.column: f"{a.description} ({a.unit})" if a.unit else a.description for a in dataset.attributes}
+    return [
+        {"name": field.name, "type": str(field.type)}
+        | ({"description": about[field.name]} if about.get(field.name) else {})
+        for field in schema(dataset)
+    ]

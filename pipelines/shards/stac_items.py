@@ -181,7 +181,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "captions": [{**asdict(c), "checks": list(c.checks)} for c in stack.captions],
         "facts": None if stack.facts is None else facts_json(stack.facts),
     }
-    said = dict(place.attributes)
+    said = {**dict(place.attributes), **stack.numbers}
     row |= {a.column: said[a.name] for a in dataset.attributes}
     for group in dataset.groups:
         columns = _modality_row(stack, group) if group.kind == "modality" else _label_row(stack, group)

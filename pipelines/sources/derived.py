@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from schemas.derived import Derived
     from schemas.expression import Node
+    from schemas.modality import Modality
     from schemas.recipe import Recipe
     from schemas.stack import Stack
 
@@ -81,19 +82,16 @@ def derive(stack: Stack, recipe: Recipe) -> None:
 def _observed(derived: Derived, slot: int, stack: Stack, recipe: Recipe) -> Observation | Outcome:
     """One date slot of a derived layer; an outcome where an input is absent or no pixel has a value."""
     fields: dict[Array, Field] = {}
-    inputs: list[Observation] = []
     for array in derived.arrays:
-        source = _slot_of(array, slot, recipe)
-        observation = stack.observations.get((array.layer, source))
-        if observation is not None:
-            inputs.append(observation)
-            fields[array] = _of_observation(array, observation, recipe)
-        elif array.layer in stack.labels:
-            label = stack.labels[array.layer]
-            edge = recipe.resolution_of(array.layer, None)
-            fields[array] = Field(label.classes.astype(np.float64), label.valid, edge)
-        else:
+        field = pixels_of(array, slot, stack, recipe)
+        if field is None:
             return _outcome(derived, slot, stack, Reason.INPUT_MISSING, f"computed from {array}, which is absent", ())
+        fields[array] = field
+    inputs = [
+        stack.observations[key]
+        for array in derived.arrays
+        if (key := (array.layer, _slot_of(array, slot, recipe))) in stack.observations
+    ]
     shape = stack.place.geobox.at(derived.resolution_m).shape
     field = _on(evaluate(derived.tree, fields), derived.resolution_m, shape)
     valid = field.valid & np.isfinite(field.values.astype(np.float32))
@@ -182,18 +180,36 @@ def _on(field: Field, edge_m: float, shape: tuple[int, ...]) -> Field:
     return Field(values, enlarged(field.valid, (rows, columns), factor), edge_m)
 
 
+def pixels_of(array: Array, slot: int, stack: Stack, recipe: Recipe) -> Field | None:
+    """Physical numbers of a band, codes of a label; None where the sample has no such observation.
+
+    Args:
+        array: of a source, a label or a derived layer of the recipe.
+        slot: date slot of a layer with dates, where the array names no window.
+        stack: the sample.
+        recipe: checked recipe.
+    """
+    observation = stack.observations.get((array.layer, _slot_of(array, slot, recipe)))
+    if observation is not None:
+        return _of_observation(array, observation, recipe)
+    if array.layer not in stack.labels:
+        return None
+    label = stack.labels[array.layer]
+    return Field(label.classes.astype(np.float64), label.valid, recipe.resolution_of(array.layer, None))
+
+
 def _of_observation(array: Array, observation: Observation, recipe: Recipe) -> Field:
-    """Physical numbers of a band; valid as the layer's `valid` says, and where it is not fill."""
-    source = next(s for s in recipe.sources if s.name == array.layer)
-    name = source.modality.band_names[0] if array.band is None else array.band
-    layer = next(x for x in source.modality.layers if name in [b.name for b in x.bands])
+    """Valid as the layer's `valid` says, and where it is not fill."""
+    modality, edges = _form_of(array.layer, recipe)
+    name = modality.band_names[0] if array.band is None else array.band
+    layer = next(x for x in modality.layers if name in [b.name for b in x.bands])
     pixels = observation.arrays[layer.name]
-    if layer.has_band_axis:
+    if pixels.ndim == 3:
         pixels = pixels[[b.name for b in layer.bands].index(name)]
-    edge = recipe.resolution_of(array.layer, layer.name)
+    edge = edges[layer.name]
     valid = np.ones(pixels.shape, np.bool_) if layer.nodata is None else pixels != layer.nodata
     if layer.kind != "continuous":  # 0 is a class of some layers: only `valid` knows
-        finest = min(recipe.resolution_of(array.layer, x.name) for x in source.modality.layers)
+        finest = min(edges.values())
         rows, columns = (
             np.minimum(((np.arange(n) + 0.5) * edge / finest).astype(np.intp), fine - 1)
             for n, fine in zip(pixels.shape, observation.valid.shape, strict=True)
@@ -203,10 +219,21 @@ def _of_observation(array: Array, observation: Observation, recipe: Recipe) -> F
     return Field(values, valid & np.isfinite(values), edge)
 
 
+def _form_of(name: str, recipe: Recipe) -> tuple[Modality, dict[str, float]]:
+    """A source or derived layer: what it stores, and the pixel edge of each of its arrays, metres."""
+    derived = next((d for d in recipe.derived_layers if d.name == name), None)
+    if derived is not None:
+        return derived.modality, {ARRAY: derived.resolution_m}
+    modality = recipe.modalities[name]
+    return modality, {layer.name: recipe.resolution_of(name, layer.name) for layer in modality.layers}
+
+
 def _slot_of(array: Array, slot: int, recipe: Recipe) -> int:
     """The date slot of a layer that an array means."""
     source = next((s for s in recipe.sources if s.name == array.layer), None)
+    derived = next((d for d in recipe.derived_layers if d.name == array.layer), None)
     windows = [] if source is None else [w.name for w in recipe.slots_of(source)]
+    windows = windows if derived is None else list(derived.slots)
     if array.window is not None:
         return windows.index(array.window)
     return slot if windows else 0
