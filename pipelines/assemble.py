@@ -21,11 +21,11 @@ from pipelines.labels import legend_of, open_raster_labeller, open_vector_labell
 from pipelines.labels.read_shard import Assignment as LabelAssignment
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
-from pipelines.numbers import measure
 from pipelines.quality import refusal as refusal_of
 from pipelines.shards import FullError, ShardRows, dataset_spec, object_count, room_needed, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
+from pipelines.sources.numbers import measure
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.wishes import anchors_first, wished
 from pipelines.tables import (

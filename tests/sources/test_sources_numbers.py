@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.labels import legend_of
-from pipelines.numbers import computed, measure
 from pipelines.quality import refusal
 from pipelines.sources.derived import derive
+from pipelines.sources.numbers import computed, measure
 from schemas.label import LabelMap
 from schemas.number import statistic
 from schemas.place import GeoBox
