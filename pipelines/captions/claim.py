@@ -152,7 +152,8 @@ def _absence(claim: Claim, evidence: Evidence) -> str | None:
     found = evidence.share(claim.about, claim.where)
     if found is None:
         return f"the facts hold no shares of {_place(claim.where)}"
-    watery = evidence.count(("lake", "pond", "reservoir", "river", "stream", "canal")) if "water" in claim.about else 0
+    asked = "water" in claim.about and not claim.where
+    watery = evidence.count(("lake", "pond", "reservoir", "river", "stream", "canal")) if asked else 0
     anywhere = any(s.name in claim.about for part in evidence.facts.regions.values() for s in part)
     if found[0] > 0 or found[1] > 1.0 or watery or (not claim.where and anywhere):
         return _told(claim, found)
@@ -285,6 +286,48 @@ def _count(claim: Claim, evidence: Evidence) -> str | None:
     return f"{claim.words!r}: the facts count {found}"
 
 
+def _more_objects(claim: Claim, evidence: Evidence) -> str | None:
+    """Ratio of the numbers of two kinds of map objects; without `against`, no kind is more frequent."""
+    mine = evidence.count(claim.about)
+    rivals = claim.against or tuple(kind for kind, _ in evidence.facts.objects if kind not in claim.about)
+    others = [evidence.count((kind,)) or 0 for kind in rivals]
+    if mine is None or not mine or (claim.against and not all(others)):
+        return f"{claim.words!r}: the facts do not count both"
+    if all(claim.low - _EXACT <= mine / max(other, 1) <= claim.high for other in others):
+        return None
+    return f"{claim.words!r}: the facts count {mine} against {max(others)}"
+
+
+def _only_objects(claim: Claim, evidence: Evidence) -> str | None:
+    others = [kind for kind, n in evidence.facts.objects if n and kind not in claim.about]
+    return f"{claim.words!r}: the facts count {others[0]} too" if others else None
+
+
+_CHARACTER = 30.0
+"""Percent from which the largest land cover may give a scene its name: 'an agricultural landscape'."""
+
+
+def _character(claim: Claim, evidence: Evidence) -> str | None:
+    """More than half of the scene, or the largest land cover of it."""
+    found = evidence.share(claim.about, claim.where)
+    if found is None:
+        return f"the facts hold no shares of {_place(claim.where)}"
+    first = _rank(Claim("rank", claim.about, claim.where, 1.0), evidence) is None
+    return None if found[0] >= 50.0 or (first and found[0] >= _CHARACTER) else _told(claim, found)
+
+
+def _of_parts(claim: Claim, evidence: Evidence) -> str | None:
+    """The least or the largest share among several parts lies in the span."""
+    shares = [evidence.share(claim.about, (part,)) for part in claim.where]
+    known = [s for s in shares if s is not None]
+    if len(known) < len(shares):
+        return f"the facts hold no shares of {_place(claim.where)}"
+    pick = min if claim.predicate == "least of parts" else max
+    found = (pick(s[0] for s in known), pick(s[1] for s in known))
+    fits = claim.low - _EXACT <= found[0] and found[1] <= claim.high + _EXACT
+    return None if fits else _told(claim, found)
+
+
 def _quantity(claim: Claim, evidence: Evidence) -> str | None:
     """Lengths, areas, heights, slopes: one field of the facts, or several that all have to fit."""
     values = [FIELDS[field](evidence.facts) for field in claim.about]
@@ -369,6 +412,11 @@ EXECUTE: dict[str, Callable[[Claim, Evidence], str | None]] = {
     "order": _order,
     "extreme": _extreme,
     "count": _count,
+    "more objects": _more_objects,
+    "least of parts": _of_parts,
+    "most of parts": _of_parts,
+    "only objects": _only_objects,
+    "character": _character,
     "length": _quantity,
     "area": _quantity,
     "height": _quantity,

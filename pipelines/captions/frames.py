@@ -24,7 +24,35 @@ _FIRST_CODE = 0xE000
 _KEPT = 20_000
 """Shapes of clauses whose frames are remembered."""
 FUNCTION_WORDS = frozenset(
-    ["a", "an", "remaining", "another", "mapped", "x", "to", "from", "of", "by", "one", "both", "not", "any", "s"]
+    [
+        "a",
+        "an",
+        "remaining",
+        "another",
+        "mapped",
+        "x",
+        "to",
+        "from",
+        "of",
+        "by",
+        "one",
+        "both",
+        "not",
+        "any",
+        "s",
+        "during",
+        "toward",
+        "towards",
+        "within",
+        "inside",
+        "throughout",
+        "through",
+        "across",
+        "out",
+        "every",
+        "parts",
+        "everywhere",
+    ]
 )
 """Words that tokens need besides those of the frames."""
 
@@ -185,8 +213,8 @@ def _seed(made: Grammar) -> None:
             made.code(Token({**meanings, "AMT": None}, text))
     for word in made.literals:
         made.code(Token({}, word))
-    sets = ["NUM", "AMT", "AMT PERCENT", "AMT times", "LEN", "AREA", "DEG", "COVER", "COVER kind", "COVER OBJ", "OBJ",
-            "SCENE", "REGION", "SCOPE", "ADV"]  # fmt: skip
+    sets = ["NUM", "AMT", "AMT PERCENT", "AMT times", "LEN", "AREA", "DEG", "COVER", "COVER adj", "COVER kind",
+            "COVER OBJ", "OBJ", "SCENE", "REGION", "SCOPE", "ADV"]  # fmt: skip
     for names in sets:
         made.code(Token(dict.fromkeys(names.split()), "\0"))
 

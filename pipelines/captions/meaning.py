@@ -49,6 +49,8 @@ class Context:
     """Handler of the clause before."""
     relative: bool = False
     """The next clause begins with 'where' or 'which'."""
+    link: str = ""
+    """The stop or the word before the next clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class Clause:
     """Each claim holds in each of them."""
     context: Context
     together: bool
+    each: bool
+    """The sentence says 'both' or 'each': a list is not added up."""
+    trailing: bool
+    """It ends with the place that it names: 'most common in the north'."""
     words: str
 
     def part(self, slot: str) -> Sequence[Token]:
@@ -145,8 +151,10 @@ def share(clause: Clause) -> list[Claim] | None:
     amounts = [_amount(t) for t in tokens if t.has("AMT")]
     if not amounts:
         return None
-    found = _share_claims(clause, classes, amounts[-1], clause.words)
     covers = clause.covers("a")
+    apart = [t.cats["COVER"].classes for t in covers] if clause.each and len(covers) > 1 else [classes]
+    parts = [_share_claims(clause, names, amounts[-1], clause.words) for names in apart]
+    found = None if any(p is None for p in parts) else [c for p in parts for c in p or ()]
     if found is not None and len(covers) > 1:
         found += [presence(t, s) for t in covers for s in clause.scopes]
     return found
@@ -227,7 +235,8 @@ def mostly(clause: Clause) -> list[Claim] | None:
         return _whole(clause, clause.context.subject) if not covers and "a" not in clause.slots else None
     adverb = clause.span("u", "adverb")
     occupied = any(t.has("REGION") for t in clause.part("r")) and clause.part("r")[0] is clause.tokens[-1]
-    span: Span = adverb or (_OCCUPIED if occupied else WHOLE_MOSTLY, 100.0)
+    whole = _OF_SEVERAL if len(covers) > 1 else WHOLE_MOSTLY
+    span: Span = adverb or (_OCCUPIED if occupied else whole, 100.0)
     if any(t.cats["COVER"].absent for t in covers):
         return None
     own = [t.cats["COVER"].span for t in covers]
@@ -313,6 +322,11 @@ def present(clause: Clause) -> list[Claim] | None:
     none = [t for t in clause.part("a") if (t.has("OBJ") and t.cats["OBJ"].span == (0.0, 0.0)) or _is_none(t)]
     if none and any(t.words in ("or", "nor") for t in clause.part("a")):
         return absent(clause)
+    outside = set(clause.classes("a")) - set(clause.context.subject)
+    if clause.context.link in ("in form of", "in shape of", "namely", "that is") and outside:
+        return None
+    if _goes_on_leading(clause):
+        return lead(clause)
     found: list[Claim] = []
     for token in clause.part("a") or ():
         if token.has("OBJ") and not (token.has("COVER") and _field_is_crops(clause)):
@@ -324,6 +338,14 @@ def present(clause: Clause) -> list[Claim] | None:
             return None
         found = [Claim("presence", clause.context.subject, s, words=clause.words) for s in clause.scopes]
     return found or None
+
+
+def _goes_on_leading(clause: Clause) -> bool:
+    """'trees lead in the right half, wetland in the left half': the verb of the clause before."""
+    bare = all(t.has("COVER") or t.word(",", "and") for t in clause.tokens)
+    return (
+        bare and clause.trailing and clause.context.last == "lead" and clause.context.link in (",", "and", "while", ";")
+    )
 
 
 def _is_none(token: Token) -> bool:
@@ -369,11 +391,17 @@ def rank(clause: Clause) -> list[Claim] | None:
         classes = [clause.context.subject]
     else:
         classes = [t.cats["COVER"].classes for t in covers]
-    if not classes or not isinstance(top, float):
+    if not classes or not isinstance(top, float) or _of_places(clause, "t"):
         return None
     if len(classes) > 1:
         return _leading(classes, clause.scopes, clause.words) if top == 1.0 else None
     return [Claim("rank", classes[0], scope, top, words=clause.words) for scope in clause.scopes]
+
+
+def _of_places(clause: Clause, slot: str) -> bool:
+    """'most common in the bottom left' compares the parts of the scene; 'the most common cover there' does not."""
+    tokens = clause.part(slot)
+    return clause.trailing and len(tokens) == 1 and tokens[0].words.startswith(_SUPERLATIVES)
 
 
 def second(clause: Clause) -> list[Claim] | None:
@@ -434,6 +462,8 @@ def chain(clause: Clause) -> list[Claim] | None:
     return [*found, *(Claim("order", names, s, low, words=clause.words) for s in clause.scopes)]
 
 
+_OF_SEVERAL = 70.0
+"""Percent that several land covers need together for a place to be called by them."""
 _OCCUPIED = 50.0
 """Percent from which a land cover occupies a part of the scene."""
 _MORE = 1.0 + 1e-4
@@ -458,7 +488,8 @@ def _compared(
         return None
     low, high = (0.0, 1.0 / _MORE) if less else (_MORE, EVERYTHING)
     found = [Claim("comparison", mine, s, low, high, o, s, clause.words) for s in clause.scopes for o in others]
-    return [*found, *(Claim("presence", n, s, words=clause.words) for n in (mine, *others) for s in clause.scopes)]
+    there = [names if names == VEGETATION else (n,) for names in (mine, *others) for n in names]
+    return [*found, *(Claim("presence", n, s, words=clause.words) for n in dict.fromkeys(there) for s in clause.scopes)]
 
 
 def more(clause: Clause) -> list[Claim] | None:
@@ -472,13 +503,19 @@ def more(clause: Clause) -> list[Claim] | None:
 
 def moreplace(clause: Clause) -> list[Claim] | None:
     """'more cropland in the bottom half than in the top half'."""
-    mine = clause.classes("a")
-    ours, theirs = clause.places("r"), clause.places("q") if "q" in clause.slots else ((),)
+    mine = clause.classes("a") or clause.classes("b")
+    ours = clause.places("r" if "r" in clause.slots else "q")
+    theirs: tuple[Part, ...] = ((),)
+    if "r" in clause.slots and "q" in clause.slots:
+        theirs = clause.places("q")
+    elif len(ours) == 1 and len(ours[0]) == 2 and not any(t.has("SCENE") for t in clause.tokens):
+        theirs = (_opposite(ours[0]),)
     if not mine or ours == theirs:
         return None
     less = clause.value("x", "more") == "less"
     low, high = (0.0, 1.0 / _MORE) if less else (_MORE, EVERYTHING)
-    return [Claim("comparison", mine, r, low, high, mine, q, clause.words) for r in ours for q in theirs]
+    each = [t.cats["COVER"].classes for t in (*clause.covers("a"), *clause.covers("b"))] or [mine]
+    return [Claim("comparison", m, r, low, high, m, q, clause.words) for m in each for r in ours for q in theirs]
 
 
 def _factor(clause: Clause) -> Span | None:
@@ -495,7 +532,8 @@ def times(clause: Clause) -> list[Claim] | None:
     mine, other, factor = clause.classes("a") or clause.context.subject, clause.classes("b"), _factor(clause)
     if not mine or not other or factor is None:
         return None
-    return [Claim("comparison", mine, s, *factor, other, s, clause.words) for s in clause.scopes]
+    found = [Claim("comparison", mine, s, *factor, other, s, clause.words) for s in clause.scopes]
+    return [*found, *(Claim("presence", (n,), s, words=clause.words) for n in other for s in clause.scopes)]
 
 
 def timesplace(clause: Clause) -> list[Claim] | None:
@@ -548,7 +586,9 @@ def equal(clause: Clause) -> list[Claim] | None:
 
 _SUPERLATIVES = (
     "most", "least", "highest", "lowest", "largest", "smallest", "greatest", "biggest", "rarest", "scarcest",
-    "concentrated", "clustered", "mostly", "mainly", "found",
+    "concentrated", "clustered", "mostly", "mainly", "found", "densest", "thickest", "sparsest", "best", "weakest",
+    "strongest", "scantest", "thinnest", "largely", "chiefly", "broadest", "tiniest",
+    "single largest", "maximum", "minimum",
 )  # fmt: skip
 """Beginnings of words that compare the parts of the scene: 'dominant in the top left' does not."""
 
@@ -583,6 +623,8 @@ def onlypart(clause: Clause) -> list[Claim] | None:
     """'the bottom left is the only part in which crops outweigh trees'."""
     mine = clause.classes("a") or clause.context.subject
     places = clause.places("r") if "r" in clause.slots else clause.places("q")
+    if len(places) > 1 and "b" not in clause.slots and not any(t.has("lead") for t in clause.tokens):
+        return _only_in(mine, places, clause.words)
     if not mine or len(places) != 1 or not places[0]:
         return None
     here = places[0]
@@ -610,6 +652,16 @@ def onlypart(clause: Clause) -> list[Claim] | None:
     ]
 
 
+def _only_in(mine: tuple[str, ...], places: tuple[Part, ...], words: str) -> list[Claim] | None:
+    """In each of several parts, and in no other quarter."""
+    named = {p for place in places for p in place}
+    if not mine or not all(places):
+        return None
+    rest = [r for r in REGIONS if r not in named and r != "middle"]
+    return [*(Claim("presence", mine, p, words=words) for p in places),
+            *(Claim.spanning("share", mine, (r,), (0.0, 1.0), words) for r in rest)]  # fmt: skip
+
+
 def _opposite(here: Part) -> Part:
     return next(h for h in HALVES if not set(h) & set(here))
 
@@ -620,8 +672,9 @@ def allbut(clause: Clause) -> list[Claim] | None:
     if not mine or len(clause.places("q")) < 2:
         return None
     out = {p for w in without for p in w}
+    named = [r for r in REGIONS if (r,) in clause.places("q")] or list(REGIONS)
     return [
-        *(Claim("rank", mine, (r,), 1.0, words=clause.words) for r in REGIONS if r not in out),
+        *(Claim("rank", mine, (r,), 1.0, words=clause.words) for r in named if r not in out),
         *(Claim("not first", mine, (r,), words=clause.words) for r in REGIONS if r in out),
     ]
 
@@ -639,6 +692,22 @@ def thin(clause: Clause) -> list[Claim] | None:
         *(Claim.spanning("share", mine, p, s, clause.words) for p, s in zip(places, spans, strict=True)),
         Claim("comparison", mine, places[0], low, high, mine, places[1], clause.words),
     ]
+
+
+def thintowards(clause: Clause) -> list[Claim] | None:
+    """'tree cover thins towards the south': less of it there than in the opposite part."""
+    mine, places = clause.classes("a") or clause.context.subject, clause.places("z")
+    here = places[0] if len(places) == 1 else ()
+    if not mine or not here or here == ("middle",):
+        return None
+    there = _opposite(here) if len(here) == 2 else (_ACROSS[here[0]],)
+    low, high = (_MORE, EVERYTHING) if clause.value("x", "thin") == "down" else (0.0, 1 / _MORE)
+    return [Claim("comparison", mine, there, low, high, mine, here, clause.words)]
+
+
+_ACROSS = {
+    "top left": "bottom right", "bottom right": "top left", "top right": "bottom left", "bottom left": "top right",
+}  # fmt: skip
 
 
 def giveway(clause: Clause) -> list[Claim] | None:
@@ -665,7 +734,7 @@ def length(clause: Clause) -> list[Claim] | None:
 
 
 def _objects_counted(tokens: Sequence[Token]) -> list[Claim]:
-    return [object_claim(t, ()) for t in tokens if t.has("OBJ") and t.cats["OBJ"].span[0] > 0 and "OBJ" in t.cats][:0]
+    return [object_claim(t, ()) for t in tokens if t.has("OBJ")]
 
 
 def _length(token: Token) -> Span:
@@ -686,11 +755,14 @@ def _metres(token: Token, tokens: Sequence[Token]) -> Span:
 def _sea(clause: Clause, slot: str) -> float:
     """-1 where 'below sea level' stands right behind the slot."""
     end = clause.slots[slot][1]
-    return -1.0 if end < len(clause.tokens) and clause.tokens[end].has("belowsea") else 1.0
+    behind = clause.tokens[end : end + 1]
+    return -1.0 if any(t.has("belowsea") or t.word("below") for t in behind) else 1.0
 
 
 def _height(clause: Clause, slot: str, field: str) -> Claim:
     low, high = _metres(clause.part(slot)[0], clause.tokens)
+    if clause.part(slot)[0].words.startswith(("up to", "as high as")):
+        low = high - 0.5
     if _sea(clause, slot) < 0:
         low, high = -high, -low
     return Claim("height", (field,), (), low, high, words=clause.words)
@@ -733,8 +805,12 @@ def heights(clause: Clause) -> list[Claim] | None:
     """The difference between the highest and the lowest elevation."""
     if any(clause.scopes):
         return None
-    slot = "a" if "a" in clause.slots else "c"
-    return [Claim.spanning("height", ("elevation_range_m",), (), _length(clause.part(slot)[0]), clause.words)]
+    low_m, high_m = _length(clause.part("a" if "a" in clause.slots else "c")[0])
+    side = clause.value("x", "exceed")
+    if side is not None:
+        middle = (low_m + high_m) / 2
+        low_m, high_m = (middle, EVERYTHING) if side == "more" else (0.0, middle)
+    return [Claim("height", ("elevation_range_m",), (), low_m, high_m, words=clause.words)]
 
 
 def slope(clause: Clause) -> list[Claim] | None:
@@ -796,6 +872,8 @@ def confined(clause: Clause) -> list[Claim] | None:
     mine = clause.classes("a") or clause.context.subject
     places = clause.places("r") if "r" in clause.slots else clause.places("q")
     adverb = clause.span("u", "adverb")
+    if len(places) > 1:
+        return _only_in(mine, places, clause.words) if adverb is None else None
     if not mine or len(places) != 1 or not places[0]:
         return None
     if adverb is not None:
@@ -810,7 +888,9 @@ def capped(clause: Clause) -> list[Claim] | None:
     if any(clause.scopes):
         return None
     low_m, high_m = _length(clause.part("a")[0])
-    never = any(t.has("never") for t in clause.tokens)
+    if any(t.word("climbs", "climb", "rises", "rise") for t in clause.tokens) and "than" in clause.part("a")[0].words:
+        return None  # 'climbs more than 400 m' is a difference
+    never = any(t.has("never") or t.word("no", "none") for t in clause.tokens)
     above = high_m >= EVERYTHING or clause.value("x", "exceed") == "more"
     below = low_m <= 0.0 < high_m or clause.value("x", "exceed") == "less"
     if above == below:
@@ -839,7 +919,9 @@ def absentfrom(clause: Clause) -> list[Claim] | None:
     """'absent from the northern half'."""
     if "x" in clause.slots and clause.value("x", "rare") != "none":
         return None
-    return absent(clause)
+    if "a" in clause.slots or not clause.context.subject:
+        return absent(clause)
+    return [Claim("absence", clause.context.subject, s, words=clause.words) for s in clause.scopes]
 
 
 def rankafter(clause: Clause) -> list[Claim] | None:
@@ -854,7 +936,9 @@ def rankafter(clause: Clause) -> list[Claim] | None:
 
 def onlycovers(clause: Clause) -> list[Claim] | None:
     """'wetland and trees are the only covers'."""
-    mine = clause.classes("a")
+    mine, number = clause.classes("a"), clause.value("n", "NUM")
+    if isinstance(number, Number) and number.value != len(clause.covers("a")):
+        return None
     claims = [Claim.spanning("share", mine, s, (98.5, 101.5), clause.words) for s in clause.scopes]
     return [*claims, *(presence(t, s) for t in clause.covers("a") for s in clause.scopes)] or None
 
@@ -876,19 +960,14 @@ def thinfrom(clause: Clause) -> list[Claim] | None:
 def allbutpresent(clause: Clause) -> list[Claim] | None:
     """'found in every part of the image except the bottom left'."""
     mine, without = clause.classes("a") or clause.context.subject, clause.places("r")
-    if not mine or len(clause.places("q")) < len(REGIONS):
+    named = [r for r in REGIONS if (r,) in clause.places("q")]
+    if not mine or len(named) < len(REGIONS) - 1:
         return None
     out = {p for w in without for p in w}
     return [
-        *(Claim("presence", mine, (r,), words=clause.words) for r in REGIONS if r not in out),
+        *(Claim("presence", mine, (r,), words=clause.words) for r in named if r not in out),
         *(Claim.spanning("share", mine, (r,), (0.0, 1.0), clause.words) for r in REGIONS if r in out),
     ]
-
-
-def everywhere(clause: Clause) -> list[Claim] | None:
-    """In each part of the scene."""
-    mine = clause.classes("a")
-    return [Claim("presence", mine, (r,), words=clause.words) for r in REGIONS] if mine else None
 
 
 def howmany(clause: Clause) -> list[Claim] | None:
@@ -943,27 +1022,227 @@ def rankshare(clause: Clause) -> list[Claim] | None:
 
 def morethan(clause: Clause) -> list[Claim] | None:
     """'..., more than grass does': of what was last spoken of."""
-    near = clause.near("x")
-    if near not in ("more", "less"):
+    near, words = clause.near("x"), clause.part("x")[0].words
+    less = near == "less" or "less" in words
+    if near not in ("more", "less") and not words.endswith(("more than", "less than")):
         return None
-    return _compared(clause, clause.context.subject, [clause.classes("b")], less=near == "less")
+    order = _compared(clause, clause.context.subject, [clause.classes("b")], less=less)
+    span = clause.span("s", "AMT")
+    if order is None or span is None:
+        return order
+    return [*order, *(Claim.spanning("share", clause.classes("b"), s, span, clause.words) for s in clause.scopes)]
+
+
+def exceedshare(clause: Clause) -> list[Claim] | None:
+    """'tree cover exceeds 40 percent': more than the middle of what the number spans."""
+    mine, span = clause.classes("a") or clause.context.subject, clause.span("s", "AMT")
+    if not mine or span is None or span[1] >= EVERYTHING or span[0] <= 0.0:
+        return None
+    limit = (span[0] + span[1]) / 2
+    said = (0.0, limit) if clause.value("x", "exceed") == "less" else (limit, 100.0)
+    return [Claim.spanning("share", mine, s, said, clause.words) for s in clause.scopes]
+
+
+def rangeshare(clause: Clause) -> list[Claim] | None:
+    """'crops range from 10 percent in the top left to 58 percent in the top right'."""
+    mine = clause.classes("a") or clause.context.subject
+    spans = [span for slot in ("s", "t") if (span := clause.span(slot, "AMT")) is not None]
+    places = [clause.places(slot) for slot in ("q", "z")]
+    if not mine or len(spans) < 2 or any(len(p) != 1 or not p[0] for p in places):
+        return None
+    here, there = places[0][0], places[1][0]
+    found = [Claim.spanning("share", mine, p, s, clause.words) for p, s in zip((here, there), spans, strict=True)]
+    way = next((str(t.cats["thin"]) for t in clause.part("x") if t.has("thin")), None)
+    if way is not None:
+        low, high = (_MORE, EVERYTHING) if way == "down" else (0.0, 1 / _MORE)
+        return [*found, Claim("comparison", mine, here, low, high, mine, there, clause.words)]
+    if not any(t.words in _RANGING for t in clause.part("x")):
+        return found
+    up = 1.0 if spans[0][0] > spans[1][0] else -1.0
+    return [*found, Claim("extreme", mine, here, up, words=clause.words),
+            Claim("extreme", mine, there, -up, words=clause.words)]  # fmt: skip
+
+
+_RANGING = ("range", "ranges", "ranging", "vary", "varies", "varying")
+
+
+def rangeacross(clause: Clause) -> list[Claim] | None:
+    """'tree cover ranges from 78 to 97 percent across the quadrants': its least and its largest share in a part."""
+    mine = clause.classes("a") or clause.context.subject
+    spans = [span for slot in ("s", "t") if (span := clause.span(slot, "AMT")) is not None]
+    parts = tuple(p for place in clause.places("q") for p in place)
+    if not mine or len(spans) < 2 or len(parts) < 2 or any(len(p) > 1 for p in clause.places("q")):
+        return None
+    low, high = sorted(spans)
+    return [Claim.spanning("least of parts", mine, parts, low, clause.words),
+            Claim.spanning("most of parts", mine, parts, high, clause.words)]  # fmt: skip
+
+
+def otherparts(clause: Clause) -> list[Claim] | None:
+    """'more water than any other part of the scene'."""
+    mine = clause.classes("a") or clause.context.subject
+    places = clause.places("q") if "q" in clause.slots else clause.places("r")
+    if not mine or len(places) != 1 or not places[0]:
+        return None
+    low = -1.0 if clause.value("x", "more") == "less" else 1.0
+    return [Claim("extreme", mine, places[0], low, words=clause.words)]
+
+
+def onlywithout(clause: Clause) -> list[Claim] | None:
+    """'the top left is the only quadrant without trees'."""
+    mine, places = clause.classes("a"), clause.places("r")
+    if not mine or len(places) != 1 or len(places[0]) != 1:
+        return None
+    others = [r for r in REGIONS if r not in places[0] and (r != "middle" or "part" in clause.words)]
+    return [Claim("absence", mine, places[0], words=clause.words),
+            *(Claim("presence", mine, (r,), words=clause.words) for r in others)]  # fmt: skip
+
+
+def timesobjects(clause: Clause) -> list[Claim] | None:
+    """'three times as many vineyards as orchards'."""
+    mine, other, factor = _kinds(clause, "a"), _kinds(clause, "b"), clause.value("n", "factor")
+    if not mine or not other or mine == other or not isinstance(factor, float) or any(clause.scopes):
+        return None
+    spans = {"more": (factor, EVERYTHING), "less": (0.0, factor), "below": (factor * 0.8, factor * 1.02),
+             "above": (factor, factor * 1.2), "about": (factor * 0.82, factor * 1.18)}  # fmt: skip
+    low, high = spans.get(str(clause.near()), (factor * 0.94, factor * 1.06))
+    return [Claim("more objects", mine, (), low, high, other, words=clause.words)]
+
+
+def extremeshare(clause: Clause) -> list[Claim] | None:
+    """'..., with the highest share, 30 percent, in the bottom left'."""
+    first, span = extreme(clause), clause.span("s", "AMT")
+    mine = clause.classes("a") or clause.context.subject
+    if first is None or span is None or not mine:
+        return None
+    return [*first, *(Claim.spanning("share", mine, p, span, clause.words) for p in clause.places("q"))]
+
+
+def rankpairs(clause: Clause) -> list[Claim] | None:
+    """'the dominant land covers are grass (40 percent) and crops (36 percent)'."""
+    top, shares = clause.value("t", "top"), sharelist(clause)
+    lists = [t.cats["COVER"].classes for t in clause.part("p") if t.has("COVER")]
+    if shares is None or not lists or not isinstance(top, float) or (len(lists) > 1 and top != 1.0):
+        return None
+    if len(lists) > 1:
+        return [*shares, *_leading(lists, clause.scopes, clause.words)]
+    return [*shares, *(Claim("rank", lists[0], s, top, words=clause.words) for s in clause.scopes)]
+
+
+def onlykinds(clause: Clause) -> list[Claim] | None:
+    """'the vegetation is limited to grass and moss': no other plants."""
+    every, named = clause.classes("a"), clause.classes("b")
+    others = tuple(c for c in every if c not in named)
+    if len(every) < 2 or not set(named) <= set(every) or not others:
+        return None
+    return [*(Claim("absence", (c,), s, words=clause.words) for c in others for s in clause.scopes),
+            *(presence(t, s) for t in clause.covers("b") for s in clause.scopes)]  # fmt: skip
+
+
+def elsewhere(clause: Clause) -> list[Claim] | None:
+    """'crops elsewhere', 'absent elsewhere': in the quarters that the clause before does not name."""
+    named = {p for place in clause.context.scopes for p in place}
+    rest = tuple(r for r in REGIONS if r not in named and r != "middle")
+    mine = clause.classes("a") or ("x" in clause.slots and clause.context.subject) or ()
+    if not named or not rest or not mine or "middle" in named:
+        return None
+    if "x" not in clause.slots:
+        return [Claim("share", mine, rest, _OCCUPIED, 100.0, words=clause.words)]
+    said = clause.value("x", "rare")
+    span = (0.0, 1.0) if said in (None, "none") else clause.span("x", "rare")
+    return None if span is None else [Claim.spanning("share", mine, (r,), span, clause.words) for r in rest]
+
+
+def _kinds(clause: Clause, slot: str) -> tuple[str, ...]:
+    return tuple(k for t in clause.part(slot) if t.has("OBJ") for k in t.cats["OBJ"].kinds)
+
+
+def moreobjects(clause: Clause) -> list[Claim] | None:
+    """'there are more buildings than roads'."""
+    mine, other = _kinds(clause, "a"), _kinds(clause, "b")
+    word = "exceed" if clause.value("x", "exceed") is not None else "more"
+    if not mine or not other or mine == other or any(clause.scopes):
+        return None
+    low_ratio, high_ratio = (0.0, 1.0 / _MORE) if clause.value("x", word) == "less" else (_MORE, EVERYTHING)
+    return [Claim("more objects", mine, (), low_ratio, high_ratio, other, words=clause.words)]
+
+
+def mostobjects(clause: Clause) -> list[Claim] | None:
+    """'buildings are the most common map object'."""
+    top, mine = clause.value("t", "top"), _kinds(clause, "a")
+    if top != 1.0 or not mine or any(clause.scopes):
+        return None
+    return [Claim("more objects", mine, (), 1.0, EVERYTHING, words=clause.words)]
+
+
+def onlyobjects(clause: Clause) -> list[Claim] | None:
+    """'four streams and two paths are the only mapped objects'."""
+    found = [object_claim(t, s) for t in clause.part("a") if t.has("OBJ") for s in clause.scopes]
+    return [*found, Claim("only objects", _kinds(clause, "a"), words=clause.words)] if found else None
+
+
+def counted(clause: Clause) -> list[Claim] | None:
+    """'few buildings stand here: the map shows five': a number of what was last counted."""
+    number, kinds = clause.value("n", "NUM"), clause.context.objects[-1:]
+    if not isinstance(number, Number) or not kinds:
+        return None
+    return [Claim.spanning("count", kinds, s, number.span(), clause.words) for s in clause.scopes]
+
+
+def _ends_of(clause: Clause) -> tuple[str, str] | None:
+    """Names of the slots of the lowest and the highest elevation."""
+    first, other = clause.slots["a"][0], clause.slots["b"][0]
+    marks = [(i, "low" if t.has("lowpoint") else "high") for i, t in enumerate(clause.tokens)
+             if t.has("lowpoint") or t.has("highpoint")]  # fmt: skip
+    if not marks:
+        falls = any(t.cats.get("thin") == "down" for t in clause.tokens)
+        backwards = clause.tokens[first - 1].word("to") and clause.tokens[other - 1].word("from")
+        return ("b", "a") if falls or (first and backwards) else ("a", "b")
+    if len(marks) == 1:
+        ((i, name),) = marks
+        of_first = i < first or (i < other and clause.tokens[first + 1].word("at", "is", "as", "for"))
+        return ("a", "b") if of_first == (name == "low") else ("b", "a")
+    if len(marks) != 2 or marks[0][1] == marks[1][1]:
+        return None
+    (i, name), (j, _) = marks
+    if not (i < first < j < other or first < i < other < j):
+        return None
+    return ("a", "b") if name == "low" else ("b", "a")
+
+
+def ends(clause: Clause) -> list[Claim] | None:
+    """The lowest and the highest elevation, in either order where words say which is which."""
+    named = _ends_of(clause)
+    said = any(t.has(c) for t in clause.tokens for c in ("elev", "reliefword", "sealevel", "belowsea", "lowpoint"))
+    said = said or clause.context.last in ("ends", "span", "range", "high", "low", "capped")
+    if named is None or not said or any(clause.scopes) or not _joined(clause):
+        return None
+    return [_height(clause, named[0], "elevation_min_m"), _height(clause, named[1], "elevation_max_m")]
+
+
+def _joined(clause: Clause) -> bool:
+    between = clause.tokens[clause.slots["a"][1] : clause.slots["b"][0]]
+    return any(t.word("to", "and", ",", "while", "up to", "from") or t.has("thin") for t in between) or clause.part(
+        "b"
+    )[0].words.startswith("up to")
 
 
 HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "share": share, "sharelist": sharelist, "respective": respective, "balanced": balanced, "spread": spread,
-    "mostly": mostly,
-    "adjective": adjective, "bare_scene": bare_scene, "consist": consist,
-    "mixed": mixed, "restholds": restholds, "present": present,
-    "rare": rare, "absent": absent, "rank": rank, "second": second, "lead": lead, "followed": followed,
-    "chain": chain, "exceed": exceed, "more": more, "moreplace": moreplace, "times": times, "timesplace": timesplace,
-    "asmuch": asmuch, "asmuchplace": asmuchplace, "less": less, "equal": equal, "extreme": extreme,
-    "moststands": moststands, "onlypart": onlypart, "allbut": allbut, "thin": thin, "giveway": giveway, "sum": share,
-    "length": length, "span": span, "level": level, "low": low, "high": high, "range": heights, "slope": slope,
-    "respectivelast": respectivelast, "notin": notin, "morethan": morethan, "exceedall": exceedall,
-    "rankshare": rankshare,
-     "confined": confined, "capped": capped, "slopeexceeds": slopeexceeds, "absentfrom": absentfrom,
-    "rankafter": rankafter, "onlycovers": onlycovers, "thinfrom": thinfrom, "allbutpresent": allbutpresent,
-    "everywhere": everywhere, "howmany": howmany, "again": again,
-    "relief": relief, "size": size, "area": area, "time": time, "season": season,
+    "mostly": mostly, "adjective": adjective, "bare_scene": bare_scene, "consist": consist, "mixed": mixed,
+    "restholds": restholds, "present": present, "rare": rare, "absent": absent, "rank": rank, "second": second,
+    "lead": lead, "followed": followed, "chain": chain, "exceed": exceed, "more": more, "moreplace": moreplace,
+    "times": times, "timesplace": timesplace, "asmuch": asmuch, "asmuchplace": asmuchplace, "less": less,
+    "equal": equal, "extreme": extreme, "moststands": moststands, "onlypart": onlypart, "allbut": allbut,
+    "thin": thin, "giveway": giveway, "sum": share, "length": length, "span": span, "level": level, "low": low,
+    "high": high, "range": heights, "slope": slope, "respectivelast": respectivelast, "notin": notin,
+    "morethan": morethan, "exceedall": exceedall, "rankshare": rankshare, "confined": confined, "capped": capped,
+    "slopeexceeds": slopeexceeds, "absentfrom": absentfrom, "rankafter": rankafter, "onlycovers": onlycovers,
+    "thinfrom": thinfrom, "allbutpresent": allbutpresent, "howmany": howmany, "again": again,
+    "rangeshare": rangeshare, "rangeacross": rangeacross, "otherparts": otherparts, "onlywithout": onlywithout,
+    "timesobjects": timesobjects, "exceedshare": exceedshare, "extremeshare": extremeshare, "rankpairs": rankpairs,
+    "onlykinds": onlykinds, "elsewhere": elsewhere, "thintowards": thintowards, "moreobjects": moreobjects,
+    "mostobjects": mostobjects, "onlyobjects": onlyobjects, "counted": counted, "ends": ends, "relief": relief,
+    "size": size, "area": area, "time": time, "season": season,
 }  # fmt: skip
 """Name in `frames.txt` -> handler."""

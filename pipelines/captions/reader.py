@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pipelines.captions.claim import Claim, Evidence, refuted
+from pipelines.captions.claim import EVERYTHING, Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
 from pipelines.captions.meaning import HANDLERS, Clause, Context, Part
-from pipelines.captions.tokens import Token, UnknownWordsError, presence, tokens_of
+from pipelines.captions.tokens import Token, UnknownWordsError, degree_of, presence, tokens_of
 
 if TYPE_CHECKING:
     from pipelines.captions.claim import Span  # noqa: F401
@@ -21,6 +21,8 @@ _MOST_TOKENS = 120
 """Tokens of one sentence: longer ones are refused."""
 _MOST_TRIES = 4000
 """Clauses that are tried for one sentence."""
+_QUANTIFYING = frozenset(("adverb", "amount", "AMT", "some", "near", "rare"))
+"""A word that begins a sentence is not idle when it may be one of these: 'only in the north'."""
 _STRIPPED = frozenset(("alone", "together", "taken"))
 
 
@@ -44,6 +46,10 @@ class _Search:
     """Without adverbials of time and words that add nothing."""
     together: bool
     """Whether the sentence says 'together'."""
+    each: bool
+    """Whether it says 'both' or 'each'."""
+    degree: str
+    """'little' or 'far' where it says by how much something exceeds something else."""
     evidence: Evidence
     context: Context
     failed: str | None = None
@@ -86,8 +92,9 @@ def _sentence(text: str, evidence: Evidence, context: Context) -> tuple[list[Cla
         if why is not None:
             return Verdict((), claim.predicate, why)
     kept, together = _without_asides(tokens)
+    each = any(t.word("both", "each") for t in tokens)
     start = replace(context, scopes=((),), fronted=False, place=(), taken=())
-    search = _Search(kept, together, evidence, start)
+    search = _Search(kept, together, each, degree_of(text), evidence, start)
     found = _parse(search, _skip(kept, 0), start, first=True)
     if found is None:
         if search.failed is not None:
@@ -111,7 +118,8 @@ def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
             aside = False
             continue
         aside = token.has("ADV")
-        idle = (token.has("alone") and not kept) or (bool(cats) and cats <= _STRIPPED)
+        first = not kept and (token.has("alone") or token.has("together")) and not cats & _QUANTIFYING
+        idle = first or (bool(cats) and cats <= _STRIPPED)
         together = together or (idle and token.has("together"))
         if not (aside or idle or token.word("a", "an")):
             kept.append(token)
@@ -146,12 +154,12 @@ def _parse(search: _Search, i: int, context: Context, *, first: bool) -> tuple[l
         return None
     search.furthest = max(search.furthest, i)
     for j in range(len(tokens), i, -1):
-        if j < len(tokens) and not _links(tokens, j):
+        if j < len(tokens) and (not _links(tokens, j) or _splits_list(tokens, i, j)):
             continue
         for claims, after in _clauses(search, i, j, context, first=first):
             k = j
             while k < len(tokens) and _links(tokens, k):
-                behind = replace(after, relative=tokens[k].words in _RELATIVE)
+                behind = replace(after, relative=tokens[k].words in _RELATIVE, link=tokens[k].words)
                 k += 1
                 rest = (
                     _parse(search, k, behind, first=False) if k == len(tokens) or not _only_comma(tokens, k) else None
@@ -162,6 +170,18 @@ def _parse(search: _Search, i: int, context: Context, *, first: bool) -> tuple[l
                 return claims, after
     search.dead.add(key)
     return None
+
+
+def _splits_list(tokens: list[Token], i: int, j: int) -> bool:
+    """Whether tokens i..j are the beginning of a list that goes on: 'grass' of 'grass, water and trees cover'."""
+    if not all(t.has("COVER") or t.has("OBJ") or t.word(",", "and", "or") for t in tokens[i:j]):
+        return False
+    k = j
+    while k < len(tokens) and tokens[k].word(",", "and", "or"):
+        k += 1
+    if k == j or k >= len(tokens):
+        return False
+    return any(tokens[k].has(c) and tokens[j - 1].has(c) for c in ("COVER", "OBJ"))
 
 
 def _only_comma(tokens: list[Token], k: int) -> bool:
@@ -188,20 +208,81 @@ def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) 
         search.tries += 1
         if fit.frame.follows and first and not context.subject:
             continue
-        clause = _clause(search, fit, tokens, around, context)
-        if clause is None:
-            continue
-        claims = HANDLERS[fit.frame.handler](clause)
-        if claims is None or (any(_is_absent(t) for t in tokens) and fit.frame.handler not in _OF_ABSENCE):
-            continue
-        claims = [*claims, *_quantified(clause, fit)]
-        why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
-        if why is not None:
-            if search.failed is None:
-                search.failed, search.check = why[1], why[0].predicate
-            continue
-        found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
+        for clause in _readings(_clause(search, fit, tokens, around, context, fronted=fronted), around):
+            claims = _executed(search, clause, fit)
+            if claims is not None:
+                found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
     return found
+
+
+def _readings(clause: Clause | None, around: list[Token]) -> list[Clause]:
+    """The clause; one that begins with an amount and names no place may also go on with the last place.
+
+    'Half of the bottom right is built-up, and a quarter is bare.'
+    """
+    if clause is None:
+        return []
+    last = clause.context.scopes
+    open_place = clause.scopes == ((),) and last != ((),) and not any(t.cats["SCOPE"] for t in around)
+    if open_place and clause.tokens and clause.tokens[0].has("AMT"):
+        return [clause, replace(clause, scopes=last)]
+    return [clause]
+
+
+def _executed(search: _Search, clause: Clause, fit: Fit) -> list[Claim] | None:
+    """The claims of a clause; None if it makes none, or one that the facts do not support."""
+    if _unused(clause, fit) or _twice(clause):
+        return None
+    claims = HANDLERS[fit.frame.handler](clause)
+    if claims is None or (any(_is_absent(t) for t in clause.tokens) and fit.frame.handler not in _OF_ABSENCE):
+        return None
+    claims = [_by_degree(c, search.degree) for c in (*claims, *_quantified(clause, fit))]
+    why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
+    if why is None:
+        return claims
+    if search.failed is None:
+        search.failed, search.check = why[1], why[0].predicate
+    return None
+
+
+_LITTLE_MORE, _FAR_MORE = 1.6, 1.25
+"""Largest ratio of what is slightly more, smallest of what is far more."""
+
+
+def _by_degree(claim: Claim, degree: str) -> Claim:
+    """A comparison with the bounds of 'slightly' or 'far'."""
+    if not degree or claim.predicate not in ("comparison", "more objects"):
+        return claim
+    if claim.low > 1.0 and claim.high >= EVERYTHING:
+        return replace(claim, high=_LITTLE_MORE) if degree == "little" else replace(claim, low=_FAR_MORE)
+    if claim.low == 0.0 and claim.high < 1.0:
+        return replace(claim, low=1 / _LITTLE_MORE) if degree == "little" else replace(claim, high=1 / _FAR_MORE)
+    return claim
+
+
+_MEASURES = ("NUM", "LEN", "AREA", "DEG", "PERCENT", "relief", "hills", "COVER", "OBJ")
+_READS_ALL = frozenset(("respective", "respectivelast", "balanced", "slope", "slopeexceeds", "relief", "adjective"))
+"""Handlers that look at every token of their clause."""
+
+
+def _unused(clause: Clause, fit: Fit) -> bool:
+    """Whether a clause says a quantity, a land cover, an object or a relief that its handler would not look at."""
+    if fit.frame.handler in _READS_ALL:
+        return False
+    named = {i for first, end in clause.slots.values() for i in range(first, end)}
+    return any(
+        any(t.has(c) for c in _MEASURES) for i, t in enumerate(clause.tokens) if i not in named and not t.has("SCENE")
+    )
+
+
+def _twice(clause: Clause) -> bool:
+    """Whether a list names one thing twice: 'grass, crops and grass'."""
+    for slot in ("a", "b"):
+        names = [t.cats["COVER"].classes for t in clause.part(slot) if t.has("COVER")]
+        names += [t.cats["OBJ"].kinds for t in clause.part(slot) if t.has("OBJ")]
+        if len(names) > len(set(names)):
+            return True
+    return False
 
 
 _OF_ABSENCE = ("present", "absent", "absentfrom")
@@ -225,10 +306,12 @@ def _fronted(context: Context, scopes: list[Token]) -> Context:
     return replace(context, scopes=named or ((),), fronted=bool(named))
 
 
-def _clause(search: _Search, fit: Fit, tokens: list[Token], around: list[Token], context: Context) -> Clause | None:
+def _clause(
+    search: _Search, fit: Fit, tokens: list[Token], around: list[Token], context: Context, *, fronted: bool
+) -> Clause | None:
     named = tuple(p for t in around for p in t.cats["SCOPE"] or () if p)
     whole = any(t.cats["SCOPE"] == ((),) for t in around)
-    referred = any(t.words.split()[-1] == "it" for t in around)
+    referred = any(t.words.split()[-1] == "it" for t in around) or tokens[-1].word("there")
     subject = _subject(fit, tokens, context)
     scopes = _scopes(context, subject, named, whole=whole and (not context.fronted or bool(context.last)))
     if scopes is None:
@@ -243,7 +326,9 @@ def _clause(search: _Search, fit: Fit, tokens: list[Token], around: list[Token],
         scopes = context.scopes if goes_on else ((),)
     if not scopes:
         return None
-    return Clause(tokens, fit.slots, scopes, context, search.together, " ".join(t.words for t in tokens))
+    words = " ".join(t.words for t in tokens)
+    trailing = bool(named) and not fronted
+    return Clause(tokens, fit.slots, scopes, context, search.together, search.each, trailing, words)
 
 
 def _subject(fit: Fit, tokens: list[Token], context: Context) -> tuple[Part, ...] | None:
@@ -303,8 +388,8 @@ def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, f
         place = regions[0] if len(regions) == 1 else place
     del claims
     scopes = clause.scopes
-    if fit.frame.placed and "q" in clause.slots and not fit.frame.handler.startswith("allbut"):
-        scopes = clause.places("q")
+    if ("q" in clause.slots or "z" in clause.slots) and not fit.frame.handler.startswith("allbut"):
+        scopes = clause.places("z" if "z" in clause.slots else "q")
     elif "r" in clause.slots and any(t.has("REGION") for t in clause.part("r")):
         scopes = clause.places("r")
     return Context(

@@ -36,7 +36,7 @@ _SQUARE_METRES = {"m2": 1.0, "km2": 1e6, "ha": 1e4, "acre": 4046.8564224, "mi2":
 """International acre and square mile (NIST SP 811)."""
 _CODES = {"tl": "top left", "tr": "top right", "bl": "bottom left", "br": "bottom right", "mid": "middle"}
 _PREPOSITIONS = frozenset(("in", "on", "of", "across", "over", "throughout", "within", "inside", "at", "from", "for",
-                           "during", "through", "to"))  # fmt: skip
+                           "during", "through", "to", "toward", "towards"))  # fmt: skip
 _SEPARATORS = frozenset((",", "and", "or"))
 _YEARS = (1900, 2100)
 _WHOLE_MOSTLY = 85.0
@@ -107,7 +107,17 @@ def tokens_of(sentence: str, literals: frozenset[str]) -> list[Token]:
         UnknownWordsError: words that are neither in the lexicon nor function words of the frames.
     """
     found = _phrases(_words(sentence), literals)
-    for step in (_regions, _quantities, _covers, _objects, _scenes, _lists_of_regions, _adverbials):
+    for step in (
+        _regions,
+        _quantities,
+        _ranges,
+        _covers,
+        _objects,
+        _attributes,
+        _scenes,
+        _lists_of_regions,
+        _adverbials,
+    ):
         found = step(found)
     return found
 
@@ -116,12 +126,35 @@ _DEGREE = re.compile(
     r"\b(?:slightly|somewhat|far|much|clearly|considerably|marginally|noticeably|markedly|a (?:little|bit|good deal)) "
     r"(?=(?:more|less|larger|smaller|fewer|greater|higher|lower|bigger|rarer)\b(?! than))"
 )
-"""'slightly more common' claims that it is more common."""
+"""'slightly more common' claims that it is more common, and by how little (`degree_of`)."""
+_LITTLE = re.compile(
+    r"\b(?:slightly|marginally|a little|a bit|narrowly|just barely) (?:more|less|larger|smaller|exceed|outweigh)"
+)
+_FAR = re.compile(r"\b(?:far|much|considerably|clearly|vastly) (?:more|less|larger|smaller|exceed|outweigh)")
+
+
+def degree_of(sentence: str) -> str:
+    """'little' or 'far' where a sentence says by how much one thing exceeds another, else ''."""
+    text = sentence.lower()
+    return "little" if _LITTLE.search(text) else "far" if _FAR.search(text) else ""
+
+
+_ANOTHER = re.compile(
+    r"\b(?:another|a further|yet another|a second) (?=(?:half|third|quarter|fifth|sixth|eighth|tenth)\b)"
+)
+"""'another third' is a third."""
+_AS_MUCH_AS = re.compile(r"\bas (?:much|many|little|few) as (?=\d)")
+"""'as much as 70 percent' is 70 percent."""
+_ONLY = re.compile(r"\b(?:just|merely|solely|exclusively) (?=(?:in|on|the)\b)")
+"""'solely in the north' is 'only in the north'."""
 
 
 def _words(sentence: str) -> list[str]:
     text = sentence.lower().replace("%", " percent ").replace("°", " degrees ").replace("'s ", " s ")
     text = _DEGREE.sub("", text)
+    text = _ANOTHER.sub("a ", text)
+    text = _AS_MUCH_AS.sub("", text)
+    text = _ONLY.sub("only ", text)
     text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
     text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
     text = re.sub(r"(\d)(km2|m2|km|m|ha|ft)\b", r"\1 \2", text)
@@ -156,10 +189,22 @@ def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
     """Whether a phrase only looks like one: 'in all' of 'in all parts', 'share of' of 'largest share of the scene'."""
     if words[i:end] == ["in", "all"]:
         return _goes_on(words, end)
+    if end < len(words) and "exceed" in meanings and words[end - 1] == "than":
+        return _is_quantity(words, end)
+    if end < len(words) and "lead" in meanings and words[end - 1] in ("share", "space", "part"):
+        return words[end] == "of"
     if words[end - 1] != "of" or "prefix" not in meanings or end >= len(words):
         return False
     behind = lexicon().phrases.get((words[end],), {})
     return "scene" in behind or "region" in behind
+
+
+def _is_quantity(words: list[str], i: int) -> bool:
+    """Whether a number, or a fraction behind 'a', begins at word i: 'cover more than 40 percent', '... than a half'."""
+    table = lexicon()
+    if words[i] == "a" and i + 1 < len(words):
+        return "fraction" in table.phrases.get((words[i], words[i + 1]), {})
+    return _number(words, i)[0] is not None or "fraction" in table.phrases.get((words[i],), {})
 
 
 def _goes_on(words: list[str], i: int) -> bool:
@@ -188,6 +233,8 @@ def _number(words: list[str], i: int) -> tuple[Number | None, int]:
             break
         j += 1
         used = j - i
+    if used and words[i + used : i + used + 3] == ["and", "a", "half"]:
+        return Number(float(total + current) + 0.5, 1), used + 3
     return (Number(float(total + current), 0), used) if used else (None, 0)
 
 
@@ -207,7 +254,7 @@ def _regions(tokens: list[Token]) -> list[Token]:
             continue
         end = i + 1
         while end < len(tokens):
-            if tokens[end].has("partword") or tokens[end].word("half", "quarter", "third"):
+            if _of_region(tokens, end):
                 end += 1
             elif tokens[end].word("of") and end + 1 < len(tokens) and tokens[end + 1].has("scene"):
                 end += 2
@@ -227,11 +274,26 @@ def _regions(tokens: list[Token]) -> list[Token]:
     return found
 
 
+def _of_region(tokens: list[Token], i: int) -> bool:
+    """Whether a token adds nothing to the region before it: 'corner', 'half', 'one'."""
+    behind = tokens[i + 1 : i + 2]
+    return (
+        tokens[i].has("partword")
+        or tokens[i].word("half", "quarter")
+        or (tokens[i].word("one") and not any(t.has("kind") for t in behind))
+    )
+
+
 def _region_value(code: str) -> tuple[tuple[str, ...], ...]:
     """Regions that a claim must hold in: each a tuple of parts whose areas are added."""
     if code == "each":
         return tuple((r,) for r in REGIONS)
-    return (tuple(_CODES[c] for c in code.split("+")),)
+    if code == "quarters":
+        return tuple((r,) for r in REGIONS if r != "middle")
+    return tuple(tuple(_CODES[c] for c in part.split("+")) for part in code.split("/"))
+
+
+_BEFORE_NUMBERS = ("a", "an", "remaining", "another", "only", "just", "merely", "exactly", "mere", "full", "precisely")
 
 
 def _quantities(tokens: list[Token]) -> list[Token]:
@@ -245,7 +307,9 @@ def _quantities(tokens: list[Token]) -> list[Token]:
             j += 1
         if near is not None and j < len(tokens) and tokens[j].word("a", "an"):
             j += 1
-        if near is not None and j < len(tokens) and tokens[j].has("unit") and tokens[j - 1].word("a", "an"):
+        if near is None and tokens[i].word("a", "an", "one") and i + 1 < len(tokens) and tokens[i + 1].has("unit"):
+            j = i + 1
+        if j > i and j < len(tokens) and tokens[j].has("unit") and tokens[j - 1].word("a", "an", "one"):
             tokens = [*tokens[:j], Token({"NUM": Number(1.0, 0)}, "one"), *tokens[j:]]
         made = _quantity(tokens, j, near) if j < len(tokens) else None
         if made is None and j > i:
@@ -257,12 +321,47 @@ def _quantities(tokens: list[Token]) -> list[Token]:
         else:
             cats, used = made
             words = " ".join(t.words for t in tokens[i : j + used])
-            while found and found[-1].word("a", "an", "remaining", "another", "only", "just", "merely", "exactly"):
+            while found and found[-1].word(*_BEFORE_NUMBERS):
                 last = found.pop()
                 words = f"{last.words} {words}" if last.words == "remaining" else words
             found.append(Token(cats, words))
             i = j + used
     return found
+
+
+def _numbered(tokens: list[Token], j: int, near: str | None) -> tuple[Meanings, int]:
+    """What begins with a number: a fraction ('two thirds', 'seven in ten'), a number with its unit, or alone."""
+    n: Number = tokens[j].cats["NUM"]
+    if j + 1 < len(tokens) and tokens[j + 1].words in _PARTS:
+        return {"AMT": span_of(100.0 * n.value / _PARTS[tokens[j + 1].words], 0.0, near, fraction=True)}, 2
+    part = _one_in(tokens, j)
+    if part is not None:
+        return {"AMT": span_of(part[0], 0.0, near, fraction=True)}, part[1]
+    unit, used = _unit(tokens, j + 1)
+    behind = tokens[j + used + 1] if j + used + 1 < len(tokens) else None
+    if near is None and behind is not None and behind.has("orhedge"):
+        near, used = str(behind.cats["orhedge"]), used + 1
+    number = Number(n.value, n.decimals, near)
+    return ({"NUM": number} if unit is None else _measured(number, unit)), used + 1
+
+
+def _one_in(tokens: list[Token], j: int) -> tuple[float, int] | None:
+    """'seven in ten parts', 'nine out of ten': the percent, and how many tokens say so."""
+    k = j + 1
+    while k < len(tokens) and tokens[k].word("in", "out", "of", "every"):
+        k += 1
+    if k == j + 1 or k >= len(tokens) or not tokens[k].has("NUM") or (k == j + 2 and tokens[j + 1].word("of")):
+        return None
+    part, whole = tokens[j].cats["NUM"].value, tokens[k].cats["NUM"].value
+    if not 0 < part < whole or whole > _MOST_PARTS or not float(part).is_integer():
+        return None
+    end = k + 1
+    if end < len(tokens) and tokens[end].words in ("parts", "pixels"):
+        end += 1
+    return 100.0 * part / whole, end - j
+
+
+_MOST_PARTS = 20
 
 
 def _stronger(one: str | None, two: str) -> str:
@@ -272,17 +371,14 @@ def _stronger(one: str | None, two: str) -> str:
 def _quantity(tokens: list[Token], j: int, near: str | None) -> tuple[Meanings, int] | None:
     token = tokens[j]
     if token.has("NUM"):
-        n = token.cats["NUM"]
-        if j + 1 < len(tokens) and tokens[j + 1].words in _PARTS:
-            return {"AMT": span_of(100.0 * n.value / _PARTS[tokens[j + 1].words], 0.0, near, fraction=True)}, 2
-        unit, used = _unit(tokens, j + 1)
-        number = Number(n.value, n.decimals, near)
-        return ({"NUM": number}, 1) if unit is None else (_measured(number, unit), used + 1)
+        return _numbered(tokens, j, near)
     if token.has("fraction"):
         cats: Meanings = {"AMT": span_of(float(token.cats["fraction"]), 0.0, near, fraction=True)}
         if token.has("times") and near is None:
             cats["times"] = token.cats["times"]
-        return cats, 1
+        return cats, 2 if j + 1 < len(tokens) and tokens[j + 1].word("parts") else 1
+    if token.has("zerolevel") and near is None:
+        return {"LEN": (-0.5, 0.5)}, 1
     if token.has("amount"):
         value = token.cats["amount"]
         if near is not None:
@@ -318,6 +414,26 @@ def _measured(number: Number, unit: str) -> Meanings:
     if unit in _METRES:
         return {"LEN": number.span(_METRES[unit])}
     return {"AREA": number.span(_SQUARE_METRES[unit])}
+
+
+def _ranges(tokens: list[Token]) -> list[Token]:
+    """'between 40 and 50 percent', 'between a seventh and a sixth' -> one amount."""
+    found: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        four = tokens[i : i + 4]
+        if (
+            len(four) == 4 and four[0].word("between") and four[2].word("and")
+            and all(isinstance(four[k].cats.get("AMT"), tuple) for k in (1, 3))
+        ):  # fmt: skip
+            low, high = four[1].cats["AMT"][0], four[3].cats["AMT"][1]
+            if low < high:
+                found.append(Token({"AMT": (low, high)}, " ".join(t.words for t in four)))
+                i += 4
+                continue
+        found.append(tokens[i])
+        i += 1
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +476,8 @@ def _cover(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     name = str(head.cats["cover"] if head.has("cover") else head.cats["adj"])
     cats: Meanings = {"COVER": Cover(_classes(name), some if isinstance(some, tuple) else None, absent=some == "none")}
     start = i
+    if k == j + 1 and head.has("named") and i == j:
+        cats["adj"] = head.cats["adj"]
     if head.has("kind"):
         cats["kind"] = head.cats["kind"]
         start = j if some is None else i
@@ -382,8 +500,10 @@ def _quantifiers(tokens: list[Token], i: int) -> tuple[int, object]:
 def _cover_end(tokens: list[Token], j: int) -> int | None:
     """Where a land cover that begins at j ends: a noun, or an adjective before a noun; None if there is none."""
     head = tokens[j]
-    noun, k = head.has("cover"), j + 1
+    noun, k = head.has("cover") or head.has("named"), j + 1
     if not noun and not (head.has("adj") and k < len(tokens)):
+        return None
+    if not head.has("cover") and noun and k < len(tokens) and tokens[k].has("scene") and not tokens[k].has("suffix"):
         return None
     if not noun and tokens[k].has("cover") and tokens[k].cats["cover"] == head.cats["adj"]:
         noun, k = True, k + 1  # 'wooded forest'
@@ -403,6 +523,17 @@ class Objects:
 _ALWAYS_ONE = frozenset(("road network", "network of roads", "road system", "parking", "rail"))
 
 
+def _counted(number: Number) -> Span:
+    """'about forty buildings' rounds to tens: half of the last digit that is not zero, at most a sixth."""
+    if number.near != "about" or number.decimals or number.value < 10:
+        return number.span()
+    value, place = int(number.value), 1
+    while value % (10 * place) == 0:
+        place *= 10
+    half = max(0.07 * value, min(place / 2, value / 6))
+    return value - half, value + half
+
+
 def _objects(tokens: list[Token]) -> list[Token]:
     """Numbers or quantifiers and a kind of map object -> OBJ."""
     found: list[Token] = []
@@ -419,16 +550,32 @@ def _objects(tokens: list[Token]) -> list[Token]:
         last = found[-1] if found else None
         cats: Meanings = {}
         if last is not None and (last.has("NUM") or last.has("count") or last.word("a", "an")):
-            counted = last.cats["NUM"].span() if last.has("NUM") else last.cats.get("count", (1.0, EVERYTHING))
+            counted = _counted(last.cats["NUM"]) if last.has("NUM") else last.cats.get("count", (1.0, EVERYTHING))
             span = (float(counted[0]), float(counted[1]))
             words = f"{last.words} {words}"
             found.pop()
             if plural and last.word("a", "an"):
                 span = (EVERYTHING, EVERYTHING)
+            if found and found[-1].word("only", "just"):
+                found.pop()
         elif token.has("COVER"):
             cats["COVER"] = token.cats["COVER"]
         cats["OBJ"] = Objects((kind,), span)
         found.append(Token(cats, words))
+    return found
+
+
+def _attributes(tokens: list[Token]) -> list[Token]:
+    """'hilly farmland', 'a tropical wetland': relief and place before a land cover claim by themselves."""
+    found: list[Token] = []
+    for token in tokens:
+        if token.has("COVER") and found and (found[-1].has("relief") or found[-1].has("place")):
+            last = found.pop()
+            name = "relief" if last.has("relief") else "place"
+            said = Claim(name, (name,), against=(str(last.cats[name]),), words=last.words)
+            found.append(Token(token.cats, f"{last.words} {token.words}", [*token.claims, said]))
+        else:
+            found.append(token)
     return found
 
 
@@ -476,11 +623,21 @@ def _scene_adjectives(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
             j += 1
         elif token.has("adj"):
             name = str(token.cats["adj"])
-            claims.append(Claim("share", _classes(name), (), 50.0, 100.0, words=token.words))
+            claims.append(Claim("character", _classes(name), (), 1.0, words=token.words))
+        elif _names_scene(tokens, j):
+            claims.append(Claim("character", token.cats["COVER"].classes, (), 1.0, words=token.words))
         elif not (token.word(",", "and") and j > i and claims and _is_scene_adjective(tokens, j + 1)):
             break
         j += 1
     return j, claims
+
+
+def _names_scene(tokens: list[Token], j: int) -> bool:
+    """'forest scene': a land cover before a word for the scene."""
+    if not tokens[j].has("COVER") or j + 1 >= len(tokens) or not tokens[j + 1].has("scene"):
+        return False
+    cover: Cover = tokens[j].cats["COVER"]
+    return cover.span is None and not cover.absent and not tokens[j + 1].has("suffix")
 
 
 def _sized(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
@@ -511,6 +668,12 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
     while i < len(tokens):
         token = tokens[i]
         i += 1
+        token, i = _measured_scene(token, tokens, i)
+        if token.has("SCENE") and i + 1 < len(tokens) and tokens[i].has("has") and tokens[i + 1].has("SCENE"):
+            other = tokens[i + 1]  # 'the image shows a landscape'
+            words = f"{token.words} {tokens[i].words} {other.words}"
+            token = Token({"SCENE": True}, words, [*token.claims, *other.claims])
+            i += 2
         while token.has("SCENE") and i + 1 < len(tokens) and tokens[i].word("of"):
             if tokens[i + 1].has("SCENE"):
                 other = tokens[i + 1]
@@ -522,12 +685,44 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
             if end == i + 1:
                 break
             listed = [t for t in tokens[i + 1 : end] if t.has("COVER")]
-            claims = [presence(t, ()) for t in listed]
+            claims = [_worth_naming(t) for t in listed]
+            together = tuple(c for t in listed for c in t.cats["COVER"].classes)
             words = " ".join(t.words for t in tokens[i:end])
+            if len(listed) == 1 and listed[0].cats["COVER"].span is None:
+                claims = [Claim("character", together, (), 1.0, words=words)]
+            elif len(listed) > 1:
+                claims.append(Claim("share", together, (), 50.0, 100.0, words=words))
             token = Token({"SCENE": token.cats["SCENE"]}, f"{token.words} {words}", [*token.claims, *claims])
             i = end
         found.append(token)
     return found
+
+
+_LEAST_NAMED = 5.0
+"""Percent that a land cover needs for a scene to be called one of it: 'a landscape of trees and crops'."""
+
+
+def _worth_naming(token: Token) -> Claim:
+    cover: Cover = token.cats["COVER"]
+    if cover.absent or cover.span is not None:
+        return presence(token, ())
+    return Claim("share", cover.classes, (), _LEAST_NAMED, 100.0, words=token.words)
+
+
+def _measured_scene(token: Token, tokens: list[Token], i: int) -> tuple[Token, int]:
+    """'area of 1.28 km by 1.28 km': a scene with its edges."""
+    if not (token.has("SCENE") and i + 1 < len(tokens) and tokens[i].word("of") and tokens[i + 1].has("LEN")):
+        return token, i
+    claims, k = [_edge(tokens[i + 1])], i + 2
+    if k + 1 < len(tokens) and tokens[k].word("by", "x") and tokens[k + 1].has("LEN"):
+        claims.append(_edge(tokens[k + 1]))
+        k += 2
+    elif k < len(tokens) and tokens[k].has("onside"):
+        k += 1
+    else:
+        return token, i
+    words = " ".join(t.words for t in tokens[i:k])
+    return Token({"SCENE": token.cats["SCENE"]}, f"{token.words} {words}", [*token.claims, *claims]), k
 
 
 def presence(token: Token, where: tuple[str, ...]) -> Claim:
@@ -570,15 +765,17 @@ def _lists_of_regions(tokens: list[Token]) -> list[Token]:
         for token in tokens[i:end]:
             if token.has("REGION"):
                 value += [_like(value[-1], part) if value else part for part in token.cats["REGION"]]
-        found.append(Token({"REGION": tuple(value)}, " ".join(t.words for t in tokens[i:end])))
+        words = " ".join(t.words for t in tokens[i:end])
+        found.append(Token({"REGION": tuple(value)} if len(set(value)) == len(value) else {}, words))
         i = end
     return found
 
 
 def _region_list(tokens: list[Token], i: int) -> int:
-    if not tokens[i].has("REGION"):
+    start = i + 1 if tokens[i].word("both", "either") and i + 1 < len(tokens) else i
+    if not tokens[start].has("REGION"):
         return i
-    end = j = i + 1
+    end = j = start + 1
     while j < len(tokens):
         k = j
         while k < len(tokens) and (tokens[k].word("and", ",", "both", "or") or (k > j and tokens[k].word("in"))):
@@ -625,6 +822,8 @@ def _of_covers(tokens: list[Token], i: int) -> tuple[Token, int] | None:
 
 
 def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    if tokens[i].word("everywhere"):
+        return Token({"SCOPE": tuple((r,) for r in REGIONS)}, "everywhere"), i + 1
     if tokens[i].words not in _PREPOSITIONS or i + 1 >= len(tokens):
         return None
     j = i + 1
@@ -668,6 +867,8 @@ def _time(tokens: list[Token], i: int) -> tuple[Token, int] | None:
             claims.append(_TIMES[time](token.cats[time], token.words))
         elif isinstance(year, Number) and _is_year(year, tokens, j):
             claims.append(Claim("time", ("year",), (), year.value, year.value, words=token.words))
+        elif token.has("REGION") and token.word("northern", "southern") and _is_season(tokens, j + 1):
+            claims.append(Claim("place", ("place",), against=(token.words,), words=token.words))
         elif not _in_time(tokens, j, told=bool(claims)):
             break
         j += 1
@@ -676,6 +877,10 @@ def _time(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     if not claims:
         return None
     return Token({"ADV": None}, " ".join(t.words for t in tokens[i:last]), claims), last
+
+
+def _is_season(tokens: list[Token], j: int) -> bool:
+    return j < len(tokens) and any(c in _TIMES and c != "month" for c in tokens[j].cats)
 
 
 def _in_time(tokens: list[Token], j: int, *, told: bool) -> bool:

@@ -97,11 +97,14 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 TEXTS = Path(__file__).parent / "texts"
 
 
-@pytest.mark.parametrize("name", ["develop", "held_out"])
+@pytest.mark.parametrize("name", ["develop", "held_out", "widened"])
 def test_captions_of_varied_facts(name: str) -> None:
     """Texts over seven records of facts; those of `held_out` were written after the grammar, which was widened since.
 
-    At its first run `held_out` had 0 of 79 false texts accepted and 12 of 60 true ones refused.
+    At its first run `held_out` had 0 of 79 false texts accepted and 12 of 60 true ones refused. `widened` is what was
+    written for the second widening, in four parts of which each was measured before the grammar saw it: true texts
+    refused 72 of 146, 43 of 105, 18 of 97 and 27 of 62, false ones accepted 0 of 100, 1 of 60, 1 of 60 and 0 of 35.
+    Texts that the facts do not bear after all ('a city', 'a coast', objects placed) are left out of the file.
     """
     facts = read_facts(TEXTS / "facts.json")
     rows = [json.loads(row) for row in (TEXTS / f"{name}.jsonl").read_text().splitlines()]
@@ -111,7 +114,7 @@ def test_captions_of_varied_facts(name: str) -> None:
     assert sum(r["truth"] for r in wrong) <= 0.15 * sum(r["truth"] for r in rows), wrong
 
 
-@pytest.mark.parametrize("name", ["develop", "held_out"])
+@pytest.mark.parametrize("name", ["develop", "held_out", "widened"])
 def test_mutations_of_true_captions_are_refused(name: str) -> None:
     """Every whole percentage of an accepted text, moved by 1 and by 7, makes it false."""
     facts = read_facts(TEXTS / "facts.json")
@@ -121,7 +124,7 @@ def test_mutations_of_true_captions_are_refused(name: str) -> None:
         text, known = row["text"], facts[row["facts"]]
         if not row["truth"] or judge(text, known).reason is not None:
             continue
-        for match in re.finditer(r"(?<!than )(?<!only )(?<!over )(?<!under )\b(\d+) percent", text):
+        for match in re.finditer(r"(?<!than )(?<!only )(?<!over )(?<!under )(?<!least )(?<!exceeds )\b(\d+) percent(?! or)", text):
             for step in (-7, -1, 1, 7):
                 if int(match[1]) + step < 0:
                     continue
