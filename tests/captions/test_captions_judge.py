@@ -124,7 +124,9 @@ def test_mutations_of_true_captions_are_refused(name: str) -> None:
         text, known = row["text"], facts[row["facts"]]
         if not row["truth"] or judge(text, known).reason is not None:
             continue
-        for match in re.finditer(r"(?<!than )(?<!only )(?<!over )(?<!under )(?<!least )(?<!exceeds )\b(\d+) percent(?! or)", text):
+        for match in re.finditer(
+            r"(?<!than )(?<!only )(?<!over )(?<!under )(?<!least )(?<!exceeds )(?<!early )\b(\d+) percent(?! or)", text
+        ):
             for step in (-7, -1, 1, 7):
                 if int(match[1]) + step < 0:
                     continue
