@@ -11,13 +11,14 @@ from pipelines.access.stac.paging import Take
 from pipelines.recipes import RecipeError
 from schemas.declared import Dtype
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Json = dict[str, Any]
-_EARTH = [(-180.0, -90.0, 180.0, 90.0)]
+_EARTH = [BBox(-180.0, -90.0, 180.0, 90.0)]
 _TIFF = re.compile(r"tiff|geotiff|jp2", re.IGNORECASE)
 _CLASSES = re.compile(r"(^|[_-])(scl|qa|fmask|mask|classes|classification|quality|state|flags?)([_-]|$)", re.IGNORECASE)
 """Names of assets that are more often codes than measurements."""

@@ -12,6 +12,7 @@ from sampling.chance import Purpose, ranks
 from sampling.geobox import Footprints, place_footprints
 from sampling.geobox import joined as footprints_joined
 from sampling.land import on_land
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +161,7 @@ def _cells_on_land(
     """Chunks of cells (row, column) in the area, and how many of the chunk were left out as sea."""
     for number, box in enumerate(region.boxes):
         west, south, east, north = box.tolist()
-        for row, column in majortom.cells_in((west, south, east, north), sampling.spacing_m, _CHUNK):
+        for row, column in majortom.cells_in(BBox(west, south, east, north), sampling.spacing_m, _CHUNK):
             lon, lat = majortom.centres(row, column, sampling.spacing_m)
             inside = region.within(np.full(len(row), number), lon, lat)
             land = inside & on_land(lon, lat) if sampling.area.land_only else inside

@@ -11,7 +11,7 @@ import pyproj
 import shapely
 
 from sampling.sphere import rounded, wrapped
-from schemas.place import GeoBox
+from schemas.place import BBox, GeoBox
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,6 @@ UPS_POLE_M = 2_000_000.0
 _EQUATOR_SOUTH_M = 10_000_000.0
 """Northing of the equator in southern UTM zones (NGA.SIG.0012, 2014, section 7)."""
 _MILLIMETRES = 3
-Bounds = tuple[float, float, float, float]
-"""(x_min, y_min, x_max, y_max), metres."""
 _SLIVER_M = 0.02
 """Outlines are rounded to 1e-7 degrees, about a centimetre: a strip narrower than this has no area left."""
 _EDGE_PARTS = 16
@@ -179,7 +177,7 @@ def outlines(footprints: Footprints) -> NDArray[np.object_]:
     """(n,) polygons or multipolygons of the ground of footprints, as `footprint` gives them."""
     found = np.empty(len(footprints), dtype=object)
     for code, index in by_code(footprints.epsg):
-        x, y = _edges((0.0, -footprints.size_m, footprints.size_m, 0.0))
+        x, y = _edges(BBox(0.0, -footprints.size_m, footprints.size_m, 0.0))
         some = footprints.take(index)
         lon, lat = transformer(code, 4326).transform(
             (some.x_min[:, None] + x).ravel(), (some.y_max[:, None] + y).ravel()
@@ -192,14 +190,14 @@ def outlines(footprints: Footprints) -> NDArray[np.object_]:
     return found
 
 
-def bbox(geobox: GeoBox) -> list[tuple[float, float, float, float]]:
-    """Boxes (west, south, east, north) in degrees that hold a GeoBox: one, or two where it crosses 180 degrees.
+def bbox(geobox: GeoBox) -> list[BBox]:
+    """Boxes in degrees that hold a GeoBox: one, or two where it crosses 180 degrees.
 
     For searches that know nothing of the antimeridian: the box at 180 comes first, the box at -180 second. A GeoBox
     with a pole inside gets the whole cap.
     """
-    bounds = [part.bounds for part in shapely.get_parts(_outline(geobox))]
-    return sorted(bounds, key=lambda b: (-b[2], b[0]))
+    boxes = [BBox(*part.bounds) for part in shapely.get_parts(_outline(geobox))]
+    return sorted(boxes, key=lambda b: (-b.east, b.west))
 
 
 def _outline(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon:
@@ -223,7 +221,7 @@ def _oriented(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPoly
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
-def _edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _edges(bounds: BBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(x, y) along a box counter-clockwise from its south-western corner, open, every edge cut into parts."""
     x_min, y_min, x_max, y_max = bounds
     x = np.linspace(x_min, x_max, _EDGE_PARTS + 1)[:-1]
@@ -235,20 +233,20 @@ def _edges(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     )
 
 
-def _polar_bounds(geobox: GeoBox) -> Bounds:
+def _polar_bounds(geobox: GeoBox) -> BBox:
     """Bounds whose edges lie on the pole's axes where they come within what outlines are rounded to: no slivers."""
     x_min, y_min, x_max, y_max = (UPS_POLE_M if abs(v - UPS_POLE_M) < _SLIVER_M else v for v in geobox.bounds)
-    return x_min, y_min, x_max, y_max
+    return BBox(x_min, y_min, x_max, y_max)
 
 
-def _on_polar_seam(epsg: int, bounds: Bounds) -> bool:
+def _on_polar_seam(epsg: int, bounds: BBox) -> bool:
     """True where a UPS box touches the meridian of 180 degrees: x = 2,000 km, beyond the pole."""
     x_min, y_min, x_max, y_max = bounds
     beyond = y_max >= UPS_POLE_M if UPS[epsg] > 0 else y_min <= UPS_POLE_M
     return x_min <= UPS_POLE_M <= x_max and beyond
 
 
-def _polar_half(epsg: int, bounds: Bounds, sign: int) -> shapely.Polygon | None:
+def _polar_half(epsg: int, bounds: BBox, sign: int) -> shapely.Polygon | None:
     """The half of a UPS box with longitudes of one sign, cut in the plane, where neither seam nor pole is special.
 
     Vertices on the cut get longitude 0 or 180 by their side of the pole; the pole itself becomes an edge between
@@ -258,7 +256,7 @@ def _polar_half(epsg: int, bounds: Bounds, sign: int) -> shapely.Polygon | None:
     x_min, x_max = (UPS_POLE_M, x_max) if sign > 0 else (x_min, UPS_POLE_M)
     if x_max <= x_min:
         return None
-    x, y = _edges((x_min, y_min, x_max, y_max))
+    x, y = _edges(BBox(x_min, y_min, x_max, y_max))
     if y_min < UPS_POLE_M < y_max:
         seam = np.flatnonzero((x == UPS_POLE_M) & ((y > UPS_POLE_M) if sign > 0 else (y < UPS_POLE_M)))
         x, y = np.insert(x, seam[-1] + 1, UPS_POLE_M), np.insert(y, seam[-1] + 1, UPS_POLE_M)

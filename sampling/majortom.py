@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from schemas.place import BBox
+
 SPACING_M = 10_000.0
 """Spacing of Major TOM's own grid (Francis and Czerkawski 2024, arXiv:2402.12095)."""
 
@@ -76,7 +78,7 @@ def centres(
 
 
 def cells_in(
-    box: tuple[float, float, float, float], spacing_m: float, at_once: int = 65_536
+    box: BBox, spacing_m: float, at_once: int = 65_536
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The cells whose middle lies in a box, from south to north and west to east, at most about `at_once` a time.
 

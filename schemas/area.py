@@ -6,14 +6,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from schemas.primitives import BBox, RelativePath
+from schemas.primitives import RelativePath, StatedBox
 from schemas.strict import Strict
 
 
 class Area(Strict):
     """Area on Earth: a box, or the polygons of a file, or (neither) everywhere."""
 
-    bbox: BBox | None = Field(
+    bbox: StatedBox | None = Field(
         default=None, description="west, south, east, north in degrees; west > east crosses the antimeridian"
     )
     file: RelativePath | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from schemas.attribute import AttributeValue
@@ -14,8 +14,20 @@ Split = Literal["train", "val", "test"]
 _TOLERANCE_PX = 1e-6
 """Largest departure from a whole pixel, in pixels, that is rounding and not a part of a pixel."""
 
-BBox = tuple[float, float, float, float]
-"""West, south, east, north, degrees of WGS 84; west > east where a box crosses the antimeridian."""
+
+class BBox(NamedTuple):
+    """A box by its edges: degrees of WGS 84 (west > east where it crosses the antimeridian), or metres of a CRS."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def sides(self) -> tuple[BBox, ...]:
+        """A box in degrees as one box, or as two (west first) where it crosses the antimeridian."""
+        if self.west <= self.east:
+            return (self,)
+        return (self._replace(east=180.0), self._replace(west=-180.0))
 
 
 def pixels_across(size_m: float, resolution_m: float) -> int:
@@ -58,9 +70,9 @@ class GeoBox:
         return self.y_max - self.height * self.resolution_m
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(x_min, y_min, x_max, y_max), CRS units."""
-        return (self.x_min, self.y_min, self.x_max, self.y_max)
+    def bounds(self) -> BBox:
+        """Outer edges (x_min, y_min, x_max, y_max), CRS units."""
+        return BBox(self.x_min, self.y_min, self.x_max, self.y_max)
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:

@@ -14,7 +14,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share 0..1."""
 Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
 Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
-BBox = tuple[Longitude, Latitude, Longitude, Latitude]
+StatedBox = tuple[Longitude, Latitude, Longitude, Latitude]
 """(west, south, east, north), WGS 84 degrees; west > east crosses the antimeridian."""
 
 

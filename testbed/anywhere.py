@@ -13,6 +13,7 @@ from typing import Any
 
 from shapely.geometry import box
 
+from schemas.place import BBox
 from testbed.items_sentinel2 import ES_KEYS
 from testbed.sentinel2 import RESOLUTION_OF
 from testbed.server import Answer, Request, Server
@@ -48,7 +49,7 @@ class Anywhere:
         body = request.json()
         if set(body) - {"bbox", "datetime", "collections", "limit", "token"} or COLLECTION not in body["collections"]:
             return Answer.error(400, "expected bbox, datetime and collections: [sentinel-2-l2a]")
-        found = _found(tuple(body["bbox"]), body["datetime"])
+        found = _found(BBox(*body["bbox"]), body["datetime"])
         start = int(body.get("token", "next:0").removeprefix("next:"))
         page = found[start : start + min(body.get("limit", 10), self.largest_page)]
         links = []
@@ -73,7 +74,7 @@ def serve_anywhere(port: int = 0) -> Services:
 
 
 @lru_cache(maxsize=64)
-def _found(bounds: tuple[float, float, float, float], period: str) -> list[Found]:
+def _found(bounds: BBox, period: str) -> list[Found]:
     """Everything that matches a search, latest first; periods count by whole days."""
     first, last = ((datetime.fromisoformat(t).date() - FIRST_DAY).days for t in period.split("/"))
     asked = box(*bounds)

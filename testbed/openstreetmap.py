@@ -11,6 +11,7 @@ from osmium.osm.mutable import Node, Relation, Way
 from pyproj import Transformer
 from shapely.geometry import LineString, Polygon, box
 
+from schemas.place import BBox
 from testbed.plane import PLANE_CRS
 
 if TYPE_CHECKING:
@@ -161,14 +162,14 @@ def write_osm(world: World, path: Path) -> dict[str, int]:
     x0, y0, x1, y1 = (0.8 * b for b in patch.bounds)
     for k, tags in enumerate(HOSTILE * 3):
         sheet.point(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1)), {**tags, "ref:k": str(k)})
-    _save(sheet, path, window.bounds)
+    _save(sheet, path, BBox(*window.bounds))
     return {"nodes": len(sheet.nodes), "ways": len(sheet.ways), "relations": len(sheet.relations)}
 
 
-def _save(sheet: _Sheet, path: Path, bounds: tuple[float, float, float, float]) -> None:
+def _save(sheet: _Sheet, path: Path, bounds: BBox) -> None:
     header = osmium.io.Header()
-    west, south = sheet.to_lonlat.transform(bounds[0], bounds[1])
-    east, north = sheet.to_lonlat.transform(bounds[2], bounds[3])
+    west, south = sheet.to_lonlat.transform(bounds.west, bounds.south)
+    east, north = sheet.to_lonlat.transform(bounds.east, bounds.north)
     header.add_box(osmium.osm.Box(osmium.osm.Location(west, south), osmium.osm.Location(east, north)))
     header.set("generator", "landweave testbed")
     header.set("osmosis_replication_timestamp", SNAPSHOT)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from scipy.ndimage import map_coordinates
 
+from schemas.place import BBox
+
 LON_DEG, LAT_DEG = 12.0, 48.5
 """Origin of the plane: on the meridian that parts UTM zones 32 and 33, inland in Europe."""
 PLANE_CRS = CRS.from_proj4(f"+proj=tmerc +lat_0={LAT_DEG} +lon_0={LON_DEG} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m")
@@ -54,9 +56,9 @@ class Grid:
         return Affine(self.step, 0.0, self.x_min, 0.0, -self.step, self.y_max)
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(x_min, y_min, x_max, y_max), CRS units."""
-        return (self.x_min, self.y_max - self.height * self.step, self.x_min + self.width * self.step, self.y_max)
+    def bounds(self) -> BBox:
+        """Outer edges (x_min, y_min, x_max, y_max), CRS units."""
+        return BBox(self.x_min, self.y_max - self.height * self.step, self.x_min + self.width * self.step, self.y_max)
 
     def coarser(self, factor: int) -> Grid:
         """The same ground with pixels `factor` times as long."""
@@ -124,9 +126,9 @@ class Patch:
         return Affine(self.step_m, 0.0, self.x_min, 0.0, -self.step_m, self.y_max)
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(x_min, y_min, x_max, y_max), metres."""
-        return (
+    def bounds(self) -> BBox:
+        """Outer edges (x_min, y_min, x_max, y_max), metres."""
+        return BBox(
             self.x_min,
             self.y_max - self.height * self.step_m,
             self.x_min + self.width * self.step_m,

@@ -16,6 +16,7 @@ from pipelines.access.http.client import AccessError, interpolate, joined, parse
 from pipelines.access.stac.static import collections_in, is_static
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.source import ImageSource, RasterSource
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from pipelines.access.archives import Archives
     from pipelines.access.http.client import Client
-    from schemas.place import BBox
     from schemas.recipe import Recipe
 
 _MOST_PAGES = 100
@@ -154,7 +154,7 @@ def _box(stated: object) -> BBox | None:
         west, south, east, north = (float(v) for v in flat)
     except (TypeError, ValueError):
         return None
-    return west, south, east, north
+    return BBox(west, south, east, north)
 
 
 def _day(stated: object) -> date | None:

@@ -10,10 +10,11 @@ import pyproj
 import shapely
 import shapely.geometry
 
+from schemas.place import BBox, GeoBox
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from schemas.place import GeoBox
 
 _POINTS = 17
 """Points along one edge of the sample's grid of test points: 289 in all, so a share is known to about 1 %."""
@@ -48,8 +49,8 @@ def covered_share(geometry: dict[str, object], geobox: GeoBox) -> float:
     return float(inside.mean())
 
 
-def lonlat_bbox(geobox: GeoBox) -> tuple[float, float, float, float]:
-    """(west, south, east, north) of the footprint, degrees; west > east crosses the antimeridian.
+def lonlat_bbox(geobox: GeoBox) -> BBox:
+    """Box of the footprint, degrees; west > east crosses the antimeridian.
 
     A footprint that holds a pole gets every longitude.
     """
@@ -59,6 +60,6 @@ def lonlat_bbox(geobox: GeoBox) -> tuple[float, float, float, float]:
     gaps = np.diff(ordered, append=ordered[0] + 360.0)
     widest = int(np.argmax(gaps))
     if gaps[widest] < 180.0:  # the points go all round: a pole is inside
-        return (-180.0, south if south > 0 else -90.0, 180.0, 90.0 if south > 0 else north)
+        return BBox(-180.0, south if south > 0 else -90.0, 180.0, 90.0 if south > 0 else north)
     west, east = float(ordered[(widest + 1) % ordered.size]), float(ordered[widest])
-    return (west, south, east, north)
+    return BBox(west, south, east, north)

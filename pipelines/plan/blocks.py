@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sampling.geobox import UPS, bbox, by_code, transformer
+from schemas.place import BBox, Place
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from schemas.modality import SearchDensity
-    from schemas.place import BBox, Place
 
 Cost = tuple[int, float]
 """(pages of search results, items in them)."""
@@ -144,7 +144,7 @@ class Ground:
             if len(side):
                 west, south = side[:, :2].min(axis=0).tolist()
                 east, north = side[:, 2:].max(axis=0).tolist()
-                found.append((west, south, east, north))
+                found.append(BBox(west, south, east, north))
         return found
 
     def _block(self, index: NDArray[np.int64], density: SearchDensity, days: float) -> Block:

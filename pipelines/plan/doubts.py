@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from schemas.outcome import Reason
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.access.holdings import Holding
     from pipelines.tables import PlanSummary
-    from schemas.place import BBox
     from schemas.recipe import Recipe
     from schemas.window import Window
 
@@ -78,9 +78,9 @@ def out_of_extent(recipe: Recipe, bounds: Sequence[float], holdings: Sequence[Ho
     said: dict[str, list[str]] = {}
     for h in holdings:
         who = f"{h.layer} ({h.collection} of {h.provider})"
-        if bounds and h.bboxes and not _meets(bounds, h.bboxes):
+        if bounds and h.bboxes and not _meets(BBox(*bounds), h.bboxes):
             west, south, east, north = bounds
-            swapped = _meets((south, west, north, east), h.bboxes)
+            swapped = _meets(BBox(south, west, north, east), h.bboxes)
             hint = "; with longitude and latitude swapped they would match: longitude comes first" if swapped else ""
             where = ", ".join(ground(b) for b in h.bboxes[:2])
             said.setdefault(f"is at {where}, but the samples are at {ground(bounds)}{hint}", []).append(who)
@@ -115,20 +115,13 @@ def _nothing_anywhere(summary: PlanSummary) -> bool:
     return bool(layers) and not any(layer.found for layer in layers) and only == {Reason.NO_SCENE}
 
 
-def _meets(bounds: Sequence[float], boxes: Sequence[BBox]) -> bool:
+def _meets(ground: BBox, boxes: Sequence[BBox]) -> bool:
     return any(
-        one[0] <= two[2] and two[0] <= one[2] and one[1] <= two[3] and two[1] <= one[3]
-        for one in _sides(bounds)
+        one.west <= two.east and two.west <= one.east and one.south <= two.north and two.south <= one.north
+        for one in ground.sides()
         for box in boxes
-        for two in _sides(box)
+        for two in box.sides()
     )
-
-
-def _sides(bounds: Sequence[float]) -> list[BBox]:
-    west, south, east, north = bounds
-    if west <= east:
-        return [(west, south, east, north)]
-    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 def _windows_of(recipe: Recipe, layer: str) -> list[tuple[str, date, date]]:

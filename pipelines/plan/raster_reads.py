@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pyproj
 
 from pipelines.access.rasters.ranges import gap_limit, merged
+from schemas.place import BBox, GeoBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipelines.access.rasters.raster import Raster
     from pipelines.access.rasters.tiff import Block, Directory, Layout
-    from schemas.place import GeoBox
     from schemas.scene import Coefficients
 
 _REACH_PX = 3
@@ -63,8 +63,8 @@ class Seen:
         bounds = box.bounds if self.geographic is None else _degrees(self.geographic, box)
         aligned = self.geographic is None and math.isclose(a, resolution_m)
         reach = 0 if aligned else _REACH_PX
-        rows = ((bounds[3] - f) / e - reach, (bounds[1] - f) / e + reach)
-        columns = ((bounds[0] - c) / a - reach, (bounds[2] - c) / a + reach)
+        rows = ((bounds.north - f) / e - reach, (bounds.south - f) / e + reach)
+        columns = ((bounds.west - c) / a - reach, (bounds.east - c) / a + reach)
         for row in _along(rows, self.block[0], self.grid[0]):
             for column in _along(columns, self.block[1], self.grid[1]):
                 yield row, column
@@ -92,9 +92,8 @@ def _along(pixels: tuple[float, float], block: int, count: int) -> Iterator[int]
 
 
 @lru_cache(maxsize=4096)
-def _degrees(wkt: str, box: GeoBox) -> tuple[float, float, float, float]:
-    bounds: tuple[float, float, float, float] = _transformer(box.epsg, wkt).transform_bounds(*box.bounds)
-    return bounds
+def _degrees(wkt: str, box: GeoBox) -> BBox:
+    return BBox(*_transformer(box.epsg, wkt).transform_bounds(*box.bounds))
 
 
 @lru_cache(maxsize=64)

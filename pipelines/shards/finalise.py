@@ -38,6 +38,7 @@ from pipelines.shards.stac_collection import collection
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ class _Summary:
     licences: set[str] = field(default_factory=set)
     attribution: dict[str, None] = field(default_factory=dict)
     times: list[Any] = field(default_factory=list)
-    bounds: list[tuple[float, float, float, float]] = field(default_factory=list)
+    bounds: list[BBox] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
         if not table.num_rows:
@@ -72,7 +73,7 @@ class _Summary:
         west, south, east, north = shapely.total_bounds(
             shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
         )
-        self.bounds.append((float(west), float(south), float(east), float(north)))
+        self.bounds.append(BBox(float(west), float(south), float(east), float(north)))
 
     def bbox(self) -> list[float]:
         edges = np.array(self.bounds)

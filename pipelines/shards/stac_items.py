@@ -19,6 +19,7 @@ import shapely.geometry
 
 from landweave.layout import ZARR
 from schemas.caption import facts_json
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -252,8 +253,8 @@ def _class_pixels(label: LabelMap) -> dict[int, int]:
     return dict(zip(codes.tolist(), counts.tolist(), strict=True))
 
 
-def bbox(geometry: Any) -> tuple[float, float, float, float]:
-    """(west, south, east, north); west > east across the antimeridian (RFC 7946, 5.2)."""
+def bbox(geometry: Any) -> BBox:
+    """Box in degrees; west > east across the antimeridian (RFC 7946, 5.2)."""
     west, south, east, north = geometry.bounds
     parts = [part.bounds for part in getattr(geometry, "geoms", [geometry])]
     if len(parts) > 1 and west <= -180.0 and east >= 180.0:
@@ -261,7 +262,7 @@ def bbox(geometry: Any) -> tuple[float, float, float, float]:
         right = [b for b in parts if b[2] >= 180.0]
         if not any(b in right for b in left):
             west, east = min(b[0] for b in parts if b[0] > 0), max(b[2] for b in parts if b[2] < 0)
-    return (west, south, east, north)
+    return BBox(west, south, east, north)
 
 
 def _label_years(stack: Stack) -> list[datetime]:

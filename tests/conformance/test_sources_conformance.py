@@ -20,7 +20,7 @@ from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.recipe import Recipe
 from schemas.scene import Candidate
 from schemas.sensors import CODED_KINDS, Source
@@ -83,7 +83,7 @@ def found(archives: Archives, recipe: Recipe, kind: str) -> tuple[SensorSource, 
     name = entry.providers[0]
     period = (date(2021, 1, 1), date(2022, 12, 31)) if source.modality.dated else None
     scenes = []
-    for item in archives.search(name, entry.collection, [(-180.0, -89.0, 180.0, 89.0)], period):
+    for item in archives.search(name, entry.collection, [BBox(-180.0, -89.0, 180.0, 89.0)], period):
         try:
             scenes.append(source.scene(item, name, recipe.providers[name]))
         except ItemRefused as rejected:
@@ -187,7 +187,7 @@ def test_a_preset_gives_the_numbers_of_the_coded_sensor(
     described = open_source(as_preset(kind, preset, recipe, tmp_path).sources[0])
     assert describes(described.modality) == describes(coded.modality)
     name = described.config.providers[0]
-    items = archives.search(name, described.config.collection, [(-180.0, -89.0, 180.0, 89.0)], None)
+    items = archives.search(name, described.config.collection, [BBox(-180.0, -89.0, 180.0, 89.0)], None)
     again = {s.item_id: s for s in (described.parse(i, name, recipe.providers[name]) for i in items)}
     known = {s.item_id: s for s in scenes}
     assert set(again) & set(known)

@@ -11,6 +11,7 @@ from pipelines.access.archives import Archives
 from pipelines.recipes import read_recipe
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
+from schemas.place import BBox
 from schemas.stack import Observation
 from testbed.services import serve_catalogue
 from tests.access.rasters.test_cog_warp import oracle
@@ -62,7 +63,7 @@ def observe(recipe: Recipe) -> tuple[Observation, Any]:
     (entry,) = recipe.sources
     source = open_source(entry)
     with Archives(recipe.providers) as archives:
-        found = archives.search("here", entry.collection, [(1.9, 48.7, 2.7, 49.1)], None)
+        found = archives.search("here", entry.collection, [BBox(1.9, 48.7, 2.7, 49.1)], None)
         scenes = source.collapse([source.parse(item, "here", recipe.providers["here"]) for item in found])
         window = recipe.windows[0] if source.modality.dated else None
         candidates = tuple(source.candidates(scenes, place(), window))

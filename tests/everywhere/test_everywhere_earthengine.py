@@ -14,7 +14,7 @@ from pipelines.access.earthengine import items
 from pipelines.access.earthengine.products import PRODUCTS
 from pipelines.access.earthengine.reader import EarthEngineReader
 from pipelines.access.earthengine.session import Settings, open_session
-from schemas.place import GeoBox
+from schemas.place import BBox, GeoBox
 from testbed.earthengine import EeBand, EeCatalogue, EeImage, serve_earthengine
 from tests.everywhere.planes import Plane, around
 from tests.everywhere.test_everywhere_golden import MOST_PX
@@ -66,7 +66,7 @@ def test_a_gradient_lies_where_it_is(off: float, tmp_path: Path) -> None:
                 (item,) = items.search(
                     session,
                     collection,
-                    areas=[(5.9, 46.2, 6.1, 46.4)],
+                    areas=[BBox(5.9, 46.2, 6.1, 46.4)],
                     period=(dt.date(2023, 6, 1), dt.date(2023, 7, 1)),
                 )
                 for key, asset in item["assets"].items():

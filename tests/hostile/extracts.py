@@ -19,6 +19,7 @@ import osmium
 from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
 from pipelines.access.openstreetmap.near import Near
 from pipelines.access.openstreetmap.pbf import blobs
+from schemas.place import BBox
 from tests.access.openstreetmap.osm_files import SQUARE, blob, nodes, relate, tree, way
 from tests.hostile.reading import peak_kib
 
@@ -91,7 +92,7 @@ def main(folder: Path, first: int, count: int, memory_mib: int) -> None:
         try:
             extract = prepare(path, folder / "cache", EVERYWHERE if seed % 2 else None)
             with FeatureStore(extract.parquet) as store:
-                store.within((-180.0, -90.0, 180.0, 90.0))
+                store.within(BBox(-180.0, -90.0, 180.0, 90.0))
             extract.parquet.unlink()
             tally["read"] += 1
         except BadExtractError as error:

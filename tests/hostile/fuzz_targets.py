@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from landweave.errors import CorruptError, LandweaveError, LayoutError
-from schemas.place import GeoBox
+from schemas.place import BBox, GeoBox
 from tests.hostile import mutations
 
 CHECKOUT = Path(__file__).parents[2]
@@ -194,7 +194,7 @@ class StacTarget(Target):
             return self._collections(memory)
         provider = Provider(url=f"{HREF}/stac" if way else f"{HREF}/catalog.json", dialect="earth-search")
         period = (date(2022, 6, 1), date(2022, 6, 30))
-        box = [(10.0, 46.0, 11.0, 47.0)]
+        box = [BBox(10.0, 46.0, 11.0, 47.0)]
         try:
             items = search("p", provider, "c", areas=box, period=period, client=client_over(memory))
         except AccessError as error:
@@ -370,7 +370,7 @@ class PbfTarget(Target):
             return "refused"
         try:
             with FeatureStore(extract.parquet) as store:
-                store.within((10.0, 47.0, 12.0, 49.0))
+                store.within(BBox(10.0, 47.0, 12.0, 49.0))
         finally:
             extract.parquet.unlink()
         return "extract"

@@ -14,7 +14,7 @@ from pipelines.access.http.client import AccessError, Client
 from pipelines.access.stac.search import search
 from pipelines.sources import open_source
 from schemas.modality import ENMAP, LANDSAT, SENTINEL2
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.scene import Scene
 from schemas.sensors import DemSource, EnmapSource, LandsatSource, Sentinel1Source, Sentinel2Source
@@ -153,7 +153,7 @@ def test_any_answer_to_a_search_is_items_or_a_classed_error() -> None:
             body = json.dumps(mutated(page, rng))
             answers[:] = [body.encode("utf-8", "surrogatepass") if seed % 10 else rng.randbytes(50)]
             try:
-                items = search("p", provider, "c", areas=[(10, 46, 11, 47)], period=None, client=client)
+                items = search("p", provider, "c", areas=[BBox(10, 46, 11, 47)], period=None, client=client)
             except AccessError:
                 failed += 1
             else:

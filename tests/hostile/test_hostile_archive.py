@@ -28,6 +28,7 @@ from pipelines.plan.blocks import Block
 from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 from schemas.scene import Scene
 from schemas.sensors import DemSource
@@ -36,7 +37,7 @@ from tests.hostile.liar import Liar, Talk, liar
 Json = dict[str, Any]
 Say = Callable[[Talk], None]
 RING = [[10, 46], [10.1, 46], [10.1, 46.1], [10, 46.1], [10, 46]]
-BOX = (9.0, 45.0, 11.0, 47.0)
+BOX = BBox(9.0, 45.0, 11.0, 47.0)
 QUICK: Json = {"retries": 1, "timeout_s": 1.0, "backoff_s": 0.001}
 
 

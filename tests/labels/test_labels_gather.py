@@ -23,7 +23,7 @@ from pipelines.labels.read_shard import Assignment, gather, gather_objects
 from schemas.label import LabelMap
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
-from schemas.place import GeoBox, Place, utm_epsg
+from schemas.place import BBox, GeoBox, Place, utm_epsg
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from testbed.server import Fault
@@ -83,7 +83,7 @@ def test_real_worldcover_is_gdals_nearest(real: Path) -> None:
     with serve_catalogue(items, files, name=PLANET) as services:
         provider = Provider(url=services.stac_url(PLANET))
         with Archives({PLANET: provider}) as archives:
-            found = archives.search(PLANET, "esa-worldcover", [(6.0, 0.0, 7.0, 1.0)], None)
+            found = archives.search(PLANET, "esa-worldcover", [BBox(6.0, 0.0, 7.0, 1.0)], None)
             scenes = {s.item_id: s for s in (labeller.scene(i, PLANET, provider) for i in found)}
             wishes = []
             for name, lon, lat in (("town", 6.73, 0.33), ("peak", 6.55, 0.26), ("coast", 6.47, 0.3)):
@@ -149,7 +149,7 @@ def _label(services: Services, *, retries: int = 0) -> tuple[LabelMap | Outcome,
     provider = Provider(url=services.stac_url(PLANET), retries=retries, timeout_s=5)
     here, when = place("x", 13.0, 48.0), datetime(2021, 6, 12, tzinfo=UTC)
     with Archives({PLANET: provider}) as archives:
-        found = archives.search(PLANET, "dynamic-world-v1", [(12.9, 47.9, 13.1, 48.1)], None)
+        found = archives.search(PLANET, "dynamic-world-v1", [BBox(12.9, 47.9, 13.1, 48.1)], None)
         scenes = {s.item_id: s for s in (labeller.scene(i, PLANET, provider) for i in found)}
         candidates = tuple(labeller.candidates(list(scenes.values()), here, when))
         assert [len(c.scenes) for c in candidates] == [2, 1]

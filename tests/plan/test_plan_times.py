@@ -20,13 +20,13 @@ from pipelines.sources import open_source
 from pipelines.tables import Hrefs, PartPlan, PlanSummary, read_part
 from sampling.times import Moment, around, moment_of, own_period
 from schemas.outcome import Reason
-from schemas.place import Place
+from schemas.place import BBox, Place
 from schemas.recipe import Recipe
 from schemas.scene import Candidate, Scene
 from testbed.anywhere import serve_anywhere
 from testbed.services import Services
 
-BBOX = (9.0, 47.0, 10.0, 48.0)
+BBOX = BBox(9.0, 47.0, 10.0, 48.0)
 PLACES = 24
 
 

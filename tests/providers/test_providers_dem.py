@@ -13,7 +13,7 @@ from affine import Affine
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.recipe import Recipe
 from schemas.stack import Observation
 from testbed.services import serve_catalogue
@@ -65,7 +65,7 @@ def test_columns_are_as_wide_as_the_latitude_asks(lat: int, seconds: float, tmp_
         )  # fmt: skip
         source = open_source(made.sources[0])
         with Archives(made.providers) as archives:
-            found = archives.search("p", "cop-dem-glo-30", [(west, lat, west + size, north)], None)
+            found = archives.search("p", "cop-dem-glo-30", [BBox(west, lat, west + size, north)], None)
             scenes = [source.scene(i, "p", made.providers["p"]) for i in found]
             wish = Assignment(place, 0, tuple(source.candidates(scenes, place, None)))
             (got,) = gather(source, made, [wish], {s.item_id: s for s in scenes}, archives.reader)

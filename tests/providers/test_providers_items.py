@@ -18,7 +18,7 @@ from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.modality import HLS, LANDSAT, SENTINEL2
 from schemas.outcome import Reason
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.recipe import Recipe
 from schemas.scene import Scene
 from schemas.sensors import HlsSource
@@ -61,7 +61,7 @@ def recipe(services: testbed.Services, sources: list[dict[str, Any]]) -> Recipe:
 def scenes(made: Recipe, archives: Archives, number: int) -> list[Scene]:
     entry = made.sources[number]
     name = entry.providers[0]
-    box = (11.9, 48.4, 12.1, 48.6)
+    box = BBox(11.9, 48.4, 12.1, 48.6)
     found = archives.search(name, entry.collections.get(name, entry.collection), [box], YEARS)
     return [open_source(entry).scene(i, name, made.providers[name]) for i in found]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampling import majortom
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,7 @@ def test_centres_lie_in_their_cells(seed: int, spacing_m: float) -> None:
 def test_the_globe_is_covered_once(spacing_m: float) -> None:
     cells = [
         pair
-        for row, column in majortom.cells_in((-180, -90, 180, 90), spacing_m, at_once=100)
+        for row, column in majortom.cells_in(BBox(-180, -90, 180, 90), spacing_m, at_once=100)
         for pair in zip(row.tolist(), column.tolist(), strict=True)
     ]
     assert len(cells) == len(set(cells))
@@ -90,7 +91,7 @@ def test_cells_in_a_box_are_those_of_the_globe_whose_middle_is_inside(
     west: float, width: float, south: float, height: float
 ) -> None:
     box = (west, south, west + width, min(south + height, 90.0))
-    every = list(majortom.cells_in((-180, -90, 180, 90), 300_000.0))
+    every = list(majortom.cells_in(BBox(-180, -90, 180, 90), 300_000.0))
     row, column = (np.concatenate([e[i] for e in every]) for i in (0, 1))
     lon, lat = majortom.centres(row, column, 300_000.0)
     inside = (lat >= box[1]) & (lat <= box[3]) & (np.mod(lon - box[0], 360) <= box[2] - box[0])

@@ -17,7 +17,7 @@ import pyproj
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from schemas.stack import Observation
@@ -58,7 +58,7 @@ def main() -> None:
     source, provider = open_source(recipe.sources[0]), Provider(url=url)
     before = peak_kib()
     with Archives({"p": provider}) as archives:
-        items = archives.search("p", "sentinel-2-l2a", [(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
+        items = archives.search("p", "sentinel-2-l2a", [BBox(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
         scenes = source.collapse([source.scene(i, "p", provider) for i in items])
         wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, recipe.windows[0]))) for p in shard()]
         seen = 0

@@ -10,6 +10,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.errors import ItemRefused
 from pipelines.access.logins.credentials import signer_of
 from pipelines.sources import open_source
+from schemas.place import BBox
 from schemas.provider import Provider
 from schemas.sensors import Sentinel2Source
 from testbed.services import serve_catalogue
@@ -113,6 +114,6 @@ def test_https_alternates_on_its_further_hosts_get_their_token(monkeypatch: pyte
     with serve_catalogue([item()]) as services:
         entry = {"url": services.stac_url("catalogue"), "dialect": "copernicus-data-space", "alternate": "https"}
         with Archives({"p": Provider.model_validate(entry)}) as archives:
-            (found,) = archives.search("p", "sentinel-2-l2a", [(9.0, 45.0, 11.0, 47.0)], None)
+            (found,) = archives.search("p", "sentinel-2-l2a", [BBox(9.0, 45.0, 11.0, 47.0)], None)
     where = scene(found).assets["B02"].href
     assert where.startswith("https://zipper.dataspace.copernicus.eu/odata/v1/Products(x)/Nodes(")

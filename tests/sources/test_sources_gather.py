@@ -17,7 +17,7 @@ from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.read_shard import Assignment, gather
 from sampling.times import period_of
 from schemas.outcome import Outcome, Reason
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from schemas.stack import Observation
@@ -102,7 +102,7 @@ def collect(services: Services, made: Recipe, wanted: list[Place], concurrency: 
     source = open_source(made.sources[0])
     provider = Provider(url=services.stac_url("catalogue"), retries=1, timeout_s=5.0, concurrency=concurrency)
     with Archives({"p": provider}) as archives:
-        items = archives.search("p", "sentinel-2-l2a", [(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
+        items = archives.search("p", "sentinel-2-l2a", [BBox(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
         scenes = source.collapse([source.scene(i, "p", provider) for i in items])
         wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, made.windows[0]))) for p in wanted]
         return list(gather(source, made, wishes, {s.item_id: s for s in scenes}, archives.reader))

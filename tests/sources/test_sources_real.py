@@ -24,7 +24,7 @@ from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import Assignment, gather
 from schemas.outcome import Outcome, Reason
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from schemas.stack import Observation
@@ -92,7 +92,7 @@ def one(
         providers = {"p": Provider(url=services.stac_url("catalogue"), dialect=dialect, retries=1)}  # type: ignore[arg-type]
         with Archives(providers) as archives:
             span = (date(2000, 1, 1), date(2026, 1, 1))
-            box = (where.lon - 0.01, where.lat - 0.01, where.lon + 0.01, where.lat + 0.01)
+            box = BBox(where.lon - 0.01, where.lat - 0.01, where.lon + 0.01, where.lat + 0.01)
             found = archives.search("p", items[0]["collection"], [box], span)
             scenes = source.collapse([source.scene(i, "p", providers["p"]) for i in found])
             wish = Assignment(where, 0, tuple(source.candidates(scenes, where, window)))

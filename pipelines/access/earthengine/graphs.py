@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.chips import Reduce
     from pipelines.access.earthengine.products import Product
+    from schemas.place import BBox
 
 How = Literal["first", "mosaic", "median", "mode"]
 _SCL_CLOUDS = (3, 8, 9, 10)
@@ -79,7 +80,7 @@ def collection(
     collection_id: str,
     *,
     period: tuple[dt.datetime, dt.datetime] | None = None,
-    bbox: tuple[float, float, float, float] | None = None,
+    bbox: BBox | None = None,
     at_most: Mapping[str, float] | None = None,
     equal: Mapping[str, str | float] | None = None,
 ) -> ee.ImageCollection:

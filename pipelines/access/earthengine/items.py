@@ -273,11 +273,7 @@ def _geometry(value: object) -> dict[str, Any] | None:
 def _regions(areas: Sequence[BBox] | Item) -> list[str]:
     if isinstance(areas, dict):
         return [json.dumps(areas)]
-    found = []
-    for west, south, east, north in areas:
-        sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-        found += [_box((start, south, end, north)) for start, end in sides]
-    return sorted(set(found))
+    return sorted({_box(side) for area in areas for side in area.sides()})
 
 
 def _box(area: BBox) -> str:

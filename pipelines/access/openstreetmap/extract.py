@@ -25,6 +25,7 @@ from pipelines.access.openstreetmap.rules import RULES
 from pipelines.access.openstreetmap.scan import scan
 from pipelines.access.openstreetmap.select import select, z_order
 from pipelines.durable import durably
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,7 +97,7 @@ class Extract:
     way_areas, relation_areas, old_style_areas (of relations whose tags are on their outer ways, old_style_ways);
     what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
 
-    bounds: tuple[float, float, float, float] | None = None
+    bounds: BBox | None = None
     """West, south, east, north of all of the extract's nodes, degrees; None where all objects were read."""
 
     @property
@@ -225,7 +226,7 @@ def open_extract(parquet: Path) -> Extract:
         sha256=about["sha256"],
         snapshot=datetime.fromisoformat(about["snapshot"]),
         counts=about["counts"],
-        bounds=tuple(about["bounds"]) if about.get("bounds") else None,
+        bounds=BBox(*about["bounds"]) if about.get("bounds") else None,
     )
 
 
@@ -267,19 +268,18 @@ class FeatureStore:
         return found
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of all objects, degrees; west is greater than east where there are none."""
+    def bounds(self) -> BBox:
+        """Box of all objects, degrees; west is greater than east where there are none."""
         low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
-        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
+        return BBox(float(low[0]), float(low[1]), float(high[2]), float(high[3]))
 
-    def within(self, bbox: tuple[float, float, float, float], *, whole: bool = True) -> list[OsmFeature]:
-        """Objects whose boxes touch (west, south, east, north) in degrees, sorted by osm_id; the line along an area's
+    def within(self, bbox: BBox, *, whole: bool = True) -> list[OsmFeature]:
+        """Objects whose boxes touch a box in degrees, sorted by osm_id; the line along an area's
         edge comes before the area.
 
         Not `whole`: of areas with very many corners, only what is around the box.
         """
-        west, south, east, north = bbox
-        parts = [bbox] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
+        parts = bbox.sides()
         found: dict[tuple[str, str], OsmFeature] = {}
         for part in parts:
             for group in np.flatnonzero(_touch(self._boxes, part)):
@@ -300,7 +300,7 @@ class FeatureStore:
         return self._groups[group]
 
 
-def _touch(boxes: NDArray[np.float64], bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+def _touch(boxes: NDArray[np.float64], bbox: BBox) -> NDArray[np.bool_]:
     west, south, east, north = bbox
     touching: NDArray[np.bool_] = (
         (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
@@ -308,7 +308,7 @@ def _touch(boxes: NDArray[np.float64], bbox: tuple[float, float, float, float]) 
     return touching
 
 
-def _features(table: pa.Table, cut: tuple[float, float, float, float] | None) -> Iterator[OsmFeature]:
+def _features(table: pa.Table, cut: BBox | None) -> Iterator[OsmFeature]:
     wkb = table.column("geometry").to_numpy(zero_copy_only=False)
     columns = [table.column(name).to_pylist() for name in ("osm_id", "kind", "tags")]
     large = [

@@ -12,6 +12,8 @@ import shapely
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+    from schemas.place import BBox
+
 LARGE_BYTES = 16_000
 """Well-known binary of about 1,000 corners: from there on areas are cut into pieces."""
 _TOP = 5
@@ -31,8 +33,8 @@ class LargeArea:
     _valid: BaseGeometry
     _pieces: dict[tuple[float, int, int], BaseGeometry] = field(default_factory=dict)
 
-    def near(self, bbox: tuple[float, float, float, float]) -> BaseGeometry:
-        """The part around a box (west, south, east, north, degrees): at least as far again on each side.
+    def near(self, bbox: BBox) -> BaseGeometry:
+        """The part around a box in degrees: at least as far again on each side.
 
         The whole, as it is in the extract, where it does not reach further than that.
         """

@@ -26,6 +26,7 @@ from pipelines.access.openstreetmap.rules import is_paper
 from pipelines.access.openstreetmap.scan import Scan, scan
 from pipelines.access.openstreetmap.store import Growing, Sorted
 from pipelines.durable import write_durably
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +182,7 @@ class Selected:
     parts: tuple[Path, ...]
     """.osm.pbf files; each object is in one of them, neighbours together."""
     about: Scan
-    bounds: tuple[float, float, float, float] | None
+    bounds: BBox | None
     """West, south, east, north of all nodes of the extract, degrees; None without nodes."""
     lost: Counter[str]
     """Number of objects that lack parts and do not seem to be near, by count of `objects.LOST`."""
@@ -216,7 +217,7 @@ def select(pbf: Path, near: Near, folder: Path, told: Callable[[int, int], None]
     bounds = collector.bounds / 1e7
     parts = tuple(sorted(folder.glob("part-*.osm.pbf")))
     west, south, east, north = bounds.tolist()
-    return Selected(parts, about, None if west > east else (west, south, east, north), collector.lost)
+    return Selected(parts, about, None if west > east else BBox(west, south, east, north), collector.lost)
 
 
 def _is_multipolygon(tags: dict[str, str]) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.rasters.raster import Level, Raster
     from schemas.modality import Kernel
-    from schemas.place import GeoBox
+    from schemas.place import BBox, GeoBox
 
 _ALIGNED_PX = 1e-3
 """Largest departure from whole pixels, in source pixels, that counts as the same lattice."""
@@ -199,7 +199,7 @@ def _reproject(
 
 
 @lru_cache(maxsize=4096)
-def _view(epsg: int, bounds: tuple[float, float, float, float], wkt: str) -> _View:
+def _view(epsg: int, bounds: BBox, wkt: str) -> _View:
     """The chip's outline and inside, sampled, in another CRS; longitudes unrolled around the chip's middle."""
     x_min, y_min, x_max, y_max = bounds
     many = _SAMPLES if max(x_max - x_min, y_max - y_min) <= _LARGE_M else _MORE_SAMPLES

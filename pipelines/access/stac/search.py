@@ -63,7 +63,7 @@ def search(
     if isinstance(areas, dict):
         wheres = [{"intersects": areas}]
     else:
-        wheres = [{"bbox": list(box)} for box in sorted({b for area in areas for b in _split(area)})]
+        wheres = [{"bbox": list(box)} for box in sorted({b for area in areas for b in area.sides()})]
     found: dict[str, Any] = {}
 
     def taken(body_here: Item) -> dict[str, Any]:
@@ -98,13 +98,6 @@ def _at(asset: Any, wanted: str) -> Any:
     other = others.get(wanted) if isinstance(others, dict) else None
     href = other.get("href") if isinstance(other, dict) else None
     return {**asset, "href": href} if isinstance(href, str) else asset
-
-
-def _split(box: BBox) -> tuple[BBox, ...]:
-    west, south, east, north = box
-    if west <= east:
-        return (box,)
-    return ((west, south, 180.0, north), (-180.0, south, east, north))
 
 
 def _moment(when: date | datetime, *, last: bool) -> str:

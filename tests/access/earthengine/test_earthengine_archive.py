@@ -18,13 +18,13 @@ from pipelines.access.http.client import AccessError, SettingError
 from pipelines.labels.footprint import covered_share
 from schemas.earthengine import EarthEngineProvider
 from schemas.outcome import Reason
-from schemas.place import GeoBox
+from schemas.place import BBox, GeoBox
 from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
 from tests.access.earthengine import earthengine_scenes as scenes
 from tests.access.earthengine.earthengine_scenes import S2, box
 
-AREA = (15.0, 47.82, 15.05, 47.86)
+AREA = BBox(15.0, 47.82, 15.05, 47.86)
 URL = "LANDWEAVE_EARTHENGINE_URL"
 ENGINE = EarthEngineProvider(project="testbed-project", retries=1)
 
@@ -89,7 +89,7 @@ def test_a_box_over_the_180th_meridian_and_a_shape_are_asked_for(running: Runnin
     engine = EarthEngineArchive("ee", ENGINE)
     ring = [[15.0, 47.82], [15.05, 47.82], [15.05, 47.86], [15.0, 47.82]]
     assert len(engine.search(S2, {"type": "Polygon", "coordinates": [ring]}, None)) == 3
-    assert engine.search(S2, [(179.9, 10.0, -179.9, 10.2)], None) == []
+    assert engine.search(S2, [BBox(179.9, 10.0, -179.9, 10.2)], None) == []
     engine.close()
 
 

@@ -17,7 +17,7 @@ from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.sources.read_shard import Assignment, gather
 from pipelines.sources.sentinel2 import Sentinel2
-from schemas.place import GeoBox, Place
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from schemas.sensors import Sentinel2Source
@@ -27,7 +27,7 @@ from testbed.server import Files
 from tests.access.earthengine import earthengine_scenes as scenes
 from tests.access.earthengine.earthengine_scenes import S2, S2_B
 
-AREA = (15.0, 47.82, 15.05, 47.86)
+AREA = BBox(15.0, 47.82, 15.05, 47.86)
 RECIPE = Recipe.model_validate(
     {
         "name": "parity",

@@ -24,14 +24,14 @@ from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.access.http.client import AccessError
 from schemas import label_source, sensors
 from schemas.outcome import Reason
-from schemas.place import GeoBox
+from schemas.place import BBox, GeoBox
 from schemas.provider import Provider
 from testbed.earthengine import Running, serve_earthengine
 from tests.access.earthengine import earthengine_scenes as scenes
 from tests.access.earthengine.earthengine_scenes import DW, S2, S2_A, S2_B, S2_C, box
 
 JUNE = (dt.datetime(2023, 6, 1, tzinfo=dt.UTC), dt.datetime(2023, 6, 30, tzinfo=dt.UTC))
-AREA = (15.0, 47.82, 15.05, 47.86)
+AREA = BBox(15.0, 47.82, 15.05, 47.86)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_items_are_frozen_facts(session: Session) -> None:
     assert first["properties"]["platform"] == "sentinel-2a"
     assert first["assets"]["r60m"]["proj:code"] == "EPSG:32633"
     assert items.parse_href(first["assets"]["r60m"]["href"]).bands == ("B1", "B9")
-    assert items.search(session, S2, areas=[(100.0, 0.0, 101.0, 1.0)], period=None) == []
+    assert items.search(session, S2, areas=[BBox(100.0, 0.0, 101.0, 1.0)], period=None) == []
     radar = items.search(session, "COPERNICUS/S1_GRD", areas=[AREA], period=None)[0]
     assert radar["properties"]["sat:orbit_state"] == "descending"
     assert radar["properties"]["sar:product_type"] == "GRD"

@@ -14,6 +14,7 @@ import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.openstreetmap.extract import BadExtractError, Extract, FeatureStore, OsmFeature, prepare
+from schemas.place import BBox
 from tests.access.openstreetmap.osm_files import (
     HEADER,
     SQUARE,
@@ -33,7 +34,7 @@ from tests.access.openstreetmap.osm_files import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WORLD = (-180.0, -90.0, 180.0, 90.0)
+WORLD = BBox(-180.0, -90.0, 180.0, 90.0)
 Writer = osmium.SimpleWriter
 
 

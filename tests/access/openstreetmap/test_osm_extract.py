@@ -18,6 +18,7 @@ from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, open_extract, prepare
 from pipelines.access.openstreetmap.objects import LOST
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_objects_are_kept_once_each(small: Path, tmp_path: Path) -> None:
     extract = prepare(small, tmp_path)
     with FeatureStore(extract.parquet) as store:
-        found = {f.osm_id: f for f in store.within((9.0, 47.0, 10.0, 48.0))}
+        found = {f.osm_id: f for f in store.within(BBox(9.0, 47.0, 10.0, 48.0))}
     assert {k: f.kind for k, f in found.items()} == {
         "n20": "point", "r1": "area", "w2": "area", "w3": "line", "w4": "line"
     }  # fmt: skip
@@ -89,7 +90,7 @@ def test_an_extract_without_objects_answers_nothing(tmp_path: Path) -> None:
         writer.add_node(Node(id=1, location=(1.0, 1.0), version=1, timestamp=datetime(2020, 1, 1, tzinfo=UTC)))
     extract = prepare(path, tmp_path / "cache")
     with FeatureStore(extract.parquet) as store:
-        assert store.within((-180.0, -90.0, 180.0, 90.0)) == []
+        assert store.within(BBox(-180.0, -90.0, 180.0, 90.0)) == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "junk", "empty", "missing", "folder"])
@@ -168,8 +169,8 @@ def test_real_boxes_answer_as_a_full_scan_does(real: Path, shared_cache: Path) -
     def check(west: float, south: float, width: float, height: float) -> None:
         east, north = west + width, south + height
         wanted = (bounds[:, 0] <= east) & (bounds[:, 2] >= west) & (bounds[:, 1] <= north) & (bounds[:, 3] >= south)
-        assert {f.osm_id for f in store.within((west, south, east, north))} == set(ids[wanted])
+        assert {f.osm_id for f in store.within(BBox(west, south, east, north))} == set(ids[wanted])
 
     check()
-    round_the_world = store.within((9.55, 47.1, 9.5, 47.2))
-    assert len(round_the_world) < len(store.within((-180.0, 47.1, 180.0, 47.2)))
+    round_the_world = store.within(BBox(9.55, 47.1, 9.5, 47.2))
+    assert len(round_the_world) < len(store.within(BBox(-180.0, 47.1, 180.0, 47.2)))

@@ -18,6 +18,7 @@ from pipelines.access.openstreetmap import select
 from pipelines.access.openstreetmap.extract import Extract, FeatureStore, prepare
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
+from schemas.place import BBox
 from tests.access.openstreetmap.osm_files import nodes, relate, ring, tree, way, written
 from tests.access.openstreetmap.osm_large import large_extract
 
@@ -39,13 +40,13 @@ def _plain(features: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 def _all(extract: Extract) -> list[tuple[Any, ...]]:
     with FeatureStore(extract.parquet) as store:
-        return _plain(store.within((-180.0, -90.0, 180.0, 90.0)))
+        return _plain(store.within(BBox(-180.0, -90.0, 180.0, 90.0)))
 
 
-def _box(lon: float, lat: float, size_m: float) -> tuple[float, float, float, float]:
+def _box(lon: float, lat: float, size_m: float) -> BBox:
     high = size_m / 2 / 111_195
     wide = high / np.cos(np.radians(lat))
-    return lon - wide, lat - high, lon + wide, lat + high
+    return BBox(lon - wide, lat - high, lon + wide, lat + high)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare_as
 from sampling.frames import rows_of
+from schemas.place import BBox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ def test_objects_come_into_the_named_file(tmp_path: Path) -> None:
     found = prepare_as(tmp_path / "map.osm.pbf", tmp_path / "objects.parquet")
     assert found.objects == 3
     with FeatureStore(tmp_path / "objects.parquet") as store:
-        assert [f.osm_id for f in store.within((0, 40, 20, 60))] == ["n1", "n2", "n3"]
+        assert [f.osm_id for f in store.within(BBox(0, 40, 20, 60))] == ["n1", "n2", "n3"]
     rows = next(rows_of("objects.parquet", tmp_path, ("tags.amenity",), shapes=True))
     assert rows.columns["tags.amenity"] == ["school"] * 3
     assert rows.shapes is not None

@@ -18,12 +18,13 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.client import AccessError, Client
 from pipelines.access.stac.search import search
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 from testbed.server import Answer, Request
 from testbed.services import Services, serve_catalogue
 
 Json = dict[str, Any]
-BOX = (9.0, 45.0, 11.0, 47.0)
+BOX = BBox(9.0, 45.0, 11.0, 47.0)
 
 
 def item(name: object, lon: float = 10.0, **more: Any) -> Json:
@@ -177,7 +178,7 @@ HERE: dict[str, Json] = {
     "hour 24, told by who asks": {"properties": {"datetime": "2022-06-01T24:00:00Z"}},
     "no collection": {"collection": None},
 }  # fmt: skip
-EAST, WEST = (179.6, -16.4, 179.9, -16.1), (-179.9, -16.4, -179.6, -16.1)
+EAST, WEST = BBox(179.6, -16.4, 179.9, -16.1), BBox(-179.9, -16.4, -179.6, -16.1)
 
 
 def ring(*lons: float) -> list[Any]:
@@ -211,7 +212,7 @@ def test_a_static_catalogue_finds_items_where_and_when_they_are() -> None:
         assert names(archives, BOX, (date(2022, 6, 1), date(2022, 6, 1))) == set(HERE)
         later = names(archives, BOX, (date(2022, 8, 1), date(2022, 8, 2)))
         assert later == {"open interval", "hour 24, told by who asks"}
-        for box in (EAST, WEST, (179.8, -16.4, -179.8, -16.1), (179.8, -16.4, 180.2, -16.1)):
+        for box in (EAST, WEST, BBox(179.8, -16.4, -179.8, -16.1), BBox(179.8, -16.4, 180.2, -16.1)):
             assert names(archives, box) == set(SEAM) | ROUND
         assert names(archives, (0, -16.4, 1, -16.1)) == ROUND
         area = polygon(ring(179.6, 179.9))
@@ -237,7 +238,7 @@ def test_a_parquet_file_of_any_writer_is_read(boxes: str, tmp_path: Path) -> Non
         kind = pa.list_(pa.float64()) if boxes == "list" else pa.list_(pa.float64(), 4)
         table = table.set_column(at, "bbox", pa.array(plain, kind))
     with serve_catalogue([]) as services, parquet(services, tmp_path, table) as archives:
-        got = archives.search("p", "c", [(9.0, 45.0, 20.0, 47.0)], (date(2022, 6, 1), date(2022, 6, 1)))
+        got = archives.search("p", "c", [BBox(9.0, 45.0, 20.0, 47.0)], (date(2022, 6, 1), date(2022, 6, 1)))
     assert [(i["id"], i["collection"], i["properties"]["n"]) for i in got] == [(f"i{n}", "c", n) for n in range(3)]
     assert [shapely.from_geojson(json.dumps(i["geometry"])).bounds for i in got] == [tuple(b) for b in plain]
     if boxes != "none":

@@ -14,6 +14,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.client import AccessError, Client, SettingError
 from pipelines.access.stac.search import search
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 from testbed.server import Fault, Request
 from testbed.services import Services, serve_catalogue
@@ -46,17 +47,19 @@ def client() -> Client:
 
 def find(services: Services, **how: Any) -> list[str]:
     provider = Provider(url=services.stac_url("catalogue"))
-    asked = {"areas": [(9.0, 45.0, 12.0, 47.0)], "period": None, "client": client(), **how}
+    asked = {"areas": [BBox(9.0, 45.0, 12.0, 47.0)], "period": None, "client": client(), **how}
     return [i["id"] for i in search("p", provider, "c", **asked)]
 
 
 def test_all_pages_once_and_in_order(services: Services) -> None:
     assert find(services) == [f"i{i:04d}" for i in range(600)]
-    assert find(services, areas=[(9.0, 45.0, 12.0, 47.0), (9.5, 45.0, 13.0, 47.0)]) == [f"i{i:04d}" for i in range(600)]
+    assert find(services, areas=[BBox(9.0, 45.0, 12.0, 47.0), BBox(9.5, 45.0, 13.0, 47.0)]) == [
+        f"i{i:04d}" for i in range(600)
+    ]
 
 
 def test_a_box_across_the_180th_meridian_is_two(services: Services) -> None:
-    assert find(services, areas=[(179.0, -17.0, -179.0, -15.0)]) == ["i9000", "i9001"]
+    assert find(services, areas=[BBox(179.0, -17.0, -179.0, -15.0)]) == ["i9000", "i9001"]
 
 
 def test_days_are_whole(services: Services) -> None:
@@ -144,7 +147,7 @@ def test_an_unset_variable_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch)
         Archives({"p": Provider(url="${LANDWEAVE_NOWHERE}/stac")}) as archives,
         pytest.raises(SettingError, match="LANDWEAVE_NOWHERE"),
     ):
-        archives.search("p", "c", [(0.0, 0.0, 1.0, 1.0)], None)
+        archives.search("p", "c", [BBox(0.0, 0.0, 1.0, 1.0)], None)
 
 
 @pytest.mark.real
@@ -167,7 +170,9 @@ def test_real_pages_are_followed_to_their_end(real: Path) -> None:
     with serve_catalogue([]) as services:
         services.faults.append(replay)
         provider = Provider(url=services.stac_url("catalogue"), dialect="earth-search")
-        found = search("p", provider, "sentinel-2-l2a", areas=[(9.0, 47.0, 10.0, 48.0)], period=None, client=client())
+        found = search(
+            "p", provider, "sentinel-2-l2a", areas=[BBox(9.0, 47.0, 10.0, 48.0)], period=None, client=client()
+        )
     assert len(found) == 16
     assert tokens == [None, "2020-03-02T10:27:44.563000Z,S2A_32TMT_20200302_0_L2A,sentinel-2-l2a",
                       "2020-03-02T10:27:26.416000Z,S2A_32UNU_20200302_0_L2A,sentinel-2-l2a"]  # fmt: skip
@@ -216,7 +221,7 @@ def test_several_collections_are_one_search() -> None:
     items = [item(n, 10.0, 46.0) | {"collection": "abc"[n]} for n in range(3)]
     with serve_catalogue(items) as services:
         provider = Provider(url=services.stac_url("catalogue"))
-        box = [(9.0, 45.0, 12.0, 47.0)]
+        box = [BBox(9.0, 45.0, 12.0, 47.0)]
         found = search("p", provider, "a,c", areas=box, period=None, client=client())
         assert [i["id"] for i in found] == ["i0000", "i0002"]
         assert len([e for e in services.log if e.path.endswith("/search")]) == 1
@@ -238,7 +243,7 @@ def test_the_alternate_address_is_taken_where_there_is_one() -> None:
             ({"alternate": "ftp"}, href),
         ):
             provider = Provider.model_validate({"url": services.stac_url("catalogue"), **more})
-            (got,) = search("p", provider, "c", areas=[(9.0, 45.0, 12.0, 47.0)], period=None, client=client())
+            (got,) = search("p", provider, "c", areas=[BBox(9.0, 45.0, 12.0, 47.0)], period=None, client=client())
             assert [a["href"] for a in got["assets"].values()] == [first, "https://x.example/b.tif"]
 
 

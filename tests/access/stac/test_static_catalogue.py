@@ -18,6 +18,7 @@ from pipelines.plan.blocks import Block
 from pipelines.plan.search import Question, ask
 from pipelines.sources import open_source
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from schemas.sensors import DemSource, Sentinel1Source, Sentinel2Source
@@ -75,15 +76,15 @@ def services() -> Any:
         yield running
 
 
-def find(archives: Archives, *boxes: tuple[float, float, float, float], period: Any = None) -> list[str]:
+def find(archives: Archives, *boxes: BBox, period: Any = None) -> list[str]:
     return [i["id"] for i in archives.search("p", "c", list(boxes), period)]
 
 
-QUESTIONS: list[tuple[tuple[float, float, float, float], Any]] = [
-    ((9.0, 45.0, 12.0, 47.0), None),
-    ((9.0, 45.0, 20.0, 47.0), (date(2022, 6, 3), date(2022, 6, 5))),
-    ((179.0, -17.0, -179.0, -15.0), None),
-    ((0.0, 0.0, 1.0, 1.0), None),
+QUESTIONS: list[tuple[BBox, Any]] = [
+    (BBox(9.0, 45.0, 12.0, 47.0), None),
+    (BBox(9.0, 45.0, 20.0, 47.0), (date(2022, 6, 3), date(2022, 6, 5))),
+    (BBox(179.0, -17.0, -179.0, -15.0), None),
+    (BBox(0.0, 0.0, 1.0, 1.0), None),
 ]
 
 
@@ -102,7 +103,7 @@ def test_a_static_catalogue_answers_as_an_api_does(kind: str, services: Services
                 assert find(static, box, period=period) == find(asked, box, period=period)
             paths = [e.path for e in services.log]
             assert len(paths) == len(set(paths)), "each file is read once for all questions"
-            (found,) = static.search("p", "c", [(10.0, 46.0, 10.05, 46.05)], None)
+            (found,) = static.search("p", "c", [BBox(10.0, 46.0, 10.05, 46.05)], None)
     where = "sub/items/pixels" if kind == "catalogue" else "sub/pixels"
     assert found["assets"]["data"]["href"] == f"{services.base_url}/static/{where}/0.tif"
     assert found["properties"]["datetime"].startswith("2022-06-01T10:00:00")
@@ -188,7 +189,7 @@ def test_providers_of_one_product_may_name_its_collection_otherwise() -> None:
             period=None, slots=(0,), parse=open_source(config).scene,
         )  # fmt: skip
         with Archives(providers) as archives:
-            answer = ask(archives, question, Block(places=(), bboxes=((9.0, 45.0, 12.0, 47.0),)))
+            answer = ask(archives, question, Block(places=(), bboxes=(BBox(9.0, 45.0, 12.0, 47.0),)))
     assert answer.error is None
     assert answer.provider == "two"
     assert [s.item_id for s in answer.scenes] == ["i000", "i001", "i002"]
