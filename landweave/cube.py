@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,14 @@ Values = Literal["masked", "stored", "physical"]
 _PLACE = ("split", "epsg", "x_min", "y_max", "lon", "lat")
 _CHUNK_BYTES = 1 << 27
 """Most stored bytes per chunk: dask's documentation recommends about 100 MB."""
+
+
+class _Chosen(NamedTuple):
+    """The samples of a tree, and how their pixels are shown."""
+
+    positions: NDArray[np.int64]
+    ids: list[str]
+    values: Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ def tree(
     }
     nodes = {"/": xr.Dataset(coords=coordinates, attrs={"footprint": "x_min + x, y_max + y are metres in `epsg`"})}
     for group, arrays in groups:
-        node = _group(catalogue, reader, group, arrays, (positions, ids, values))
+        node = _group(catalogue, reader, group, arrays, _Chosen(positions, ids, values))
         # xarray hands down indexed coordinates only
         nodes[f"/{group.name}"] = node.assign_coords(coordinates)
     return xr.DataTree.from_dict(nodes)
@@ -92,16 +100,15 @@ def _group(
     reader: ShardReader,
     group: GroupSpec,
     arrays: Sequence[ArraySpec],
-    chosen: tuple[NDArray[np.int64], list[str], Values],
+    chosen: _Chosen,
 ) -> xr.Dataset:
     import xarray as xr
 
-    positions, ids, values = chosen
-    present = catalogue.presence(group.name)[positions]
+    present = catalogue.presence(group.name)[chosen.positions]
     found: dict[str, Any] = {}
-    coordinates: dict[str, Any] = {"sample": np.array(ids, object)}
+    coordinates: dict[str, Any] = {"sample": np.array(chosen.ids, object)}
     for array in arrays:
-        found[array.name] = (array.dims, _lazy(catalogue, reader, array, chosen), _attributes(array, values))
+        found[array.name] = (array.dims, _lazy(catalogue, reader, array, chosen), _attributes(array, chosen.values))
         coordinates |= _axes(array)
     if group.dated:
         coordinates["time"] = np.array(group.slots, object)
@@ -114,7 +121,7 @@ def _lazy(
     catalogue: Catalogue,
     reader: ShardReader,
     array: ArraySpec,
-    chosen: tuple[NDArray[np.int64], list[str], Values],
+    chosen: _Chosen,
 ) -> Any:
     """A dask array: chunks end where shards end."""
     from importlib import import_module

@@ -109,15 +109,14 @@ def _references(node: Any) -> list[str]:
 def _section(name: str, schema: Json, definitions: Json) -> str:
     about = str(schema.get("description", "")).split("\n\n")
     rows = [
-        _row(key, field, (_WHOLE.get(key) if name == "Recipe" else None), (schema, definitions))
+        _row(key, field, (_WHOLE.get(key) if name == "Recipe" else None), schema, definitions)
         for key, field in schema.get("properties", {}).items()
     ]
     head = "| key | type | default | meaning | example |\n|---|---|---|---|---|\n"
     return f"## {name}\n\n{' '.join(' '.join(about).split())}\n\n{head}{''.join(rows)}\n"
 
 
-def _row(key: str, field: Json, example: Any, of: tuple[Json, Json]) -> str:
-    schema, definitions = of
+def _row(key: str, field: Json, example: Any, schema: Json, definitions: Json) -> str:
     said = "see below" if _references(field) else _USUAL.get(key, "")
     default = "required" if key in schema.get("required", ()) else _code(field["default"]) if "default" in field else ""
     cells = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyproj
@@ -194,6 +194,14 @@ def _points_in(
     return lon, lat
 
 
+class Admitted(NamedTuple):
+    """Candidates that lie in the area and on free ground."""
+
+    candidates: Candidates
+    row: NDArray[np.int64]
+    """(n,) number among the usable rows, of each."""
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """What was drawn from a frame."""
@@ -213,7 +221,7 @@ def draw(
     sampling: DrawSampling,
     rows: FrameRows,
     drawer: Drawer,
-    place: Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Candidates, NDArray[np.int64]]],
+    place: Callable[[NDArray[np.int64], NDArray[np.int64]], Admitted],
     divide: Callable[[Candidates, NDArray[np.int64]], Assignment],
     seed: int,
 ) -> Drawn:
@@ -223,7 +231,7 @@ def draw(
         sampling: the section.
         rows: the frame.
         drawer: makes candidates.
-        place: (strata, numbers of candidates) -> those that are admitted, and their rows.
+        place: (strata, numbers of candidates) -> those that are admitted.
         divide: candidates and their rows -> splits.
         seed: the recipe's seed.
     """
@@ -232,7 +240,7 @@ def draw(
     kept = np.zeros_like(strata.quota)
     assignment: Assignment | None = None
     for _ in range(_ROUNDS):
-        chosen, row = _grown(strata, strata.quota - kept, drawer, place, rows, (chosen, row))
+        chosen, row = _grown(strata, strata.quota - kept, drawer, place, rows, Admitted(chosen, row))
         if not len(chosen):
             raise SamplingError(
                 f"{sampling.frame.file!r}: no sample could be placed: no row lies in the area on free land"
@@ -262,20 +270,20 @@ def _grown(
     strata: Strata,
     lacking: NDArray[np.int64],
     drawer: Drawer,
-    place: Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Candidates, NDArray[np.int64]]],
+    place: Callable[[NDArray[np.int64], NDArray[np.int64]], Admitted],
     rows: FrameRows,
-    so_far: tuple[Candidates, NDArray[np.int64]],
-) -> tuple[Candidates, NDArray[np.int64]]:
+    so_far: Admitted,
+) -> Admitted:
     """More admitted candidates, `lacking` of each stratum or as many as it can give."""
-    parts, places = [so_far[0]], [so_far[1]]
+    parts = [so_far]
     lacking = lacking.copy()
     while (asked := np.minimum(strata.asking(lacking), drawer.left(strata))).any():
         stratum = np.repeat(np.arange(len(asked)), asked)
         turn = np.arange(len(stratum)) - np.repeat(np.cumsum(asked) - asked, asked)
         order = np.lexsort((stratum, turn))  # the strata take turns
         stratum, turn = stratum[order], turn[order]
-        admitted, row = place(stratum, strata.next[stratum] + turn)
-        got = np.bincount(rows.stratum[row], minlength=len(asked))
+        admitted = place(stratum, strata.next[stratum] + turn)
+        got = np.bincount(rows.stratum[admitted.row], minlength=len(asked))
         strata.next += asked
         strata.drawn += asked
         strata.admitted += got
@@ -283,8 +291,7 @@ def _grown(
         strata.ended |= (strata.barren >= _CROWDED) | (drawer.left(strata) <= 0)
         lacking -= got
         parts.append(admitted)
-        places.append(row)
-    return joined(parts), np.concatenate(places)
+    return Admitted(joined([p.candidates for p in parts]), np.concatenate([p.row for p in parts]))
 
 
 def _first_of_each(stratum: NDArray[np.int32], kept: NDArray[np.bool_], quota: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -303,10 +310,10 @@ def placed(
     region: Region,
     ground: OccupiedGround | None,
     left_out: dict[str, int],
-) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Candidates, NDArray[np.int64]]]:
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], Admitted]:
     """Function that admits candidates: inside the area, and on ground that none admitted before has taken."""
 
-    def place(stratum: NDArray[np.int64], number: NDArray[np.int64]) -> tuple[Candidates, NDArray[np.int64]]:
+    def place(stratum: NDArray[np.int64], number: NDArray[np.int64]) -> Admitted:
         found, row = drawer.candidates(stratum, number, grid)
         inside, sea = within(found.footprints, sampling.area, region)
         if drawer.once:  # a row that is left out is lost; a draw is only made again
@@ -315,6 +322,6 @@ def placed(
         found, row = found.take(inside), row[inside]
         free = np.ones(len(found), dtype=bool) if ground is None else ground.admit(found.footprints)
         left_out["overlap"] += int((~free).sum())
-        return found.take(free), row[free]
+        return Admitted(found.take(free), row[free])
 
     return place

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from schemas.place import Place
-    from schemas.window import Pick, Window
+    from schemas.window import Window
 
 _DAY = dt.timedelta(days=1)
 _TICK = dt.timedelta(microseconds=1)
@@ -59,7 +59,7 @@ def period_of(window: Window, occurrence: int) -> Period:
     target = None if window.target is None else _midnight(window.target) + _DAY / 2
     if window.every == "scene":
         return Period(start=start, end=end, target=start + (end - start) / 2)
-    return _part(start, end, (target, window.pick), (window.count, occurrence))
+    return _part(window, occurrence, start, end, target)
 
 
 def own_period(window: Window, occurrence: int, place: Place, seed: int) -> Period | None:
@@ -88,7 +88,7 @@ def around(window: Window, moment: Moment, occurrence: int = 0) -> Period:
     end += _TICK if moment.first == moment.last else dt.timedelta()
     if window.every == "scene":
         return Period(start=moment.first - before, end=end, target=middle)
-    return _part(moment.first - before, end, (middle, window.pick), (window.count, occurrence), moment)
+    return _part(window, occurrence, moment.first - before, end, middle, moment)
 
 
 def shift_of(window: Window, sample_id: str, seed: int) -> dt.timedelta:
@@ -122,14 +122,15 @@ def moment_of(text: str) -> Moment | None:
 
 
 def _part(
+    window: Window,
+    occurrence: int,
     start: dt.datetime,
     end: dt.datetime,
-    wanted: tuple[dt.datetime | None, Pick | None],
-    which: tuple[int, int],
+    target: dt.datetime | None,
     moment: Moment | None = None,
 ) -> Period:
-    """A period by its place among equal parts, and what is preferred in it."""
-    (target, pick), (count, occurrence) = wanted, which
+    """One of the equal parts of [start, end), and the time that is preferred in it."""
+    pick = window.pick
     if pick in ("before", "after") and target is not None:
         day = target - _DAY / 2, target + _DAY / 2
         moment = moment or Moment(first=day[0], last=day[1])
@@ -137,7 +138,7 @@ def _part(
         if pick == "before":
             return Period(start=start, end=moment.last + exact, target=moment.last, by_time=True)
         return Period(start=moment.first, end=end, target=moment.first, by_time=True)
-    step = (end - start) / count
+    step = (end - start) / window.count
     first, last = start + occurrence * step, start + (occurrence + 1) * step
     if pick == "newest":
         return Period(start=first, end=last, target=last, by_time=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pipelines.assemble import sample_bytes
 from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
 from pipelines.plan.raster_reads import Seen, seen_of
 from pipelines.tables import Estimate, ProviderCost
+from schemas.scene import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pipelines.tables import PartPlan
     from schemas.place import GeoBox, Place
     from schemas.recipe import Recipe
-    from schemas.scene import AssetBand, Candidate, Scene
+    from schemas.scene import AssetBand, Scene
 
 Example = tuple[str, str]
 """(provider, address) of a raster."""
@@ -80,6 +81,39 @@ class Tally:
         self.bytes += blocks * block_bytes
 
 
+class _Part(NamedTuple):
+    """A part of a scene that is read: one array of its layer, or a label's classes."""
+
+    name: str
+    resolution_m: float
+    """Pixel edge in the dataset."""
+    itemsize: int
+    """Bytes per pixel."""
+    rasters: list[tuple[AssetBand, int]]
+    """Each raster of it, and the number of bands that are read from it."""
+
+
+class _Chips(NamedTuple):
+    """Chips of one shard that are read from one scene."""
+
+    boxes: list[GeoBox]
+    resolution_m: float
+
+
+class _Chip(NamedTuple):
+    """A footprint under a scene."""
+
+    box: GeoBox
+    best: bool
+    """True where all bands are read: the scene is a sample's best one, or one of many that make its date."""
+
+
+Found = dict[tuple[object, ...], tuple[int, int]]
+"""What rasters under the same chips, with the same blocks, were found to cost: two numbers, see `_raster`."""
+Wanted = dict[str, list[tuple[str, tuple[Candidate, ...]]]]
+"""Sample id -> (layer, candidates of one of its dates)."""
+
+
 def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
     """Expected cost of building a partition.
 
@@ -92,13 +126,13 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
     """
     tallies: dict[str, Tally] = {}
     engine = EngineTally()
-    wished: dict[str, list[tuple[str, tuple[Candidate, ...]]]] = {}
+    wanted: Wanted = {}
     for (sample_id, layer, _), candidates in plan.candidates.items():
-        wished.setdefault(sample_id, []).append((layer, candidates))
+        wanted.setdefault(sample_id, []).append((layer, candidates))
     for places in plan.shards.values():
-        _shard(plan, places, wished, (cuts, tallies))
+        _shard(plan, places, wanted, cuts, tallies)
         for place in places:
-            for layer, candidates in wished.get(place.sample_id, ()):
+            for layer, candidates in wanted.get(place.sample_id, ()):
                 engine.wish(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
     samples = sum(len(places) for places in plan.shards.values())
     requests, size = sum(t.requests for t in tallies.values()), sum(t.bytes for t in tallies.values())
@@ -122,59 +156,61 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
 def _shard(
     plan: PartPlan,
     places: Iterable[Place],
-    wished: Mapping[str, list[tuple[str, tuple[Candidate, ...]]]],
-    count: tuple[Mapping[str, Cut], dict[str, Tally]],
+    wanted: Wanted,
+    cuts: Mapping[str, Cut],
+    tallies: dict[str, Tally],
 ) -> None:
-    cuts, tallies = count
-    composed = plan.recipe.composed
-    chips: dict[tuple[str, str], list[tuple[GeoBox, bool]]] = {}
-    known: dict[tuple[object, ...], tuple[int, int]] = {}
-    for place in places:
-        for layer, candidates in wished.get(place.sample_id, ()):
-            for rank, candidate in enumerate(candidates):
-                for item in candidate.scenes:
-                    chips.setdefault((layer, item), []).append((place.geobox, rank == 0 or layer in composed))
-    for (layer, item), wanted in sorted(chips.items()):
+    """Count the requests and bytes of one shard."""
+    known: Found = {}
+    for (layer, item), chips in sorted(_chips_of(plan, places, wanted).items()):
         scene = plan.scenes[layer][item]
         if at_earth_engine(scene):
             continue
         tally = tallies.setdefault(scene.provider, Tally())
-        for part, resolution_m, itemsize, rasters in _rasters(plan.recipe, layer, scene):
+        for part in _parts(plan.recipe, layer, scene):
             modality = plan.recipe.modalities.get(layer)
-            first = modality is None or part != modality.cloud_layer
-            boxes = [box for box, best in wanted if best or not first]
+            first = modality is None or part.name != modality.cloud_layer
+            boxes = [chip.box for chip in chips if chip.best or not first]
             if not boxes:
                 continue
-            assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * itemsize * STORED_SHARE, separate=True)
-            cut = cuts.get(cut_key(layer, part), assumed)
-            for asset, bands in rasters:
-                _raster(asset, (cut, bands if cut.separate else 1), (boxes, resolution_m), (tally, known))
+            assumed = Cut(edge_px=BLOCK_PX, block_bytes=BLOCK_PX**2 * part.itemsize * STORED_SHARE, separate=True)
+            cut = cuts.get(cut_key(layer, part.name), assumed)
+            for asset, bands in part.rasters:
+                planes = bands if cut.separate else 1
+                _raster(asset, cut, planes, _Chips(boxes, part.resolution_m), tally, known)
 
 
-def _raster(
-    asset: AssetBand,
-    cut: tuple[Cut, int],
-    chips: tuple[list[GeoBox], float],
-    count: tuple[Tally, dict[tuple[object, ...], tuple[int, int]]],
-) -> None:
-    """Count one raster: `cut` with the planes that are read, `chips` with the pixel edge in metres, `count` with what
-    other rasters under the same chips, cut alike, were found to cost."""
-    (like, planes), (boxes, resolution_m), (tally, known) = cut, chips, count
-    under = tuple(map(id, boxes))  # of one shard, whose places outlive the count
-    if like.seen is not None:
-        tally.open(asset.href, like.seen.head_bytes)
-        key: tuple[object, ...] = (id(like), under, resolution_m, planes, asset.transform)
+def _chips_of(plan: PartPlan, places: Iterable[Place], wanted: Wanted) -> dict[tuple[str, str], list[_Chip]]:
+    """(layer, item) -> the footprints that are read from it."""
+    composed = plan.recipe.composed
+    chips: dict[tuple[str, str], list[_Chip]] = {}
+    for place in places:
+        for layer, candidates in wanted.get(place.sample_id, ()):
+            for rank, candidate in enumerate(candidates):
+                chip = _Chip(place.geobox, rank == 0 or layer in composed)
+                for item in candidate.scenes:
+                    chips.setdefault((layer, item), []).append(chip)
+    return chips
+
+
+def _raster(asset: AssetBand, cut: Cut, planes: int, chips: _Chips, tally: Tally, known: Found) -> None:
+    """Count one raster, of which `planes` are read; `known` keeps (runs, bytes), or (blocks, runs) where no raster of
+    the layer could be looked at."""
+    under = tuple(map(id, chips.boxes))  # of one shard, whose places outlive the count
+    if cut.seen is not None:
+        tally.open(asset.href, cut.seen.head_bytes)
+        key: tuple[object, ...] = (id(cut), under, chips.resolution_m, planes, asset.transform)
         if key not in known:
-            known[key] = like.seen.cost(boxes, resolution_m, planes, asset.transform)
+            known[key] = cut.seen.cost(chips.boxes, chips.resolution_m, planes, asset.transform)
         runs, size = known[key]
         tally.add(1, runs, size)
     else:
         tally.open(asset.href)
-        key = (under, like.edge_px * resolution_m)
+        key = (under, cut.edge_px * chips.resolution_m)
         if key not in known:
-            known[key] = _blocks(boxes, like.edge_px * resolution_m)
+            known[key] = _blocks(chips.boxes, cut.edge_px * chips.resolution_m)
         blocks, runs = known[key]
-        tally.add(blocks * planes, runs * planes, like.block_bytes)
+        tally.add(blocks * planes, runs * planes, cut.block_bytes)
 
 
 def cut_key(layer: str, part: str) -> str:
@@ -210,17 +246,17 @@ def cut_of(archives: Archives, example: Example) -> Cut | None:
     return Cut(edge_px=edge, block_bytes=stored, separate=image.separate, seen=seen_of(raster, image))
 
 
-def _rasters(recipe: Recipe, layer: str, scene: Scene) -> list[tuple[str, float, int, list[tuple[AssetBand, int]]]]:
-    """(part, pixel edge in metres, bytes per pixel, (raster, bands needed of it)) for every read part of a scene."""
+def _parts(recipe: Recipe, layer: str, scene: Scene) -> list[_Part]:
+    """Every part of a scene that is read."""
     if layer not in recipe.modalities:
-        return [("", recipe.resolution_of(layer, None), 1, [(next(iter(scene.assets.values())), 1)])]
-    wanted = []
+        return [_Part("", recipe.resolution_of(layer, None), 1, [(next(iter(scene.assets.values())), 1)])]
+    parts = []
     for part in recipe.modalities[layer].layers:
         found = [scene.assets[band.name] for band in part.bands if band.name in scene.assets]
         first = {asset.href: asset for asset in reversed(found)}
         rasters = [(first[href], sum(a.href == href for a in found)) for href in sorted(first)]
-        wanted.append((part.name, part.resolution_m, np.dtype(part.dtype).itemsize, rasters))
-    return wanted
+        parts.append(_Part(part.name, part.resolution_m, np.dtype(part.dtype).itemsize, rasters))
+    return parts
 
 
 def _blocks(boxes: list[GeoBox], edge_m: float) -> tuple[int, int]:

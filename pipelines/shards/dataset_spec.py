@@ -108,7 +108,7 @@ def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> Gro
     arrays = []
     for layer in modality.layers:
         band_dim = "band" if len(with_bands) == 1 else f"band_{layer.name.removeprefix('bands_')}"
-        arrays.append(_pixels(modality.name, layer, slots, shared, (band_dim, resolutions[layer.name])))
+        arrays.append(_pixels(modality.name, layer, slots, shared, band_dim, resolutions[layer.name]))
     arrays.append(_mask(modality.name, "valid", slots, shared, min(resolutions.values())))
     if modality.cloud_layer is not None:
         arrays.append(_mask(modality.name, "cloud", slots, shared, resolutions[modality.cloud_layer]))
@@ -141,9 +141,8 @@ class _Shared:
 
 
 def _pixels(
-    group: str, layer: Layer, slots: tuple[str, ...], shared: _Shared, band_and_resolution: tuple[str, float]
+    group: str, layer: Layer, slots: tuple[str, ...], shared: _Shared, band_dim: str, resolution_m: float
 ) -> ArraySpec:
-    band_dim, resolution_m = band_and_resolution
     dims, shape = _leading(slots)
     if layer.has_band_axis:
         dims, shape = (*dims, band_dim), (*shape, len(layer.bands))

@@ -129,12 +129,14 @@ def _label_fields(group: GroupSpec) -> list[tuple[str, pa.DataType]]:
     return [(f"{group.name}_{name}", kind) for name, kind in columns.items()] + shares
 
 
-def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], dataset: DatasetSpec) -> Json:
+def item(stack: Stack, shard: int, row: int, split: str, footprint: dict[str, Any], dataset: DatasetSpec) -> Json:
     """One row of items.parquet.
 
     Args:
         stack: the sample.
-        where: (shard, row, split).
+        shard: number of the shard that holds it.
+        row: its row there.
+        split: split of the shard.
         footprint: GeoJSON polygon or multipolygon, lon/lat, cut at the antimeridian.
         dataset: the dataset's form.
     """
@@ -143,7 +145,7 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
     times = sorted(o.datetime for (name, _), o in stack.observations.items() if dataset.group(name).dated)
     times = times or sorted(o.datetime for o in stack.observations.values()) or _label_years(stack)
     present = [g for g in dataset.groups if _slots_present(stack, g).count("1")]
-    row: Json = {
+    found: Json = {
         "type": "Feature",
         "id": place.sample_id,
         "geometry": shapely.to_wkb(geometry, byte_order=1),
@@ -162,9 +164,9 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "datetime": times[0],
         "start_datetime": times[0],
         "end_datetime": times[-1],
-        "split": where[2],
-        "shard": where[0],
-        "row": where[1],
+        "split": split,
+        "shard": shard,
+        "row": row,
         "lon": place.lon,
         "lat": place.lat,
         "epsg": box.epsg,
@@ -183,11 +185,11 @@ def item(stack: Stack, where: tuple[int, int, str], footprint: dict[str, Any], d
         "facts": None if stack.facts is None else facts_json(stack.facts),
     }
     said = {**dict(place.attributes), **stack.numbers}
-    row |= {a.column: said[a.name] for a in dataset.attributes}
+    found |= {a.column: said[a.name] for a in dataset.attributes}
     for group in dataset.groups:
         columns = _modality_row(stack, group) if group.kind == "modality" else _label_row(stack, group)
-        row |= {f"{group.name}_{name}": value for name, value in columns.items()}
-    return row
+        found |= {f"{group.name}_{name}": value for name, value in columns.items()}
+    return found
 
 
 def slots_present(stack: Stack, dataset: DatasetSpec) -> dict[str, str]:

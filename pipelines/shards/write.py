@@ -204,8 +204,9 @@ class _ShardWriter:
                 self._presence[group.name].append("0" * group.slot_count)
             return
         ledger.check(stack, self._dataset)
-        where = (self._shard.index, row, self._shard.split)
-        self._items.append(catalogue.item(stack, where, footprints[sample], self._dataset))
+        self._items.append(
+            catalogue.item(stack, self._shard.index, row, self._shard.split, footprints[sample], self._dataset)
+        )
         self._samples.append(sample)
         for name, slots in catalogue.slots_present(stack, self._dataset).items():
             self._presence[name].append(slots)

@@ -197,7 +197,7 @@ class Session:
         while waiting:
             piece = waiting.pop(0)
             try:
-                pixels, good = self._piece(expression, geobox, tuple(bands[piece.bands]), piece, (wanted, images))
+                pixels, good = self._piece(expression, geobox, tuple(bands[piece.bands]), piece, wanted, images)
             except TooLargeError:
                 halves = piece.halves()
                 if halves is None:
@@ -218,9 +218,9 @@ class Session:
         geobox: GeoBox,
         bands: tuple[str, ...],
         piece: Piece,
-        kind: tuple[np.dtype[Any] | None, int],
+        dtype: np.dtype[Any] | None,
+        images: int,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        dtype, images = kind
         request = {
             "expression": with_validity(expression, bands, dtype),
             "fileFormat": "NUMPY_NDARRAY",

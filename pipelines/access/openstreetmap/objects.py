@@ -48,18 +48,18 @@ class _Reading:
     def node(self, node: osmium.osm.Node) -> None:
         """A point."""
         self.counts["tagged_nodes"] += 1
-        self._keep("points", (f"n{node.id}", "point", _tags(node)), node)
+        self._keep("points", f"n{node.id}", "point", _tags(node), node)
 
     def way(self, way: osmium.osm.Way) -> None:
         """A line; or an area, which comes again by itself, and perhaps a line along its edge beside it."""
         self.counts["tagged_ways"] += 1
         tags = _tags(way)
         if is_paper(tags) or not (_is_ring(way) and is_area(tags)):
-            self._keep("lines", (f"w{way.id}", "line", tags), way)
+            self._keep("lines", f"w{way.id}", "line", tags, way)
             return
         self.rings.add(way.id)
         if edge_keys(tags):
-            self._keep("edge_lines", (f"w{way.id}", "line", tags), way)
+            self._keep("edge_lines", f"w{way.id}", "line", tags, way)
 
     def area(self, area: osmium.osm.Area) -> None:
         """An area that osmium assembled from a closed way or a relation."""
@@ -68,7 +68,7 @@ class _Reading:
         if area.from_way():
             if has_rings and number in self.rings:
                 self.rings.discard(number)
-                self._keep("way_areas", (f"w{number}", "area", tags), area)
+                self._keep("way_areas", f"w{number}", "area", tags, area)
             return
         old_style = number in self.expected.tags
         if old_style:
@@ -76,7 +76,7 @@ class _Reading:
         if has_rings:
             self.expected.awaited.pop(number, None)
         if (has_rings and tags) or is_paper(tags):
-            self._keep("old_style_areas" if old_style else "relation_areas", (f"r{number}", "area", tags), area)
+            self._keep("old_style_areas" if old_style else "relation_areas", f"r{number}", "area", tags, area)
 
     def settle(self, pbf: Path, located: osmium.index.LocationTable) -> None:
         """Count what never became an area under its reason, and what lent its tags in vain as what it is."""
@@ -107,11 +107,12 @@ class _Reading:
     def _keep(
         self,
         target: str,
-        what: tuple[str, str, dict[str, str]],
+        osm_id: str,
+        kind: str,
+        tags: dict[str, str],
         thing: osmium.osm.Node | osmium.osm.Way | osmium.osm.Area,
     ) -> None:
         """Add a row and count it under `target`, or under the reason why it is left out."""
-        osm_id, kind, tags = what
         if is_paper(tags):
             self.counts["boundaries"] += 1
             return

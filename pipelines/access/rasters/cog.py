@@ -234,8 +234,8 @@ class Reader:
                     target.alpha, target.pixels = target.pixels[-1] > 0, target.pixels[:-1]
             return
         for target in targets:
-            _, _, height, width = target.part.window
-            target.mask = np.zeros((height, width), np.bool_)
+            window = target.part.window
+            target.mask = np.zeros((window.height, window.width), np.bool_)
         self._pour(level.mask_of or raster, level.mask, targets, lambda t: t.mask)
 
     def _pour(
@@ -255,7 +255,7 @@ class Reader:
                     if decoded.pixels is None:
                         target.error = target.error or decoded.error
                     elif (out := into(target)) is not None:
-                        _copy(image, decoded.block, decoded.pixels, (target, _bands(raster, target)), out)
+                        _copy(image, decoded.block, decoded.pixels, target, _bands(raster, target), out)
 
 
 def _groups(raster: Raster, targets: Sequence[_Target]) -> Iterator[tuple[list[_Target], int]]:
@@ -267,8 +267,8 @@ def _groups(raster: Raster, targets: Sequence[_Target]) -> Iterator[tuple[list[_
         group: list[_Target] = []
         held = 0
         for target in level:
-            _, _, height, width = target.part.window
-            size = height * width * len(_bands(raster, target)) * raster.dtype.itemsize
+            window = target.part.window
+            size = window.height * window.width * len(_bands(raster, target)) * raster.dtype.itemsize
             if group and held + size > _WINDOWS_BYTES:
                 yield group, held
                 group, held = [], 0
@@ -358,16 +358,15 @@ def _needed(image: Directory, block: Block, targets: Sequence[_Target]) -> tuple
     y, x = block[1] * image.block_height, block[2] * image.block_width
     windows = [target.part.window for target in targets]
     return (
-        max(0, min(row for row, _, _, _ in windows) - y),
-        min(image.block_height, image.height - y, max(row + height for row, _, height, _ in windows) - y),
-        min(image.block_width, image.width - x, max(column + width for _, column, _, width in windows) - x),
+        max(0, min(window.row for window in windows) - y),
+        min(image.block_height, image.height - y, max(window.bottom for window in windows) - y),
+        min(image.block_width, image.width - x, max(window.right for window in windows) - x),
     )
 
 
 def _copy(
-    image: Directory, block: Block, pixels: NDArray[Any], where: tuple[_Target, tuple[int, ...]], out: NDArray[Any]
+    image: Directory, block: Block, pixels: NDArray[Any], target: _Target, bands: tuple[int, ...], out: NDArray[Any]
 ) -> None:
-    target, bands = where
     row, column, height, width = target.part.window
     y, x = block[1] * image.block_height, block[2] * image.block_width
     top, left = max(row, y), max(column, x)

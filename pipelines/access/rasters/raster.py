@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
     from pipelines.access.http.client import Client
+    from pipelines.access.rasters.window import Window
 
     _Submit = Callable[..., Callable[[], bytes]]
     """Runs a function in the background; what it returns waits for the result."""
@@ -341,8 +342,8 @@ class Raster:
                 else:
                     yield _Decoded((0, row, column), pixels, None)
 
-    def read_memory(self, bands: Sequence[int], window: tuple[int, int, int, int]) -> NDArray[Any]:
-        """Pixels (band, y, x) of a file that was read whole; window is (row, column, height, width)."""
+    def read_memory(self, bands: Sequence[int], window: Window) -> NDArray[Any]:
+        """Pixels (band, y, x) of a window of a file that was read whole."""
         row, column, height, width = window
         if self.memory is None:
             raise AssertionError("only files in formats other than TIFF are kept in memory as a whole")

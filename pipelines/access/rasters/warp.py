@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -25,6 +25,7 @@ from rasterio.warp import reproject
 
 from pipelines.access.http.client import AccessError, shown
 from pipelines.access.rasters.crs import by_epsg, by_wkt, doubt, seen_from, turn_of
+from pipelines.access.rasters.window import Window
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Part:
     source: int
     """Position of the raster in the request."""
     level: Level
-    window: tuple[int, int, int, int]
-    """(row, column, height, width) in pixels of the level."""
+    window: Window
+    """In pixels of the level."""
     at: tuple[int, int]
     """(row, column) of the window's first pixel in the frame."""
 
@@ -106,6 +107,37 @@ class _View:
     """True where a pole is inside: the chip has all longitudes."""
 
 
+class _Member(NamedTuple):
+    """One raster among those of one lattice."""
+
+    source: int
+    """Position of the raster in the request."""
+    level: Level
+    placed: Affine
+    """The level's transform, moved by whole turns of longitude to meet the chip."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rasters of one lattice, which are laid into one frame."""
+
+    frame: Frame
+    view: _View
+    members: list[_Member]
+
+
+class _Laid(NamedTuple):
+    """What is read of one member."""
+
+    member: _Member
+    window: Window
+    """In pixels of the level."""
+    at: Window
+    """The same window in pixels of the group's first raster."""
+    whole: Window
+    """The whole raster in pixels of the group's first raster."""
+
+
 def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Frame]:
     """The window of each raster for one chip; rasters that do not touch the chip are left out.
 
@@ -113,7 +145,7 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
         AccessError: WRONG_GRID if a raster has no CRS or cannot be related to the chip.
     """
     found: list[Frame] = []
-    groups: list[tuple[Frame, list[tuple[int, Level, Affine]], _View, CRS]] = []
+    groups: list[_Group] = []
     for i, raster in enumerate(rasters):
         if raster.crs is None or not raster.placed:
             what = "has no coordinate reference system" if raster.crs is None else "does not state where its pixels are"
@@ -121,24 +153,24 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
         if raster.lies_in(geobox.epsg):
             level = raster.levels[0]
             if (corner := _aligned(geobox, level)) is not None:
-                _add_copy(found, geobox, (i, level, corner))
+                _add_copy(found, geobox, i, level, corner)
                 continue
         view = _view(geobox.epsg, geobox.bounds, raster.wkt)
         level = _level(raster, geobox, kernel, view)
         for shift in _shifts(level, view):
-            placed = Affine.translation(shift, 0.0) * level.transform
-            if _window(level, placed, geobox, kernel, view) is None:
+            member = _Member(i, level, Affine.translation(shift, 0.0) * level.transform)
+            if _window(member, geobox, kernel, view) is None:
                 continue
-            for _, members, _, crs in groups:
-                if crs == raster.crs and _same_lattice(members[0], (level, placed)):
-                    members.append((i, level, placed))
+            for group in groups:
+                if group.frame.crs == raster.crs and _same_lattice(group.members[0], member):
+                    group.members.append(member)
                     break
             else:
-                frame = Frame(placed, raster.crs, (0, 0), copied=False)
+                frame = Frame(member.placed, raster.crs, (0, 0), copied=False)
                 found.append(frame)
-                groups.append((frame, [(i, level, placed)], view, raster.crs))
-    for frame, members, view, _ in groups:
-        _fill(frame, members, geobox, kernel, view)
+                groups.append(_Group(frame, view, [member]))
+    for group in groups:
+        _fill(group, geobox, kernel)
     return found
 
 
@@ -241,8 +273,8 @@ def _aligned(geobox: GeoBox, level: Level) -> tuple[int, int] | None:
     return (exact[1], exact[0]) if max(abs(a - b) for a, b in zip(exact, found, strict=True)) <= _ALIGNED_PX else None
 
 
-def _add_copy(found: list[Frame], geobox: GeoBox, item: tuple[int, Level, tuple[int, int]]) -> None:
-    source, level, (row, column) = item
+def _add_copy(found: list[Frame], geobox: GeoBox, source: int, level: Level, corner: tuple[int, int]) -> None:
+    row, column = corner
     frame = next((f for f in found if f.copied), None)
     if frame is None:
         frame = Frame(Affine(*geobox.transform), by_epsg(geobox.epsg), geobox.shape, copied=True)
@@ -250,7 +282,9 @@ def _add_copy(found: list[Frame], geobox: GeoBox, item: tuple[int, Level, tuple[
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + geobox.height, level.height), min(column + geobox.width, level.width)
     if bottom > top and right > left:
-        frame.parts.append(Part(source, level, (top, left, bottom - top, right - left), (top - row, left - column)))
+        frame.parts.append(
+            Part(source, level, Window(top, left, bottom - top, right - left), (top - row, left - column))
+        )
 
 
 def _level(raster: Raster, geobox: GeoBox, kernel: Kernel, view: _View) -> Level:
@@ -268,10 +302,9 @@ def _level(raster: Raster, geobox: GeoBox, kernel: Kernel, view: _View) -> Level
     return chosen
 
 
-def _window(
-    level: Level, placed: Affine, geobox: GeoBox, kernel: Kernel, view: _View
-) -> tuple[int, int, int, int] | None:
-    """(row, column, height, width) of what the kernel can reach, cut at the raster's edge; None = nothing."""
+def _window(member: _Member, geobox: GeoBox, kernel: Kernel, view: _View) -> Window | None:
+    """What the kernel can reach, cut at the raster's edge; None = nothing."""
+    level, placed = member.level, member.placed
     columns, rows = ~placed * (view.x, view.y)
     inverse = ~placed
     more = [abs(d) * view.unsure[0] + abs(e) * view.unsure[1] for d, e in (inverse[3:5], inverse[0:2])]
@@ -283,48 +316,57 @@ def _window(
         margin = math.ceil(_RADIUS[kernel] * max(1.0, (high - low) / pixels) + unsure) + _SLOP_PX
         spans.append((max(0, math.floor(low) - margin), min(size, math.ceil(high) + margin)))
     (top, bottom), (left, right) = spans
-    return (top, left, bottom - top, right - left) if bottom > top and right > left else None
+    return Window(top, left, bottom - top, right - left) if bottom > top and right > left else None
 
 
-def _same_lattice(first: tuple[int, Level, Affine], other: tuple[Level, Affine]) -> bool:
-    inverse = ~first[2]
-    level, placed = other
+def _same_lattice(first: _Member, other: _Member) -> bool:
+    inverse = ~first.placed
+    level, placed = other.level, other.placed
     column, row = inverse * (placed.c, placed.f)
     far = inverse * (placed * (level.width, level.height))
     exact = (round(column), round(row), round(column) + level.width, round(row) + level.height)
     return bool(max(abs(a - b) for a, b in zip(exact, (column, row, *far), strict=True)) <= _ALIGNED_PX)
 
 
-def _fill(frame: Frame, members: list[tuple[int, Level, Affine]], geobox: GeoBox, kernel: Kernel, view: _View) -> None:
-    """Lay the windows of all rasters of one lattice into one frame, with a border, cut where no raster is."""
-    anchor = members[0][2]
-    windows, extents = [], []
-    for source, level, placed in members:
-        column, row = (round(v) for v in ~anchor * (placed.c, placed.f))
-        window = _window(level, placed, geobox, kernel, view)
+def _laid(group: _Group, geobox: GeoBox, kernel: Kernel) -> list[_Laid]:
+    """The windows of a group's members, those first that come first in the request."""
+    anchor = group.members[0].placed
+    found = []
+    for member in group.members:
+        column, row = (round(v) for v in ~anchor * (member.placed.c, member.placed.f))
+        window = _window(member, geobox, kernel, group.view)
         if window is not None:
-            windows.append((source, level, window, (window[0] + row, window[1] + column)))
-            extents.append((row, column, row + level.height, column + level.width))
+            whole = Window(row, column, member.level.height, member.level.width)
+            found.append(_Laid(member, window, window.moved(row, column), whole))
+    return found
+
+
+def _fill(group: _Group, geobox: GeoBox, kernel: Kernel) -> None:
+    """Lay the windows of all rasters of one lattice into one frame, with a border, cut where no raster is."""
+    frame, view = group.frame, group.view
+    anchor = group.members[0].placed
+    laid = _laid(group, geobox, kernel)
     columns, rows = ~anchor * (view.x, view.y)
     scale = max(1.0, np.ptp(columns) / geobox.width, np.ptp(rows) / geobox.height)
     pad = _PAD_PX + math.ceil(_PAD_PER_SCALE * scale)
-    top = max(min(w[3][0] for w in windows) - pad, min(e[0] for e in extents))
-    left = max(min(w[3][1] for w in windows) - pad, min(e[1] for e in extents))
-    bottom = min(max(w[3][0] + w[2][2] for w in windows) + pad, max(e[2] for e in extents))
-    right = min(max(w[3][1] + w[2][3] for w in windows) + pad, max(e[3] for e in extents))
+    first_row, last_row = min(one.at.row for one in laid), max(one.at.bottom for one in laid)
+    first_column, last_column = min(one.at.column for one in laid), max(one.at.right for one in laid)
+    top = max(first_row - pad, min(one.whole.row for one in laid))
+    left = max(first_column - pad, min(one.whole.column for one in laid))
+    bottom = min(last_row + pad, max(one.whole.bottom for one in laid))
+    right = min(last_column + pad, max(one.whole.right for one in laid))
     if (bottom - top) * (right - left) > _MAX_FRAME_PIXELS:
         raise AccessError(Reason.WRONG_GRID, f"a chip would need {bottom - top} x {right - left} source pixels")
     frame.shape = (bottom - top, right - left)
-    frame.box = (
-        slice(min(w[3][0] for w in windows) - top, max(w[3][0] + w[2][2] for w in windows) - top),
-        slice(min(w[3][1] for w in windows) - left, max(w[3][1] + w[2][3] for w in windows) - left),
-    )
+    frame.box = (slice(first_row - top, last_row - top), slice(first_column - left, last_column - left))
     frame.transform = anchor * Affine.translation(left, top)
     frame.around = view.around
     frame.scale = (_scale(columns, geobox), _scale(rows, geobox))
     if view.turn not in (None, _DEGREES) and not view.around and _beyond(frame, view.turn):
         raise AccessError(Reason.WRONG_GRID, "a raster across the 180th meridian must be in degrees or projected")
-    frame.parts = [Part(s, level, window, (y - top, x - left)) for s, level, window, (y, x) in windows]
+    frame.parts = [
+        Part(one.member.source, one.member.level, one.window, (one.at.row - top, one.at.column - left)) for one in laid
+    ]
 
 
 def _scale(positions: NDArray[np.float64], geobox: GeoBox) -> float:
