@@ -12,7 +12,7 @@ from benchmarks.peers import checksum, repeated
 from pipelines.access.chips import Chip, ChipRequest
 from pipelines.access.http.client import AccessError, Client
 from pipelines.access.rasters.cog import Reader
-from pipelines.access.rasters.raster import described_small
+from pipelines.access.rasters.description import described_small
 from schemas.place import GeoBox
 
 if TYPE_CHECKING:

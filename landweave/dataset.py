@@ -17,14 +17,8 @@ from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
-from landweave.layout import (
-    LEDGER,
-    MANIFEST,
-    RECIPE,
-    STATISTICS,
-    ZARR,
-    statistics_from_json,
-)
+from landweave.layout import LEDGER, MANIFEST, RECIPE, STATISTICS, ZARR
+from landweave.layout_json import statistics_from_json
 from landweave.manifest import dataset_from_bytes
 from landweave.order import Order
 from landweave.pixels import SamplePixels

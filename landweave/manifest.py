@@ -9,17 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landweave.errors import CorruptError, LayoutError
-from landweave.layout import (
-    FORMAT,
-    LAYOUT_VERSION,
-    READABLE_VERSIONS,
-    REVISED_VERSION,
-    SPLITS,
-    DatasetSpec,
-    Json,
-    spec_from_json,
-    spec_to_json,
-)
+from landweave.layout import FORMAT, LAYOUT_VERSION, READABLE_VERSIONS, REVISED_VERSION, SPLITS, DatasetSpec, Json
+from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.strict import NAME, SAMPLE_ID, SHA256, Fields, inside, parse, refuse, text, whole
 
 BLOCK_BYTES = 1 << 20

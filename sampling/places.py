@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -14,11 +13,12 @@ from sampling.attributes import Attribute, attributes_of, check_dates
 from sampling.draw import Drawer, draw, placed, stratum_name
 from sampling.errors import SamplingError
 from sampling.frames import names_in
-from sampling.land import on_land
 from sampling.leakage import Leakage, leakage
-from sampling.overlap import OccupiedGround, up_to
+from sampling.notes import notes_on, why_nothing
+from sampling.overlap import OccupiedGround
 from sampling.packing import packed
 from sampling.points import checked_ids, read_points
+from sampling.pool import Pool, chosen_from
 from sampling.region import area_m2, region_of
 from sampling.rows import columns_at, read_frame
 from sampling.shared import SharedGround, shared_ground
@@ -31,7 +31,7 @@ from schemas.sampling import DrawSampling, GridSampling, PointsSampling, Uniform
 from schemas.splits import AttributeSplits, FoldSplits, Splits, YearSplits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,18 +45,10 @@ if TYPE_CHECKING:
     from schemas.recipe import Recipe
     from schemas.splits import AnySplits
 
-_LOOKED_AT = 4_096
-"""Places that are enough to see whether an area has land."""
-_CROWDED = 20_000
-"""Candidates in a row without free ground, after which the area counts as full."""
-_TOGETHER = 262_144
-"""Approximate candidates per round: many, so that the index of the ground is rarely rebuilt."""
 MOST_CELLS = 2_000_000_000
 """Cells of a grid in an area: 500 m over the whole Earth."""
 _NAMED = 8
 """Strata that a note names."""
-_ROUNDS = 12
-"""Times that the split buffer's losses are made up for before fewer samples than asked for are accepted."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -220,14 +212,14 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
             stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
         case _:
             assert_never(sampling)
-    pool = _Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
-    chosen, assignment = _chosen(
+    pool = Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
+    chosen, assignment = chosen_from(
         pool, wanted, lambda c: divide(c, recipe.splits, seed, None if said is None else said[c.key[:, 0]])
     )
     left_out["split_buffer"] = int((~assignment.kept).sum())
     index = np.flatnonzero(assignment.kept)[:wanted]
     if not len(index):
-        raise SamplingError(f"no sample is left: {_nothing(recipe, region, left_out)}")
+        raise SamplingError(f"no sample is left: {why_nothing(recipe, region, left_out)}")
     found = _located(recipe, chosen, assignment, index, left_out)
     carried = tuple(replace(a, values=a.values.take(found.key[:, 0])) for a in attributes)
     whole = replace(found, names=names, attributes=_with_fold(carried, assignment, index))
@@ -289,7 +281,7 @@ def _located(
         block_m=splits.block_m,
         resolution_m=recipe.grid.resolution_m,
         left_out={reason: count for reason, count in left_out.items() if count},
-        notes=_notes(footprints, split, left_out, recipe),
+        notes=notes_on(footprints, split, left_out, recipe),
         shared=shared_ground(footprints, split) if measured else (),
         parted=not isinstance(splits, Splits | FoldSplits),
         leaks=leakage(footprints, split) if measured or not isinstance(splits, Splits) else (),
@@ -366,158 +358,3 @@ def _drawn(key: NDArray[np.int64]) -> list[str]:
 
 def _cells(key: NDArray[np.int64]) -> list[str]:
     return majortom.names(key[:, 0], key[:, 1])
-
-
-class _Pool:
-    """Candidates admitted so far: pulled from a stream as they are needed, none on ground already taken."""
-
-    def __init__(self, stream: Iterator[Candidates], ground: OccupiedGround | None, left_out: dict[str, int]) -> None:
-        self.exhausted = False
-        self._stream = stream
-        self._ground = ground
-        self._left_out = left_out
-        self._admitted = candidates.nothing()
-        self._rest: list[Candidates] = []
-        self._refused_in_a_row = 0
-
-    def grow_to(self, target: int | None) -> Candidates:
-        """At least `target` admitted candidates (all there are if None), or as many as can be had."""
-        parts, count = [self._admitted], len(self._admitted)
-        while not self.exhausted and (target is None or count < target):
-            batches = self._rest or self._pulled(_TOGETHER if target is None else min(target - count, _TOGETHER))
-            self._rest = []
-            if not batches:
-                self.exhausted = True
-                break
-            parts.append(self._admit(batches, None if target is None else target - count))
-            count += len(parts[-1])
-        self._admitted = candidates.nothing()
-        self._admitted = candidates.joined(parts)
-        return self._admitted
-
-    def _pulled(self, enough: int) -> list[Candidates]:
-        """The stream's next batches, together at least `enough` candidates; [] at its end."""
-        batches: list[Candidates] = []
-        while sum(len(b) for b in batches) < enough and (batch := next(self._stream, None)) is not None:
-            batches.append(batch)
-        return batches
-
-    def _admit(self, batches: list[Candidates], at_most: int | None) -> Candidates:
-        """As if batch after batch came alone, but looked at together."""
-        together = candidates.joined(batches)
-        free = np.ones(len(together), dtype=bool) if self._ground is None else self._ground.free(together.footprints)
-        free = up_to(free, at_most)
-        done = 0
-        for number, batch in enumerate(batches, 1):
-            answer = free[done : done + len(batch)]
-            done += len(answer)
-            last = np.flatnonzero(answer)
-            self._refused_in_a_row = (
-                len(answer) - 1 - int(last[-1]) if len(last) else self._refused_in_a_row + len(answer)
-            )
-            self.exhausted = at_most is not None and self._refused_in_a_row >= _CROWDED
-            if len(answer) < len(batch):
-                self._rest = [batch.take(slice(len(answer), None)), *batches[number:]]
-            elif self.exhausted or done == len(free):
-                self._rest = batches[number:]
-            if self.exhausted or done == len(free):
-                break
-        free = free[:done]
-        self._left_out["overlap"] += int((~free).sum())
-        admitted = together.take(np.flatnonzero(free))
-        if self._ground is not None:
-            self._ground.occupy(admitted.footprints)
-        return admitted
-
-
-def _chosen(
-    pool: _Pool, wanted: int | None, divided: Callable[[Candidates], Assignment]
-) -> tuple[Candidates, Assignment]:
-    """Candidates and their splits, enough of them that `wanted` are left once the buffer has been kept."""
-    target = wanted
-    for _ in range(_ROUNDS):
-        chosen = pool.grow_to(target)
-        assignment = divided(chosen)
-        kept = int(assignment.kept.sum())
-        if wanted is None or kept >= wanted or pool.exhausted:
-            break
-        target = len(chosen) + math.ceil((wanted - kept) * 1.1 * min(len(chosen) / max(kept, 1), 4.0)) + 8
-    return chosen, assignment
-
-
-def _notes(
-    footprints: Footprints, split: NDArray[np.int8], left_out: dict[str, int], recipe: Recipe
-) -> tuple[str, ...]:
-    notes, splits, sampling, count = [], recipe.splits, recipe.sampling, len(footprints)
-    wanted = None if isinstance(sampling, PointsSampling) else sampling.count
-    if wanted is not None and count < wanted:
-        reasons = _why(left_out)
-        notes.append(
-            f"{count} of {wanted} samples were placed: the area has no more room" + (f" ({reasons})" if reasons else "")
-        )
-    if isinstance(sampling, GridSampling) and left_out["overlap"] > count / 20:
-        size, spacing, lost = recipe.grid.size_m, sampling.spacing_m, left_out["overlap"]
-        notes.append(
-            f"{lost} cells were left out: footprints of {size:g} m overlap at a spacing of {spacing:g} m; "
-            f"spacing_m: {_roomy_spacing_m(recipe):g} keeps them apart, allow_overlap: true keeps them all"
-        )
-    got = np.bincount(split, minlength=len(SPLITS)).tolist()
-    empty = [name for name, held in zip(SPLITS, got, strict=True) if splits.asked(name) != 0 and not held]
-    if empty and not isinstance(splits, Splits):
-        notes += [f"split {name!r} is empty" for name in empty if splits.asked(name) is not None]
-    elif empty:
-        row, column = majortom.cells_of(footprints.lon, footprints.lat, splits.block_m)
-        blocks = len(np.unique(np.stack([row, column], axis=1), axis=0))
-        notes += [
-            f"split {name!r} is empty: the samples lie in {blocks} block{'s' if blocks > 1 else ''} "
-            f"of {splits.block_m:g} m; make splits.block_m smaller or the area larger"
-            for name in empty
-        ]
-    if not sampling.area.land_only and _land_if_swapped(footprints.lon[:_LOOKED_AT], footprints.lat[:_LOOKED_AT]):
-        notes.append(f"hardly any sample is on land; {_SWAPPED}")
-    lost = left_out["split_buffer"]
-    if lost > count / 4 and isinstance(splits, Splits):
-        notes.append(
-            f"the split buffer cost {lost} samples against {count} kept; larger splits.block_m "
-            f"({splits.block_m:g} m) or smaller splits.buffer_m ({splits.buffer_m:g} m) loses fewer, "
-            "splits.allow_overlap: true loses none"
-        )
-    return tuple(notes)
-
-
-def _nothing(recipe: Recipe, region: Region, left_out: dict[str, int]) -> str:
-    """Why no sample is left: what was left out, or that the area has no land."""
-    if any(left_out.values()):
-        return _why(left_out)
-    lon, lat, inside = region.draw(recipe.seed, 0, _LOOKED_AT)
-    lon, lat = lon[inside], lat[inside]
-    if not recipe.sampling.area.land_only or not len(lon):
-        return "the area is empty"
-    where = f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f}"
-    if on_land(lon, lat).any():
-        return f"hardly any of the area is land ({where}); make it larger"
-    hint = f"; {_SWAPPED}" if _land_if_swapped(lon, lat) else ""
-    return f"the area is empty or has no land ({where}); area.land_only: false keeps samples at sea{hint}"
-
-
-_SWAPPED = "with longitude and latitude swapped there would be land: longitude comes first; are the two swapped?"
-
-
-def _land_if_swapped(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
-    """Whether nearly all places would be on land if they were (lat, lon), and few are as they stand."""
-    if not len(lon) or np.abs(lon).max() > 90.0:
-        return False
-    return bool(on_land(lon, lat).mean() < 0.1 and on_land(lat, lon).mean() > 0.9)
-
-
-def _roomy_spacing_m(recipe: Recipe) -> float:
-    """A spacing at which no two footprints of a grid overlap, in tens of metres.
-
-    Cells follow meridians, footprints the zone's own north, up to 3 degrees apart: a neighbour half a cell to the
-    side comes nearer by 0.5 * sin(3 deg) = 2.6 %; snapping takes up to snap_m, cells are a little under the spacing.
-    """
-    return math.ceil((recipe.grid.size_m * 1.05 + (recipe.grid.snap_m or 0.0)) / 10.0) * 10.0
-
-
-def _why(left_out: dict[str, int]) -> str:
-    return ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in left_out.items() if count)

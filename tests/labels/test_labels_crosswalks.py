@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landweave.layout import spec_from_json, spec_to_json
+from landweave.layout_json import spec_from_json, spec_to_json
 from pipelines.crosswalks import (
     FOLDER,
     CrosswalkError,

@@ -14,7 +14,8 @@ import stac_geoparquet.arrow
 import landweave
 from landweave.__main__ import main
 from landweave.check import check
-from landweave.layout import AttributeSpec, spec_from_json, spec_to_json
+from landweave.layout import AttributeSpec
+from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.record import record
 from pipelines.shards import add
 from schemas.recipe import Recipe

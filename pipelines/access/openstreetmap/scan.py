@@ -8,14 +8,15 @@ not the content.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pipelines.access.openstreetmap.block import Block, Tags, references, string_lengths
 from pipelines.access.openstreetmap.columns import Columns, columns
+from pipelines.access.openstreetmap.loose import Loose
 from pipelines.access.openstreetmap.pbf import (
     DamagedError,
     RefusedError,
@@ -44,11 +45,8 @@ _BLOCK_BYTES = 128 << 20
 _FREE_BYTES, _BYTES_PER_BYTE = 256 << 20, 250
 """What a file may become in memory: so much whatever its size, and so much for each of its bytes. Real extracts take
 30 to 50 bytes a byte; lists of addresses alone, the densest there are, about 130."""
-_STRINGS = 1 << 20
-"""Strings in the table of one block."""
 _FEW = 4
 """Fewer loose nodes or ways than these say nothing."""
-_SAMPLE = 1 << 18
 _ENDS = bytes(range(128))
 """Bytes that end a number."""
 
@@ -137,124 +135,13 @@ def scan(path: Path, sink: Sink | None = None, begun: tuple[int, dict[str, Any]]
     return scanner.found
 
 
-class _Loose:
-    """Share of untagged objects without a reference to them, estimated from a small sample."""
-
-    def __init__(self) -> None:
-        self._every = 1
-        self._ids: list[NDArray[np.int64]] = []
-        self._kept = 0
-        self._sorted: NDArray[np.int64] | None = None
-        self._used: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
-
-    def add(self, ids: NDArray[np.int64]) -> None:
-        """Objects without tags, before any `refer`."""
-        ids = self._sampled(ids)
-        self._ids.append(ids)
-        self._kept += len(ids)
-        while self._kept > _SAMPLE:
-            self._every *= 2
-            self._ids = [self._sampled(np.concatenate(self._ids))]
-            self._kept = len(self._ids[0])
-
-    def refer(self, ids: NDArray[np.int64]) -> None:
-        """Ids that something refers to."""
-        mine, ids = self._all(), self._sampled(ids)
-        if not len(mine) or not len(ids):
-            return
-        at = np.minimum(np.searchsorted(mine, ids), len(mine) - 1)
-        self._used[at[mine[at] == ids]] = True
-
-    def count(self) -> tuple[int, int]:
-        """(objects in the sample that nothing refers to, objects in the sample)."""
-        mine = self._all()
-        return len(mine) - int(np.count_nonzero(self._used)), len(mine)
-
-    def state(self) -> dict[str, Any]:
-        """What `go_on` goes on with."""
-        ids = np.concatenate([np.zeros(0, dtype=np.int64), *self._ids]) if self._sorted is None else self._sorted
-        used = None if self._sorted is None else np.flatnonzero(self._used).tolist()
-        return {"every": self._every, "ids": ids.tolist(), "used": used}
-
-    def go_on(self, state: dict[str, Any]) -> None:
-        """Be what another one was at `state`."""
-        self._every, self._ids = state["every"], [np.array(state["ids"], dtype=np.int64)]
-        self._kept = len(self._ids[0])
-        if state["used"] is not None:
-            self._all()
-            self._used[np.array(state["used"], dtype=np.int64)] = True
-
-    def _sampled(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        return ids if self._every == 1 else ids[(ids // 7) % self._every == 0]
-
-    def _all(self) -> NDArray[np.int64]:
-        if self._sorted is None:
-            self._sorted = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *self._ids]))
-            self._used = np.zeros(len(self._sorted), dtype=np.bool_)
-        return self._sorted
-
-
-@dataclass(slots=True)
-class _Block:
-    """What the objects of one block have in common."""
-
-    data: bytes
-    table: tuple[int, int] = (0, 0)
-    """Where the table of strings lies."""
-    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    step: int = 1000
-    """Milliseconds."""
-    unit: int = 100
-    """1e-9 degrees."""
-    origin: tuple[int, int] = (0, 0)
-    """Longitude and latitude to add, 1e-9 degrees."""
-    _words: list[bytes] | None = None
-
-    def places(self, lon: NDArray[np.int64], lat: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n, 2) longitudes and latitudes, 1e-7 degrees, as osmium rounds them."""
-        both = np.column_stack([lon, lat]) * self.unit + np.array(self.origin)
-        found: NDArray[np.int64] = np.where(both < 0, -(-both // 100), both // 100)
-        return found
-
-    def tags(self, keys: NDArray[np.int64], values: NDArray[np.int64]) -> dict[str, str]:
-        """Tags of an object from the numbers of their strings.
-
-        Raises:
-            RefusedError: they are no text.
-        """
-        if self._words is None:
-            ends = fields(self.data, *self.table)
-            self._words = [self.data[at:end] for number, at, end in ends if number == 1 and end >= 0]
-        try:
-            return {self._words[k].decode(): self._words[v].decode() for k, v in zip(keys, values, strict=True)}
-        except UnicodeDecodeError:
-            raise malformed() from None
-
-
-class _Tags:
-    """Tags of the objects of a group, by position; decoded when they are asked for."""
-
-    def __init__(self, block: _Block, objects: Columns) -> None:
-        self._block, self._objects = block, objects
-
-    @cached_property
-    def _words(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        keys, values = (numbers(self._objects.joined(field)).astype(np.int64) for field in (2, 3))
-        return keys, values, np.concatenate([[0], np.cumsum(self._objects.counts(2))])
-
-    def __call__(self, at: int) -> dict[str, str]:
-        keys, values, ends = self._words
-        mine = slice(int(ends[at]), int(ends[at + 1]))
-        return self._block.tags(keys[mine], values[mine])
-
-
 class _Scanner:
     def __init__(self, name: str, budget: int, sink: Sink | None = None) -> None:
         self._sink = sink
         self.found = Scan()
         self._name, self._budget, self._left, self._left_in_block = name, budget, budget, _BLOCK_BYTES
         self._last: tuple[int, int] = (0, -1)
-        self._loose = {"node": _Loose(), "way": _Loose()}
+        self._loose = {"node": Loose(), "way": Loose()}
 
     def state(self) -> dict[str, Any]:
         """What `go_on` goes on with, as JSON."""
@@ -285,10 +172,10 @@ class _Scanner:
     def block(self, data: bytes) -> None:
         """One block of up to 8,000 objects, as writers make them."""
         self._left_in_block = _BLOCK_BYTES
-        block, groups, origin = _Block(data), [], [0, 0]
+        block, groups, origin = Block(data), [], [0, 0]
         for number, start, stop in fields(data, 0, len(data)):
             if number == 1 and stop >= 0:
-                block.table, block.lengths = (start, stop), _lengths(data, start, stop)
+                block.table, block.lengths = (start, stop), string_lengths(data, start, stop)
             elif number == 2 and stop >= 0:
                 groups.append((start, stop))
                 self._spend(_OBJECT_BYTES)
@@ -318,7 +205,7 @@ class _Scanner:
                     f"osmium tags-filter {self._name} 'nwr/*' -o filtered.osm.pbf)"
                 )
 
-    def _group(self, block: _Block, start: int, stop: int) -> None:
+    def _group(self, block: Block, start: int, stop: int) -> None:
         spans: dict[str, list[tuple[int, int]]] = {}
         for number, at, end in fields(block.data, start, stop):
             if number == 2 and end >= 0:
@@ -329,7 +216,7 @@ class _Scanner:
         for kind, found in spans.items():
             self._objects(kind, block, np.array(found, dtype=np.int64))
 
-    def _objects(self, kind: str, block: _Block, spans: NDArray[np.int64]) -> None:
+    def _objects(self, kind: str, block: Block, spans: NDArray[np.int64]) -> None:
         """Nodes, ways or relations that stand by themselves."""
         raw = np.frombuffer(block.data, np.uint8)
         single, packed = ((1, 8, 9), (2, 3, 4)) if kind == "node" else ((1,), (2, 3, 4, 8, 9, 10))
@@ -346,13 +233,13 @@ class _Scanner:
             self._hand_out(kind, block, objects, ids, refs)
 
     def _hand_out(
-        self, kind: str, block: _Block, objects: Columns, ids: NDArray[np.int64], refs: NDArray[np.int64]
+        self, kind: str, block: Block, objects: Columns, ids: NDArray[np.int64], refs: NDArray[np.int64]
     ) -> None:
         """Give the checked objects of a group to the sink."""
         sink = self._sink
         assert sink is not None  # noqa: S101 - the caller looked
         tagged = objects.sizes(2) > 0
-        tags = _Tags(block, objects)
+        tags = Tags(block, objects)
         if kind == "node":
             places = block.places(zigzag(objects.numbers[9]), zigzag(objects.numbers[8]))
             sink.nodes(ids, places)
@@ -373,7 +260,7 @@ class _Scanner:
             raise self._history(f"{kind} {ids[deleted[0]]} is marked as deleted")
         self._date(int(info.numbers[2].astype(np.int64).max(initial=0)), step)
 
-    def _dense(self, block: _Block, start: int, stop: int) -> None:
+    def _dense(self, block: Block, start: int, stop: int) -> None:
         data = block.data
         packed = {number: data[at:end] for number, at, end in fields(data, start, stop) if end >= 0}
         ids = np.cumsum(zigzag(numbers(packed.get(1, b""))))
@@ -435,7 +322,7 @@ class _Scanner:
         if kind == "node":
             return ids[:0]
         field = 9 if kind == "relation" else 8
-        refs = _references(objects.joined(field), objects.counts(field))
+        refs = references(objects.joined(field), objects.counts(field))
         self._spend(_REFERENCE_BYTES * len(refs))
         ways = refs if kind == "way" else refs[numbers(objects.joined(10)) == 1]
         self._loose["node" if kind == "way" else "way"].refer(ways)
@@ -500,31 +387,6 @@ class _Scanner:
             most = _BLOCK_BYTES if self._left_in_block < 0 else self._budget
             what = "one of its blocks" if self._left_in_block < 0 else "it"
             raise DamagedError(f"{what} unpacks to more than {most >> 20:,} MiB, far more than a map of its size does")
-
-
-def _lengths(data: bytes, start: int, stop: int) -> NDArray[np.int64]:
-    """Bytes of each string of a block's table."""
-    found: list[int] = []
-    for number, at, end in fields(data, start, stop):
-        if number == 1 and end >= 0:
-            found.append(end - at)
-            if b"\0" in data[at:end]:  # osmium takes it for the end of the string, and reads on in what follows
-                raise malformed()
-            if len(found) > _STRINGS:
-                raise DamagedError(f"one of its blocks has more than {_STRINGS:,} strings")
-    return np.array(found, dtype=np.int64)
-
-
-def _references(packed: bytes, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ids that objects refer to; each object counts from zero again."""
-    steps = zigzag(numbers(packed))
-    if not len(steps):
-        return steps
-    whole = np.cumsum(steps)
-    firsts = np.cumsum(sizes) - sizes
-    before = np.concatenate(([0], whole))[firsts]
-    found: NDArray[np.int64] = whole - np.repeat(before, sizes)
-    return found
 
 
 def _count(packed: bytes) -> int:

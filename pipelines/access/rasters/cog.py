@@ -236,7 +236,7 @@ class Reader:
         for target in targets:
             window = target.part.window
             target.mask = np.zeros((window.height, window.width), np.bool_)
-        self._pour(level.mask_of or raster, level.mask, targets, lambda t: t.mask)
+        self._pour(raster.mask_file or raster, level.mask, targets, lambda t: t.mask)
 
     def _pour(
         self, raster: Raster, image: Directory, targets: list[_Target], into: Callable[[_Target], NDArray[Any] | None]

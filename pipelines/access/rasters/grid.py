@@ -19,7 +19,7 @@ _TOLERANCE_PX = 0.01
 
 
 class Lattice(Protocol):
-    """Position of an image (`pipelines.access.rasters.raster.Level` is one)."""
+    """Position of an image (`pipelines.access.rasters.levels.Level` is one)."""
 
     @property
     def transform(self) -> Affine:

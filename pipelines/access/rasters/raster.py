@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import MemoryFile
 
 from pipelines.access.http.client import AccessError, shown
-from pipelines.access.rasters.crs import GDAL_ERRORS, horizontal, same
+from pipelines.access.rasters.crs import GDAL_ERRORS, same
 from pipelines.access.rasters.decode import deflate_of
 from pipelines.access.rasters.decoded_size import sound
+from pipelines.access.rasters.description import described, described_once, opened
 from pipelines.access.rasters.grid import unusable
 from pipelines.access.rasters.jpeg2000 import incomplete, is_jpeg2000, mended, tile_bytes
+from pipelines.access.rasters.levels import Level, levels_of
 from pipelines.access.rasters.memory_budget import Room
 from pipelines.access.rasters.ranges import fetched, gap_limit, merged
-from pipelines.access.rasters.tiff import (
-    DATE_TIME,
-    Block,
-    Directory,
-    Layout,
-    block_tiff,
-    directories,
-    header_tiff,
-    is_tiff,
-)
+from pipelines.access.rasters.source import Source
+from pipelines.access.rasters.tiff import Block, Directory, Layout, directories, is_tiff
+from pipelines.access.rasters.tiff_tags import DATE_TIME
+from pipelines.access.rasters.tiff_write import block_tiff, header_tiff
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from affine import Affine
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
@@ -50,14 +40,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `Raster.placed` is what we say of such files
 
-_HEAD_BYTES = 1 << 15
-"""First read of a file. A COG's directories with their block lists fit for all products named in the recipes."""
-_MORE_BYTES = 1 << 15
-"""Least size of a further read of the header."""
-_KEPT_BYTES = 1 << 17
-"""Largest header that is remembered with what GDAL makes of it."""
 _WHOLE_BYTES = 1 << 28
 """Largest file of another format than TIFF: it is read whole."""
 _TOGETHER_BYTES = 16 << 20
@@ -66,53 +49,12 @@ _BLOCKS = Room(320 << 20)
 """Decoded bytes of the blocks at work in this process: a block of the largest that are read is decoded alone."""
 _DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("int", "uint", "float")) - {"float8"}
 """Supported data types; complex numbers are not supported."""
-_OTHER_DRIVERS = ["JP2OpenJPEG"]
-"""The format beside TIFF that archives deliver; its files stand alone. GDAL's others (VRT and the like) could name
-further files and addresses to open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A header as GDAL reads it."""
-
-    crs: CRS | None
-    """Without heights."""
-    count: int
-    dtypes: frozenset[str]
-    """Of all bands."""
-    nodata: tuple[float | None, ...]
-    width: int
-    """Columns; of a TIFF its directory says it, what GDAL is given is smaller."""
-    height: int
-    """Rows; the same holds."""
-    transform: Affine
-    """Identity where the file has none."""
-    alpha: int | None
-    """1-based band that says how opaque pixels are, None if the file has none."""
-    bands: tuple[tuple[str, str], ...]
-    """(colour, description) of each band: ('red', ''), ('undefined', 'near infrared')."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """An image of the file on the ground: full resolution, or an overview."""
-
-    transform: Affine
-    """Pixel corner coordinates of this level."""
-    width: int
-    height: int
-    image: Directory | None
-    """Its directory; None for a file that is not a TIFF."""
-    mask: Directory | None
-    """Its validity mask, if it has one."""
-    mask_of: Raster | None = None
-    """The file that the mask is in; None if it is the image's own."""
 
 
 class Raster:
     """One file of an archive. Made by `open_raster`; used by one thread at a time."""
 
-    def __init__(self, client: Client, href: str, source: _Bytes, memory: bytes | None) -> None:
+    def __init__(self, client: Client, href: str, source: Source, memory: bytes | None) -> None:
         """Describe the file from its header, which `source` holds already."""
         self.href = href
         self._client = client
@@ -128,7 +70,7 @@ class Raster:
         self.memory = memory
         images = [] if memory is not None else self._told(directories)
         try:
-            said = _described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
+            said = described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
         except GDAL_ERRORS as error:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error
         width, height = (images[0].width, images[0].height) if images else (said.width, said.height)
@@ -143,7 +85,9 @@ class Raster:
         """False where the file does not say where on the ground its pixels lie: GDAL then counts pixels."""
         self.alpha: int | None = said.alpha
         self.bands: tuple[tuple[str, str], ...] = said.bands
-        self.levels = _levels(images, said.transform, width, height)
+        self.levels = levels_of(images, said.transform, width, height)
+        self.mask_file: Raster | None = None
+        """The file that the masks are in; None if they are in this one."""
         self._mask_sought = False
         self._layouts: dict[int, Layout] = {}
         self._lies_in: dict[int, bool] = {}
@@ -205,7 +149,7 @@ class Raster:
             if not absent and not (error.reason is Reason.CORRUPT and _is_page(self._client, href)):
                 raise
         else:
-            self.levels = _masked(self, mask)
+            self.levels, self.mask_file = _masked(self, mask), mask
         self._mask_sought = True
 
     def lies_in(self, epsg: int) -> bool:
@@ -326,7 +270,7 @@ class Raster:
     def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
         sound_data = {block: sound(image, block, raw, self._source.read) for block, raw in data.items()}
         file, (top, left) = block_tiff(image, self._source.read, planes, sound_data)
-        with _gdal(file, self.href) as dataset:
+        with opened(file, self.href) as dataset:
             at: dict[tuple[int, int], list[int]] = {}
             for plane, row, column in data:
                 at.setdefault((row, column), []).append(plane)
@@ -348,7 +292,7 @@ class Raster:
         if self.memory is None:
             raise AssertionError("only files in formats other than TIFF are kept in memory as a whole")
         try:
-            with _BLOCKS.taken(self._tile_bytes), _gdal(self.memory, self.href) as dataset:
+            with _BLOCKS.taken(self._tile_bytes), opened(self.memory, self.href) as dataset:
                 pixels: NDArray[Any] = dataset.read(
                     list(bands), window=rasterio.windows.Window(column, row, width, height)
                 )
@@ -388,85 +332,6 @@ class _Decoded:
     error: AccessError | None
 
 
-class _Bytes:
-    """The part of a file that is known so far: its header, and whatever came with it."""
-
-    def __init__(self, client: Client, href: str) -> None:
-        self._client = client
-        self._href = href
-        first = client.get_range(href, 0, _HEAD_BYTES)
-        self.total = first.total if first.total is not None else None
-        self.etag = first.etag
-        self.whole = len(first.data) < _HEAD_BYTES or first.total == len(first.data)
-        self.pieces: list[tuple[int, bytes]] = [(0, first.data)]
-        self.changed = False
-        """True once the archive has given two versions of the file."""
-        self._confirmed = False
-
-    @property
-    def head(self) -> bytes:
-        return self.pieces[0][1]
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the header, fetched where they are not known yet and kept."""
-        known = self._known(offset, length)
-        if known is None:
-            wanted = max(length, _MORE_BYTES)
-            if self.total is not None:
-                wanted = min(wanted, self.total - offset)
-            if wanted < length or length < 0:
-                raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points beyond the end of the file")
-            self.pieces.append((offset, self.fetch(offset, wanted)))
-            known = self.pieces[-1][1][:length]
-        return known
-
-    def take_whole(self, data: bytes) -> None:
-        """Keep the file, fetched at once."""
-        if self.total is not None and len(data) != self.total:
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
-        self.pieces = [(0, data)]
-
-    def fetch(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, from what is known or from the archive, not kept."""
-        known = self._known(offset, length)
-        if known is not None:
-            return known
-        return self.anew(offset, length)
-
-    def confirm(self) -> None:
-        """Fetch what is kept once more.
-
-        Raises:
-            AccessError: UNAVAILABLE if it differs.
-        """
-        if not self._confirmed and any(self.anew(at, len(piece)) != piece for at, piece in self.pieces):
-            self.changed = True
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} differs when it is read again")
-        self._confirmed = True
-
-    def anew(self, offset: int, length: int) -> bytes:
-        """Bytes of the file from the archive, whatever is known."""
-        if self.whole and self._known(offset, length) is None:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
-        if self.total is not None and offset + length > self.total:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
-        if offset < 0 or length < 0:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)}: the header points before the start of the file")
-        got = self._client.get_range(self._href, offset, length)
-        if (self.etag and got.etag and got.etag != self.etag) or (self.total and got.total and got.total != self.total):
-            self.changed = True
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
-        if len(got.data) != length:
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
-        return got.data
-
-    def _known(self, offset: int, length: int) -> bytes | None:
-        for start, piece in self.pieces:
-            if start <= offset and offset + length <= start + len(piece):
-                return piece[offset - start : offset - start + length]
-        return None
-
-
 def open_raster(client: Client, href: str) -> Raster:
     """Read a raster's header: one request for most files.
 
@@ -475,7 +340,7 @@ def open_raster(client: Client, href: str) -> Raster:
     """
     before: list[tuple[int, bytes]] = []
     for _ in range(max(2, client.tries)):
-        source = _Bytes(client, href)
+        source = Source(client, href)
         try:
             if is_tiff(source.head):
                 return Raster(client, href, source, None)
@@ -489,54 +354,6 @@ def open_raster(client: Client, href: str) -> Raster:
     raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} arrives damaged, differently each time")
 
 
-def _described(file: bytes) -> Description:
-    """Raises one of GDAL_ERRORS if GDAL cannot read it."""
-    with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
-        return Description(
-            crs=None if dataset.crs is None else horizontal(dataset.crs),
-            count=dataset.count,
-            dtypes=frozenset(dataset.dtypes),
-            nodata=tuple(dataset.nodatavals),
-            width=dataset.width,
-            height=dataset.height,
-            transform=dataset.transform,
-            alpha=next((i for i, kind in enumerate(dataset.colorinterp, 1) if kind is ColorInterp.alpha), None),
-            bands=tuple(
-                (kind.name, said or "") for kind, said in zip(dataset.colorinterp, dataset.descriptions, strict=True)
-            ),
-        )
-
-
-described_small = lru_cache(maxsize=1024)(_described)
-
-
-def described_once(header: bytes) -> Description:
-    """The same, remembered: a granule has few different headers; GDAL and PROJ take 1 ms for each, 10 ms the first time
-    in a thread. Long ones are not kept."""
-    return described_small(header) if len(header) <= _KEPT_BYTES else _described(header)
-
-
-class _gdal:  # noqa: N801 - used as a context, like open()
-    """A dataset over bytes in memory."""
-
-    def __init__(self, data: bytes, href: str) -> None:
-        self._file = MemoryFile(data)
-        self._href = href
-        self._drivers = ["GTiff"] if is_tiff(data) else _OTHER_DRIVERS
-
-    def __enter__(self) -> Any:
-        try:
-            self._dataset = self._file.open(driver=self._drivers)
-        except GDAL_ERRORS as error:
-            self._file.close()
-            raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is not a raster that GDAL can read") from error
-        return self._dataset
-
-    def __exit__(self, *_: object) -> None:
-        self._dataset.close()
-        self._file.close()
-
-
 def _is_page(client: Client, href: str) -> bool:
     """Whether a server answers with a web page, as some do for what they do not have."""
     return client.get_range(href, 0, 64).data.lstrip().startswith(b"<")
@@ -546,7 +363,7 @@ def _masked(raster: Raster, mask: Raster) -> tuple[Level, ...]:
     """The levels of a raster that a file beside it has masks for."""
     sizes = {(level.width, level.height): level.image for level in mask.levels}
     found = tuple(
-        replace(level, mask=image, mask_of=mask)
+        replace(level, mask=image)
         for level in raster.levels
         if (image := sizes.get((level.width, level.height))) is not None
     )
@@ -556,36 +373,3 @@ def _masked(raster: Raster, mask: Raster) -> tuple[Level, ...]:
             Reason.WRONG_GRID, f"{shown(mask.href)} is {mask.count} masks of {full.width} x {full.height} pixels"
         )
     return found
-
-
-def _levels(images: list[Directory], transform: Affine, width: int, height: int) -> tuple[Level, ...]:
-    """Full resolution first, then overviews from fine to coarse, each with its mask where there is one."""
-    if not images:
-        return (Level(transform, width, height, None, None),)
-    masks = {(d.width, d.height): d for d in images[1:] if d.subfile & 4}
-    full = images[0]
-    chosen = [full]
-    masked = (full.width, full.height) in masks
-    chosen += sorted(
-        (d for d in images[1:] if _is_overview(d, full) and (not masked or (d.width, d.height) in masks)),
-        key=lambda d: -d.width,
-    )
-    return tuple(
-        Level(
-            transform * transform.scale(width / d.width, height / d.height),
-            d.width,
-            d.height,
-            d,
-            masks.get((d.width, d.height)),
-        )
-        for d in chosen
-    )
-
-
-def _is_overview(image: Directory, full: Directory) -> bool:
-    """Whether an image is the full one's, smaller, with the same numbers."""
-    return (
-        image.subfile & 5 == 1
-        and (image.samples, image.bits) == (full.samples, full.bits)
-        and (image.width, image.height) != (full.width, full.height)
-    )

@@ -18,41 +18,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.access.http.client import AccessError
+from pipelines.access.rasters.tiff_tags import (
+    BITS,
+    COMPRESSION,
+    COUNTS,
+    KNOWN,
+    LENGTH,
+    LETTERS,
+    OFFSETS,
+    PHOTOMETRIC,
+    PLANAR,
+    PREDICTOR,
+    ROWS_PER_STRIP,
+    SAMPLES,
+    SIZES,
+    STRIP_OFFSETS,
+    SUBFILE,
+    SUBSAMPLING,
+    TIE_POINTS,
+    TILE_LENGTH,
+    TILE_OFFSETS,
+    TILE_WIDTH,
+    TRANSFORMATION,
+    WIDTH,
+)
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 Block = tuple[int, int, int]
 """(plane, row, column) of a tile or strip; plane is 0 where all bands share a block."""
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes per value of each TIFF field type; 16 to 18 are BigTIFF's."""
-_LETTERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
-
-_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
-_SUBSAMPLING = 530
-_OFFSETS, _COUNTS = (_TILE_OFFSETS, _STRIP_OFFSETS), (_TILE_COUNTS, _STRIP_COUNTS)
-"""The lists of a file's blocks: some writers list tiles in the tags of strips, and GDAL reads them."""
-_PER_SAMPLE = (_BITS, 280, 281, _FORMAT, 340, 341)
-_DECODING = frozenset((
-    _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, 274, _SAMPLES, _ROWS_PER_STRIP, _PLANAR,
-    _PREDICTOR, 320, _TILE_WIDTH, _TILE_LENGTH, 332, 334, _EXTRA, _FORMAT, 347, 529, _SUBSAMPLING, 531, 532, 32995,
-    32996, 42113, 50674,
-))  # fmt: skip
-"""Tags that say how blocks become pixels: with fill order, orientation, colour map, inks, tables of JPEG, parameters of
-YCbCr and of LERC, and GDAL's nodata."""
-_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
-_GEO = frozenset((_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, 42112))
-"""Pixel scale, tie points, transformation, geo keys, GDAL metadata: describe the whole file, not blocks of it."""
-DATE_TIME = 306
-"""TIFFTAG_DATETIME: 'YYYY:MM:DD HH:MM:SS', without a time zone (TIFF 6.0)."""
-_KNOWN = _DECODING | _GEO | frozenset((*_OFFSETS, *_COUNTS, DATE_TIME))
-"""All others (texts, sub-directories, EXIF, XMP, ICC, private ones) are nothing that pixels need: they are not read."""
 
 _CODECS = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)
 """None, LZW, JPEG, deflate, PackBits, deflate (old), LERC, LZMA, ZSTD, WebP. libtiff's others are of fax and film."""
@@ -60,8 +59,6 @@ _INKS = (5, 6, 8, 9, 10, 32844, 32845)
 """Photometric interpretations (CMYK, YCbCr, Lab, LogLuv) in which one band alone is no picture: GDAL turns all bands
 of a pixel into red, green and blue, which it does not do where each band has its own blocks."""
 _YCBCR, _JPEG = 6, 7
-_LEAST_PX = 16
-"""Edge of the smallest tile."""
 _MAX_DIRECTORIES = 64
 _MAX_ENTRIES = 1024
 _MAX_BLOCKS = 1 << 22
@@ -121,7 +118,7 @@ class Directory:
     @property
     def subfile(self) -> int:
         """NewSubfileType: bit 0 = reduced resolution, bit 2 = mask."""
-        tag = self.tags.get(_SUBFILE)
+        tag = self.tags.get(SUBFILE)
         return int.from_bytes(tag.raw or b"", "little" if self.order == "<" else "big") if tag else 0
 
     @property
@@ -141,22 +138,22 @@ class Directory:
     @property
     def _subsampling(self) -> tuple[int, int]:
         """(columns, rows) of luminance to each chrominance as blocks hold them; JPEG comes out at full resolution."""
-        photometric = self.tags.get(_PHOTOMETRIC)
+        photometric = self.tags.get(PHOTOMETRIC)
         if photometric is None or self.samples != 3 or self.separate or self.compression == _JPEG:
             return 1, 1
         if _numbers(self.order, photometric)[0] != _YCBCR:
             return 1, 1
-        said = _numbers(self.order, self.tags[_SUBSAMPLING]) if _SUBSAMPLING in self.tags else (2, 2)
+        said = _numbers(self.order, self.tags[SUBSAMPLING]) if SUBSAMPLING in self.tags else (2, 2)
         return (max(1, said[0]), max(1, said[1])) if len(said) == 2 else (1, 1)
 
     @property
     def placed(self) -> bool:
         """False if the file states no position of any pixel; a pixel size is not enough."""
-        return bool({_TIE_POINTS, _TRANSFORMATION} & self.tags.keys())
+        return bool({TIE_POINTS, TRANSFORMATION} & self.tags.keys())
 
     def tag(self, code: int, read: Callable[[int, int], bytes]) -> bytes | None:
         """A tag's value as in the file, None if the image has no such tag."""
-        return _raw(self, code, read) if code in self.tags else None
+        return raw_value(self, code, read) if code in self.tags else None
 
     def rows_of(self, block: Block) -> int:
         """Rows of a block: the last strip is as short as the image, the last tiles are not."""
@@ -165,7 +162,7 @@ class Directory:
     @property
     def compression(self) -> int:
         """The Compression tag: 1 where a block's bytes are its pixels."""
-        tag = self.tags.get(_COMPRESSION)
+        tag = self.tags.get(COMPRESSION)
         return 1 if tag is None else _numbers(self.order, tag)[0]
 
 
@@ -180,7 +177,7 @@ class Layout:
         """
         rows, columns = directory.grid
         expected = rows * columns * (directory.samples if directory.separate else 1)
-        self._offsets, self._sizes = (_array(directory, codes, expected, read) for codes in (_OFFSETS, _COUNTS))
+        self._offsets, self._sizes = (_array(directory, codes, expected, read) for codes in (OFFSETS, COUNTS))
         self._rows, self._columns = rows, columns
         self._directory = directory
         self._plain = directory.compression == 1
@@ -263,119 +260,6 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
-def header_tiff(directory: Directory, read: Callable[[int, int], bytes]) -> bytes:
-    """A TIFF of one block without data that says the same of itself: for GDAL to read CRS, transform, nodata and dtype.
-
-    It is small whatever size the image says it has, and the same for files that differ in their size alone.
-    """
-    values = _kept(directory, _DECODING | _GEO, read)
-    planes = directory.samples if directory.separate else 1
-    values |= {_SUBFILE: _longs(directory.order, [0])}
-    values |= {code: _longs(directory.order, [_LEAST_PX]) for code in (_WIDTH, _LENGTH)}
-    for code in (_TILE_WIDTH, _TILE_LENGTH) if directory.tiled else (_ROWS_PER_STRIP,):
-        values[code] = _longs(directory.order, [_LEAST_PX])
-    for code in _layout_tags(directory):
-        values[code] = _longs(directory.order, [0] * planes)
-    return _write(directory.order, values, [])
-
-
-def block_tiff(
-    directory: Directory, read: Callable[[int, int], bytes], planes: Sequence[int], blocks: Mapping[Block, bytes]
-) -> tuple[bytes, tuple[int, int]]:
-    """A TIFF of some blocks of an image: the smallest rectangle of blocks that holds them.
-
-    Args:
-        directory: The image.
-        read: Bytes of its file (for tags that lie outside the directory).
-        planes: Planes to put in, ascending; they become bands 1, 2, ... (all bands where they share blocks).
-        blocks: Block -> its bytes. Blocks of the rectangle that are not in here are left out (sparse).
-
-    Returns:
-        (file, (row, column)): the second is the pixel of the image that is the file's pixel (0, 0).
-    """
-    order = directory.order
-    row_0, row_1 = min(b[1] for b in blocks), max(b[1] for b in blocks)
-    column_0, column_1 = min(b[2] for b in blocks), max(b[2] for b in blocks)
-    top, left = row_0 * directory.block_height, column_0 * directory.block_width
-    height = min(directory.height, (row_1 + 1) * directory.block_height) - top
-    width = min(directory.width, (column_1 + 1) * directory.block_width) - left
-    values = _kept(directory, _DECODING, read)
-    values[_SUBFILE] = _longs(order, [0])
-    values[_WIDTH], values[_LENGTH] = _longs(order, [width]), _longs(order, [height])
-    values[_PIXEL_SCALE] = (12, 3, struct.pack(f"{order}3d", 1.0, 1.0, 0.0))
-    values[_TIE_POINTS] = (12, 6, struct.pack(f"{order}6d", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
-    if directory.separate:
-        _select_samples(order, values, len(planes))
-    elif directory.subfile & 4:
-        values[_PHOTOMETRIC] = (3, 1, struct.pack(f"{order}H", 1))
-    sizes, offsets, at = [], [], 16
-    parts: list[bytes] = []
-    for plane in planes if directory.separate else (0,):
-        for row in range(row_0, row_1 + 1):
-            for column in range(column_0, column_1 + 1):
-                data = blocks.get((plane, row, column), b"")
-                offsets.append(at if data else 0)
-                sizes.append(len(data))
-                parts.append(data)
-                at += len(data)
-    code_offsets, code_sizes = _layout_tags(directory)
-    values[code_offsets], values[code_sizes] = _longs(order, offsets), _longs(order, sizes)
-    return _write(order, values, parts), (top, left)
-
-
-def _select_samples(order: str, values: dict[int, tuple[int, int, bytes]], count: int) -> None:
-    """Keep the first `count` samples' worth of the per-sample tags: an image's bands share format and size."""
-    for code in _PER_SAMPLE:
-        if code in values:
-            kind, n, raw = values[code]
-            values[code] = (kind, min(n, count), raw[: min(n, count) * _SIZES[kind]])
-    values[_SAMPLES] = (3, 1, struct.pack(f"{order}H", count))
-    values[_PHOTOMETRIC] = (3, 1, struct.pack(f"{order}H", 1))
-    values.pop(_EXTRA, None)
-    if count > 1:
-        values[_EXTRA] = (3, count - 1, struct.pack(f"{order}{count - 1}H", *[0] * (count - 1)))
-
-
-def _kept(
-    directory: Directory, codes: frozenset[int], read: Callable[[int, int], bytes]
-) -> dict[int, tuple[int, int, bytes]]:
-    """(type, count, value) of those of these tags that the image has."""
-    return {
-        code: (tag.kind, tag.count, _raw(directory, code, read))
-        for code, tag in directory.tags.items()
-        if code in codes
-    }
-
-
-def _layout_tags(directory: Directory) -> tuple[int, int]:
-    return (_TILE_OFFSETS, _TILE_COUNTS) if directory.tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
-
-
-def _longs(order: str, numbers: Sequence[int]) -> tuple[int, int, bytes]:
-    return (4, len(numbers), np.asarray(numbers, dtype=f"{order}u4").tobytes())
-
-
-def _write(order: str, values: Mapping[int, tuple[int, int, bytes]], parts: Sequence[bytes]) -> bytes:
-    """A BigTIFF: header, parts from byte 16 on, tag values, one directory."""
-    at = 16 + sum(len(p) for p in parts)
-    out: list[bytes] = [b"", *parts]
-    entries: list[bytes] = []
-    for code in sorted(values):
-        kind, count, raw = values[code]
-        if len(raw) <= 8:
-            field = raw.ljust(8, b"\0")
-        else:
-            pad = -at % 8
-            out.append(b"\0" * pad + raw)
-            field = struct.pack(f"{order}Q", at + pad)
-            at += pad + len(raw)
-        entries.append(struct.pack(f"{order}HHQ", code, kind, count) + field)
-    pad = -at % 8
-    out[0] = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HHHQ", 43, 8, 0, at + pad)
-    out.append(b"\0" * pad + struct.pack(f"{order}Q", len(entries)) + b"".join(entries) + struct.pack(f"{order}Q", 0))
-    return b"".join(out)
-
-
 def _tags(order: str, big: bool, at: int, read: Callable[[int, int], bytes]) -> tuple[dict[int, _Tag], int]:
     """The entries of the directory at `at`, and where the next one is."""
     head, entry = (8, 20) if big else (2, 12)
@@ -389,10 +273,10 @@ def _tags(order: str, big: bool, at: int, read: Callable[[int, int], bytes]) -> 
         raw = body[i * entry : (i + 1) * entry]
         code, kind, number = struct.unpack(f"{order}HH{'Q' if big else 'L'}", raw[: 12 if big else 8])
         field = raw[12:] if big else raw[8:]
-        if kind not in _SIZES or code not in _KNOWN or code in tags:  # of a tag that is there twice the first counts
+        if kind not in SIZES or code not in KNOWN or code in tags:  # of a tag that is there twice the first counts
             continue
-        size = _SIZES[kind] * number
-        if code not in (*_OFFSETS, *_COUNTS) and (budget := budget - size) < 0:
+        size = SIZES[kind] * number
+        if code not in (*OFFSETS, *COUNTS) and (budget := budget - size) < 0:
             raise _corrupt(f"tags of more than {_MAX_TAG_BYTES} bytes")
         if size <= len(field):
             tags[code] = _Tag(kind, number, field[:size], 0)
@@ -410,18 +294,18 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
                 raise _corrupt(f"tag {code} is missing")
             return default
         if tag.raw is None:
-            tag = _Tag(tag.kind, tag.count, read(tag.offset, _SIZES[tag.kind] * tag.count), tag.offset)
+            tag = _Tag(tag.kind, tag.count, read(tag.offset, SIZES[tag.kind] * tag.count), tag.offset)
         return _numbers(order, tag)[0]
 
-    width, height = number(_WIDTH), number(_LENGTH)
-    tiled = _TILE_WIDTH in tags or _TILE_LENGTH in tags  # whichever tags list the blocks: libtiff takes either
-    if not {_TILE_OFFSETS, _STRIP_OFFSETS} & tags.keys():
+    width, height = number(WIDTH), number(LENGTH)
+    tiled = TILE_WIDTH in tags or TILE_LENGTH in tags  # whichever tags list the blocks: libtiff takes either
+    if not {TILE_OFFSETS, STRIP_OFFSETS} & tags.keys():
         raise _corrupt("neither tiles nor strips")
     if tiled:
-        block_width, block_height = number(_TILE_WIDTH), number(_TILE_LENGTH)
+        block_width, block_height = number(TILE_WIDTH), number(TILE_LENGTH)
     else:
-        block_width, block_height = width, min(number(_ROWS_PER_STRIP, height), height)
-    samples = number(_SAMPLES, 1)
+        block_width, block_height = width, min(number(ROWS_PER_STRIP, height), height)
+    samples = number(SAMPLES, 1)
     if min(width, height, block_width, block_height, samples) <= 0:
         raise _corrupt(f"an image of {width} x {height} x {samples} in blocks of {block_width} x {block_height}")
     directory = Directory(
@@ -432,8 +316,8 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
         block_width=block_width,
         block_height=block_height,
         samples=samples,
-        separate=samples > 1 and number(_PLANAR, 1) == 2,
-        bits=number(_BITS, 1),
+        separate=samples > 1 and number(PLANAR, 1) == 2,
+        bits=number(BITS, 1),
         tiled=tiled,
     )
     _usual(directory, number)
@@ -445,23 +329,24 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
 
 def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
     """Refuse what no archive's raster has and GDAL's decoders would have to cope with."""
-    compression, predictor, bits = number(_COMPRESSION, 1), number(_PREDICTOR, 1), directory.bits
+    compression, predictor, bits = number(COMPRESSION, 1), number(PREDICTOR, 1), directory.bits
     if compression not in _CODECS:
         raise _corrupt(f"compression {compression}")
     if predictor not in (1, 2, 3) or not 1 <= bits <= 64 or directory.samples > _MAX_SAMPLES:
         raise _corrupt(f"{directory.samples} bands of {bits} bits, predictor {predictor}")
-    said = directory.tags[_BITS].count if _BITS in directory.tags else 1
+    said = directory.tags[BITS].count if BITS in directory.tags else 1
     if said not in (1, directory.samples):
         raise _corrupt(f"{directory.samples} bands and the depths of {said}")
-    if directory.separate and (photometric := number(_PHOTOMETRIC, 1)) in _INKS:
+    if directory.separate and (photometric := number(PHOTOMETRIC, 1)) in _INKS:
         raise _corrupt(f"separate planes in photometric interpretation {photometric}, of which none is an image")
     if directory.tiled and (directory.block_width % 16 or directory.block_height % 16):
         raise _corrupt(f"tiles of {directory.block_width} x {directory.block_height}, not multiples of 16")
 
 
-def _raw(directory: Directory, code: int, read: Callable[[int, int], bytes]) -> bytes:
+def raw_value(directory: Directory, code: int, read: Callable[[int, int], bytes]) -> bytes:
+    """Bytes of the value of a tag that the image has, as they are in the file."""
     tag = directory.tags[code]
-    return tag.raw if tag.raw is not None else read(tag.offset, _SIZES[tag.kind] * tag.count)
+    return tag.raw if tag.raw is not None else read(tag.offset, SIZES[tag.kind] * tag.count)
 
 
 def _array(
@@ -472,11 +357,11 @@ def _array(
     if code is None:
         raise _corrupt(f"tag {codes[0]} is missing")
     tag = directory.tags[code]
-    if tag.kind not in _LETTERS:
+    if tag.kind not in LETTERS:
         raise _corrupt(f"tag {code} is not a list of whole numbers")
     if not expected <= tag.count <= 2 * expected + _SURPLUS_ENTRIES:
         raise _corrupt(f"{expected} blocks in the image, {tag.count} entries in tag {code}")
-    size = _SIZES[tag.kind]
+    size = SIZES[tag.kind]
     raw = tag.raw if tag.raw is not None else read(tag.offset, size * expected)
     numbers = np.frombuffer(raw, f"{directory.order}u{size}", count=expected)
     if size == 8 and numbers.max() >= 1 << 63:
@@ -485,7 +370,7 @@ def _array(
 
 
 def _numbers(order: str, tag: _Tag) -> tuple[int, ...]:
-    letter = _LETTERS.get(tag.kind)
+    letter = LETTERS.get(tag.kind)
     if letter is None or tag.raw is None:
         raise _corrupt("a tag that must be an integer is not")
     return struct.unpack(f"{order}{tag.count}{letter}", tag.raw)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
-    from pipelines.access.rasters.raster import Level, Raster
+    from pipelines.access.rasters.levels import Level
+    from pipelines.access.rasters.raster import Raster
     from schemas.modality import Kernel
     from schemas.place import BBox, GeoBox
 
