@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.access.chips import Reduce
-    from pipelines.access.openstreetmap.extract import Extract, OsmFeature
+    from pipelines.access.openstreetmap.extract import Extract
+    from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
     from schemas.place import Place
     from schemas.provider import AnyProvider

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-    from pipelines.access.openstreetmap.extract import Extract, OsmFeature
+    from pipelines.access.openstreetmap.extract import Extract
+    from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.label_source import OpenStreetMapLabel
     from schemas.place import GeoBox, Place
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.access.chips import ChipRequest
 from pipelines.access.http.client import AccessError
-from pipelines.access.openstreetmap.extract import FeatureStore
+from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.labeller import BAND, LabelChip, UnknownCodeError
 from schemas.outcome import Outcome, Reason

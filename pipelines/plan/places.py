@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.access.openstreetmap.download import obtain, prepare_obtained
-from pipelines.access.openstreetmap.extract import FeatureStore
+from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import shard_manifest
 from landweave.manifest import shard_from_bytes
-from landweave.store import explained
+from landweave.remote_store import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

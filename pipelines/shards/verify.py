@@ -8,8 +8,8 @@ import numpy as np
 from awscrt.checksums import crc32c
 
 from landweave import codec
+from landweave.local_store import LocalStore
 from landweave.shard import ShardReader
-from landweave.store import LocalStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import osmium
 
-from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, prepare
+from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.near import Near
 from pipelines.access.openstreetmap.pbf import blobs
 from schemas.place import BBox

@@ -360,7 +360,8 @@ class PbfTarget(Target):
             return mutations.raw(data, rng)
 
     def read(self, data: bytes) -> str:
-        from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare
+        from pipelines.access.openstreetmap.extract import BadExtractError, prepare
+        from pipelines.access.openstreetmap.features import FeatureStore
 
         path = self.folder / "x.osm.pbf"
         path.write_bytes(data)

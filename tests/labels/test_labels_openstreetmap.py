@@ -13,7 +13,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.access.openstreetmap.extract import Extract, FeatureStore, OsmFeature, prepare
+from pipelines.access.openstreetmap.extract import Extract, prepare
+from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap
 from pipelines.labels.osm_classes import AREA_RULES, CODE, LEGEND, LINE_RULES, class_of_area, class_of_line

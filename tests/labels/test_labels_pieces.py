@@ -9,7 +9,8 @@ import pyproj
 import pytest
 import shapely
 
-from pipelines.access.openstreetmap.extract import FeatureStore, OsmFeature, prepare
+from pipelines.access.openstreetmap.extract import prepare
+from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
 from pipelines.access.openstreetmap.pieces import large_area
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import draw, project

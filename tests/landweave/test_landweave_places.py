@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import landweave
-from landweave.store import open_store, public
+from landweave.remote_store import public
+from landweave.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -68,7 +68,7 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
 
 
 def prepare_obtained(
-    path: Path, cache_dir: Path, near: Near | None = None, told: Callable[[int, int], None] | None = None
+    path: Path, cache_dir: Path, near: Near | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Extract:
     """Read the extract from `obtain`; remove a download that cannot be repaired, so the next run downloads it again.
 
@@ -78,7 +78,7 @@ def prepare_obtained(
         BadExtractError: it cannot be read right; the text says what mends it.
     """
     try:
-        return prepare(path, cache_dir, near, told)
+        return prepare(path, cache_dir, near, progress)
     except DamagedExtractError:
         if path.is_relative_to(cache_dir) and path.with_name(f"{path.name}.json").is_file():
             path.unlink(missing_ok=True)

@@ -16,12 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import osmium
-import osmium.filter
-import osmium.osm
-from osmium.osm.mutable import Node
 
 from pipelines.access.openstreetmap.multipolygons import KINDS
+from pipelines.access.openstreetmap.parts import write_parts
 from pipelines.access.openstreetmap.rules import is_paper
 from pipelines.access.openstreetmap.scan import Scan, scan
 from pipelines.access.openstreetmap.store import Growing, Sorted
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
     from pipelines.access.openstreetmap.near import Near
 
-PART_CORNERS = 2_000_000
-"""Corners of the ways of one part: about 700 MB while its areas are assembled."""
 _SAFE_EVERY_S = 20.0
 """Time between two notes of how far the reading is."""
 _FILES = {
@@ -56,7 +51,7 @@ class _Collector:
 
     folder: Path
     near: Near
-    told: Callable[[int], None]
+    progress: Callable[[int], None]
     """Gets the bytes that have been read."""
     size: int
     """Bytes of the extract."""
@@ -88,7 +83,7 @@ class _Collector:
 
     def safe(self, at: int, state: Callable[[], dict[str, Any]]) -> None:
         """Note how far everything is on disk, from time to time and at the end."""
-        self.told(at)
+        self.progress(at)
         if time.monotonic() - self._last_safe < _SAFE_EVERY_S and at < self.size:
             return
         rows = {name: file.flush() for name, file in self.files.items()}
@@ -188,14 +183,14 @@ class Selected:
     """Number of objects that lack parts and do not seem to be near, by count of `objects.LOST`."""
 
 
-def select(pbf: Path, near: Near, folder: Path, told: Callable[[int, int], None] | None = None) -> Selected:
+def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], None] | None = None) -> Selected:
     """Cut what is near out of an extract.
 
     Args:
         pbf: the extract.
         near: the ground that is wanted.
         folder: for working files; one that an earlier, killed call left is gone on with. The caller removes it.
-        told: gets bytes done and bytes in all, over both readings.
+        progress: gets bytes done and bytes in all, over both readings.
 
     Raises:
         RefusedError: the file cannot be read right; the text says what mends it.
@@ -206,14 +201,14 @@ def select(pbf: Path, near: Near, folder: Path, told: Callable[[int, int], None]
     whole = size + size // 4
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        collector = _Collector(folder, near, lambda at: told(at, whole) if told else None, size)
+        collector = _Collector(folder, near, lambda at: progress(at, whole) if progress else None, size)
         try:
             about = scan(pbf, collector, collector.begin())
-            _cut(pbf, collector, folder)
+            write_parts(pbf, collector.files, folder)
         finally:
             collector.close()
-    if told:
-        told(whole, whole)
+    if progress:
+        progress(whole, whole)
     bounds = collector.bounds / 1e7
     parts = tuple(sorted(folder.glob("part-*.osm.pbf")))
     west, south, east, north = bounds.tolist()
@@ -242,173 +237,4 @@ def _spans(boxes: NDArray[np.int64], there: NDArray[np.bool_], sizes: NDArray[np
         starts = (np.cumsum(sizes) - sizes)[some]
         found[some, :2] = np.minimum.reduceat(boxes[:, :2], starts)
         found[some, 2:] = np.maximum.reduceat(boxes[:, 2:], starts)
-    return found
-
-
-@dataclass
-class _Units:
-    """Near objects that must stay together, cut into parts of neighbours."""
-
-    ways: NDArray[np.int64]
-    """(n,) ids, rising."""
-    way_part: NDArray[np.int64]
-    relations: NDArray[np.int64]
-    """(m,) ids, rising."""
-    relation_part: NDArray[np.int64]
-    refs: list[NDArray[np.int64]]
-    """Of each part: its nodes, rising."""
-    points: list[list[Any]]
-    point_part: NDArray[np.int64]
-
-
-def _cut(pbf: Path, collector: _Collector, folder: Path) -> None:
-    """Write the parts."""
-    for old in folder.glob("part-*.osm.pbf"):
-        old.unlink()
-    units = _units(pbf, collector)
-    places = Sorted(collector.files["node_ids"], collector.files["node_places"])
-    writers = [osmium.SimpleWriter(folder / f"part-{n:05d}.osm.pbf", overwrite=True) for n in range(len(units.refs))]
-    try:
-        for number, writer in enumerate(writers):
-            _write_nodes(writer, units, number, places)
-        _write_others(pbf, units, writers)
-    finally:
-        for writer in writers:
-            writer.close()
-        places.close()
-
-
-def _write_nodes(writer: osmium.SimpleWriter, units: _Units, number: int, places: Sorted) -> None:
-    """Nodes of one part by rising id: corners of ways, and those with tags."""
-    own = {units.points[at][0]: units.points[at] for at in np.flatnonzero(units.point_part == number)}
-    refs = units.refs[number]
-    where, there = places.find(refs)
-    corners = dict(zip(refs[there].tolist(), where[there].tolist(), strict=True))
-    for node in sorted(corners.keys() | own.keys()):
-        lon, lat = own[node][1:3] if node in own else corners[node]
-        tags = own[node][3] if node in own else {}
-        writer.add_node(Node(id=node, location=osmium.osm.Location(lon / 1e7, lat / 1e7), tags=tags))
-
-
-def _write_others(pbf: Path, units: _Units, writers: list[osmium.SimpleWriter]) -> None:
-    """Ways and relations of all parts, in one reading that never leaves osmium for what is not near."""
-    for kind, ids, parts in (
-        (osmium.osm.WAY, units.ways, units.way_part),
-        (osmium.osm.RELATION, units.relations, units.relation_part),
-    ):
-        if not len(ids):
-            continue
-        for thing in osmium.FileProcessor(pbf, kind).with_filter(_these(ids, kind)):
-            writers[int(parts[np.searchsorted(ids, thing.id)])].add(thing)
-
-
-def _units(pbf: Path, collector: _Collector) -> _Units:
-    files = collector.files
-    relations, counts, members = (files[n].read().astype(np.int64) for n in ("relations", "member_counts", "members"))
-    near, sizes, refs = (files[n].read().astype(np.int64) for n in ("near_ways", "near_sizes", "near_refs"))
-    more, more_sizes, more_refs = _refs_of(pbf, np.setdiff1d(members, near))
-    ways = np.concatenate([near, more])
-    sizes, refs = np.concatenate([sizes, more_sizes]), np.concatenate([refs, more_refs])
-    points = [json.loads(line) for line in files["points"].read().tobytes().decode().splitlines()]
-    unit_of_way, unit_of_relation, singles = _together(ways, relations, counts, members)
-    centres = _centres(collector, len(ways), unit_of_way, unit_of_relation, singles, points)
-    weights = np.bincount(unit_of_way, sizes, minlength=singles + len(points)).astype(np.float64)
-    part = _parts(centres, weights)
-    order = np.argsort(ways, kind="stable")
-    way_part = part[unit_of_way]
-    owner = np.repeat(way_part, sizes)
-    count = int(part.max(initial=-1)) + 1
-    by_part = np.argsort(owner, kind="stable")
-    cuts = np.searchsorted(owner[by_part], np.arange(count + 1))
-    return _Units(
-        ways=ways[order],
-        way_part=way_part[order],
-        relations=relations,
-        relation_part=part[unit_of_relation],
-        refs=[np.unique(refs[by_part[cuts[n] : cuts[n + 1]]]) for n in range(count)],
-        points=points,
-        point_part=part[singles:],
-    )
-
-
-def _these(ids: NDArray[np.int64], kind: osmium.osm.osm_entity_bits) -> osmium.filter.IdFilter:
-    """A filter that lets these objects pass: a bit for each id up to the largest."""
-    found = osmium.filter.IdFilter(ids.tolist())
-    found.enable_for(kind)
-    return found
-
-
-def _refs_of(pbf: Path, ways: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Ids of the ways that are there, number of nodes of each, and the nodes."""
-    ids, sizes, refs = [], [], []
-    if len(ways):
-        for way in osmium.FileProcessor(pbf, osmium.osm.WAY).with_filter(_these(ways, osmium.osm.WAY)):
-            assert isinstance(way, osmium.osm.Way)  # noqa: S101 - no other kind is asked for
-            mine = np.fromiter((node.ref for node in way.nodes), np.int64)
-            ids.append(way.id)
-            sizes.append(len(mine))
-            refs.append(mine)
-    empty = np.zeros(0, np.int64)
-    return np.array(ids, np.int64), np.array(sizes, np.int64), np.concatenate([empty, *refs])
-
-
-def _together(
-    ways: NDArray[np.int64], relations: NDArray[np.int64], counts: NDArray[np.int64], members: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Unit of each way and of each relation, and how many units: relations that share a way are one."""
-    order = np.argsort(ways)
-    at = np.minimum(np.searchsorted(ways, members, sorter=order), max(0, len(ways) - 1))
-    known = ways[order[at]] == members if len(ways) else np.zeros(len(members), bool)
-    owner = np.repeat(np.arange(len(relations)), counts) + len(ways)
-    one, two = order[at[known]] if len(ways) else members[:0], owner[known]
-    size = len(ways) + len(relations)
-    from scipy.sparse import coo_matrix  # 25 MB, which planning without a map need not carry
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_matrix((np.ones(len(one), np.int8), (one, two)), shape=(size, size))
-    count, unit = connected_components(graph, directed=False)
-    return unit[: len(ways)].astype(np.int64), unit[len(ways) :].astype(np.int64), int(count)
-
-
-def _centres(
-    collector: _Collector,
-    ways: int,
-    unit_of_way: NDArray[np.int64],
-    unit_of_relation: NDArray[np.int64],
-    singles: int,
-    points: list[list[Any]],
-) -> NDArray[np.float64]:
-    """(units, 2): a longitude and a latitude of each unit, in 1e-7 degrees; points are units of their own."""
-    centres = np.zeros((singles + len(points), 2))
-    for name, unit in (("near_boxes", unit_of_way[:ways]), ("relation_boxes", unit_of_relation)):
-        boxes = collector.files[name].read().astype(np.float64).reshape(-1, 4)
-        centres[unit[: len(boxes)]] = (boxes[:, :2] + boxes[:, 2:]) / 2
-    if points:
-        centres[singles:] = [point[1:3] for point in points]
-    return centres
-
-
-def _parts(centres: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(units,) number of the part: along a space-filling curve, a new one after `PART_CORNERS` corners."""
-    if not len(centres):
-        return np.zeros(0, np.int64)
-    order = np.argsort(z_order(np.hstack([centres, centres]) / 1e7), kind="stable")
-    part = np.zeros(len(centres), np.int64)
-    full = np.cumsum(weights[order] + 1.0)
-    part[order] = np.minimum((full - weights[order] - 1.0) // PART_CORNERS, full[-1] // PART_CORNERS).astype(np.int64)
-    _, part = np.unique(part, return_inverse=True)
-    return part.astype(np.int64)
-
-
-def z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Morton number of each box's centre on a grid of 2^16 cells a side: near things get near numbers."""
-    if not len(boxes):
-        return np.zeros(0, dtype=np.uint64)
-    x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2 + 180.0) / 360.0 * 65_536, 0, 65_535).astype(np.uint64)
-    y = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2 + 90.0) / 180.0 * 65_536, 0, 65_535).astype(np.uint64)
-    found = np.zeros(len(boxes), dtype=np.uint64)
-    for bit in range(16):
-        shift = np.uint64(bit)
-        found |= ((x >> shift) & np.uint64(1)) << np.uint64(2 * bit)
-        found |= ((y >> shift) & np.uint64(1)) << np.uint64(2 * bit + 1)
     return found

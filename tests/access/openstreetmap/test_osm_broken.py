@@ -13,7 +13,8 @@ import osmium
 import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.openstreetmap.extract import BadExtractError, Extract, FeatureStore, OsmFeature, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, Extract, prepare
+from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
 from schemas.place import BBox
 from tests.access.openstreetmap.osm_files import (
     HEADER,

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, open_extract, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, open_extract, prepare
+from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.objects import LOST
 from schemas.place import BBox
 

@@ -14,8 +14,9 @@ import osmium
 import pytest
 from osmium.osm.mutable import Node
 
-from pipelines.access.openstreetmap import select
-from pipelines.access.openstreetmap.extract import Extract, FeatureStore, prepare
+from pipelines.access.openstreetmap import parts, select
+from pipelines.access.openstreetmap.extract import Extract, prepare
+from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from schemas.place import BBox
@@ -120,7 +121,7 @@ EVERYWHERE = Near(np.array([[-180.0, -90.0, 180.0, 90.0]]))
 def test_parts_give_the_same_objects_and_counts(tmp_path: Path, corners: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _town(tmp_path / "town.osm.pbf")
     complete = prepare(path, tmp_path / "a")
-    monkeypatch.setattr(select, "PART_CORNERS", corners)
+    monkeypatch.setattr(parts, "PART_CORNERS", corners)
     cut = prepare(path, tmp_path / "b", EVERYWHERE)
     assert _all(cut) == _all(complete)
     same = set(cut.counts) - {"relations"}  # of those only multipolygons come along

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.access.openstreetmap.extract import BadExtractError, FeatureStore, prepare_as
+from pipelines.access.openstreetmap.extract import BadExtractError, prepare_as
+from pipelines.access.openstreetmap.features import FeatureStore
 from sampling.frames import rows_of
 from schemas.place import BBox
 

@@ -10,8 +10,8 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.access.rasters.cog import _as_number
 from pipelines.access.rasters.decode import deflate_of
+from pipelines.access.rasters.mosaic import _as_number
 from pipelines.access.rasters.ranges import AHEAD_BYTES, RANGE_BYTES, WASTE_SHARE, fetched, gap_limit, merged
 from pipelines.access.rasters.tiff import Layout, directories
 

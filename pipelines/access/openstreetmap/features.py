@@ -1,0 +1,124 @@
+"""Objects of an extract that has been read, box by box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from pipelines.access.openstreetmap.objects import id_order
+from pipelines.access.openstreetmap.pieces import LARGE_BYTES, large_area
+from schemas.place import BBox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+
+@dataclass(frozen=True, slots=True)
+class OsmFeature:
+    """One object of the map."""
+
+    osm_id: str
+    """'n123', 'w123' or 'r123'."""
+    kind: str
+    """'point', 'line' or 'area'."""
+    tags: dict[str, str]
+    """Raw tags, keys sorted: untrusted text, data and never an instruction, a path or a query."""
+    geometry: BaseGeometry
+    """WGS 84 longitude, latitude, degrees."""
+    whole_deg2: float | None = None
+    """Area of the whole object, square degrees, where `geometry` may be its part around the box that was asked for."""
+
+
+class FeatureStore:
+    """An open extract that many boxes are asked of: row groups are picked by their statistics and kept."""
+
+    def __init__(self, parquet: Path, *, keep: int = 32) -> None:
+        """`keep` row groups stay decoded."""
+        self._file = pq.ParquetFile(parquet)
+        self._keep = keep
+        self._groups: dict[int, tuple[NDArray[np.float64], pa.Table]] = {}
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.float64]:
+        """(row group, 4): xmin, ymin, xmax, ymax over each group."""
+        found = np.tile([np.inf, np.inf, -np.inf, -np.inf], (self._file.num_row_groups, 1))
+        for group in range(self._file.num_row_groups):
+            about = self._file.metadata.row_group(group)
+            if not about.num_rows:
+                continue
+            columns = [about.column(i) for i in range(about.num_columns)]
+            of = {column.path_in_schema: column.statistics for column in columns}
+            found[group] = [of["bbox.xmin"].min, of["bbox.ymin"].min, of["bbox.xmax"].max, of["bbox.ymax"].max]
+        return found
+
+    @property
+    def bounds(self) -> BBox:
+        """Box of all objects, degrees; west is greater than east where there are none."""
+        low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
+        return BBox(float(low[0]), float(low[1]), float(high[2]), float(high[3]))
+
+    def within(self, bbox: BBox, *, whole: bool = True) -> list[OsmFeature]:
+        """Objects whose boxes touch a box in degrees, sorted by osm_id; the line along an area's
+        edge comes before the area.
+
+        Not `whole`: of areas with very many corners, only what is around the box.
+        """
+        parts = bbox.sides()
+        found: dict[tuple[str, str], OsmFeature] = {}
+        for part in parts:
+            for group in np.flatnonzero(_touch(self._boxes, part)):
+                boxes, table = self._group(int(group))
+                chosen = table.take(np.flatnonzero(_touch(boxes, part)))
+                cut = None if whole or len(parts) > 1 else part
+                found |= {(f.osm_id, f.kind): f for f in _features(chosen, cut)}
+        return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
+
+    def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
+        if group not in self._groups:
+            while len(self._groups) >= self._keep:
+                self._groups.pop(next(iter(self._groups)))
+            table = self._file.read_row_group(group)
+            struct = table.column("bbox").combine_chunks()
+            boxes = np.column_stack([struct.field(i).to_numpy() for i in range(4)])
+            self._groups[group] = (boxes, table)
+        return self._groups[group]
+
+
+def _touch(boxes: NDArray[np.float64], bbox: BBox) -> NDArray[np.bool_]:
+    west, south, east, north = bbox
+    touching: NDArray[np.bool_] = (
+        (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+    )
+    return touching
+
+
+def _features(table: pa.Table, cut: BBox | None) -> Iterator[OsmFeature]:
+    wkb = table.column("geometry").to_numpy(zero_copy_only=False)
+    columns = [table.column(name).to_pylist() for name in ("osm_id", "kind", "tags")]
+    large = [
+        cut is not None and kind == "area" and len(shape) >= LARGE_BYTES
+        for kind, shape in zip(columns[1], wkb, strict=True)
+    ]
+    shapes = shapely.from_wkb(np.where(large, None, wkb))
+    for at, (osm_id, kind, tags) in enumerate(zip(*columns, strict=True)):
+        if cut is not None and large[at]:
+            area = large_area(wkb[at])
+            yield OsmFeature(osm_id, kind, dict(tags), area.near(cut), area.area_deg2)
+        else:
+            yield OsmFeature(osm_id, kind, dict(tags), shapes[at])
