@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from schemas.expression import Array, Call, ExpressionError, arrays, nodes, parse
+from schemas.expression import Array, Call, arrays, nodes, parse
+from schemas.grammar import GrammarError
 from schemas.modality import STATIC_DENSITY, Band, Layer, Modality
 from schemas.strict import MisplacedError
 
@@ -81,26 +82,26 @@ def resolved(stated: Mapping[str, str], inputs: Mapping[str, Input]) -> tuple[De
     for name, text in stated.items():
         try:
             found.append(_resolved(name, text, inputs))
-        except ExpressionError as error:
+        except GrammarError as error:
             raise MisplacedError(f"derived layer {name!r} {error}", ("derived", name)) from None
     return tuple(found)
 
 
 def _resolved(name: str, text: str, inputs: Mapping[str, Input]) -> Derived:
     if name in inputs:
-        raise ExpressionError("has the name of a source or a label; choose another")
+        raise GrammarError("has the name of a source or a label; choose another")
     tree = parse(text)
     used = arrays(tree)
     if not used:
-        raise ExpressionError("uses no layer")
+        raise GrammarError("uses no layer")
     edges = [_edge(array, inputs) for array in used]
     for node in nodes(tree):
         if isinstance(node, Call) and node.name == "slope" and not isinstance(node.arguments[0], Array):
-            raise ExpressionError("needs one array inside slope(), for example slope(dem.elevation)")
+            raise GrammarError("needs one array inside slope(), for example slope(dem.elevation)")
     dated = {inputs[a.layer].slots: a.layer for a in used if a.window is None and inputs[a.layer].slots}
     if len(dated) > 1:
         one, two = list(dated.values())[:2]
-        raise ExpressionError(
+        raise GrammarError(
             f"uses {one} and {two}, which have other dates; give them the same `windows`, or name a window: "
             f"{two}.BAND[WINDOW]"
         )
@@ -118,19 +119,17 @@ def _edge(array: Array, inputs: Mapping[str, Input]) -> float:
     """Pixel edge of an array, metres."""
     layer = inputs.get(array.layer)
     if layer is None:
-        raise ExpressionError(
-            f"uses {array.layer!r}, which is no source or label of this recipe; known: {_few(inputs)}"
-        )
+        raise GrammarError(f"uses {array.layer!r}, which is no source or label of this recipe; known: {_few(inputs)}")
     if array.band is None and len(layer.bands) > 1:
-        raise ExpressionError(f"uses {array.layer!r} without a band; it has {_few(layer.bands)}")
+        raise GrammarError(f"uses {array.layer!r} without a band; it has {_few(layer.bands)}")
     band = layer.bands[0] if array.band is None else array.band
     if band not in layer.bands:
-        raise ExpressionError(f"uses band {band!r}, but {array.layer} has {_few(layer.bands)}")
+        raise GrammarError(f"uses band {band!r}, but {array.layer} has {_few(layer.bands)}")
     if array.window is not None and layer.slots.count(array.window) != 1:
         if array.window in layer.slots:
-            raise ExpressionError(f"names window {array.window!r}, of which {array.layer} has several dates")
+            raise GrammarError(f"names window {array.window!r}, of which {array.layer} has several dates")
         has = f"has windows {_few(layer.slots)}" if layer.slots else "has no dates"
-        raise ExpressionError(f"names window {array.window!r}, but {array.layer} {has}")
+        raise GrammarError(f"names window {array.window!r}, but {array.layer} {has}")
     return layer.resolution_of[band]
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from pipelines.sources.observation import enlarged
 from schemas.derived import ARRAY
-from schemas.expression import COMPARISONS, Array, Call, Number
+from schemas.expression import Array, Call, Number
+from schemas.grammar import COMPARISONS
 from schemas.outcome import Outcome, Reason
 from schemas.stack import Observation
 

@@ -131,14 +131,19 @@ def test_all_dates_are_required() -> None:
     ("quality", "words"),
     [
         ({"keep": ["__import__('os').system('x')"]}, "cannot read"),
-        ({"keep": ["share(sentinel2.SCL in []) > 0.1"]}, "cannot read"),
-        ({"keep": ["share(sentinel2.SCL in [4]) >= 20"]}, "a share is 0 to 1, found 20"),
+        ({"keep": ["share(sentinel2.SCL in []) > 0.1"]}, r"cannot read .* has '..' at character 24, expected a list"),
+        ({"keep": ["share(sentinel2.SCL in [4]) >="]}, "ends where a number is expected"),
+        ({"keep": ["dem.elevation[middle] == 4"]}, "at character 14, expected .centre."),
+        (
+            {"keep": ["share(sentinel2.SCL in [4]) >= 20"]},
+            r"compares a share with 20 at character \d+; a share is 0 to 1",
+        ),
         ({"keep": ["share(sentinel2.SLC in [4]) >= 0.2"]}, "sentinel2 has no band 'SLC'; it has B02"),
         ({"keep": ["share(sentinel2 in [4]) >= 0.2"]}, "sentinel2 names no band"),
         ({"keep": ["s2.SCL[centre] == 4"]}, "'s2' is no source or label; there are"),
         ({"keep": ["worldcover.x[centre] == 4"]}, "has classes and no band"),
         ({"keep": ["count(worldcover) > 4"]}, "has nothing to count"),
-        ({"keep": ["count(dem) > 1 or count(dem) > 2"]}, "cannot read"),
+        ({"keep": ["count(dem) > 1 or count(dem) > 2"]}, "has 'or' at character 16, expected `and`, or the end"),
         ({"keep": ["x" * 1_001]}, "at most 1,000 characters"),
         ({"keep": [f"dem.elevation[centre] in [{','.join(['1'] * 257)}]"]}, "at most 256 numbers"),
         ({"require": {"s2": "all"}}, "'s2' is no source of this recipe"),
@@ -158,3 +163,17 @@ def test_the_grammar_reads_or_refuses(text: str) -> None:
     except ValueError:
         return
     assert found
+
+
+def test_names_with_a_minus_need_no_quotes_and_quotes_do_no_harm() -> None:
+    (plain,), (quoted,) = parsed("share(s1-asc.VV-2 > -20.5) >= .5"), parsed("share(`s1-asc`.`VV-2` > -20.5) >= .5")
+    assert (plain.layer, plain.band, plain.condition) == ("s1-asc", "VV-2", quoted.condition)
+    assert (quoted.layer, quoted.band, quoted.limit) == ("s1-asc", "VV-2", plain.limit)
+    assert plain.condition is not None
+    assert plain.condition.numbers == (-20.5,)
+
+
+def test_each_test_keeps_its_own_words() -> None:
+    assert [t.text for t in parsed("  count(dem) >= 1  and dem[centre] not in [1, 2]")] == [
+        "count(dem) >= 1", "dem[centre] not in [1, 2]",
+    ]  # fmt: skip
