@@ -5,12 +5,9 @@ from __future__ import annotations
 from sampling.errors import SamplingError as SamplingError
 from sampling.geobox import bbox as bbox
 from sampling.geobox import footprint as footprint
-from sampling.geobox import geobox_at as geobox_at
 from sampling.packing import Packed as Packed
 from sampling.packing import pack as pack
 from sampling.places import Located as Located
-from sampling.places import SamplingResult as SamplingResult
 from sampling.places import locate as locate
-from sampling.places import sample_places as sample_places
 from sampling.seasons import Season as Season
 from sampling.seasons import season as season

@@ -90,7 +90,11 @@ def joined(parts: list[Footprints]) -> Footprints:
 
 
 def utm_epsgs(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int32]:
-    """EPSG codes of the UTM zones (UPS beyond) of many points: `schemas.place.utm_epsg` for arrays."""
+    """EPSG codes of the UTM zones of many points (WGS 84 degrees), with the Norway and Svalbard exceptions; UPS beyond.
+
+    UPS north (32661) from 84 degrees N, UPS south (32761) below 80 degrees S: the limits of UTM,
+    NGA.SIG.0012 (2014) sections 7 and 10. Zone exceptions 32V, 31X-37X: the same source, section 7-4.
+    """
     lon = np.mod(lon + 180.0, 360.0) - 180.0
     zone = np.minimum(np.floor((lon + 180.0) / 6.0).astype(np.int32) + 1, 60)
     zone = np.where((lat >= 56.0) & (lat < 64.0) & (lon >= 3.0) & (lon < 12.0), 32, zone)
@@ -156,11 +160,6 @@ def by_code(codes: NDArray[np.int32]) -> list[tuple[int, NDArray[np.int64]]]:
 def transformer(source: int, target: int) -> pyproj.Transformer:
     """Transformation between two EPSG codes, x (longitude) before y (latitude)."""
     return pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-
-def geobox_at(lon: float, lat: float, grid: GridSpec) -> GeoBox:
-    """The GeoBox of one point: see `place_footprints`."""
-    return place_footprints(np.array([lon]), np.array([lat]), grid).geobox(0, grid.resolution_m)
 
 
 def footprint(geobox: GeoBox) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -156,21 +156,6 @@ class Located:
 
 
 _BOX = ("epsg", "x_min", "y_max", "resolution_m", "width", "height")
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingResult:
-    """`Located` as a list of Places, for small sets."""
-
-    places: list[Place]
-    left_out: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def sample_places(recipe: Recipe, recipe_dir: Path) -> SamplingResult:
-    """`locate`, every sample as a Place."""
-    found = locate(recipe, recipe_dir)
-    return SamplingResult(found.places(np.arange(len(found))), found.left_out, found.notes)
 
 
 def locate(recipe: Recipe, recipe_dir: Path) -> Located:

@@ -30,7 +30,6 @@ from pipelines.tables.records import Hrefs as Hrefs
 from pipelines.tables.records import PartPlan as PartPlan
 from pipelines.tables.records import PlanError as PlanError
 from pipelines.tables.records import ShardPlan as ShardPlan
-from pipelines.tables.records import origins_of as origins_of
 from pipelines.tables.summary import PlanSummary as PlanSummary
 from pipelines.tables.summary import damaged as damaged
 from pipelines.tables.summary import read_recipe_of as read_recipe_of

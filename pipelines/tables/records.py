@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,9 +99,3 @@ class Hrefs:
             return stored
         name, _, rest = stored.removeprefix("provider://").partition("/")
         return f"{self.origins[name]}/{rest}"
-
-
-def origins_of(urls: Mapping[str, str]) -> dict[str, str]:
-    """Provider name -> scheme://host[:port] of its URL."""
-    parts = {name: urlsplit(url) for name, url in urls.items()}
-    return {name: f"{p.scheme}://{p.netloc}" for name, p in parts.items()}

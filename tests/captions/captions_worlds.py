@@ -12,8 +12,9 @@ from scipy.ndimage import gaussian_filter
 from pipelines.captions.facts import facts_of
 from schemas.label import COMMON_CLASSES, LabelClass, LabelMap, Legend, VectorFeature, VectorLayer
 from schemas.modality import MODALITIES
-from schemas.place import GeoBox, Place, utm_epsg
+from schemas.place import GeoBox, Place
 from schemas.stack import Observation, Stack
+from tests.geoboxes import utm_epsg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,11 +23,12 @@ from pipelines.labels.read_shard import Assignment, gather, gather_objects
 from schemas.label import LabelMap
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
-from schemas.place import BBox, GeoBox, Place, utm_epsg
+from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
 from testbed.server import Fault
 from testbed.services import Services, serve_catalogue
+from tests.geoboxes import utm_epsg
 
 PLANET = "planet"
 

@@ -16,8 +16,9 @@ from pipelines.labels.footprint import covered_share, lonlat_bbox
 from pipelines.labels.labeller import LabelChip, UnknownCodeError
 from schemas.label import COMMON_CLASSES
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
-from schemas.place import GeoBox, Place, utm_epsg
+from schemas.place import GeoBox, Place
 from schemas.provider import Provider
+from tests.geoboxes import utm_epsg
 
 if TYPE_CHECKING:
     from pathlib import Path

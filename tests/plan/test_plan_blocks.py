@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, Ground, requests_at_most, search_cost
-from sampling.geobox import geobox_at
 from schemas.grid import GridSpec
 from schemas.modality import MODALITIES, SENTINEL2, STATIC_DENSITY, SearchDensity
 from schemas.place import Place
+from tests.geoboxes import geobox_at
 
 POINTS = {
     "inside a zone": (9.0, 46.0),

@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from sampling import pack, sample_places
+from sampling import pack
 from sampling.chance import Purpose, ranks, uniforms
 from sampling.errors import SamplingError
 from sampling.land import on_land
 from sampling.region import region_of
 from sampling.sphere import authalic_sine, geocentric, latitude_of, rounded, wrapped
 from schemas.area import Area
+from tests.sampling.placed import sample_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -316,8 +317,8 @@ def test_natural_earth_countries_as_area(real: Path) -> None:
 def test_same_places_in_another_process(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
     """Hash seeds and processes have no say in where samples are."""
     code = (
-        "from pathlib import Path\nimport hashlib\nfrom sampling import pack, sample_places\n"
-        "from recipe_of_tests import recipe_of\n"
+        "from pathlib import Path\nimport hashlib\nfrom sampling import pack\n"
+        "from tests.sampling.placed import sample_places\nfrom recipe_of_tests import recipe_of\n"
         "r = recipe_of({'kind': 'uniform', 'count': 400, 'area': {'bbox': [5, 44, 9, 47]}})\n"
         "p = sample_places(r, Path())\n"
         "print(hashlib.sha256(repr((p, pack(p.places, r.shards))).encode()).hexdigest())\n"

@@ -12,10 +12,11 @@ import shapely
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sampling import bbox, footprint, geobox_at
+from sampling import bbox, footprint
 from sampling.geobox import place_footprints, utm_epsgs
 from schemas.grid import GridSpec
-from schemas.place import GeoBox, utm_epsg
+from schemas.place import GeoBox
+from tests.geoboxes import geobox_at, utm_epsg
 
 if TYPE_CHECKING:
     from pathlib import Path

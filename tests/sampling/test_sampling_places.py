@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampling import SamplingError, SamplingResult, pack, sample_places, season
+from sampling import SamplingError, pack, season
 from sampling.land import on_land
 from sampling.majortom import cells_of, names
 from sampling.packing import hilbert
 from schemas.output import Shards
+from tests.sampling.placed import SamplingResult, sample_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,6 @@ from pipelines.tables import (
     PlanError,
     facts_of,
     files_of,
-    origins_of,
     read_part,
     read_recipe_of,
     read_shard,
@@ -81,7 +80,7 @@ def make(tmp_path: Path, origin: str) -> tuple[PartPlan, Hrefs]:
     part.absences[("s2", "sentinel2", 0)] = Outcome(
         sample_id="s2", layer="sentinel2", slot=0, reason=Reason.UNAVAILABLE, provider="here", detail="503"
     )
-    hrefs = Hrefs(origins=origins_of({"here": f"{origin}/stac"}))
+    hrefs = Hrefs(origins={"here": origin})
     write_shard_table(folder, [np.array([0, 2]), np.array([1])], np.array([2, 1, 1]))
     write_samples(folder, 0, [(shard, columns(places)) for shard, places in part.shards.items()])
     write_samples(folder, 1, [(1, columns((place(3),)))])

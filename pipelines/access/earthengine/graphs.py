@@ -1,4 +1,4 @@
-"""Expression graphs: stored bands of named images, filtered collections, cloud masks, composites, class shares.
+"""Expression graphs: stored bands of named images, and one map of classes made of many.
 
 All are built by the client and computed by the service; a session must be open. Images whose pixels go into a dataset
 are named one by one (`stored`): a filter would find others tomorrow.
@@ -6,23 +6,15 @@ are named one by one (`stored`): a filter would find others tomorrow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import ee
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from pipelines.access.chips import Reduce
     from pipelines.access.earthengine.products import Product
-    from schemas.place import BBox
-
-How = Literal["first", "mosaic", "median", "mode"]
-_SCL_CLOUDS = (3, 8, 9, 10)
-"""Cloud shadow, cloud of medium and of high probability, thin cirrus: what pipelines.sources.sentinel2 masks."""
-_QA_CLOUDS = 0b11110
-"""QA_PIXEL bits 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow: what pipelines.sources.landsat masks."""
 
 
 def stored(
@@ -74,45 +66,3 @@ def reduced(image_ids: Sequence[str], product: Product, reduce: Reduce) -> ee.Im
     codes = mean.lt(top).multiply(100).add(ee.Image.constant(list(range(len(bands)))))
     label: ee.Image = codes.reduce(ee.Reducer.min()).rename(["label"]).updateMask(top.gte(reduce.least))
     return label
-
-
-def collection(
-    collection_id: str,
-    *,
-    period: tuple[dt.datetime, dt.datetime] | None = None,
-    bbox: BBox | None = None,
-    at_most: Mapping[str, float] | None = None,
-    equal: Mapping[str, str | float] | None = None,
-) -> ee.ImageCollection:
-    """A collection filtered at the service, in order of time.
-
-    Args:
-        collection_id: Asset id.
-        period: First moment and the moment after the last, UTC (the service leaves out the end).
-        bbox: West, south, east, north in degrees; west > east crosses the antimeridian.
-        at_most: Property -> largest value that passes.
-        equal: Property -> value that passes.
-    """
-    found = ee.ImageCollection(collection_id)
-    if period is not None:
-        found = found.filterDate(*(moment.isoformat() for moment in period))
-    if bbox is not None:
-        found = found.filterBounds(ee.Geometry.BBox(*bbox))
-    for name, value in sorted((at_most or {}).items()):
-        found = found.filter(ee.Filter.lte(name, value))
-    for name, wanted in sorted((equal or {}).items()):
-        found = found.filter(ee.Filter.eq(name, wanted))
-    in_order: ee.ImageCollection = found.sort("system:time_start")
-    return in_order
-
-
-def composite(images: ee.ImageCollection, bands: Sequence[str], how: How) -> ee.Image:
-    """One image of many. Classes take 'mode', numbers 'median'; 'first' is the oldest image alone."""
-    picked = images.select(list(bands))
-    calls: dict[How, Callable[[], ee.Image]] = {
-        "first": lambda: ee.Image(picked.first()),
-        "mosaic": picked.mosaic,
-        "median": picked.median,
-        "mode": picked.mode,
-    }
-    return calls[how]()

@@ -148,7 +148,9 @@ def test_real_words_of_the_service_are_classed(session: Session) -> None:
     with pytest.raises(AccessError) as error:
         session.assets({"parent": "NO/SUCH"})
     assert error.value.reason is Reason.NOT_FOUND
-    empty = graphs.composite(graphs.collection(scenes.S2, at_most={"CLOUDY_PIXEL_PERCENTAGE": -1}), ("B2",), "first")
+    empty = ee.Image(
+        ee.ImageCollection(scenes.S2).filter(ee.Filter.lte("CLOUDY_PIXEL_PERCENTAGE", -1)).select(["B2"]).first()
+    )
     with pytest.raises(AccessError) as error:
         session.compute_chip(empty, geobox, ("B2",), dtype="uint16")
     assert error.value.reason is Reason.BAD_ITEM

@@ -19,9 +19,10 @@ from pipelines.access.rasters.cog import Reader
 from pipelines.access.rasters.raster import open_raster
 from pipelines.access.rasters.warp import frames
 from schemas.outcome import Reason
-from schemas.place import GeoBox, utm_epsg
+from schemas.place import GeoBox
 from testbed.services import Services, serve_catalogue
 from tests.access.rasters.test_cog_warp import oracle, same, smooth, write
+from tests.geoboxes import utm_epsg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
