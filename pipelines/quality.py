@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.keep import OPERATORS, band_of, parsed
+from schemas.condition import OPERATORS, band_of
+from schemas.keep import parsed
 from schemas.place import centre_of
 
 if TYPE_CHECKING:

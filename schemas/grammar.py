@@ -1,4 +1,4 @@
-"""Reads the two small languages of a recipe, expressions and rules, token by token; a text is never run as code."""
+"""Reads the small languages of a recipe (expressions, rules, numbers) token by token; a text is never run as code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 """A number without a sign."""
+TEXT = r"'[^']*'"
+"""A text in quotes."""
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 
@@ -20,7 +22,7 @@ class GrammarError(ValueError):
 class Token(NamedTuple):
     """A piece of a text."""
 
-    kind: Literal["number", "name", "bracket", "sign", "end"]
+    kind: Literal["number", "name", "text", "bracket", "sign", "end"]
     text: str
     """As it is written; 'bracket' is everything from '[' to ']'."""
     at: int
@@ -81,7 +83,7 @@ class Reader:
 
     def _split(self, text: str) -> Iterator[Token]:
         form = re.compile(
-            rf"\s*(?:(?P<number>{NUMBER})|(?P<name>{self.names})|(?P<bracket>\[[^\]\[]*\])"
+            rf"\s*(?:(?P<number>{NUMBER})|(?P<name>{self.names})|(?P<text>{TEXT})|(?P<bracket>\[(?:[^\]\[']|{TEXT})*\])"
             r"|(?P<sign>\*\*|<=|>=|==|!=|[-+*/()<>,.]))"
         )
         at, end = 0, len(text.rstrip())

@@ -5,87 +5,30 @@
           | pixels "[centre]" condition                the pixel at the centre of the footprint
           | "count(" layer ")" compare                 dates obtained; of OpenStreetMap: objects
           | attribute condition                        a value of the sample: attr_NAME, of `numbers` or of the file
-    pixels = source "." band | label
-    condition = compare | [ "not" ] "in" "[" number { "," number } "]"
-    compare = ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) number
-    (of attributes also: ( "==" | "!=" ) 'text', and 'text' in lists)
+    pixels, condition, compare: see `schemas.condition`; of attributes a condition may also compare with texts
 
 Nothing is evaluated but this: no names of Python, no calls, no nesting.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from schemas.condition import CENTRE, LONGEST, Condition, ConditionReader, array_of, band_of
+from schemas.grammar import GrammarError
 from schemas.strict import MisplacedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
 
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-LONGEST, MOST_VALUES = 1_000, 256
-"""Characters of a rule, and numbers in a list of it."""
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-COMPARE = rf"(?P<op>==|!=|<=|>=|<|>)\s*(?P<number>{NUMBER})"
-LIST = rf"(?P<without>not\s+)?in\s*\[(?P<list>\s*{NUMBER}(?:\s*,\s*{NUMBER})*\s*)\]"
-LAYER = r"(?P<layer>[a-z][a-z0-9_-]*)"
-_PIXELS = rf"{LAYER}(?:\.(?P<band>[A-Za-z0-9_-]+))?"
-_END = rf"(?P<of>==|!=|<=|>=|<|>)\s*(?P<limit>{NUMBER})"
-_SHARE = re.compile(rf"share\s*\(\s*{_PIXELS}\s*(?:{COMPARE}|{LIST})\s*\)\s*{_END}")
-_CENTRE = re.compile(rf"{_PIXELS}\s*\[\s*cent(?:re|er)\s*\]\s*(?:{COMPARE}|{LIST})")
-_TEXT = r"'[^']*'"
-_ATTRIBUTE = re.compile(
-    rf"attr_(?P<layer>[A-Za-z][A-Za-z0-9_]{{0,63}})\s*(?:{COMPARE}|{LIST}|(?P<same>==|!=)\s*(?P<word>{_TEXT})"
-    rf"|(?P<no>not\s+)?in\s*\[(?P<words>\s*{_TEXT}(?:\s*,\s*{_TEXT})*\s*)\])"
-)
-_COUNT = re.compile(rf"count\s*\(\s*{LAYER}\s*\)\s*{_END}")
 _FORMS = (
     "share(LAYER.BAND in [CODES]) >= SHARE, LAYER.BAND[centre] == NUMBER, count(LAYER) >= NUMBER or "
     "attr_NAME > NUMBER (labels: no band; `and` joins them)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a pixel must be."""
-
-    op: str
-    """One of OPERATORS, or 'in', 'not in'."""
-    numbers: tuple[float, ...] = ()
-    words: tuple[str, ...] = ()
-    """Texts, of an attribute, instead of numbers."""
-
-    def of(self, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """True where a value fulfils it."""
-        import numpy as np
-
-        if self.op in OPERATORS:
-            return np.asarray(OPERATORS[self.op](values.astype(np.float64), self.numbers[0]))
-        return np.isin(values.astype(np.float64), self.numbers, invert=self.op == "not in")
-
-    def holds(self, value: float | str) -> bool:
-        """Whether one value of an attribute fulfils it; a text is no number, and the other way round."""
-        given: tuple[float, ...] | tuple[str, ...] = self.words or self.numbers
-        if isinstance(value, str) != bool(self.words):
-            return self.op in ("!=", "not in")
-        if self.op in OPERATORS:
-            return bool(OPERATORS[self.op](value, given[0]))
-        return (value in given) == (self.op == "in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +56,57 @@ def parsed(rule: str) -> tuple[Test, ...]:
     """
     if len(rule) > LONGEST:
         raise ValueError(f"a rule has at most {LONGEST:,} characters; this one has {len(rule):,}")
-    return tuple(_test(part.strip()) for part in re.split(r"\band\b(?=(?:[^']*'[^']*')*[^']*$)", rule))
+    try:
+        return _Rule(rule).whole()
+    except GrammarError as error:
+        shown = rule if len(rule) <= 80 else rule[:77] + "..."
+        raise ValueError(f"cannot read the rule {shown!a}: it {error}; a rule is {_FORMS}") from None
 
 
-def _test(text: str) -> Test:
-    forms = {"share": _SHARE, "count": _COUNT, "centre": _CENTRE, "attribute": _ATTRIBUTE}
-    kind, found = next(((k, m) for k, form in forms.items() if (m := form.fullmatch(text))), ("", None))
-    if found is None:
-        shown = text if len(text) <= 80 else text[:77] + "..."
-        raise ValueError(f"cannot read {shown!a}: expected {_FORMS}")
-    said = found.groupdict()
-    limit = Condition(said["of"], (float(said["limit"]),)) if kind in ("share", "count") else None
-    if kind == "share" and limit is not None and not 0.0 <= limit.numbers[0] <= 1.0:
-        raise ValueError(f"{text!a}: a share is 0 to 1, found {limit.numbers[0]:g}")
-    condition = None if kind == "count" else condition_of(said)
-    return Test(kind, said["layer"], said.get("band"), condition, limit, text)  # type: ignore[arg-type]
+class _Rule(ConditionReader):
+    """Makes the tests of a rule."""
 
+    def whole(self) -> tuple[Test, ...]:
+        """All tests, joined by `and`."""
+        found = [self._test()]
+        while self.word("and"):
+            found.append(self._test())
+        self.end("`and`, or the end")
+        return tuple(found)
 
-def condition_of(said: Mapping[str, str | None]) -> Condition:
-    """The condition in the groups of a match of COMPARE or LIST."""
-    if said.get("same"):
-        return Condition(str(said["same"]), words=(str(said["word"])[1:-1],))
-    if said.get("words"):
-        words = tuple(w[1:-1] for w in re.findall(_TEXT, str(said["words"])))
-        return Condition("not in" if said["no"] else "in", words=words)
-    if said["op"] is not None:
-        return Condition(said["op"], (float(said["number"] or 0),))
-    numbers = tuple(float(n) for n in (said["list"] or "").split(","))
-    if len(numbers) > MOST_VALUES:
-        raise ValueError(f"a list in a rule has at most {MOST_VALUES} numbers; this one has {len(numbers)}")
-    return Condition("not in" if said["without"] else "in", numbers)
+    def _test(self) -> Test:
+        first = self.token.at
+        name = self.name("share(...), count(...), LAYER.BAND[centre] or attr_NAME")
+        called = self.sign == "(" and name in ("share", "count")
+        if called:
+            self.take()
+        if called:
+            test = self._share() if name == "share" else self._count()
+        elif name.startswith("attr_") and self.bracketed() is None:
+            test = Test("attribute", name.removeprefix("attr_"), None, self.condition(texts=True), None, "")
+        else:
+            test = self._centre(name)
+        return replace(test, text=self.text[first - 1 : self.token.at - 1].strip())
+
+    def _share(self) -> Test:
+        pixels, condition = self.pixels(), self.condition()
+        self.expect(")")
+        at, limit = self.token.at, self.compared()
+        if not 0.0 <= limit.numbers[0] <= 1.0:
+            raise GrammarError(f"compares a share with {limit.numbers[0]:g} at character {at}; a share is 0 to 1")
+        return Test("share", pixels.layer, pixels.band, condition, limit, "")
+
+    def _count(self) -> Test:
+        layer = self.name("the name of a layer")
+        self.expect(")")
+        return Test("count", layer, None, None, self.compared(), "")
+
+    def _centre(self, name: str) -> Test:
+        if self.bracketed() not in CENTRE:
+            raise self.unexpected("[centre]")
+        self.take()
+        pixels = array_of(name)
+        return Test("centre", pixels.layer, pixels.band, self.condition(), None, "")
 
 
 def _checked(rule: str) -> str:
@@ -152,14 +116,6 @@ def _checked(rule: str) -> str:
 
 KeepRule = Annotated[str, Field(min_length=1), AfterValidator(_checked)]
 """A rule that reads."""
-
-
-def band_of(name: str, bands: Sequence[str]) -> str | None:
-    """The band of this name; upper and lower case count only where bands differ by nothing else."""
-    if name in bands:
-        return name
-    alike = [b for b in bands if b.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else None
 
 
 def check_names(

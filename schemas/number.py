@@ -8,20 +8,21 @@ Statistics are one line of a closed grammar, `percentile(sentinel2.B08[summer], 
                | "count(" pixels [ condition ] ")"       pixels that have a value (and meet the condition)
                | pixels "[centre]"                       the pixel at the centre of the footprint
     pixels     = layer [ "." band ] [ "[" window "]" ]
-    condition  as in `schemas.keep`
+    condition  as in `schemas.condition`
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from schemas.attribute import AttributeName, AttributeType
+from schemas.condition import CENTRE, LONGEST, Condition, ConditionReader, array_of, band_of
 from schemas.expression import Array
-from schemas.keep import COMPARE, LAYER, LIST, LONGEST, NUMBER, Condition, band_of, condition_of
+from schemas.grammar import GrammarError
 from schemas.primitives import RelativePath
 from schemas.sampling import Column
 from schemas.strict import MisplacedError, Strict
@@ -31,15 +32,7 @@ if TYPE_CHECKING:
 
     from schemas.derived import Input
 
-_PIXELS = rf"{LAYER}(?:\.(?P<band>[A-Za-z0-9_-]+))?(?:\s*\[\s*(?P<window>[a-z][a-z0-9-]{{0,63}})\s*\])?"
-_CONDITION = rf"(?:{COMPARE}|{LIST})"
-_FORMS = {
-    "plain": re.compile(rf"(?P<statistic>mean|median|min|max|std|sum|majority)\s*\(\s*{_PIXELS}\s*\)"),
-    "percentile": re.compile(rf"percentile\s*\(\s*{_PIXELS}\s*,\s*(?P<percent>{NUMBER})\s*\)"),
-    "share": re.compile(rf"share\s*\(\s*{_PIXELS}\s*{_CONDITION}\s*\)"),
-    "count": re.compile(rf"count\s*\(\s*{_PIXELS}\s*{_CONDITION}?\s*\)"),
-    "centre": re.compile(rf"{_PIXELS}\s*\[\s*cent(?:re|er)\s*\]"),
-}
+_WINDOW = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _EXPECTED = (
     "mean, median, min, max, std, sum or majority of (LAYER.BAND), percentile(LAYER.BAND, 90), "
     "share(LAYER.BAND in [CODES]), count(LAYER.BAND > NUMBER) or LAYER.BAND[centre]"
@@ -72,22 +65,57 @@ def statistic(text: str) -> Statistic:
     Raises:
         ValueError: it is not of the grammar; one line.
     """
-    said = next((m for form in _FORMS.values() if (m := form.fullmatch(text.strip()))), None)
-    if said is None or len(text) > LONGEST:
-        shown = text if len(text) <= 80 else text[:77] + "..."
-        raise ValueError(f"cannot read {shown!a}: expected {_EXPECTED}")
-    name = next(n for n, form in _FORMS.items() if form is said.re)
-    groups: dict[str, Any] = said.groupdict()
-    percent = float(groups.get("percent") or 0.0)
-    if not 0.0 <= percent <= 100.0:
-        raise ValueError(f"{text!a}: a percentile is 0 to 100, found {percent:g}")
-    wanted = name in ("share", "count") and (groups["op"] is not None or groups["list"] is not None)
-    return Statistic(
-        name=groups.get("statistic") or name,
-        array=Array(groups["layer"], groups["band"], groups["window"]),
-        condition=condition_of(groups) if wanted else None,
-        percent=percent,
-    )
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    if len(text) > LONGEST:
+        raise ValueError(f"cannot read {shown!a}: it has {len(text):,} characters; at most {LONGEST:,} are allowed")
+    try:
+        return _Number(text).whole()
+    except GrammarError as error:
+        raise ValueError(f"cannot read {shown!a}: it {error}; expected {_EXPECTED}") from None
+
+
+class _Number(ConditionReader):
+    """Makes the statistic."""
+
+    def whole(self) -> Statistic:
+        """The statistic of all of the text."""
+        name = self.name("a statistic, or LAYER.BAND[centre]")
+        if self.sign == "(":
+            self.take()
+            found = self._function(name)
+            self.expect(")")
+        else:
+            array = self._dated(array_of(name))
+            if self.bracketed() not in CENTRE:
+                raise self.unexpected("[centre]")
+            self.take()
+            found = Statistic("centre", array)
+        self.end("the end")
+        return found
+
+    def _function(self, name: str) -> Statistic:
+        if name not in (*SMOOTH, "majority", "share", "count"):
+            raise GrammarError(f"has no statistic {name!r}")
+        array = self._dated(self.pixels(), inside=True)
+        if name == "percentile":
+            self.expect(",")
+            percent = self.number()
+            if not 0.0 <= percent <= 100.0:
+                raise GrammarError(f"asks for percentile {percent:g}; a percentile is 0 to 100")
+            return Statistic(name, array, percent=percent)
+        if name == "share" or (name == "count" and self.sign != ")"):
+            return Statistic(name, array, self.condition())
+        return Statistic(name, array)
+
+    def _dated(self, array: Array, *, inside: bool = False) -> Array:
+        """The pixels with the window in brackets that follows; `inside` a statistic, [centre] is a window too."""
+        window = self.bracketed()
+        if window is None or (window in CENTRE and not inside):
+            return array
+        if not _WINDOW.fullmatch(window):
+            raise self.unexpected("the name of a window, [summer]")
+        self.take()
+        return replace(array, window=window)
 
 
 def _checked(text: str) -> str:

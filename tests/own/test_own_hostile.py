@@ -20,6 +20,7 @@ from pipelines.access.http.folder import RECIPE_FOLDER, FolderClient, address_of
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
 from schemas.outcome import Reason
+from schemas.place import BBox
 from schemas.provider import Provider
 from testbed.services import serve_catalogue
 from tests.own.photos import place, write
@@ -90,7 +91,7 @@ def test_an_item_that_names_something_else_is_refused(href: str, world: Path, mo
     recipe = recipe_of(world, "photos/evil.json", "uint8", 3)
     (entry,) = recipe.sources
     with Archives(recipe.providers) as archives:
-        (item,) = archives.search("mine", "photos", [(2.0, 48.0, 3.0, 49.5)], None)
+        (item,) = archives.search("mine", "photos", [BBox(2.0, 48.0, 3.0, 49.5)], None)
         try:
             scene = open_source(entry).parse(item, "mine", archives.providers["mine"])
             hrefs = tuple({asset.href for asset in scene.assets.values()})
@@ -132,7 +133,7 @@ def test_a_file_that_changed_after_cataloguing_is_never_read_as_empty(
     recipe = recipe_of(tmp_path, "photos/items.parquet", "uint8", 3)
     (entry,) = recipe.sources
     with Archives(recipe.providers) as archives:
-        (item,) = archives.search("mine", "photos", [(2.0, 48.0, 3.0, 49.5)], None)
+        (item,) = archives.search("mine", "photos", [BBox(2.0, 48.0, 3.0, 49.5)], None)
         asset = open_source(entry).parse(item, "mine", archives.providers["mine"]).assets["b1"]
         request = ChipRequest(
             hrefs=(asset.href,), bands=(1,), geobox=place().geobox, kernel="nearest", epsgs=(2154,),
@@ -217,5 +218,5 @@ def test_a_server_that_redirects_out_of_its_folder_is_any_other_server(world: Pa
     with serve_catalogue([], {"/own/": world / "photos" / "in"}) as services:
         recipe = recipe_of(world, f"{services.base_url}/own/items.parquet", "uint8", 3)
         with Archives(recipe.providers) as archives:
-            (item,) = archives.search("mine", "photos", [(2.0, 48.0, 3.0, 49.5)], None)
+            (item,) = archives.search("mine", "photos", [BBox(2.0, 48.0, 3.0, 49.5)], None)
     assert item["assets"]["image"]["href"] == f"{services.base_url}/own/{quote('a.tif')}"

@@ -145,7 +145,7 @@ def test_all_dates_are_required() -> None:
         ({"keep": ["count(worldcover) > 4"]}, "has nothing to count"),
         ({"keep": ["count(dem) > 1 or count(dem) > 2"]}, "has 'or' at character 16, expected `and`, or the end"),
         ({"keep": ["x" * 1_001]}, "at most 1,000 characters"),
-        ({"keep": [f"dem.elevation[centre] in [{','.join(['1'] * 257)}]"]}, "at most 256 numbers"),
+        ({"keep": [f"dem.elevation[centre] in [{','.join(['1'] * 257)}]"]}, "list of 257 values; at most 256"),
         ({"require": {"s2": "all"}}, "'s2' is no source of this recipe"),
         ({"require": {"sentinel2": 3}}, "3 dates are required and 2 are asked for"),
     ],
