@@ -734,7 +734,8 @@ def length(clause: Clause) -> list[Claim] | None:
 
 
 def _objects_counted(tokens: Sequence[Token]) -> list[Claim]:
-    return [object_claim(t, ()) for t in tokens if t.has("OBJ")]
+    """Their number, where the text gives one."""
+    return [object_claim(t, ()) for t in tokens if t.has("OBJ") and t.cats["OBJ"].span != (1.0, EVERYTHING)]
 
 
 def _length(token: Token) -> Span:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -112,28 +111,6 @@ def test_captions_of_varied_facts(name: str) -> None:
     accepted = [r["text"] for r in wrong if not r["truth"]]
     assert accepted == []
     assert sum(r["truth"] for r in wrong) <= 0.15 * sum(r["truth"] for r in rows), wrong
-
-
-@pytest.mark.parametrize("name", ["develop", "held_out", "widened"])
-def test_mutations_of_true_captions_are_refused(name: str) -> None:
-    """Every whole percentage of an accepted text, moved by 1 and by 7, makes it false."""
-    facts = read_facts(TEXTS / "facts.json")
-    rows = [json.loads(row) for row in (TEXTS / f"{name}.jsonl").read_text().splitlines()]
-    tried = 0
-    for row in rows:
-        text, known = row["text"], facts[row["facts"]]
-        if not row["truth"] or judge(text, known).reason is not None:
-            continue
-        for match in re.finditer(
-            r"(?<!than )(?<!only )(?<!over )(?<!under )(?<!least )(?<!exceeds )(?<!early )\b(\d+) percent(?! or)", text
-        ):
-            for step in (-7, -1, 1, 7):
-                if int(match[1]) + step < 0:
-                    continue
-                changed = f"{text[: match.start()]}{int(match[1]) + step} percent{text[match.end() :]}"
-                tried += 1
-                assert judge(changed, known).reason is not None, changed
-    assert tried > 30
 
 
 def test_captions_by_other_hands() -> None:
