@@ -15,6 +15,7 @@
 
 Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
 
+    fusion/fused.json               tables of a fused label: voters, reliability, image model, calibration
     shards/00007.r1.json            manifest of what revision 1 added to the shard
     recipes/r1.json                 the resolved recipe of what was added
     catalogue/items.r1.parquet ...  the catalogue with it; landweave.json says which revision holds
@@ -57,6 +58,8 @@ LEDGER = "catalogue/ledger.parquet"
 STATISTICS = "catalogue/statistics.json"
 COLLECTION = "catalogue/collection.json"
 SHARD_INDEX = "catalogue/shards.json"
+FUSION = "fusion/"
+"""Folder with the tables of fused labels: FUSION + layer + '.json'."""
 STAGING = ".staging"
 
 VECTOR_KINDS = {"sample_id": "string", "osm_id": "string", "kind": "string", "wkb": "binary"}

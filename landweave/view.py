@@ -174,7 +174,7 @@ def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics
         if bands == ():
             continue
         mean = std = None
-        if view.normalise is not None and array.kind == "continuous":
+        if view.normalise is not None and array.kind == "continuous" and spec.group(array.group).kind == "modality":
             mean, std = _figures(array, bands, statistics(array.path, view.normalise))
         height, width = array.chip_shape[-2:]
         rule = view.times_of(array.group)

@@ -137,11 +137,14 @@ def plan(
         allow(allow_host or (), allow_path or ())
         file, known = _recipe(recipe, overrides, limit), _prices(prices)
         from pipelines.assemble import objects_text  # seconds: not before the recipe is one
+        from pipelines.fusion.check import check_fused
         from pipelines.jobs import plan_dataset
         from pipelines.plan import outlook_text, plan_text, trouble
 
         summary = plan_dataset(file, out, again=again)
         _echo(plan_text(file.recipe, summary))
+        for line in check_fused(file):
+            _echo(f"fused     {line}")
         _echo(objects_text(file.recipe, summary.samples, summary.shards))
         _echo(outlook_text(file.recipe, summary, known))
         if lines := trouble(summary):
@@ -214,19 +217,44 @@ def build(
             _stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
 
 
-@app.command(epilog="Example: python -m pipelines add data/quickstart data/quickstart-enmap")
+@app.command(
+    epilog="Example: python -m pipelines add data/quickstart data/quickstart-enmap",
+    context_settings={"allow_extra_args": True},
+)
 def add(
+    context: typer.Context,
     out: OutArgument,
-    extra: Annotated[str, typer.Argument(metavar="EXTRA", help="folder or URL of the finished dataset to add")],
+    extra: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXTRA", help="folder or URL of the finished dataset to add; or a recipe (.yaml) with fused labels"
+        ),
+    ],
+    overrides: SetOption = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="worker processes that make fused labels", show_default="one per core")
+    ] = os.cpu_count() or 1,
+    runner: Annotated[str, typer.Option(help="of fused labels: see `build`")] = "local",
+    allow_path: PathOption = None,
 ) -> None:
     """Add the modalities, labels and captions of a second dataset to a finished one, without rewriting its shards.
 
     Build the second one from a recipe with the same seed, sampling, grid, splits and shards, and only the new layers.
+    Labels of `kind: fused` need no second dataset: give their recipe instead.
     """
     from pipelines.progress import ProgressPrinter
     from pipelines.shards import add as add_dataset
 
     with _errors():
+        if extra.lower().endswith((".yaml", ".yml")):
+            logging.basicConfig(level=logging.ERROR, format="%(message)s")
+            allow((), allow_path or ())
+            file = _recipe(Path(extra), overrides, None)
+            from pipelines.engines import read_engine
+            from pipelines.jobs import add_fused
+
+            add_fused(file, out, read_engine(runner, workers, context.args), _echo)
+            return
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
         names = ", ".join(g.name for g in found.manifest.spec.groups if g.revision == found.revision)
@@ -460,6 +488,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.access.http.client import AccessError, SettingError
     from pipelines.access.openstreetmap.extract import BadExtractError
     from pipelines.engines import RunnerError
+    from pipelines.fusion.families import FusionError
     from pipelines.jobs import BuildError
     from pipelines.journal import JournalError, PricesError
     from pipelines.metrics import PortError
@@ -480,6 +509,7 @@ def _expected() -> tuple[type[Exception], ...]:
         AccessError,
         BadExtractError,
         BuildError,
+        FusionError,
         DamagedError,
         FullError,
         IncompleteError,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import traceback
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,13 +15,13 @@ from pipelines.access.logins.required import check_credentials
 from pipelines.access.openstreetmap.extract import open_extract
 from pipelines.captions import open_captioner
 from pipelines.captions.facts import facts_of
-from pipelines.journal import Journal, LimitReached, Note, log_of, silent
+from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
 from pipelines.labels.read_shard import Assignment as LabelAssignment
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.labels.read_shard import gather_objects, lost_of
 from pipelines.quality import refusal as refusal_of
-from pipelines.shards import FullError, ShardRows, dataset_spec, object_count, room_needed, write_shard
+from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
 from pipelines.sources.numbers import measure
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from pipelines.shards import DatasetSpec
     from pipelines.tables import PlanSummary
     from schemas.label import LabelMap, Legend
-    from schemas.label_source import Label
+    from schemas.label_source import ReadLabel
     from schemas.place import Place
     from schemas.recipe import Recipe
     from schemas.sensors import Source
@@ -65,25 +64,6 @@ MANY_OBJECTS = 10_000
 """More objects than this are slow to list, copy and delete."""
 STACKS_BYTES = 512 << 20
 """Pixels held at once while a shard is built: larger shards are read in several groups of samples."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """Outcome of one shard."""
-
-    shard: int
-    """Shard number."""
-    samples: int = 0
-    """Samples in the catalogue."""
-    error: str | None = None
-    """Traceback of a bug in landweave, or one line about another failure; None = built."""
-    left: str | None = None
-    """Why it was not begun (a limit of the run), or None."""
-
-    @property
-    def state(self) -> Literal["built", "failed", "left"]:
-        """What became of the shard."""
-        return "failed" if self.error is not None else "built" if self.left is None else "left"
 
 
 @dataclass(kw_only=True)
@@ -135,18 +115,6 @@ class Factory:
         """End threads and connections."""
         self.archives.close()
 
-    def attempt(self, index: int) -> Built:
-        """Build and publish one shard; whatever goes wrong is in the result, so that the other shards go on."""
-        try:
-            with room_needed(self.out):
-                return Built(index, self.build(index))
-        except LimitReached as limit:
-            return Built(index, left=str(limit))
-        except FullError as error:
-            return Built(index, error=str(error))
-        except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
-            return Built(index, error=traceback.format_exc())
-
     def build(self, index: int) -> int:
         """Build and publish one shard; returns the number of samples that came into the catalogue.
 
@@ -186,11 +154,11 @@ class Factory:
         for start in range(0, len(plan.places), at_once):
             some = plan.places[start : start + at_once]
             stacks = [Stack(place=place, texts=plan.texts.get(place.sample_id, ())) for place in some]
-            step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.labels))
+            step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.read_labels))
             for number, source in enumerate(anchors_first(self.recipe), 1):
                 self._observe(source, plan, stacks)
                 told(start + number * step)
-            for number, label in enumerate(self.recipe.labels, len(self.recipe.sources) + 1):
+            for number, label in enumerate(self.recipe.read_labels, len(self.recipe.sources) + 1):
                 self._label(label, plan, stacks)
                 told(start + number * step)
             for stack in stacks:
@@ -219,7 +187,7 @@ class Factory:
             stack.observations[(source.name, slot)] = result
             stack.outcomes.append(_obtained(stack.place, source.name, slot, result.provider, result.item_ids))
 
-    def _label(self, label: Label, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
+    def _label(self, label: ReadLabel, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """One label product for all samples together."""
         if isinstance(label, OpenStreetMapLabel):
             self._map_objects(label, stacks)
@@ -266,7 +234,7 @@ def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
 
 
 def _legends(recipe: Recipe) -> dict[str, Legend]:
-    return {x.layer: legend_of(x) for x in recipe.labels}
+    return {x.layer: legend_of(x) for x in recipe.read_labels}
 
 
 def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
@@ -283,7 +251,7 @@ def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:
     """The label that class shares come from: the recipe's choice, else the first that is there."""
     wanted = None if recipe.captions is None else recipe.captions.facts_from
-    names = [x.layer for x in recipe.labels] if wanted is None else [wanted]
+    names = [x.layer for x in recipe.read_labels] if wanted is None else [wanted]
     return next((name for name in names if name in stack.labels), None)
 
 

@@ -19,12 +19,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipelines.assemble import Built
 from pipelines.engines import LOCAL
 from pipelines.shards import address_of, arrive, staging
 from pipelines.shards.desk import is_url, store_of
 from pipelines.stages.shards import BuildShards, fill_queue
 from pipelines.tables import WORK_FOLDER
+from pipelines.worker import Built
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipelines.access.archives import Archives
@@ -13,6 +13,8 @@ from pipelines.access.http.folder import RECIPE_FOLDER
 from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.assemble import check_settings, form_of
 from pipelines.engines import LOCAL
+from pipelines.fuse import fuse_labels
+from pipelines.fusion.check import check_fused
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan, map_extract, plan_text
 from pipelines.progress import ProgressPrinter
@@ -51,9 +53,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pipelines.assemble import Built
     from pipelines.engines import Engine
     from pipelines.recipes import RecipeFile
+    from pipelines.worker import Built
 
 MOST_DIFFERENCES = 8
 """Keys that a message names where two recipes differ."""
@@ -97,12 +99,15 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
 
     Raises:
         PlanError: `out` belongs to another recipe.
+        FusionError: a fused label of the recipe cannot be made.
         BuildError: a build of `out` is running.
         FullError: `out` cannot be written, or its disk is full.
         NotHeldError: an archive does not list a collection that the recipe asks of it.
         SettingError: a setting or a credential is missing in the environment.
     """
     os.environ[RECIPE_FOLDER] = str(file.folder)
+    check_fused(file)
+    file = replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
         return _planned(file, out, again=again)
@@ -132,11 +137,14 @@ def build_dataset(
         LimitReached: what the run may spend does not bear the rest; what is built stays.
         EngineError: the engine failed.
         PlanError: `out` belongs to another recipe.
+        FusionError: a fused label of the recipe cannot be made.
         FullError: the disk is full.
     """
     bounds = bounds or Bounds()
     _check_limits(out, engine, bounds.limits)
     os.environ[RECIPE_FOLDER] = str(file.folder)  # workers inherit it; it is written nowhere
+    check_fused(file)
+    whole, file = file, replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
@@ -157,7 +165,31 @@ def build_dataset(
         if todo or not is_finished(out):
             _judge_failures(failed, summary.shards, bounds.max_failed, say)
             finalise(out, form, _ledger_of_failed(file, out, failed))
+        fuse_labels(whole, out, engine, say)
     return status_of(out)
+
+
+def add_fused(file: RecipeFile, out: Path, engine: Engine, say: Callable[[str], None] = lambda _: None) -> None:
+    """Add the fused labels of a recipe to a finished dataset, whoever built it.
+
+    Args:
+        file: the recipe: the dataset's sampling, grid and labels, and at least one label of `kind: fused`.
+        out: folder of the dataset, or desk of one in an object store.
+        engine: who reads and labels the shards.
+        say: told what was added.
+
+    Raises:
+        BuildError: the recipe has no fused label, or a build of `out` is running.
+        FusionError, AddError, EngineError: see `fuse_labels`.
+    """
+    if not file.recipe.fused:
+        raise BuildError(
+            f"{file.recipe.name}: has no label of `kind: fused`, which alone is made from a recipe; build the recipe, "
+            "and add the dataset that it gives"
+        )
+    check_fused(file)
+    with room_needed(out), sole_builder(out):
+        fuse_labels(file, out, engine, say)
 
 
 def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:

@@ -36,7 +36,7 @@ def refusal(stack: Stack, recipe: Recipe) -> str:
     """
     obtained = {name for name, _ in stack.observations if name not in recipe.derived}
     wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
-    wanting += [x.layer for x in recipe.labels if x.required and x.layer not in stack.labels]
+    wanting += [x.layer for x in recipe.read_labels if x.required and x.layer not in stack.labels]
     if wanting:
         return f"required and absent: {', '.join(wanting)}"
     least = min(recipe.quality.min_modalities, len(recipe.sources))

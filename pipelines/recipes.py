@@ -114,9 +114,9 @@ def _crosswalks(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> 
     Raises:
         RecipeError: one line per crosswalk that cannot be used.
     """
-    labels, lines = tree.get("labels"), []
-    for number, label in enumerate(labels if isinstance(labels, list) else ()):
-        said = label.get("crosswalk") if isinstance(label, dict) else None
+    lines = []
+    for where, label, kind in _with_crosswalks(tree):
+        said = label.get("crosswalk")
         if not isinstance(said, str):
             continue
 
@@ -124,14 +124,27 @@ def _crosswalks(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> 
             return local_file("labels.crosswalk", name, path.resolve().parent, anywhere=name in own_words)
 
         try:
-            found = resolve(said, find, str(label.get("kind")))
+            found = resolve(said, find, kind)
         except (CrosswalkError, SettingError) as error:
-            line = _line_of(tree, ("labels", number, "crosswalk"))
-            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: labels.{number}.crosswalk: {error}")
+            line, key = _line_of(tree, where), ".".join(map(str, where))
+            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: {key}: {error}")
             continue
         label["crosswalk"] = found.crosswalk.model_dump(mode="json") | {"sha256": found.sha256}
     if lines:
         raise RecipeError(lines[:MOST_LINES])
+
+
+def _with_crosswalks(tree: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any], str]]:
+    """Labels, and voters of fused labels: where their crosswalk is in the recipe, the entry, and kind of the label."""
+    said = tree.get("labels")
+    labels = [(i, x) for i, x in enumerate(said if isinstance(said, list) else ()) if isinstance(x, dict)]
+    kinds = {str(x.get("layer") or x.get("name") or x.get("kind")): str(x.get("kind")) for _, x in labels}
+    for number, label in labels:
+        yield ("labels", number, "crosswalk"), label, str(label.get("kind"))
+        voters = label.get("voters")
+        for place, voter in enumerate(voters if isinstance(voters, list) else ()):
+            if isinstance(voter, dict):
+                yield ("labels", number, "voters", place, "crosswalk"), voter, kinds.get(str(voter.get("label")), "")
 
 
 def _presets(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> None:

@@ -222,7 +222,7 @@ def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict
             counts.setdefault(row["layer"], Counter())[row["reason"]] += 1
             if Reason(row["reason"]).retryable:
                 lost[(row["layer"], row["provider"] or "?")] += 1
-    wanted = {*(s.name for s in recipe.sources), *(x.layer for x in recipe.labels), *recipe.derived}
+    wanted = {*(s.name for s in recipe.sources), *(x.layer for x in recipe.read_labels), *recipe.derived}
     nothing = [layer for layer in sorted(wanted & counts.keys()) if not counts[layer][Reason.OK]]
     why = why_absent(r for s in sorted(done) for r in ledger_of(out, s, "detail")) if nothing else {}
     undelivered = [

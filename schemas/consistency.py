@@ -8,7 +8,7 @@ from schemas import earthengine
 from schemas.declared_source import DeclaredSource
 from schemas.earthengine import EarthEngineProvider
 from schemas.keep import check_names
-from schemas.label_source import DynamicWorldLabel, Label, OpenStreetMapLabel
+from schemas.label_source import DynamicWorldLabel, Label, OpenStreetMapLabel, ReadLabel
 from schemas.modality import MODALITIES
 from schemas.primitives import MOST_PIXELS
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
@@ -19,6 +19,7 @@ from schemas.splits import AnySplits, FoldSplits, SplitsOfFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from schemas.fused import FusedLabel
     from schemas.grid import GridSpec
     from schemas.output import Quality
     from schemas.provider import AnyProvider
@@ -70,7 +71,7 @@ def check_splits(sampling: Sampling, splits: AnySplits) -> None:
 def check_quality(
     quality: Quality,
     sources: Sequence[Source],
-    labels: Sequence[Label],
+    labels: Sequence[ReadLabel],
     dates: Mapping[str, int],
     attributes: Mapping[str, str | None],
 ) -> None:
@@ -92,6 +93,14 @@ def check_quality(
     bands = {s.name: s.modality.band_names for s in sources}
     objects = [x.layer for x in labels if isinstance(x, OpenStreetMapLabel)]
     check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes)
+
+
+def check_fused(fused: Sequence[FusedLabel], labels: Sequence[ReadLabel], sources: Sequence[Source]) -> None:
+    """Fused labels are made of labels that are read, and of images."""
+    known, images = [x.layer for x in labels], [s.name for s in sources]
+    for one in fused:
+        _known(f"{one.layer}.voters", [v.label for v in one.named], known)
+        _known(f"{one.layer}.images", one.images or (), images)
 
 
 def check_resolutions(grid: GridSpec, sources: Sequence[Source], labels: Sequence[Label]) -> None:

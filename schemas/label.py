@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     import numpy as np
@@ -101,6 +102,10 @@ class LabelMap:
     """Source items, in mosaicking order."""
     licence: str
     """SPDX id of the labels."""
+    more: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    """Name of a further array of the layer ('confidence') -> its pixels, as the dataset stores them."""
+    measures: Mapping[str, float | None] = field(default_factory=dict)
+    """Further column of the catalogue ('confidence') -> value of this sample; None = not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

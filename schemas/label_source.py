@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.crosswalk import MOST_CODE
+from schemas.fused import FusedLabel
 from schemas.label import CommonClass
 from schemas.label_layer import CrosswalkChoice, LayerName
 from schemas.modality import STATIC_DENSITY, SearchDensity
@@ -50,6 +51,13 @@ class WorldCoverLabel(LabelSource):
     crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of worldcover@1")
     collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
     year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
+
+    @field_validator("year")
+    @classmethod
+    def _mapped(cls, year: int | None) -> int | None:
+        if year not in (None, 2020, 2021):
+            raise ValueError(f"WorldCover maps 2020 and 2021, found {year}; write one of them, or leave `year` out")
+        return year
 
     @property
     def density(self) -> SearchDensity:
@@ -169,4 +177,8 @@ class OpenStreetMapLabel(Strict):
 
 RasterLabelEntry = WorldCoverLabel | DynamicWorldLabel | RasterLabel
 """Labels that lie in an archive as rasters."""
-Label = Annotated[WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel, Field(discriminator="kind")]
+ReadLabel = WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel
+"""Labels that are read, from an archive or an extract."""
+Label = Annotated[
+    WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel | FusedLabel, Field(discriminator="kind")
+]

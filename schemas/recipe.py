@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from schemas.captions import Captions
 from schemas.consistency import (
     check_doubles,
+    check_fused,
     check_label_names,
     check_pixels,
     check_quality,
@@ -19,6 +20,7 @@ from schemas.consistency import (
 )
 from schemas.declared import LayerName
 from schemas.derived import Derived, Expression, Input, resolved
+from schemas.fused import FusedLabel
 from schemas.grid import GridSpec
 from schemas.identity import sha256_of
 from schemas.label_source import Label
@@ -35,6 +37,7 @@ from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
 
 if TYPE_CHECKING:
+    from schemas.label_source import ReadLabel
     from schemas.modality import Modality
 
 
@@ -81,7 +84,8 @@ class Recipe(Strict):
         check_windows(self.windows, (*self.carried, *of_files(self.numbers)), dated)
         for entry in (*self.sources, *self.labels):
             check_references(entry, self.providers, self.windows)
-        labels = [x.layer for x in self.labels]
+        check_fused(self.fused, self.read_labels, self.sources)
+        labels = [x.layer for x in self.read_labels]
         wanted = self.captions.facts_from if self.captions is not None else None
         if wanted is not None and wanted not in labels:
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
@@ -92,13 +96,34 @@ class Recipe(Strict):
         dates = {s.name: len(self.slots_of(s)) for s in self.sources}
         known: dict[str, str | None] = dict.fromkeys((*self.carried, *of_files(self.numbers)))
         known |= {m.name: m.kind for m in self.measured}
-        check_quality(self.quality, self.sources, self.labels, dates, known)
+        check_quality(self.quality, self.sources, self.read_labels, dates, known)
         if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
             raise ValueError(
                 f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
                 f"{self.sampling.kind} has none; use kind: points or draw, or captions of kind: file"
             )
         return self
+
+    @cached_property
+    def read_labels(self) -> tuple[ReadLabel, ...]:
+        """The labels that are read, in order: all but the fused ones."""
+        return tuple(x for x in self.labels if not isinstance(x, FusedLabel))
+
+    @cached_property
+    def fused(self) -> tuple[FusedLabel, ...]:
+        """The labels that are made of others after all samples are there, in order."""
+        return tuple(x for x in self.labels if isinstance(x, FusedLabel))
+
+    @cached_property
+    def base(self) -> Recipe:
+        """The recipe without fused labels: what is planned and built before they are added."""
+        if not self.fused:
+            return self
+        made, said = {x.layer for x in self.fused}, self.model_dump(mode="json")
+        said["labels"] = [one for one in said["labels"] if one["kind"] != "fused"]
+        resolutions = said["grid"]["resolutions"]
+        said["grid"]["resolutions"] = {key: value for key, value in resolutions.items() if key not in made}
+        return Recipe.model_validate(said)
 
     @property
     def points_file(self) -> str | None:
@@ -196,7 +221,7 @@ class Recipe(Strict):
             )
             for source in self.sources
         }
-        for label in self.labels:
+        for label in self.read_labels:
             edge = self.resolution_of(label.layer, None)
             found[label.layer] = Input(
                 bands=("classes",), slots=(), resolution_of={"classes": edge}, kinds={"classes": "classes"}

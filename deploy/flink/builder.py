@@ -74,18 +74,18 @@ def main() -> int:
         return 1
     from pipelines.access.http.client import SettingError
     from pipelines.access.openstreetmap.extract import BadExtractError
-    from pipelines.assemble import Factory
     from pipelines.journal import JournalError
     from pipelines.tables import PlanError
+    from pipelines.worker import attempt, open_worker
 
     try:
-        factory = Factory.open(asked.dataset, asked.workers)
+        factory = open_worker(asked.dataset, asked.workers)
     except (BadExtractError, JournalError, PlanError, SettingError) as error:
         say(refused=f"worker {os.uname().nodename}: {error}")
         return 1
     say(ready=True)
     for shard in _arriving():
-        say(shard=shard, error=factory.attempt(shard).error)  # what a limit leaves, the submitter finds unbuilt
+        say(shard=shard, error=attempt(factory, shard).error)  # what a limit leaves, the submitter finds unbuilt
     factory.close()
     return 0
 

@@ -62,7 +62,7 @@ def holdings_of(archives: Archives, recipe: Recipe) -> list[Holding]:
             sensor's usual ones.
     """
     found = []
-    for entry in (*recipe.sources, *recipe.labels):
+    for entry in (*recipe.sources, *recipe.read_labels):
         if not isinstance(entry, RasterSource):
             continue
         layer = entry.name if isinstance(entry, ImageSource) else str(getattr(entry, "layer", ""))

@@ -9,10 +9,10 @@ from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, RasterLa
 if TYPE_CHECKING:
     from pipelines.labels.labeller import RasterLabeller, VectorLabeller
     from schemas.label import Legend
-    from schemas.label_source import Label, RasterLabelEntry
+    from schemas.label_source import RasterLabelEntry, ReadLabel
 
 
-def open_labeller(label: Label) -> RasterLabeller | VectorLabeller:
+def open_labeller(label: ReadLabel) -> RasterLabeller | VectorLabeller:
     """The labeller of one entry of the recipe's `labels`: vector for OpenStreetMap, raster for all others."""
     if isinstance(label, OpenStreetMapLabel):
         return open_vector_labeller(label)
@@ -45,6 +45,6 @@ def open_vector_labeller(label: OpenStreetMapLabel) -> VectorLabeller:
     return OpenStreetMap(label)
 
 
-def legend_of(label: Label) -> Legend:
+def legend_of(label: ReadLabel) -> Legend:
     """Legend of a label layer: codes, names, colours, crosswalk."""
     return open_labeller(label).legend

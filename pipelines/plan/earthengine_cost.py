@@ -80,7 +80,7 @@ class EngineTally:
 def _chips(recipe: Recipe, layer: str, geobox: GeoBox, scenes: list[Scene], *, best: bool) -> Iterator[PlannedChip]:
     if layer not in recipe.modalities:
         if best:
-            label = next(x for x in recipe.labels if x.layer == layer)
+            label = next(x for x in recipe.read_labels if x.layer == layer)
             composite = label.composite if isinstance(label, DynamicWorldLabel) else "nearest"
             each = {"nearest": 0, "mode": 1, "probability": PROBABILITIES}[composite]
             box = geobox.at(recipe.resolution_of(layer, None))

@@ -338,7 +338,7 @@ def _wishes(part: PartPlan) -> list[_SourceWish | _LabelWish]:
             (_SourceWish if window.period is not None else _OwnWish)(recipe, source, window, numbers)
             for window, numbers in served.items()
         ]
-    rasters = [label for label in recipe.labels if not isinstance(label, OpenStreetMapLabel)]
+    rasters = [label for label in recipe.read_labels if not isinstance(label, OpenStreetMapLabel)]
     return wishes + [_LabelWish(part, label) for label in rasters]
 
 

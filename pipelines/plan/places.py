@@ -168,7 +168,7 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
         work: folder for the prepared extract.
         footprints: of all samples; found again from the recipe if absent.
     """
-    for label in file.recipe.labels:
+    for label in file.recipe.read_labels:
         if isinstance(label, OpenStreetMapLabel):
             extracts = [obtain(pbf, file.folder, work, anywhere=pbf in file.own_words) for pbf in label.extracts]
             grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints

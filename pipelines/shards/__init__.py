@@ -5,6 +5,7 @@ Order of use: `dataset_spec`, `clean_staging`, `done_shards`, `write_shard` for 
 
 from landweave import __version__ as __version__
 from landweave.errors import LandweaveError as LandweaveError
+from landweave.layout import FUSION as FUSION
 from landweave.layout import DatasetSpec as DatasetSpec
 from landweave.licences import conflicts as conflicts
 from pipelines.shards.addition import AddError as AddError

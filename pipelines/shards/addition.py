@@ -21,6 +21,7 @@ from landweave.documents import documents as documents_of
 from landweave.errors import LandweaveError
 from landweave.layout import (
     COLLECTION,
+    FUSION,
     ITEMS,
     LEDGER,
     MANIFEST,
@@ -91,9 +92,9 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     base, more = open_dataset(str(out) if store is None else store.url), open_dataset(extra)
     target = _Target(out)
     _mend(target, base)
-    for revision in range(1, base.spec.revision + 1):
-        if base.store.get(added_recipe(revision)) == more.store.get(RECIPE):
-            return Added(manifest=base.manifest, revision=revision, new=False)
+    known = revision_with(base, more.recipe)
+    if known is not None:
+        return Added(manifest=base.manifest, revision=known, new=False)
     groups = _new_groups(base, more)
     spec = dataclasses.replace(
         base.spec,
@@ -109,6 +110,12 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         index[f"{shard}.r{spec.revision}"] = _supplement(target, base, more, shard, groups)
         progress(done, len(built))
     return Added(manifest=_finish(target, base, more, spec, index), revision=spec.revision, new=True)
+
+
+def revision_with(base: Dataset, recipe: Json) -> int | None:
+    """The revision that a dataset with this resolved recipe came with; None if there is none."""
+    revisions = range(1, base.spec.revision + 1)
+    return next((r for r in revisions if json.loads(base.store.get(added_recipe(r))) == recipe), None)
 
 
 class _Target:
@@ -248,12 +255,14 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     files = {p: raw for p, raw in documents(spec).items() if _group_of(p) in {g.name for g in new}}
     objects = {**base.manifest.objects, **{path: target.put(path, raw) for path, raw in files.items()}}
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
+    tables = [path for path in more.manifest.objects if path.startswith(FUSION)]
+    objects |= {path: target.put(path, more.objects.read(path)) for path in tables}
     items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
     columns = [a.column for a in _new_attributes(base, more)]
     schema = joined_schema(items.schema_arrow, more.catalogue.schema, new, columns)
     rest = more.catalogue.read()
-    tables = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
-    objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), tables, schema)
+    rows = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
+    objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), rows, schema)
     objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, more, new), base.ledger.schema)
     statistics = {"split": "train", "values": "stored numbers, before scale and offset"}
     names = {a.path for g in new for a in g.arrays}

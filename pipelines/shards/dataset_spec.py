@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from schemas.attribute import AttributeType
     from schemas.label import Legend
-    from schemas.label_source import Label
+    from schemas.label_source import ReadLabel
     from schemas.modality import Layer, Modality
     from schemas.recipe import Recipe
 
@@ -62,7 +62,7 @@ def dataset_spec(
     """
     groups = [_modality(recipe, s.modality, tuple(w.name for w in recipe.slots_of(s))) for s in recipe.sources]
     groups += [_modality(recipe, derived.modality, derived.slots) for derived in recipe.derived_layers]
-    for label in recipe.labels:
+    for label in recipe.read_labels:
         if label.layer not in legends:
             raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
         groups.append(_label(recipe, label, legends[label.layer]))
@@ -187,7 +187,7 @@ def _mask(group: str, name: str, slots: tuple[str, ...], shared: _Shared, resolu
     )
 
 
-def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
+def _label(recipe: Recipe, label: ReadLabel, legend: Legend) -> GroupSpec:
     name = label.layer
     resolution_m = recipe.resolution_of(name, None)
     shared = _Shared(recipe, (resolution_m,))
@@ -225,10 +225,10 @@ def _label(recipe: Recipe, label: Label, legend: Legend) -> GroupSpec:
 def licences_of(recipe: Recipe) -> dict[str, str]:
     """Layer -> SPDX id, of every sensor and label of a recipe."""
     sources = {source.name: source.modality.licence for source in recipe.sources}
-    return sources | {label.layer: _terms(label)[1] for label in recipe.labels}
+    return sources | {label.layer: _terms(label)[1] for label in recipe.read_labels}
 
 
-def _terms(label: Label) -> tuple[str, str, str]:
+def _terms(label: ReadLabel) -> tuple[str, str, str]:
     """Title, licence (SPDX) and attribution of a label layer."""
     if isinstance(label, RasterLabel):
         return label.product, label.licence, label.attribution

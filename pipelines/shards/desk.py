@@ -222,6 +222,33 @@ def deliver(desk: Path, paths: Iterable[str], said: Callable[[str], None] = lamb
         store.put(path, (desk / path).read_bytes() if path == MANIFEST else desk / path)
 
 
+def keep(out: Path, path: str, content: bytes) -> None:
+    """Keep a file of a folder's work where every worker and the submitter find it: in the store of a desk, else in the
+    folder, on disk before this returns."""
+    store = store_of(out)
+    if store is None:
+        write_durably(out / path, content)
+    else:
+        store.put(path, content)
+
+
+def kept(out: Path, path: str) -> bytes | None:
+    """What `keep` kept; None if there is nothing."""
+    store = store_of(out)
+    if store is not None:
+        return store.get(path)
+    target = out / path
+    return target.read_bytes() if target.is_file() and target.stat().st_size else None
+
+
+def kept_under(out: Path, prefix: str) -> set[str]:
+    """Paths of what `keep` kept in a folder."""
+    store = store_of(out)
+    if store is not None:
+        return set(store.sizes(prefix))
+    return {f"{prefix}/{p.name}" for p in (out / prefix).glob("*") if p.is_file() and p.stat().st_size}
+
+
 def _fetch(store: DatasetStore, path: str, desk: Path) -> None:
     try:
         target = desk / inside(path)

@@ -81,7 +81,10 @@ class _Summary:
 
 
 def finalise(
-    out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]] = MappingProxyType({})
+    out: Path,
+    dataset: DatasetSpec,
+    failed: Mapping[int, Sequence[Outcome]] = MappingProxyType({}),
+    more: Mapping[str, bytes] = MappingProxyType({}),
 ) -> DatasetManifest:
     """Compact the parts of all shards into the catalogue and finish the dataset; a second run changes nothing.
 
@@ -89,6 +92,7 @@ def finalise(
         out: folder of the dataset.
         dataset: its form.
         failed: shards that could not be built and are left out: number -> the ledger's row for each of their samples.
+        more: path -> content of further objects of the dataset.
 
     Raises:
         IncompleteError: shards are missing, or no sample at all was kept.
@@ -113,6 +117,7 @@ def finalise(
     objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
     objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(_shard_index(out, shards)))
     objects |= _coordinates(out, dataset)
+    objects |= {path: publish(out, path, content) for path, content in more.items()}
     manifest = DatasetManifest(
         spec=dataset,
         samples=summary.splits.total(),

@@ -18,6 +18,7 @@ import shapely
 import shapely.geometry
 
 from landweave.layout import ZARR
+from pipelines.shards.fused_spec import MEASURES
 from schemas.caption import facts_json
 from schemas.place import BBox
 
@@ -124,6 +125,7 @@ def _label_fields(group: GroupSpec) -> list[tuple[str, pa.DataType]]:
         "labelled": pa.float64(),
         "shares": pa.list_(_SHARE),
     }
+    columns |= dict.fromkeys(_measures(group), pa.float64())
     commons = dict.fromkeys(c.common for c in group.classes)
     shares = [(share_column(group.name, common), pa.float64()) for common in commons]
     return [(f"{group.name}_{name}", kind) for name, kind in columns.items()] + shares
@@ -246,8 +248,14 @@ def _label_row(stack: Stack, group: GroupSpec) -> Json:
         "licence": label.licence,
         "labelled": labelled / label.classes.size,
         "shares": names,
+        **{name: label.measures.get(name) for name in _measures(group)},
         **{common.replace(" ", "_"): (n / labelled if labelled else None) for common, n in commons.items()},
     }
+
+
+def _measures(group: GroupSpec) -> tuple[str, ...]:
+    """Columns of a label that has a confidence."""
+    return MEASURES if len(group.arrays) > 1 else ()
 
 
 def _class_pixels(label: LabelMap) -> dict[int, int]:

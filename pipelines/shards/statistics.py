@@ -119,10 +119,11 @@ class Moments:
 
 
 class Statistics:
-    """Statistics of every continuous band of a dataset."""
+    """Statistics of every continuous band of a dataset's modalities."""
 
     def __init__(self, dataset: DatasetSpec) -> None:
-        self._arrays = [a for a in dataset.arrays if a.kind == "continuous"]
+        measured = {g.name for g in dataset.groups if g.kind == "modality"}
+        self._arrays = [a for a in dataset.arrays if a.kind == "continuous" and a.group in measured]
         self.moments: dict[tuple[str, str, str], Moments] = {
             (a.path, band.name, pixels): Moments(np.dtype(a.dtype))
             for a in self._arrays

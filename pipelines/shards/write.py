@@ -263,6 +263,8 @@ def _chips(stack: Stack, dataset: DatasetSpec) -> Iterable[tuple[ArraySpec, int,
             if label is not None:
                 classes = np.where(label.valid, label.classes, np.dtype(label.legend.dtype).type(label.legend.nodata))
                 yield _checked(stack, group.arrays[0], 0, classes)
+                for array in group.arrays[1:]:
+                    yield _checked(stack, array, 0, label.more.get(array.name))
             continue
         for slot in range(group.slot_count):
             observation = stack.observations.get((group.name, slot))

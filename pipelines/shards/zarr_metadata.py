@@ -137,7 +137,7 @@ def _array_attributes(array: ArraySpec, group: GroupSpec) -> Json:
             attributes["_FillValue"] = int(array.nodata)
     elif array.nodata is not None:
         attributes["nodata"] = int(array.nodata)
-    if group.classes and array.role == "pixels":
+    if group.classes and array.kind == "classes":
         attributes["flag_values"] = [c.code for c in group.classes]
         attributes["flag_meanings"] = " ".join(c.name.replace(" ", "_") for c in group.classes)
     if array.bands:

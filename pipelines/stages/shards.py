@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipelines.assemble import Factory
 from pipelines.shards import arrive
+from pipelines.worker import attempt, open_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipelines.assemble import Built
+    from pipelines.worker import Built, Worker
 
 
 class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no types
@@ -63,16 +63,16 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
     def __init__(self, out: str, workers: int) -> None:
         super().__init__()
         self.out, self.workers = out, workers
-        self.factory: Factory | None = None
+        self.factory: Worker | None = None
 
     def setup(self) -> None:
         """Open what all shards of this worker share."""
-        self.factory = Factory.open(arrive(self.out), self.workers)
+        self.factory = open_worker(arrive(self.out), self.workers)
 
     def process(self, shard: int) -> Iterator[Built]:
         """Build one shard."""
         assert self.factory is not None  # noqa: S101 - setup() ran
-        built = self.factory.attempt(shard)
+        built = attempt(self.factory, shard)
         Metrics.counter("landweave", f"shards_{built.state}").inc()
         Metrics.counter("landweave", "samples").inc(built.samples)
         yield built

@@ -86,7 +86,7 @@ def check_credentials(recipe: Recipe) -> None:
     Raises:
         SettingError: one line for the first that is missing: provider, service and variable.
     """
-    for entry in (*recipe.sources, *recipe.labels):
+    for entry in (*recipe.sources, *recipe.read_labels):
         if not isinstance(entry, RasterSource):
             continue
         for name in entry.providers:

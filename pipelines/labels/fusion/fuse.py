@@ -60,14 +60,29 @@ class Model:
 
     def posterior(self, one: Evidence) -> NDArray[np.float64]:
         """(y, x, CLASSES) P(class); 0 everywhere where no voter names a class."""
-        found = self.votes.log_posterior(one.votes, one.stratum)
-        if self.image is not None and one.image is not None:
+        return self.both(one)[0]
+
+    def both(self, one: Evidence) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """(y, x, CLASSES) P(class) as `posterior`, and P(class | image) by itself; None where nothing is learnt.
+
+        The second does not know the votes of the pixel's own fold; it is 0 everywhere where the image is missing.
+        """
+        found, alone = self.votes.log_posterior(one.votes, one.stratum), None
+        share = self.votes.shares[one.stratum if one.stratum < len(self.votes.shares) else 0]
+        known = np.zeros(len(share), bool) if self.image is None else self.image.known[one.fold] & (share > 0)
+        if self.image is not None and one.image is not None and known.any():
             weight = IMAGE_WEIGHT * min(1.0, USUAL_FEATURES / one.image.shape[-1])
             said = weight * self.image.log_likelihood(one.image, one.fold)
-            found = found + (said if one.usable is None else np.where(one.usable[..., None], said, 0))
-        found = np.exp(found - found.max(axis=-1, keepdims=True))
-        found /= found.sum(axis=-1, keepdims=True)
-        return np.asarray(np.where(np.asarray((one.votes > 0).any(axis=0))[..., None], found, 0))
+            usable = True if one.usable is None else one.usable[..., None]
+            found = found + np.where(usable, said, 0)
+            alone = np.where(usable, _normal(np.where(known, said + np.log(np.maximum(share, 1e-300)), -np.inf)), 0)
+        voted = np.asarray((one.votes > 0).any(axis=0))[..., None]
+        return np.asarray(np.where(voted, _normal(found), 0)), alone
+
+
+def _normal(logs: NDArray[np.floating]) -> NDArray[np.float64]:
+    found = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +97,13 @@ class Fused:
     """(y, x) families that name the class."""
     posterior: NDArray[np.float64]
     """(y, x, CLASSES) P(class) before calibration."""
+    image: NDArray[np.float64] | None = None
+    """(y, x, CLASSES) P(class | image) by itself; None where there is no image model."""
 
 
 def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
     """Label one sample; pixels with a confidence below `abstain_below` (0..1), or without a vote, get no class."""
-    posterior = model.posterior(one)
+    posterior, image = model.both(one)
     classes = posterior.argmax(axis=-1).astype(np.uint8)
     raw = posterior.max(axis=-1)
     confidence = raw if model.calibration is None else model.calibration(raw)
@@ -99,22 +116,29 @@ def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
         confidence=np.where(kept, np.rint(confidence * 255), 0).astype(np.uint8),
         votes=np.where(kept, agree, 0).astype(np.uint8),
         posterior=posterior,
+        image=image,
     )
 
 
 def learn_all(voters: Sequence[Voter], samples: Sequence[Evidence], rounds: int = IMAGE_ROUNDS) -> Model:
-    """Both passes of statistics over samples in memory; a dataset does the same shard by shard.
+    """Both kinds of statistics from samples in memory.
 
     Raises:
         ValueError: as in `learn`.
     """
-    model = Model(votes=learn(voters, Patterns.total(Patterns.of(voters, s.votes, s.stratum) for s in samples)))
+    patterns = Patterns.total(Patterns.of(voters, s.votes, s.stratum) for s in samples)
+    return learn_image(learn(voters, patterns), samples, rounds)
+
+
+def learn_image(votes: VoteModel, samples: Sequence[Evidence], rounds: int = IMAGE_ROUNDS) -> Model:
+    """Image models from pixels whose votes are sure; a dataset gives a part of its pixels, drawn by sample."""
+    model = Model(votes=votes)
     seen = [s for s in samples if s.image is not None]
     for _ in range(rounds if seen else 0):
         posteriors = [model.posterior(s) for s in seen]
         sure = Sureness.total(map(Sureness.of, posteriors))
         sums = Moments.total(moments(s, p, sure) for s, p in zip(seen, posteriors, strict=True))
-        model = Model(votes=model.votes, image=ImageModel.of(sums))
+        model = Model(votes=votes, image=ImageModel.of(sums))
     return model
 
 

@@ -40,15 +40,26 @@ WEIGHT = 0.5
 """Share of SHOWN in the prior of a class; the rest is the family's overall accuracy. A class accuracy is a mean over
 three maps and one validation set, so it moves the prior half of the way."""
 
+SELDOM = 1e-4
+"""Share of a symbol that the data do not have, so that none is impossible."""
 
-def emission(family: str, means: NDArray[np.uint8], stated: Mapping[str, float] | None = None) -> NDArray[np.float64]:
+
+def emission(
+    family: str,
+    means: NDArray[np.uint8],
+    stated: Mapping[str, float] | None = None,
+    often: NDArray[np.number] | None = None,
+) -> NDArray[np.float64]:
     """(CLASSES, symbols) P(symbol | class) before the data: rows add up to 1, column 0 (no vote) is 0.
 
     Args:
         family: name of the voter.
         means: (symbols,) class of each symbol in the common taxonomy, 0 = none.
         stated: class name -> accuracy 0..1 that replaces the published one.
+        often: (symbols,) how often each is named in the data: a wrong pixel is then called what the product often
+            says, and rarely by a rare class, which would drown in errors otherwise. None = all wrong symbols alike.
     """
+    weight = np.ones(len(means)) if often is None else often / max(often[1:].sum(), 1e-300) + SELDOM
     overall = ACCURACY.get(family, OTHERS)
     table = np.zeros((CLASSES, len(means)))
     votes = np.arange(len(means)) > 0
@@ -58,8 +69,8 @@ def emission(family: str, means: NDArray[np.uint8], stated: Mapping[str, float] 
         share = overall if family in ACCURACY else (1 - WEIGHT) * overall + WEIGHT * SHOWN.get(name, overall)
         share = (stated or {}).get(name, share)
         if code and right.any():
-            table[code, right] = share / right.sum()
-            table[code, wrong] = (1 - share) / max(1, wrong.sum())
+            table[code, right] = share * weight[right] / weight[right].sum()
+            table[code, wrong] = (1 - share) * weight[wrong] / max(1e-300, weight[wrong].sum())
         else:
-            table[code, votes] = 1 / max(1, votes.sum())
+            table[code, votes] = weight[votes]
     return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), 1e-300))

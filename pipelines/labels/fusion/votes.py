@@ -108,8 +108,21 @@ class VoteModel:
         return np.asarray(found - peak - np.log(np.exp(found - peak).sum(axis=-1, keepdims=True)))
 
 
-def learn(voters: Sequence[Voter], patterns: Patterns, rounds: int = ROUNDS, anchor: float = ANCHOR) -> VoteModel:
-    """Learn from counts; the result hangs on nothing else.
+def learn(
+    voters: Sequence[Voter],
+    patterns: Patterns,
+    rounds: int = ROUNDS,
+    anchor: float = ANCHOR,
+    classes: NDArray[np.uint8] | None = None,
+) -> VoteModel:
+    """Learn from counts; the result depends on nothing else.
+
+    Args:
+        voters: the families, in order.
+        patterns: counts of the whole dataset.
+        rounds: of expectation and maximisation.
+        anchor: pixels behind the published accuracies, as a share of all.
+        classes: codes of COMMON_CLASSES that the map may have; None = those that a voter names.
 
     Raises:
         ValueError: fewer than two families vote anywhere, or no family names any class.
@@ -120,8 +133,12 @@ def learn(voters: Sequence[Voter], patterns: Patterns, rounds: int = ROUNDS, anc
         only = f"only {speaking[0]} does" if speaking else "none does"
         raise ValueError(f"fused: at least two families of products must name classes, {only}: add another product")
     named = np.unique(np.concatenate([v.means[vote] for v, vote in zip(voters, votes, strict=True)]))
-    model = _first(voters, named[named > 0], int(strata.max(initial=0)) + 1)
-    priors = [emission(v.family, v.means) for v in voters]
+    allowed = named[named > 0] if classes is None else np.intersect1d(named, classes)
+    if not len(allowed):
+        raise ValueError("fused: no product names any of the classes anywhere: add products, or name other classes")
+    often = [np.bincount(vote, patterns.counts, v.size) for v, vote in zip(voters, votes, strict=True)]
+    priors = [emission(v.family, v.means, often=o) for v, o in zip(voters, often, strict=True)]
+    model = _first(voters, priors, allowed, int(strata.max(initial=0)) + 1)
     for _ in range(rounds):
         weights = np.exp(model.log_posterior(votes, strata)) * patterns.counts[:, None].astype(np.float64)
         model = _again(model, priors, votes, strata, weights, anchor)
@@ -136,10 +153,12 @@ def _split(voters: Sequence[Voter], patterns: Patterns) -> tuple[NDArray[np.intp
     return rest.astype(np.intp), np.stack(votes[::-1])
 
 
-def _first(voters: Sequence[Voter], classes: NDArray[np.uint8], strata: int) -> VoteModel:
+def _first(
+    voters: Sequence[Voter], priors: Sequence[NDArray[np.float64]], classes: NDArray[np.uint8], strata: int
+) -> VoteModel:
     shares = np.zeros((strata, CLASSES))
     shares[:, classes] = 1 / max(1, len(classes))
-    tables = tuple(np.repeat(emission(v.family, v.means)[None], strata, axis=0) for v in voters)
+    tables = tuple(np.repeat(prior[None], strata, axis=0) for prior in priors)
     return VoteModel(voters=tuple(voters), shares=shares, emissions=tables)
 
 

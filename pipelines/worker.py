@@ -1,0 +1,82 @@
+"""Opens what builds the shards of a folder: of a planned dataset, or of a pass over a finished one."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pipelines.assemble import Factory
+from pipelines.fusion.job import is_fusion
+from pipelines.journal import LimitReached
+from pipelines.shards import FullError, room_needed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Built:
+    """Outcome of one shard."""
+
+    shard: int
+    """Shard number."""
+    samples: int = 0
+    """Samples in the catalogue."""
+    error: str | None = None
+    """Traceback of a bug in landweave, or one line about another failure; None = built."""
+    left: str | None = None
+    """Why it was not begun (a limit of the run), or None."""
+
+    @property
+    def state(self) -> Literal["built", "failed", "left"]:
+        """What became of the shard."""
+        return "failed" if self.error is not None else "built" if self.left is None else "left"
+
+
+class Worker(Protocol):
+    """Builds shards, one after the other; holds what they share."""
+
+    @property
+    def out(self) -> Path:
+        """The folder."""
+        ...
+
+    def build(self, index: int, /) -> int:
+        """Build and publish one shard; returns its samples."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+def open_worker(out: Path, workers: int = 1) -> Worker:
+    """Open a folder with a plan for building.
+
+    Args:
+        out: the folder.
+        workers: processes that share the archives.
+
+    Raises:
+        PlanError: there is no usable plan.
+        SettingError: an environment variable is missing.
+    """
+    if not is_fusion(out):
+        return Factory.open(out, workers)
+    from pipelines.fusion.worker import FusionWorker
+
+    return FusionWorker(out)
+
+
+def attempt(worker: Worker, index: int) -> Built:
+    """Build and publish one shard; whatever goes wrong is in the result, so that the other shards go on."""
+    try:
+        with room_needed(worker.out):
+            return Built(index, worker.build(index))
+    except LimitReached as limit:
+        return Built(index, left=str(limit))
+    except FullError as error:
+        return Built(index, error=str(error))
+    except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
+        return Built(index, error=traceback.format_exc())

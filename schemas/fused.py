@@ -1,0 +1,94 @@
+"""The `labels` kind that is made of others: one map with a confidence, fused after all samples are there."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.label import CommonClass
+from schemas.label_layer import CrosswalkChoice, LayerName
+from schemas.primitives import RelativePath, Share
+from schemas.sampling import Column
+from schemas.strict import Strict
+
+MOST_VOTERS = 64
+"""Most label layers that one fused label is made of."""
+
+
+class FusedVoter(Strict):
+    """A label layer that votes, where its name alone does not say enough."""
+
+    label: LayerName = Field(description="name of a label layer of this recipe")
+    family: LayerName | None = Field(
+        default=None,
+        description="maps of one family share their errors and have one vote together; if absent: the product, so that "
+        "two years of WorldCover are one family",
+    )
+    crosswalk: CrosswalkChoice = Field(
+        default=None,
+        exclude_if=lambda chosen: chosen is None,
+        description="common classes for this vote, if not those of the layer: name of a shipped crosswalk, or a file "
+        "beside the recipe",
+    )
+
+
+class FusedReference(Strict):
+    """Points whose class is known, which the confidence is calibrated with."""
+
+    file: RelativePath = Field(
+        description="path relative to the recipe: CSV with lon and lat columns, GeoJSON or GeoParquet points"
+    )
+    column: Column = Field(default="class", description="column that names the class, in the common taxonomy")
+
+
+class FusedLabel(Strict):
+    """One map made of the other labels, with a confidence and the number of agreeing products."""
+
+    kind: Literal["fused"] = "fused"
+    layer: LayerName = Field(
+        default="fused",
+        exclude_if=lambda name: name == "fused",
+        description="name of the layer on disk and in the catalogue, so that fused can be there more than once",
+    )
+    voters: tuple[LayerName | FusedVoter, ...] = Field(
+        default=(),
+        max_length=MOST_VOTERS,
+        description="the label layers that vote, of at least two families; all others of the recipe if absent",
+    )
+    classes: tuple[CommonClass, ...] = Field(
+        default=(), max_length=16, description="classes that the map may have; all that a voter names if absent"
+    )
+    images: tuple[LayerName, ...] | None = Field(
+        default=None,
+        max_length=8,
+        description="layers of images that tell classes apart; [] = votes alone; if absent, the first optical source "
+        "and the first Sentinel-1",
+    )
+    reference: FusedReference | None = Field(
+        default=None, description="points that calibrate the confidence; without them it is marked `uncalibrated`"
+    )
+    abstain_below: Share = Field(default=0.0, description="pixels with a lower confidence get no class")
+    probabilities: bool = Field(default=False, description="also store the probability of each class")
+
+    @property
+    def named(self) -> tuple[FusedVoter, ...]:
+        """The voters that the recipe names, each in its long form; () = all labels."""
+        return tuple(FusedVoter(label=v) if isinstance(v, str) else v for v in self.voters)
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        listed: dict[str, list[str]] = {
+            "voters": [v.label for v in self.named],
+            "classes": list(self.classes),
+            "images": list(self.images or ()),
+        }
+        for what, names in listed.items():
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{self.layer}: {what} names {twice!r} twice")
+        if "unknown" in self.classes:
+            raise ValueError(f"{self.layer}: 'unknown' is no class; pixels that are not known have none")
+        if len(self.classes) == 1:
+            raise ValueError(f"{self.layer}: `classes` names one class; a map needs at least two")
+        return self
