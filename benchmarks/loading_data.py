@@ -177,7 +177,6 @@ def _observation(rng: np.random.Generator, spec: DatasetSpec, name: str) -> Obse
         radiometry={},
         resampling=dict.fromkeys(arrays, "none"),
         licence=modality.licence,
-        reference=modality.reference,
         terrain=modality.terrain,
     )
 

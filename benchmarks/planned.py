@@ -17,7 +17,7 @@ from benchmarks.peers import checksum, repeated
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from pipelines.sources.sharing import cover
 from sampling import pack
 from schemas.place import GeoBox, Place
@@ -114,9 +114,9 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     started, busy = time.perf_counter(), time.process_time()
     with Reader(client) as reader:
         for shard, found in zip(shards, planned, strict=True):
-            wishes = [Assignment(p, _slot(p), found[p.sample_id]) for p in shard]
+            requests = [ObservationRequest(p, _slot(p), found[p.sample_id]) for p in shard]
             opened: set[str] = set()
-            for place, got in zip(shard, gather(source, recipe, wishes, known, lambda _: reader), strict=True):
+            for place, got in zip(shard, gather(source, recipe, requests, known, lambda _: reader), strict=True):
                 if not isinstance(got, Observation):
                     continue
                 obtained += 1

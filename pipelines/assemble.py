@@ -17,16 +17,16 @@ from pipelines.captions import open_captioner
 from pipelines.captions.facts import facts_of
 from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
-from pipelines.labels.read_shard import Assignment as LabelAssignment
+from pipelines.labels.read_shard import LabelRequest, gather_objects, lost_of
 from pipelines.labels.read_shard import gather as gather_labels
-from pipelines.labels.read_shard import gather_objects, lost_of
 from pipelines.quality import refusal as refusal_of
 from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
 from pipelines.sources.numbers import measure
-from pipelines.sources.read_shard import Assignment, gather
-from pipelines.sources.wishes import anchors_first, wished
+from pipelines.sources.read_shard import ObservationRequest, gather
+from pipelines.sources.reference import reference_image
+from pipelines.sources.requests import anchors_first, request_for
 from pipelines.tables import (
     PLAN_FOLDER,
     WORK_FOLDER,
@@ -41,11 +41,9 @@ from sampling import footprint
 from schemas.label_source import OpenStreetMapLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import pixels_across
-from schemas.source import DatedSource, OpticalSource
 from schemas.stack import Stack
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
@@ -158,6 +156,8 @@ class Factory:
             for number, source in enumerate(anchors_first(self.recipe), 1):
                 self._observe(source, plan, stacks)
                 told(start + number * step)
+            for stack in stacks:
+                stack.reference = reference_image(self.recipe, stack.observations)
             for number, label in enumerate(self.recipe.read_labels, len(self.recipe.sources) + 1):
                 self._label(label, plan, stacks)
                 told(start + number * step)
@@ -171,16 +171,18 @@ class Factory:
     def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """Pixels of one sensor for all samples together."""
         slots = range(max(1, len(self.recipe.slots_of(source))))
-        wishes = [(stack, slot, wished(self.recipe, source, slot, stack, plan)) for stack in stacks for slot in slots]
+        wanted = [
+            (stack, slot, request_for(self.recipe, source, slot, stack, plan)) for stack in stacks for slot in slots
+        ]
         results = gather(
             open_source(source),
             self.recipe,
-            [wish for _, _, wish in wishes if isinstance(wish, Assignment)],
+            [request for _, _, request in wanted if isinstance(request, ObservationRequest)],
             plan.scenes.get(source.name, {}),
             self.archives.reader,
         )
-        for stack, slot, wish in wishes:
-            result = next(results) if isinstance(wish, Assignment) else wish
+        for stack, slot, request in wanted:
+            result = next(results) if isinstance(request, ObservationRequest) else request
             if isinstance(result, Outcome):
                 stack.outcomes.append(result)
                 continue
@@ -193,25 +195,25 @@ class Factory:
             self._map_objects(label, stacks)
             return
         labeller, scenes = open_raster_labeller(label), plan.scenes.get(label.layer, {})
-        wishes = []
+        wanted = []
         for stack in stacks:
             key = (stack.place.sample_id, label.layer, 0)
             if key not in plan.candidates:
                 stack.outcomes.append(plan.absences[key])
                 continue
-            when, near = reference_time(stack, self.recipe), [scenes[i] for i in plan.candidates[key][0].scenes]
+            when, near = stack.reference_time, [scenes[i] for i in plan.candidates[key][0].scenes]
             maps = tuple(labeller.candidates(near, stack.place, when))
-            wishes.append((stack, LabelAssignment(place=stack.place, candidates=maps, reference_time=when)))
-        results = gather_labels(labeller, self.recipe, [a for _, a in wishes], scenes, self.archives.reader)
-        for (stack, _), result in zip(wishes, results, strict=True):
+            wanted.append((stack, LabelRequest(place=stack.place, candidates=maps, reference_time=when)))
+        results = gather_labels(labeller, self.recipe, [r for _, r in wanted], scenes, self.archives.reader)
+        for (stack, _), result in zip(wanted, results, strict=True):
             _attach(stack, result, None if isinstance(result, Outcome) else scenes[result.item_ids[0]].provider)
 
     def _map_objects(self, label: OpenStreetMapLabel, stacks: Sequence[Stack]) -> None:
         """Objects of the map extract, rasterised and as they are."""
         assert self.extract is not None  # noqa: S101 - planned with the recipe
         labeller = open_vector_labeller(label)
-        wishes = [LabelAssignment(place=s.place, reference_time=reference_time(s, self.recipe)) for s in stacks]
-        results = gather_objects(labeller, self.recipe, wishes, self.extract)
+        wanted = [LabelRequest(place=s.place, reference_time=s.reference_time) for s in stacks]
+        results = gather_objects(labeller, self.recipe, wanted, self.extract)
         told = lost_of(self.extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors = vectors
@@ -267,16 +269,6 @@ def check_settings(recipe: Recipe, work: Path, workers: int = 1) -> None:
     check_credentials(recipe)
     if recipe.captions is not None:
         open_captioner(recipe.captions, work / "captions")
-
-
-def reference_time(stack: Stack, recipe: Recipe) -> dt.datetime | None:
-    """The moment that labels should describe: of the first optical image, else of the first dated one, else None."""
-    dated = [s for s in recipe.sources if isinstance(s, DatedSource)]
-    for source in sorted(dated, key=lambda s: not isinstance(s, OpticalSource)):
-        times = [o.datetime for (name, _), o in sorted(stack.observations.items()) if name == source.name]
-        if times:
-            return times[0]
-    return None
 
 
 def sample_bytes(recipe: Recipe) -> int:

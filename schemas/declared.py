@@ -263,7 +263,6 @@ class Described(Strict):
             licence=self.licence,
             attribution=self.attribution,
             density=STATIC_DENSITY if density is None else density.known(),
-            reference=None if density is None else _AFTER_SENSORS + (clouds is None),
             terrain=self.terrain,
         )
 
@@ -293,8 +292,6 @@ class Described(Strict):
             raise ValueError(f"clouds: {strange[0]} is no {dtype.name}")
 
 
-_AFTER_SENSORS = 100
-"""Place of declared layers in the order of `Modality.reference`: behind the sensors, those with clouds first."""
 CLOUDS = "clouds"
 """Array and band of a cloud asset that no array reads."""
 

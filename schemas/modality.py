@@ -92,8 +92,6 @@ class Modality:
     """Sentence that users of the data must carry."""
     density: SearchDensity
     """Scene density, for planning searches."""
-    reference: int | None = None
-    """Order in which images decide the season and date of a sample, lowest first; None = never (static products)."""
     terrain: str | None = None
     """Layer that holds the elevation of the ground in metres, for captions; None = the product has none."""
 
@@ -138,7 +136,6 @@ SENTINEL2 = Modality(
     licence=COPERNICUS_LICENCE,
     attribution=_COPERNICUS,
     density=SearchDensity(),  # two satellites, 5 days at the equator, overlaps of swaths and tiles
-    reference=0,
     layers=(
         Layer(
             name="bands_10m",
@@ -207,7 +204,6 @@ SENTINEL1 = Modality(
     licence="CC-BY-4.0",
     attribution=_COPERNICUS,
     density=SearchDensity(edge_km=250.0, step_km=170.0, per_day=0.25),  # 12 days, both directions
-    reference=1,
     layers=(
         Layer(
             name="backscatter",
@@ -232,7 +228,6 @@ LANDSAT = Modality(
     licence="PDDL-1.0",
     attribution="Landsat courtesy of the U.S. Geological Survey",
     density=SearchDensity(edge_km=185.0, step_km=160.0, per_day=0.2),  # two satellites, 16 days each
-    reference=2,
     layers=(
         Layer(
             name="bands_30m",
@@ -275,7 +270,6 @@ ENMAP = Modality(
     licence="proprietary",
     attribution="EnMAP data (c) DLR",
     density=SearchDensity(edge_km=30.0, step_km=30.0, per_day=0.005),  # on order
-    reference=3,
     layers=(
         Layer(
             name="bands_30m",
@@ -314,7 +308,6 @@ HLS = Modality(
     licence="CC0-1.0",
     attribution="HLS data courtesy of NASA LP DAAC",
     density=SearchDensity(per_day=0.55),  # Sentinel-2 and Landsat on the tiles of Sentinel-2
-    reference=4,
     layers=(
         Layer(
             name="bands_30m",

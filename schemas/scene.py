@@ -89,6 +89,12 @@ class Scene:
     facts: dict[str, str | float | None] = field(default_factory=dict)
     """Provenance: baseline, orbit state, relative orbit, platform, product version, snapshot date."""
 
+    @property
+    def epsg(self) -> int | None:
+        """EPSG code of the rasters' CRS as the item states it (fact 'crs'); None = it states none."""
+        crs = self.facts.get("crs")
+        return int(crs.removeprefix("EPSG:")) if isinstance(crs, str) and crs.startswith("EPSG:") else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:

@@ -51,8 +51,8 @@ class Observation:
     """Provenance of the scenes: baseline, orbit, platform, product version."""
     licence: str = "unknown"
     """SPDX id."""
-    reference: int | None = None
-    """`Modality.reference`: lowest first, images decide the season and date of a sample; None = never."""
+    composite: bool = False
+    """True: made of several dates; `datetime` is the middle one, and texts tell no season by it."""
     terrain: str | None = None
     """`Modality.terrain`: array that holds the elevation of the ground in metres."""
 
@@ -65,6 +65,8 @@ class Stack:
     """Where."""
     observations: dict[tuple[str, int], Observation] = field(default_factory=dict)
     """(modality, slot) -> what was obtained. Absent key = absent observation: never a filled array."""
+    reference: Observation | None = None
+    """The image that labels and texts refer to: its time decides date gaps and the season. None = no dated image."""
     labels: dict[str, LabelMap] = field(default_factory=dict)
     """Label name -> map."""
     vectors: VectorLayer | None = None
@@ -79,3 +81,8 @@ class Stack:
     """Checked captions."""
     outcomes: list[Outcome] = field(default_factory=list)
     """One row for each expected sample x layer x slot."""
+
+    @property
+    def reference_time(self) -> dt.datetime | None:
+        """Time of the image that labels and texts refer to, UTC."""
+        return None if self.reference is None else self.reference.datetime

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from schemas.label import LabelMap, VectorFeature
-    from schemas.stack import Observation, Stack
+    from schemas.stack import Stack
 
 MIN_PIXELS = 20
 """Classes with fewer pixels in a region are left out (ChatEarthNet, generate_description_chatgpt3_5_text.py)."""
@@ -92,7 +92,7 @@ def facts_of(stack: Stack, label: str | None) -> Facts:
     shares = () if chosen is None else _shares(_common(chosen), None)
     regions = {} if chosen is None else _regions(_common(chosen))
     low, high, slope = _terrain(stack)
-    image = reference_image(stack)
+    when = None if stack.reference is None or stack.reference.composite else stack.reference.datetime
     features = None if stack.vectors is None else stack.vectors.features
     box = stack.place.geobox
     return Facts(
@@ -105,9 +105,9 @@ def facts_of(stack: Stack, label: str | None) -> Facts:
         elevation_max_m=high,
         slope_mean_deg=slope,
         relief=None if low is None or high is None or slope is None else relief(high - low, slope),
-        season=None if image is None else season(image.datetime.month, stack.place.lat),
-        month=None if image is None else image.datetime.month,
-        year=None if image is None else image.datetime.year,
+        season=None if when is None else season(when.month, stack.place.lat),
+        month=None if when is None else when.month,
+        year=None if when is None else when.year,
         place=place_words(stack.place.lat),
         size_m=round(box.width * box.resolution_m),
     )
@@ -123,15 +123,6 @@ def facts_for(stack: Stack, facts_from: str | None) -> Facts:
 def facts_sha256(facts: Facts) -> str:
     """SHA-256 of the canonical JSON, lower-case hex."""
     return hashlib.sha256(facts_json(facts).encode()).hexdigest()
-
-
-def reference_image(stack: Stack) -> Observation | None:
-    """The dated image that decides season and date gaps: of the first slot, by `Modality.reference`; or None."""
-    dated = [(o.slot, o.reference, o.modality) for o in stack.observations.values() if o.reference is not None]
-    if not dated:
-        return None
-    slot, _, name = min(dated)
-    return stack.observations[name, slot]
 
 
 def place_words(lat: float) -> str:

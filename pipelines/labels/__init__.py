@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
 
 if TYPE_CHECKING:
-    from pipelines.labels.labeller import RasterLabeller, VectorLabeller
+    from pipelines.labels.labeller import Labeller, RasterLabeller, VectorLabeller
     from schemas.label import Legend
     from schemas.label_source import RasterLabelEntry, ReadLabel
 
 
-def open_labeller(label: ReadLabel) -> RasterLabeller | VectorLabeller:
+def open_labeller(label: ReadLabel) -> Labeller[Any]:
     """The labeller of one entry of the recipe's `labels`: vector for OpenStreetMap, raster for all others."""
     if isinstance(label, OpenStreetMapLabel):
         return open_vector_labeller(label)
     return open_raster_labeller(label)
 
 
-def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller:
+def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller[Any]:
     """The labeller of a product with rasters in an archive."""
     match label:
         case WorldCoverLabel():
@@ -31,14 +31,14 @@ def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller:
 
             return DynamicWorld(label)
         case RasterLabel():
-            from pipelines.labels.custom_raster import OtherProduct
+            from pipelines.labels.custom_raster import CustomRaster
 
-            return OtherProduct(label)
+            return CustomRaster(label)
         case _:
             assert_never(label)
 
 
-def open_vector_labeller(label: OpenStreetMapLabel) -> VectorLabeller:
+def open_vector_labeller(label: OpenStreetMapLabel) -> VectorLabeller[OpenStreetMapLabel]:
     """The labeller of a map extract."""
     from pipelines.labels.openstreetmap import OpenStreetMap
 

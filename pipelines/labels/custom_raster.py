@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.errors import ItemRefused
 from pipelines.access.stac import items
 from pipelines.crosswalks import legend_of_choice
-from pipelines.labels.labeller import BAND, LabelChip
-from pipelines.labels.raster import gap_days, label_map, one_per_period
+from pipelines.labels.labeller import BAND, RasterLabeller
+from pipelines.labels.raster import gap_days, one_per_period
 from schemas.crosswalk import MOST_CODE
-from schemas.label import LabelClass, LabelMap, Legend
+from schemas.label import LabelClass, Legend
+from schemas.label_source import RasterLabel
 from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -19,22 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from schemas.label_source import RasterLabel
     from schemas.place import Place
     from schemas.provider import AnyProvider
 
 
-@dataclass(frozen=True)
-class OtherProduct:
-    """A product that landweave does not know by name."""
-
-    config: RasterLabel
-    """The recipe's entry."""
-
-    @property
-    def name(self) -> str:
-        """Name of the layer."""
-        return self.config.name
+class CustomRaster(RasterLabeller[RasterLabel]):
+    """A product that landweave does not know by name; its tiles are mosaicked."""
 
     @property
     def legend(self) -> Legend:
@@ -53,8 +43,9 @@ class OtherProduct:
         )
 
     @property
-    def reduce(self) -> None:
-        """Tiles are mosaicked."""
+    def raster_nodata(self) -> int | None:
+        """The recipe's `nodata`; a crosswalk has its own."""
+        return None if self.config.crosswalk is not None else self.config.nodata
 
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One map.
@@ -99,23 +90,3 @@ class OtherProduct:
         most = self.config.max_gap_days
         near = [s for s in scenes if most is None or (gap_days(s, reference_time) or 0) <= most]
         return one_per_period(near, place, reference_time)
-
-    def label(
-        self,
-        place: Place,  # noqa: ARG002
-        candidate: Candidate,
-        scenes: Mapping[str, Scene],
-        chip: LabelChip,
-        reference_time: datetime | None,
-    ) -> LabelMap:
-        """Pixels as a label map."""
-        first, ids = scenes[candidate.scenes[0]], candidate.scenes
-        return label_map(
-            self.legend,
-            first,
-            chip,
-            name=self.name,
-            item_ids=ids,
-            reference_time=reference_time,
-            nodata=None if self.config.crosswalk is not None else self.config.nodata,
-        )

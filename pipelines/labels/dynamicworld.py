@@ -7,16 +7,17 @@ one in the plan and reduced to one map where they lie; the label says how many t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.chips import Reduce
 from pipelines.access.errors import ItemRefused
 from pipelines.access.stac import items
-from pipelines.crosswalks import legend_by, open_shipped
+from pipelines.crosswalks import open_shipped
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.labeller import BAND, LabelChip
-from pipelines.labels.raster import gap_days, label_map, newest_revisions
+from pipelines.labels.labeller import BAND, RasterLabeller
+from pipelines.labels.raster import gap_days, newest_revisions
+from schemas.label_source import DynamicWorldLabel
 from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from schemas.label import LabelMap, Legend
-    from schemas.label_source import DynamicWorldLabel
     from schemas.place import Place
     from schemas.provider import AnyProvider
 
@@ -43,22 +42,10 @@ _MOST = 4
 """Candidates returned."""
 
 
-@dataclass(frozen=True)
-class DynamicWorld:
+class DynamicWorld(RasterLabeller[DynamicWorldLabel]):
     """Dynamic World with the recipe's settings."""
 
-    config: DynamicWorldLabel
-    """The recipe's entry."""
-
-    @property
-    def name(self) -> str:
-        """Name of the layer."""
-        return self.config.layer
-
-    @property
-    def legend(self) -> Legend:
-        """Codes, names, colours and the crosswalk."""
-        return legend_by(self.config.crosswalk, LEGEND)
+    product = LEGEND
 
     @property
     def reduce(self) -> Reduce | None:
@@ -132,21 +119,9 @@ class DynamicWorld:
             )
         return sorted(found, key=lambda candidate: (candidate.rank, candidate.scenes))[:_MOST]
 
-    def label(
-        self,
-        place: Place,  # noqa: ARG002
-        candidate: Candidate,
-        scenes: Mapping[str, Scene],
-        chip: LabelChip,
-        reference_time: datetime | None,
-    ) -> LabelMap:
-        """The map's pixels as a label map of its day, or of the days from the first map to the last."""
-        first = scenes[candidate.scenes[0]]
-        if self.reduce is not None:
-            first = _period_of(first, [scenes[i] for i in candidate.scenes], self.config)
-        return label_map(
-            self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
-        )
+    def described_by(self, scenes: Sequence[Scene]) -> Scene:
+        """The map itself; of a composite, the days from its first map to its last."""
+        return scenes[0] if self.reduce is None else _period_of(scenes[0], scenes, self.config)
 
 
 def _all_of(takes: Mapping[str, Sequence[tuple[float, Scene]]]) -> list[Candidate]:

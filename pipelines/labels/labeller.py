@@ -1,21 +1,27 @@
-"""Interface of a labeller: turns rasters of an archive or objects of an extract into one label map per sample."""
+"""A labeller turns rasters of an archive, or objects of an extract, into one label map per sample.
+
+The base classes hold what all products have in common; a product adds how its items become scenes, and which of them
+fit a sample.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pipelines.crosswalks import legend_by
+from pipelines.labels.raster import LabelChip, label_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipelines.access.chips import Reduce
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
+    from schemas.label_source import Label
     from schemas.place import Place
     from schemas.provider import AnyProvider
     from schemas.scene import Candidate, Scene
@@ -23,80 +29,88 @@ if TYPE_CHECKING:
 BAND = "classes"
 """Name of the one band of a raster label's scene (`Scene.assets`, `Scene.radiometry`)."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class LabelChip:
-    """Pixels of a label product as read onto one sample's grid."""
-
-    classes: NDArray[np.generic]
-    """(y, x), numbers as delivered, nearest neighbour."""
-    valid: NDArray[np.bool_]
-    """(y, x), True = the raster covers this pixel and holds no fill there."""
+C = TypeVar("C", bound="Label")
 
 
-class RasterLabeller(Protocol):
-    """A label product with rasters in an archive."""
+@dataclass(frozen=True)
+class Labeller(Generic[C]):
+    """A label layer with the recipe's settings."""
+
+    product: ClassVar[Legend]
+    """Legend of the product as its maker publishes it."""
+    config: C
+    """The recipe's entry."""
 
     @property
     def name(self) -> str:
-        """Name of the label layer: the recipe's `kind`."""
-        ...
+        """Name of the label layer."""
+        return self.config.layer
 
     @property
     def legend(self) -> Legend:
-        """Codes, names, colours and the crosswalk."""
-        ...
+        """Codes, names and colours of the product, with the common classes of the recipe's crosswalk or its own."""
+        return legend_by(self.config.crosswalk, self.product)
+
+
+class RasterLabeller(Labeller[C], ABC):
+    """A label product with rasters in an archive."""
 
     @property
     def reduce(self) -> Reduce | None:
         """Composite of the maps of one candidate; None = the first map with a valid pixel wins."""
-        ...
+        return None
 
+    @property
+    def raster_nodata(self) -> int | None:
+        """The raster's own number for 'no label', where it is another than the legend's."""
+        return None
+
+    @abstractmethod
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:
         """One STAC item as a scene.
 
         Raises:
             ItemRefused: the item lacks a fact that its pixels cannot be read right without.
         """
-        ...
 
+    @abstractmethod
     def candidates(self, scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:
         """Maps that could label the place, best first; [] if there is none.
 
         `reference_time` is the time of the image that is labelled; None = the sample has no dated image, then the
         newest map is the best.
         """
-        ...
 
-    def label(
-        self,
-        place: Place,
-        candidate: Candidate,
-        scenes: Mapping[str, Scene],
-        chip: LabelChip,
-        reference_time: datetime | None,
-    ) -> LabelMap:
-        """Pixels and provenance as a label map; `scenes` is item id -> scene.
+    def described_by(self, scenes: Sequence[Scene]) -> Scene:
+        """The scene that tells version, period and licence of a map that is made of these."""
+        return scenes[0]
+
+    def label(self, scenes: Sequence[Scene], chip: LabelChip, reference_time: datetime | None) -> LabelMap:
+        """Pixels and provenance as a label map.
+
+        Args:
+            scenes: of the candidate that was read, in its order.
+            chip: its pixels.
+            reference_time: time of the image that is labelled; the date gap is 0 inside the map's period.
 
         Raises:
             UnknownCodeError: a valid pixel holds a code that the legend does not know.
         """
-        ...
+        return label_map(
+            self.legend,
+            self.described_by(scenes),
+            chip,
+            name=self.name,
+            item_ids=tuple(s.item_id for s in scenes),
+            reference_time=reference_time,
+            nodata=self.raster_nodata,
+        )
 
 
-class VectorLabeller(Protocol):
+class VectorLabeller(Labeller[C], ABC):
     """A label made from map objects."""
 
-    @property
-    def name(self) -> str:
-        """Name of the label layer: the recipe's `kind`."""
-        ...
-
-    @property
-    def legend(self) -> Legend:
-        """Codes, names, colours and the crosswalk."""
-        ...
-
+    @abstractmethod
     def layers(
         self,
         place: Place,
@@ -106,8 +120,3 @@ class VectorLabeller(Protocol):
         reference_time: datetime | None,
     ) -> tuple[LabelMap, VectorLayer]:
         """The objects that touch the place, rasterised at `resolution_m` metres, and as a list."""
-        ...
-
-
-class UnknownCodeError(ValueError):
-    """A raster holds a class code that its legend does not know; the message is one line."""

@@ -14,10 +14,11 @@ from rasterio.transform import Affine
 
 from pipelines.access.openstreetmap.objects import id_order
 from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
-from pipelines.crosswalks import legend_by
 from pipelines.labels.footprint import lonlat_bbox
+from pipelines.labels.labeller import VectorLabeller
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
-from schemas.label import LabelMap, Legend, VectorFeature, VectorLayer
+from schemas.label import LabelMap, VectorFeature, VectorLayer
+from schemas.label_source import OpenStreetMapLabel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.access.openstreetmap.features import OsmFeature
-    from schemas.label_source import OpenStreetMapLabel
     from schemas.place import GeoBox, Place
 
 _LICENCE = "ODbL-1.0"
@@ -52,18 +52,10 @@ class _Drawn:
     """Inside the footprint; empty where it only comes near."""
 
 
-@dataclass(frozen=True)
-class OpenStreetMap:
+class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
     """OpenStreetMap with the recipe's settings."""
 
-    config: OpenStreetMapLabel
-    """The recipe's entry."""
-    name: str = "openstreetmap"
-
-    @property
-    def legend(self) -> Legend:
-        """Codes, names, colours and the crosswalk."""
-        return legend_by(self.config.crosswalk, LEGEND)
+    product = LEGEND
 
     def layers(
         self,

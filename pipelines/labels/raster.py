@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.labels.footprint import covered_share
-from pipelines.labels.labeller import LabelChip, UnknownCodeError
 from schemas.label import LabelMap, Legend
 from schemas.scene import Candidate
 
@@ -15,8 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from numpy.typing import NDArray
+
     from schemas.place import Place
     from schemas.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelChip:
+    """Pixels of a label product as read onto one sample's grid."""
+
+    classes: NDArray[np.generic]
+    """(y, x), numbers as delivered, nearest neighbour."""
+    valid: NDArray[np.bool_]
+    """(y, x), True = the raster covers this pixel and holds no fill there."""
+
+
+class UnknownCodeError(ValueError):
+    """A raster holds a class code that its legend does not know; the message is one line."""
 
 
 def gap_days(scene: Scene, reference_time: datetime | None) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.errors import ItemRefused
 from pipelines.access.stac import items
-from pipelines.crosswalks import legend_by, open_shipped
-from pipelines.labels.labeller import BAND, LabelChip
-from pipelines.labels.raster import label_map, one_per_period
+from pipelines.crosswalks import open_shipped
+from pipelines.labels.labeller import BAND, RasterLabeller
+from pipelines.labels.raster import one_per_period
+from schemas.label_source import WorldCoverLabel
 from schemas.outcome import Reason
 from schemas.scene import AssetBand, Candidate, Radiometry, Scene
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from schemas.label import LabelMap, Legend
-    from schemas.label_source import WorldCoverLabel
     from schemas.place import Place
     from schemas.provider import AnyProvider
 
@@ -32,26 +30,10 @@ _LICENCE = "CC-BY-4.0"
 """Terms of use of WorldCover, both versions."""
 
 
-@dataclass(frozen=True)
-class WorldCover:
-    """WorldCover with the recipe's settings."""
+class WorldCover(RasterLabeller[WorldCoverLabel]):
+    """WorldCover with the recipe's settings; its tiles are mosaicked."""
 
-    config: WorldCoverLabel
-    """The recipe's entry."""
-
-    @property
-    def name(self) -> str:
-        """Name of the layer."""
-        return self.config.layer
-
-    @property
-    def legend(self) -> Legend:
-        """Codes, names, colours and the crosswalk."""
-        return legend_by(self.config.crosswalk, LEGEND)
-
-    @property
-    def reduce(self) -> None:
-        """Tiles are mosaicked."""
+    product = LEGEND
 
     def scene(self, item: Mapping[str, Any], provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002
         """One tile of one year.
@@ -94,20 +76,6 @@ class WorldCover:
         """One candidate per year with every tile that touches the sample: the recipe's year, else the nearest first."""
         wanted = [s for s in scenes if self.config.year in (None, s.start.year)]
         return one_per_period(wanted, place, reference_time)
-
-    def label(
-        self,
-        place: Place,  # noqa: ARG002
-        candidate: Candidate,
-        scenes: Mapping[str, Scene],
-        chip: LabelChip,
-        reference_time: datetime | None,
-    ) -> LabelMap:
-        """The tiles' pixels as a label map of their year; the gap is 0 when the image lies in that year."""
-        first = scenes[candidate.scenes[0]]
-        return label_map(
-            self.legend, first, chip, name=self.name, item_ids=candidate.scenes, reference_time=reference_time
-        )
 
 
 def _version(item_id: str, said: object) -> str:

@@ -38,7 +38,7 @@ class EngineTally:
     _known: dict[tuple[object, ...], Cost] = field(default_factory=dict)
     """Chips of one layer and size cost the same wherever they are: scenes of a layer are laid out alike."""
 
-    def wish(
+    def add(
         self,
         recipe: Recipe,
         layer: str,

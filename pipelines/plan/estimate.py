@@ -133,7 +133,7 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
         _shard(plan, places, wanted, cuts, tallies)
         for place in places:
             for layer, candidates in wanted.get(place.sample_id, ()):
-                engine.wish(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
+                engine.add(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
     samples = sum(len(places) for places in plan.shards.values())
     requests, size = sum(t.requests for t in tallies.values()), sum(t.bytes for t in tallies.values())
     cpu_s = samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)

@@ -48,37 +48,37 @@ def find(
         part: its places; scenes, candidates and absences are added.
         archives: the recipe's providers, open.
         told: called with the share of the questions that are answered, 0..1.
-        lacking: ask only for these wishes; all if absent.
+        lacking: ask only for these observations; all if absent.
     """
-    wishes = _wishes(part)
-    _ask(part, [w for w in wishes if not _follows(w)], archives, told, lacking)
-    followers = [w for w in wishes if _follows(w)]
+    searches = _searches(part)
+    _ask(part, [w for w in searches if not _follows(w)], archives, told, lacking)
+    followers = [w for w in searches if _follows(w)]
     if followers:
         _ask(part, followers, archives, lambda _: None, lacking)
 
 
 def _ask(
     part: PartPlan,
-    wishes: Sequence[_SourceWish | _LabelWish],
+    searches: Sequence[_SourceSearch | _LabelSearch],
     archives: Archives,
     told: Callable[[float], None],
     lacking: Collection[CandidateKey] | None,
 ) -> None:
     grounds: dict[frozenset[str], Ground] = {}
     asked: list[tuple[_Asked, Block]] = []
-    for wish in wishes:
-        question = wish.question
+    for search in searches:
+        question = search.question
         places = [
             p for p in part.places
             if lacking is None or any((p.sample_id, question.layer, slot) in lacking for slot in question.slots)
         ]  # fmt: skip
         if places:
             ground = grounds.setdefault(frozenset(p.sample_id for p in places), Ground(places))
-            asked += wish.searches(part, ground)
-    answers = ask_all(archives, [(search.question, block) for search, block in asked])
-    for number, ((search, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
+            asked += search.questions(part, ground)
+    answers = ask_all(archives, [(one.question, block) for one, block in asked])
+    for number, ((one, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
         part.searches += answer.pages
-        search.serve(part, block, answer)
+        one.serve(part, block, answer)
         told(number / len(asked))
 
 
@@ -114,7 +114,7 @@ def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) 
     part.candidates |= before
 
 
-class _SourceWish:
+class _SourceSearch:
     """One window of a source (or a static source): its question, and what an answer means for each place."""
 
     def __init__(self, recipe: Recipe, source: Source, window: Window | None, slots: tuple[int, ...]) -> None:
@@ -132,7 +132,7 @@ class _SourceWish:
             plain=isinstance(source, DeclaredSource),
         )
 
-    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
+    def questions(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
         """What to ask of the archives, over the places of `ground`."""
         return [(self, block) for block in ground.blocks(self.density, days_of(self.question.period))]
 
@@ -190,11 +190,11 @@ class _SourceWish:
         return {place.sample_id: words for place, some in zip(block.places, found, strict=True) if some}
 
 
-class _OwnWish(_SourceWish):
+class _OwnDatesSearch(_SourceSearch):
     """One window of a source whose period is another for each place: around a date of it, moved by a draw, or around
     the scenes that are chosen for another layer."""
 
-    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:
+    def questions(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:
         """What to ask: a block of ground and a quarter of the calendar at a time."""
         self.periods: dict[int, dict[str, list[Period]]] = {slot: {} for slot in self.question.slots}
         for place in ground.places:
@@ -210,11 +210,11 @@ class _OwnWish(_SourceWish):
                 together.setdefault(sample, []).extend(periods)
         places = [place for place in ground.places if place.sample_id in together]
         found_pieces = pieces(self.question, places, around_each(together), self.density)
-        return [(_PieceWish(self, piece), block) for piece, block in found_pieces]
+        return [(_PieceSearch(self, piece), block) for piece, block in found_pieces]
 
     def _periods(self, part: PartPlan, place: Place, slot: int, occurrence: int) -> list[Period] | Outcome:
         """Periods of one date slot, the first preferred; or why there is none."""
-        assert self.window is not None  # noqa: S101 - only windows make such wishes
+        assert self.window is not None  # noqa: S101 - only windows make such searches
         anchor = part.recipe.anchor_of(self._entry, slot)
         if anchor is not None:
             near = part.candidates.get((place.sample_id, *anchor), ())
@@ -275,16 +275,16 @@ class _OwnWish(_SourceWish):
         return [list(found[place.sample_id].values()) for place in places]
 
 
-class _PieceWish:
-    """One search of an `_OwnWish`."""
+class _PieceSearch:
+    """One search of an `_OwnDatesSearch`."""
 
-    def __init__(self, wish: _OwnWish, piece: Piece) -> None:
-        self._wish, self._piece, self.question = wish, piece, piece.question
+    def __init__(self, search: _OwnDatesSearch, piece: Piece) -> None:
+        self._search, self._piece, self.question = search, piece, piece.question
 
     def serve(self, part: PartPlan, block: Block, answer: Answer) -> None:  # noqa: ARG002 - the piece knows its places
         """Record what is known of the places whose windows are answered whole."""
         for served in self._piece.serve(answer):
-            self._wish.take(part, served)
+            self._search.take(part, served)
 
 
 class _Asked(Protocol):
@@ -297,7 +297,7 @@ class _Asked(Protocol):
         ...
 
 
-class _LabelWish:
+class _LabelSearch:
     """A raster label: every map that could serve; the best one is picked when the image to label is known."""
 
     def __init__(self, part: PartPlan, label: RasterLabelEntry) -> None:
@@ -312,7 +312,7 @@ class _LabelWish:
             parse=open_raster_labeller(label).scene,
         )
 
-    def searches(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
+    def questions(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
         """What to ask of the archives, over the places of `ground`."""
         return [(self, block) for block in ground.blocks(self.density, days_of(self.question.period))]
 
@@ -326,25 +326,25 @@ class _LabelWish:
         _keep(part, self.question, answer)
 
 
-def _wishes(part: PartPlan) -> list[_SourceWish | _LabelWish]:
+def _searches(part: PartPlan) -> list[_SourceSearch | _LabelSearch]:
     recipe = part.recipe
-    wishes: list[_SourceWish | _LabelWish] = []
+    searches: list[_SourceSearch | _LabelSearch] = []
     for source in recipe.sources:
         slots = recipe.slots_of(source)
         if not isinstance(source, DatedSource):
-            wishes.append(_SourceWish(recipe, source, None, (0,)))
+            searches.append(_SourceSearch(recipe, source, None, (0,)))
         served = {window: tuple(i for i, w in enumerate(slots) if w == window) for window in slots}
-        wishes += [
-            (_SourceWish if window.period is not None else _OwnWish)(recipe, source, window, numbers)
+        searches += [
+            (_SourceSearch if window.period is not None else _OwnDatesSearch)(recipe, source, window, numbers)
             for window, numbers in served.items()
         ]
     rasters = [label for label in recipe.read_labels if not isinstance(label, OpenStreetMapLabel)]
-    return wishes + [_LabelWish(part, label) for label in rasters]
+    return searches + [_LabelSearch(part, label) for label in rasters]
 
 
-def _follows(wish: _SourceWish | _LabelWish) -> bool:
+def _follows(search: _SourceSearch | _LabelSearch) -> bool:
     """Whether it can only be asked when another layer's scenes are known."""
-    return isinstance(wish, _OwnWish) and wish.window is not None and wish.window.follows is not None
+    return isinstance(search, _OwnDatesSearch) and search.window is not None and search.window.follows is not None
 
 
 def _collections_of(recipe: Recipe, entry: RasterSource) -> dict[str, str]:

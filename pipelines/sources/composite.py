@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.access.errors import AccessError
-from pipelines.sources.observation import absent, asks, assemble, delivered, enlarged, facts_of_scenes
+from pipelines.reading import Attempts
+from pipelines.sources.observation import asks, assemble, delivered, enlarged, facts_of_scenes
 from schemas.outcome import Outcome, Reason
 from schemas.stack import Observation
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.access.chips import Chip
-    from pipelines.sources.observation import Ask, Assignment, Layered
+    from pipelines.sources.observation import Ask, Layered, ObservationRequest, Unusable
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer
     from schemas.recipe import Recipe
@@ -41,97 +42,100 @@ Reads = list[tuple["Ask", "Chip"]]
 def compose(
     source: SensorSource,
     recipe: Recipe,
-    assignments: Sequence[Assignment],
+    requests: Sequence[ObservationRequest],
     scenes: Mapping[str, Scene],
     read: Callable[[Sequence[tuple[str, list[Ask]]]], list[Reads | AccessError]],
 ) -> Iterator[Observation | Outcome]:
-    """The composite of each assignment, in order; neighbours are read together.
+    """The composite of each request, in order; neighbours are read together.
 
     Args:
         source: the sensor; its configuration says how to reduce.
         recipe: for resolutions.
-        assignments: a group that fits into memory with all its scenes.
+        requests: a group that fits into memory with all its scenes.
         scenes: item id -> scene.
         read: reads what is asked of providers, as `read_shard` does.
     """
-    wanted = [(a, tuple(scenes[i] for i in c.scenes)) for a in assignments for c in a.candidates]
+    wanted = [(r, tuple(scenes[i] for i in c.scenes)) for r in requests for c in r.candidates]
     plan = [
         (
             chosen[0].provider,
             [
                 ask
                 for layer in source.modality.layers
-                for ask in asks(source, layer, chosen, a.place, recipe.resolution_of(source.modality.name, layer.name))
+                for ask in asks(source, layer, chosen, r.place, recipe.resolution_of(source.modality.name, layer.name))
             ],
         )
-        for a, chosen in wanted
+        for r, chosen in wanted
     ]
     got = iter(read(plan))
-    for assignment in assignments:
-        mine = [(tuple(scenes[i] for i in c.scenes), next(got)) for c in assignment.candidates]
-        yield _composite(source, recipe, assignment, mine)
+    for request in requests:
+        mine = [(tuple(scenes[i] for i in c.scenes), next(got)) for c in request.candidates]
+        yield _composite(source, recipe, request, mine)
 
 
 def _composite(
     source: SensorSource,
     recipe: Recipe,
-    assignment: Assignment,
+    request: ObservationRequest,
     reads: Sequence[tuple[tuple[Scene, ...], Reads | AccessError]],
 ) -> Observation | Outcome:
     used: list[tuple[tuple[Scene, ...], dict[str, Layered]]] = []
-    lost: list[Outcome] = []
+    tried = Attempts[Observation](
+        sample_id=request.place.sample_id, layer=source.modality.name, slot=request.slot, waiting=[]
+    )
     for scenes, got in reads:
         if isinstance(got, AccessError):
-            outcome = absent(source, assignment, scenes, got.reason, got.detail)
-            if got.reason.retryable:
-                return outcome
-            lost.append(outcome)
+            tried.fail(scenes, got)
+            if tried.result is not None:
+                return tried.result
             continue
         layers = {
             layer.name: assemble(layer, [(a, c) for a, c in got if a.layer.name == layer.name])
             for layer in source.modality.layers
         }
-        refusal = _refusal(source, assignment, scenes, got, layers)
-        if refusal is None:
+        unusable = _unusable(source, scenes, got, layers)
+        if unusable is None:
             used.append((scenes, layers))
         else:
-            lost.append(refusal)
-    if not used:
-        none = absent(source, assignment, reads[0][0] if reads else (), Reason.NO_SCENE, "there is no scene to reduce")
-        return next((o for o in lost if o.reason is Reason.TOO_CLOUDY), lost[0] if lost else none)
-    return _reduced(source, recipe, assignment, used)
+            tried.drop(scenes, *unusable)
+    if used:
+        made = _reduced(source, recipe, request, used)
+        if isinstance(made, Observation):
+            return made
+        return tried.absent([scene for chosen, _ in used for scene in chosen], *made)
+    none = tried.absent(reads[0][0] if reads else (), Reason.NO_SCENE, "there is no scene to reduce")
+    return next((o for o in tried.failed if o.reason is Reason.TOO_CLOUDY), tried.failed[0] if tried.failed else none)
 
 
-def _refusal(
-    source: SensorSource, assignment: Assignment, scenes: tuple[Scene, ...], got: Reads, layers: Mapping[str, Layered]
-) -> Outcome | None:
+def _unusable(
+    source: SensorSource, scenes: tuple[Scene, ...], got: Reads, layers: Mapping[str, Layered]
+) -> Unusable | None:
     """Why a scene does not go in."""
     problem = source.contradiction(scenes, delivered(got))
     if problem is not None:
-        return absent(source, assignment, scenes, Reason.BAD_ITEM, problem)
+        return Reason.BAD_ITEM, problem
     if source.modality.cloud_layer is None:
         return None
     sky, most = layers[source.modality.cloud_layer], getattr(source.config, "max_cloud", 1.0)
     seen = int(np.count_nonzero(sky.valid[0]))
     cloud = int(np.count_nonzero(source.cloud_mask(sky.values[0]) & sky.valid[0])) / seen if seen else 1.0
     if not seen:
-        return absent(source, assignment, scenes, Reason.TOO_LITTLE_VALID, "0.0% of the chip is measured")
+        return Reason.TOO_LITTLE_VALID, "0.0% of the chip is measured"
     if cloud > most:
-        detail = f"{cloud:.1%} of the chip is cloud, at most {most:.1%} is allowed"
-        return absent(source, assignment, scenes, Reason.TOO_CLOUDY, detail)
+        return Reason.TOO_CLOUDY, f"{cloud:.1%} of the chip is cloud, at most {most:.1%} is allowed"
     return None
 
 
 def _reduced(
     source: SensorSource,
     recipe: Recipe,
-    assignment: Assignment,
+    request: ObservationRequest,
     used: Sequence[tuple[tuple[Scene, ...], dict[str, Layered]]],
-) -> Observation | Outcome:
+) -> Observation | Unusable:
     modality, how = source.modality, str(getattr(source.config, "composite", "median"))
     edges = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
     finest = min(edges.values())
-    shape = assignment.place.geobox.at(finest).shape
+    shape = request.place.geobox.at(finest).shape
     valid, arrays = np.ones(shape, np.bool_), {}
     for layer in modality.layers:
         clear = [_clear(source, layers, layer, edges) for _, layers in used]
@@ -142,12 +146,12 @@ def _reduced(
     fraction, least = float(np.count_nonzero(valid)) / valid.size, getattr(source.config, "min_valid", 0.0)
     if fraction < least or fraction == 0.0:
         detail = f"{fraction:.1%} of the chip is clear in one of {len(used)} scenes, at least {least:.1%} is required"
-        return absent(source, assignment, scenes, Reason.TOO_LITTLE_VALID, detail)
+        return Reason.TOO_LITTLE_VALID, detail
     times = sorted(chosen[0].datetime for chosen, _ in used)
     cloudless = modality.cloud_layer is None
     return Observation(
         modality=modality.name,
-        slot=assignment.slot,
+        slot=request.slot,
         datetime=times[(len(times) - 1) // 2],
         arrays=arrays,
         valid=valid,
@@ -164,6 +168,7 @@ def _reduced(
             "dates": "; ".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times),
         },
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
+        composite=True,
     )
 
 

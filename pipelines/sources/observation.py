@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.access.chips import Chip, ChipRequest
-from schemas.outcome import Outcome, Reason
+from schemas.outcome import Reason
 from schemas.stack import Observation
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from schemas.scene import Candidate, Radiometry, Scene
 
 
+Unusable = tuple[Reason, str]
+"""Why a candidate that was read cannot be used: reason and detail for the ledger."""
+
+
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """One requested observation: a place, a date slot, and the plan's candidates, best first."""
+class ObservationRequest:
+    """One observation to read: a place, a date slot, and the plan's candidates, best first."""
 
     place: Place
     slot: int
@@ -88,7 +92,7 @@ def asks(source: SensorSource, layer: Layer, scenes: Sequence[Scene], place: Pla
                         geobox=geobox,
                         kernel=layer.kernel,
                         fill=fill,
-                        epsgs=tuple(_epsg(s) for s in group),
+                        epsgs=tuple(s.epsg for s in group),
                         grids=tuple((s.assets[bands[0]].shape, s.assets[bands[0]].transform) for s in group),
                     ),
                 )
@@ -103,7 +107,7 @@ def observe(
     slot: int,
     scenes: Sequence[Scene],
     reads: Sequence[tuple[Ask, Chip]],
-) -> Observation | Outcome:
+) -> Observation | Unusable:
     """Put what was read together and judge it by the recipe.
 
     Args:
@@ -115,25 +119,12 @@ def observe(
         reads: All asks of all layers with their chips.
 
     Returns:
-        The observation; or an outcome: BAD_ITEM (the pixels contradict the metadata), TOO_LITTLE_VALID, TOO_CLOUDY.
+        The observation; or BAD_ITEM (the pixels contradict the metadata), TOO_LITTLE_VALID, TOO_CLOUDY.
     """
     modality = source.modality
-    ids = tuple(s.item_id for s in scenes)
-
-    def refused(reason: Reason, detail: str) -> Outcome:
-        return Outcome(
-            sample_id=place.sample_id,
-            layer=modality.name,
-            slot=slot,
-            reason=reason,
-            provider=scenes[0].provider,
-            item_ids=ids,
-            detail=detail,
-        )
-
     problem = source.contradiction(scenes, delivered(reads))
     if problem is not None:
-        return refused(Reason.BAD_ITEM, problem)
+        return Reason.BAD_ITEM, problem
     layers = {
         layer.name: assemble(layer, [(a, c) for a, c in reads if a.layer.name == layer.name])
         for layer in modality.layers
@@ -153,12 +144,9 @@ def observe(
         coarse_m = recipe.resolution_of(modality.name, modality.cloud_layer)
         cloudy = int(np.count_nonzero(enlarged(cloud, shape, coarse_m / finest) & valid))
         cloud_share = cloudy / seen if seen else None
-    least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
-    if fraction < least or fraction == 0.0:
-        measured = f"{fraction:.1%} of the chip is measured, at least {least:.1%} is required"
-        return refused(Reason.TOO_LITTLE_VALID, measured)
-    if cloud_share is not None and cloud_share > most:
-        return refused(Reason.TOO_CLOUDY, f"{cloud_share:.1%} of the chip is cloud, at most {most:.1%} is allowed")
+    broken = limit_broken(source, fraction, cloud_share)
+    if broken is not None:
+        return broken
     names = modality.band_names
     return Observation(
         modality=modality.name,
@@ -172,15 +160,24 @@ def observe(
         cloud=cloud,
         valid_fraction=fraction,
         cloud_fraction=cloud_share,
-        item_ids=ids,
+        item_ids=tuple(s.item_id for s in scenes),
         provider=scenes[0].provider,
         radiometry={n: "; ".join(dict.fromkeys(s.radiometry[n].rule for s in scenes)) for n in names},
         resampling={name: found.resampling for name, found in layers.items()},
         facts=facts_of_scenes(scenes),
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
-        reference=modality.reference,
         terrain=modality.terrain,
     )
+
+
+def limit_broken(source: SensorSource, valid: float, cloud: float | None) -> Unusable | None:
+    """The limit of the recipe that a chip breaks, by its share of measured pixels and, of these, of cloud; or None."""
+    least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
+    if valid < least or valid == 0.0:
+        return Reason.TOO_LITTLE_VALID, f"{valid:.1%} of the chip is measured, at least {least:.1%} is required"
+    if cloud is not None and cloud > most:
+        return Reason.TOO_CLOUDY, f"{cloud:.1%} of the chip is cloud, at most {most:.1%} is allowed"
+    return None
 
 
 def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
@@ -208,19 +205,6 @@ def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
             kernels.add(chip.resampling)
     interpolated = kernels - {"none"}
     return Layered(values, valid, interpolated.pop() if interpolated else "none")
-
-
-def absent(source: SensorSource, wish: Assignment, scenes: Sequence[Scene], reason: Reason, detail: str) -> Outcome:
-    """Why a requested observation is not there; `scenes`: those that were tried last."""
-    return Outcome(
-        sample_id=wish.place.sample_id,
-        layer=source.modality.name,
-        slot=wish.slot,
-        reason=reason,
-        provider=scenes[0].provider if scenes else None,
-        item_ids=tuple(s.item_id for s in scenes),
-        detail=detail,
-    )
 
 
 def canonical(
@@ -286,11 +270,6 @@ def delivered(reads: Sequence[tuple[Ask, Chip]]) -> dict[str, tuple[NDArray[Any]
 
 def _numbers(rule: Radiometry) -> tuple[object, ...]:
     return (rule.gain, rule.offset_dn, rule.clip_min, rule.nodata, rule.to_db, rule.to_linear)
-
-
-def _epsg(scene: Scene) -> int | None:
-    crs = scene.facts.get("crs")
-    return int(crs.removeprefix("EPSG:")) if isinstance(crs, str) and crs.startswith("EPSG:") else None
 
 
 def facts_of_scenes(scenes: Sequence[Scene]) -> dict[str, str | float | None]:

@@ -42,7 +42,7 @@ class ShardPlan:
     candidates: dict[CandidateKey, tuple[Candidate, ...]]
     """Possible observations, best first."""
     absences: dict[CandidateKey, Outcome]
-    """Wishes known at planning to stay unfulfilled."""
+    """Observations that planning already knows to be absent, and why."""
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sample id -> texts that a file gives it."""
 

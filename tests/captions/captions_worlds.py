@@ -50,7 +50,7 @@ def observation(modality: str, when: datetime, arrays: dict[str, Any], valid: ND
     return Observation(
         modality=modality, slot=0, datetime=when, arrays=arrays, valid=valid, cloud=None, valid_fraction=1.0,
         cloud_fraction=None, item_ids=(), provider="p", radiometry={}, resampling={},
-        reference=MODALITIES[modality].reference, terrain=MODALITIES[modality].terrain,
+        terrain=MODALITIES[modality].terrain,
     )  # fmt: skip
 
 
@@ -80,7 +80,8 @@ def random_stack(seed: int) -> Stack:
         stack.labels["worldcover"] = label_map(common)
     if r.random() < 0.8:
         when = datetime(int(r.integers(2017, 2026)), int(r.integers(1, 13)), 5, tzinfo=UTC)
-        stack.observations[("sentinel2", 0)] = observation("sentinel2", when, {}, np.ones((size, size), bool))
+        stack.reference = observation("sentinel2", when, {}, np.ones((size, size), bool))
+        stack.observations[("sentinel2", 0)] = stack.reference
     if r.random() < 0.8:
         height = gaussian_filter(r.normal(size=(size // 3, size // 3)), 3) * r.choice([5, 300, 3000]) + r.uniform(
             0, 900

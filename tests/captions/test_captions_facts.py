@@ -103,14 +103,18 @@ def test_place_words(lat: float, words: str) -> None:
     assert place_words(lat) == words
 
 
-def test_season_is_that_of_the_first_slot_and_its_hemisphere() -> None:
+def test_season_is_that_of_the_reference_image_in_its_hemisphere() -> None:
     ones = np.ones((4, 4), bool)
     for lat, season in ((47.0, "winter"), (-40.0, "summer"), (5.0, "tropics")):
         stack = Stack(place=place(lat))
         stack.observations[("landsat", 0)] = observation("landsat", datetime(2021, 7, 5, tzinfo=UTC), {}, ones)
-        stack.observations[("sentinel2", 0)] = observation("sentinel2", datetime(2021, 1, 5, tzinfo=UTC), {}, ones)
+        stack.reference = observation("sentinel2", datetime(2021, 1, 5, tzinfo=UTC), {}, ones)
+        stack.observations[("sentinel2", 0)] = stack.reference
         facts = facts_of(stack, None)
         assert (facts.season, facts.month, facts.year) == (season, 1, 2021)
+        stack.reference = dataclasses.replace(stack.reference, composite=True)
+        facts = facts_of(stack, None)
+        assert (facts.season, facts.month, facts.year) == (None, None, None)  # an image of several dates has no season
 
 
 def test_map_objects_are_kinds_of_a_closed_list_and_never_tag_text() -> None:

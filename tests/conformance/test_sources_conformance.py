@@ -17,7 +17,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.errors import ItemRefused
 from pipelines.recipes import read_recipe
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.modality import MODALITIES
 from schemas.outcome import Outcome, Reason
 from schemas.place import BBox, GeoBox, Place
@@ -147,18 +147,18 @@ def test_candidates_are_ranked_and_fall_into_the_window(kind: str, archives: Arc
 def test_observations_keep_the_contract(kind: str, archives: Archives, recipe: Recipe) -> None:
     source, scenes = found(archives, recipe, kind)
     window = recipe.windows[-1] if source.modality.dated else None
-    wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
+    requests = [ObservationRequest(p, 0, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
     known = {s.item_id: s for s in scenes}
-    got = list(gather(source, recipe, wishes, known, archives.reader))
-    assert len(got) == len(wishes)
+    got = list(gather(source, recipe, requests, known, archives.reader))
+    assert len(got) == len(requests)
     observations = [g for g in got if isinstance(g, Observation)]
     assert observations, [g.detail for g in got if isinstance(g, Outcome)]
     for outcome in (g for g in got if isinstance(g, Outcome)):
         assert outcome.reason in (Reason.TOO_CLOUDY, Reason.TOO_LITTLE_VALID, Reason.NO_SCENE)
-    for wish, made in zip(wishes, got, strict=True):
+    for request, made in zip(requests, got, strict=True):
         if isinstance(made, Observation):
-            check(source, recipe, wish.place, made)
-    again = list(gather(source, recipe, wishes[::-1], known, archives.reader))[::-1]
+            check(source, recipe, request.place, made)
+    again = list(gather(source, recipe, requests[::-1], known, archives.reader))[::-1]
     for a, b in zip(got, again, strict=True):
         assert type(a) is type(b)
         if isinstance(a, Observation) and isinstance(b, Observation):
@@ -194,9 +194,9 @@ def test_a_preset_gives_the_numbers_of_the_coded_sensor(
     for item_id in sorted(set(again) & set(known)):
         here = places([known[item_id]], coded)[:1]
         candidate = Candidate(scenes=(item_id,), datetime=known[item_id].datetime, rank=())
-        wish = [Assignment(place, 0, (candidate,)) for place in here]
-        (a,) = gather(lenient(coded), recipe, wish, known, archives.reader)
-        (b,) = gather(lenient(described), recipe, wish, again, archives.reader)
+        request = [ObservationRequest(place, 0, (candidate,)) for place in here]
+        (a,) = gather(lenient(coded), recipe, request, known, archives.reader)
+        (b,) = gather(lenient(described), recipe, request, again, archives.reader)
         assert isinstance(a, Observation)
         assert isinstance(b, Observation), b
         for array in a.arrays:
@@ -227,14 +227,11 @@ def test_every_table_covers_every_sensor() -> None:
         entry = TypeAdapter(Source).validate_python({"kind": kind, "providers": ["x"]})
         assert describes(open_source(entry).modality) == describes(modality)
         assert (modality.density.per_day is None) == (not modality.dated)
-        assert (modality.reference is None) == (not modality.dated)
         assert modality.licence
         assert modality.attribution
         assert modality.cloud_layer is None or modality.layer(modality.cloud_layer).kind != "continuous"
         assert isinstance(entry, DatedSource) == modality.dated
         assert isinstance(entry, OpticalSource) == (modality.cloud_layer is not None)
-    ranks = [m.reference for m in MODALITIES.values() if m.reference is not None]
-    assert len(set(ranks)) == len(ranks)
 
 
 def check(source: SensorSource, recipe: Recipe, place: Place, made: Observation) -> None:
@@ -265,11 +262,11 @@ def test_an_archive_that_is_down_leaves_rows_and_no_pixels(kind: str, earth: Ser
     with Archives(quick) as archives:
         source, scenes = found(archives, recipe, kind)
         window = recipe.windows[-1] if source.modality.dated else None
-        wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
-        wishes = [w for w in wishes if w.candidates]
+        chosen = [(p, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
+        requests = [ObservationRequest(p, 0, candidates) for p, candidates in chosen if candidates]
         earth.take_down()
         try:
-            got = list(gather(source, recipe, wishes, {s.item_id: s for s in scenes}, archives.reader))
+            got = list(gather(source, recipe, requests, {s.item_id: s for s in scenes}, archives.reader))
         finally:
             earth.bring_up()
     assert got

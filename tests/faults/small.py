@@ -18,7 +18,7 @@ from pipelines.access.logins.signing import PlanetaryComputerSigner
 from pipelines.plan.blocks import Ground
 from pipelines.plan.search import Question, absence, ask
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.modality import STATIC_DENSITY
 from schemas.outcome import Outcome
 from schemas.place import GeoBox, Place
@@ -158,16 +158,16 @@ def run(services: Services, *, signed: bool = False, kinds: Collection[str] = KI
             )  # fmt: skip
             answer = ask(archives, question, block)
             scenes = source.collapse(answer.scenes)
-            wishes = []
+            requests = []
             for place in block.places:
                 candidates = [] if answer.error else source.candidates(scenes, place, window)
                 if candidates:
-                    wishes.append(Assignment(place, 0, tuple(candidates)))
+                    requests.append(ObservationRequest(place, 0, tuple(candidates)))
                 else:
                     results[entry.kind, place.sample_id] = absence(place, question, 0, answer)
-            got = gather(source, RECIPE, wishes, {s.item_id: s for s in scenes}, archives.reader)
-            for wish, result in zip(wishes, got, strict=True):
-                results[entry.kind, wish.place.sample_id] = result
+            got = gather(source, RECIPE, requests, {s.item_id: s for s in scenes}, archives.reader)
+            for request, result in zip(requests, got, strict=True):
+                results[entry.kind, request.place.sample_id] = result
         opened = any(host.ever_opened for host in client._hosts.values())
         if signer is not None:
             opened = opened or any(host.ever_opened for host in signer._client._hosts.values())

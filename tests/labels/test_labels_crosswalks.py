@@ -25,8 +25,7 @@ from pipelines.crosswalks import (
     trait_mask,
 )
 from pipelines.labels import legend_of
-from pipelines.labels.labeller import LabelChip
-from pipelines.labels.raster import label_map
+from pipelines.labels.raster import LabelChip, label_map
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.shards import dataset_spec
 from schemas.label import COMMON_CLASSES

@@ -19,7 +19,7 @@ from rasterio.warp import Resampling, reproject
 from pipelines.access.archives import Archives
 from pipelines.access.openstreetmap.extract import prepare
 from pipelines.labels import open_raster_labeller, open_vector_labeller
-from pipelines.labels.read_shard import Assignment, gather, gather_objects
+from pipelines.labels.read_shard import LabelRequest, gather, gather_objects
 from schemas.label import LabelMap
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
@@ -86,18 +86,18 @@ def test_real_worldcover_is_gdals_nearest(real: Path) -> None:
         with Archives({PLANET: provider}) as archives:
             found = archives.search(PLANET, "esa-worldcover", [BBox(6.0, 0.0, 7.0, 1.0)], None)
             scenes = {s.item_id: s for s in (labeller.scene(i, PLANET, provider) for i in found)}
-            wishes = []
+            requests = []
             for name, lon, lat in (("town", 6.73, 0.33), ("peak", 6.55, 0.26), ("coast", 6.47, 0.3)):
                 here, when = place(name, lon, lat), datetime(2020, 6, 1, tzinfo=UTC)
                 candidates = tuple(labeller.candidates(list(scenes.values()), here, when))
-                wishes.append(Assignment(place=here, candidates=candidates, reference_time=when))
-            maps = gather(labeller, recipe(label.model_dump()), wishes, scenes, archives.reader)
+                requests.append(LabelRequest(place=here, candidates=candidates, reference_time=when))
+            maps = gather(labeller, recipe(label.model_dump()), requests, scenes, archives.reader)
     path = folder / "ESA_WorldCover_10m_2020_v100_N00E006_Map.tif"
-    for wish, found_map in zip(wishes, maps, strict=True):
+    for request, found_map in zip(requests, maps, strict=True):
         assert isinstance(found_map, LabelMap)
         assert (found_map.version, found_map.year, found_map.date_gap_days) == ("v100", 2020, 0)
         assert found_map.item_ids == ("ESA_WorldCover_10m_2020_v100_N00E006",)
-        assert (found_map.classes == warped(path, wish.place.geobox)).all()
+        assert (found_map.classes == warped(path, request.place.geobox)).all()
         assert (found_map.valid == (found_map.classes != 0)).all()
     assert {m.classes.max() > 0 for m in maps if isinstance(m, LabelMap)} == {True}
 
@@ -154,8 +154,8 @@ def _label(services: Services, *, retries: int = 0) -> tuple[LabelMap | Outcome,
         scenes = {s.item_id: s for s in (labeller.scene(i, PLANET, provider) for i in found)}
         candidates = tuple(labeller.candidates(list(scenes.values()), here, when))
         assert [len(c.scenes) for c in candidates] == [2, 1]
-        wish = Assignment(place=here, candidates=candidates, reference_time=when)
-        (made,) = gather(labeller, recipe(label.model_dump()), [wish], scenes, archives.reader)
+        request = LabelRequest(place=here, candidates=candidates, reference_time=when)
+        (made,) = gather(labeller, recipe(label.model_dump()), [request], scenes, archives.reader)
     return made, here
 
 
@@ -204,7 +204,7 @@ def test_no_candidate_and_no_valid_pixel_are_missing_labels(served: tuple[Servic
     assert made.reason is Reason.LABEL_MISSING
     label = DynamicWorldLabel(providers=(PLANET,))
     labeller = open_raster_labeller(label)
-    (none,) = gather(labeller, recipe(label.model_dump()), [Assignment(place=here)], {}, pytest.fail)
+    (none,) = gather(labeller, recipe(label.model_dump()), [LabelRequest(place=here)], {}, pytest.fail)
     assert isinstance(none, Outcome)
     assert none.reason is Reason.LABEL_MISSING
 
@@ -218,9 +218,9 @@ def test_objects_of_an_extract_and_places_outside_of_it(tmp_path: Path) -> None:
         writer.add_way(Way(id=2, nodes=[1, 99], tags={"highway": "track"}, version=1))
     extract = prepare(path, tmp_path / "cache")
     label = OpenStreetMapLabel(pbf="x.osm.pbf")
-    wishes = [Assignment(place=place("in", 13.0, 48.0)), Assignment(place=place("out", 20.0, 48.0))]
+    requests = [LabelRequest(place=place("in", 13.0, 48.0)), LabelRequest(place=place("out", 20.0, 48.0))]
     (inside, objects), (outside, none) = gather_objects(
-        open_vector_labeller(label), recipe(label.model_dump()), wishes, extract
+        open_vector_labeller(label), recipe(label.model_dump()), requests, extract
     )
     assert isinstance(inside, LabelMap)
     assert inside.valid.all()

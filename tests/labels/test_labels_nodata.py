@@ -11,7 +11,7 @@ import rasterio
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.labels import open_raster_labeller
-from pipelines.labels.read_shard import Assignment, gather
+from pipelines.labels.read_shard import LabelRequest, gather
 from schemas.label import LabelMap
 from schemas.label_source import RasterLabel
 from schemas.outcome import Outcome, Reason
@@ -65,9 +65,9 @@ def built(folder: Path, dtype: str, config: RasterLabel, said: Any, in_file: flo
             }
         )  # fmt: skip
         candidates = tuple(labeller.candidates([scene], PLACE, None))
-        wish = Assignment(place=PLACE, candidates=candidates)
+        request = LabelRequest(place=PLACE, candidates=candidates)
         with Reader(Client(retries=0)) as reader:
-            (got,) = gather(labeller, recipe, [wish], {"i": scene}, lambda _: reader)
+            (got,) = gather(labeller, recipe, [request], {"i": scene}, lambda _: reader)
     return got
 
 

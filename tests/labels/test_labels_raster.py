@@ -13,7 +13,7 @@ import pytest
 from pipelines.access.errors import ItemRefused
 from pipelines.labels import legend_of, open_labeller, open_raster_labeller
 from pipelines.labels.footprint import covered_share, lonlat_bbox
-from pipelines.labels.labeller import LabelChip, UnknownCodeError
+from pipelines.labels.raster import LabelChip, UnknownCodeError
 from schemas.label import COMMON_CLASSES
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.place import GeoBox, Place
@@ -203,7 +203,7 @@ def test_label_map_says_year_gap_and_fill() -> None:
     labeller = open_raster_labeller(WorldCoverLabel(providers=("p",)))
     scene = labeller.scene(worldcover_item(2021), "p", PROVIDER)
     here = place(7.0, 1.0)
-    (candidate,) = labeller.candidates([scene], here, None)
+    assert len(labeller.candidates([scene], here, None)) == 1
     classes = np.full(here.geobox.shape, 10, dtype=np.uint8)
     classes[0, :] = 0
     valid = np.ones(here.geobox.shape, dtype=bool)
@@ -212,7 +212,7 @@ def test_label_map_says_year_gap_and_fill() -> None:
         (datetime(2021, 7, 1, tzinfo=UTC), 0), (datetime(2022, 1, 11, tzinfo=UTC), 10),
         (datetime(2020, 12, 22, tzinfo=UTC), 10), (None, None),
     ):  # fmt: skip
-        label = labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), when)
+        label = labeller.label([scene], LabelChip(classes=classes, valid=valid), when)
         assert (label.year, label.version, label.date_gap_days) == (2021, "v200", gap)
     assert not label.valid[0].any()
     assert not label.valid[:, 0].any()
@@ -220,20 +220,20 @@ def test_label_map_says_year_gap_and_fill() -> None:
     assert label.valid.sum() == 263 * 263
     classes[5, 5] = 11
     with pytest.raises(UnknownCodeError, match="class code 11"):
-        labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), None)
+        labeller.label([scene], LabelChip(classes=classes, valid=valid), None)
     valid[5, 5] = False  # what is fill already may hold anything
-    labeller.label(here, candidate, {scene.item_id: scene}, LabelChip(classes=classes, valid=valid), None)
+    labeller.label([scene], LabelChip(classes=classes, valid=valid), None)
 
 
 def test_dynamic_worlds_water_is_code_0_and_valid() -> None:
     labeller = open_raster_labeller(DynamicWorldLabel(providers=("p",)))
     scene = labeller.scene(dynamicworld_item(datetime(2021, 6, 15, tzinfo=UTC)), "p", PROVIDER)
     here = place(12.5, 47.5)
-    (candidate,) = labeller.candidates([scene], here, None)
+    assert len(labeller.candidates([scene], here, None)) == 1
     classes = np.zeros(here.geobox.shape, dtype=np.uint8)
     classes[:10] = 255
     chip = LabelChip(classes=classes, valid=np.ones(here.geobox.shape, dtype=bool))
-    label = labeller.label(here, candidate, {scene.item_id: scene}, chip, datetime(2021, 6, 20, tzinfo=UTC))
+    label = labeller.label([scene], chip, datetime(2021, 6, 20, tzinfo=UTC))
     assert label.valid[10:].all()
     assert not label.valid[:10].any()
     assert label.date_gap_days == 5

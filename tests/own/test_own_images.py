@@ -21,7 +21,7 @@ from pipelines.access.http.folder import RECIPE_FOLDER
 from pipelines.catalogue import Dates, date_in, make_catalogue, period_of
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.place import BBox
 from schemas.recipe import Recipe
 from schemas.stack import Observation
@@ -70,8 +70,8 @@ def observe(recipe: Recipe) -> Observation:
         archives.check()
         found = archives.search("mine", "photos", [BBox(2.0, 48.0, 3.0, 49.5)], None)
         scenes = source.collapse([source.parse(item, "mine", archives.providers["mine"]) for item in found])
-        wish = Assignment(place(), 0, tuple(source.candidates(scenes, place(), recipe.windows[0])))
-        (got,) = gather(source, recipe, [wish], {s.item_id: s for s in scenes}, archives.reader)
+        request = ObservationRequest(place(), 0, tuple(source.candidates(scenes, place(), recipe.windows[0])))
+        (got,) = gather(source, recipe, [request], {s.item_id: s for s in scenes}, archives.reader)
     assert isinstance(got, Observation), got
     return got
 

@@ -67,7 +67,7 @@ def test_cloud_layers_of_all_candidates_and_all_bands_of_the_best() -> None:
     tally = EngineTally()
     scenes = {name: scene(name, sentinel2("earthengine")) for name in "abc"}
     for _ in range(2):
-        tally.wish(recipe(), "sentinel2", BOX, candidates("a", "b", "c"), scenes)
+        tally.add(recipe(), "sentinel2", BOX, candidates("a", "b", "c"), scenes)
     assert tally.requests == 2 * (3 + 3)
     pixels = 4 * 96**2 + 6 * 48**2 + 2 * 16**2 + 3 * 48**2  # bands of 10, 20 and 60 m, and SCL of three
     assert tally.eecu_s == pytest.approx(12 * EECU_S_PER_REQUEST + 2 * pixels / 1e6 * EECU_S_PER_MPX_BAND)
@@ -79,7 +79,7 @@ def test_cloud_layers_of_all_candidates_and_all_bands_of_the_best() -> None:
 
 def test_other_archives_count_nothing() -> None:
     tally = EngineTally()
-    tally.wish(recipe(), "sentinel2", BOX, candidates("a"), {"a": scene("a", sentinel2("https"))})
+    tally.add(recipe(), "sentinel2", BOX, candidates("a"), {"a": scene("a", sentinel2("https"))})
     assert tally.total(recipe()) is None
 
 
@@ -87,6 +87,6 @@ def test_other_archives_count_nothing() -> None:
 def test_a_composite_is_one_request_that_reads_every_map(composite: str, images: int) -> None:
     tally = EngineTally()
     maps = {name: scene(name, {"classes": AssetBand(href="earthengine:x")}) for name in "abc"}
-    tally.wish(recipe(composite=composite), "dynamicworld", BOX, candidates("a+b+c"), maps)
+    tally.add(recipe(composite=composite), "dynamicworld", BOX, candidates("a+b+c"), maps)
     assert tally.requests == 1
     assert tally.eecu_s == pytest.approx(EECU_S_PER_REQUEST + images * 96**2 / 1e6 * EECU_S_PER_MPX_BAND)

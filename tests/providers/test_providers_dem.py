@@ -12,7 +12,7 @@ from affine import Affine
 
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.place import BBox, GeoBox, Place
 from schemas.recipe import Recipe
 from schemas.stack import Observation
@@ -67,8 +67,8 @@ def test_columns_are_as_wide_as_the_latitude_asks(lat: int, seconds: float, tmp_
         with Archives(made.providers) as archives:
             found = archives.search("p", "cop-dem-glo-30", [BBox(west, lat, west + size, north)], None)
             scenes = [source.scene(i, "p", made.providers["p"]) for i in found]
-            wish = Assignment(place, 0, tuple(source.candidates(scenes, place, None)))
-            (got,) = gather(source, made, [wish], {s.item_id: s for s in scenes}, archives.reader)
+            request = ObservationRequest(place, 0, tuple(source.candidates(scenes, place, None)))
+            (got,) = gather(source, made, [request], {s.item_id: s for s in scenes}, archives.reader)
     assert isinstance(got, Observation), got
     xs = box.x_min + 30 * (np.arange(16) + 0.5)
     ys = box.y_max - 30 * (np.arange(16) + 0.5)

@@ -15,7 +15,7 @@ import testbed
 from pipelines.access.archives import Archives
 from pipelines.access.errors import ItemRefused
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.modality import HLS, LANDSAT, SENTINEL2
 from schemas.outcome import Reason
 from schemas.place import BBox, GeoBox, Place
@@ -70,7 +70,9 @@ def seen(made: Recipe, archives: Archives, kind: int, listed: list[Scene]) -> Ob
     source = open_source(made.sources[kind])
     candidates = tuple(source.candidates(source.collapse(listed), WHERE, made.windows[0]))
     (result,) = list(
-        gather(source, made, [Assignment(WHERE, 0, candidates)], {s.item_id: s for s in listed}, archives.reader)
+        gather(
+            source, made, [ObservationRequest(WHERE, 0, candidates)], {s.item_id: s for s in listed}, archives.reader
+        )
     )
     assert isinstance(result, Observation), result
     return result

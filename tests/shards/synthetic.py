@@ -252,7 +252,6 @@ def _observation(rng: np.random.Generator, dataset: DatasetSpec, name: str, slot
         resampling=dict.fromkeys(arrays, "none"),
         facts={"baseline": "05.09", "orbit": None},
         licence=modality.licence,
-        reference=modality.reference,
         terrain=modality.terrain,
     )
 

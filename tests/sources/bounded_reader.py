@@ -16,7 +16,7 @@ import pyproj
 
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
 from schemas.recipe import Recipe
@@ -60,9 +60,9 @@ def main() -> None:
     with Archives({"p": provider}) as archives:
         items = archives.search("p", "sentinel-2-l2a", [BBox(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
         scenes = source.collapse([source.scene(i, "p", provider) for i in items])
-        wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, recipe.windows[0]))) for p in shard()]
+        requests = [ObservationRequest(p, 0, tuple(source.candidates(scenes, p, recipe.windows[0]))) for p in shard()]
         seen = 0
-        for got in gather(source, recipe, wishes, {s.item_id: s for s in scenes}, archives.reader):
+        for got in gather(source, recipe, requests, {s.item_id: s for s in scenes}, archives.reader):
             seen += isinstance(got, Observation)
     after = peak_kib()
     said = {"observations": seen, "started_bytes": before * 1024, "peak_bytes": after * 1024}

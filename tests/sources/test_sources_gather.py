@@ -14,7 +14,7 @@ from affine import Affine
 from pipelines.access.archives import Archives
 from pipelines.sources import open_source
 from pipelines.sources.candidates import Rules, choose
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from sampling.times import period_of
 from schemas.outcome import Outcome, Reason
 from schemas.place import BBox, GeoBox, Place
@@ -104,8 +104,8 @@ def collect(services: Services, made: Recipe, wanted: list[Place], concurrency: 
     with Archives({"p": provider}) as archives:
         items = archives.search("p", "sentinel-2-l2a", [BBox(5, 40, 15, 50)], (date(2022, 6, 1), date(2022, 6, 30)))
         scenes = source.collapse([source.scene(i, "p", provider) for i in items])
-        wishes = [Assignment(p, 0, tuple(source.candidates(scenes, p, made.windows[0]))) for p in wanted]
-        return list(gather(source, made, wishes, {s.item_id: s for s in scenes}, archives.reader))
+        requests = [ObservationRequest(p, 0, tuple(source.candidates(scenes, p, made.windows[0]))) for p in wanted]
+        return list(gather(source, made, requests, {s.item_id: s for s in scenes}, archives.reader))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from pipelines.access.errors import ItemRefused
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.sources import open_source
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from schemas.outcome import Outcome, Reason
 from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
@@ -95,8 +95,8 @@ def one(
             box = BBox(where.lon - 0.01, where.lat - 0.01, where.lon + 0.01, where.lat + 0.01)
             found = archives.search("p", items[0]["collection"], [box], span)
             scenes = source.collapse([source.scene(i, "p", providers["p"]) for i in found])
-            wish = Assignment(where, 0, tuple(source.candidates(scenes, where, window)))
-            (result,) = list(gather(source, made, [wish], {s.item_id: s for s in scenes}, archives.reader))
+            request = ObservationRequest(where, 0, tuple(source.candidates(scenes, where, window)))
+            (result,) = list(gather(source, made, [request], {s.item_id: s for s in scenes}, archives.reader))
     return result
 
 

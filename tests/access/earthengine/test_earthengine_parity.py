@@ -15,7 +15,7 @@ from pipelines.access.earthengine.reader import EarthEngineReader
 from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
-from pipelines.sources.read_shard import Assignment, gather
+from pipelines.sources.read_shard import ObservationRequest, gather
 from pipelines.sources.sentinel2 import Sentinel2
 from schemas.place import BBox, GeoBox, Place
 from schemas.provider import Provider
@@ -102,7 +102,7 @@ def observed(item: dict[str, Any], name: str, reader: Any, place: Place) -> Obse
     candidates = SOURCE.candidates([scene], place, RECIPE.windows[0])
     assert candidates
     (found,) = gather(
-        SOURCE, RECIPE, [Assignment(place, 0, tuple(candidates))], {scene.item_id: scene}, lambda _: reader
+        SOURCE, RECIPE, [ObservationRequest(place, 0, tuple(candidates))], {scene.item_id: scene}, lambda _: reader
     )
     assert isinstance(found, Observation), found
     return found

@@ -1,10 +1,10 @@
-"""What a sample wants of a source for one date slot: the plan's candidates, in the order that its window asks for."""
+"""What to read of a source for one sample and date slot: the plan's candidates, in the order of its window."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.sources.read_shard import Assignment
+from pipelines.sources.observation import ObservationRequest
 from sampling.times import Moment, around
 from schemas.outcome import Outcome, Reason
 from schemas.source import DatedSource
@@ -25,7 +25,9 @@ def anchors_first(recipe: Recipe) -> list[Source]:
     return sorted(recipe.sources, key=lambda s: any(w.follows is not None for w in recipe.slots_of(s)))
 
 
-def wished(recipe: Recipe, source: Source, slot: int, stack: Stack, plan: ShardPlan) -> Assignment | Outcome:
+def request_for(
+    recipe: Recipe, source: Source, slot: int, stack: Stack, plan: ShardPlan
+) -> ObservationRequest | Outcome:
     """What to read for a date slot; or why nothing can be.
 
     A window around another layer is settled here: only now is it known which of that layer's candidates was clear.
@@ -41,11 +43,11 @@ def wished(recipe: Recipe, source: Source, slot: int, stack: Stack, plan: ShardP
     if key in plan.absences:
         return plan.absences[key]
     if not isinstance(source, DatedSource):
-        return Assignment(place=stack.place, slot=slot, candidates=plan.candidates[key])
+        return ObservationRequest(place=stack.place, slot=slot, candidates=plan.candidates[key])
     window, anchor = recipe.slots_of(source)[slot], recipe.anchor_of(source, slot)
     by_time = window.pick is not None or anchor is not None
     if anchor is None:
-        return Assignment(place=stack.place, slot=slot, candidates=plan.candidates[key], by_time=by_time)
+        return ObservationRequest(place=stack.place, slot=slot, candidates=plan.candidates[key], by_time=by_time)
     seen = stack.observations.get(anchor)
     if seen is None:
         return _absent(stack, source, slot, window, _why(stack, anchor))
@@ -55,7 +57,7 @@ def wished(recipe: Recipe, source: Source, slot: int, stack: Stack, plan: ShardP
         return _absent(stack, source, slot, window, Outcome(
             sample_id=stack.place.sample_id, layer=anchor[0], slot=anchor[1], reason=Reason.NO_SCENE, detail=words
         ))  # fmt: skip
-    return Assignment(place=stack.place, slot=slot, candidates=near, by_time=True)
+    return ObservationRequest(place=stack.place, slot=slot, candidates=near, by_time=True)
 
 
 def _around(window: Window, candidates: tuple[Candidate, ...], moment: dt.datetime) -> tuple[Candidate, ...]:
