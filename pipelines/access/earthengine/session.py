@@ -13,11 +13,12 @@ import itertools
 import os
 import threading
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import ee
 import numpy as np
-from google.auth.transport.requests import Request as TokenRequest
+from google_auth_httplib2 import Request as TokenRequest  # type: ignore[import-untyped]
 
 from pipelines.access.earthengine.credentials import Kind, check_host, credentials, project_of
 from pipelines.access.earthengine.meter import Meter, eecu_s, profile_eecu_s
@@ -44,6 +45,8 @@ _ENDPOINTS = {
 _PROFILE_EVERY = 50
 """The first pixel request and one in this many are profiled: a profile costs one more small request."""
 _WIDEST = np.dtype("float64")
+_TOKEN_REQUESTS = 4
+"""Connections beside those of the slots, to token endpoints."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,17 +95,12 @@ class Computed:
 class Session:
     """One project, one worker. Made by `open_session`."""
 
-    def __init__(self, settings: Settings, transport: Transport, slots: Slots) -> None:
+    def __init__(self, settings: Settings, transport: Transport, slots: Slots, client: Client) -> None:
         self.settings = settings
         self.slots = slots
         self.meter = Meter(settings.eecu_hours, workers=settings.workers)
         self._transport = transport
-        self._tries = Client(
-            concurrency=slots.share,
-            retries=settings.retries,
-            timeout_s=settings.timeout_s,
-            backoff_s=settings.backoff_s,
-        )
+        self._tries = client
         self._numbers = itertools.count()
         self.users = 1
         """Number of users of the session."""
@@ -117,13 +115,11 @@ class Session:
         """Let go of the session; when the last user has, it ends, and another project may be opened then."""
         if _closed(self):
             self._transport.close()
-            self._tries.close()
 
     @property
     def counters(self) -> Counters:
         """Requests, bytes, retries and failures so far."""
-        sent, tried = self._transport.counters, self._tries.counters
-        return Counters(sent.requests, sent.bytes_received, tried.retries, tried.failures)
+        return self._tries.counters
 
     @property
     def restricted(self) -> bool:
@@ -283,8 +279,14 @@ def open_session(settings: Settings, environment: Mapping[str, str] | None = Non
         found, project, share = check(settings, environment)
         rate = None if settings.requests_per_s is None else settings.requests_per_s / settings.workers
         slots = Slots(share, requests_per_s=rate)
-        transport = Transport(settings.url, slots, timeout_s=settings.timeout_s)
-        session = Session(settings, transport, slots)
+        client = Client(
+            concurrency=slots.share + _TOKEN_REQUESTS,
+            retries=settings.retries,
+            timeout_s=settings.timeout_s,
+            backoff_s=settings.backoff_s,
+        )
+        transport = Transport(settings.url, slots, client)
+        session = Session(settings, transport, slots, client)
         session._tries.retrying(lambda _: classed(lambda: _initialize(found, settings.url, project, transport)))
         _open.append(session)
         return session
@@ -307,7 +309,9 @@ def check(settings: Settings, environment: Mapping[str, str] | None = None) -> t
 
 def _initialize(found: Any, url: str, project: str, transport: Transport) -> None:
     if getattr(found, "token", None) is None and hasattr(found, "refresh") and not _is_anonymous(found):
-        found.refresh(TokenRequest())  # once here, not by forty threads at once
+        found.refresh(
+            TokenRequest(SimpleNamespace(request=transport.ask_for_token))
+        )  # once here, not by forty threads at once
     # The client would fetch a list of deprecated data sets from another host, without a deadline: leave it out.
     none: Any = {"": None}
     ee.deprecation.deprecated_assets = none

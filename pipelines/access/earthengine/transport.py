@@ -1,30 +1,31 @@
-"""HTTP for the earthengine-api client: slots, deadlines, complete bodies; every failure is an AccessError."""
+"""HTTP for the earthengine-api client, through `pipelines.access.http`; every failure is an AccessError."""
 
 from __future__ import annotations
 
 import json
 import re
-import threading
-import time
-from dataclasses import dataclass
+from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ee
 import httplib2  # type: ignore[import-untyped]
-import urllib3
 from google.auth import exceptions as google_errors
-from urllib3.exceptions import HTTPError
 
-from pipelines.access.http.client import AccessError, Counters, shown
+from pipelines.access.errors import AccessError
+from pipelines.access.http.address import parsed
+from pipelines.access.http.answer import retry_after_s
+from pipelines.access.http.body import Wanted
+from pipelines.access.http.transport import Request
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.access.earthengine.slots import Slots
+    from pipelines.access.http.client import Client
+    from pipelines.access.http.transport import Answer
 
 _T = TypeVar("_T")
-_CHUNK_BYTES = 1 << 18
 _MAX_BODY_BYTES = 256 << 20
 """Pixels come in at most 48 MB; the list of algorithms and pages of assets are smaller than this."""
 _SHOWN_CHARS = 300
@@ -41,42 +42,25 @@ class TooLargeError(AccessError):
     """The service cannot do this much in one request: ask for less at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    timeout_s: float
-    """Connecting to last byte."""
-    queue_s: float
-    """Waiting for a slot."""
-
-
 class Transport:
-    """Transport for `ee.Initialize(http_transport=...)`: an httplib2.Http look-alike, shared by all threads.
+    """Transport for `ee.Initialize(http_transport=...)`: looks like httplib2.Http, and sends through a `Client`.
 
     Answers of the service other than 2xx and 401 are raised as AccessError; 401 goes back to the credentials, which
-    renew themselves once. Requests to other hosts (token endpoints) take no slot.
+    renew themselves once. Requests to other hosts (token endpoints) take no slot of the service, and all their answers
+    go back to the credentials. Redirects are not followed: requests carry tokens.
     """
 
-    def __init__(self, base_url: str, slots: Slots, *, timeout_s: float, queue_s: float = 3600.0) -> None:
-        """`timeout_s` bounds one request; `queue_s` the wait for a slot before it."""
+    def __init__(self, base_url: str, slots: Slots, client: Client, *, queue_s: float = 3600.0) -> None:
+        """`client`: connections, deadlines and counters, without a limit of its own below `slots`; `queue_s` bounds the
+        wait for a slot."""
         self.base_url = base_url.rstrip("/")
         self.restricted = False
         """True after the service reported that the project's compute quota is used up."""
-        self._slots = slots
-        self._limits = _Limits(timeout_s, queue_s)
-        self._pool = urllib3.PoolManager(maxsize=slots.share + 4, block=False)
-        self._lock = threading.Lock()
-        self._requests = 0
-        self._bytes = 0
-
-    @property
-    def counters(self) -> Counters:
-        """Requests sent and bytes received."""
-        with self._lock:
-            return Counters(requests=self._requests, bytes_received=self._bytes)
+        self._slots, self._client, self._queue_s = slots, client, queue_s
 
     def close(self) -> None:
         """Close idle connections."""
-        self._pool.clear()
+        self._client.close()
 
     def request(
         self,
@@ -94,72 +78,55 @@ class Transport:
         """
         del redirections, connection_type
         if not uri.startswith(self.base_url + "/"):
-            return self._exchange(uri, method, body, headers)
-        with self._slots.hold(self._limits.queue_s) as started_s:
-            response, content = self._exchange(uri, method, body, headers)
-        if "parallelism_restricted=true" in str(response.get(QUOTA_STATUS, "")):
-            self.restricted = True
-        if response.status < 400 or response.status == 401:
-            self._slots.succeeded()
-            return response, content
-        error = refusal(response.status, content, response.get("retry-after"))
-        if error.status == 429:
-            self._slots.refused(started_s, error.retry_after_s)
-        raise error
+            return self.ask_for_token(uri, method, body, headers)
+        request = _request(uri, method, body, headers)
+        with self._slots.hold(self._queue_s) as started_s:
+            try:
+                answer = self._client.exchange(request, self._refusal)
+            except AccessError as error:
+                if error.status == 429:
+                    self._slots.refused(started_s, error.retry_after_s)
+                raise
+        self._slots.succeeded()
+        self._look_at_quota(answer)
+        return _like_httplib2(answer)
 
-    def _exchange(
-        self, uri: str, method: str, body: str | bytes | None, headers: dict[str, str] | None
+    def ask_for_token(
+        self, uri: str, method: str, body: str | bytes | None, headers: dict[str, str] | None, **_: object
     ) -> tuple[httplib2.Response, bytes]:
-        with self._lock:
-            self._requests += 1
-        try:
-            response, content = self._read(uri, method, body, headers)
-        except (HTTPError, OSError) as error:
-            cause = getattr(error, "reason", None)
-            name = type(cause if isinstance(cause, BaseException) else error).__name__
-            raise AccessError(Reason.UNAVAILABLE, f"{name} from {shown(uri)}", retryable=True) from None
-        found = {k.lower(): v for k, v in response.headers.items()}
-        found["status"] = str(response.status)
-        made = httplib2.Response(found)
-        made.reason = response.reason or ""
-        return made, content
+        """One exchange with a token endpoint: it takes no slot, and the credentials judge every answer.
 
-    def _read(
-        self, uri: str, method: str, body: str | bytes | None, headers: dict[str, str] | None
-    ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-        timeout_s = self._limits.timeout_s
-        deadline_s = time.monotonic() + timeout_s
-        response = self._pool.request(
-            method,
-            uri,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(total=timeout_s),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-        )
-        chunks: list[bytes] = []
-        size, whole = 0, False
-        try:
-            while chunk := response.read1(_CHUNK_BYTES):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _MAX_BODY_BYTES:
-                    raise AccessError(Reason.CORRUPT, f"{shown(uri)} is larger than {_MAX_BODY_BYTES} bytes")
-                if time.monotonic() > deadline_s:
-                    raise AccessError(
-                        Reason.UNAVAILABLE, f"{shown(uri)} took more than {timeout_s:g} s", retryable=True
-                    )
-            whole = True
-        finally:
-            with self._lock:
-                self._bytes += size
-            (response.release_conn if whole else response.close)()
-        said = response.headers.get("Content-Length")
-        if said is not None and said.isdigit() and int(said) != size and "Content-Encoding" not in response.headers:
-            raise AccessError(Reason.UNAVAILABLE, f"{shown(uri)} sent {size} of {said} bytes", retryable=True)
-        return response, b"".join(chunks)
+        Raises:
+            AccessError: there was no answer.
+        """
+        return _like_httplib2(self._client.exchange(_request(uri, method, body, headers), lambda *_: None))
+
+    def _refusal(self, answer: Answer, _: object) -> AccessError | None:
+        self._look_at_quota(answer)
+        if answer.status == 401:
+            return None
+        return refusal(answer.status, answer.body, answer.headers.get("Retry-After"))
+
+    def _look_at_quota(self, answer: Answer) -> None:
+        if "parallelism_restricted=true" in str(answer.headers.get(QUOTA_STATUS, "")):
+            self.restricted = True
+
+
+def _request(uri: str, method: str, body: str | bytes | None, headers: dict[str, str] | None) -> Request:
+    return Request(
+        method,
+        parsed(uri),
+        {k.title(): v for k, v in (headers or {}).items() if k.lower() != "content-length"},
+        body.encode() if isinstance(body, str) else body,
+        Wanted(_MAX_BODY_BYTES, reason=True),
+        follow=False,
+    )
+
+
+def _like_httplib2(answer: Answer) -> tuple[httplib2.Response, bytes]:
+    made = httplib2.Response({**{k.lower(): v for k, v in answer.headers.items()}, "status": str(answer.status)})
+    made.reason = responses.get(answer.status, "")
+    return made, answer.body
 
 
 def refusal(  # noqa: PLR0911 - one line a class
@@ -168,7 +135,7 @@ def refusal(  # noqa: PLR0911 - one line a class
     """The class of an error answer (google.rpc.Status in JSON), with the service's own words in it, shortened."""
     message = _message(content)
     detail = f"Earth Engine answered {status}: {message}" if message else f"Earth Engine answered HTTP {status}"
-    after_s = _seconds(retry_after)
+    after_s = retry_after_s(retry_after)
     if status == 429 or (status == 403 and _CROWDED.search(message)):
         return AccessError(Reason.UNAVAILABLE, detail, retryable=True, status=429, retry_after_s=after_s)
     if status in (408, 500, 502, 503, 504):
@@ -195,14 +162,6 @@ def _message(content: bytes) -> str:
 def _printable(value: Any) -> str:
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + " ..."
-
-
-def _seconds(value: str | None) -> float | None:
-    """Retry-After in seconds; Earth Engine sends no dates."""
-    try:
-        return None if value is None else max(0.0, float(value))
-    except ValueError:
-        return None
 
 
 def classed(call: Callable[[], _T]) -> _T:

@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 18
 _LARGE_CHUNK_BYTES = 16 << 20
 """A body of known length comes in one piece up to this size: more than the largest merged range."""
 _REFUSAL_BYTES = 1 << 16
-"""Read of the body of an answer that is a refusal or a redirect: its status says all that is used."""
+"""Read at most of the body of an answer that is a refusal or a redirect."""
 _REST_BYTES = 1 << 20
 """Read in vain, so that the connection can be used again."""
 
@@ -32,6 +32,8 @@ class Wanted:
     start: int = 0
     length: int | None = None
     """Bytes [start, start + length) of the object are asked for; None = all of it."""
+    reason: bool = False
+    """Whether the body of a refusal is kept, up to 64 KiB: some services say there what is wrong."""
 
     @property
     def allowed(self) -> int:
@@ -67,9 +69,9 @@ def read_body(response: HTTPResponse, wanted: Wanted, deadline_s: float, receive
         TimeoutError: the deadline passed.
     """
     if response.status >= 300:
-        return _refusal(response, deadline_s, received)
+        return _refusal(response, wanted, deadline_s, received)
     said = response.length  # None: chunked, or until the connection ends
-    coding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
+    coding = _coding(response)
     packed = coding not in ("", "identity")
     chunks: Iterable[bytes] = _chunks(response, said, deadline_s, received)
     if wanted.length is not None and response.status == 200:
@@ -80,13 +82,23 @@ def read_body(response: HTTPResponse, wanted: Wanted, deadline_s: float, receive
     return Body(data, True, len(data), True)
 
 
-def _refusal(response: HTTPResponse, deadline_s: float, received: list[int]) -> Body:
-    size = 0
-    for chunk in _chunks(response, response.length, deadline_s, received, _CHUNK_BYTES >> 2):
+def _coding(response: HTTPResponse) -> str:
+    return (response.headers.get("Content-Encoding") or "identity").strip().lower()
+
+
+def _refusal(response: HTTPResponse, wanted: Wanted, deadline_s: float, received: list[int]) -> Body:
+    coding = _coding(response)
+    chunks: Iterable[bytes] = _chunks(response, response.length, deadline_s, received, _CHUNK_BYTES >> 2)
+    if wanted.reason and coding not in ("", "identity"):
+        chunks = _unpacked(chunks, coding)
+    kept, size = bytearray(), 0
+    for chunk in chunks:
         size += len(chunk)
+        if wanted.reason:
+            kept += chunk[: _REFUSAL_BYTES - len(kept)]
         if size > _REFUSAL_BYTES:
-            return Body(b"", False, None, False)
-    return Body(b"", True, size, True)
+            return Body(bytes(kept), False, None, False)
+    return Body(bytes(kept), True, size, True)
 
 
 def _part(chunks: Iterable[bytes], wanted: Wanted, said: int | None) -> Body:

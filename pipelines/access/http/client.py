@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -265,6 +265,18 @@ class Client:
 
         return self.retrying(once)
 
+    def exchange(self, request: Request, refusal: Callable[[Answer, Url], AccessError | None] = refused) -> Answer:
+        """One request, sent once within the limits of this client; `retrying` repeats an operation of several requests.
+
+        Args:
+            request: what to send.
+            refusal: the error for an answer of 300 or above; None = no error, the answer is given back.
+
+        Raises:
+            AccessError: classed.
+        """
+        return self._send(request, False, refusal)
+
     def retrying(self, once: Callable[[bool], _T]) -> _T:
         """Call `once(fresh)` until it succeeds, fails for good, or the tries are spent.
 
@@ -315,13 +327,15 @@ class Client:
         """Longest pause that a server may ask for now."""
         return min(_MAX_RETRY_AFTER_S, until_s - time.monotonic())
 
-    def _send(self, request: Request, fresh: bool) -> Answer:
+    def _send(
+        self, request: Request, fresh: bool, refusal: Callable[[Answer, Url], AccessError | None] = refused
+    ) -> Answer:
         href = request.url
         url, headers = href, request.headers
         if self._signer is not None:
             signed, extra = self._signer.sign(href, fresh=fresh)
             url, headers = parsed(signed), {**headers, **extra}
-        request = Request(request.method, public_url(url), headers, request.body, request.wanted)
+        request = replace(request, url=public_url(url), headers=headers)
         host = self._host(request.url)
         with self._slots:
             if not host.admits():
@@ -335,7 +349,7 @@ class Client:
                 time.sleep(pause_s)
             began_s = time.monotonic()
             try:
-                answer = self._classed(request, href)
+                answer = self._classed(request, href, refusal)
             except AccessError as error:
                 if not error.retryable:
                     host.succeeded()  # it answered, and the answer is no
@@ -358,15 +372,16 @@ class Client:
                 found = self._hosts[url.origin] = Breaker(2 * self.tries, sum(pauses), self._cooldown_s)
             return found
 
-    def _classed(self, request: Request, href: Url) -> Answer:
+    def _classed(self, request: Request, href: Url, refusal: Callable[[Answer, Url], AccessError | None]) -> Answer:
         """One request; all that goes wrong is an AccessError. `href`: the address to tell."""
         self._count(requests=1)
         try:
             answer = self._connections.exchange(request)
         except (HTTPException, OSError, ValueError) as error:  # ValueError: a head that the client cannot read
             raise broken(error, href) from None
-        if answer.status >= 300:
-            raise refused(answer, href)
+        problem = refusal(answer, href) if answer.status >= 300 else None
+        if problem is not None:
+            raise problem
         check_digest(answer, href)
         return answer
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,8 @@ class Request:
     headers: dict[str, str]
     body: bytes | None
     wanted: Wanted
+    follow: bool = True
+    """Whether redirects are followed."""
 
 
 class Connections:
@@ -98,13 +100,12 @@ class Connections:
             HTTPException, OSError: the connection failed, or the body is shorter than its header states.
         """
         homes = self._homes or Homes((request.url,))
-        headers = _AGENT | request.headers
-        request = Request(request.method, request.url, headers, request.body, request.wanted)
+        request = replace(request, headers=_AGENT | request.headers)
         with self._deadlines.until(time.monotonic() + self._timeout_s) as watch:
             for _ in range(_MAX_REDIRECTS + 1):
                 answer = self._one(request, homes, watch)
                 where = answer.headers.get("Location")
-                if answer.status not in _REDIRECTS or where is None:
+                if not request.follow or answer.status not in _REDIRECTS or where is None:
                     return answer
                 request = _redirected(request, answer.status, where, roams=homes.roams)
         raise HTTPException("too many redirects")
@@ -203,8 +204,8 @@ def _redirected(request: Request, status: int, where: str, *, roams: bool) -> Re
             raise AccessError(Reason.UNAVAILABLE, f"{origin} redirects to {shown(url)}, another host: not followed")
         headers = {name: value for name, value in headers.items() if name.lower() in _ANYBODYS}
     if status == 303:
-        return Request("GET", url, headers, None, request.wanted)
-    return Request(request.method, url, headers, request.body, request.wanted)
+        return replace(request, method="GET", url=url, headers=headers, body=None)
+    return replace(request, url=url, headers=headers)
 
 
 def _opened(addresses: Sequence[tuple[str, int]], connect_s: float, deadline_s: float) -> socket.socket:

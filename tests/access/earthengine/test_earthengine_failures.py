@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,10 +80,12 @@ TRANSIENT = [
     Fault(reset=True),
     Fault(short_by_bytes=100),
     Fault(status=403, body=words("Quota exceeded for quota metric 'Number of read requests'", 403)),
+    Fault(status=403, body=gzip.compress(words("Quota exceeded", 403)), headers={"Content-Encoding": "gzip"}),
 ]
+KINDS = ["429", "503", "500", "reset", "short", "403-quota", "403-quota-gzip"]
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=["429", "503", "500", "reset", "short", "403-quota"])
+@pytest.mark.parametrize("fault", TRANSIENT, ids=KINDS)
 def test_what_passes_is_tried_again_and_gives_the_same_pixels(session: Session, running: Running, fault: Fault) -> None:
     expected = chip(session)
     left = faults(running, fault, fault)
@@ -90,13 +94,24 @@ def test_what_passes_is_tried_again_and_gives_the_same_pixels(session: Session, 
     assert session.counters.retries == 2
 
 
-@pytest.mark.parametrize("fault", TRANSIENT, ids=["429", "503", "500", "reset", "short", "403-quota"])
+@pytest.mark.parametrize("fault", TRANSIENT, ids=KINDS)
 def test_what_does_not_pass_is_unavailable(session: Session, running: Running, fault: Fault) -> None:
     faults(running, *[fault] * 20)
     with pytest.raises(AccessError) as error:
         chip(session)
     assert error.value.reason is Reason.UNAVAILABLE
     assert session.counters.failures == 1
+
+
+def test_a_redirect_is_not_followed_with_a_token(session: Session, running: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.setblocking(False)
+        faults(running, Fault(status=307, headers={"Location": f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"}))
+        with pytest.raises(AccessError, match="HTTP 307") as error:
+            chip(session)
+        assert error.value.reason is Reason.UNAVAILABLE
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
 
 
 def test_retry_after_is_waited_for(session: Session, running: Running) -> None:
