@@ -81,12 +81,11 @@ def make(kind: str = "loaders", packages: tuple[str, ...] = PACKAGES) -> Path:
     Raises:
         CalledProcessError: a package could not be installed.
     """
-    import fcntl
+    from filelock import FileLock
 
     place = home(kind, packages)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(place.with_suffix(".lock")):
         there = python(kind, packages)
         if there is not None:
             return there

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -20,6 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,8 +128,7 @@ def _complete(folder: Path) -> Iterator[bool]:
     """Yields whether `folder` must be filled; one process at a time. A half-filled folder is filled again."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     done = folder / ".complete"
-    with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder.with_name(folder.name + ".lock")):
         missing = not done.exists()
         if missing:
             shutil.rmtree(folder, ignore_errors=True)

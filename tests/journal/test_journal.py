@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from pipelines.journal import (
     silent,
     total,
 )
-from pipelines.metrics import openmetrics
+from pipelines.metrics import PortError, openmetrics, serve
 from pipelines.recipes import RecipeFile
 from pipelines.shards import desk_of
 from pipelines.status import Status
@@ -155,6 +157,23 @@ def test_limits_that_cannot_be_kept_are_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(BuildError, match="do not work with DataflowRunner") as told:
         build_dataset(file, desk_of("s3://bucket/x"), elsewhere, bounds=Bounds(limits=Limits(requests=5)))
     assert "\n" not in str(told.value)
+
+
+def test_a_build_without_a_plan_is_scraped_and_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        with pytest.raises(PortError, match=f"--metrics-port {port}"), serve(tmp_path, port):
+            pytest.fail("the port is taken")
+    openmetrics_only = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    with serve(tmp_path, port):
+        there = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        there.request("GET", "/metrics", headers=openmetrics_only)
+        answer = there.getresponse()
+        assert answer.status == 200
+        assert list(text_string_to_metric_families(answer.read().decode())) == []
+        there.close()
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection("127.0.0.1", port, timeout=30).connect()
 
 
 def test_openmetrics_are_read_by_prometheus_own_parser() -> None:

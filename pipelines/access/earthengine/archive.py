@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from pipelines.access.earthengine import items as earthengine_items
 from pipelines.access.earthengine.credentials import KEY_VARIABLE, is_loopback
@@ -162,6 +163,8 @@ def settings_of(
 
 _numbers: dict[tuple[str, int], int] = {}
 _numbering = threading.Lock()
+_held: list[FileLock] = []
+"""Locks that this process holds until it ends."""
 
 
 def worker_number(locks: Path | None, workers: int) -> int:
@@ -181,10 +184,10 @@ def worker_number(locks: Path | None, workers: int) -> int:
 
 
 def _locked(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = FileLock(path, thread_local=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+        lock.acquire(blocking=False)
+    except OSError:  # another process holds it, or this file system has no locks
         return False
-    return True  # open, and so locked, until the process ends
+    _held.append(lock)
+    return True

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from pipelines.access.http.client import AccessError, Client, interpolate, public_url, shown
 from pipelines.access.http.network import homes_of
@@ -20,7 +20,7 @@ from schemas.outcome import Reason
 from schemas.variables import variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
@@ -96,7 +96,7 @@ def download(url: str, cache_dir: Path, client: Client) -> Path:
     if _is_whole(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.with_name(f"{target.name}.lock")):
+    with FileLock(target.with_name(f"{target.name}.lock")):  # one process of this machine downloads it
         if not _is_whole(target):
             _fetch(url, target, client)
     return target
@@ -158,11 +158,3 @@ def _read_note(note: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Only one process of this machine downloads a file at a time."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

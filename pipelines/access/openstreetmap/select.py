@@ -8,7 +8,6 @@ near object, and one such part.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 
 from pipelines.access.openstreetmap.multipolygons import KINDS
 from pipelines.access.openstreetmap.parts import write_parts
@@ -199,8 +199,7 @@ def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], N
     size = pbf.stat().st_size
     folder.mkdir(parents=True, exist_ok=True)
     whole = size + size // 4
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         collector = _Collector(folder, near, lambda at: progress(at, whole) if progress else None, size)
         try:
             about = scan(pbf, collector, collector.begin())
