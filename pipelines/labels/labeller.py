@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
-    from schemas.label_source import Label
+    from schemas.label_source import ReadLabel
     from schemas.place import Place
     from schemas.provider import AnyProvider
     from schemas.scene import Candidate, Scene
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BAND = "classes"
 """Name of the one band of a raster label's scene (`Scene.assets`, `Scene.radiometry`)."""
 
-C = TypeVar("C", bound="Label")
+C = TypeVar("C", bound="ReadLabel")
 
 
 @dataclass(frozen=True)

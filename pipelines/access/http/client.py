@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import stamina
@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+Refusal: TypeAlias = "Callable[[Answer, Url], AccessError | None]"
+"""Gives the error for an answer of 300 or above; None = no error."""
 
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)  # at DEBUG it would write signed addresses
 stamina.instrumentation.set_on_retry_hooks(())  # no line for each: retries are counted, losses are in the ledger
@@ -265,12 +267,12 @@ class Client:
 
         return self.retrying(once)
 
-    def exchange(self, request: Request, refusal: Callable[[Answer, Url], AccessError | None] = refused) -> Answer:
+    def exchange(self, request: Request, refusal: Refusal = refused) -> Answer:
         """One request, sent once within the limits of this client; `retrying` repeats an operation of several requests.
 
         Args:
             request: what to send.
-            refusal: the error for an answer of 300 or above; None = no error, the answer is given back.
+            refusal: judges an answer of 300 or above; without an error the answer is given back.
 
         Raises:
             AccessError: classed.
@@ -327,9 +329,7 @@ class Client:
         """Longest pause that a server may ask for now."""
         return min(_MAX_RETRY_AFTER_S, until_s - time.monotonic())
 
-    def _send(
-        self, request: Request, fresh: bool, refusal: Callable[[Answer, Url], AccessError | None] = refused
-    ) -> Answer:
+    def _send(self, request: Request, fresh: bool, refusal: Refusal = refused) -> Answer:
         href = request.url
         url, headers = href, request.headers
         if self._signer is not None:
@@ -372,7 +372,7 @@ class Client:
                 found = self._hosts[url.origin] = Breaker(2 * self.tries, sum(pauses), self._cooldown_s)
             return found
 
-    def _classed(self, request: Request, href: Url, refusal: Callable[[Answer, Url], AccessError | None]) -> Answer:
+    def _classed(self, request: Request, href: Url, refusal: Refusal) -> Answer:
         """One request; all that goes wrong is an AccessError. `href`: the address to tell."""
         self._count(requests=1)
         try:

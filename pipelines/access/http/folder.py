@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.access.http.address import Url
+    from pipelines.access.http.client import Refusal
     from pipelines.access.http.transport import Request
 
 RECIPE_FOLDER = "LANDWEAVE_RECIPE_FOLDER"
@@ -78,7 +79,7 @@ class FolderClient(Client):
         self._prefix = f"/{name}/"
         self._root = root
 
-    def _classed(self, request: Request, href: Url) -> Answer:
+    def _classed(self, request: Request, href: Url, _: Refusal) -> Answer:
         """One read; all that goes wrong is an AccessError."""
         self._count(requests=1)
         wanted = request.wanted
