@@ -9,7 +9,7 @@ import numpy as np
 
 from sampling import majortom
 from sampling.chance import Purpose, ranks
-from sampling.geobox import Footprints, place_footprints
+from sampling.geobox import Footprints, place_footprints, usable
 from sampling.geobox import joined as footprints_joined
 from sampling.land import on_land
 from schemas.place import BBox
@@ -71,6 +71,7 @@ def uniform(sampling: UniformSampling, region: Region, grid: GridSpec, seed: int
         lon, lat, taken = region.draw(seed, start, start + step)
         if sampling.area.land_only:
             taken &= on_land(lon, lat)
+        taken &= usable(lon, lat, grid.epsg)
         index = np.flatnonzero(taken)
         key = np.stack([start + index, np.zeros_like(index)], axis=1)
         drawn = Candidates(place_footprints(lon[index], lat[index], grid), key)
@@ -85,6 +86,7 @@ def uniform(sampling: UniformSampling, region: Region, grid: GridSpec, seed: int
 def all_cells(sampling: GridSampling, region: Region, grid: GridSpec, left_out: dict[str, int]) -> Iterator[Candidates]:
     """Every cell of the grid whose middle is in the area, from south to north and west to east; sea is counted."""
     for row, column, sea in _cells_on_land(sampling, region):
+        row, column = _on_grid(row, column, sampling, grid, left_out)  # noqa: PLW2901
         found = _cell_candidates(row, column, sampling, grid)
         within = _within(found.footprints, sampling.area, region)
         left_out["not_on_land"] += sea
@@ -105,7 +107,7 @@ def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed:
         row, column, more = _first_ranked(sampling, region, seed, held, above)
         for begin in range(0, len(row), _CHUNK):
             part = slice(begin, begin + _CHUNK)
-            found = _cell_candidates(row[part], column[part], sampling, grid)
+            found = _cell_candidates(*_on_grid(row[part], column[part], sampling, grid, {}), sampling, grid)
             yield found.take(_within(found.footprints, sampling.area, region))
         if len(row):
             above = int(ranks(seed, Purpose.CELLS, row[-1:], column[-1:])[0])
@@ -168,6 +170,19 @@ def _cells_on_land(
             yield row[land], column[land], int(inside.sum() - land.sum())
 
 
+def _on_grid(
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    sampling: GridSampling,
+    grid: GridSpec,
+    left_out: dict[str, int],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cells whose middle the grid's CRS is for; the others are counted."""
+    held = usable(*majortom.centres(row, column, sampling.spacing_m), grid.epsg)
+    left_out["outside_crs"] = left_out.get("outside_crs", 0) + int((~held).sum())
+    return row[held], column[held]
+
+
 def _cell_candidates(
     row: NDArray[np.int64], column: NDArray[np.int64], sampling: GridSampling, grid: GridSpec
 ) -> Candidates:
@@ -176,12 +191,18 @@ def _cell_candidates(
 
 
 def listed(
-    sampling: PointsSampling, region: Region, footprints: Footprints, left_out: dict[str, int]
+    sampling: PointsSampling,
+    region: Region,
+    footprints: Footprints,
+    held: NDArray[np.bool_],
+    left_out: dict[str, int],
 ) -> Iterator[Candidates]:
-    """The file's points whose centre is in the area, in the order of the file."""
+    """The file's points whose centre is in the area, in the order of the file; (n,) `held`: their CRS is for them."""
     land, sea = within(footprints, sampling.area, region)
+    left_out["outside_crs"] = int((~held).sum())
+    land, sea = land & held, sea | ~held
     left_out["outside_area"] = int((~land & ~sea).sum())
-    left_out["not_on_land"] = int(sea.sum())
+    left_out["not_on_land"] = int((sea & held).sum())
     index = np.flatnonzero(land)
     key = np.stack([index, np.zeros_like(index)], axis=1)
     for begin in range(0, len(index), _CHUNK):

@@ -13,7 +13,7 @@ from sampling.candidates import Candidates, joined, nothing, within
 from sampling.chance import Purpose, ranks, scattered
 from sampling.errors import SamplingError
 from sampling.frames import rows_of
-from sampling.geobox import place_footprints
+from sampling.geobox import place_footprints, usable
 from sampling.region import ground_of
 from sampling.rows import area_of
 from sampling.sphere import authalic_sine, latitude_of, rounded, wrapped
@@ -123,6 +123,7 @@ class Drawer:
         elif self._sampling.frame.spread_m is not None:
             lon, lat = _spread(lon, lat, self._sampling.frame.spread_m, self._seed, name)
         there = np.isfinite(lon)
+        there[there] = usable(wrapped(lon[there]), lat[there], grid.epsg)
         lon, lat = wrapped(lon[there]), rounded(lat[there])
         key = np.stack([self._rows.row[row[there]], name[there]], axis=1)
         return Candidates(place_footprints(lon, lat, grid), key), row[there]

@@ -11,6 +11,7 @@ import pyproj
 import shapely
 
 from sampling.sphere import rounded, wrapped
+from schemas.crs import metric
 from schemas.place import BBox, GeoBox
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ UPS_POLE_M = 2_000_000.0
 _EQUATOR_SOUTH_M = 10_000_000.0
 """Northing of the equator in southern UTM zones (NGA.SIG.0012, 2014, section 7)."""
 _MILLIMETRES = 3
+_LATTICE = 9
+"""Decimals of a metre that corners on a lattice keep: 0.3, not 0.30000000000000004."""
 _SLIVER_M = 0.02
 """Outlines are rounded to 1e-7 degrees, about a centimetre: a strip narrower than this has no area left."""
 _EDGE_PARTS = 16
@@ -37,7 +40,7 @@ class Footprints:
     """Many square footprints of one size as columns: what this room computes with before it makes Places."""
 
     epsg: NDArray[np.int32]
-    """(n,) UTM or UPS code."""
+    """(n,) EPSG code: of UTM, UPS or the grid's own CRS."""
     x_min: NDArray[np.float64]
     """(n,) western edge, metres."""
     y_max: NDArray[np.float64]
@@ -104,7 +107,14 @@ def utm_epsgs(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.
     return np.where(lat >= 84.0, 32661, np.where(lat < -80.0, 32761, epsg)).astype(np.int32)
 
 
-def place_footprints(lon: NDArray[np.float64], lat: NDArray[np.float64], grid: GridSpec) -> Footprints:
+def usable(lon: NDArray[np.float64], lat: NDArray[np.float64], epsg: int | None) -> NDArray[np.bool_]:
+    """(n,) whether a grid in an EPSG code can be laid at points: see `schemas.crs`; None = UTM, everywhere."""
+    return np.ones(len(lon), dtype=bool) if epsg is None else metric(epsg).holds(lon, lat)
+
+
+def place_footprints(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], grid: GridSpec, epsg: NDArray[np.int32] | None = None
+) -> Footprints:
     """Square footprints centred on points as nearly as the lattice allows.
 
     The north-western corner lies on whole multiples of `grid.snap_m` in x and in y, y counted from the equator in
@@ -116,11 +126,13 @@ def place_footprints(lon: NDArray[np.float64], lat: NDArray[np.float64], grid: G
         lon: (n,) longitudes, degrees.
         lat: (n,) latitudes, degrees.
         grid: size and lattice.
+        epsg: (n,) CRS of each; that of the grid if absent.
     """
-    epsg = utm_epsgs(lon, lat)
+    if epsg is None:
+        epsg = utm_epsgs(lon, lat) if grid.epsg is None else np.full(len(lon), grid.epsg, dtype=np.int32)
     x, y = projected(epsg, lon, lat)
     half = grid.size_m / 2.0
-    origin = np.where((epsg > 32700) & (epsg != 32761), _EQUATOR_SOUTH_M, 0.0)
+    origin = np.where((epsg > 32700) & (epsg < 32761), _EQUATOR_SOUTH_M, 0.0)
     x_min = _snapped(x - half, np.zeros_like(x), grid.snap_m)
     y_max = _snapped(y + half, origin, grid.snap_m)
     return footprints_at(epsg, x_min, y_max, grid.size_m)
@@ -275,4 +287,4 @@ def _polar_half(epsg: int, bounds: BBox, sign: int) -> shapely.Polygon | None:
 def _snapped(value: NDArray[np.float64], origin: NDArray[np.float64], snap_m: float | None) -> NDArray[np.float64]:
     if snap_m is None:
         return np.round(value, _MILLIMETRES)
-    return origin + np.rint((value - origin) / snap_m) * snap_m
+    return origin + np.round(np.rint((value - origin) / snap_m) * snap_m, _LATTICE)

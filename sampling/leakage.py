@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from sampling.separation import LARGEST_STRETCH, TOUCH_M, gaps
+from sampling.separation import TOUCH_M, gaps, stretch_of
 from sampling.sphere import geocentric
 from sampling.splits import SPLITS, near_pairs
 
@@ -51,7 +51,7 @@ def leakage(footprints: Footprints, split: NDArray[np.int8]) -> tuple[Leakage, .
 def _between(footprints: Footprints, one: NDArray[np.int64], two: NDArray[np.int64]) -> tuple[int, float]:
     """(pairs that overlap, least distance in metres)."""
     one, two = (one, two) if len(one) <= len(two) else (two, one)
-    reach = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH
+    reach = math.sqrt(2.0) * footprints.size_m * stretch_of(footprints)
     pairs, _ = _looked_at(footprints, one, two, reach)
     if pairs:
         return pairs, 0.0

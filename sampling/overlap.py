@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sampling.geobox import Footprints, joined
-from sampling.separation import LARGEST_STRETCH, TOUCH_M, gaps
+from sampling.separation import TOUCH_M, WIDEST_STRETCH, gaps
 from sampling.sphere import geocentric
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OccupiedGround:
     def __init__(self, size_m: float) -> None:
         """Empty ground for square footprints with edge `size_m`."""
         self._size_m = size_m
-        self._reach_m = max(math.sqrt(2.0) * size_m * LARGEST_STRETCH, 14.0)
+        self._reach_m = max(math.sqrt(2.0) * size_m * WIDEST_STRETCH, 14.0)
         self._levels: list[tuple[NDArray[np.int64], Footprints]] = []
 
     def admit(self, footprints: Footprints, at_most: int | None = None) -> NDArray[np.bool_]:

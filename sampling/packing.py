@@ -9,6 +9,7 @@ import numpy as np
 
 from sampling.geobox import Footprints
 from sampling.splits import SPLITS
+from schemas.crs import is_utm_or_ups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from schemas.place import Place
 
 _STEP_M = 250.0
-"""Resolution of the curve: a UTM zone (1,000 km x 10,000 km) and UPS (4,000 km) fit into 2**16 steps."""
+"""Resolution of the curve: a UTM zone (1,000 km x 10,000 km), UPS (4,000 km) and the CRSs of countries fit into 2**16
+steps."""
 _BITS = 16
 _AT_ONCE = 1 << 18
 """Samples whose place on the curve is computed at once: bounds memory."""
@@ -76,7 +78,9 @@ def packed(
     for begin in range(0, len(key), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         some, half = footprints.take(part), footprints.size_m / 2.0
-        curve = hilbert(some.x_min + half, some.y_max - half)
+        own = ~is_utm_or_ups(some.epsg)  # coordinates of countries may be below zero: they come after the others
+        x, y = (np.where(own, np.mod(c, _STEP_M * 2**_BITS), c) for c in (some.x_min + half, some.y_max - half))
+        curve = hilbert(x, y)
         zone = (split[part].astype(np.int64) << _EPSG_BITS) + some.epsg
         key[part] = (zone << (2 * _BITS)) + curve
     order = np.argsort(key, kind="stable")

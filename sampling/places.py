@@ -26,6 +26,7 @@ from sampling.split_rules import divide, said_by, split_reader
 from sampling.splits import SPLITS, Assignment
 from sampling.times import dates_of
 from schemas.attribute import PREFIX
+from schemas.crs import metric
 from schemas.place import GeoBox, Place
 from schemas.sampling import DrawSampling, GridSampling, PointsSampling, UniformSampling
 from schemas.splits import AttributeSplits, FoldSplits, Splits, YearSplits
@@ -177,7 +178,8 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
             f"a grid of {sampling.spacing_m:g} m has about {cells:,.0f} cells in this area, at most {MOST_CELLS:,} are "
             "possible: make sampling.spacing_m larger or the area smaller"
         )
-    left_out = dict.fromkeys(("outside_area", "not_on_land", "no_stratum", "overlap", "split_buffer"), 0)
+    _check_crs(region, recipe)
+    left_out = dict.fromkeys(("outside_area", "outside_crs", "not_on_land", "no_stratum", "overlap", "split_buffer"), 0)
     if isinstance(sampling, DrawSampling):
         return _from_frame(sampling, recipe, recipe_dir, region, left_out).limited(recipe.limit)
     wanted = None
@@ -194,7 +196,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
             table = read_points(sampling.file, recipe_dir, sampling.attributes, _split_column(recipe.splits))
             check_dates(table.name, table.attributes, dates_of(recipe.windows), table.where)
             attributes, said = table.attributes, _said(recipe.splits, table)
-            stream, names = candidates.listed(sampling, region, table.footprints(grid), left_out), table.names
+            stream, names = _listed(sampling, region, table, recipe, left_out), table.names
         case _:
             assert_never(sampling)
     pool = Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
@@ -209,6 +211,30 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     carried = tuple(replace(a, values=a.values.take(found.key[:, 0])) for a in attributes)
     whole = replace(found, names=names, attributes=_with_fold(carried, assignment, index))
     return whole.limited(recipe.limit)
+
+
+def _listed(
+    sampling: PointsSampling, region: Region, table: PointTable, recipe: Recipe, left_out: dict[str, int]
+) -> Iterator[Candidates]:
+    return candidates.listed(sampling, region, table.footprints(recipe.grid), table.held(recipe.grid), left_out)
+
+
+def _check_crs(region: Region, recipe: Recipe) -> None:
+    """The area of the samples must meet the area that the grid's CRS is for.
+
+    Raises:
+        SamplingError: it does not.
+    """
+    if recipe.grid.epsg is None:
+        return
+    crs = metric(recipe.grid.epsg)
+    west, south, east, north = crs.area
+    east = east if east >= west else east + 360.0
+    for box in region.boxes.tolist():
+        for turn in (-360.0, 0.0, 360.0):
+            if box[0] + turn <= east and box[2] + turn >= west and box[1] <= north and box[3] >= south:
+                return
+    raise SamplingError(f"the area of the samples lies outside that of grid.crs: {crs.words}")
 
 
 def _from_frame(

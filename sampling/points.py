@@ -13,9 +13,20 @@ import shapely
 
 from sampling.attributes import attributes_of
 from sampling.errors import SamplingError
-from sampling.geobox import UPS, Footprints, footprints_at, joined, place_footprints, projected
+from sampling.geobox import (
+    UPS,
+    Footprints,
+    by_code,
+    footprints_at,
+    joined,
+    place_footprints,
+    projected,
+    usable,
+    utm_epsgs,
+)
 from sampling.lonlat import check_geojson
 from sampling.parquet import one_line, read_parquet
+from schemas.crs import is_utm_or_ups, metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -49,7 +60,7 @@ class PointTable:
     lat: NDArray[np.float64]
     """(n,) degrees in [-90, 90]."""
     epsg: NDArray[np.int32]
-    """(n,) CRS of a footprint given exactly; 0 where the row leaves it to the lattice."""
+    """(n,) CRS that a row states; 0 where it leaves it to the grid."""
     x_min: NDArray[np.float64]
     """(n,) western edge of a footprint given exactly, metres; NaN where it is not."""
     y_max: NDArray[np.float64]
@@ -69,17 +80,33 @@ class PointTable:
         Raises:
             SamplingError: an exact footprint lies elsewhere than its point, or outside its zone.
         """
-        exact = self.epsg > 0
+        exact = np.isfinite(self.x_min)
         given = footprints_at(self.epsg[exact], self.x_min[exact], self.y_max[exact], grid.size_m)
         self._check_exact(np.flatnonzero(exact), grid.size_m)
-        snapped = place_footprints(self.lon[~exact], self.lat[~exact], grid)
+        code = self.codes(grid)
+        code = np.where(self.held(grid), code, utm_epsgs(self.lon, self.lat))[~exact].astype(np.int32)
+        snapped = place_footprints(self.lon[~exact], self.lat[~exact], grid, code)
         order = np.argsort(np.concatenate([np.flatnonzero(exact), np.flatnonzero(~exact)]), kind="stable")
         return joined([given, snapped]).take(order)
 
+    def codes(self, grid: GridSpec) -> NDArray[np.int32]:
+        """(n,) CRS of each row: its own, the grid's, or its UTM zone."""
+        rest = utm_epsgs(self.lon, self.lat) if grid.epsg is None else np.full(len(self.lon), grid.epsg, np.int32)
+        return np.where(self.epsg > 0, self.epsg, rest).astype(np.int32)
+
+    def held(self, grid: GridSpec) -> NDArray[np.bool_]:
+        """(n,) whether the CRS of a row is for its place; UTM and UPS may be used beyond their zones."""
+        code = self.codes(grid)
+        found = np.ones(len(code), dtype=bool)
+        for one, index in by_code(code):
+            if grid.epsg == one or not is_utm_or_ups(np.array([one])).all():
+                found[index] = usable(self.lon[index], self.lat[index], one)
+        return found
+
     def _check_exact(self, rows: NDArray[np.int64], size_m: float) -> None:
         epsg, centre_x, centre_y = self.epsg[rows], self.x_min[rows] + size_m / 2, self.y_max[rows] - size_m / 2
-        polar = np.isin(epsg, list(UPS))
-        outside = ~polar & ((centre_x < 0) | (centre_x > _ZONE_WIDTH_M))
+        zoned = is_utm_or_ups(epsg) & ~np.isin(epsg, list(UPS))
+        outside = zoned & ((centre_x < 0) | (centre_x > _ZONE_WIDTH_M))
         self._refuse(rows, outside, lambda r: f"x_min {self.x_min[r]:g} is outside the zone of EPSG:{self.epsg[r]}")
         x, y = projected(epsg, self.lon[rows], self.lat[rows])
         away = np.maximum(np.abs(x - centre_x), np.abs(y - centre_y))
@@ -223,8 +250,10 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
     if not where:
         raise SamplingError(f"{name!r} contains no point")
     corner = [c for c in _CORNER if c in columns]
-    if corner and len(corner) < len(_CORNER):
-        raise SamplingError(f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}")
+    if corner not in ([], ["epsg"], list(_CORNER)):
+        raise SamplingError(
+            f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}; epsg may stand alone"
+        )
     lon, lat = (numbers_of(name, c, columns[c], where, optional=False) for c in ("lon", "lat"))
     check_degrees(name, lon, lat, where)
     epsg, x_min, y_max = _corners(name, columns, where)
@@ -257,19 +286,17 @@ def _corners(
     absent: list[Any] = [None] * len(where)
     code, x_min, y_max = (numbers_of(name, c, columns.get(c, absent), where, optional=True) for c in _CORNER)
     given = np.stack([np.isfinite(code), np.isfinite(x_min), np.isfinite(y_max)])
-    partial = np.asarray(given.any(axis=0) & ~given.all(axis=0))
+    partial = np.asarray((given[1] != given[2]) | (given[1] & ~given[0]))
     if partial.any():
         row = int(np.flatnonzero(partial)[0])
-        raise SamplingError(f"{name!r}, {where[row]}: give all of {', '.join(_CORNER)}, or none{_more(partial)}")
-    zone = np.nan_to_num(code, nan=0.0) % 100
-    utm = np.isin(np.nan_to_num(code, nan=0.0) // 100, [326, 327]) & (zone >= 1) & (zone <= 60)
-    bad = given[0] & ~((utm | np.isin(code, list(UPS))) & (code == np.round(code)))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise SamplingError(
-            f"{name!r}, {where[row]}: epsg {code[row]:g} is not UTM (32601..32660, 32701..32760) or UPS "
-            f"(32661, 32761){_more(bad)}"
-        )
+        raise SamplingError(f"{name!r}, {where[row]}: give epsg, x_min and y_max, epsg alone, or none{_more(partial)}")
+    for one in np.unique(code[given[0]]).tolist():
+        row = int(np.flatnonzero(code == one)[0])
+        try:
+            metric(int(one) if float(one).is_integer() else -1)
+        except ValueError as error:
+            what = str(error) if float(one).is_integer() else f"epsg {one:g} is no EPSG code"
+            raise SamplingError(f"{name!r}, {where[row]}: {what}{_more(code == one)}") from None
     return np.where(given[0], np.nan_to_num(code), 0).astype(np.int32), x_min, y_max
 
 

@@ -8,22 +8,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from sampling.geobox import UPS_POLE_M, Footprints, transformer
+from sampling.geobox import UPS_POLE_M, Footprints, by_code, transformer
 from sampling.sphere import SMALLEST_RADIUS_M
+from schemas.crs import is_utm_or_ups, metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOUCH_M = 1e-6
 """Footprints that share an edge are apart by nothing but rounding: nearer than this counts as touching."""
-LARGEST_STRETCH = 1.007
+_STRETCH = 1.007
 """Ground metres per projected metre, at most: 1 / 0.994 at the poles in UPS, 1 / 0.9996 in UTM."""
+WIDEST_STRETCH = 1.1
+"""The same in any CRS: MOST_STRETCH at a sample's centre, and more towards the corners of the largest footprint."""
 _UTM_SCALE, _UTM_MIDDLE_M = 0.9996, 500_000.0
 """Scale and easting of a zone's central meridian (NGA.SIG.0012, 2014, section 7)."""
+_BETWEEN = 1.0005
+"""More than scales differ between points half a footprint and its surroundings (100 km) apart from a line's ends."""
 _UPS_SCALE = 0.994
 """Scale at the pole in UPS (the same, section 10)."""
 _STEEPEST = 12.0
 """More than the tangent of any latitude within UTM (84 degrees and a footprint): bounds how an edge curves."""
+
+
+def stretch_of(footprints: Footprints) -> float:
+    """Ground metres per projected metre, at most, over footprints."""
+    return _STRETCH if is_utm_or_ups(np.unique(footprints.epsg)).all() else WIDEST_STRETCH
 
 
 def gaps(first: Footprints, second: Footprints, within_m: float = 0.0) -> NDArray[np.float64]:
@@ -110,4 +120,25 @@ def _largest_scale(footprints: Footprints, margin_m: float) -> NDArray[np.float6
     y = footprints.y_max - footprints.size_m / 2.0 - UPS_POLE_M
     ups = _UPS_SCALE * (1.0 + ((np.hypot(x, y) + 2.0 * reach) / (2.0 * _UPS_SCALE * radius)) ** 2)
     scale = np.where((footprints.epsg == 32661) | (footprints.epsg == 32761), ups, utm)
+    other = ~is_utm_or_ups(footprints.epsg)
+    for code, index in by_code(footprints.epsg[other]):
+        place = np.flatnonzero(other)[index]
+        scale[place] = _scale_around(code, footprints.take(place), reach)
     return np.maximum(scale, 1.0)
+
+
+def _scale_around(code: int, footprints: Footprints, reach_m: float) -> NDArray[np.float64]:
+    """(n,) largest scale of a CRS at the centre, the corners and the edges' middles of squares around footprints.
+
+    The scale of the projections that `schemas.crs` accepts grows away from lines or a point, so it is largest on the
+    edge of a square; edges are looked at in three points, and what lies between adds less than `_BETWEEN`.
+    """
+    half = footprints.size_m / 2.0
+    steps = np.array([-1.0, 0.0, 1.0]) * reach_m
+    east, north = np.meshgrid(steps, steps)
+    x = (footprints.x_min + half)[:, None] + east.ravel()
+    y = (footprints.y_max - half)[:, None] + north.ravel()
+    lon, lat = (np.asarray(c) for c in transformer(code, 4326).transform(x.ravel(), y.ravel()))
+    large = metric(code).scales(lon, lat)[0].reshape(x.shape)
+    known = np.where(np.isfinite(large), large, WIDEST_STRETCH)
+    return np.asarray(known.max(axis=1) * _BETWEEN)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from sampling.separation import LARGEST_STRETCH, TOUCH_M, outlines_in
+from sampling.separation import TOUCH_M, outlines_in, stretch_of
 from sampling.splits import SPLITS, near_pairs
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def shared_ground(footprints: Footprints, split: NDArray[np.int8]) -> tuple[Shar
         split: (n,) place in SPLITS.
     """
     found = []
-    reach_m = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH
+    reach_m = math.sqrt(2.0) * footprints.size_m * stretch_of(footprints)
     for one, two in permutations(range(len(SPLITS)), 2):
         mine, others = np.flatnonzero(split == one), np.flatnonzero(split == two)
         samples, square_m = 0, 0.0

@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 
 from sampling import majortom
 from sampling.chance import Purpose, ranks
-from sampling.separation import LARGEST_STRETCH, TOUCH_M, gaps
+from sampling.separation import TOUCH_M, gaps, stretch_of
 from sampling.sphere import geocentric
 from schemas.place import Split
 
@@ -125,7 +125,7 @@ def _too_near(
     footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], buffer_m: float
 ) -> NDArray[np.bool_]:
     """(m,) True where footprint number mine[i] (ascending) lies nearer than the buffer to any of the others."""
-    reach_m = math.sqrt(2.0) * footprints.size_m * LARGEST_STRETCH + buffer_m
+    reach_m = math.sqrt(2.0) * footprints.size_m * stretch_of(footprints) + buffer_m
     answer = np.zeros(len(mine), dtype=bool)
     for left, right in near_pairs(footprints, mine, others, reach_m):
         apart = gaps(footprints.take(left), footprints.take(right), buffer_m)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Any
 
+from pydantic import Field, field_validator, model_validator
+
+from schemas.crs import metric
 from schemas.primitives import LEAST_M
 from schemas.strict import Strict
 
@@ -17,14 +20,41 @@ class GridSpec(Strict):
         default=60.0,
         ge=LEAST_M,
         le=100_000,
-        description="footprint corners are multiples of this in UTM/UPS (y counted from the equator), so that "
+        description="footprint corners are multiples of this in UTM/UPS (y counted from the equator) or `crs`, so that "
         "Sentinel-2's 10, 20 and 60 m pixels are copied and not resampled; null keeps the exact corners that a points "
         "file gives",
+    )
+    crs: str | None = Field(
+        default=None,
+        pattern=r"^EPSG:[0-9]{4,6}$",
+        exclude_if=lambda code: code is None,
+        description="one projected system in metres for all samples, 'EPSG:2154', in place of the UTM zone of each; "
+        "places outside its area of use are left out, and snap_m is then resolution_m unless it is stated",
     )
     resolutions: dict[str, float] = Field(
         default_factory=dict,
         description="other resolution of a modality ('landsat: 10') or one layer ('sentinel2.bands_60m: 10'), metres",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_lattice(cls, given: Any) -> Any:
+        """Another system has other rasters than Sentinel-2's: corners lie on the sample's own pixels."""
+        if isinstance(given, dict) and given.get("crs") is not None and "snap_m" not in given:
+            return {**given, "snap_m": given.get("resolution_m", 10.0)}
+        return given
+
+    @field_validator("crs")
+    @classmethod
+    def _metric(cls, value: str | None) -> str | None:
+        if value is not None:
+            metric(int(value.removeprefix("EPSG:")))
+        return value
+
+    @property
+    def epsg(self) -> int | None:
+        """EPSG code of `crs`; None where each place has its UTM zone."""
+        return None if self.crs is None else int(self.crs.removeprefix("EPSG:"))
 
     @field_validator("resolutions")
     @classmethod

@@ -40,7 +40,8 @@ class GeoBox:
     """A north-up raster grid: where pixel (row 0, column 0) starts, how large pixels are, how many there are."""
 
     epsg: int
-    """EPSG code of the projected CRS: 326xx / 327xx (UTM), 32661 / 32761 (UPS north / south)."""
+    """EPSG code of the projected CRS, in metres: 326xx / 327xx (UTM), 32661 / 32761 (UPS north / south), or what the
+    recipe asks for (`schemas.crs`)."""
     x_min: float
     """Western edge of the first column (pixel corner, not centre), CRS units (metres)."""
     y_max: float

@@ -17,6 +17,7 @@ from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
 from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.labeller import VectorLabeller
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
+from schemas.crs import ground_scale
 from schemas.label import LabelMap, VectorFeature, VectorLayer
 from schemas.label_source import OpenStreetMapLabel
 
@@ -92,7 +93,8 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
             item_ids=(extract.name,),
             licence=_LICENCE,
         )
-        found = (_vector_feature(d) for d in drawn if not d.inside.is_empty)
+        metre, square = ground_scale(place.geobox.epsg, place.lon, place.lat)
+        found = (_vector_feature(d, metre, square) for d in drawn if not d.inside.is_empty)
         ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
         return label, VectorLayer(features=ordered, snapshot=snapshot, licence=_LICENCE)
 
@@ -159,15 +161,16 @@ def _class_tags(feature: OsmFeature) -> dict[str, str]:
     return feature.tags
 
 
-def _vector_feature(one: _Drawn) -> VectorFeature:
+def _vector_feature(one: _Drawn, metre: float, square: float) -> VectorFeature:
+    """An object, measured on the ground: a grid's metres and square metres are so many of the ground's."""
     kind = one.feature.kind
     return VectorFeature(
         osm_id=one.feature.osm_id,
         kind=kind,
         tags=one.feature.tags,
         wkb=shapely.to_wkb(shapely.normalize(one.inside), byte_order=1),
-        area_m2=round(float(one.inside.area), 3) if kind == "area" else 0.0,
-        length_m=round(float(one.inside.length), 3) if kind == "line" else 0.0,
+        area_m2=round(float(one.inside.area) / square, 3) if kind == "area" else 0.0,
+        length_m=round(float(one.inside.length) / metre, 3) if kind == "line" else 0.0,
     )
 
 

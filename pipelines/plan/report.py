@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _KEEPERS = {
     "outside_area": "sampling.area decides",
+    "outside_crs": "grid.crs, or the epsg of a point, is for other ground",
     "not_on_land": "sampling.area.land_only: false keeps them",
     "no_stratum": "rows that have no value in a column of sampling.balance",
     "overlap": "sampling.allow_overlap: true keeps them",
