@@ -36,8 +36,8 @@ _NAMED: Json = {
     "arrays": {"rgb": {"resolution_m": 0.6, "dtype": "uint8", "bands": {"R": "image#1"}}},
     "clouds": {"asset": "QA_PIXEL", "bits": [1, 2, 3, 4]}, "earthengine": "MODIS/061/MOD09A1", "terrain": "elevation",
     "of": "mean(dem.elevation)", "polygons": "ecoregions.parquet", "table": "income.csv", "column": "name",
-    "common_name": "red", "center_um": 0.665, "fwhm_um": 0.04, "title": "My orthophotos", "edge_km": 110,
-    "per_day": 0.35,
+    "crs": "EPSG:2154", "common_name": "red", "center_um": 0.665, "fwhm_um": 0.04, "title": "My orthophotos",
+    "edge_km": 110, "per_day": 0.35,
 }  # fmt: skip
 """Key -> an example that says more than its type does."""
 

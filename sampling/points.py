@@ -60,7 +60,7 @@ class PointTable:
     lat: NDArray[np.float64]
     """(n,) degrees in [-90, 90]."""
     epsg: NDArray[np.int32]
-    """(n,) CRS that a row states; 0 where it leaves it to the grid."""
+    """(n,) CRS of a footprint given exactly; 0 where the row leaves it to the lattice."""
     x_min: NDArray[np.float64]
     """(n,) western edge of a footprint given exactly, metres; NaN where it is not."""
     y_max: NDArray[np.float64]
@@ -80,7 +80,7 @@ class PointTable:
         Raises:
             SamplingError: an exact footprint lies elsewhere than its point, or outside its zone.
         """
-        exact = np.isfinite(self.x_min)
+        exact = self.epsg > 0
         given = footprints_at(self.epsg[exact], self.x_min[exact], self.y_max[exact], grid.size_m)
         self._check_exact(np.flatnonzero(exact), grid.size_m)
         code = self.codes(grid)
@@ -92,7 +92,19 @@ class PointTable:
     def codes(self, grid: GridSpec) -> NDArray[np.int32]:
         """(n,) CRS of each row: its own, the grid's, or its UTM zone."""
         rest = utm_epsgs(self.lon, self.lat) if grid.epsg is None else np.full(len(self.lon), grid.epsg, np.int32)
+        if grid.crs_column is not None:
+            stated = self._stated(grid.crs_column)
+            rest = np.where(stated > 0, stated, rest)
         return np.where(self.epsg > 0, self.epsg, rest).astype(np.int32)
+
+    def _stated(self, column: str) -> NDArray[np.int32]:
+        """(n,) EPSG code that an attribute states, 'EPSG:2154' or 2154; 0 where it states none."""
+        values = next(a for a in self.attributes if a.name == column).values.to_pylist()
+        codes = {value: _code(value) for value in dict.fromkeys(values) if value is not None}
+        for value, code in codes.items():
+            if isinstance(code, str):
+                raise SamplingError(f"{self.name!r}, {self.where[values.index(value)]}: {column} {code}")
+        return np.array([codes.get(value, 0) for value in values], dtype=np.int32)
 
     def held(self, grid: GridSpec) -> NDArray[np.bool_]:
         """(n,) whether the CRS of a row is for its place; UTM and UPS may be used beyond their zones."""
@@ -250,10 +262,8 @@ def _table(name: str, columns: dict[str, list[Any]], where: list[str]) -> PointT
     if not where:
         raise SamplingError(f"{name!r} contains no point")
     corner = [c for c in _CORNER if c in columns]
-    if corner not in ([], ["epsg"], list(_CORNER)):
-        raise SamplingError(
-            f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}; epsg may stand alone"
-        )
+    if corner and len(corner) < len(_CORNER):
+        raise SamplingError(f"{name!r} has {' and '.join(corner)} but not all of {', '.join(_CORNER)}")
     lon, lat = (numbers_of(name, c, columns[c], where, optional=False) for c in ("lon", "lat"))
     check_degrees(name, lon, lat, where)
     epsg, x_min, y_max = _corners(name, columns, where)
@@ -286,18 +296,29 @@ def _corners(
     absent: list[Any] = [None] * len(where)
     code, x_min, y_max = (numbers_of(name, c, columns.get(c, absent), where, optional=True) for c in _CORNER)
     given = np.stack([np.isfinite(code), np.isfinite(x_min), np.isfinite(y_max)])
-    partial = np.asarray((given[1] != given[2]) | (given[1] & ~given[0]))
+    partial = np.asarray(given.any(axis=0) & ~given.all(axis=0))
     if partial.any():
         row = int(np.flatnonzero(partial)[0])
-        raise SamplingError(f"{name!r}, {where[row]}: give epsg, x_min and y_max, epsg alone, or none{_more(partial)}")
+        raise SamplingError(f"{name!r}, {where[row]}: give all of {', '.join(_CORNER)}, or none{_more(partial)}")
     for one in np.unique(code[given[0]]).tolist():
-        row = int(np.flatnonzero(code == one)[0])
-        try:
-            metric(int(one) if float(one).is_integer() else -1)
-        except ValueError as error:
-            what = str(error) if float(one).is_integer() else f"epsg {one:g} is no EPSG code"
-            raise SamplingError(f"{name!r}, {where[row]}: {what}{_more(code == one)}") from None
+        why = _code(int(one) if float(one).is_integer() else one)
+        if isinstance(why, str):
+            raise SamplingError(
+                f"{name!r}, {where[int(np.flatnonzero(code == one)[0])]}: epsg {one:g} is not UTM (32601..32660, "
+                f"32701..32760), UPS (32661, 32761) or another grid of metres: {why}{_more(code == one)}"
+            )
     return np.where(given[0], np.nan_to_num(code), 0).astype(np.int32), x_min, y_max
+
+
+def _code(value: Any) -> int | str:
+    """EPSG code of 2154 or 'EPSG:2154'; else why it cannot be used, in words."""
+    digits = str(value).upper().removeprefix("EPSG:")
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{4,6}", digits):
+        return f"is {ascii(value)[:40]}, expected an EPSG code (EPSG:2154 or 2154)"
+    try:
+        return metric(int(digits)).code
+    except ValueError as error:
+        return str(error)
 
 
 def numbers_of(

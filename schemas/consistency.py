@@ -15,6 +15,7 @@ from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Sentinel1Source, Source
 from schemas.source import DatedSource, ImageSource, RasterSource
 from schemas.splits import AnySplits, FoldSplits, SplitsOfFile
+from schemas.strict import MisplacedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,6 +67,23 @@ def check_splits(sampling: Sampling, splits: AnySplits) -> None:
     carried = getattr(sampling, "attributes", ())
     if isinstance(splits, FoldSplits) and "fold" in [name.lower() for name in carried]:
         raise ValueError("splits.by: folds writes the attribute 'fold', and sampling.attributes names it too")
+
+
+def check_crs(grid: GridSpec, sampling: Sampling) -> None:
+    """A projection for each point must be a column of its file."""
+    column = grid.crs_column
+    if column is None:
+        return
+    if not isinstance(sampling, PointsSampling):
+        raise MisplacedError(
+            f"{grid.crs} is a column of the points file, and sampling.kind: {sampling.kind} has none; use kind: points",
+            ("grid", "crs"),
+        )
+    if column not in sampling.attributes:
+        raise MisplacedError(
+            f"{grid.crs}: {column!r} is not in sampling.attributes, which has {list(sampling.attributes)}",
+            ("grid", "crs"),
+        )
 
 
 def check_quality(

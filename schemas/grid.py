@@ -26,10 +26,11 @@ class GridSpec(Strict):
     )
     crs: str | None = Field(
         default=None,
-        pattern=r"^EPSG:[0-9]{4,6}$",
+        pattern=r"^(EPSG:[0-9]{4,6}|attr_[A-Za-z][A-Za-z0-9_]{0,63})$",
         exclude_if=lambda code: code is None,
         description="one projected system in metres for all samples, 'EPSG:2154', in place of the UTM zone of each; "
-        "places outside its area of use are left out, and snap_m is then resolution_m unless it is stated",
+        "places outside its area of use are left out, and snap_m is then resolution_m unless it is stated; attr_NAME: "
+        "the system of each point, a column of the points file",
     )
     resolutions: dict[str, float] = Field(
         default_factory=dict,
@@ -47,14 +48,21 @@ class GridSpec(Strict):
     @field_validator("crs")
     @classmethod
     def _metric(cls, value: str | None) -> str | None:
-        if value is not None:
+        if value is not None and value.startswith("EPSG:"):
             metric(int(value.removeprefix("EPSG:")))
         return value
 
     @property
     def epsg(self) -> int | None:
-        """EPSG code of `crs`; None where each place has its UTM zone."""
-        return None if self.crs is None else int(self.crs.removeprefix("EPSG:"))
+        """EPSG code of `crs`; None where each place has its UTM zone or a system of its own."""
+        found = self.crs or ""
+        return int(found.removeprefix("EPSG:")) if found.startswith("EPSG:") else None
+
+    @property
+    def crs_column(self) -> str | None:
+        """Attribute of the points that states the system of each; None without."""
+        found = self.crs or ""
+        return found.removeprefix("attr_") if found.startswith("attr_") else None
 
     @field_validator("resolutions")
     @classmethod

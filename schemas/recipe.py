@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.captions import Captions
 from schemas.consistency import (
+    check_crs,
     check_doubles,
     check_fused,
     check_label_names,
@@ -93,6 +94,7 @@ class Recipe(Strict):
         check_pixels(self.grid, self._edges())
         _ = self.derived_layers, self.measured
         check_splits(self.sampling, self.splits)
+        check_crs(self.grid, self.sampling)
         dates = {s.name: len(self.slots_of(s)) for s in self.sources}
         known: dict[str, str | None] = dict.fromkeys((*self.carried, *of_files(self.numbers)))
         known |= {m.name: m.kind for m in self.measured}

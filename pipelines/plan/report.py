@@ -8,6 +8,7 @@ from pipelines.plan.doubts import doubts
 from pipelines.plan.licences import contradictions
 from pipelines.progress import duration
 from pipelines.tables import not_used, words_of
+from schemas.crs import metric
 from schemas.place import Split
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _KEEPERS = {
     "outside_area": "sampling.area decides",
-    "outside_crs": "grid.crs, or the epsg of a point, is for other ground",
+    "outside_crs": "the epsg of these points is for other ground",
     "not_on_land": "sampling.area.land_only: false keeps them",
     "no_stratum": "rows that have no value in a column of sampling.balance",
     "overlap": "sampling.allow_overlap: true keeps them",
@@ -29,7 +30,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
     """The plan as lines for a person."""
     lines = [f"samples   {summary.samples:,} in {summary.shards:,} shards"]
     lines.append("splits    " + ", ".join(_splits(recipe, summary)))
-    lines += [f"left out  {reason.replace('_', ' ')} {n:,} ({_KEEPERS[reason]})" for reason, n in _lost(summary)]
+    lines += [f"left out  {reason.replace('_', ' ')} {n:,} ({_keeper(recipe, reason)})" for reason, n in _lost(summary)]
     lines += [
         f"shared    {s['samples']:,} of {summary.splits[s['split']]:,} {s['split']} samples overlap {s['other']}: "
         f"{s['share']:.1%} of the ground of {s['split']}"
@@ -66,6 +67,13 @@ def trouble(summary: PlanSummary) -> list[str]:
             why = words_of(layer.absent)
             lines.append(f"{name}: nothing was found for any of {layer.wanted:,} requested observations: {why}")
     return lines
+
+
+def _keeper(recipe: Recipe, reason: str) -> str:
+    """The setting that keeps candidates, or why none does."""
+    if reason == "outside_crs" and recipe.grid.epsg is not None:
+        return f"not ground of grid.crs: {metric(recipe.grid.epsg).words}"
+    return _KEEPERS[reason]
 
 
 def _splits(recipe: Recipe, summary: PlanSummary) -> list[str]:

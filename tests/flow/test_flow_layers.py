@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 RECIPE = """name: layers
 seed: 7
 sampling: { kind: grid, spacing_m: 1100, area: { file: aoi.geojson } }
-grid: { size_m: 480 }
+grid: { size_m: 480, crs: EPSG:3035 }
 windows:
   - { name: summer-2021, start: 2021-06-01, end: 2021-09-15 }
   - { name: summer-2022, start: 2022-06-01, end: 2022-09-15 }
@@ -60,6 +60,10 @@ def test_declared_layers_build_and_read(earth: Path, tmp_path: Path, monkeypatch
     assert list(data.modalities) == ["s1_asc", "s1_desc", "landsat_8_9", "terrain", "s2", "ndvi"]
     assert len(data.query("s1_asc_count == 1 and s1_desc_count == 1 and terrain_count == 1 and s2_count == 2")) == 4
     _numbers(data)
+    assert {s.epsg for s in data} == {3035}
+    for sample in data:
+        corner = sample.transform("s2/bands_10m")
+        assert (corner.c % 10, corner.f % 10) == (0, 0)
 
 
 def _halves(folder: Path) -> None:
@@ -85,7 +89,7 @@ def _numbers(data: landweave.Dataset) -> None:
         red = sample["s2/bands_10m"][0, [b.name for b in array.bands].index("B04")]
         reflectance = red[red != array.nodata] * array.scale + array.offset
         assert said["red_90"] == pytest.approx(np.percentile(reflectance, 90), rel=1e-9)
-        ndvi = sample["ndvi/values"][1]
+        ndvi = sample["ndvi/values"][1].astype(np.float64)
         assert said["green"] == pytest.approx((ndvi[np.isfinite(ndvi)] > 0.3).mean())
         codes, counts = np.unique(sample["landsat_8_9/qa_pixel"][0], return_counts=True)
         assert said["qa"] == codes[counts.argmax()]

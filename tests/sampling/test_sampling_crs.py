@@ -1,4 +1,4 @@
-"""Grids in the projections of countries: what is refused, where places are left out, and what metres are on the ground."""
+"""Grids in the projections of countries: what is refused, where places are left out, metres on the ground."""
 
 from __future__ import annotations
 
@@ -120,15 +120,24 @@ def test_samples_lie_in_the_area_of_use_and_far_places_are_never_projected(tmp_p
 def test_each_point_may_have_a_projection_of_its_own(tmp_path: Path) -> None:
     x, y = pyproj.Transformer.from_crs(4326, 2056, always_xy=True).transform(8.5, 46.9)
     x, y = round(x - 40.0, 1), round(y + 40.0, 1)
-    rows = ["lon,lat,epsg,x_min,y_max", "2.3,48.8,2154,,", f"8.5,46.9,2056,{x},{y}", "5.4,52.1,,,"]
+    rows = ["lon,lat,zone,epsg,x_min,y_max", "2.3,48.8,2154,,,", f"8.5,46.9,,2056,{x},{y}", "5.4,52.1,,,,"]
     (tmp_path / "p.csv").write_text("\n".join(rows) + "\n")
-    made = recipe({"size_m": 102.4, "resolution_m": 0.2, "snap_m": None}, sampling={"kind": "points", "file": "p.csv"})
+    sampling = {"kind": "points", "file": "p.csv", "attributes": ["zone"]}
+    made = recipe({"size_m": 102.4, "resolution_m": 0.2, "snap_m": None, "crs": "attr_zone"}, sampling=sampling)
     found = placed(tmp_path, made)
     assert found.footprints.epsg.tolist() == [2154, 2056, 32631]
     assert (found.footprints.x_min[1], found.footprints.y_max[1]) == (x, y)
-    (tmp_path / "p.csv").write_text("lon,lat,epsg\n2.3,48.8,4326\n")
-    with pytest.raises(SamplingError, match=r"line 2: EPSG:4326 .*axes in degrees"):
+    (tmp_path / "p.csv").write_text("lon,lat,zone\n2.3,48.8,EPSG:4326\n")
+    with pytest.raises(SamplingError, match=r"line 2: zone EPSG:4326 .*axes in degrees"):
         placed(tmp_path, made)
+    (tmp_path / "p.csv").write_text("lon,lat,zone\n2.3,48.8,EPSG:2056\n5,52,EPSG:28992\n")
+    assert placed(tmp_path, made).left_out == {"outside_crs": 1}
+    for grid in ({"crs": "attr_zone"}, {"crs": "attr_other"}):
+        with pytest.raises(ValidationError, match=r"column of the points file|is not in sampling\.attributes"):
+            recipe(
+                {"size_m": 1000} | grid,
+                sampling=sampling if grid["crs"] == "attr_other" else {"kind": "uniform", "count": 1},
+            )
 
 
 @settings(max_examples=60, deadline=None)
