@@ -63,7 +63,7 @@ def test_declared_layers_build_and_read(earth: Path, tmp_path: Path, monkeypatch
     assert {s.epsg for s in data} == {3035}
     for sample in data:
         corner = sample.transform("s2/bands_10m")
-        assert (corner.c % 10, corner.f % 10) == (0, 0)
+        assert (corner[2] % 10, corner[5] % 10) == (0, 0)
 
 
 def _halves(folder: Path) -> None:
