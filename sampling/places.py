@@ -32,7 +32,7 @@ from schemas.sampling import DrawSampling, GridSampling, PointsSampling, Uniform
 from schemas.splits import AttributeSplits, FoldSplits, Splits, YearSplits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
