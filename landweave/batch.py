@@ -78,7 +78,7 @@ class _Part(NamedTuple):
 
 
 class Loading:
-    """A batch on its way. `drain` is what threads run; `result` waits for it."""
+    """A batch that is being read: threads run `drain`, and `result` waits for the batch."""
 
     def __init__(self, source: Source, positions: NDArray[np.int64], when: tuple[int, int]) -> None:
         """Plan a batch.
@@ -101,12 +101,12 @@ class Loading:
         self._running: list[Future[None]] = []
 
     def start(self, pool: ThreadPoolExecutor, threads: int) -> Loading:
-        """Let threads of a pool work on it; returns itself."""
+        """Start reading in threads of a pool; returns itself."""
         self._running = [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
     def drain(self, *, smallest: bool = False) -> None:
-        """Work until nothing is left to begin, largest chunks first.
+        """Read chunks until none is left, largest first.
 
         One thread of several begins with the smallest: they hold the interpreter's lock for most of their time, and
         two threads at them would wait for each other.
@@ -123,7 +123,7 @@ class Loading:
                 self._failed = error
 
     def stop(self) -> None:
-        """Begin nothing more: nobody will ask for the batch."""
+        """Stop: nobody will ask for the batch."""
         self._parts.clear()
 
     def result(self, on_error: OnError = "raise") -> tuple[Batch, list[tuple[str, str]]]:
@@ -244,7 +244,7 @@ class Loading:
 
 
 def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Nodata (False in masks; 0, the mean, where normalised) where nothing is there."""
+    """Fill absent observations with nodata (False in masks; 0, which is the mean, in normalised arrays)."""
     lacking = slots < 0
     value = 0.0 if shown.mean is not None else fill_value(shown.array)
     out[lacking if shown.array.dated else lacking[:, 0]] = value

@@ -38,7 +38,7 @@ class Buffers:
         return [self.empty(shape, dtype) for shape, dtype in wanted]
 
     def empty(self, shape: tuple[int, ...], dtype: str | np.dtype[Any]) -> NDArray[Any]:
-        """An array of undefined content, as numpy.empty gives, that hands its memory back when it is gone."""
+        """An array of undefined content, like numpy.empty; its memory is reused after the array is released."""
         kind = np.dtype(dtype)
         size = math.prod(shape) * kind.itemsize
         if size < _SMALL_BYTES:

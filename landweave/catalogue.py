@@ -36,7 +36,7 @@ _ARROW = {"float64": "double"}
 
 
 class Catalogue:
-    """items.parquet of a dataset. What every sample needs is read once; the rest when it is asked for."""
+    """items.parquet of a dataset. Columns that every sample needs are read once; others when needed."""
 
     def __init__(self, objects: Objects, spec: DatasetSpec, samples: int) -> None:
         self._objects = objects
@@ -109,7 +109,7 @@ class Catalogue:
         return np.stack([self.light["shard"].to_numpy(), self.light["row"].to_numpy()], axis=1).astype(np.int64)
 
     def checksum(self, positions: NDArray[np.int64]) -> int:
-        """Of the ids of samples, the shards and rows they lie in, and their order."""
+        """Checksum of the ids of samples, their shards and rows, and their order."""
         ids = self._ids.take(pa.array(positions))
         _, offsets, text = ids.buffers()
         return zlib.crc32(self.where[positions].tobytes(), zlib.crc32(text or b"", zlib.crc32(offsets)))
@@ -143,7 +143,7 @@ class Catalogue:
         return found
 
     def group(self, name: str) -> GroupSpec:
-        """A modality or label; UnknownNameError if there is no such."""
+        """The modality or label of that name; UnknownNameError if there is none."""
         try:
             return self._spec.group(name)
         except KeyError as error:
@@ -173,7 +173,7 @@ class Catalogue:
         return np.asarray(self._columns[name])
 
     def texts(self, column: str) -> dict[str, None]:
-        """The different texts in a column; of `split` all that there can be."""
+        """The distinct texts in a column; for `split` all possible ones."""
         if column not in self._texts:
             read = self.light if column in self.light.column_names else self.read([column])
             found = pc.unique(read[column]).drop_null().to_pylist()

@@ -31,7 +31,7 @@ _Seat = tuple[str, str]
 def check(
     dataset: Dataset, *, threads: int = 4, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Iterator[str]:
-    """Yield one line a fault; nothing where all is well. Reads every byte of the dataset once.
+    """Yields one line per fault, and nothing if there is none. Reads every byte of the dataset once.
 
     Args:
         dataset: which.
@@ -88,7 +88,7 @@ def _index(data: Any, path: str, dataset: Dataset) -> dict[str, Fields]:
 
 
 def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
-    """Shard -> row -> who sits there, as the catalogue says."""
+    """Shard -> row -> sample id, according to the catalogue."""
     seats: dict[int, dict[int, _Seat]] = {}
     light = dataset.catalogue.light
     for sample, shard, row, split in zip(*(light[c].to_pylist() for c in ("id", "shard", "row", "split")), strict=True):
@@ -97,7 +97,7 @@ def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
 
 
 def _splits(dataset: Dataset) -> Iterator[str]:
-    """Against the manifest, and one for each block."""
+    """Checks the splits against the manifest, and that each block of ground has one split."""
     light = dataset.catalogue.light
     told = dict(sorted(Counter(light["split"].to_pylist()).items()))
     if told != {split: count for split, count in sorted(dataset.splits.items()) if count}:
@@ -133,7 +133,7 @@ def _shard(dataset: Dataset, number: int, index: dict[str, Fields], seats: dict[
 
 
 def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[ShardManifest | None, list[str]]:
-    """A manifest and the faults of all that it lists."""
+    """The manifest of a shard, and the faults of the objects that it lists."""
     try:
         raw = dataset.store.get(path)
         manifest = shard_from_bytes(raw, path)
@@ -152,7 +152,7 @@ def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[Shard
 
 
 def _presence(dataset: Dataset, manifest: ShardManifest, revision: int) -> list[str]:
-    """Presence in the catalogue against the manifest."""
+    """Checks that catalogue and manifest agree on which observations are present."""
     faults = []
     inside = np.flatnonzero(dataset.catalogue.where[:, 0] == manifest.shard)
     for group in (g for g in dataset.spec.groups if g.revision == revision):

@@ -32,7 +32,7 @@ _SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle
 
 
 class DamageError(ValueError):
-    """Bytes that are not what was written; the caller knows which sample and array and says so."""
+    """The bytes differ from those that were written; the caller adds the sample and the array."""
 
 
 def _one_thread() -> None:

@@ -177,7 +177,7 @@ class Dataset:
         return found
 
     def _check_box(self, bbox: BBox) -> None:
-        """QueryError for a box without samples that goes round most of the globe: its west and east are swapped."""
+        """Raises QueryError if an empty box spans most of the globe: west and east are probably swapped."""
         west, _, east, _ = degrees(bbox)
         if 0 < west - east < 180:
             lon = self.catalogue.read(["lon"])["lon"]
@@ -428,7 +428,7 @@ def _names(record: Any) -> set[str]:
 
 
 def _sorted(settings: Mapping[str, object], record: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that are fields of a record, and the others."""
+    """Divides settings into those that are fields of a record, and the others."""
     mine = {name: value for name, value in settings.items() if name in _names(record)}
     return mine, {name: value for name, value in settings.items() if name not in mine}
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Turn(NamedTuple):
-    """The work of an iterator: an epoch, or the rest of one."""
+    """The part of an epoch that one iterator reads: all of it, or the rest."""
 
     epoch: int
     """Which."""
@@ -42,10 +42,10 @@ class Turn(NamedTuple):
 
 
 class Epochs:
-    """The count of one process."""
+    """Epoch counter of one process."""
 
     def __init__(self, turn: Turn | None = None) -> None:
-        """Begin with a turn; with epoch 0 if None."""
+        """Start with a turn; with epoch 0 if None."""
         self._turn = turn or Turn(0)
 
     @property
@@ -99,7 +99,7 @@ _LAYOUT = np.dtype(
 
 
 class SharedEpochs(Epochs):
-    """The count of a process and of the workers that it starts, by fork or else.
+    """Epoch counter of a process and of the workers that it starts, by fork or spawn.
 
     What is set counts for passes that are started afterwards: a worker that comes late to an earlier pass still runs
     what that one runs. A process that was forked from the owner and sets or takes something itself, as a rank of a
@@ -272,7 +272,7 @@ class SharedEpochs(Epochs):
 
 
 def _owner_of_this() -> int:
-    """The process that this one works for."""
+    """Process id of the process that started this worker."""
     parent = multiprocessing.parent_process()
     return os.getpid() if parent is None or parent.pid is None else parent.pid
 

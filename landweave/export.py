@@ -156,7 +156,7 @@ def _own_folder(folder: Path) -> None:
 
 
 def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer, job: Job) -> None:
-    """Whole or not there."""
+    """Writes a part completely, or not at all."""
     aside = part.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()

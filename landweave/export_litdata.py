@@ -65,4 +65,4 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:
-    """Nothing more is needed."""
+    """Does nothing: the format needs no further files."""

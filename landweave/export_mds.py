@@ -32,7 +32,7 @@ def require() -> None:
 
 
 def write_part(folder: Path, records: Iterator[Record], job: Job) -> None:
-    """One shard with columns id, captions, metadata and one an array."""
+    """One shard with the columns id, captions, metadata, and one column per array."""
     from streaming import MDSWriter  # type: ignore[import-not-found,unused-ignore]
 
     columns = {"id": "str", "captions": "json", "metadata": "json"}
@@ -73,4 +73,4 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:
-    """Nothing more is needed."""
+    """Does nothing: the format needs no further files."""

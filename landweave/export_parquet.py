@@ -39,7 +39,7 @@ _SPLITS = {"val": "validation"}
 
 
 def require() -> None:
-    """Nothing but pyarrow."""
+    """Does nothing: the format needs pyarrow only."""
 
 
 def features(job: Job) -> Json:
@@ -126,12 +126,12 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:
-    """The card."""
+    """Write the dataset card."""
     write(root, "README.md", card(splits, job))
 
 
 def _yaml(name: str, feature: Json) -> Json:
-    """A feature as a card spells it."""
+    """A feature in the YAML of a dataset card."""
     kind = feature["_type"]
     if kind == "List":
         return {"name": name, "list": feature["feature"]["dtype"]}

@@ -26,7 +26,7 @@ def require() -> None:
 
 
 def write_part(folder: Path, records: Iterator[Record], job: Job) -> None:
-    """One tar file. A member that was not obtained is not there; `json` holds the metadata, `txt` a caption a line."""
+    """One tar file. Absent observations have no member; `json` holds the metadata, `txt` one caption per line."""
     del job
     import webdataset  # type: ignore[import-not-found,unused-ignore]
 
@@ -48,4 +48,4 @@ def assemble(root: Path, split: str, parts: Sequence[Path], job: Job) -> None:
 
 
 def finish(root: Path, splits: dict[str, int], job: Job) -> None:
-    """Nothing more is needed."""
+    """Does nothing: the format needs no further files."""

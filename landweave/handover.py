@@ -39,7 +39,7 @@ _KEPT = 16
 
 @cache
 def possible() -> bool:
-    """Whether this system knows files in memory, and lets this process have them."""
+    """True where this system has files in memory and lets this process use them."""
     try:
         os.close(os.memfd_create("landweave"))
     except (AttributeError, OSError):
@@ -48,7 +48,7 @@ def possible() -> bool:
 
 
 class HandedOver:
-    """A batch on its way out of a worker: what arrives is a dict of its values, each as `convert` makes it."""
+    """A batch that a worker sends: the receiver gets a dict of its values, each converted by `convert`."""
 
     def __init__(
         self, block: _Block, places: dict[str, Place], batch: Mapping[str, Any], convert: Callable[[Any], Any]
@@ -134,7 +134,7 @@ class _Block:
         return self._map[0] == _FREE
 
     def take(self) -> NDArray[np.uint8]:
-        """Its bytes. Free again when they are let go of: here, or where they were sent."""
+        """The bytes of the block. It is free again when nobody uses them, here or in the receiver."""
         self._map[0] = _TAKEN
         self.sent, self._use = False, self._use + 1
         owner = np.frombuffer(memoryview(self._map), np.uint8)
@@ -149,7 +149,7 @@ class _Block:
 def _received(
     sent: Any, size: int, places: dict[str, Place], values: dict[str, Any], convert: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """In the receiver: arrays over the block, which is free when the last array is released."""
+    """Called in the receiver: arrays over the block. The block is free when the last array is released."""
     file = sent.detach()
     try:
         memory = _mapped(file, size)

@@ -85,7 +85,7 @@ COORDINATES: dict[str, str] = {
 
 
 def shard_name(shard: int) -> str:
-    """'00007': shards sort as text up to 100,000 of them, and stay unique beyond."""
+    """'00007': up to 100,000 shards sort as text; beyond that, names stay unique."""
     return f"{shard:05d}"
 
 
@@ -261,7 +261,7 @@ class GroupSpec:
 
     @property
     def slot_count(self) -> int:
-        """Observations that a full sample has here."""
+        """Number of observations that a complete sample has in this group."""
         return max(1, len(self.slots))
 
     def array(self, name: str) -> ArraySpec:
@@ -297,7 +297,7 @@ class AttributeSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedGround:
-    """Ground that samples of one split have in common with another, where the recipe says `splits.allow_overlap`."""
+    """Ground that samples of two splits share, if the recipe sets `splits.allow_overlap`."""
 
     split: str
     """Whose samples were looked at, as planned."""
@@ -311,7 +311,7 @@ class SharedGround:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSpec:
-    """All that fixes a dataset's form: picklable, JSON-serialisable, the same for every worker."""
+    """Everything that decides the form of a dataset; picklable, JSON-serialisable, and the same for every worker."""
 
     name: str
     """The recipe's name: also the STAC collection id."""

@@ -51,7 +51,7 @@ def spec_to_json(spec: DatasetSpec) -> Json:
 
 
 def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
-    """The spec that `spec_to_json` wrote; unknown keys, which later minor changes may add, are passed over.
+    """The spec that `spec_to_json` wrote; unknown keys are ignored, because later minor versions may add some.
 
     Raises:
         CorruptError: a field is not of the kind, range or spelling that the layout has.
@@ -172,7 +172,7 @@ def _dims(found: Fields, axes: int) -> tuple[str, ...]:
 
 
 def _nodata(found: Fields, dtype: str) -> float | None:
-    """A number that the dtype holds, NaN for floats only, none for masks."""
+    """A number that the dtype can hold; NaN for floats only; None for masks."""
     value = found.only("nodata")
     if value is None or dtype == "bool":
         return value if value is None else refuse(found.at("nodata"), value, "null for a mask")

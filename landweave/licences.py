@@ -14,7 +14,7 @@ UNSTATED = ("proprietary", "other", "unknown")
 
 
 def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
-    """One line for each kind of layer whose licence does not allow what the dataset's licence says.
+    """One line for each kind of layer whose licence forbids what the dataset's licence allows.
 
     A dataset that states none ('proprietary', the default) contradicts nothing.
 
@@ -36,7 +36,7 @@ def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
 
 
 def _why(stated: str, licence: str) -> str:
-    """Why `stated` contradicts the licence of an input, `licence`; '' = no known contradiction."""
+    """Why the dataset's licence `stated` contradicts the licence of an input; '' = no known contradiction."""
     if stated == licence or licence.startswith(PUBLIC):
         return ""
     reasons = (

@@ -31,7 +31,7 @@ _NEAR_BYTES = 1 << 16
 
 
 class LocalStore:
-    """A folder on this machine. It has no lock, which a child of a fork could inherit while it is held."""
+    """A folder on this machine. It uses no lock, because a forked child could inherit a held one."""
 
     remote = False
 
@@ -76,7 +76,7 @@ class LocalStore:
         return (file.read_into(memory[:length], start) for start, length in spans)
 
     def _memory(self, length: int) -> memoryview:
-        """This thread's memory, of whole pages: into those the kernel copies quickest. Never a fork's."""
+        """Memory of this thread, in whole pages, which the kernel fills fastest; never shared with a fork."""
         memory: memoryview | None = getattr(self._scratch, "memory", None)
         if memory is None or len(memory) < length:
             self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, _NEAR_BYTES), mmap.MAP_PRIVATE))
@@ -130,7 +130,7 @@ class _File:
             os.close(self._handle)
 
     def read(self, start: int, length: int) -> bytes:
-        """Bytes that are there; one call reads 2 GiB at most."""
+        """Bytes from `start`, fewer at the end of the file; one system call reads at most 2 GiB."""
         length = max(0, min(length, self.size - start))
         found = os.pread(self._handle, length, start)
         while len(found) < length and (more := os.pread(self._handle, length - len(found), start + len(found))):

@@ -74,7 +74,7 @@ class DatasetManifest:
 
 
 def seal(data: Json) -> bytes:
-    """Canonical JSON with a `sha256` of all the rest, so that a flipped byte anywhere is found by reading."""
+    """Canonical JSON with a `sha256` of all other fields, so that a reader detects any changed byte."""
     return _canonical({**data, "sha256": hashlib.sha256(_canonical(data)).hexdigest()})
 
 
@@ -214,7 +214,7 @@ def _objects_from_json(found: Fields) -> dict[str, ObjectSum]:
 
 
 def _digest(data: Json) -> str | None:
-    """None if it cannot be written as it was: it holds half a character."""
+    """The checksum; None if the content cannot be written again, because it holds half of a surrogate pair."""
     try:
         return hashlib.sha256(_canonical(data)).hexdigest()
     except (ValueError, RecursionError):

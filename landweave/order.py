@@ -101,7 +101,7 @@ class Order:
 
 
 def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """As many indexes as weights, each in proportion to its weight (systematic sampling)."""
+    """Indexes drawn in proportion to the weights, as many as there are weights (systematic sampling)."""
     total = float(weights.sum()) if len(weights) else 0.0
     if not len(weights):
         return np.arange(0)

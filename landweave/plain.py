@@ -12,7 +12,7 @@ import unicodedata
 
 
 def printable(text: object, *, lines: bool = False) -> str:
-    """The text with every character that does not print as its escape: ESC is the four characters backslash, x, 1, b.
+    """The text with each unprintable character replaced by its escape: ESC becomes the characters backslash, x, 1, b.
 
     Escaped are control characters (C0, DEL, C1), formats (bidirectional marks and overrides, zero-width ones, tags),
     line separators, surrogates and code points without a meaning. Blanks of any width become a plain blank.
@@ -37,6 +37,6 @@ _MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#+!|~"})
 
 
 def markdown(text: object) -> str:
-    """The text as Markdown that shows as it is: no tag, link, picture, heading, list or table in it."""
+    """The text escaped for Markdown: no part of it becomes a tag, link, picture, heading, list or table."""
     lines = [html.escape(printable(line), quote=False).translate(_MARKS).strip() for line in str(text).splitlines()]
     return "\n".join(re.sub("^([0-9]*)([-=.)])", r"\1\\\2", line) for line in lines)

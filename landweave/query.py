@@ -35,7 +35,7 @@ def expression(
     equal: Mapping[str, Any] | None = None,
     texts: Texts | None = None,
 ) -> pc.Expression | None:
-    """One Arrow expression for all conditions, which must hold together; None if there is none.
+    """One Arrow expression that requires all conditions; None if there are no conditions.
 
     Args:
         schema: of the columns.
@@ -73,7 +73,7 @@ def expression(
 
 
 def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
-    """QueryError if a condition cannot be asked of these columns."""
+    """Raises QueryError if a condition does not fit the columns."""
     try:
         schema.empty_table().filter(condition)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -91,7 +91,7 @@ def _overlaps(bbox: Any) -> pc.Expression:
 
 
 def degrees(bbox: Any) -> BBox:
-    """west, south, east, north; QueryError if they are none."""
+    """The box as (west, south, east, north); QueryError if it is not four numbers in degrees."""
     wanted = f"bbox must be (west, south, east, north) in degrees, got {bbox!r}"
     try:
         west, south, east, north = (float(v) for v in bbox)
@@ -121,7 +121,7 @@ def _during(period: Any) -> list[pc.Expression]:
 
 
 def moment(value: Any, *, latest: bool = False) -> datetime:
-    """A UTC time; a bare day means its first or its last instant."""
+    """A UTC time; a date without a time means its first or its last instant."""
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()
     if isinstance(value, str):
@@ -140,13 +140,13 @@ def moment(value: Any, *, latest: bool = False) -> datetime:
 
 
 class _Asked:
-    """Questions about columns, and their answers as expressions."""
+    """Turns conditions on columns into Arrow expressions."""
 
     def __init__(self, schema: pa.Schema, texts: Texts | None) -> None:
         self.schema, self._texts = schema, texts
 
     def equals(self, column: str, value: Any) -> pc.Expression:
-        """A column that is a value, or one of several; None is null."""
+        """True where the column equals a value, or one of several values; None means null."""
         found = field(self.schema, column)
         if not _several(value):
             return self.compared("equal", column, value)
@@ -189,7 +189,7 @@ class _Asked:
             raise QueryError(f"column {column!r} contains {kind}, it cannot be compared with {value!r}") from error
 
     def _occurs(self, column: str, values: list[Any]) -> None:
-        """QueryError for a text that no sample has; of a long list of texts (ids), some may be unknown."""
+        """Raises QueryError for a text that no sample has; in a long list of texts (ids), some may be unknown."""
         wanted = [str(v) for v in values if isinstance(v, str)]
         if self._texts is None or not wanted or not pa.types.is_string(self.schema.field(column).type):
             return
@@ -204,14 +204,14 @@ def _several(value: Any) -> bool:
 
 
 def field(schema: pa.Schema, column: Any) -> pc.Expression:
-    """A column; QueryError, with the names that are nearest, where there is none."""
+    """The column of that name; QueryError with the most similar names if there is none."""
     if column not in schema.names:
         raise QueryError(unknown("column", column, schema.names))
     return pc.field(column)
 
 
 def _parse(asked: _Asked, text: str) -> pc.Expression:
-    """A condition in Python's spelling: `worldcover_trees > 0.5 and split in ('val', 'test')`. Nothing is evaluated."""
+    """A condition in Python syntax, parsed and never run: `worldcover_trees > 0.5 and split in ('val', 'test')`."""
     if len(text) > _LONGEST:
         raise QueryError(f"the condition has {len(text)} characters; the limit is {_LONGEST}")
     try:
@@ -226,7 +226,7 @@ def _parse(asked: _Asked, text: str) -> pc.Expression:
 
 
 def _check_depth(tree: ast.AST) -> None:
-    """Arrow and Python go down into a condition by recursion: a deep one would end the process."""
+    """Refuses deeply nested conditions: Arrow and Python recurse into them, and could end the process."""
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -236,7 +236,7 @@ def _check_depth(tree: ast.AST) -> None:
 
 
 def _joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
-    """All or any of the conditions, as a tree that is no deeper than it must be."""
+    """Joins conditions with "and" or "or", as a balanced tree."""
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
         parts = [a & b if both else a | b for a, b in pairs] + parts[len(parts) & ~1 :]

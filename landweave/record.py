@@ -68,7 +68,7 @@ def record(sample: Sample, arrays: Iterable[ArraySpec]) -> Record:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: times in ISO 8601, tuples as lists, NaN and infinity as null."""
+    """The value for JSON: times in ISO 8601, tuples as lists, NaN and infinity as null."""
     match value:
         case dict():
             return {str(k): plain(v) for k, v in value.items()}

@@ -157,7 +157,7 @@ def _hub(url: str) -> tuple[str, dict[str, str]]:
 
 
 def public(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query and fragment."""
+    """The URL without parts that may be secret: user, password, query and fragment."""
     scheme, mark, rest = url.partition("://")
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")

@@ -199,7 +199,7 @@ class Sample:
 
     @property
     def facts(self) -> Json | None:
-        """Facts that the captions rest on."""
+        """Facts that the captions use."""
         if self.item["facts"] is None:
             return None
         found = parse(self.item["facts"].encode(), f"facts of sample {self.id}")

@@ -40,7 +40,7 @@ class Selection:
         return self._table(None)
 
     def of(self, catalogue: Catalogue) -> bool:
-        """Whether its samples are those of a catalogue, of this process or another."""
+        """True if the selection was made from this catalogue, in this process or in another one."""
         mine = self._catalogue
         return mine is catalogue or (mine.place == catalogue.place and mine.light.num_rows == catalogue.light.num_rows)
 
@@ -62,7 +62,7 @@ class Selection:
         return self._with(np.union1d, other)
 
     def __sub__(self, other: Selection) -> Selection:
-        """Samples of this and not of the other."""
+        """Samples of this selection that the other does not hold."""
         return self._with(np.setdiff1d, other)
 
     def _with(self, how: Callable[[Any, Any], Any], other: Any) -> Selection:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0: any free one.
+    """A listening socket; port 0 means any free port.
 
     Raises:
         AccessError: the address is taken or not one of this machine.

@@ -132,7 +132,7 @@ class _Aggregate(AggregationExtension):
 
 
 class _Told:
-    """Turns errors of the reader into HTTP errors: a user's mistake is 400, and nothing of this machine is told."""
+    """Turns errors of the reader into HTTP errors: a user's mistake is 400; no detail of this machine is sent."""
 
     def __enter__(self) -> None:
         return None
@@ -277,7 +277,7 @@ def _found(dataset: Dataset, asked: dict[str, Any]) -> Any:
 
 
 def _interval(value: Any) -> str | None:
-    """stac-fastapi hands over a text, a datetime, or a pair of them."""
+    """The interval as text; stac-fastapi passes a text, a datetime, or a pair of them."""
     if value is None or isinstance(value, str):
         return value
     ends = value if isinstance(value, (tuple, list)) else (value,)
@@ -291,7 +291,7 @@ def _fields(listed: list[str] | None) -> tuple[set[str], set[str]] | None:
 
 
 def _chosen(feature: Json, fields: tuple[set[str], set[str]] | None) -> Json:
-    """The fields extension: what is included, then without what is excluded."""
+    """The fields extension: keeps the included fields, then removes the excluded ones."""
     if fields is None or not any(fields):
         return feature
     include, exclude = fields
@@ -352,7 +352,7 @@ class _Aggregations(BaseAggregationClient):
         return {"type": "AggregationCollection", "aggregations": known, "links": _links(kwargs["request"], None)}
 
     def aggregate(self, collection_id: Any = None, **kwargs: Any) -> Any:
-        """GET hands over parameters by name, POST its model as the first argument."""
+        """Counts over a search: GET passes parameters by name, POST passes its model as the first argument."""
         request: Request = kwargs.pop("request")
         posted = hasattr(collection_id, "model_dump")
         asked = collection_id.model_dump(exclude_none=True) if posted else dict(kwargs)

@@ -116,7 +116,7 @@ class ShardReader:
         chips: list[Chip],
         finish: Callable[[tuple[int, int], NDArray[Any]], None] | None = None,
     ) -> list[tuple[tuple[int, int], str]]:
-        """Chips of one array in one shard, in one go: ranges merged, each checked and decoded.
+        """Chips of one array in one shard, read together: ranges are merged; each chunk is verified and decoded.
 
         Args:
             array: which array.
@@ -162,7 +162,7 @@ class ShardReader:
         return damage
 
     def _decode(self, data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]) -> None:
-        """Decode a chunk. Those of one value (a mask that is True everywhere) are few, tiny and remembered."""
+        """Decode a chunk. Chunks of a single value (a mask that is True everywhere) are decoded once and kept."""
         if len(data) > _TINY_BYTES:
             codec.decode_chunk(data, out)
             return

@@ -42,7 +42,7 @@ def matching(catalogue: Catalogue, condition: str) -> NDArray[np.int64]:
 
 
 def _check_values(catalogue: Catalogue, condition: str) -> None:
-    """QueryError if a condition that nothing fulfils names a text that no sample has: it is misspelt."""
+    """Raises QueryError if an unfulfilled condition names a text that no sample has: a likely misspelling."""
     for column, value in re.findall(r"(\w+)\"?\s*==?\s*'((?:[^']|'')*)'", condition):
         if column in catalogue.schema.names and pa.types.is_string(catalogue.schema.field(column).type):
             known, text = catalogue.texts(column), value.replace("''", "'")

@@ -223,7 +223,7 @@ def aggregate(dataset: Dataset, positions: NDArray[np.int64], names: list[str]) 
 
 
 def next_token(after: int) -> str:
-    """Token of the page that begins behind this many items."""
+    """Token of the page that begins after this many items."""
     return base64.urlsafe_b64encode(f"{after}".encode()).decode().rstrip("=")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """A place that holds one dataset. Paths are those of `landweave.layout`; one that leads outside: CorruptError."""
+    """A place that holds one dataset. Paths are those of `landweave.layout`; one outside raises CorruptError."""
 
     url: str
     """Path or URL, as messages name it: without credentials."""
@@ -93,11 +93,11 @@ class ObjectFile(io.RawIOBase):
         self.store, self.path, self.size, self._at = store, path, size, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def tell(self) -> int:
@@ -105,12 +105,12 @@ class ObjectFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go elsewhere."""
+        """Set the position of the next read."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes from where it stands, fewer at the end."""
+        """Bytes from the current position, fewer at the end."""
         stop = self.size if size < 0 else min(self.size, self._at + size)
         data = self.store.get_range(self.path, self._at, stop - self._at) if stop > self._at else b""
         self._at += len(data)

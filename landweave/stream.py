@@ -287,7 +287,7 @@ class Stream:
 
 
 def _needed(state: Any, fitting: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys that a state must have."""
+    """Checks that a state has all its keys."""
     if not isinstance(state, Mapping):
         raise QueryError(f"a state must be a dict from state_dict(), got {type(state).__name__}")
     return ("epoch", "position") if "position" in state else ("epoch", "start", "next", *fitting)

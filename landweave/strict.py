@@ -34,7 +34,7 @@ _REQUIRED = object()
 
 
 def inside(path: str, where: str = "") -> str:
-    """A path from a dataset's files, where it is relative, plain and leads nowhere outside; CorruptError elsewhere."""
+    """The path, if it is relative, plain and stays inside the dataset; otherwise CorruptError."""
     if len(path) > 1024 or not all(_PART.fullmatch(part) for part in path.split("/")):
         raise CorruptError(
             f"{where}{printable(path[:200])}: is not a path inside a dataset (letters, digits, '.', '_', '-' "
@@ -106,7 +106,7 @@ class Fields:
         return whole(self._get(name, default), self.at(name), low, high)
 
     def number(self, name: str, low: float = -1e300, high: float = 1e300) -> float:
-        """A finite number within bounds, both included: int or float, as it stands."""
+        """A finite number (int or float) within bounds, both included."""
         return number(self._get(name, _REQUIRED), self.at(name), low, high)
 
     def number_or_none(self, name: str, low: float = -1e300, high: float = 1e300) -> float | None:
@@ -122,7 +122,7 @@ class Fields:
         return found
 
     def text(self, name: str, pattern: Pattern[str] | None = None) -> str:
-        """A text, spelt as the pattern says where there is one."""
+        """A text that matches the pattern, if one is given."""
         return text(self._get(name, _REQUIRED), self.at(name), pattern)
 
     def text_or_none(self, name: str) -> str | None:
@@ -167,21 +167,21 @@ class Fields:
 
 
 def whole(value: Any, where: str, low: int, high: int) -> int:
-    """An integer within bounds, both included; true and false are none."""
+    """An integer within bounds, both included; true and false are refused."""
     if type(value) is not int or not low <= value <= high:
         refuse(where, value, f"an integer from {low} to {high}")
     return value
 
 
 def number(value: Any, where: str, low: float = -1e300, high: float = 1e300) -> float:
-    """A finite number within bounds, both included: int or float, as it stands."""
+    """A finite number (int or float) within bounds, both included."""
     if type(value) not in (int, float) or not low <= value <= high:
         refuse(where, value, f"a number from {low:g} to {high:g}")
     return value  # type: ignore[no-any-return]
 
 
 def text(value: Any, where: str, pattern: Pattern[str] | None = None) -> str:
-    """A text, spelt as the pattern says where there is one."""
+    """A text that matches the pattern, if one is given."""
     if not isinstance(value, str) or len(value) > MOST_TEXT:
         refuse(where, value, f"a text of at most {MOST_TEXT} characters")
     if pattern is not None and not pattern.fullmatch(value):
@@ -190,7 +190,7 @@ def text(value: Any, where: str, pattern: Pattern[str] | None = None) -> str:
 
 
 def refuse(where: str, found: Any, expected: str) -> NoReturn:
-    """Raise the CorruptError that says what was found and what was expected."""
+    """Raise CorruptError with the found and the expected value."""
     raise CorruptError(f"{where}: expected {expected}, found {_brief(found)}")
 
 

@@ -30,7 +30,7 @@ REMEDY = "run `landweave check`"
 
 
 class Objects:
-    """A dataset's own objects, and those of its shards that are no pixels; picklable."""
+    """Objects of a dataset other than pixels: its own files and the tables of its shards; picklable."""
 
     def __init__(self, store: Store, sums: Mapping[str, ObjectSum], before: Mapping[str, ObjectSum]) -> None:
         """Take the checksums.
@@ -75,7 +75,7 @@ class Objects:
         return pa.PythonFile(_Blocks(file, path, expected) if expected.blocks else file, mode="r")
 
     def _keep(self, path: str, what: Any) -> None:
-        """Some few: the catalogue and a shard's vectors are asked for again and again."""
+        """Keeps a few objects in memory, because the catalogue and a shard's vectors are read again and again."""
         while len(self._kept) >= 3:
             self._kept.pop(next(iter(self._kept)), None)
         self._kept[path] = what
@@ -111,7 +111,7 @@ class _Blocks(ObjectFile):
         self._sums = expected.blocks
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes from where it stands, fewer at the end."""
+        """Bytes from the current position, fewer at the end."""
         start = self.tell()
         stop = self.size if size < 0 else min(self.size, start + size)
         if stop <= start:
@@ -133,7 +133,7 @@ def block_sums(path: Path) -> str:
 
 
 def read_table(source: Any, path: str, **how: Any) -> pa.Table:
-    """A Parquet file's columns, with texts that are texts.
+    """Columns of a Parquet file; texts are checked to be valid UTF-8.
 
     Args:
         source: from `Objects.table`.

@@ -44,7 +44,7 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
         physical: bool = False,
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
-        """Choose.
+        """Choose the image and the mask.
 
         Args:
             dataset: from `landweave.open`.

@@ -264,7 +264,7 @@ _NOON = datetime(1970, 1, 1, 12, tzinfo=UTC).timetz()
 
 
 def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], when: tuple[int, int]) -> dict[str, Any]:
-    """Modality -> (n,) True where it is removed from the sample.
+    """Modality -> (n,) True where dropout removes it from the sample.
 
     Args:
         view: settings.

@@ -45,7 +45,7 @@ RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="the reci
 
 
 def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Every output of the commands: words of archives, maps and files cannot do more than be read."""
+    """Prints a line; text from archives, maps and files is made safe for a terminal first."""
     from landweave.plain import printable
 
     typer.echo(printable(text, lines=True), err=err, nl=nl)
@@ -463,7 +463,7 @@ def _address_space() -> int | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory could not be had: also libraries that could not be loaded and threads that could not begin."""
+    """True if memory ran out; also if a library could not be loaded or a thread could not start for this reason."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     if _address_space() is None:
@@ -483,7 +483,7 @@ def _memory_text() -> str:
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """Errors whose text is written for users."""
+    """Errors whose message is written for users."""
     from pipelines.access.holdings import NotHeldError
     from pipelines.access.http.client import AccessError, SettingError
     from pipelines.access.openstreetmap.extract import BadExtractError

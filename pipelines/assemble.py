@@ -231,7 +231,7 @@ class Factory:
 
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
-    """The form on disk that a recipe and its plan lead to."""
+    """The form on disk of the dataset of a recipe and its plan."""
     return dataset_spec(recipe, plan.shards, _legends(recipe), plan.attributes, plan.shard_samples, plan.shared)
 
 

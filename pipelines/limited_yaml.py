@@ -48,7 +48,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 
 
 class LimitedYamlError(ValueError):
-    """The text is not YAML, or not YAML that is accepted here. One line."""
+    """The text is not YAML, or uses features of YAML that are not accepted; a message of one line."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem)
@@ -90,7 +90,7 @@ def read_yaml(text: str) -> Any:
 
 
 class _Builder:
-    """Makes a tree of a stream of events."""
+    """Builds a tree from a stream of events."""
 
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
@@ -214,7 +214,7 @@ def _seen(text: str, line: int) -> str:
 
 
 def _scalar(text: str, line: int) -> Any:
-    """A plain word as what it means."""
+    """The value of an unquoted word."""
     if text in _NULL:
         return None
     if text in _TRUE or text in _FALSE:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PortError(ValueError):
-    """The port for metrics cannot be had; the text says which."""
+    """The port for metrics cannot be used; the message names it."""
 
 
 def openmetrics(status: Status) -> str:

@@ -70,7 +70,7 @@ def _broken(stack: Stack, recipe: Recipe) -> Iterator[str]:
 
 
 def _fails(test: Test, stack: Stack, recipe: Recipe) -> str:
-    """What was found instead; '' where the sample passes the test at every date."""
+    """The value that fails the test; '' if the sample passes it at every date."""
     if test.kind == "attribute":
         return _wrong_value(test, stack)
     if test.kind == "count":

@@ -381,7 +381,7 @@ def _tag_of(model: type[BaseModel]) -> str:
 
 
 def _refused(loc: tuple[str | int, ...]) -> str | None:
-    """Why a key that other layers have is not for this one."""
+    """The reason why a key of other layers is not allowed here."""
     refused = [getattr(model, "refused", {}).get(loc[-1]) for model in _models_at(loc[:-1])]
     return next((why for why in refused if why is not None), None)
 

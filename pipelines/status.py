@@ -94,7 +94,7 @@ class Status:
         return plain
 
     def text(self, prices: Prices | None = None) -> str:
-        """As a table for a person."""
+        """The status as a table to print."""
         state = "finished" if self.finished else "building" if self.running else "not finished"
         lines = [f"{self.name}: {state}, {self.done:,} of {self.shards:,} shards, {self.samples:,} samples planned"]
         if self.seconds_left is not None:
@@ -155,11 +155,11 @@ class Planning:
     """Partitions in all."""
 
     def json(self) -> dict[str, Any]:
-        """As JSON."""
+        """The status as JSON."""
         return {"state": "planning" if self.running else "planning interrupted", **vars(self)}
 
     def text(self) -> str:
-        """A line for a person."""
+        """The status as a line to print."""
         state = "is being planned" if self.running else "planning was interrupted"
         how = f"{self.planned:,} of {self.parts:,} partitions planned, {self.samples:,} samples placed"
         line = f"{self.name}: {state}, {how if self.parts else 'before its samples were placed'}"
@@ -214,7 +214,7 @@ def status_of(out: Path) -> Status:
 
 
 def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict[str, int]], list[str], list[str]]:
-    """(layer -> reason -> how many, lines on what providers did not deliver, lines on layers without anything)."""
+    """(layer -> reason -> number; lines about providers that did not deliver; lines about layers without data)."""
     counts: dict[str, Counter[str]] = {}
     lost: Counter[tuple[str, str]] = Counter()
     for shard in sorted(done):
@@ -249,7 +249,7 @@ def _building(records: list[Record]) -> list[dict[str, Any]]:
 
 
 def _seconds_left(records: list[Record], sizes: NDArray[np.int32], done: set[int]) -> float | None:
-    """At the pace of samples since the first shard of the run was begun.
+    """Time left at the rate of samples since the first shard of the run started.
 
     Args:
         records: of the run.

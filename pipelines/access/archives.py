@@ -104,7 +104,7 @@ class Archives:
 
     @property
     def counters_by_provider(self) -> dict[str, Counters]:
-        """The same, apart."""
+        """The same counters for each provider."""
         with self._lock:
             found = {name: client.counters for name, client in self._clients.items()}
             return found | {name: engine.counters for name, engine in self._engines.items()}
@@ -134,7 +134,7 @@ class Archives:
             return self._clients[name]
 
     def engine(self, name: str) -> EarthEngineArchive | None:
-        """Earth Engine, where a provider is it."""
+        """The Earth Engine archive, if this provider is Earth Engine."""
         provider = self.providers[name]
         if not isinstance(provider, EarthEngineProvider):
             return None

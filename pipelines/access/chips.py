@@ -66,7 +66,7 @@ class Chip:
 
 
 class ChipReader(Protocol):
-    """Reads chips of one provider, whatever it is."""
+    """Reads chips of one provider of any kind."""
 
     def read_chips(self, requests: Sequence[ChipRequest]) -> list[Chip | AccessError]:
         """In the order of the requests: the chip, or why it could not be had."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `count` threads, waited for where all went well.
+    """A pool of `count` threads; waits for them unless an error ends the block.
 
     Where something was raised, an interrupt above all, what has not begun is dropped and what is under way is left
     alone: a request to a server that hangs can take as long as its deadline.

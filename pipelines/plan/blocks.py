@@ -110,7 +110,7 @@ class Ground:
         return found
 
     def whole(self, spread: SearchDensity, days: float) -> Block:
-        """All places as one block."""
+        """One block of all places."""
         return self._block(np.arange(len(self.places)), spread, days)
 
     def _best(

@@ -70,7 +70,7 @@ def make_plan(
     work: Path,
     told: Callable[[int, int], None],
 ) -> PlanSummary:
-    """Plan a dataset, or go on where planning was ended.
+    """Plan a dataset, or continue an interrupted planning.
 
     Memory: see `docs/planning.md`; the largest pieces are the columns of all places while they are drawn, and
     afterwards PARTS_AT_ONCE partitions.
@@ -99,7 +99,7 @@ def make_plan(
 
 
 def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Told) -> PlanSummary:
-    """Plan what `folder` lacks of its partitions."""
+    """Plan the partitions that are missing in `folder`."""
     growing = growing_of(folder)
     _sweep(growing)
     holdings = holdings_of(archives, file.recipe)
@@ -197,7 +197,7 @@ def _plan_parts(
     told: Told,
     old: Path | None = None,
 ) -> None:
-    """Plan partitions side by side; the first that fails ends it, what is written stays."""
+    """Plan partitions in parallel; the first failure ends planning, and finished partitions stay."""
     shares = dict.fromkeys(missing, 0.0)
     lock = threading.Lock()
 
@@ -310,6 +310,6 @@ def _unavailable(part: PartPlan) -> dict[str, int]:
 
 
 def _sweep(growing: Path) -> None:
-    """Remove files that were being written when planning was ended."""
+    """Remove incomplete files of an interrupted planning."""
     for left in [*growing.glob(".*"), *growing.glob("*/.*")]:
         left.unlink(missing_ok=True)

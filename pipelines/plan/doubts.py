@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> list[str]:
-    """One line each: a period in the future, more dates than days, nothing anywhere, splits that touch.
+    """Likely mistakes, one line each: future periods, more dates than days, no data, splits that touch.
 
     Args:
         recipe: of the plan.

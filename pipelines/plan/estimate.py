@@ -69,14 +69,14 @@ class Tally:
     """Rasters whose header is counted: a worker reads it once."""
 
     def open(self, href: str, head_bytes: int = HEADER_BYTES) -> None:
-        """One raster's header."""
+        """Count one raster's header."""
         if href not in self.opened:
             self.opened.add(href)
             self.requests += 1
             self.bytes += head_bytes
 
     def add(self, blocks: int, runs: int, block_bytes: float) -> None:
-        """Blocks of one raster, merged into runs."""
+        """Count blocks of one raster, merged into runs."""
         self.requests += runs
         self.bytes += blocks * block_bytes
 
@@ -101,7 +101,7 @@ class _Chips(NamedTuple):
 
 
 class _Chip(NamedTuple):
-    """A footprint under a scene."""
+    """A footprint that lies in a scene."""
 
     box: GeoBox
     best: bool

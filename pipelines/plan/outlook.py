@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
-    """A planned build as the simulation sees it."""
+    """The workload of a planned build, for the simulation."""
     estimate, shards = summary.estimate, max(1, summary.shards)
     engine = estimate.earthengine or EngineCost()
     providers = {}
@@ -46,7 +46,7 @@ def workload_of(recipe: Recipe, summary: PlanSummary) -> Workload:
 
 
 def outlook_text(recipe: Recipe, summary: PlanSummary, prices: Prices) -> str:
-    """The table for a person: workers, time, what it costs and what it waits for; and how many are worth having."""
+    """The table to print: workers, time, cost and bottleneck, and the largest useful number of workers."""
     found = outlook(workload_of(recipe, summary), prices)
     lines = ["workers         time   speed-up   cost         most of the time"]
     for f in found:

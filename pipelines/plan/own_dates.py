@@ -36,7 +36,7 @@ Periods = dict[str, "Period"]
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """Places whose windows are answered."""
+    """Places for which all searches of their windows were answered."""
 
     places: tuple[Place, ...]
     periods: tuple[Period, ...]
@@ -48,7 +48,7 @@ class Served:
 
 @dataclass(kw_only=True)
 class _Held:
-    """What is known of one block of ground."""
+    """Answers received so far for one block of ground."""
 
     last: dict[Quarter, list[Place]]
     """Quarter -> places whose windows end in it."""
@@ -67,7 +67,7 @@ class Piece:
     periods: Mapping[str, Period]
 
     def serve(self, answer: Answer) -> Iterator[Served]:
-        """Take the answer in; the places that are complete with it, those of one month together."""
+        """Add an answer; returns the places that are now complete, those of one month together."""
         held = self.held
         held.answers[self.quarter] = answer
         by_month: dict[tuple[int, int], list[Place]] = defaultdict(list)
@@ -142,7 +142,7 @@ def _of_block(question: Question, block: Block, periods: Periods, spread: Search
 
 
 def _joined(answers: Mapping[Quarter, Answer], periods: Sequence[Period]) -> Answer:
-    """Answers of the quarters that periods touch, as one."""
+    """Joins the answers of the quarters that the periods touch."""
     wanted = sorted({quarter for period in periods for quarter in _quarters(period)})
     found = [answers[quarter] for quarter in wanted if quarter in answers]
     scenes: dict[str, Scene] = {scene.item_id: scene for answer in found for scene in answer.scenes}

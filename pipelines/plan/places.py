@@ -79,7 +79,7 @@ def identity_of(file: RecipeFile) -> dict[str, Any]:
 
 
 def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
-    """Place, pack and write the samples of a recipe, unless `folder` holds them whole already.
+    """Place, pack and write the samples of a recipe, unless `folder` already holds all of them.
 
     Args:
         file: the recipe and its folder.

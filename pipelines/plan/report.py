@@ -87,7 +87,7 @@ def _splits(recipe: Recipe, summary: PlanSummary) -> list[str]:
 
 
 def _leak(found: dict[str, Any]) -> str:
-    """What two splits have in common on the ground."""
+    """The ground that two splits share, as one line."""
     who = f"leakage   {found['split']} and {found['other']}"
     if found["pairs"]:
         return f"{who}: {found['pairs']:,} pairs of footprints overlap (splits.buffer_m: 0 leaves them out)"

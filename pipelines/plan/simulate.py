@@ -37,7 +37,7 @@ EFFICIENT = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """Limits of an archive, and the load of a shard on it."""
+    """Limits of an archive, and the load that one shard puts on it."""
 
     requests: float
     """Requests a shard, mean."""
@@ -114,7 +114,7 @@ def enough(found: Sequence[Outlook]) -> Outlook:
 
 
 def _simulate(load: Workload, workers: int, seed: int) -> tuple[float, str]:
-    """(seconds to the end, what bounds it)."""
+    """(seconds to the end, name of the bottleneck)."""
     phases = _phases(load, min(workers, load.shards))
     mean = sum(phases.values())
     own = phases["processor"] + phases["link"]  # a late host is late with its own work, not with its turn at an archive
@@ -140,7 +140,7 @@ def _phases(load: Workload, workers: int) -> dict[str, float]:
 
 
 def _lateness(shards: int, spread: float, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Factor on each shard's time; 1 in the mean but for the late ones."""
+    """Factor for each shard's time; 1 on average, apart from slow shards."""
     chance = np.random.default_rng(seed)
     factors = chance.lognormal(-(spread**2) / 2.0, spread, shards)
     late = chance.random(shards) < LATE_SHARE

@@ -250,7 +250,7 @@ def _group_of(path: str) -> str:
 
 
 def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, index: Json) -> DatasetManifest:
-    """The new catalogue, the metadata of the new arrays, and the one step: `landweave.json`."""
+    """Write the new catalogue and the metadata of the new arrays, then replace `landweave.json` in one step."""
     new = tuple(g for g in spec.groups if g.revision == spec.revision)
     files = {p: raw for p, raw in documents(spec).items() if _group_of(p) in {g.name for g in new}}
     objects = {**base.manifest.objects, **{path: target.put(path, raw) for path, raw in files.items()}}
@@ -294,7 +294,7 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
 
 
 def _mend(target: _Target, base: Dataset) -> None:
-    """Finish an addition that was killed after its one step: Zarr's root and the card still tell of the old layers."""
+    """Finish an addition that was killed after it replaced `landweave.json`: Zarr's root and card are old."""
     texts = {path: text.encode() for path, text in documents_of(base.manifest).items()}
     for path, before in base.manifest.before.items():
         if _sum(base.store.get(path)) == before:

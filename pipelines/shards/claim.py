@@ -43,11 +43,11 @@ _MOST_BYTES = 4096
 
 
 class ClaimedError(RuntimeError):
-    """Another holds the claim and lives."""
+    """Another process holds the claim and is alive."""
 
 
 class ClaimLostError(RuntimeError):
-    """Another took the claim over: this process was away for longer than STALE_S."""
+    """Another process took over the claim, because this process did not renew it for longer than STALE_S."""
 
 
 class Claim:
@@ -78,7 +78,7 @@ class Claim:
             raise ClaimLostError(f"{self._path.name}: another builder took it over while this one was paused")
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the claim."""
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(OSError, ClaimLostError):

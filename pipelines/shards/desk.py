@@ -89,7 +89,7 @@ def _mark(desk: Path, url: str) -> Path:
 
 
 def arrive(place: str) -> Path:
-    """The local folder of a dataset for one who may be a worker elsewhere: a desk, with the plan fetched to it."""
+    """The local folder of a dataset, for a worker on any machine: a desk, with the plan fetched to it."""
     if not is_url(place):
         return Path(place)
     desk = desk_of(place)
@@ -146,7 +146,7 @@ def fetch_plan(desk: Path) -> None:
 
 
 def _last(path: str) -> tuple[bool, str]:
-    """Sorts the file that makes a plan of the others behind them."""
+    """Sort key: the file that completes a plan comes last."""
     return path == f"{PLAN_FOLDER}/{PLAN_FILE}", path
 
 

@@ -97,7 +97,7 @@ class Hls(DatedSensor):
 
 
 def _pass(when: datetime) -> int:
-    """Number of the orbit since 1970: rows of one path are seconds apart, and tiles name the time of their row."""
+    """Orbit number since 1970: rows of one path are seconds apart, and each tile states the time of its row."""
     return int(when.timestamp() // _ORBIT_S)
 
 

@@ -176,7 +176,7 @@ class Bands:
             raise ItemRefused(error.reason, f"item {self._item.get('id')!r}: asset {key!r}: {error.detail}") from None
 
     def _stating(self, asset: Asset, name: str) -> object:
-        """What an asset states; the item's word only where no asset of it states its own (bands differ in size)."""
+        """A statement of the asset, or of the item if none of its assets makes its own (bands differ in size)."""
         if asset.get(name) is not None:
             return asset[name]
         own = self._stated_by_assets.get(name)
@@ -220,7 +220,7 @@ def _name(entry: dict[str, Any]) -> str:
 
 
 def _first(places: list[dict[str, Any]], *names: str) -> object:
-    """The first of these names that one of the places states."""
+    """The first of these properties that one of the places states."""
     for place in places:
         for name in names:
             if (value := place.get(name)) is not None:
@@ -238,7 +238,7 @@ def _epsg(place: dict[str, Any]) -> int | None:
 
 @lru_cache(maxsize=4096)
 def _one(numbers: tuple[Any, ...]) -> Any:
-    """One object for equal ones: bands of a size and items of a tile have the same."""
+    """Returns one shared object for equal values, because many bands and items have the same ones."""
     return numbers
 
 
@@ -261,7 +261,7 @@ def _transform(value: object) -> Coefficients | None:
 
 
 def _unsigned(href: str) -> str:
-    """Without a signature: those age, and are secrets."""
+    """The address without its signature, which expires and is a secret."""
     if "?" not in href:
         return href
     parts = urlsplit(href)

@@ -181,7 +181,7 @@ def limit_broken(source: SensorSource, valid: float, cloud: float | None) -> Unu
 
 
 def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
-    """One layer from its reads: canonical numbers, the first valid pixel wins."""
+    """One layer from its reads, in canonical numbers; the first valid pixel counts."""
     names = [b.name for b in layer.bands]
     shape = reads[0][0].request.geobox.shape
     whole = np.dtype(layer.dtype).kind != "f"
@@ -210,7 +210,7 @@ def assemble(layer: Layer, reads: Sequence[tuple[Ask, Chip]]) -> Layered:
 def canonical(
     numbers: NDArray[Any], valid: NDArray[np.bool_], rule: Radiometry, layer: Layer
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Delivered numbers as the modality stores them.
+    """Converts delivered numbers to those that the modality stores.
 
     Whole numbers: clip(floor(dn * gain + offset + 0.5)) to the dtype's range and `clip_min`, and never onto the fill
     value. Floats: as they are, or between decibels and linear power. Where not valid, the numbers mean nothing.

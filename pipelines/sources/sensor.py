@@ -51,7 +51,7 @@ def check_where(item: Item, where: Mapping[str, object]) -> None:
 
 
 def _folded(value: object) -> object:
-    """For comparison: texts in lower case, truth values apart from numbers."""
+    """The value for comparison: texts in lower case; true and false differ from 1 and 0."""
     return value.casefold() if isinstance(value, str) else (value, isinstance(value, bool))
 
 

@@ -34,7 +34,7 @@ class BuildShards(beam.PTransform):  # type: ignore[misc] # apache_beam has no t
         self.out, self.workers, self.queue = out, workers, queue
 
     def expand(self, shards: beam.PCollection[int]) -> beam.PCollection[Built]:
-        """Spread the shards over the workers and build each where it lands."""
+        """Distribute the shards over the workers; each worker builds the shards that it receives."""
         spread = shards | "spread" >> beam.Reshuffle()
         if self.queue is not None:
             spread = spread | "take" >> beam.FlatMap(_taken, self.queue)
@@ -78,6 +78,6 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         yield built
 
     def teardown(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         if self.factory is not None:
             self.factory.close()

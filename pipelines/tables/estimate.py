@@ -57,12 +57,12 @@ class Estimate:
 
     @property
     def all_requests(self) -> float:
-        """To all archives."""
+        """Requests to all archives."""
         return self.requests + (self.earthengine or EngineCost()).requests
 
     @property
     def all_bytes(self) -> float:
-        """From all archives."""
+        """Bytes from all archives."""
         return self.bytes + (self.earthengine or EngineCost()).bytes
 
     def json(self) -> dict[str, float]:

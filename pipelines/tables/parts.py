@@ -151,7 +151,7 @@ def files_of(part: int) -> list[str]:
 
 
 def check_whole(folder: Path, parts: int) -> None:
-    """Look that every table of a plan is there and can be opened, before work is shared out; reads footers only.
+    """Check that every table of a plan exists and can be opened, before shards are handed out; reads footers only.
 
     Raises:
         PlanError: names the first that is not.
@@ -218,7 +218,7 @@ def _marker(folder: Path, part: int) -> Path:
 
 
 def _write(folder: Path, name: str, part: int, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """One file, a row group a table; it appears whole."""
+    """Write one file with one row group per table; the file appears only when complete."""
     with (
         durably(folder / name / f"part-{part:05d}.parquet") as aside,
         pq.ParquetWriter(aside, schema, compression="zstd") as writer,

@@ -67,7 +67,7 @@ _SCENE, _ASSET, _RADIOMETRY = (tuple(f.name for f in dataclasses.fields(c)) for 
 
 
 def samples_schema(attributes: Mapping[str, AttributeType]) -> pa.Schema:
-    """Columns of the samples table: SAMPLES, and one an attribute, by name."""
+    """Columns of the samples table: SAMPLES, and one per attribute, sorted by name."""
     return pa.schema([*SAMPLES, *((PREFIX + n, pa.type_for_alias(attributes[n])) for n in sorted(attributes))])
 
 

@@ -29,7 +29,7 @@ COPIED_IN_PART = "the plan is incomplete: copy all of plan/ again, or plan into 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSummary:
-    """plan.json: what stands in the plan, for people and for checks."""
+    """Content of plan.json: the summary of a plan, for people and for checks."""
 
     recipe_sha256: str
     samples: int
@@ -109,7 +109,7 @@ SUBFOLDERS = ("samples", "scenes", "candidates", "absences", "parts")
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Reading a table of the plan: what cannot be read is one line.
+    """Turns errors of reading a plan's table into one line.
 
     Raises:
         DamagedPlanError: the file is missing or damaged.
@@ -140,7 +140,7 @@ def _why(path: Path, error: Exception | None) -> str:
 
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
-    """Write plan.json: the last step, which makes a plan of a folder."""
+    """Write plan.json: the last step, after which the folder is a plan."""
     content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks")}
     content["estimate"] = summary.estimate.json()
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}

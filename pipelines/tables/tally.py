@@ -33,7 +33,7 @@ class Why:
 
     @property
     def text(self) -> str:
-        """For a person: 'earth-search: HTTP 404 from https://...'."""
+        """The reason as text: 'earth-search: HTTP 404 from https://...'."""
         return ": ".join(part for part in (self.provider, self.detail) if part)
 
 
@@ -60,7 +60,7 @@ class LayerFound:
 
     @property
     def unanswered(self) -> Counter[Why]:
-        """Why no archive answered for some observations: another try may find them."""
+        """The reasons why no archive answered; another attempt may find these observations."""
         return Counter({why: number for why, number in self.absent.items() if Reason(why.reason).retryable})
 
     def json(self) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def words_of(counts: Counter[Why], *, with_codes: bool = False) -> str:
 
 
 def _alike(detail: str) -> str:
-    """The same words whatever number of scenes a search brought, and whatever the period of one sample was."""
+    """The message without the number of scenes and the period of one sample, so that equal reasons are equal."""
     detail = re.sub(r"none of \d+ scenes", "none of the scenes", detail)
     detail = re.sub(r"the window has \d+ dates here", "the window has fewer dates here", detail)
     return re.sub(r"(in window '[a-z0-9-]+') from [0-9-]{10} to [0-9-]{10}", r"\1", detail)
 
 
 def _of_any(whose: str, detail: str) -> str:
-    """The same words whichever item they are about."""
+    """The message without the item's id, so that equal reasons are equal."""
     for named in (repr(whose), whose):
         detail = detail.replace(f"item {named}: ", "").replace(f"item {named}", "an item")
     return detail

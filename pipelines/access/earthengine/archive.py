@@ -56,7 +56,7 @@ class EarthEngineArchive:
         self._reader: EarthEngineReader | None = None
 
     def check(self) -> None:
-        """See that credentials, a project, a slot for each worker and an address are there; nothing is asked.
+        """Check that credentials, a project, a slot for each worker and an address exist; sends no request.
 
         Raises:
             SettingError: one line that names what is missing.

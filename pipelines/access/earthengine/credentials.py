@@ -127,7 +127,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def project_of(project: str | None, found: object, environment: Mapping[str, str] | None = None) -> str:
-    """The Cloud project that pays: the recipe's, else the environment's, else the credentials' own.
+    """The Cloud project that is billed: from the recipe, else the environment, else the credentials.
 
     Raises:
         SettingError: nobody says it.

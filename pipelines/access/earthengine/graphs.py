@@ -45,7 +45,7 @@ def stored(
 
 
 def reduced(image_ids: Sequence[str], product: Product, reduce: Reduce) -> ee.Image:
-    """One map of classes (band 'label') of named maps; images of one overpass count once, the first of them on top.
+    """One class map (band 'label') made from the named maps; images of one overpass count once, the first one on top.
 
     Args:
         image_ids: Asset ids; an index begins with its overpass ('20230601T100031_...').

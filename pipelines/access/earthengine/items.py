@@ -159,7 +159,7 @@ def plain_item(asset: Mapping[str, Any], collection: str) -> Item:
 
 
 def _bounded(coordinates: object) -> bool:
-    """Whether all coordinates are numbers; images without a border have infinite ones."""
+    """True if all coordinates are finite; images without a border have infinite ones."""
     if isinstance(coordinates, list):
         return bool(coordinates) and all(_bounded(c) for c in coordinates)
     return isinstance(coordinates, (int, float)) and math.isfinite(coordinates)

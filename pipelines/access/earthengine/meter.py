@@ -98,7 +98,7 @@ class Meter:
             return charge_s
 
     def measured(self, expected_s: float, charged_s: float, measured_s: float) -> None:
-        """A profile has come in for a request: correct its charge, and scale the next ones."""
+        """Use the profile of a request to correct its charge, and to scale later charges."""
         with self._lock:
             self._used_s += measured_s - charged_s
             self._measured_s += measured_s

@@ -130,7 +130,7 @@ def _names(addresses: Sequence[Address], indices: Sequence[int]) -> tuple[str, .
 
 
 def _aligned(geobox: GeoBox, address: Address) -> bool:
-    """Whether the grid is a window of the image's lattice: then pixels are copied."""
+    """True if the grid is a window of the image's pixel grid, so that pixels are copied."""
     a, b, c, d, e, f = address.transform
     if address.crs != f"EPSG:{geobox.epsg}" or b or d:
         return False

@@ -61,7 +61,7 @@ class Piece:
         }
 
     def halves(self) -> tuple[Piece, Piece] | None:
-        """The piece cut across its longer side; None if it is too small to help."""
+        """The two halves of the piece, cut across its longer side; None if it is too small to cut."""
         if self.width * self.height <= 64 * 64:
             return None
         if self.height >= self.width:

@@ -47,13 +47,13 @@ class Loose:
         return len(mine) - int(np.count_nonzero(self._used)), len(mine)
 
     def state(self) -> dict[str, Any]:
-        """What `go_on` goes on with."""
+        """The state for `go_on`."""
         ids = np.concatenate([np.zeros(0, dtype=np.int64), *self._ids]) if self._sorted is None else self._sorted
         used = None if self._sorted is None else np.flatnonzero(self._used).tolist()
         return {"every": self._every, "ids": ids.tolist(), "used": used}
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Be what another one was at `state`."""
+        """Take over the state that `state` of another object returned."""
         self._every, self._ids = state["every"], [np.array(state["ids"], dtype=np.int64)]
         self._kept = len(self._ids[0])
         if state["used"] is not None:

@@ -28,7 +28,7 @@ PART_CORNERS = 2_000_000
 
 @dataclass
 class _Units:
-    """Near objects that must stay together, cut into parts of neighbours."""
+    """Near objects, grouped so that related ones stay together, and divided into parts of neighbours."""
 
     ways: NDArray[np.int64]
     """(n,) ids, rising."""
@@ -135,7 +135,7 @@ def _refs_of(pbf: Path, ways: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
 def _together(
     ways: NDArray[np.int64], relations: NDArray[np.int64], counts: NDArray[np.int64], members: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Unit of each way and of each relation, and how many units: relations that share a way are one."""
+    """Unit of each way and of each relation, and the number of units; relations that share a way are one unit."""
     order = np.argsort(ways)
     at = np.minimum(np.searchsorted(ways, members, sorter=order), max(0, len(ways) - 1))
     known = ways[order[at]] == members if len(ways) else np.zeros(len(members), bool)
@@ -158,7 +158,7 @@ def _centres(
     singles: int,
     points: list[list[Any]],
 ) -> NDArray[np.float64]:
-    """(units, 2): a longitude and a latitude of each unit, in 1e-7 degrees; points are units of their own."""
+    """(units, 2): longitude and latitude of each unit, 1e-7 degrees; each point is a unit."""
     centres = np.zeros((singles + len(points), 2))
     for name, unit in (("near_boxes", unit_of_way[:ways]), ("relation_boxes", unit_of_relation)):
         boxes = files[name].read().astype(np.float64).reshape(-1, 4)
@@ -169,7 +169,7 @@ def _centres(
 
 
 def _parts(centres: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(units,) number of the part: along a space-filling curve, a new one after `PART_CORNERS` corners."""
+    """(units,) part of each unit; parts follow a space-filling curve and hold about `PART_CORNERS` corners."""
     if not len(centres):
         return np.zeros(0, np.int64)
     order = np.argsort(z_order(np.hstack([centres, centres]) / 1e7), kind="stable")
@@ -181,7 +181,7 @@ def _parts(centres: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
 
 
 def z_order(boxes: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Morton number of each box's centre on a grid of 2^16 cells a side: near things get near numbers."""
+    """Morton number of each box's centre on a grid of 2^16 x 2^16 cells: objects that are near get similar numbers."""
     if not len(boxes):
         return np.zeros(0, dtype=np.uint64)
     x = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2 + 180.0) / 360.0 * 65_536, 0, 65_535).astype(np.uint64)

@@ -205,7 +205,7 @@ def zigzag(values: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _no_pbf(first: bytes, name: str) -> RefusedError:
-    """The real type of a file that is not a PBF, and how to convert it."""
+    """The real type of a file that is not a PBF, and the way to convert it."""
     if not first:
         return DamagedError("it is empty")
     packed = "gz" if first.startswith(b"\x1f\x8b") else "bz2" if first.startswith(b"BZh") else ""
@@ -224,7 +224,7 @@ def _no_pbf(first: bytes, name: str) -> RefusedError:
 
 
 def _opened(first: bytes) -> bytes:
-    """The beginning of what is packed with gzip or bzip2."""
+    """The first bytes of the content that gzip or bzip2 compressed."""
     try:
         if first[0] == 0x1F:
             return zlib.decompressobj(31).decompress(first, _SNIFF)

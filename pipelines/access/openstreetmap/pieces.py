@@ -24,7 +24,7 @@ _KEPT = 32
 
 @dataclass(frozen=True)
 class LargeArea:
-    """An area with many corners, and what was cut out of it."""
+    """An area with many corners, and the pieces that were cut out of it."""
 
     shape: BaseGeometry
     """As it is in the extract."""
@@ -34,7 +34,7 @@ class LargeArea:
     _pieces: dict[tuple[float, int, int], BaseGeometry] = field(default_factory=dict)
 
     def near(self, bbox: BBox) -> BaseGeometry:
-        """The part around a box in degrees: at least as far again on each side.
+        """The part of the area around a box in degrees, with a margin of at least the box's size on each side.
 
         The whole, as it is in the extract, where it does not reach further than that.
         """
@@ -44,7 +44,7 @@ class LargeArea:
         return self.shape if found is self._valid else found
 
     def _piece(self, size: float, x: float, y: float, levels: int) -> BaseGeometry:
-        """What lies in the cell of a point, on a grid of such cells, and half as far around it."""
+        """The part of the area in the grid cell of a point, with a margin of half a cell."""
         column, row = math.floor(x / size), math.floor(y / size)
         key = (size, column, row)
         if key not in self._pieces:
@@ -60,7 +60,7 @@ class LargeArea:
 
 @lru_cache(maxsize=_KEPT)
 def large_area(wkb: bytes) -> LargeArea:
-    """A large area from its well-known binary; kept for the samples that follow."""
+    """A large area from its well-known binary; kept in memory for the next samples."""
     shape = shapely.from_wkb(wkb)
     valid = shape if shapely.is_valid(shape) else shapely.make_valid(shape)
     return LargeArea(shape, float(shapely.area(shape)), valid)

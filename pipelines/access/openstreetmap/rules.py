@@ -55,7 +55,7 @@ def is_area(tags: dict[str, str]) -> bool:
 
 
 def edge_keys(tags: dict[str, str]) -> frozenset[str]:
-    """Keys of a closed way that say what runs along its edge as a line, beside the area that it is by other keys.
+    """Keys of a closed way that describe a line along its edge; its other keys describe the area.
 
     Empty where the way is no area, or says by `area=yes` that all of it is one.
     """
@@ -82,7 +82,7 @@ def edge_tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 def is_paper(tags: dict[str, str]) -> bool:
-    """Whether the object is a boundary of administration and nothing that can be seen on the ground."""
+    """True if the object is an administrative boundary, which nobody can see on the ground."""
     return tags.get("boundary") in _LEFT_OUT_BOUNDARIES and not any(
         key in tags for key in ("highway", "waterway", "natural", "landuse", "building", "railway", "barrier")
     )

@@ -62,7 +62,7 @@ class Scan:
 
 
 class Sink(Protocol):
-    """What a scan hands out while it checks: every array is of one block, in the order of the file."""
+    """Receives the objects of a scan during the check; every array holds objects of one block, in file order."""
 
     def nodes(self, ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
         """Nodes and their longitudes and latitudes, (n, 2), 1e-7 degrees."""
@@ -94,12 +94,12 @@ class Sink(Protocol):
         ...
 
     def safe(self, at: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Everything before byte `at` has been handed out; `state` gives what the check goes on with, as JSON."""
+        """All objects before byte `at` were passed on; `state` returns the check's state as JSON, to resume."""
         ...
 
 
 def scan(path: Path, sink: Sink | None = None, begun: tuple[int, dict[str, Any]] | None = None) -> Scan:
-    """Look through a .osm.pbf.
+    """Check a .osm.pbf from its first to its last block.
 
     Args:
         path: the file.
@@ -144,14 +144,14 @@ class _Scanner:
         self._loose = {"node": Loose(), "way": Loose()}
 
     def state(self) -> dict[str, Any]:
-        """What `go_on` goes on with, as JSON."""
+        """The state for `go_on`, as JSON."""
         loose = {kind: one.state() for kind, one in self._loose.items()}
         replicated = None if self.found.replicated is None else self.found.replicated.isoformat()
         about = {"newest": self.found.newest.isoformat(), "replicated": replicated}
         return {"left": self._left, "last": list(self._last), "loose": loose, **about}
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Be what another one was at `state`."""
+        """Take over the state that `state` of another object returned."""
         self._left, self._last = state["left"], (state["last"][0], state["last"][1])
         self.found.newest = datetime.fromisoformat(state["newest"])
         if state["replicated"] is not None:
@@ -191,7 +191,7 @@ class _Scanner:
             self._group(block, start, stop)
 
     def end(self) -> None:
-        """After the last block: what nothing refers to tells of what is not there any more.
+        """After the last block: many objects without a reference show that the end of the file is missing.
 
         Raises:
             RefusedError: the file seems to have been cut between two blocks.
@@ -376,7 +376,7 @@ class _Scanner:
         self._spend(int(lengths[strings].sum()) + 2 * len(strings))
 
     def _spend(self, size: int) -> None:
-        """Note what something would take in memory.
+        """Add the memory that something would take to the total.
 
         Raises:
             RefusedError: more than such a block, or such a file, can honestly take.

@@ -47,7 +47,7 @@ _EDGE = np.array([2**31 - 1, 2**31 - 1, -(2**31), -(2**31)])
 
 @dataclass
 class _Collector:
-    """Gets the objects of a scan and keeps what is near."""
+    """Receives the objects of a scan and keeps those near the samples."""
 
     folder: Path
     near: Near
@@ -82,7 +82,7 @@ class _Collector:
         return at, state
 
     def safe(self, at: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Note how far everything is on disk, from time to time and at the end."""
+        """Record how far the data is safely on disk, every 20 seconds and at the end."""
         self.progress(at)
         if time.monotonic() - self._last_safe < _SAFE_EVERY_S and at < self.size:
             return
@@ -172,7 +172,7 @@ class _Collector:
 
 @dataclass(frozen=True)
 class Selected:
-    """What is near, as files."""
+    """The objects near the samples, as files."""
 
     parts: tuple[Path, ...]
     """.osm.pbf files; each object is in one of them, neighbours together."""
@@ -184,7 +184,7 @@ class Selected:
 
 
 def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], None] | None = None) -> Selected:
-    """Cut what is near out of an extract.
+    """Select the objects near the samples from an extract.
 
     Args:
         pbf: the extract.

@@ -17,7 +17,7 @@ _STEP = 512
 
 
 class Growing:
-    """A file of little-endian numbers that is appended to, and cut back to where a kill left it safe."""
+    """A file of little-endian numbers to append to; after a kill it is cut back to its last safe length."""
 
     def __init__(self, path: Path, dtype: str, width: int = 1) -> None:
         self.path, self.dtype, self.width = path, np.dtype(dtype), width
@@ -32,12 +32,12 @@ class Growing:
         self._file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
 
     def flush(self) -> int:
-        """Hand everything to the operating system; the rows that are there."""
+        """Write buffered rows to the operating system; returns the number of rows."""
         self._file.flush()
         return len(self)
 
     def cut(self, rows: int) -> None:
-        """Forget what lies beyond so many rows."""
+        """Remove all rows after the first `rows`."""
         self._file.truncate(rows * self.dtype.itemsize * self.width)
         self._file.seek(0, 2)
 
@@ -53,7 +53,7 @@ class Growing:
 
 
 class Sorted:
-    """Look-ups by id in a pair of files: ids that rise, and int32 rows beside them."""
+    """Finds rows by id in two files: ascending ids, and their int32 rows."""
 
     def __init__(self, ids: Growing, rows: Growing) -> None:
         ids.flush(), rows.flush()
@@ -82,12 +82,12 @@ class Sorted:
         return rows[back].astype(np.int64), known[back]
 
     def _forget(self) -> None:
-        """Pages that were looked at need not stay in this process's memory; the system keeps them while it can."""
+        """Lets the operating system drop the pages that were read; it keeps them while memory is free."""
         for one in self._maps:
             one.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._ids = self._rows = None  # type: ignore[assignment]
         for one in self._maps:
             one.close()

@@ -141,7 +141,7 @@ class Reader:
         return opened
 
     def _seek_masks(self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]) -> None:
-        """Mask files of rasters that state measured pixels in no other way, and are unusable without the mask."""
+        """Find the mask files of rasters that do not state measured pixels in another way."""
 
         def one(href: str) -> AccessError | None:
             raster = opened[href]
@@ -236,7 +236,7 @@ def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | Access
 
 
 def _check_size(request: ChipRequest, rasters: Sequence[Raster], found: Sequence[Frame]) -> None:
-    """Refuse a chip whose source pixels would not fit into memory: a raster of pixels that are far finer than it."""
+    """Refuse a chip whose source pixels would not fit into memory, because the raster's pixels are far finer."""
     for frame in found:
         height, width = frame.shape
         size = max((rasters[part.source].dtype.itemsize for part in frame.parts), default=1)
@@ -268,7 +268,7 @@ def _fitting(request: ChipRequest, opened: dict[str, Raster | AccessError]) -> l
 
 
 def _final(error: AccessError, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> AccessError:
-    """A refusal for what headers say, once they have come twice the same; else that they did not."""
+    """The refusal, if the headers were the same when read again; otherwise an error that they changed."""
     if error.reason not in (Reason.WRONG_GRID, Reason.BAD_ITEM):
         return error
     try:

@@ -45,7 +45,7 @@ _CORNERS = np.array([[0.2, 0.2], [0.2, 0.8], [0.8, 0.5]])
 
 
 def horizontal(crs: CRS) -> CRS:
-    """A system without its heights: pixels lie in the plane."""
+    """The horizontal part of a coordinate reference system."""
     wkt = crs.to_wkt()
     if not any(mark in wkt for mark in _HEIGHTS):
         return crs
@@ -57,7 +57,7 @@ def horizontal(crs: CRS) -> CRS:
 
 @lru_cache(maxsize=256)
 def by_epsg(code: int) -> CRS:
-    """The system of an EPSG code, without heights.
+    """The coordinate reference system of an EPSG code, without heights.
 
     Raises:
         CRSError: there is none.
@@ -77,7 +77,7 @@ def same(crs: CRS, epsg: int) -> bool:
 
 
 def name(crs: CRS) -> str:
-    """A system as a message tells it: its code, or what its writer called it."""
+    """Name of a coordinate reference system for messages: its code, or the name that its writer gave."""
     code = crs.to_epsg()
     if code is not None:
         return f"EPSG:{code}"
@@ -109,14 +109,14 @@ def _coincide(crs: CRS, other: CRS, epsg: int) -> bool:
 
 
 def turn_of(crs: CRS) -> float | None:
-    """Once round the Earth in the units of a geographic system (360, 400 grads, ...); None for a projected one."""
+    """A full turn in the units of a geographic system (360 degrees, 400 grads, ...); None for a projected one."""
     if not crs.is_geographic:
         return None
     return round(2.0 * math.pi / float(crs.units_factor[1]), 6)
 
 
 def seen_from(epsg: int, crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points of an EPSG code in another system: (2, ...) of their shape, easting (longitude) first.
+    """Transforms points from an EPSG code to another system: (2, ...), easting or longitude first.
 
     Raises:
         AccessError: WRONG_GRID if they have no coordinates there.

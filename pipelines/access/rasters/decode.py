@@ -41,7 +41,7 @@ class Deflate:
     def decode(
         self, raw: bytes | memoryview, rows: int, needed: tuple[int, int, int], into: NDArray[np.uint8]
     ) -> NDArray[Any] | None:
-        """Pixels (band, y, x) of a block of `rows` rows; None if GDAL must look at it.
+        """Pixels (band, y, x) of a block of `rows` rows; None if GDAL must decode it.
 
         Args:
             raw: The block as it is stored.

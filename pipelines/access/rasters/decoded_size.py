@@ -38,7 +38,7 @@ _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}
 
 
 def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int], bytes]) -> bytes:
-    """A block that GDAL may decode: as it is stored, or for deflate exactly the pixels that it needs.
+    """A block that is safe for GDAL to decode: as stored, or for deflate with exactly the bytes that it needs.
 
     Of the codecs in use deflate carries a check sum (Adler-32) that GDAL does not look at: measured, one flipped byte
     in eight gives other pixels and no error. It is verified here. LERC verifies its own; LZW, ZSTD, LZMA, PackBits and
@@ -64,7 +64,7 @@ def sound(image: Directory, block: Block, raw: bytes, read: Callable[[int, int],
 
 
 def _exact(raw: bytes, due: int) -> bytes:
-    """A deflate stream of exactly `due` bytes: the one given, or one without compression where that holds more."""
+    """A deflate stream of exactly `due` bytes: the given one, or an uncompressed one if the given one holds more."""
     came = sum(len(piece) for piece in _unfolded(raw, due))
     if came < due:
         raise _corrupt(f"holds {came} of {due} bytes")
@@ -97,7 +97,7 @@ def _unfolded(raw: bytes, due: int) -> Iterator[bytes]:
 
 
 def _check_jpeg(image: Directory, block: Block, raw: bytes, tables: bytes) -> None:
-    """Refuse a picture that is smaller than its block, or that ends early: both come back as whatever was in memory."""
+    """Refuse a JPEG that is smaller than its block or ends early: the missing pixels would be undefined memory."""
     rows = min(image.rows_of(block), image.height - block[1] * image.block_height)
     columns = min(image.block_width, image.width - block[2] * image.block_width)
     height, width = _jpeg_size(raw)

@@ -32,7 +32,7 @@ further files and addresses to open."""
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A header as GDAL reads it."""
+    """Content of a raster's header, as GDAL reads it."""
 
     crs: CRS | None
     """Without heights."""
@@ -53,7 +53,7 @@ class Description:
 
 
 def described(file: bytes) -> Description:
-    """Raises one of GDAL_ERRORS if GDAL cannot read it."""
+    """The header of a file in memory; raises one of GDAL_ERRORS if GDAL cannot read it."""
     with MemoryFile(file) as memory, memory.open(driver=["GTiff"] if is_tiff(file) else _OTHER_DRIVERS) as dataset:
         return Description(
             crs=None if dataset.crs is None else horizontal(dataset.crs),

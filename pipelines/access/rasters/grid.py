@@ -38,7 +38,7 @@ class Lattice(Protocol):
 
 
 def unusable(transform: Affine, width: int, height: int) -> str | None:
-    """Why coordinates cannot be computed with a transform, in a few words; None if they can."""
+    """The reason why a transform cannot be used to compute coordinates; None if it can."""
     corners = [transform * (x, y) for x in (0.0, float(width)) for y in (0.0, float(height))]
     if not all(math.isfinite(v) and abs(v) < _FAR for corner in corners for v in corner):
         return "has corners without valid coordinates"
@@ -49,7 +49,7 @@ def unusable(transform: Affine, width: int, height: int) -> str | None:
 
 
 def contradicted(level: Lattice, shape: Shape | None, transform: Coefficients | None) -> str | None:
-    """Why a raster is not the one that its item describes, in a few words; None if it is.
+    """The reason why a raster is not the one that its item describes; None if it is.
 
     The file's own georeference is what is used. An item's transform may be half a pixel off it, in x, in y or in both:
     some writers state pixel centres, as in stactools-packages/landsat's early items.

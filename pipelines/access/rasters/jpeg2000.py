@@ -132,7 +132,7 @@ class _Parts:
         """(offset of the byte, tile, how many parts it says)."""
 
     def came(self, at: int, tile: int, part: int, of: int) -> None:
-        """Note a part of a tile, which says at byte `at` that the tile has `of`."""
+        """Record a part of a tile, which states at byte `at` that the tile has `of` parts."""
         self._said.append((at, tile, of))
         self._came.setdefault(tile, set()).add(part)
         self._due[tile] = max(self._due.get(tile, 0), of)
@@ -143,7 +143,7 @@ class _Parts:
         return [(at, count) for at, of, count in found if 0 < of < count]
 
     def told(self) -> str | None:
-        """The missing parts."""
+        """Description of the missing parts; None if no part is missing."""
         if len(self._came) < self._tiles:
             return f"has {len(self._came)} of {self._tiles} tiles"
         for tile, parts in self._came.items():

@@ -50,7 +50,7 @@ def levels_of(images: list[Directory], transform: Affine, width: int, height: in
 
 
 def _is_overview(image: Directory, full: Directory) -> bool:
-    """Whether an image is the full one's, smaller, with the same numbers."""
+    """True if an image is a smaller version of the full image, with the same bands and bits."""
     return (
         image.subfile & 5 == 1
         and (image.samples, image.bits) == (full.samples, full.bits)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Room:
-    """So many bytes for all threads together."""
+    """A number of bytes that all threads share."""
 
     def __init__(self, total_bytes: int) -> None:
         self._total = total_bytes

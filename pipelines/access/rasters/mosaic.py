@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def judge(raster: Raster, target: Target) -> None:
-    """Decide which pixels are measured, and hand the part to its job."""
+    """Decide which pixels are measured, and add the part to its job."""
     pixels = target.pixels
     assert pixels is not None  # noqa: S101 - filled before
     request = target.job.request

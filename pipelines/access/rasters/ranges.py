@@ -48,7 +48,7 @@ def gap_limit(spans: Sequence[Span]) -> int:
 
 
 def merged(spans: Sequence[Span], limit: int) -> Iterator[list[Span]]:
-    """Groups of blocks that one request fetches: no gap above `limit`, no range far above RANGE_BYTES."""
+    """Groups of blocks for one request each: no gap above `limit`, no range far above RANGE_BYTES."""
     group: list[Span] = []
     reach = 0
     for span in spans:
@@ -64,7 +64,7 @@ def merged(spans: Sequence[Span], limit: int) -> Iterator[list[Span]]:
 def fetched(
     groups: Sequence[list[Span]], start: Callable[[int, int], Callable[[], bytes]]
 ) -> Iterator[tuple[list[Span], Callable[[], bytes]]]:
-    """Groups in their order, each with what waits for its bytes; the next ones are on their way meanwhile.
+    """The groups in order, each with a function that waits for its bytes; the next groups are fetched meanwhile.
 
     Args:
         groups: From `merged`.

@@ -113,7 +113,7 @@ class Raster:
         return None if raw is None else raw.rstrip(b"\0").decode("ascii", "replace")
 
     def check_whole(self) -> None:
-        """See that all blocks of the file lie inside it.
+        """Check that all blocks lie inside the file.
 
         Raises:
             AccessError: CORRUPT, it is cut short.
@@ -153,7 +153,7 @@ class Raster:
         self._mask_sought = True
 
     def lies_in(self, epsg: int) -> bool:
-        """Whether its CRS is this one, heights aside; comparing costs as much as cutting a chip, so it is done once."""
+        """True if the raster's horizontal CRS is this one; computed once, because it costs as much as a chip."""
         if epsg not in self._lies_in:
             self._lies_in[epsg] = self.crs is not None and same(self.crs, epsg)
         return self._lies_in[epsg]
@@ -228,7 +228,7 @@ class Raster:
                 yield from self._decode(image, {block: raw})
 
     def _again(self, image: Directory, block: Block, raw: bytes, error: Exception) -> _Decoded:
-        """A block that could not be decoded: corrupt if it comes a second time as it was, else damaged on its way."""
+        """Fetch a block again that could not be decoded: if it is the same, it is corrupt; else it was damaged."""
         offset, size = self._layouts[id(image)].span(block)
         problem = AccessError(
             Reason.UNAVAILABLE, f"a block of {shown(self.href)} arrives damaged, differently each time"
@@ -247,7 +247,7 @@ class Raster:
         return _Decoded(block, None, problem)
 
     def _refused(self, block: Block, what: str) -> _Decoded:
-        """A block that is refused finally, after its header arrived twice the same."""
+        """Refuse a block for good, after the header was read again and was the same."""
         try:
             self.confirm()
         except AccessError as changed:
@@ -260,7 +260,7 @@ class Raster:
         return self._source.changed
 
     def confirm(self) -> None:
-        """Fetch the header once more, before a file is refused for good for what its header says.
+        """Fetch the header again, before a file is refused for good because of its header.
 
         Raises:
             AccessError: UNAVAILABLE if it comes differently: it was damaged on its way, and must be read again.
@@ -303,12 +303,12 @@ class Raster:
 
 
 def _as_gdal(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """A file's nodata as GDAL compares it: of whole numbers without what is behind the point."""
+    """The nodata value as GDAL compares it: truncated for integer pixels."""
     return nodata if nodata is None or dtype.kind == "f" or not math.isfinite(nodata) else math.trunc(nodata)
 
 
 def _not_ours(dtypes: frozenset[str]) -> str | None:
-    """Why numbers of these types are not read, in a few words; None if they are."""
+    """The reason why pixels of these types are not supported; None if they are."""
     if len(dtypes) != 1:
         return f"mixes dtypes {sorted(dtypes)}"
     strange = dtypes - _DTYPES
@@ -355,7 +355,7 @@ def open_raster(client: Client, href: str) -> Raster:
 
 
 def _is_page(client: Client, href: str) -> bool:
-    """Whether a server answers with a web page, as some do for what they do not have."""
+    """True if the server answers with a web page, as some do instead of HTTP 404."""
     return client.get_range(href, 0, 64).data.lstrip().startswith(b"<")
 
 

@@ -18,7 +18,7 @@ _MORE_BYTES = 1 << 15
 
 
 class Source:
-    """The part of a file that is known so far: its header, and whatever came with it."""
+    """The bytes of a file that were read so far: its header, and what came in the same request."""
 
     def __init__(self, client: Client, href: str) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class Source:
         return self.pieces[0][1]
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the header, fetched where they are not known yet and kept."""
+        """Bytes of the header; fetched if needed, and kept."""
         known = self._known(offset, length)
         if known is None:
             wanted = max(length, _MORE_BYTES)
@@ -57,14 +57,14 @@ class Source:
         self.pieces = [(0, data)]
 
     def fetch(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, from what is known or from the archive, not kept."""
+        """Bytes of the file, from memory or from the archive; not kept."""
         known = self._known(offset, length)
         if known is not None:
             return known
         return self.anew(offset, length)
 
     def confirm(self) -> None:
-        """Fetch what is kept once more.
+        """Fetch the kept bytes again.
 
         Raises:
             AccessError: UNAVAILABLE if it differs.
@@ -75,7 +75,7 @@ class Source:
         self._confirmed = True
 
     def anew(self, offset: int, length: int) -> bytes:
-        """Bytes of the file from the archive, whatever is known."""
+        """Bytes of the file, always from the archive."""
         if self.whole and self._known(offset, length) is None:
             raise AccessError(Reason.CORRUPT, f"{shown(self._href)} is shorter than its header states")
         if self.total is not None and offset + length > self.total:

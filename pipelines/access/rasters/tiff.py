@@ -213,7 +213,7 @@ class Layout:
         return offset, size
 
     def absurd(self, block: Block, total: int | None) -> str | None:
-        """Why a block cannot be where its list says, in a few words; None if it can.
+        """The reason why a block cannot be at its listed position; None if it can.
 
         Args:
             block: One that the file does not leave out.
@@ -328,7 +328,7 @@ def _directory(order: str, tags: dict[int, _Tag], read: Callable[[int, int], byt
 
 
 def _usual(directory: Directory, number: Callable[[int, int], int]) -> None:
-    """Refuse what no archive's raster has and GDAL's decoders would have to cope with."""
+    """Refuse unusual TIFF features that no archive uses, so that GDAL's decoders never see them."""
     compression, predictor, bits = number(COMPRESSION, 1), number(PREDICTOR, 1), directory.bits
     if compression not in _CODECS:
         raise _corrupt(f"compression {compression}")

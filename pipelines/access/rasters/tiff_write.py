@@ -41,7 +41,7 @@ _PER_SAMPLE = (BITS, 280, 281, FORMAT, 340, 341)
 
 
 def header_tiff(directory: Directory, read: Callable[[int, int], bytes]) -> bytes:
-    """A TIFF of one block without data that says the same of itself: for GDAL to read CRS, transform, nodata and dtype.
+    """A TIFF of one empty block with the same tags, from which GDAL reads CRS, transform, nodata and dtype.
 
     It is small whatever size the image says it has, and the same for files that differ in their size alone.
     """

@@ -128,7 +128,7 @@ class _Group:
 
 
 class _Laid(NamedTuple):
-    """What is read of one member."""
+    """The window that is read of one member."""
 
     member: _Member
     window: Window
@@ -252,7 +252,7 @@ def _view(epsg: int, bounds: BBox, wkt: str) -> _View:
 
 
 def _shifts(level: Level, view: _View) -> tuple[float, ...]:
-    """Whole turns by which a raster in longitudes is moved to meet the chip; one that goes round may meet it twice."""
+    """Full turns to add to a raster's longitudes so that it meets the chip; a global raster may meet it twice."""
     if view.turn is None:
         return (0.0,)
     x = level.transform.c + level.transform.a * level.width / 2
@@ -387,6 +387,6 @@ def _scale(positions: NDArray[np.float64], geobox: GeoBox) -> float:
 
 
 def _beyond(frame: Frame, turn: float) -> bool:
-    """Whether a frame's longitudes go beyond half a turn, where they jump; GDAL sees to that in degrees only."""
+    """True if a frame's longitudes pass half a turn, where they jump; GDAL handles this only in degrees."""
     left, right = frame.transform.c, frame.transform.c + frame.transform.a * frame.shape[1]
     return max(abs(left), abs(right)) > turn / 2.0

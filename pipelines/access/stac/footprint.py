@@ -41,7 +41,7 @@ def footprint_of(item: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def moment(value: object) -> datetime | None:
-    """The time in an RFC 3339 text, UTC; None if it is none that can be computed with."""
+    """The time in an RFC 3339 text, UTC; None if it is not a usable time."""
     if not isinstance(value, str) or len(value) > 64:
         return None
     try:
@@ -52,7 +52,7 @@ def moment(value: object) -> datetime | None:
 
 
 def unrolled(polygon: BaseGeometry) -> BaseGeometry:
-    """A polygon whose vertices jump across the 180th meridian, with longitudes that go on instead.
+    """A polygon that crosses the 180th meridian, with longitudes that continue instead of jumping.
 
     An edge from -180 to 180 degrees is no jump: it runs along a parallel, or along the pole of an outline that holds
     one. An outline that goes round a pole without closing over it gets the pole's edge.
@@ -70,13 +70,13 @@ def unrolled(polygon: BaseGeometry) -> BaseGeometry:
 
 
 def shape_of(footprint: dict[str, Any]) -> BaseGeometry:
-    """A sound footprint as a geometry, unrolled across the 180th meridian."""
+    """A valid footprint as a geometry; longitudes continue across the 180th meridian."""
     parts = shapely.get_parts(shapely.force_2d(shapely.from_geojson(json.dumps(footprint))))
     return shapely.union_all([shapely.make_valid(unrolled(part)) for part in parts])
 
 
 def number(value: object) -> float | None:
-    """A number that may have come as text ('72', 'nan'); None if it is none."""
+    """A number that may be given as text ('72', 'nan'); None if it is not a number."""
     if value is None or type(value) is float:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -94,7 +94,7 @@ def finite(value: object) -> float | None:
 
 
 def _is_sound(found: dict[str, Any]) -> bool:
-    """Whether it can be computed with: finite, with an area, on the Earth (longitudes may run over 180)."""
+    """True if the footprint is usable: finite, with an area, on the Earth (longitudes may exceed 180)."""
     if _plainly_sound(found):
         return True
     try:
@@ -106,7 +106,7 @@ def _is_sound(found: dict[str, Any]) -> bool:
 
 
 def _plainly_sound(found: dict[str, Any]) -> bool:
-    """Whether it is seen without building a geometry: one ring of a few points, as nearly all footprints are."""
+    """True if the coordinates alone show that it is usable: one ring of a few points, like nearly all footprints."""
     rings = found["coordinates"]
     ring = rings[0] if found["type"] == "Polygon" and isinstance(rings, list) and len(rings) == 1 else None
     if not isinstance(ring, list) or not 4 <= len(ring) <= _FEW_POINTS or ring[0] != ring[-1]:

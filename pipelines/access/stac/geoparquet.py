@@ -57,7 +57,7 @@ def read_items(raw: bytes, url: str) -> Iterator[Item]:
 
 
 def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times as Python can hold them."""
+    """The table with times in microseconds, the precision of Python."""
     for i, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
             batch = batch.set_column(i, field.name, batch.column(i).cast(pa.timestamp("us", field.type.tz), safe=False))
@@ -89,7 +89,7 @@ def _geometry(value: object) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it. Parquet writes every column for every item: what one of them does not have is null."""
+    """The value for JSON. Parquet has every column for every item; a missing value is null and is removed."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items() if v is not None or k == "datetime"}
     if isinstance(value, list):

@@ -81,7 +81,7 @@ def whole_search(client: Client, url: str, body: Item, take: Take) -> Iterator[I
 
 
 def _items(client: Client, url: Url, body: Item, take: Take, walk: Walk) -> Iterator[Item]:
-    """Items, page by page; ends where the pages end."""
+    """The items, page by page."""
     from pystac_client import ItemSearch  # the library takes a while to import
 
     from pipelines.access.stac.search_io import SearchIO
@@ -108,7 +108,7 @@ def _fresh(entries: list[Any], walk: Walk, take: Take) -> Iterator[Item]:
 
 
 def _complete(walk: Walk, limit: int) -> bool:
-    """Whether the count, or the pages' own end, says that all came."""
+    """True if the count, or the end of the pages, shows that all items were received."""
     if walk.matched is None or len(walk.seen) >= walk.matched:
         return True
     *before, last = walk.sizes
@@ -117,7 +117,7 @@ def _complete(walk: Walk, limit: int) -> bool:
 
 
 def _proven(client: Client, url: Url, body: Item, take: Take, walk: Walk) -> bool:
-    """Whether smaller pages, each with a link to the next, end with the same items: then the count is a guess.
+    """True if smaller pages lead to the same items; the stated count is then only an estimate.
 
     The pages' size does not divide the number of items, so that the last page is not full: a full last page is what a
     service gives that lost its next link.

@@ -78,7 +78,7 @@ class SearchIO(StacApiIO):
             ask = self._following
 
     def _ended(self, empty: int) -> bool:
-        """Whether an empty page is the last, whatever it points to."""
+        """True if an empty page is the last one, even if it has a next link."""
         matched = self._walk.matched
         return empty > _MAX_EMPTY or (matched is not None and len(self._walk.seen) >= matched)
 
@@ -100,7 +100,7 @@ class SearchIO(StacApiIO):
 
 
 def _check_budget(base: Url, walk: Walk) -> None:
-    """Searches end that bring too much, take too long, or go on with next to nothing."""
+    """Stops searches that return too much, take too long, or continue with nearly empty pages."""
     spent = {
         f"{len(walk.sizes):,} pages": len(walk.sizes) >= _MOST_PAGES + len(walk.seen) / _LEAST_A_PAGE,
         f"{_MOST_ITEMS:,} items": len(walk.seen) >= _MOST_ITEMS,

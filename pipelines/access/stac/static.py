@@ -114,7 +114,7 @@ def collections_in(client: Client, url: str) -> set[str]:
 
 
 def _known(client: Client, url: str) -> _Catalogue:
-    """Content of an address: the first caller reads it, the others wait."""
+    """Content of an address; the first caller reads it, other callers wait for it."""
     with _lock:
         held = _held.setdefault(client, {})
         if url not in held:
@@ -197,7 +197,7 @@ class _Walk:
         return self.client.json("GET", url, max_bytes=_FILE_BYTES, weighed=self._weigh)
 
     def over(self, what: str) -> AccessError:
-        """The catalogue is more than one may be."""
+        """The error for a catalogue that is larger than the limit."""
         return AccessError(Reason.BAD_ITEM, f"{shown(self.root)}: the catalogue {what}")
 
     def _weigh(self, size: int) -> None:
@@ -269,7 +269,7 @@ def _links(found: Item) -> list[str]:
 
 
 def _absolute(item: Item, url: Url) -> Item:
-    """The item with addresses that do not hang on where it was read: self links of copied catalogues are often old."""
+    """The item with absolute addresses, relative to where it was read: self links of copies are often old."""
     assets = item.get("assets")
     if not isinstance(assets, dict):
         return item

@@ -39,7 +39,7 @@ class Ask:
 
     @property
     def key(self) -> str:
-        """The same for the same request."""
+        """A key that is equal for equal requests."""
         return json.dumps([self.method, self.url, self.body, self.headers], sort_keys=True)
 
 
@@ -83,7 +83,7 @@ def next_ask(page: Item, asked: Ask) -> Ask | None:
 
 
 def _body(said: object) -> Item:
-    """A link's body, which some write as text."""
+    """The body of a link, which some services write as text."""
     if isinstance(said, str):
         try:
             said = read_json(said.encode())
@@ -93,7 +93,7 @@ def _body(said: object) -> Item:
 
 
 def _headers(said: object) -> dict[str, str]:
-    """Headers that a next link asks for (STAC API's pagination); those that are not its business are left out."""
+    """Headers that a next link asks for (STAC API pagination), without those that a link must not set."""
     return {
         name: value
         for name, value in (said.items() if isinstance(said, dict) else ())
