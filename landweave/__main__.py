@@ -130,7 +130,7 @@ def _export_command(commands: Any) -> None:
     export: argparse.ArgumentParser = commands.add_parser(
         "export", help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
-    export.add_argument("format", choices=("webdataset", "mds", "litdata", "parquet"))
+    export.add_argument("format", choices=("webdataset", "mds", "litdata", "parquet"), help="format to write")
     export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
     export.add_argument("out", type=Path, help="folder to create; an interrupted export continues")
     export.add_argument("--where", help="condition on catalogue columns, in Python syntax")
@@ -157,7 +157,7 @@ def _selection_arguments(command: argparse.ArgumentParser) -> None:
 def _narrowing_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bbox", nargs=4, type=float, metavar=("WEST", "SOUTH", "EAST", "NORTH"), help="degrees")
     command.add_argument("--time", nargs=2, metavar=("FIRST", "LAST"), help="dates, for example 2021-06-01 2021-08-31")
-    command.add_argument("--split", choices=("train", "val", "test"))
+    command.add_argument("--split", choices=("train", "val", "test"), help="only samples of this split")
 
 
 def _positive(text: str) -> int:

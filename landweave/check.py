@@ -36,7 +36,7 @@ def check(
     Args:
         dataset: which.
         threads: shards that are looked at together; each holds 16 MiB of an object in memory.
-        progress: told (shards done, shards) after each.
+        progress: called with (shards done, shards) after each.
 
     Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
     and the shard indexes must agree on the samples and observations; one split per shard and per block.
@@ -99,9 +99,9 @@ def _catalogue(dataset: Dataset) -> dict[int, dict[int, _Seat]]:
 def _splits(dataset: Dataset) -> Iterator[str]:
     """Checks the splits against the manifest, and that each block of ground has one split."""
     light = dataset.catalogue.light
-    told = dict(sorted(Counter(light["split"].to_pylist()).items()))
-    if told != {split: count for split, count in sorted(dataset.splits.items()) if count}:
-        yield f"{ITEMS}: contains {told}, {MANIFEST} states {dataset.splits}"
+    counted = dict(sorted(Counter(light["split"].to_pylist()).items()))
+    if counted != {split: count for split, count in sorted(dataset.splits.items()) if count}:
+        yield f"{ITEMS}: contains {counted}, {MANIFEST} states {dataset.splits}"
     blocks: dict[str, str] = {}
     table = dataset.catalogue.read(["id", "block", "split"]).to_pydict()
     for sample, block, split in zip(table["id"], table["block"], table["split"], strict=True):
@@ -115,11 +115,11 @@ def _shard(dataset: Dataset, number: int, index: dict[str, Fields], seats: dict[
         return faults
     if manifest.recipe_sha256 != dataset.spec.recipe_sha256:
         faults.append(f"{shard_manifest(number)}: belongs to another recipe")
-    told = {row: (sample, manifest.split) for row, sample in enumerate(manifest.samples) if sample is not None}
+    listed = {row: (sample, manifest.split) for row, sample in enumerate(manifest.samples) if sample is not None}
     faults += [
-        f"shard {number} row {row}: the manifest has {told.get(row)}, the catalogue {seats.get(row)}"
-        for row in sorted(told.keys() | seats.keys())
-        if told.get(row) != seats.get(row)
+        f"shard {number} row {row}: the manifest has {listed.get(row)}, the catalogue {seats.get(row)}"
+        for row in sorted(listed.keys() | seats.keys())
+        if listed.get(row) != seats.get(row)
     ]
     for revision in range(dataset.spec.revision + 1):
         found: ShardManifest | None = manifest
@@ -128,7 +128,7 @@ def _shard(dataset: Dataset, number: int, index: dict[str, Fields], seats: dict[
             found, more = _manifest(dataset, name, index.get(f"{number}.r{revision}"))
             faults += more
         if found is not None:
-            faults += _presence(dataset, found, revision) + _indexes(dataset, found, revision, told)
+            faults += _presence(dataset, found, revision) + _indexes(dataset, found, revision, listed)
     return faults
 
 
@@ -165,7 +165,7 @@ def _presence(dataset: Dataset, manifest: ShardManifest, revision: int) -> list[
     return faults
 
 
-def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dict[int, _Seat]) -> list[str]:
+def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, listed: dict[int, _Seat]) -> list[str]:
     """Inner chunks in the shard's objects against the manifest, in rows that hold a sample."""
     faults = []
     for array in (a for g in dataset.spec.groups if g.revision == revision for a in g.arrays):
@@ -189,7 +189,7 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, told: dic
             continue
         wrong = found != expected
         if revision:  # built on its own: it may hold what the dataset had refused
-            wrong[[row for row in range(len(wrong)) if row not in told]] = False
+            wrong[[row for row in range(len(wrong)) if row not in listed]] = False
         for row, slot in np.argwhere(wrong):
             what = "holds" if found[row, slot] else "lacks"
             faults.append(f"shard {manifest.shard}: {array.path} {what} row {row} slot {slot}, against its manifest")

@@ -28,8 +28,8 @@ Rules that the names do not say:
   Inner codecs: bytes (little), blosc, crc32c. So one random sample at one date is one range read and one decode, and a
   flipped byte is found by reading. Shard index: bytes (little), crc32c, at the end.
 * Inner chunks lie in the object in order of (row, date), so that all dates of a sample are one contiguous range.
-* An observation that was not obtained has no inner chunk. Its presence is told by the catalogue and the shard manifest,
-  and never by pixels: plain Zarr readers see the fill value there.
+* An observation that was not obtained has no inner chunk. The catalogue and the shard manifest
+  state its presence; pixels never do: plain Zarr readers see the fill value there.
 * Axes are (sample, [time,] [band,] y, x). Masks are bool: `valid` True = every band was measured, `cloud` True = cloud,
   cloud shadow or cirrus. `valid` lies on the modality's finest grid, `cloud` on the grid of the layer it comes from.
 * Zarr's fill value is the layer's nodata; CF attributes (scale_factor, add_offset, _FillValue, units) say how stored

@@ -207,18 +207,18 @@ def aggregate(dataset: Dataset, positions: NDArray[np.int64], names: list[str]) 
     for name in names:
         if name not in AGGREGATIONS:
             raise QueryError(unknown("aggregation", name[:80], AGGREGATIONS))
-        told: Json = {"name": name, "data_type": AGGREGATIONS[name]}
+        about: Json = {"name": name, "data_type": AGGREGATIONS[name]}
         if name == "split_frequency":
             split = dataset.catalogue.light["split"].take(pa.array(positions)).value_counts().to_pylist()
             buckets = [{"key": s["values"], "data_type": "string", "frequency": s["counts"]} for s in split]
-            found.append({**told, "buckets": sorted(buckets, key=lambda b: str(b["key"])), "overflow": 0})
+            found.append({**about, "buckets": sorted(buckets, key=lambda b: str(b["key"])), "overflow": 0})
             continue
         if name == "total_count":
-            found.append({**told, "value": len(positions)})
+            found.append({**about, "value": len(positions)})
             continue
         times = dataset.catalogue.read(["datetime"])["datetime"].take(pa.array(positions))
         value = (pc.min if name == "datetime_min" else pc.max)(times).as_py()
-        found.append({**told, "value": plain(value)})
+        found.append({**about, "value": plain(value)})
     return found
 
 

@@ -93,11 +93,11 @@ class ObjectFile(io.RawIOBase):
         self.store, self.path, self.size, self._at = store, path, size, 0
 
     def readable(self) -> bool:
-        """True."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Always true."""
         return True
 
     def tell(self) -> int:

@@ -143,10 +143,11 @@ class Factory:
         """This process's log of the run; silent where nobody keeps a journal."""
         return silent() if self.journal is None else log_of(self.journal.folder, self.journal.run)
 
-    def stacks(self, plan: ShardPlan, told: Callable[[float], None] = lambda _: None) -> Iterator[Stack]:
+    def stacks(self, plan: ShardPlan, progress: Callable[[float], None] = lambda _: None) -> Iterator[Stack]:
         """The samples of a shard in row order, read in groups that fit into STACKS_BYTES.
 
-        `told` hears how many samples are read: of a group whose layers are read one after another, that share of it.
+        `progress` is called with the number of samples read; of a group whose layers are read one after another,
+        each layer adds its share.
         """
         at_once = max(1, STACKS_BYTES // sample_bytes(self.recipe))
         for start in range(0, len(plan.places), at_once):
@@ -160,7 +161,7 @@ class Factory:
                 stack.reference = reference_image(self.recipe, stack.observations)
             for number, label in enumerate(self.recipe.read_labels, len(self.recipe.sources) + 1):
                 self._label(label, plan, stacks)
-                told(start + number * step)
+                progress(start + number * step)
             for stack in stacks:
                 derive(stack, self.recipe)
                 measure(stack, self.recipe)
@@ -217,7 +218,7 @@ class Factory:
         told = lost_of(self.extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors = vectors
-            _attach(stack, classes, None, told)
+            _attach(stack, classes, None, lost)
 
     def _caption(self, stack: Stack) -> None:
         if self.captioner is None or _refused(stack):
@@ -285,14 +286,14 @@ def sample_bytes(recipe: Recipe) -> int:
     return max(1, total)
 
 
-def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, told: str = "") -> None:
-    """Record a label or why there is none; `told` goes into the ledger for an obtained label."""
+def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, detail: str = "") -> None:
+    """Record a label or why there is none; `detail` goes into the ledger for an obtained label."""
     if isinstance(label, Outcome):
         stack.outcomes.append(label)
         return
     stack.labels[label.label] = label
     obtained = _obtained(stack.place, label.label, 0, provider, label.item_ids)
-    stack.outcomes.append(dataclasses.replace(obtained, detail=told))
+    stack.outcomes.append(dataclasses.replace(obtained, detail=detail))
 
 
 def _obtained(place: Place, layer: str, slot: int, provider: str | None, item_ids: tuple[str, ...]) -> Outcome:

@@ -165,9 +165,9 @@ class _Command:
         )
 
     def __call__(self) -> None:
-        _, told = self.process.communicate()
+        _, output = self.process.communicate()
         if self.process.returncode:
-            lines = told.strip().splitlines() or [f"it ended with exit status {self.process.returncode}"]
+            lines = output.strip().splitlines() or [f"it ended with exit status {self.process.returncode}"]
             self.error = EngineError(lines[-1])
 
     def stop(self) -> None:
@@ -186,12 +186,12 @@ def _checkout_on_path() -> None:
 
 def _write_failure(built: Built, folder: str, place: str) -> None:
     """Keep what failed where the submitter finds it: in his folder, or in the store where workers have none."""
-    path, told = Path(folder) / f"{built.shard}.txt", built.error or ""
+    path, text = Path(folder) / f"{built.shard}.txt", built.error or ""
     store = store_of(arrive(place)) if is_url(place) else None
     if store is None:
-        path.write_text(told)
+        path.write_text(text)
     else:
-        store.put(_kept(path.parent, path.name), told.encode())
+        store.put(_kept(path.parent, path.name), text.encode())
 
 
 def _fetch_failures(out: Path, folder: Path) -> None:

@@ -130,7 +130,7 @@ def build_dataset(
         engine: who builds.
         retry_failed: also ask again for what archives did not deliver, and rebuild the shards that lack it.
         bounds: what the run may spend, and how much of it may fail.
-        say: told what a new plan will cost, before anything is fetched, and what the user should know at the end.
+        say: called with the cost of a new plan, before anything is fetched, and with notes at the end.
 
     Raises:
         BuildError: too many shards failed, or a build of `out` is running.
@@ -321,9 +321,9 @@ def _same_recipe(file: RecipeFile, out: Path, summary: PlanSummary | None) -> No
         what = f"{done:,} of {summary.shards:,} shards of another recipe" if done else "the plan of another recipe"
     differ = [f"{key} ({_short(a)} there, {_short(b)} here)" for key, a, b in differences(there, file.recipe)]
     more = f" and {len(differ) - MOST_DIFFERENCES} more" if len(differ) > MOST_DIFFERENCES else ""
-    told = ", ".join(differ[:MOST_DIFFERENCES]) or "the recipe that is stored with the plan"
+    listed = ", ".join(differ[:MOST_DIFFERENCES]) or "the recipe that is stored with the plan"
     raise PlanError(
-        f"{out.name} holds {what}. Different: {told}{more}. Repeat the --set you used, or name another folder"
+        f"{out.name} holds {what}. Different: {listed}{more}. Repeat the --set you used, or name another folder"
     )
 
 

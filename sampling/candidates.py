@@ -34,7 +34,7 @@ _PATIENCE = 2_000_000
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidates:
-    """Footprints in order of preference, with the numbers that name them."""
+    """Candidate footprints, in order of preference, with the numbers that identify them."""
 
     footprints: Footprints
     key: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Candidates:
         return len(self.footprints)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Candidates:
-        """Those at `index` (positions, mask or slice)."""
+        """The entries at `index` (positions, mask or slice)."""
         return Candidates(self.footprints.take(index), self.key[index])
 
 
@@ -56,7 +56,7 @@ def nothing() -> Candidates:
 
 
 def joined(parts: list[Candidates]) -> Candidates:
-    """Candidates of several lists in one, in order; empty ones do not count."""
+    """Joins several lists of candidates, in order; empty lists are left out."""
     full = [p for p in parts if len(p)]
     if len(full) < 2:
         return full[0] if full else nothing()
@@ -64,7 +64,7 @@ def joined(parts: list[Candidates]) -> Candidates:
 
 
 def uniform(sampling: UniformSampling, region: Region, grid: GridSpec, seed: int) -> Iterator[Candidates]:
-    """Points uniform over the area, on land if asked for, endlessly until there seem to be none."""
+    """Points uniform over the area, on land if requested; ends when no more points seem to exist."""
     start, barren = 0, 0
     step = min(_CHUNK, max(1_024, 4 * sampling.count))
     while barren < _PATIENCE:

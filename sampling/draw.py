@@ -46,7 +46,7 @@ _GEOD = pyproj.Geod(ellps="WGS84")
 
 @dataclass(eq=False)
 class Strata:
-    """How far each stratum is; all columns are (strata,)."""
+    """Progress of each stratum; all columns are (strata,)."""
 
     quota: NDArray[np.int64]
     """Samples wanted."""
@@ -63,7 +63,7 @@ class Strata:
 
     @classmethod
     def of(cls, quota: NDArray[np.int64]) -> Strata:
-        """Nothing drawn yet."""
+        """The state before the first draw."""
         zero = np.zeros(len(quota), dtype=np.int64)
         return cls(quota, zero.copy(), zero.copy(), zero.copy(), zero.copy(), quota == 0)
 
@@ -78,7 +78,7 @@ class Strata:
 
 
 def quotas(sampling: DrawSampling, rows: FrameRows, seed: int) -> NDArray[np.int64]:
-    """(strata,) samples that each is to give; they sum to `count`."""
+    """(strata,) requested samples of each stratum; the sum is `count`."""
     strata = len(rows.strata)
     if sampling.shares == "equal":
         exact = np.full(strata, sampling.count / strata)
@@ -205,7 +205,7 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What was drawn from a frame."""
+    """Samples that were drawn from a frame."""
 
     chosen: Candidates
     """All candidates admitted, in the order of their draw; key: number of the row in the file, name of the draw."""
@@ -275,7 +275,7 @@ def _grown(
     rows: FrameRows,
     so_far: Admitted,
 ) -> Admitted:
-    """More admitted candidates, `lacking` of each stratum or as many as it can give."""
+    """More admitted candidates: `lacking` of each stratum, or fewer if it has no more."""
     parts = [so_far]
     lacking = lacking.copy()
     while (asked := np.minimum(strata.asking(lacking), drawer.left(strata))).any():

@@ -28,7 +28,7 @@ ROWS = 65_536
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
-    """Rows of the file that follow one another."""
+    """Consecutive rows of the file."""
 
     first: int
     """Number of the first row, from 0."""
@@ -191,7 +191,7 @@ def _parquet(name: str, path: Path, columns: Sequence[str], *, shapes: bool) -> 
 
 
 class _Numbered(Sequence[str]):
-    """'row 1', 'row 2': made when a message needs it."""
+    """Names of rows, 'row 1', 'row 2', made only when a message needs one."""
 
     def __init__(self, word: str, first: int, count: int) -> None:
         self._word, self._first, self._count = word, first, count

@@ -37,7 +37,7 @@ one of 2.56 km by less than 1 cm."""
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Footprints:
-    """Many square footprints of one size as columns: what this room computes with before it makes Places."""
+    """Many square footprints of one size, as columns."""
 
     epsg: NDArray[np.int32]
     """(n,) EPSG code: of UTM, UPS or the grid's own CRS."""
@@ -53,11 +53,11 @@ class Footprints:
     """Edge, metres."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of footprints."""
         return len(self.epsg)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Footprints:
-        """Those at `index` (positions, mask or slice)."""
+        """The entries at `index` (positions, mask or slice)."""
         return Footprints(
             epsg=self.epsg[index],
             x_min=self.x_min[index],
@@ -81,7 +81,7 @@ class Footprints:
 
 
 def joined(parts: list[Footprints]) -> Footprints:
-    """Footprints of several lists in one, in order; at least one list."""
+    """Joins several lists of footprints (at least one), in order."""
     return Footprints(
         epsg=np.concatenate([p.epsg for p in parts]),
         x_min=np.concatenate([p.x_min for p in parts]),

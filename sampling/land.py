@@ -22,7 +22,7 @@ _BLOCK_ROWS, _BLOCK_BYTES = 60, 10
 
 
 class _Sea(NamedTuple):
-    """The mask in blocks: those that are all land or all sea are not stored one by one."""
+    """The land mask in blocks; blocks of only land or only sea are not stored pixel by pixel."""
 
     block: NDArray[np.int32]
     """(360, 540): row of `bits` that holds the block; row 0 is all land, row 1 is all sea."""

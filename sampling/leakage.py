@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leakage:
-    """What two splits have to do with one another on the ground."""
+    """Overlap and distance between two splits on the ground."""
 
     split: str
     other: str
@@ -33,7 +33,7 @@ class Leakage:
 
 
 def leakage(footprints: Footprints, split: NDArray[np.int8]) -> tuple[Leakage, ...]:
-    """Every two splits that hold samples.
+    """Overlap and distance of each pair of splits that hold samples.
 
     Args:
         footprints: (n,) samples.

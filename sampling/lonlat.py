@@ -35,7 +35,7 @@ def check_geojson(name: str, document: dict[str, Any]) -> None:
         code = properties.get("code")
         properties = properties.get("name", None if code is None else f"EPSG:{code}")
     if not is_lon_lat(properties):
-        told = ascii(properties if isinstance(properties, str) else said)[:_MOST]
+        stated = ascii(properties if isinstance(properties, str) else said)[:_MOST]
         raise SamplingError(
-            f"{name!r} is in another CRS ({told}); expected longitude/latitude, reproject it to EPSG:4326"
+            f"{name!r} is in another CRS ({stated}); expected longitude/latitude, reproject it to EPSG:4326"
         )

@@ -40,7 +40,7 @@ _POLYGONS = (3, 6)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Found:
-    """What a file says of each sample."""
+    """Values of a file for each sample."""
 
     values: list[Any]
     """(n,) None where it says nothing."""
@@ -56,7 +56,7 @@ class _Found:
 
 
 def with_numbers(located: Located, recipe: Recipe, recipe_dir: Path) -> Located:
-    """The samples with the numbers that files give them as attributes.
+    """The samples with numbers from files added as attributes.
 
     Args:
         located: all samples.
@@ -187,7 +187,7 @@ def _grounds(file: str, rows: Rows) -> tuple[NDArray[np.object_], NDArray[np.int
 
 
 def _keys(entry: TableNumber, located: Located, made: Sequence[Attribute]) -> list[Any]:
-    """What rows of a table are compared with, of each sample."""
+    """Key of each sample, with which rows of a table are compared."""
     if entry.match == "sample_id":
         return list(located.names(located.key))
     name = entry.match.removeprefix("attr_")

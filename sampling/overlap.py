@@ -29,7 +29,7 @@ into, and each footprint is moved a few times only."""
 
 
 class OccupiedGround:
-    """The footprints admitted so far, in a spatial hash of geocentric cubes: no seam, no poles, any zones together.
+    """The admitted footprints in a spatial hash of geocentric cubes, which has no seam and no poles.
 
     Admitted footprints do not overlap, so a cube holds a bounded number of them and a footprint costs about the same
     whether it comes first or last. Held are 48 bytes a footprint.
@@ -72,7 +72,7 @@ class OccupiedGround:
         return free
 
     def _apart(self, footprints: Footprints, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(n,) True where a footprint is admitted among these alone, none of which overlaps occupied ground.
+        """(n,) True where a footprint is admitted among these footprints alone.
 
         Where many crowd in few cubes, the first half is settled before the second is looked at: pairs stay few.
         """
@@ -94,7 +94,7 @@ class OccupiedGround:
         return _first_come(np.ones(len(keys), dtype=bool), np.concatenate(pairs, axis=1))
 
     def occupy(self, footprints: Footprints) -> None:
-        """Take the ground of footprints that overlap neither one another nor what was admitted before."""
+        """Add footprints that overlap neither each other nor earlier ones."""
         if not len(footprints):
             return
         self._levels.append((self._keys(footprints), footprints))

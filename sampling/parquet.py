@@ -101,8 +101,8 @@ def _check_crs(name: str, entry: dict[str, Any]) -> None:
     if entry["crs"] is None:
         raise SamplingError(f"{name!r} does not state its CRS (crs: null); write it in EPSG:4326")
     if not is_lon_lat(entry["crs"]):
-        told = entry["crs"].get("name") if isinstance(entry["crs"], dict) else entry["crs"]
-        raise SamplingError(f"{name!r} is in CRS {told!r}; expected longitude/latitude, reproject it to EPSG:4326")
+        crs = entry["crs"].get("name") if isinstance(entry["crs"], dict) else entry["crs"]
+        raise SamplingError(f"{name!r} is in CRS {crs!r}; expected longitude/latitude, reproject it to EPSG:4326")
 
 
 def one_line(error: Exception) -> str:

@@ -134,7 +134,7 @@ class Located:
         ]
 
     def limited(self, limit: int | None) -> Located:
-        """At most `limit` of the samples, spread evenly over all of them; each is what it is without a limit."""
+        """At most `limit` samples, spread evenly over all; each sample is the same as without a limit."""
         if limit is None or limit >= len(self):
             return self
         index = np.arange(limit, dtype=np.int64) * len(self) // limit
@@ -280,7 +280,7 @@ def _from_frame(
 def _located(
     recipe: Recipe, chosen: Candidates, assignment: Assignment, index: NDArray[np.int64], left_out: dict[str, int]
 ) -> Located:
-    """Samples number `index` of the candidates, with what is known of their splits; names and attributes follow."""
+    """Samples number `index` of the candidates, with their splits; names and attributes are added later."""
     split, splits = assignment.split[index], recipe.splits
     footprints = chosen.footprints.take(index)
     measured = splits.least_gap_m is None
@@ -314,7 +314,7 @@ def _said(splits: AnySplits, table: PointTable) -> NDArray[np.int8] | None:
 def _with_fold(
     attributes: tuple[Attribute, ...], assignment: Assignment, index: NDArray[np.int64]
 ) -> tuple[Attribute, ...]:
-    """The fold of every sample beside its other attributes."""
+    """Adds the fold of every sample to its attributes."""
     if assignment.fold is None:
         return attributes
     import pyarrow as pa

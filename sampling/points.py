@@ -203,7 +203,7 @@ def _csv(name: str, path: Path) -> tuple[dict[str, list[Any]], list[str]]:
 def _geojson(
     name: str, path: Path, wanted: Collection[str]
 ) -> tuple[dict[str, list[Any]], list[str], dict[str, list[Any]]]:
-    """Columns, where rows are, and the properties by name: those that are not wanted without their values."""
+    """Columns, positions of rows, and properties by name; unrequested properties have no values."""
     try:
         document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
@@ -341,7 +341,7 @@ def numbers_of(
 
 
 def checked_ids(name: str, values: Sequence[Any], where: Sequence[str]) -> list[str]:
-    """Names of samples, each once.
+    """Checks that sample names are valid and unique.
 
     Raises:
         SamplingError: one is no name, or occurs twice.

@@ -38,7 +38,7 @@ class Pool:
         self._refused_in_a_row = 0
 
     def grow_to(self, target: int | None) -> Candidates:
-        """At least `target` admitted candidates (all there are if None), or as many as can be had."""
+        """At least `target` admitted candidates (all if None), or fewer if there are no more."""
         parts, count = [self._admitted], len(self._admitted)
         while not self.exhausted and (target is None or count < target):
             batches = self._rest or self._pulled(_TOGETHER if target is None else min(target - count, _TOGETHER))
@@ -60,7 +60,7 @@ class Pool:
         return batches
 
     def _admit(self, batches: list[Candidates], at_most: int | None) -> Candidates:
-        """As if batch after batch came alone, but looked at together."""
+        """Admits several batches at once, with the same result as one after the other."""
         together = candidates.joined(batches)
         free = np.ones(len(together), dtype=bool) if self._ground is None else self._ground.free(together.footprints)
         free = up_to(free, at_most)

@@ -194,7 +194,7 @@ def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
 
 
 def _unrolled(polygon: shapely.Polygon) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Its outer and inner rings, with longitudes that go on beyond 180 degrees.
+    """Outer and inner rings of the polygon, with longitudes that continue beyond 180 degrees.
 
     Raises:
         SamplingError: the ring goes round a pole.

@@ -91,7 +91,7 @@ class _Reading:
         self._without = self._count = 0
 
     def add(self, rows: Rows) -> None:
-        """Keep what is needed of some rows."""
+        """Keep the needed values of some rows."""
         used, codes = self._strata(rows)
         shapes = rows.shapes
         assert shapes is not None  # noqa: S101 - asked for

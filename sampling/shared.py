@@ -34,7 +34,7 @@ class SharedGround:
 
 
 def shared_ground(footprints: Footprints, split: NDArray[np.int8]) -> tuple[SharedGround, ...]:
-    """Measure what every split shares with every other; pairs that share nothing are left out.
+    """Measure the shared ground of each pair of splits; pairs without shared ground are left out.
 
     Each footprint is measured in its own CRS: the part of its square that the union of the other split's footprints
     covers. Edges of footprints of another CRS are cut into parts, so a share is right to about 1e-4.

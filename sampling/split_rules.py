@@ -148,7 +148,7 @@ def _west_of(lon: NDArray[np.float64]) -> float:
 
 
 def _by_groups(group: NDArray[np.int64], shares: NDArray[np.float64], seed: int) -> NDArray[np.int8]:
-    """Whole groups to splits, so that the samples come near their shares."""
+    """Assigns whole groups to splits, so that the splits get about their shares."""
     codes, member, counts = np.unique(group, return_inverse=True, return_counts=True)
     order = ranks(seed, Purpose.BLOCKS, codes >> 32, codes & 0xFFFFFFFF)
     return shared_out(counts, order, shares).astype(np.int8)[member.ravel()]

@@ -39,7 +39,7 @@ _SIGNED = rf"[+-]?{NUMBER}"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a pixel must be."""
+    """A condition on a value."""
 
     op: str
     """One of OPERATORS, or 'in', 'not in'."""

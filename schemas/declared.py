@@ -45,7 +45,7 @@ class DeclaredBand(Strict):
 
     @property
     def assets(self) -> tuple[str, ...]:
-        """Where to look, in order."""
+        """Assets to look for, in order."""
         return (self.asset,) if isinstance(self.asset, str) else self.asset
 
 
@@ -116,7 +116,7 @@ class DeclaredArray(Strict):
         return () if self.nodata is None else self.nodata if isinstance(self.nodata, tuple) else (self.nodata,)
 
     def layer(self, name: str) -> Layer:
-        """The array as the factory knows it."""
+        """The array as a `Layer`, the record that all sensors use."""
         smooth = self.kind == "continuous"
         stored = float("nan") if np.dtype(self.dtype).kind == "f" else next(iter(self.fill), None)
         return Layer(
@@ -170,7 +170,7 @@ class SceneDensity(Strict):
     per_day: float = Field(default=0.35, gt=0, le=1_000, description="scenes per place and day")
 
     def known(self) -> SearchDensity:
-        """As the planner uses it."""
+        """The density as a `SearchDensity`, the record that the planner uses."""
         return SearchDensity(edge_km=self.edge_km, step_km=self.edge_km, per_day=self.per_day)
 
 

@@ -64,7 +64,7 @@ class Derived:
 
     @property
     def arrays(self) -> tuple[Array, ...]:
-        """What it is computed from."""
+        """Arrays that it is computed from."""
         return arrays(self.tree)
 
 

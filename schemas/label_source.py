@@ -135,7 +135,7 @@ class RasterLabel(LabelSource):
 
     @property
     def density(self) -> SearchDensity:
-        """Of maps of a limited time as many as of images; else one for all times."""
+        """As many maps as images if maps are valid for a limited time; otherwise one map."""
         return STATIC_DENSITY if self.max_gap_days is None else SearchDensity()
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ SMOOTH = ("mean", "median", "min", "max", "std", "sum", "percentile")
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """What is computed of which pixels."""
+    """A statistic, and the pixels that it is computed from."""
 
     name: str
     """One of SMOOTH, or majority, share, count, centre."""
@@ -292,7 +292,7 @@ def _band(array: Array, layer: Input) -> str:
 
 
 def _check_window(array: Array, layer: Input) -> None:
-    """One date, and no doubt which."""
+    """Checks that the number uses exactly one date."""
     if array.window is None:
         if len(layer.slots) > 1:
             raise ValueError(

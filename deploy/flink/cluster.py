@@ -150,10 +150,10 @@ class FlinkCluster:
             with urllib.request.urlopen(url, timeout=10) as response:
                 return json.load(response)
         ask = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=10).read().decode())"
-        told = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=False)  # noqa: S603
-        if told.returncode:
-            raise ConnectionError(told.stderr.strip().splitlines()[-1])
-        return json.loads(told.stdout)
+        answer = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=False)  # noqa: S603
+        if answer.returncode:
+            raise ConnectionError(answer.stderr.strip().splitlines()[-1])
+        return json.loads(answer.stdout)
 
     def stop(self) -> None:
         """End every process of the cluster, and those that they started."""

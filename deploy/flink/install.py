@@ -117,10 +117,10 @@ def install_job_server(cache: Path) -> Path:
 def check_java() -> None:
     """Raise InstallError unless there is a Java that Flink runs on."""
     command = [_program("java"), "-version"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - our own command
-    number = told.partition('"')[2].partition(".")[0].partition('"')[0]
+    version = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - our own command
+    number = version.partition('"')[2].partition(".")[0].partition('"')[0]
     if not number.isdecimal() or int(number) < OLDEST_JAVA:
-        raise InstallError(f"Flink needs Java {OLDEST_JAVA} or newer, `java -version` says: {told.splitlines()[0]}")
+        raise InstallError(f"Flink needs Java {OLDEST_JAVA} or newer, `java -version` says: {version.splitlines()[0]}")
 
 
 @contextlib.contextmanager
@@ -150,8 +150,8 @@ def _run(command: list[str], extra: dict[str, str] | None = None) -> None:
         command, env={**os.environ, **(extra or {})}, capture_output=True, text=True, check=False
     )
     if result.returncode:
-        told = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr)
-        lines = [line.strip() for line in told.splitlines() if line.strip()] or [f"exit status {result.returncode}"]
+        output = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout + result.stderr)
+        lines = [line.strip() for line in output.splitlines() if line.strip()] or [f"exit status {result.returncode}"]
         cause = next((line for line in lines if re.search(r"(?i)could not|couldn't|error|failed", line)), lines[-1])
         raise InstallError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {cause[:500]}")
 

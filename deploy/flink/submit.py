@@ -145,10 +145,12 @@ def _submit(flink: Flink, submission: Submission, folder: Path, name: str) -> st
     command += ["--settings", str(folder / "settings.json"), "--name", f"landweave {name}"]
     command += ["--parallelism", str(submission.parallelism)]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"FLINK_LOG_DIR": str(folder)}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    found = re.search(r"JobID ([0-9a-f]{32})", told.stdout)
-    if told.returncode or found is None:
-        raise SubmitError(f"Flink at {submission.master} did not accept the job: {_cause(told.stderr + told.stdout)}")
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    found = re.search(r"JobID ([0-9a-f]{32})", result.stdout)
+    if result.returncode or found is None:
+        raise SubmitError(
+            f"Flink at {submission.master} did not accept the job: {_cause(result.stderr + result.stdout)}"
+        )
     return found[1]
 
 
@@ -161,9 +163,9 @@ def _watch(master: str, job: str, folder: Path) -> None:
             _cancel(master, job)
         raise
     if state != "FINISHED":
-        told = _ask(master, f"/jobs/{job}/exceptions")
-        history = told.get("exceptionHistory", {}).get("entries", [])
-        cause = told.get("root-exception") or next((entry.get("stacktrace") or "" for entry in history), "")
+        failure = _ask(master, f"/jobs/{job}/exceptions")
+        history = failure.get("exceptionHistory", {}).get("entries", [])
+        cause = failure.get("root-exception") or next((entry.get("stacktrace") or "" for entry in history), "")
         raise SubmitError(f"the Flink job {state.lower()}: {_cause(cause)}")
 
 

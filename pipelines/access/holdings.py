@@ -129,8 +129,8 @@ def _listed(client: Client, url: str) -> Iterator[dict[str, Any]]:
 def _unknown(where: str, collection: str, listed: list[str]) -> str:
     close = difflib.get_close_matches(collection, listed, n=_NAMED, cutoff=0.5)
     more = "" if len(listed) <= _NAMED else f" and {len(listed) - _NAMED:,} more"
-    told = f"did you mean {close[0]!r}? " if close else ""
-    return f"{where} lists no collection {collection!r}; {told}it lists {', '.join(listed[:_NAMED])}{more}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{where} lists no collection {collection!r}; {hint}it lists {', '.join(listed[:_NAMED])}{more}"
 
 
 def _extent(document: dict[str, Any]) -> dict[str, Any]:

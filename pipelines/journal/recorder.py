@@ -72,8 +72,8 @@ class Note:
         self.spent = self._difference()
         if self._journal is None:
             return
-        told = {name: dict(sorted(reasons.items())) for name, reasons in sorted(self._outcomes.items())}
-        record = replace(self._record, spent=self.spent, samples=self.samples, outcomes=told)
+        outcomes = {name: dict(sorted(reasons.items())) for name, reasons in sorted(self._outcomes.items())}
+        record = replace(self._record, spent=self.spent, samples=self.samples, outcomes=outcomes)
         if error is None:
             self._journal.end(replace(record, state="built"))
             self._log.info("shard built", samples=self.samples, **self.spent.json())

@@ -67,7 +67,7 @@ class Spent:
         )
 
     def json(self) -> dict[str, Any]:
-        """The status as JSON."""
+        """The record as JSON."""
         return {name: dict(v) if isinstance(v, dict) else v for name, v in asdict(self).items()}
 
 

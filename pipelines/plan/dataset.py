@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pipelines.tables import PartPlan
     from schemas.recipe import Recipe
 
-    Told = Callable[[int, int], None]
+    Progress = Callable[[int, int], None]
 
 AGAIN = "again.json"
 """In a plan that is being completed: plan.json of the one it comes from."""
@@ -68,7 +68,7 @@ def make_plan(
     archives: Archives,
     folder: Path,
     work: Path,
-    told: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> PlanSummary:
     """Plan a dataset, or continue an interrupted planning.
 
@@ -80,7 +80,7 @@ def make_plan(
         archives: its providers, open.
         folder: where the plan will be; until it is whole it grows beside, as '.NAME-next'.
         work: folder for the prepared map extract.
-        told: called with (locations planned, locations in all).
+        progress: called with (locations planned, locations in all).
 
     Raises:
         NotHeldError: an archive does not list a collection that is asked of it; nothing was searched.
@@ -92,13 +92,13 @@ def make_plan(
     if known is None or known.identity != identity_of(file):
         shutil.rmtree(growing, ignore_errors=True)
     try:
-        return _planned(file, archives, folder, work, told)
+        return _planned(file, archives, folder, work, progress)
     except DamagedPlanError:  # an earlier run left an incomplete plan: start again
         shutil.rmtree(growing, ignore_errors=True)
-        return _planned(file, archives, folder, work, told)
+        return _planned(file, archives, folder, work, progress)
 
 
-def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Told) -> PlanSummary:
+def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, progress: Progress) -> PlanSummary:
     """Plan the partitions that are missing in `folder`."""
     growing = growing_of(folder)
     _sweep(growing)
@@ -106,12 +106,12 @@ def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, tol
     laid = lay(file, growing, work)
     missing = [part for part in range(laid.parts) if _facts(growing, part) is None]
     notes = out_of_extent(file.recipe, laid.bounds, holdings)
-    _plan_parts(growing, archives, missing, laid, told)
+    _plan_parts(growing, archives, missing, laid, progress)
     return _finish(file.recipe, growing, folder, laid, notes)
 
 
 def complete_plan(
-    file: RecipeFile, archives: Archives, folder: Path, work: Path, told: Callable[[int, int], None]
+    file: RecipeFile, archives: Archives, folder: Path, work: Path, progress: Callable[[int, int], None]
 ) -> PlanSummary:
     """Plan again the partitions for which an archive did not answer; answered parts stay.
 
@@ -139,12 +139,12 @@ def complete_plan(
         shutil.rmtree(growing, ignore_errors=True)
         _begin_again(folder, growing, laid, set(lacking))
     missing = [part for part in lacking if _facts(growing, part) is None]
-    _plan_parts(growing, archives, missing, laid, told, old=folder)
+    _plan_parts(growing, archives, missing, laid, progress, old=folder)
     return _finish(file.recipe, growing, folder, laid, [n for n in summary.notes if n not in laid.notes])
 
 
 def plan_part(
-    folder: Path, number: int, archives: Archives, told: Callable[[float], None], old: Path | None = None
+    folder: Path, number: int, archives: Archives, progress: Callable[[float], None], old: Path | None = None
 ) -> dict[str, Any]:
     """Plan one partition and write it; needs nothing but the folder, so any worker can do it.
 
@@ -154,7 +154,7 @@ def plan_part(
         folder: of the plan under way, places written.
         number: the partition.
         archives: the recipe's providers, open.
-        told: called with the share that is done, 0..1.
+        progress: called with the share that is done, 0..1.
         old: folder of a plan whose partition is to be completed; None = plan it from nothing.
 
     Returns:
@@ -164,10 +164,10 @@ def plan_part(
     part = read_part(folder, number) if old is None else read_part(old, number, hrefs)
     before: dict[str, Any] = {} if old is None else _facts(old, number) or {}
     if old is None:
-        find(part, archives, told)
+        find(part, archives, progress)
         share_scenes(part)
     else:
-        complete(part, archives, told)
+        complete(part, archives, progress)
     first = None if number == 0 else _facts(folder, 0)
     shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
     shown = examples_of(part) | shown
@@ -194,7 +194,7 @@ def _plan_parts(
     archives: Archives,
     missing: Sequence[int],
     laid: Laid,
-    told: Told,
+    progress: Progress,
     old: Path | None = None,
 ) -> None:
     """Plan partitions in parallel; the first failure ends planning, and finished partitions stay."""
@@ -206,7 +206,7 @@ def _plan_parts(
             with lock:
                 shares[part] = done
                 already = laid.parts - len(shares)
-                told(round((already + sum(shares.values())) / laid.parts * laid.samples), laid.samples)
+                progress(round((already + sum(shares.values())) / laid.parts * laid.samples), laid.samples)
 
         plan_part(folder, part, archives, share, old)
 

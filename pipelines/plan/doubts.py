@@ -89,8 +89,8 @@ def out_of_extent(recipe: Recipe, bounds: Sequence[float], holdings: Sequence[Ho
             after = h.ends is not None and window[1] > h.ends
             if before or after:
                 held = f"begins {h.begins}" if before else f"ends {h.ends}"
-                told = f"{held}, and window {window[0]!r} is {window[1]} to {window[2]}"
-                said.setdefault(told, []).append(who)
+                seen = f"{held}, and window {window[0]!r} is {window[1]} to {window[2]}"
+                said.setdefault(seen, []).append(who)
     return [f"{', '.join(dict.fromkeys(who))} {words}" for words, who in said.items()]
 
 

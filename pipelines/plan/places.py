@@ -178,11 +178,11 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
 
 
 def _prepared(extract: Path, work: Path, near: Near) -> Extract:
-    told = ProgressPrinter(f"reading {extract.name}", "MB")
+    progress = ProgressPrinter(f"reading {extract.name}", "MB")
 
     def in_mb(done: int, whole: int) -> None:
         if whole >= 10_000_000:  # less is read at once
-            told(done // 1_000_000, whole // 1_000_000)
+            progress(done // 1_000_000, whole // 1_000_000)
 
     return prepare_obtained(extract, work, near, in_mb)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class IncompleteError(RuntimeError):
-    """Something of the dataset is missing, so that it cannot be finished; the text says what."""
+    """A part of the dataset is missing, so it cannot be finished; the message names the part."""
 
 
 SCHEMA = pa.schema(
@@ -68,7 +68,7 @@ def rows(stack: Stack, shard: int, row: int) -> list[dict[str, object]]:
 
 
 def table_of_failed(shard: int, outcomes: Sequence[Outcome]) -> pa.Table:
-    """The rows of a shard that could not be built: one a sample, in row order."""
+    """The ledger rows of a shard that could not be built: one per sample, in row order."""
     rows = [
         {**asdict(o), "reason": o.reason.value, "item_ids": list(o.item_ids), "shard": shard, "row": row}
         for row, o in enumerate(outcomes)
@@ -77,7 +77,7 @@ def table_of_failed(shard: int, outcomes: Sequence[Outcome]) -> pa.Table:
 
 
 def check(stack: Stack, dataset: DatasetSpec) -> None:
-    """Hold the outcomes against what the stack has: one row for each expected observation, OK where it is there.
+    """Check the outcomes against the stack: one row per expected observation, OK where it was obtained.
 
     Raises:
         ValueError: a row is missing, doubled, or contradicts the stack: a mistake of the factory.
@@ -144,7 +144,7 @@ def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def whole_part(out: Path, kind: Literal["items", "ledger", "statistics"], shard: int) -> Iterator[None]:
-    """Reading a published shard's part of a table.
+    """Turns errors of reading a published shard's table into one line.
 
     Raises:
         IncompleteError: it is not there.

@@ -39,7 +39,7 @@ _BARRED = _PLACE - {errno.ENOENT} | {errno.EISDIR, errno.ELOOP, errno.EIO}
 
 
 class FullError(RuntimeError):
-    """The machine has no room: disk or memory are short, or the place cannot be written; the text says what to do."""
+    """The machine is out of disk or memory, or the folder cannot be written; the message says what to do."""
 
 
 class DamagedError(RuntimeError):
@@ -110,7 +110,7 @@ def prepare(out: Path, dataset: DatasetSpec) -> None:
 
 
 def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
-    """Numbers of the shards that are there, whole and of this dataset. An empty manifest is none: see `is_there`.
+    """Numbers of the shards that are complete and belong to this dataset. Empty manifests do not count: see `is_there`.
 
     Raises:
         DamagedError: a manifest is damaged or of another layout.
@@ -133,7 +133,7 @@ def done_shards(out: Path, dataset: DatasetSpec) -> set[int]:
 
 @lru_cache(maxsize=65_536)
 def _checked(path: Path, _seen: tuple[int, int], shard: int, recipe_sha256: str) -> None:
-    """Read a manifest for its faults, once for each state of the file: a watcher asks often."""
+    """Read a manifest and raise its faults; the result is kept while the file is unchanged."""
     _of_recipe(_parsed(path.read_bytes(), shard), recipe_sha256)
 
 
@@ -148,12 +148,12 @@ def read_manifest(out: Path, shard: int, dataset: DatasetSpec) -> ShardManifest 
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file is in place. We write no empty files: a power loss emptied a file that is empty."""
+    """True if a file is in place and not empty: landweave writes no empty files, so a power loss emptied it."""
     return path.is_file() and path.stat().st_size > 0
 
 
 def is_finished(out: Path) -> bool:
-    """Whether the dataset can be opened: the last file of a build is there, and whole."""
+    """True if the dataset can be opened: the last file of a build exists and is complete."""
     path = out / MANIFEST
     try:
         return is_there(path) and bool(dataset_from_bytes(path.read_bytes(), MANIFEST).samples)
@@ -179,7 +179,7 @@ def _of_recipe(manifest: ShardManifest, recipe_sha256: str) -> ShardManifest:
 
 @contextlib.contextmanager
 def staging(out: Path, what: str) -> Iterator[Path]:
-    """A folder of one's own inside `out` (same file system, so that moving is atomic); gone at the end.
+    """A private folder inside `out` (the same file system, so that moving is atomic); removed at the end.
 
     Its name says whose it is, so that what a killed process leaves is known for that from its first moment.
     """
@@ -220,7 +220,7 @@ def _short(owner_kernel: str) -> str:
 
 
 def withdraw(out: Path, shards: Iterable[int]) -> None:
-    """Take shards back, so that they are built again: the dataset is unfinished from here on.
+    """Withdraw shards, so that they are built again: the dataset is unfinished afterwards.
 
     The manifests go first, in one step each; the objects stay until the new ones replace them, unseen by readers.
     """

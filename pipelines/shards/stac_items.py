@@ -59,7 +59,7 @@ def share_column(label: str, common: str) -> str:
 
 
 def schema(dataset: DatasetSpec) -> pa.Schema:
-    """Columns of items.parquet, fixed by the dataset's form alone: never learnt from data."""
+    """Columns of items.parquet; the form of the dataset alone decides them, never the data."""
     fields: list[tuple[str, pa.DataType]] = [
         ("type", pa.string()),
         ("id", pa.string()),

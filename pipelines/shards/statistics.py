@@ -85,7 +85,7 @@ class Moments:
         self.bins += np.bincount(_bin_of(values), minlength=self.bins.size)
 
     def merge(self, other: Moments) -> None:
-        """Add what another one counted."""
+        """Add the statistics of another object."""
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
@@ -147,7 +147,7 @@ class Statistics:
                         self.moments[array.path, band.name, "clear"].add(plane[there & clear])
 
     def merge(self, other: Statistics) -> None:
-        """Add what another shard counted."""
+        """Add the statistics of another shard."""
         for key, moments in other.moments.items():
             self.moments[key].merge(moments)
 

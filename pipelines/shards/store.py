@@ -48,7 +48,7 @@ class DatasetStore:
             raise self._refused(path, "read", error) from error
 
     def put(self, path: str, content: bytes | Path) -> None:
-        """Write an object, in place of what is there; a file goes up in parts, without being held in memory."""
+        """Write or replace an object; a file is uploaded in parts and never held in memory as a whole."""
         import obstore
 
         try:
@@ -69,7 +69,7 @@ class DatasetStore:
         return True
 
     def delete(self, path: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object, if it exists."""
         import obstore
 
         try:
@@ -113,7 +113,7 @@ class DatasetStore:
         return self._settle(shard, ours, self.get(name), put)
 
     def _settle(self, shard: int, ours: bytes, theirs: bytes | None, put: list[str]) -> bool:
-        """Another builder has published the shard: fine, unless our objects lie where its manifest promises others."""
+        """Another builder published the shard first: an error only if our objects replaced its own."""
         name = shard_manifest(shard)
         if theirs == ours:
             return True
@@ -128,7 +128,7 @@ class DatasetStore:
         )
 
     def due(self) -> bool:
-        """Whether it is time to ask the store again; remembers that it was asked."""
+        """True if it is time to ask the store again; records the time of asking."""
         now_s = time.monotonic()
         if now_s - self._asked_s < REFRESH_S:
             return False

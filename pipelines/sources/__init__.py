@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_source(source: Source) -> SensorSource:  # noqa: PLR0911 - one for each sensor
-    """The sensor behind a recipe's entry. Nothing is read or asked."""
+    """The sensor of a recipe's entry; nothing is fetched."""
     match source:
         case Sentinel2Source():
             from pipelines.sources.sentinel2 import Sentinel2

@@ -55,7 +55,7 @@ class Rules:
 
 
 def newest(scenes: Sequence[Scene]) -> list[Scene]:
-    """Of scenes that share a product the one with the greatest revision (then item id); sorted by item id."""
+    """Of scenes of one product, the one with the greatest revision (then item id); sorted by item id."""
     best: dict[str, Scene] = {}
     for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
         best[scene.product] = scene
@@ -69,7 +69,7 @@ def choose_dated(
     period: Period | Sequence[Period] | None,
     most: int | None = None,
 ) -> list[list[Candidate]]:
-    """`choose` by what a dated source's entry in the recipe asks; `most` replaces its `max_candidates`."""
+    """`choose` with the conditions of a dated source's entry; `most` replaces its `max_candidates`."""
     limit: float | None = getattr(config, "max_scene_cloud", None)
     rules = Rules(
         max_candidates=config.scenes_per_date if most is None else most,
@@ -201,7 +201,7 @@ class _Near:
         return [candidates[: rules.max_candidates] for candidates in found]
 
     def _simple(self, at: NDArray[np.int64], rules: Rules, found: list[list[Candidate]]) -> None:
-        """Candidates of one scene that covers the chip: the same for all chips, so ranked once and dealt out."""
+        """Candidates of one scene that covers the chip: the same for all chips, so they are ranked once."""
         used, period = np.unique(self.scene[at]), self.periods[0]
         made = sorted(
             ((_candidate([self.scenes[i]], 1.0, period), i) for i in used.tolist()), key=lambda m: _order(m[0])

@@ -175,7 +175,7 @@ def _reduced(
 def reduce_clear(
     values: Sequence[NDArray[Any]], clear: Sequence[NDArray[np.bool_]], layer: Layer, how: str
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Many scenes of one layer as one.
+    """One image made from many scenes of one layer.
 
     Args:
         values: of each scene, (band, y, x), canonical numbers.
@@ -206,7 +206,7 @@ def reduce_clear(
 
 
 def _median(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(scene, y, x) -> (y, x), NaN left out; 0 where there is nothing else."""
+    """(scene, y, x) -> (y, x): the median without NaN; 0 where all values are NaN."""
     count = np.count_nonzero(~np.isnan(numbers), axis=0)
     ordered = np.sort(numbers, axis=0)  # NaN last
     low, high = ((count - 1).clip(0) // 2)[None], (count // 2).clip(0, len(numbers) - 1)[None]

@@ -49,7 +49,7 @@ class Declared(SensorSource):
     config: StaticLayer | DatedLayer | CloudyLayer
 
     def fill_of(self, layer: Layer) -> tuple[float, ...]:
-        """What the array declares; clouds of an asset of their own have what `clouds` says."""
+        """Fill values that the array declares; for a separate cloud asset, those of `clouds`."""
         array = self.config.arrays.get(layer.name)
         return array.fill if array is not None else () if layer.nodata is None else (layer.nodata,)
 
@@ -134,7 +134,7 @@ class Declared(SensorSource):
         return made
 
     def _plainly(self, band: str, asset: BandAsset, layer: Layer) -> Radiometry:
-        """By scale and offset: as delivered, or brought to the declared ones."""
+        """Rule by scale and offset: values as delivered, or converted to the declared scale and offset."""
         nodata = asset.nodata
         array = self.config.arrays.get(layer.name)
         if layer.kind != "continuous" or array is None:

@@ -36,7 +36,7 @@ class Dem(SensorSource):
 
     @property
     def fill(self) -> tuple[float, ...]:
-        """Void values, declared or not. 0 is sea level: a height."""
+        """Void values, declared or not. 0 is a valid height: sea level."""
         return _VOIDS
 
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all

@@ -170,7 +170,7 @@ def slope(height: Field) -> Field:
 
 
 def _on(field: Field, edge_m: float, shape: tuple[int, ...]) -> Field:
-    """The same numbers on a finer grid of the same corner."""
+    """The same values on a finer grid with the same corner."""
     if field.values.shape == shape or not shape:
         return field
     if not field.values.shape:
@@ -200,7 +200,7 @@ def pixels_of(array: Array, slot: int, stack: Stack, recipe: Recipe) -> Field | 
 
 
 def _of_observation(array: Array, observation: Observation, recipe: Recipe) -> Field:
-    """Valid as the layer's `valid` says, and where it is not fill."""
+    """Pixels where the layer's `valid` is True and the value is not fill."""
     modality, edges = _form_of(array.layer, recipe)
     name = modality.band_names[0] if array.band is None else array.band
     layer = next(x for x in modality.layers if name in [b.name for b in x.bands])

@@ -98,7 +98,7 @@ class Enmap(DatedSensor):
 
 
 def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
-    """All bands of the spectral image, in the order of the file."""
+    """All bands of the spectral image, in file order."""
     for key in ("image", "spectral_image"):
         if (asset := bands.entries(key)) is not None:
             break

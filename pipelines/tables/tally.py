@@ -124,9 +124,9 @@ def not_used(layers: Mapping[str, LayerFound]) -> list[str]:
 def words_of(counts: Counter[Why], *, with_codes: bool = False) -> str:
     """'not_found 34 (earth-search: HTTP 404 from https://...)', the commonest reasons first."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    told = [f"{why.reason} {number:,} ({why.text})" if with_codes else why.text for why, number in ordered]
-    rest = len(told) - _REASONS_SHOWN
-    return ", ".join(told[:_REASONS_SHOWN]) + (f", and {rest} other reasons" if rest > 0 else "")
+    texts = [f"{why.reason} {number:,} ({why.text})" if with_codes else why.text for why, number in ordered]
+    rest = len(texts) - _REASONS_SHOWN
+    return ", ".join(texts[:_REASONS_SHOWN]) + (f", and {rest} other reasons" if rest > 0 else "")
 
 
 def _alike(detail: str) -> str:

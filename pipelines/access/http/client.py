@@ -394,5 +394,5 @@ class Client:
 
 def _origin(href: Url) -> str:
     """Owner of an address: its host, or the variable that the recipe names instead."""
-    told = shown(href)
-    return told.partition("/")[0] if told.startswith("$") else f"{href.scheme}://{href.host}"
+    name = shown(href)
+    return name.partition("/")[0] if name.startswith("$") else f"{href.scheme}://{href.host}"

@@ -56,7 +56,7 @@ def token_in(answer: dict[str, Any], name: str, whose: str) -> str:
     """The token in a service's answer.
 
     Raises:
-        AccessError: UNAVAILABLE if there is none. The answer itself is never told.
+        AccessError: UNAVAILABLE if there is none. The message never contains the answer.
     """
     token = answer.get(name)
     if not isinstance(token, str) or not token:

@@ -81,8 +81,8 @@ def name(crs: CRS) -> str:
     code = crs.to_epsg()
     if code is not None:
         return f"EPSG:{code}"
-    told = re.search(r'"([^"]{1,60})"', crs.to_wkt())
-    return f"a CRS named {told.group(1)!r}" if told else "a CRS without a name"
+    named = re.search(r'"([^"]{1,60})"', crs.to_wkt())
+    return f"a CRS named {named.group(1)!r}" if named else "a CRS without a name"
 
 
 def _nameless(crs: CRS) -> bool:

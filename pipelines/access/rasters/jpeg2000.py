@@ -38,7 +38,7 @@ def incomplete(data: bytes) -> str | None:
         if end > len(data):
             return f"ends after {len(data)} of {end} bytes"
         parts = _walked(data, first, end)
-        return parts if isinstance(parts, str) else parts.told()
+        return parts if isinstance(parts, str) else parts.missing()
     except struct.error:
         return "ends inside its header"
 
@@ -142,7 +142,7 @@ class _Parts:
         found = [(at, of, max(self._came[tile]) + 1) for at, tile, of in self._said]
         return [(at, count) for at, of, count in found if 0 < of < count]
 
-    def told(self) -> str | None:
+    def missing(self) -> str | None:
         """Description of the missing parts; None if no part is missing."""
         if len(self._came) < self._tiles:
             return f"has {len(self._came)} of {self._tiles} tiles"

@@ -68,7 +68,7 @@ class Raster:
             self._tile_bytes = tile_bytes(memory)
             memory = mended(memory)
         self.memory = memory
-        images = [] if memory is not None else self._told(directories)
+        images = [] if memory is not None else self._parsed(directories)
         try:
             said = described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
         except GDAL_ERRORS as error:
@@ -92,7 +92,7 @@ class Raster:
         self._layouts: dict[int, Layout] = {}
         self._lies_in: dict[int, bool] = {}
 
-    def _told(self, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+    def _parsed(self, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
         """Parsed parts of the header; an error names the file."""
         try:
             return parse(self._source.read)
@@ -109,7 +109,7 @@ class Raster:
     def date_time(self) -> str | None:
         """The file's TIFFTAG_DATETIME as it stands there; None if it has none."""
         image = self.levels[0].image
-        raw = None if image is None else self._told(lambda read: image.tag(DATE_TIME, read))
+        raw = None if image is None else self._parsed(lambda read: image.tag(DATE_TIME, read))
         return None if raw is None else raw.rstrip(b"\0").decode("ascii", "replace")
 
     def check_whole(self) -> None:
@@ -161,7 +161,7 @@ class Raster:
     def layout(self, image: Directory) -> Layout:
         """Positions of the blocks of one of the file's images."""
         if id(image) not in self._layouts:
-            self._layouts[id(image)] = self._told(lambda read: Layout(image, read))
+            self._layouts[id(image)] = self._parsed(lambda read: Layout(image, read))
         return self._layouts[id(image)]
 
     def blocks(

@@ -212,7 +212,7 @@ def warp(
 def _reproject(
     source: NDArray[Any], target: NDArray[Any], frame: Frame, geobox: GeoBox, kernel: Kernel, **more: Any
 ) -> None:
-    if frame.around:  # GDAL looks at a chip's edges only, unless told, and misses what lies at the pole
+    if frame.around:  # GDAL looks at a chip's edges only, without this option, and misses what lies at the pole
         more["SAMPLE_GRID"] = "YES"
     if kernel != "nearest":
         more["dst_nodata"] = np.nan

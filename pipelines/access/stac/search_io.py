@@ -124,8 +124,8 @@ def _page(client: Client, ask: Ask) -> Item:
     try:
         return client.json("GET", joined(ask.url, f"?{urlencode(flat)}"), headers=ask.headers)
     except AccessError as error:
-        told = problem if error.status in _NO_POST else error
-        raise AccessError(told.reason, told.detail, status=told.status) from error
+        final = problem if error.status in _NO_POST else error
+        raise AccessError(final.reason, final.detail, status=final.status) from error
 
 
 def _flat(key: str, value: Any) -> str:
