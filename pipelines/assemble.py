@@ -156,7 +156,7 @@ class Factory:
             step = len(stacks) / (len(self.recipe.sources) + len(self.recipe.read_labels))
             for number, source in enumerate(anchors_first(self.recipe), 1):
                 self._observe(source, plan, stacks)
-                told(start + number * step)
+                progress(start + number * step)
             for stack in stacks:
                 stack.reference = reference_image(self.recipe, stack.observations)
             for number, label in enumerate(self.recipe.read_labels, len(self.recipe.sources) + 1):
@@ -215,7 +215,7 @@ class Factory:
         labeller = open_vector_labeller(label)
         wanted = [LabelRequest(place=s.place, reference_time=s.reference_time) for s in stacks]
         results = gather_objects(labeller, self.recipe, wanted, self.extract)
-        told = lost_of(self.extract)
+        lost = lost_of(self.extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors = vectors
             _attach(stack, classes, None, lost)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """Outcome of one shard."""
+    """Result of building one shard."""
 
     shard: int
     """Shard number."""
@@ -30,7 +30,7 @@ class Built:
 
     @property
     def state(self) -> Literal["built", "failed", "left"]:
-        """What became of the shard."""
+        """Result of the shard, in words."""
         return "failed" if self.error is not None else "built" if self.left is None else "left"
 
 
@@ -70,7 +70,7 @@ def open_worker(out: Path, workers: int = 1) -> Worker:
 
 
 def attempt(worker: Worker, index: int) -> Built:
-    """Build and publish one shard; whatever goes wrong is in the result, so that the other shards go on."""
+    """Build and publish one shard; any error is part of the result, so that the other shards continue."""
     try:
         with room_needed(worker.out):
             return Built(index, worker.build(index))

@@ -110,7 +110,7 @@ def _composite(
 def _unusable(
     source: SensorSource, scenes: tuple[Scene, ...], got: Reads, layers: Mapping[str, Layered]
 ) -> Unusable | None:
-    """Why a scene does not go in."""
+    """The reason why a scene is left out."""
     problem = source.contradiction(scenes, delivered(got))
     if problem is not None:
         return Reason.BAD_ITEM, problem

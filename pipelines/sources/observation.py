@@ -108,7 +108,7 @@ def observe(
     scenes: Sequence[Scene],
     reads: Sequence[tuple[Ask, Chip]],
 ) -> Observation | Unusable:
-    """Put what was read together and judge it by the recipe.
+    """Combine the pixels that were read into an observation, and apply the limits of the recipe.
 
     Args:
         source: The sensor.

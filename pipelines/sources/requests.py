@@ -28,7 +28,7 @@ def anchors_first(recipe: Recipe) -> list[Source]:
 def request_for(
     recipe: Recipe, source: Source, slot: int, stack: Stack, plan: ShardPlan
 ) -> ObservationRequest | Outcome:
-    """What to read for a date slot; or why nothing can be.
+    """The request for a date slot, or the reason why nothing can be read.
 
     A window around another layer is settled here: only now is it known which of that layer's candidates was clear.
 
