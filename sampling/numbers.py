@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sampling.attributes import Attribute
     from sampling.frames import Rows
     from sampling.geobox import Footprints
-    from sampling.places import Located
+    from sampling.located import Located
     from schemas.number import FileNumber
     from schemas.recipe import Recipe
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sampling.places import Located
+    from sampling.located import Located
     from schemas.texts import FileCaptions, GivenCaptions
 
 _LAYOUT = "\n\t"

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.sources.derived import Field
-    from schemas.number import Measured, Statistic
+    from schemas.number import Measured
     from schemas.place import GeoBox
     from schemas.recipe import Recipe
     from schemas.stack import Stack
+    from schemas.statistic import Statistic
 
 _OF: dict[str, Callable[[NDArray[np.float64]], np.float64]] = {
     "mean": np.mean,

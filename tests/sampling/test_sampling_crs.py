@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sampling import footprint, locate
 from sampling.errors import SamplingError
 from sampling.geobox import Footprints, footprints_at, outlines, place_footprints
-from sampling.places import Located
+from sampling.located import Located
 from sampling.separation import gaps, stretch_of
 from schemas.crs import MOST_STRETCH, ground_scale, metric
 from schemas.grid import GridSpec

@@ -14,8 +14,8 @@ import shapely
 from sampling import frames, locate
 from sampling.errors import SamplingError
 from sampling.geobox import footprint, outlines
+from sampling.located import Located
 from sampling.numbers import with_numbers
-from sampling.places import Located
 from schemas.recipe import Recipe
 
 AREA = [10.0, 47.0, 11.0, 48.0]

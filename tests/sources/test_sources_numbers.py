@@ -19,9 +19,9 @@ from pipelines.quality import refusal
 from pipelines.sources.derived import derive
 from pipelines.sources.numbers import computed, measure
 from schemas.label import LabelMap
-from schemas.number import statistic
 from schemas.place import GeoBox
 from schemas.recipe import Recipe
+from schemas.statistic import statistic
 from tests.sources.test_sources_derived import BOX, NDVI, band, recipe, stack_of
 
 SAID = recipe(ndvi=NDVI).model_dump(mode="json")
