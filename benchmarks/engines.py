@@ -171,7 +171,7 @@ def summary(costs: list[Cost], name: str) -> dict[str, float | str]:
 
 def table(report: list[dict[str, float | str]]) -> str:
     """As a table for a person."""
-    heads = {"engine": "engine", "overhead_s": "s a shard", "share": "of a quick start's shard"}
+    heads = {"engine": "engine", "overhead_s": "s per shard", "share": "of a quick start's shard"}
     heads |= {"two_slots": "two slots to one", "first_s": "s to first shard", "last_s": "s after the last"}
     rows = [list(heads.values()), *([str(row[key]) for key in heads] for row in report)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]

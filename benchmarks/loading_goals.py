@@ -71,7 +71,7 @@ def _disk(rows: Sequence[Row], *speeds: dict[str, float]) -> tuple[str, float | 
 
 
 def _rates(rows: Sequence[Row], tasks: tuple[str, ...]) -> dict[str, float]:
-    """Loader -> samples a second, in its best of these tasks."""
+    """Loader -> samples per second, in its best of these tasks."""
     found: dict[str, float] = {}
     for row in rows:
         if row["task"] in tasks:

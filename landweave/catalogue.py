@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _FEW = 16
-"""So many values are quicker taken one by one."""
+"""Up to this many values, reading them one by one is faster."""
 _CAPTION = {"text": str, "captioner": str, "prompt_version": str, "fallback": bool}
 """Fields of a caption."""
 _ARROW = {"float64": "double"}

@@ -103,7 +103,7 @@ class SharedEpochs(Epochs):
 
     What is set counts for passes that are started afterwards: a worker that comes late to an earlier pass still runs
     what that one runs. A process that was forked from the owner and sets or takes something itself, as a rank of a
-    training does, goes on with its own count.
+    training does, continues with its own count.
     """
 
     def __init__(self, turn: Turn | None = None, shared: tuple[int, int, int] | None = None) -> None:

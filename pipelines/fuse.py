@@ -47,7 +47,7 @@ def fuse_labels(file: RecipeFile, out: Path, engine: Engine, say: Callable[[str]
         file: the recipe.
         out: the dataset's folder, or the desk of one in an object store; the caller holds it.
         engine: who runs the passes.
-        say: told what was added.
+        say: called with a line about what was added.
 
     Raises:
         FusionError: the dataset lacks what the label is made of, or there is too little to learn from.

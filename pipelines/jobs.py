@@ -176,7 +176,7 @@ def add_fused(file: RecipeFile, out: Path, engine: Engine, say: Callable[[str], 
         file: the recipe: the dataset's sampling, grid and labels, and at least one label of `kind: fused`.
         out: folder of the dataset, or desk of one in an object store.
         engine: who reads and labels the shards.
-        say: told what was added.
+        say: called with a line about what was added.
 
     Raises:
         BuildError: the recipe has no fused label, or a build of `out` is running.

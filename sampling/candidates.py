@@ -98,8 +98,8 @@ def all_cells(sampling: GridSampling, region: Region, grid: GridSpec, left_out: 
 def shuffled_cells(sampling: GridSampling, region: Region, grid: GridSpec, seed: int) -> Iterator[Candidates]:
     """The cells in the order of a rank made from seed, row and column: a cell's rank depends on no other cell.
 
-    The grid is gone through once for every so many cells, so that a fine grid over the Earth needs no more memory
-    than the cells in use.
+    The grid is read several times, each time for a limited number of cells, so that a fine grid over the Earth needs
+    only the memory of the cells in use.
     """
     held, above = min(max(4 * (sampling.count or 1), _CHUNK), _HELD), -1
     more = True

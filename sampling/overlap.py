@@ -24,7 +24,7 @@ keys that follow one another."""
 _MOST_PAIRS = 4_000_000
 """Pairs of footprints in one cube that are compared at once, some 100 bytes each."""
 _GROWTH = 6
-"""A level of the index is merged into the next once it holds this share (one in so many) of it: few levels to look
+"""A level of the index is merged into the next once it holds 1 / this number of it: few levels to look
 into, and each footprint is moved a few times only."""
 
 
@@ -127,7 +127,7 @@ class OccupiedGround:
 
 
 def up_to(free: NDArray[np.bool_], at_most: int | None) -> NDArray[np.bool_]:
-    """The beginning of `free` that ends with its `at_most`-th True; all of it where there are not so many."""
+    """The beginning of `free` that ends with its `at_most`-th True; all of it if there are fewer."""
     if at_most is None:
         return free
     if at_most <= 0:

@@ -13,7 +13,7 @@ SLOTS = 40
 """Concurrent requests of a project, standard and high-volume endpoint each
 (https://developers.google.com/earth-engine/guides/usage)."""
 REQUESTS_PER_S = 100.0
-"""Requests a second of a project (the same page)."""
+"""Requests per second of a project (the same page)."""
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "sentinel2": ("COPERNICUS/S2_SR_HARMONIZED",),
     "sentinel1": ("COPERNICUS/S1_GRD",),

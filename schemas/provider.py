@@ -22,7 +22,7 @@ def _without_secret(url: str) -> str:
 Dialect = Literal[
     "generic", "earth-search", "planetary-computer", "dlr-eoc", "copernicus-data-space", "usgs", "earthdata"
 ]
-"""Whose conventions an archive follows; docs/providers.md says which rules hang on it."""
+"""Whose conventions an archive follows; docs/providers.md lists the rules that depend on it."""
 
 
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]

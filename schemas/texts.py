@@ -64,4 +64,4 @@ class FileCaptions(Strict):
 
 
 GivenCaptions = ColumnCaptions | FileCaptions
-"""Captions that nobody of us wrote."""
+"""Captions whose text comes from a file."""

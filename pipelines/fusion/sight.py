@@ -69,9 +69,9 @@ def image_layers(recipe: Recipe, label: FusedLabel) -> tuple[str, ...]:
             raise FusionError(f"{label.layer}.images: {name} has no measured bands; name another layer")
     total = sum(bands[name] for name in label.images)
     if total > MOST_BANDS:
-        told = ", ".join(f"{name} {bands[name]}" for name in label.images)
+        listed = ", ".join(f"{name} {bands[name]}" for name in label.images)
         raise FusionError(
-            f"{label.layer}.images: the layers have {total} bands ({told}), the image model takes at most "
+            f"{label.layer}.images: the layers have {total} bands ({listed}), the image model takes at most "
             f"{MOST_BANDS}; name fewer layers"
         )
     return label.images

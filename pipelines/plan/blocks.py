@@ -52,8 +52,8 @@ def requests_at_most(count: int, area_km2: float, parts: int, density: SearchDen
 
     Ground is taken as `parts` squares, cut into blocks that lie askew to them, of half the edge that `MOST_ITEMS`
     allows, half as wide in kilometres as they are high (60 degrees of latitude); or, where that is less, each place as
-    its own block. It holds as far as scenes lie as thick as `density` says and ground is of one piece: coasts and
-    islands cost more blocks.
+    its own block. It is correct as far as the scenes are as dense as `density` states and the ground is
+    connected: coasts and islands cost more blocks.
 
     Args:
         count: places.
@@ -100,8 +100,8 @@ class Ground:
 
         A square of 16 degrees is taken whole, or as its quarters where they are expected to answer with fewer pages (or
         as many with fewer items), and so on down to a degree; no block is expected to answer with more than
-        `MOST_ITEMS` if it can be quartered. What an archive holds has no say, so the same places always make the same
-        blocks.
+        `MOST_ITEMS` if it can be quartered. Answers of archives do not matter, so the same places
+        always give the same blocks.
         """
         found: list[Block] = []
         everything = np.arange(len(self.places))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def find(
     part: PartPlan,
     archives: Archives,
-    told: Callable[[float], None],
+    progress: Callable[[float], None],
     lacking: Collection[CandidateKey] | None = None,
 ) -> None:
     """Search the archives over the places of a partition, and record the candidate scenes of each observation.
@@ -47,11 +47,11 @@ def find(
     Args:
         part: its places; scenes, candidates and absences are added.
         archives: the recipe's providers, open.
-        told: called with the share of the questions that are answered, 0..1.
+        progress: called with the share of the questions that are answered, 0..1.
         lacking: ask only for these observations; all if absent.
     """
     searches = _searches(part)
-    _ask(part, [w for w in searches if not _follows(w)], archives, told, lacking)
+    _ask(part, [w for w in searches if not _follows(w)], archives, progress, lacking)
     followers = [w for w in searches if _follows(w)]
     if followers:
         _ask(part, followers, archives, lambda _: None, lacking)
@@ -61,7 +61,7 @@ def _ask(
     part: PartPlan,
     searches: Sequence[_SourceSearch | _LabelSearch],
     archives: Archives,
-    told: Callable[[float], None],
+    progress: Callable[[float], None],
     lacking: Collection[CandidateKey] | None,
 ) -> None:
     grounds: dict[frozenset[str], Ground] = {}
@@ -79,7 +79,7 @@ def _ask(
     for number, ((one, block), answer) in enumerate(zip(asked, answers, strict=True), 1):
         part.searches += answer.pages
         one.serve(part, block, answer)
-        told(number / len(asked))
+        progress(number / len(asked))
 
 
 def share_scenes(part: PartPlan) -> None:
@@ -98,7 +98,7 @@ def share_scenes(part: PartPlan) -> None:
                     part.candidates |= cover(listed, source.sharing)
 
 
-def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) -> None:
+def complete(part: PartPlan, archives: Archives, progress: Callable[[float], None]) -> None:
     """Repeat the requests that an archive did not answer when the partition was planned.
 
     All else stays, so that shards built from the old plan are still what the plan says: what is found now agrees with
@@ -108,7 +108,7 @@ def complete(part: PartPlan, archives: Archives, told: Callable[[float], None]) 
     before = dict(part.candidates)
     for key in lacking:
         del part.absences[key]
-    find(part, archives, told, lacking)
+    find(part, archives, progress, lacking)
     part.candidates = {key: tuple(sorted(c, key=lambda x: (x.rank, x.scenes))) for key, c in part.candidates.items()}
     share_scenes(part)
     part.candidates |= before

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORKERS = (1, 10, 100, 1000)
 """Numbers of workers that a plan speaks of."""
 SPREAD = 0.33
-"""Standard deviation of the logarithm of a shard's time a sample: measured on 8 small shards of the miniature Earth,
+"""Standard deviation of the logarithm of a shard's time per sample: measured on 8 small shards of the miniature Earth,
 0.33 on a machine busy with other work."""
 LATE_SHARE, LATE_TIMES = 0.01, 5.0
 """Assumed: one shard in a hundred takes five times as long (a slow host, a provider that answers by halves)."""
@@ -48,7 +48,7 @@ class Provider:
     latency_s: float
     """Time to the first byte of one request."""
     per_s: float | None = None
-    """Requests started a second, over all workers; None = not limited."""
+    """Requests started per second, over all workers; None = not limited."""
 
 
 @dataclass(frozen=True, kw_only=True)

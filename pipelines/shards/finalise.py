@@ -137,8 +137,8 @@ def _why_nothing(out: Path, shards: Sequence[int]) -> str:
     """One line about the layers without any observation; if there are none, why samples were refused."""
     absent = ledger.why_absent(row for shard in shards for row in ledger.ledger_of(out, shard, "detail"))
     whole = absent.pop("sample", "")
-    told = [f"{layer} {why}" for layer, why in absent.items()]
-    return ", ".join(told or [whole or "every shard failed"])
+    reasons = [f"{layer} {why}" for layer, why in absent.items()]
+    return ", ".join(reasons or [whole or "every shard failed"])
 
 
 def _ledger_tables(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]]) -> Iterator[pa.Table]:

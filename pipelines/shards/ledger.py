@@ -83,16 +83,16 @@ def check(stack: Stack, dataset: DatasetSpec) -> None:
         ValueError: a row is missing, doubled, or contradicts the stack: a mistake of the factory.
     """
     sample = stack.place.sample_id
-    told: dict[tuple[str, int], Outcome] = {}
+    outcomes: dict[tuple[str, int], Outcome] = {}
     for outcome in stack.outcomes:
         key = (outcome.layer, outcome.slot)
-        if outcome.sample_id != sample or key in told:
+        if outcome.sample_id != sample or key in outcomes:
             raise ValueError(f"sample {sample}: outcome {key} occurs twice or belongs to sample {outcome.sample_id}")
-        told[key] = outcome
+        outcomes[key] = outcome
     for group in dataset.groups:
         for slot in range(group.slot_count):
             there = (group.name, slot) in stack.observations if group.kind == "modality" else group.name in stack.labels
-            row = told.get((group.name, slot))
+            row = outcomes.get((group.name, slot))
             if row is None or (row.reason is Reason.OK) != there:
                 said = "no outcome" if row is None else f"outcome {row.reason.value!r}"
                 raise ValueError(
@@ -127,7 +127,7 @@ def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Layer -> 'not_found 34 (earth-search: HTTP 404 from https://...)', for layers that no row has obtained.
 
     Args:
-        rows: of `ledger_of` with 'detail'; for each reason the words of its first row are told.
+        rows: of `ledger_of` with 'detail'; for each reason the message is that of its first row.
     """
     counts: dict[str, Counter[str]] = {}
     words: dict[tuple[str, str], str] = {}

@@ -74,12 +74,12 @@ def _why(stack: Stack, anchor: tuple[str, int]) -> Outcome | None:
 def _absent(stack: Stack, source: Source, slot: int, window: Window, why: Outcome | None) -> Outcome:
     """No observation; where another attempt can obtain the other layer, it can obtain this one too."""
     again = why is not None and why.reason.retryable
-    told = "" if why is None else f": {why.detail or why.reason.value}"
+    reason = "" if why is None else f": {why.detail or why.reason.value}"
     return Outcome(
         sample_id=stack.place.sample_id,
         layer=source.name,
         slot=slot,
         reason=why.reason if why is not None and again else Reason.NO_SCENE,
         provider=why.provider if why is not None and again else None,
-        detail=f"window {window.name!r} is around the scene of {window.follows}{told}",
+        detail=f"window {window.name!r} is around the scene of {window.follows}{reason}",
     )

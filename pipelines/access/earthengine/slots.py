@@ -17,7 +17,7 @@ PROJECT_SLOTS = 40
 """Concurrent requests of a project, standard and high-volume endpoint each
 (https://developers.google.com/earth-engine/guides/usage)."""
 PROJECT_REQUESTS_PER_S = 100.0
-"""Requests a second of a project (the same page)."""
+"""Requests per second of a project (the same page)."""
 _RATE_MARGIN = 0.95
 """The service counts arrivals, we count departures: a request may arrive sooner after another than it left."""
 _CUT = 0.5
@@ -47,7 +47,7 @@ class Slots:
 
     A worker starts with its whole share: where all workers hold to theirs, nothing is ever refused. A 429 (somebody
     else uses the project too) halves the limit once for all requests that were under way; each limit's worth of
-    successes adds one, up to one below the limit that was refused; beyond that one slot is tried a minute.
+    successes adds one, up to one below the limit that was refused; beyond that one more slot is tried per minute.
     """
 
     def __init__(

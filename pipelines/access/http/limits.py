@@ -73,7 +73,7 @@ class Breaker:
             return True
 
     def pause(self, seconds: float) -> None:
-        """The service asked all of us to stay away for so long (Retry-After)."""
+        """The service asked for a pause of this length (Retry-After); all threads keep it."""
         with self._lock:
             self._quiet_s = max(self._quiet_s, self._clock() + seconds)
 

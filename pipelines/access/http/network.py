@@ -59,7 +59,7 @@ class Homes:
 
         Args:
             urls: its own addresses, as the user wrote them.
-            roams: whether redirects to other hosts are followed; not for who sends secrets in a body.
+            roams: whether redirects to other hosts are followed; False if a request has secrets in its body.
         """
         self._urls = tuple(urls)
         self.roams = roams

@@ -86,7 +86,7 @@ def prepare_obtained(
 
 
 def download(url: str, cache_dir: Path, client: Client) -> Path:
-    """The whole file behind a URL, in `cache_dir`; what an earlier try left is gone on with.
+    """The whole file behind a URL, in `cache_dir`; continues an interrupted download.
 
     Raises:
         AccessError: classed; the part that came stays for the next try.

@@ -43,8 +43,8 @@ _NODE_BYTES, _OBJECT_BYTES, _REFERENCE_BYTES, _TAGGED_BYTES = 100, 400, 16, 1_00
 _BLOCK_BYTES = 128 << 20
 """Largest size of a block in memory: a hundred times the usual size."""
 _FREE_BYTES, _BYTES_PER_BYTE = 256 << 20, 250
-"""What a file may become in memory: so much whatever its size, and so much for each of its bytes. Real extracts take
-30 to 50 bytes a byte; lists of addresses alone, the densest there are, about 130."""
+"""Memory that a file may take: a fixed amount, and an amount per byte of the file. Real extracts take 30 to 50 bytes
+per byte; lists of addresses, the densest files, take about 130."""
 _FEW = 4
 """Fewer loose nodes or ways than these say nothing."""
 _ENDS = bytes(range(128))

@@ -189,7 +189,7 @@ def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], N
     Args:
         pbf: the extract.
         near: the ground that is wanted.
-        folder: for working files; one that an earlier, killed call left is gone on with. The caller removes it.
+        folder: for working files; if an earlier call was killed, its folder is used to continue. The caller removes it.
         progress: gets bytes done and bytes in all, over both readings.
 
     Raises:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STEP = 512
-"""One id in so many is kept in memory: 140 MB for all nodes of the planet."""
+"""One of this many ids is kept in memory: 140 MB for all nodes of the planet."""
 
 
 class Growing:
