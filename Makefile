@@ -40,6 +40,7 @@ quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, 
 		$(RUN) -m landweave show $(DATA)/quickstart $(DATA)/quickstart/contact-sheet.png
 	@echo "its picture: $(DATA)/quickstart/contact-sheet.png"
 	$(RUN) docs/read_a_sample.py $(DATA)/quickstart
+	@echo "look at it in a browser: $(BIN)/python -m landweave browse $(DATA)/quickstart"
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
 	$(TESTS) -m "not cluster"

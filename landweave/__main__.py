@@ -1,4 +1,4 @@
-"""Command line of the reader: info, query, show, serve, check, export.
+"""Command line of the reader: info, query, show, browse, serve, check, export.
 
 Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
 """
@@ -100,6 +100,23 @@ def _parser() -> argparse.ArgumentParser:
         "--count", type=_positive, default=8, help="number of samples to draw, spread over the selection (default 8)"
     )
     show.set_defaults(run=_show)
+    browse = _command(
+        commands,
+        "browse",
+        "look at the samples in a browser: map, gallery, every layer, captions",
+        "landweave browse data/quickstart",
+    )
+    _selection_arguments(browse)
+    browse.add_argument("--static", type=Path, metavar="OUT", help="write plain files for a web host, and end")
+    browse.add_argument(
+        "--count",
+        type=_positive,
+        default=None,
+        help="number of samples, spread over the selection (default: all; 1000 with --static)",
+    )
+    browse.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    browse.add_argument("--port", type=_port, default=8081, help="0: any free port (default 8081)")
+    browse.set_defaults(run=_browse)
     serve = _command(
         commands,
         "serve",
@@ -267,7 +284,9 @@ def _show(arguments: argparse.Namespace) -> int:
     step = max(1, len(ids) // arguments.count)
     chosen = ids[::step][: arguments.count]
     try:
-        contact_sheet(dataset, chosen, arguments.picture)
+        title = f"{dataset.spec.name}: {len(chosen)} of {len(ids)} samples"
+        figure = contact_sheet(title, [dataset.sample(sample_id) for sample_id in chosen])
+        figure.savefig(arguments.picture, metadata={"Software": None})
     except ModuleNotFoundError as error:
         _complain(f"drawing needs {error.name}: {to_install('show')}")
         return 1
@@ -275,6 +294,43 @@ def _show(arguments: argparse.Namespace) -> int:
         _complain(f"{arguments.picture}: cannot be written: {error.strerror}")
         return 1
     _print(f"{arguments.picture}: {len(chosen)} of {len(ids)} samples")
+    return 0
+
+
+_STATIC_SAMPLES = 1000
+"""Samples of a static page unless the user says otherwise: each has a picture per layer and date."""
+
+
+def _browse(arguments: argparse.Namespace) -> int:
+    from landweave import browse
+
+    dataset = open_dataset(arguments.dataset)
+    selection = _select(dataset, arguments)
+    if not len(selection):
+        _complain("no sample fulfils the condition: there is nothing to show")
+        return 1
+    most = arguments.count or (_STATIC_SAMPLES if arguments.static else len(selection))
+    if most < len(selection):
+        ids = selection.ids
+        spread = [ids[i * len(ids) // most] for i in range(most)]
+        selection = dataset.query({"id": spread})
+        _complain(f"{most} of {len(ids)} samples are shown, spread over the selection (--count)")
+    try:
+        if arguments.static:
+            browse.write(dataset, selection, arguments.static, _Progress("wrote", "samples"))
+            _print(
+                f"{arguments.static}: open index.html from any web server, for example: "
+                f"python -m http.server --directory {arguments.static}"
+            )
+        else:
+            browse.serve(dataset, selection, arguments.dataset, (arguments.host, arguments.port), _print)
+    except ModuleNotFoundError as error:
+        _complain(f"browsing needs {error.name}: {to_install('browse')}")
+        return 1
+    except OSError as error:
+        what = arguments.static or f"{arguments.host}:{arguments.port}"
+        _complain(f"{what}: {error.strerror}" + ("" if arguments.static else "; choose another --port"))
+        return 1
     return 0
 
 

@@ -17,9 +17,9 @@ from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
-from landweave.layout import LEDGER, MANIFEST, RECIPE, STATISTICS, ZARR
-from landweave.layout_json import statistics_from_json
+from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR
 from landweave.manifest import dataset_from_bytes
+from landweave.notebook import table_html
 from landweave.order import Order
 from landweave.pixels import SamplePixels
 from landweave.query import BBox, degrees, expression
@@ -83,6 +83,10 @@ def _not_there(store: Store) -> NotADatasetError:
     return NotADatasetError(f"{store.url}: no dataset here: there is no {MANIFEST}")
 
 
+def _form(array: ArraySpec) -> str:
+    return f"{array.path} {tuple(array.sample_shape)} {array.dtype}"
+
+
 class Dataset:
     """A finished dataset. Picklable; safe in threads and, for local paths, after a fork."""
 
@@ -104,6 +108,17 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.manifest.samples
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its layers and splits."""
+        heading = f"{self.spec.name}: {len(self)} samples, " + ", ".join(
+            f"{n} {name}" for name, n in self.splits.items()
+        )
+        rows = [
+            (g.name, g.title, g.slot_count if g.dated else "", "; ".join(_form(a) for a in g.arrays), g.licence)
+            for g in self.spec.groups
+        ]
+        return table_html(heading, ("layer", "title", "dates", "arrays", "licence"), rows)
 
     def __repr__(self) -> str:
         return f"Dataset({self.spec.name!r}, {len(self)} samples, {[g.name for g in self.spec.groups]})"
@@ -128,11 +143,10 @@ class Dataset:
         """Samples by split."""
         return dict(self.manifest.splits)
 
-    @cached_property
+    @property
     def statistics(self) -> Json:
         """Array -> band -> 'all' | 'clear' -> count, mean, std, min, max, percentiles: train split, stored numbers."""
-        path = self.spec.at(STATISTICS)
-        return statistics_from_json(parse(self.objects.read(path), path), path)
+        return self._pixels.statistics
 
     @cached_property
     def recipe(self) -> Json:

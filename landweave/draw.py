@@ -1,229 +1,286 @@
-"""Draws a contact sheet: one row per sample, one picture per modality and label."""
+"""Draws a contact sheet: one row of pictures per sample, its captions below them, and a legend for each map."""
 
 from __future__ import annotations
 
-import textwrap
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from math import floor, log10
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from landweave.errors import AbsentError
 from landweave.plain import printable
+from landweave.render import Pictured, array_to_draw, class_colours, classes_there, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from landweave.dataset import Dataset
-    from landweave.layout import ArraySpec, GroupSpec
-    from landweave.sample import Sample
-
-_RGB_UM = (0.665, 0.560, 0.490)
-"""Red, green and blue: centres of Sentinel-2's B04, B03, B02, micrometres; the nearest bands are drawn."""
-_VISIBLE_UM = (0.40, 0.72)
-_NOTHING = (0.82, 0.82, 0.82)
-_GAMMA = 0.75
-_CELL_IN, _TEXT_IN, _HEAD_IN, _LINE_IN = 1.55, 3.1, 0.6, 0.19
-_LEGEND_COLUMNS, _LEGEND_ENTRIES = 6, 240
-
-
-def contact_sheet(dataset: Dataset, ids: Sequence[str], picture: Path) -> None:
-    """Draw samples into a PNG.
-
-    Optical sensors in true colour and radar as VV, VH, VV/VH, stretched by the train split's 2nd and 98th percentile so
-    that samples can be compared; DEM shaded; labels in their legend's colours; what is absent says so.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed. OSError: the picture cannot be written.
-        UnknownNameError, CorruptError: see `Dataset.sample`.
-    """
     from matplotlib.figure import Figure
 
-    groups = dataset.spec.groups
-    entries = [(printable(f"{g.name}: {c.name}"), c.colour) for g in groups for c in g.classes][:_LEGEND_ENTRIES]
-    legend_in = 0.3 + _LINE_IN * -(-len(entries) // _LEGEND_COLUMNS) if entries else 0.1
-    width, height = _CELL_IN * len(groups) + _TEXT_IN, (_CELL_IN + 0.3) * len(ids) + _HEAD_IN + legend_in
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
-    grid = figure.add_gridspec(
-        len(ids),
-        len(groups) + 1,
-        width_ratios=[*([_CELL_IN] * len(groups)), _TEXT_IN],
-        left=0.01,
-        right=0.995,
-        top=1 - _HEAD_IN / height,
-        bottom=legend_in / height,
-        wspace=0.06,
-        hspace=0.22,
-    )
-    title = printable(f"{dataset.spec.name}: {len(ids)} of {len(dataset)} samples")
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
-    for row, sample_id in enumerate(ids):
-        sample = dataset.sample(sample_id)
-        for column, group in enumerate(groups):
-            _cell(figure.add_subplot(grid[row, column]), dataset, sample, group)
-        _words(figure.add_subplot(grid[row, len(groups)]), sample)
-    _legend(figure, entries, legend_in / height)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(picture, metadata={"Software": None})
+    from landweave.layout import DatasetSpec, GroupSpec
+
+_CELL_IN, _GAP_IN, _MARGIN_IN, _LINE_IN, _TITLE_IN = 1.5, 0.08, 0.12, 0.135, 0.2
+_NARROWEST_IN, _WIDEST_CELLS = 6.5, 10
+_SMALL, _NORMAL = 6.0, 7.0
+"""Sizes of letters, points."""
+_MOST_ENTRIES = 400
+"""Entries of all legends together: an untrusted dataset may list 65,536 classes."""
 
 
-def _cell(axes: Any, dataset: Dataset, sample: Sample, group: GroupSpec) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    slot = next((i for i, there in enumerate(sample.present[group.name]) if there), None)
-    if slot is None:
-        axes.set_facecolor("white")
-        axes.text(0.5, 0.5, "absent", ha="center", va="center", fontsize=8, color="0.45", transform=axes.transAxes)
-        axes.set_title(group.name, fontsize=6.5, pad=2, color="0.45")
+class Described(Pictured, Protocol):
+    """What a sheet needs of a `landweave.sample.Sample`."""
+
+    @property
+    def split(self) -> str: ...  # noqa: D102 - see Sample
+
+    @property
+    def lonlat(self) -> tuple[float, float]: ...  # noqa: D102
+
+    @property
+    def item(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def captions(self) -> Sequence[Any]: ...  # noqa: D102
+
+    def datetimes(self, group: str) -> Sequence[Any]: ...  # noqa: D102
+
+
+def contact_sheet(title: str, samples: Sequence[Described]) -> Figure:
+    """Every layer and date of each sample, with captions in full, as a matplotlib figure.
+
+    Pictures are those of `landweave.render.picture`. What is absent says so. A bar shows the scale of each sample. The
+    legend lists the classes that are in the pictures, map by map; a class has one colour on all maps.
+
+    Args:
+        title: words above the pictures.
+        samples: at least one, all of one dataset.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed. CorruptError: a shard is damaged.
+    """
+    return _Sheet(samples[0].spec, title, samples).drawn()
+
+
+@dataclass(kw_only=True)
+class _Row:
+    sample: Described
+    heading: list[str]
+    text: list[str]
+    lines: int
+    """Lines of pictures."""
+
+    @property
+    def height_in(self) -> float:
+        words = len(self.heading) + len(self.text)
+        return self.lines * (_CELL_IN + _TITLE_IN) + words * _LINE_IN + 3 * _GAP_IN
+
+
+@dataclass
+class _Sheet:
+    """Lays out everything in inches from the top left corner, with measured words, then draws: nothing is cut off."""
+
+    spec: DatasetSpec
+    title: str
+    samples: Sequence[Described]
+    seen: dict[str, set[int]] = field(default_factory=dict)
+    """Label -> codes in the pictures."""
+    widths: dict[tuple[str, float, str], float] = field(default_factory=dict)
+    """Measured words, inches."""
+
+    def __post_init__(self) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.font_manager import FontProperties
+
+        self.figure = Figure(dpi=110, facecolor="white")
+        self.renderer: Any = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
+        self.font = FontProperties
+        self.cells = [(g, slot) for g in self.spec.groups for slot in range(g.slot_count)]
+        lines = -(-len(self.cells) // _WIDEST_CELLS)
+        self.across = -(-len(self.cells) // lines)
+        self.width_in = max(_NARROWEST_IN, self.across * (_CELL_IN + _GAP_IN) + 2 * _MARGIN_IN)
+
+    def drawn(self) -> Figure:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            for group in self.spec.groups:
+                if group.classes:
+                    self.seen[group.name] = {e.code for s in self.samples for e in _there(s, group)}
+            rows = [self._row(sample) for sample in self.samples]
+            legend = self._legend_lines()
+            head_in = 0.35
+            foot_in = len(legend) * _LINE_IN * 1.25 + 2 * _MARGIN_IN
+            self.height_in = head_in + sum(row.height_in for row in rows) + foot_in
+            self.figure.set_size_inches(self.width_in, self.height_in)
+            self._write(_MARGIN_IN, 0.12, self.title, 10, weight="bold")
+            top_in = head_in
+            for row in rows:
+                self._draw(row, top_in)
+                top_in += row.height_in
+            for number, line in enumerate(legend):
+                self._legend(top_in + _MARGIN_IN + number * _LINE_IN * 1.25, line)
+        return self.figure
+
+    def _row(self, sample: Described) -> _Row:
+        lon, lat = sample.lonlat
+        where = f"{abs(lat):.4f} {'N' if lat >= 0 else 'S'}, {abs(lon):.4f} {'E' if lon >= 0 else 'W'}"
+        heading = self._wrapped(f"{sample.id}: {sample.split}, {where}", _NORMAL, weight="bold")
+        text = [line for caption in sample.captions for line in self._wrapped(caption.text, _NORMAL)] or ["no caption"]
+        return _Row(sample=sample, heading=heading, text=text, lines=-(-len(self.cells) // self.across))
+
+    def _width_in(self, words: str, size: float, weight: str) -> float:
+        key = words, size, weight
+        if key not in self.widths:
+            font = self.font(size=size, weight=weight)
+            self.widths[key] = self.renderer.get_text_width_height_descent(words, font, ismath=False)[0] / 110
+        return self.widths[key]
+
+    def _wrapped(self, text: str, size: float, weight: str = "normal") -> list[str]:
+        """Lines that fit the sheet, by the measured width of the words."""
+        room_in, blank_in = (
+            self.width_in - 2 * _MARGIN_IN,
+            self._width_in("n n", size, weight) - self._width_in("nn", size, weight),
+        )
+        lines = []
+        for paragraph in printable(text, lines=True).splitlines():
+            line, used_in = "", 0.0
+            for word in (p for w in paragraph.split() for p in self._pieces(w, size, weight, room_in)):
+                word_in = self._width_in(word, size, weight)
+                if line and used_in + blank_in + word_in > room_in:
+                    lines.append(line)
+                    line, used_in = word, word_in
+                else:
+                    line, used_in = f"{line} {word}".strip(), used_in + blank_in + word_in
+            lines.append(line)
+        return lines
+
+    def _pieces(self, word: str, size: float, weight: str, room_in: float) -> list[str]:
+        """The word, or parts of it where it alone is wider than the sheet."""
+        if self._width_in(word, size, weight) <= room_in:
+            return [word]
+        most = max(1, int(len(word) * room_in / self._width_in(word, size, weight) * 0.8))
+        return [word[i : i + most] for i in range(0, len(word), most)]
+
+    def _write(self, left_in: float, top_in: float, words: str, size: float, **style: Any) -> None:
+        at = left_in / self.width_in, 1 - top_in / self.height_in
+        self.figure.text(*at, printable(words), fontsize=size, va="top", parse_math=False, **style)
+
+    def _draw(self, row: _Row, top_in: float) -> None:
+        for number, line in enumerate(row.heading):
+            self._write(_MARGIN_IN, top_in + number * _LINE_IN, line, _NORMAL, weight="bold")
+        top_in += len(row.heading) * _LINE_IN + _GAP_IN
+        for number, (group, slot) in enumerate(self.cells):
+            down, across = divmod(number, self.across)
+            left_in = _MARGIN_IN + across * (_CELL_IN + _GAP_IN)
+            self._cell(left_in, top_in + down * (_CELL_IN + _TITLE_IN), row.sample, group, slot, bar=number == 0)
+        top_in += row.lines * (_CELL_IN + _TITLE_IN)
+        for number, line in enumerate(row.text):
+            self._write(_MARGIN_IN, top_in + number * _LINE_IN, line, _NORMAL)
+
+    def _cell(
+        self, left_in: float, top_in: float, sample: Described, group: GroupSpec, slot: int, *, bar: bool
+    ) -> None:
+        name = self._fitting(f"{group.name} {_note(sample, group, slot)}")
+        self._write(left_in, top_in, name, _SMALL)
+        bottom_in = top_in + _TITLE_IN - 0.04 + _CELL_IN
+        axes = self.figure.add_axes(
+            (
+                left_in / self.width_in,
+                1 - bottom_in / self.height_in,
+                _CELL_IN / self.width_in,
+                _CELL_IN / self.height_in,
+            )
+        )
+        axes.set_xticks([])
+        axes.set_yticks([])
         axes.set_box_aspect(1)
-        return
-    axes.imshow(_picture(dataset, sample, group, slot), interpolation="nearest")
-    axes.set_title(printable(f"{group.name} {_caption(sample, group, slot)}"), fontsize=6.5, pad=2, parse_math=False)
+        if not sample.present[group.name][slot]:
+            axes.text(0.5, 0.5, "absent", ha="center", va="center", fontsize=8, color="0.45", transform=axes.transAxes)
+            return
+        axes.imshow(picture(sample, group, slot), interpolation="nearest", aspect="auto")
+        if bar:
+            _scale_bar(axes, group)
+
+    def _fitting(self, words: str) -> str:
+        words = printable(words)
+        while self._width_in(words, _SMALL, "normal") > _CELL_IN + _GAP_IN / 2 and " " in words:
+            words = words.rpartition(" ")[0]
+        return words
+
+    def _legend_lines(self) -> list[list[tuple[str, str]]]:
+        """Lines of (colour, words); a colour of '' begins a map."""
+        lines: list[list[tuple[str, str]]] = []
+        entries = 0
+        for group in self.spec.groups:
+            there = self.seen.get(group.name, set())
+            colours = class_colours(self.spec, group)
+            line, room_in = [("", f"{group.name}:")], self.width_in - 2 * _MARGIN_IN - self._name_in()
+            for entry in (e for e in group.classes if e.code in there):
+                entries += 1
+                if entries > _MOST_ENTRIES:
+                    break
+                needed_in = self._width_in(printable(entry.name), _SMALL, "normal") + 0.35
+                if room_in < needed_in and len(line) > 1:
+                    lines.append(line)
+                    line, room_in = [("", "")], self.width_in - 2 * _MARGIN_IN - self._name_in()
+                line.append((colours[entry.code], printable(entry.name)))
+                room_in -= needed_in
+            if len(line) > 1:
+                lines.append(line)
+        return lines
+
+    def _name_in(self) -> float:
+        names = [f"{printable(g.name)}:" for g in self.spec.groups if g.classes]
+        return min(2.5, max((self._width_in(n, _SMALL, "bold") for n in names), default=0.0) + 0.15)
+
+    def _legend(self, top_in: float, line: list[tuple[str, str]]) -> None:
+        from matplotlib.patches import Rectangle
+
+        self._write(_MARGIN_IN, top_in, line[0][1], _SMALL, weight="bold")
+        left_in = _MARGIN_IN + self._name_in()
+        for colour, words in line[1:]:
+            at = left_in / self.width_in, 1 - (top_in + 0.09) / self.height_in
+            size = 0.13 / self.width_in, 0.09 / self.height_in
+            patch = Rectangle(at, *size, facecolor=colour, edgecolor="0.4", linewidth=0.3)
+            self.figure.add_artist(patch)
+            self._write(left_in + 0.18, top_in, words, _SMALL)
+            left_in += self._width_in(words, _SMALL, "normal") + 0.35
 
 
-def _caption(sample: Sample, group: GroupSpec, slot: int) -> str:
+def _there(sample: Described, group: GroupSpec) -> list[Any]:
+    return classes_there(sample, group) if any(sample.present[group.name]) else []
+
+
+def _note(sample: Described, group: GroupSpec, slot: int) -> str:
+    """Day and clouds, version of a map, or the range of a single band."""
     if group.kind == "label":
-        year, version = sample.item[f"{group.name}_year"], sample.item[f"{group.name}_version"]
-        return str(version) if str(year) in str(version) else f"{year} {version}"
+        year, version = sample.item.get(f"{group.name}_year"), sample.item.get(f"{group.name}_version")
+        return str(version or "") if year is None or str(year) in str(version) else f"{year} {version or ''}"
     if not group.dated:
-        low, high = _range(sample, group)
-        return f"{low:.0f} to {high:.0f} {group.arrays[0].unit}"
+        array = array_to_draw(group)
+        if len(array.bands) != 1 or not sample.present[group.name][slot]:
+            return ""
+        values = sample.physical(array.path)
+        finite = values[values == values]  # noqa: PLR0124 - NaN is nodata
+        return f"{finite.min():.0f} to {finite.max():.0f} {array.unit}" if finite.size else ""
     day = sample.datetimes(group.name)[slot]
-    clouds = sample.item[f"{group.name}_cloud"] or ()
+    clouds = sample.item.get(f"{group.name}_cloud") or ()
     cloud = clouds[slot] if slot < len(clouds) else None
     return ("" if day is None else f"{day:%Y-%m-%d}") + ("" if cloud is None else f" {100 * cloud:.0f}% cloud")
 
 
-def _range(sample: Sample, group: GroupSpec) -> tuple[float, float]:
-    values = sample.physical(group.arrays[0].path)
-    return (float(np.nanmin(values)), float(np.nanmax(values))) if np.isfinite(values).any() else (np.nan, np.nan)
+def bar_length_m(width_m: float) -> float:
+    """1, 2 or 5 times a power of ten, from a fifth to a half of the width."""
+    rough = width_m / 2
+    power = 10.0 ** floor(log10(rough))
+    return max(step * power for step in (1, 2, 5) if step * power <= rough)
 
 
-def _picture(dataset: Dataset, sample: Sample, group: GroupSpec, slot: int) -> NDArray[np.float64]:
-    """(y, x, 3) in 0..1."""
-    if group.kind == "label":
-        return _label(sample, group)
-    array = _array_to_draw(group)
-    physical = sample.physical(array.path)
-    values: NDArray[np.float64] = (physical[slot] if array.dated else physical).astype(np.float64)
-    values = values[None] if values.ndim == 2 else values
-    limits = _limits(dataset, array, values)
-    if len(values) == 1:
-        return _shaded(values[0], array.resolution_m)
-    if _visible(array) >= 3:
-        centres = np.array([np.inf if b.center_um is None else b.center_um for b in array.bands])
-        bands = [int(np.abs(centres - um).argmin()) for um in _RGB_UM]
-        low, high = min(limits[b][0] for b in bands), max(limits[b][1] for b in bands)
-        return _colours([_stretch(values[b], low, high) for b in bands])
-    ratio = (
-        values[0] - values[1] if array.unit.startswith("dB") else values[0] / np.where(values[1] > 0, values[1], np.nan)
-    )
-    low, high = _own_limits(ratio)
-    return _colours([*(_stretch(values[b], *limits[b]) for b in (0, 1)), _stretch(ratio, low, high)])
-
-
-def _array_to_draw(group: GroupSpec) -> ArraySpec:
-    """The array with most visible bands, else the first."""
-    return max((a for a in group.arrays if a.kind == "continuous"), key=_visible, default=group.arrays[0])
-
-
-def _visible(array: ArraySpec) -> int:
-    return sum(b.center_um is not None and _VISIBLE_UM[0] <= b.center_um <= _VISIBLE_UM[1] for b in array.bands)
-
-
-def _limits(dataset: Dataset, array: ArraySpec, values: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Physical value that is drawn black and white, per band."""
-    limits = []
-    for i, band in enumerate(array.bands):
-        figures = dataset.statistics.get(array.path, {}).get(band.name, {})
-        best = figures.get("clear", {}) if figures.get("clear", {}).get("count") else figures.get("all", {})
-        ends = [best.get("percentiles", {}).get(p) for p in ("2", "98")]
-        if best.get("count") and None not in ends:
-            low, high = (end * array.scale + array.offset for end in ends)
-            limits.append((low, high))
-        else:
-            limits.append(_own_limits(values[i]))
-    return limits
-
-
-def _own_limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    if not np.isfinite(values).any():
-        return (0.0, 1.0)
-    low, high = np.nanpercentile(values, [2, 98])
-    return (float(low), float(high))
-
-
-def _stretch(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    return np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0) ** _GAMMA
-
-
-def _colours(channels: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    picture = np.stack(channels, axis=-1)
-    picture[~np.isfinite(picture).all(axis=-1)] = _NOTHING
-    return picture
-
-
-def _shaded(elevation: NDArray[np.float64], resolution_m: float) -> NDArray[np.float64]:
-    from matplotlib import colormaps
-    from matplotlib.colors import LightSource
-
-    there = np.isfinite(elevation)
-    if not there.any():
-        return np.broadcast_to(_NOTHING, (*elevation.shape, 3)).astype(np.float64)
-    filled = np.where(there, elevation, np.nanmean(elevation))
-    light = LightSource(azdeg=315, altdeg=45)
-    tint = colormaps["gist_earth"](
-        np.clip(0.3 + 0.55 * (filled - filled.min()) / max(float(np.ptp(filled)), 50.0), 0, 1)
-    )
-    shade = light.hillshade(filled, vert_exag=2.0, dx=resolution_m, dy=resolution_m)
-    picture: NDArray[np.float64] = np.clip(tint[..., :3] * (0.45 + 0.75 * shade[..., None]), 0, 1)
-    picture[~there] = _NOTHING
-    return picture
-
-
-def _label(sample: Sample, group: GroupSpec) -> NDArray[np.float64]:
-    colours = {c.code: [int(c.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in group.classes}
-    classes = sample.get(group.arrays[0].path)
-    if classes is None:
-        raise AbsentError(f"sample {sample.id}: {group.name} is absent")
-    codes, where = np.unique(classes, return_inverse=True)
-    table = np.array([colours.get(code, _NOTHING) for code in codes.tolist()], np.float64)
-    return table[where.reshape(classes.shape)]
-
-
-def _words(axes: Any, sample: Sample) -> None:
-    axes.axis("off")
-    lon, lat = sample.lonlat
-    where = f"{abs(lat):.4f}{'N' if lat >= 0 else 'S'} {abs(lon):.4f}{'E' if lon >= 0 else 'W'}"
-    head = f"{sample.id}   {sample.split}\n{where}"
-    axes.text(0.02, 1.0, head, fontsize=7, va="top", weight="bold", transform=axes.transAxes, parse_math=False)
-    text = "\n".join(textwrap.fill(printable(c.text, lines=True), 62) for c in sample.captions) or "no caption"
-    lines = text.splitlines()
-    text = "\n".join([*lines[:10], "..."] if len(lines) > 10 else lines)
-    axes.text(0.02, 0.80, text, fontsize=6.5, va="top", transform=axes.transAxes, parse_math=False)
-
-
-def _legend(figure: Any, entries: list[tuple[str, str]], bottom: float) -> None:
-    if not entries:
-        return
-    from matplotlib.patches import Patch
-
-    handles = [Patch(facecolor=colour, edgecolor="0.4", linewidth=0.3, label=name) for name, colour in entries]
-    legend = figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.005, bottom - 0.002),
-        ncols=_LEGEND_COLUMNS,
-        fontsize=6,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0,
-    )
-    for words in legend.get_texts():
-        words.set_parse_math(False)
+def _scale_bar(axes: Any, group: GroupSpec) -> None:
+    left, right = axes.get_xlim()
+    width_m = abs(right - left) * array_to_draw(group).resolution_m
+    length_m = bar_length_m(width_m)
+    end = 0.05 + length_m / width_m
+    axes.plot([0.05, end], [0.07, 0.07], color="black", linewidth=3.4, transform=axes.transAxes, solid_capstyle="butt")
+    axes.plot([0.05, end], [0.07, 0.07], color="white", linewidth=1.8, transform=axes.transAxes, solid_capstyle="butt")
+    words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
+    axes.text(0.05, 0.12, words, fontsize=_SMALL, transform=axes.transAxes, bbox=box)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
 from landweave.errors import CorruptError
-from landweave.layout import VECTOR_KINDS, shard_manifest, supplement_manifest, vectors
+from landweave.layout import STATISTICS, VECTOR_KINDS, shard_manifest, supplement_manifest, vectors
+from landweave.layout_json import statistics_from_json
 from landweave.manifest import shard_from_bytes
+from landweave.strict import parse
 from landweave.table import REMEDY, check_columns, read_table
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.buffers import Buffers
-    from landweave.layout import ArraySpec, DatasetSpec
+    from landweave.layout import ArraySpec, DatasetSpec, Json
     from landweave.manifest import ObjectSum, ShardManifest
     from landweave.shard import ShardReader
     from landweave.table import Objects
@@ -48,6 +51,12 @@ class SamplePixels:
         found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
         check_columns(found.schema, VECTOR_KINDS, path)
         return found
+
+    @cached_property
+    def statistics(self) -> Json:
+        """See `Dataset.statistics`."""
+        path = self._spec.at(STATISTICS)
+        return statistics_from_json(parse(self._objects.read(path), path), path)
 
     def _shard_object(self, shard: int, revision: int, path: str) -> ObjectSum:
         """Checksum of an object of a shard, from the manifest that lists it."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from landweave.catalogue import checked_captions
-from landweave.errors import AbsentError, CorruptError, UnknownNameError
+from landweave.errors import AbsentError, CorruptError, UnknownNameError, needed
+from landweave.notebook import sample_html
 from landweave.strict import Fields, parse
 from landweave.table import REMEDY
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     import xarray as xr
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
@@ -37,6 +40,11 @@ class Pixels(Protocol):
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
         """Vector objects of one sample."""
+        ...
+
+    @property
+    def statistics(self) -> Json:
+        """Figures of the train split."""
         ...
 
 
@@ -91,6 +99,38 @@ class Sample:
     def epsg(self) -> int:
         """CRS of the footprint and of every array."""
         return int(self.item["epsg"])
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The form of its dataset."""
+        return self._spec
+
+    @property
+    def statistics(self) -> Json:
+        """See `Dataset.statistics`."""
+        return self._pixels.statistics
+
+    def plot(self) -> Figure:
+        """A matplotlib figure of every layer and date, with captions and legends; notebooks show it.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed (extra `[show]`). CorruptError: the shard is damaged.
+        """
+        needed("matplotlib.pyplot", "show", "plotting")  # notebooks show figures once it is imported
+        from landweave.draw import contact_sheet
+
+        return contact_sheet(self._spec.name, [self])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a picture of each layer and date, and the captions."""
+        lon, lat = self.lonlat
+        words = [c.text for c in self.captions]
+        pictures = []
+        if find_spec("PIL") is not None:
+            from landweave.render import notebook_pictures
+
+            pictures = notebook_pictures(self)
+        return sample_html(f"{self.id}: {self.split}, lon {lon:.5f}, lat {lat:.5f}", pictures, words)
 
     def __repr__(self) -> str:
         there = [name for name, slots in self.present.items() if any(slots)]

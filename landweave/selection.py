@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from landweave.errors import QueryError, needed, unknown
+from landweave.notebook import table_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
+
+
+_SHOWN = 5
+"""Rows that a notebook shows."""
 
 
 class Selection:
@@ -49,6 +54,13 @@ class Selection:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the first samples."""
+        columns = [n for n in ("id", "split", "lon", "lat", "datetime") if n in self._catalogue.schema.names]
+        first = Selection(self._catalogue, self.positions[:_SHOWN], None)
+        rows = [tuple(row[c] for c in columns) for row in first.table.select(columns).to_pylist()]
+        return table_html(f"{len(self)} samples" + (", the first:" if len(rows) < len(self) else ""), columns, rows)
 
     def __repr__(self) -> str:
         return f"Selection({len(self)} samples)"

@@ -15,6 +15,7 @@ import numpy as np
 from landweave.batch import Batch, Loading, OnError
 from landweave.epochs import Epochs, Turn
 from landweave.errors import QueryError, whole_number
+from landweave.notebook import table_html
 from landweave.order import Remainder  # noqa: TC001 - get_type_hints of StreamSettings reads it
 from landweave.view import ViewSettings
 
@@ -102,6 +103,13 @@ class Stream:
         the iterating thread decodes too."""
         self.prefetch = 2
         """Batches that are read ahead."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what a batch holds."""
+        size = self.order.batch_size
+        heading = f"Stream of {len(self._positions)} samples in batches of {size}" + (", shuffled" * self.order.shuffle)
+        rows = [(a.path, (size, *a.sample_shape), a.dtype, a.unit) for a in self.arrays]
+        return table_html(heading, ("array", "stored shape", "stored dtype", "unit"), rows)
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:

@@ -1,0 +1,193 @@
+"""What the page of `landweave browse` shows: descriptions as JSON, an index as Parquet, pictures."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from landweave.plain import printable
+from landweave.record import plain
+from landweave.render import array_to_draw, class_colours, encoded, picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from landweave.dataset import Dataset
+    from landweave.layout import GroupSpec, Json
+    from landweave.sample import Sample
+    from landweave.selection import Selection
+
+PICTURE_TYPE = "image/webp"
+_ROWS = 100_000
+"""Rows of a group of the index: the page reads whole groups."""
+_LEFT_OUT = ("type", "geometry", "bbox", "links", "assets", "stac_extensions", "stac_version", "captions", "facts")
+_LONGEST = 600
+"""Characters of one value in the table of a sample."""
+
+
+class Pages:
+    """Samples are named by their number in the selection: no text of the dataset becomes part of a path."""
+
+    def __init__(self, dataset: Dataset, selection: Selection, place: str) -> None:
+        self._dataset, self._selection, self._place = dataset, selection, place
+        self._lock = threading.Lock()
+        """Of the catalogue, which keeps row groups for neighbours, one at a time."""
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, str]]:
+        """(name, type) of the columns with one plain value per sample."""
+        found = []
+        for column in self._dataset.catalogue.schema:
+            kind = _kind(column.type)
+            if kind and column.name not in _LEFT_OUT:
+                found.append((column.name, kind))
+        return found
+
+    def dataset_json(self) -> Json:
+        """Name, layers with legends, and columns."""
+        spec = self._dataset.spec
+        names = dict(self._columns)
+        return {
+            "name": printable(spec.name),
+            "place": self._place,
+            "samples": len(self._selection),
+            "whole": len(self._dataset),
+            "columns": [{"name": name, "type": kind} for name, kind in self._columns],
+            "groups": [
+                {
+                    "name": group.name,
+                    "slots": group.slot_count,
+                    "present": f"{group.name}_count" if f"{group.name}_count" in names else None,
+                    "classes": self._legend(group),
+                    **group.terms,
+                }
+                for group in spec.groups
+            ],
+        }
+
+    def _legend(self, group: GroupSpec) -> list[Json]:
+        colours = class_colours(self._dataset.spec, group)
+        return [{"name": printable(c.name), "colour": colours[c.code]} for c in group.classes]
+
+    def write_index(self, path: Path) -> None:
+        """The plain columns of the selection, in its order, as Parquet that a browser reads by ranges."""
+        table = self._selection.table.select([name for name, _ in self._columns])
+        times = [i for i, column in enumerate(table.schema) if pa.types.is_temporal(column.type)]
+        for i in times:
+            table = table.set_column(i, table.schema[i].name, pc.strftime(table.column(i), "%Y-%m-%dT%H:%M:%SZ"))
+        pq.write_table(table.replace_schema_metadata(None), path, row_group_size=_ROWS, compression="snappy")
+
+    def _sample(self, number: int) -> Sample:
+        sample = self._dataset.sample(self._selection.ids[number])
+        with self._lock:
+            _ = sample.item
+        return sample
+
+    def pictures(self, number: int) -> list[tuple[int, int]]:
+        """(number of the group, slot) of each observation that the sample has."""
+        present = self._sample(number).present
+        groups = enumerate(self._dataset.spec.groups)
+        return [(i, slot) for i, group in groups for slot, there in enumerate(present[group.name]) if there]
+
+    def picture(self, number: int, group: int, slot: int) -> bytes:
+        """WebP, without loss where it shows classes.
+
+        Raises:
+            IndexError: no such sample, group or slot. AbsentError: the sample lacks it. CorruptError: it is damaged.
+        """
+        spec = self._dataset.spec.groups[group]
+        drawn = picture(self._sample(number), spec, slot)
+        return encoded(drawn, lossless=array_to_draw(spec).kind == "classes")
+
+    def sample_json(self, number: int) -> Json:
+        """Everything about one sample but its pixels."""
+        sample = self._sample(number)
+        lon, lat = sample.lonlat
+        return {
+            "id": printable(sample.id),
+            "about": [
+                sample.split or "no split",
+                f"{abs(lat):.5f} {'N' if lat >= 0 else 'S'}, {abs(lon):.5f} {'E' if lon >= 0 else 'W'}",
+                f"EPSG:{sample.item['epsg']}",
+            ],
+            "layers": [self._layer(sample, i, group) for i, group in enumerate(self._dataset.spec.groups)],
+            "captions": [
+                {"text": printable(c.text, lines=True), "by": printable(c.model or c.captioner)}
+                for c in sample.captions
+            ],
+            "absent": self._absent(sample.id),
+            "values": [
+                [name, printable(str(plain(value)))[:_LONGEST]]
+                for name, value in sample.item.items()
+                if value is not None and name not in _LEFT_OUT
+            ],
+        }
+
+    def _layer(self, sample: Sample, number: int, group: GroupSpec) -> Json:
+        present = sample.present[group.name]
+        days = sample.datetimes(group.name) if group.dated else [None] * group.slot_count
+        clouds = sample.item.get(f"{group.name}_cloud") or ()
+        slots = []
+        for slot, there in enumerate(present):
+            cloud = clouds[slot] if slot < len(clouds) else None
+            words = ["" if days[slot] is None else f"{days[slot]:%Y-%m-%d %H:%M}"]
+            words += [] if cloud is None else [f"{100 * cloud:.0f} % cloud"]
+            slots.append({"present": bool(there), "note": ", ".join(w for w in words if w)})
+        return {
+            "group": number,
+            "name": group.name,
+            "title": printable(group.title),
+            "slots": slots,
+            "classes": self._shares(sample, group) if any(present) else [],
+        }
+
+    def _shares(self, sample: Sample, group: GroupSpec) -> list[Json]:
+        """Classes that the sample has, the most frequent first."""
+        if not group.classes:
+            return []
+        codes, counts = np.unique(sample[array_to_draw(group).path], return_counts=True)
+        share = dict(zip(codes.tolist(), (counts / counts.sum()).tolist(), strict=True))
+        colours = class_colours(self._dataset.spec, group)
+        there = sorted((c for c in group.classes if c.code in share), key=lambda c: -share[c.code])
+        return [
+            {"name": printable(c.name), "colour": colours[c.code], "share": f"{100 * share[c.code]:.1f} %"}
+            for c in there
+        ]
+
+    @cached_property
+    def _absences(self) -> pa.Table:
+        ledger = self._dataset.ledger
+        return ledger.filter(pc.not_equal(ledger["reason"], "ok")).select(
+            ["sample_id", "layer", "slot", "reason", "detail"]
+        )
+
+    def _absent(self, sample_id: str) -> list[Json]:
+        with self._lock:
+            absences = self._absences
+        rows = absences.filter(pc.equal(absences["sample_id"], sample_id)).to_pylist()
+        slots = {group.name: group.slot_count for group in self._dataset.spec.groups}
+        return [
+            {
+                "layer": f"{row['layer']} {row['slot'] + 1}" if slots.get(row["layer"], 1) > 1 else row["layer"],
+                "reason": printable(row["reason"]),
+                "detail": printable(row["detail"] or ""),
+            }
+            for row in rows
+        ]
+
+
+def _kind(column: Any) -> str:
+    """Type that the page knows: number, boolean, text; '' = not a plain value."""
+    if pa.types.is_boolean(column):
+        return "boolean"
+    if pa.types.is_integer(column) or pa.types.is_floating(column):
+        return "number"
+    if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_temporal(column):
+        return "text"
+    return ""
