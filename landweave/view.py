@@ -208,7 +208,7 @@ def corners(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], view: View, draws:
     step = lattice_m(arrays)
     places = math.floor((spec.size_m - view.crop_m) / step + 1e-9) + 1
     if view.crop == "centre":
-        return np.full((len(draws), 2), (places // 2 if places % 2 else (places - 1) // 2) * step)
+        return np.full((len(draws), 2), (places - 1) // 2 * step)
     return np.asarray(np.floor(draws * places) * step)
 
 

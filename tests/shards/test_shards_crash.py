@@ -43,7 +43,7 @@ def build(out: str, kill_at: int, steps: Any) -> None:
 def run(out: Path, kill_at: int) -> tuple[int, int]:
     """(exit code, steps taken) of a build in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.shards.synthetic"])
+    context.set_forkserver_preload([__name__])  # else each of some hundred processes imports it for itself
     steps = context.Value("i", 0)
     process = context.Process(target=build, args=(str(out), kill_at, steps))
     process.start()
