@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -33,6 +34,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="talks to the real services; run with --online"))
         if "real" in item.keywords and not REAL.is_dir():
             item.add_marker(pytest.mark.skip(reason="real test data is not in this clone; CI has it"))
+
+
+@pytest.fixture(scope="session")
+def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small miniature Earth, made once for all test processes: to be read, not changed."""
+    import testbed
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "earth.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return testbed.make_planet(shared / "earth", seed=7, size_px=600)
 
 
 @pytest.fixture(scope="session")

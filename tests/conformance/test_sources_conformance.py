@@ -26,7 +26,7 @@ from schemas.scene import Candidate
 from schemas.sensors import CODED_KINDS, Source
 from schemas.source import DatedSource, OpticalSource
 from schemas.stack import Observation
-from testbed import make_planet, serve
+from testbed import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +51,8 @@ QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    folder = tmp_path_factory.mktemp("earth") / "planet"
-    make_planet(folder, seed=7, size_px=600)
-    with serve(folder) as services:
+def archive(earth: Path) -> Iterator[Services]:
+    with serve(earth) as services:
         before = os.environ.get("LANDWEAVE_TESTBED")
         os.environ["LANDWEAVE_TESTBED"] = services.base_url
         yield services
@@ -71,7 +69,7 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def archives(earth: Services, recipe: Recipe) -> Iterator[Archives]:
+def archives(archive: Services, recipe: Recipe) -> Iterator[Archives]:
     with Archives(recipe.providers) as opened:
         yield opened
 
@@ -257,17 +255,17 @@ def check(source: SensorSource, recipe: Recipe, place: Place, made: Observation)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_archive_that_is_down_leaves_rows_and_no_pixels(kind: str, earth: Services, recipe: Recipe) -> None:
+def test_an_archive_that_is_down_leaves_rows_and_no_pixels(kind: str, archive: Services, recipe: Recipe) -> None:
     quick = {n: p.model_copy(update={"retries": 0, "timeout_s": 5.0}) for n, p in recipe.providers.items()}
     with Archives(quick) as archives:
         source, scenes = found(archives, recipe, kind)
         window = recipe.windows[-1] if source.modality.dated else None
         chosen = [(p, tuple(source.candidates(scenes, p, window))) for p in places(scenes, source)]
         requests = [ObservationRequest(p, 0, candidates) for p, candidates in chosen if candidates]
-        earth.take_down()
+        archive.take_down()
         try:
             got = list(gather(source, recipe, requests, {s.item_id: s for s in scenes}, archives.reader))
         finally:
-            earth.bring_up()
+            archive.bring_up()
     assert got
     assert all(isinstance(g, Outcome) and g.reason is Reason.UNAVAILABLE for g in got)

@@ -40,9 +40,8 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("faults")
-    testbed.make_planet(folder / "earth", seed=7, size_px=600)
     tree = YAML(typ="safe").load((CHECKOUT / "recipes" / "quickstart.yaml").read_text())
     tree["sampling"] |= {"spacing_m": 3300, "area": {"file": "aoi.geojson"}}
     tree["grid"]["size_m"] = 480
@@ -51,10 +50,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     tree["sources"] = [s for s in tree["sources"] if s["kind"] in ("sentinel1", "dem")]
     tree["labels"] = [x for x in tree["labels"] if x["kind"] == "openstreetmap"]
     tree |= {"quality": {"min_modalities": 1}, "splits": {"train": 1.0, "val": 0.0, "test": 0.0}}
-    shutil.copy(folder / "earth" / "aoi.geojson", folder)
+    shutil.copy(earth / "aoi.geojson", folder)
     with (folder / "small.yaml").open("w") as file:
         YAML(typ="safe").dump(tree, file)
-    with testbed.serve(folder / "earth") as services:
+    with testbed.serve(earth) as services:
         about = {"LANDWEAVE_TESTBED": services.base_url}
         started = World(recipe=folder / "small.yaml", environment=about, clean=folder / "clean", tree={}, steps=[])
         done = run(started.build(folder / "clean"))

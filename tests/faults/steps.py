@@ -8,7 +8,6 @@ when it was.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import runpy
 import signal
@@ -19,6 +18,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from tests.forks import forks
 
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree"}
 Model = Literal["names kept", "names dropped"]
@@ -56,8 +57,7 @@ class Ran:
 
 def run(command: Command, *, kill_at: int = 0, record: Collection[int] = ()) -> Ran:
     """Run a command in a fork of a process that has all libraries loaded."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.loaded"])
+    context = forks()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(command, kill_at, frozenset(record), theirs))
     process.start()

@@ -12,15 +12,6 @@ from ruamel.yaml import YAML
 import testbed
 from tests.flow.job import CHECKOUT, run
 
-SIZE_PX = 600
-
-
-@pytest.fixture(scope="session")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earth") / "planet"
-    testbed.make_planet(folder, seed=7, size_px=SIZE_PX)
-    return folder
-
 
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory, earth: Path) -> Path:
@@ -42,7 +33,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory, earth: Path, recipe: Path) -
     """The dataset of an undisturbed build with two worker processes."""
     out = tmp_path_factory.mktemp("clean") / "dataset"
     with testbed.serve(earth) as services:
-        done = run(services, "build", recipe, out, "--workers", "2")
+        done = run(services, "build", recipe, out, "--workers", "2", fresh=True)
         read = [entry.bytes for entry in services.log if entry.path.startswith("/files/")]
     assert done.returncode == 0, done.stderr
     (out.parent / "asked.json").write_text(json.dumps({"requests": len(read), "bytes": sum(read)}))

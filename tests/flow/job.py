@@ -4,38 +4,81 @@ from __future__ import annotations
 
 import hashlib
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import testbed
+from tests.forks import forks
 
 CHECKOUT = Path(__file__).parents[2]
 Tree = dict[str, str]
+Done = subprocess.CompletedProcess[str]
 
 
 def with_checkout() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
 
-def run(services: testbed.Services, *words: str | Path, wait: bool = True) -> Any:
-    """`python -m pipelines ...` in a process of its own."""
-    environment = {**with_checkout(), "LANDWEAVE_TESTBED": services.base_url}
-    command = [sys.executable, "-m", "pipelines", *map(str, words)]
-    started = subprocess.Popen(
-        command,
-        env=environment,
+def run(services: testbed.Services, *words: str | Path, fresh: bool = False, **variables: str | None) -> Done:
+    """`python -m pipelines ...` in a process of its own, to its end.
+
+    Args:
+        services: the archives that the recipe names.
+        words: the command and its arguments.
+        fresh: start a new interpreter, as a user's shell does. Otherwise the process is forked from one that has
+            read the libraries already, which saves three seconds of CPU time per command.
+        variables: for the environment; None takes one away.
+    """
+    if fresh:
+        started = start(services, *words, **variables)
+        out, err = started.communicate(timeout=600)
+        return Done(started.args, started.returncode, out, err)
+    environment = environment_of(services, variables)
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("out", "err")]
+        process = forks().Process(target=_command, args=([*map(str, words)], environment, said))
+        process.start()
+        process.join()
+        out, err = (path.read_text() for path in said)
+    return Done(["pipelines", *map(str, words)], process.exitcode or 0, out, err)
+
+
+def environment_of(services: testbed.Services, variables: Mapping[str, str | None]) -> dict[str, str]:
+    """This process's environment with the checkout, the archives and `variables`; None takes a variable away."""
+    known = {**with_checkout(), "LANDWEAVE_TESTBED": services.base_url, **variables}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def start(services: testbed.Services, *words: str | Path, **variables: str | None) -> subprocess.Popen[str]:
+    """`python -m pipelines ...` in a new interpreter and a process group of its own; does not wait."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *map(str, words)],
+        env=environment_of(services, variables),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=CHECKOUT,
         start_new_session=True,
     )
-    if not wait:
-        return started
-    out, err = started.communicate(timeout=600)
-    return subprocess.CompletedProcess(command, started.returncode, out, err)
+
+
+def _command(words: list[str], environment: dict[str, str], said: list[Path]) -> None:
+    """In the fork: become the command."""
+    os.setsid()
+    os.chdir(CHECKOUT)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, path in zip((1, 2), said, strict=True):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.argv = ["pipelines", *words]
+    sys.modules.pop("pipelines.__main__", None)  # so that it runs anew, as the main module
+    runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
 
 
 def tree_of(out: Path) -> Tree:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ import landweave
 import testbed
 from testbed.earthengine import Tokens
 from tests.access.earthengine.earthengine_keys import service_account
+from tests.flow import job
+from tests.flow.job import tree_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 
@@ -82,32 +82,13 @@ def mixed(folder: Path, earth: Path) -> Path:
     )
 
 
-def begin(services: testbed.Services, *words: str | Path, **variables: str) -> subprocess.Popen[str]:
-    """`python -m pipelines ...` in a process of its own; Earth Engine's address and credentials as given."""
-    known = {k: v for k, v in os.environ.items() if k not in SIGNING}
-    places = {"PYTHONPATH": str(CHECKOUT), "LANDWEAVE_TESTBED": services.base_url}
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *map(str, words)],
-        env={**known, **places, **({"LANDWEAVE_EARTHENGINE_URL": services.base_url} | variables)},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=CHECKOUT,
-        start_new_session=True,
-    )
+def settings(services: testbed.Services, variables: Mapping[str, str]) -> dict[str, str | None]:
+    """Earth Engine's address and credentials as given, nothing of this process's own."""
+    return {**dict.fromkeys(SIGNING), "LANDWEAVE_EARTHENGINE_URL": services.base_url, **variables}
 
 
-def run(services: testbed.Services, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    started = begin(services, *words, **variables)
-    out, err = started.communicate(timeout=600)
-    return subprocess.CompletedProcess(started.args, started.returncode, out, err)
-
-
-def tree_of(out: Path) -> dict[str, str]:
-    """Every file of a dataset -> SHA-256; caches and locks of the build left aside."""
-    aside = (".work", ".staging", ".lock")
-    files = [p for p in sorted(out.rglob("*")) if p.is_file() and p.relative_to(out).parts[0] not in aside]
-    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+def run(services: testbed.Services, *words: str | Path, **variables: str) -> job.Done:
+    return job.run(services, *words, **settings(services, variables))
 
 
 def test_the_same_places_through_stac_and_through_earth_engine(earth: Path, tmp_path: Path) -> None:
@@ -206,7 +187,7 @@ def test_killed_and_run_again_it_makes_the_same_bytes(clean: Path, earth: Path, 
     path = mixed(tmp_path / "r", earth)
     with testbed.serve(earth) as services:
         for _ in range(2):
-            started = begin(services, "build", path, out, "--workers", "2")
+            started = job.start(services, "build", path, out, "--workers", "2", **settings(services, {}))
             time.sleep(chance.uniform(4.0, 12.0))
             os.killpg(started.pid, signal.SIGKILL)
             started.communicate()

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 import landweave
 import testbed
 from testbed.llm import serve_language_model
-from tests.flow.job import CHECKOUT, run, tree_of, with_checkout
+from tests.flow.job import CHECKOUT, run, start, tree_of, with_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 
@@ -96,7 +96,7 @@ def test_killed_at_random_moments_and_run_again_it_makes_the_same_bytes(
     out, chance = tmp_path / "dataset", random.Random(5)
     with testbed.serve(earth) as services:
         for _ in range(4):
-            started = run(services, "build", recipe, out, wait=False)
+            started = start(services, "build", recipe, out)
             time.sleep(chance.uniform(2.0, 9.0))
             os.killpg(started.pid, signal.SIGKILL)
             started.communicate()
@@ -120,7 +120,7 @@ def test_interrupted_it_says_how_to_go_on(earth: Path, recipe: Path, tmp_path: P
 
     with testbed.serve(earth) as services:
         services.faults.append(hold)
-        started = run(services, "build", recipe, out, wait=False)
+        started = start(services, "build", recipe, out)
         while not held.is_set() and started.poll() is None:
             time.sleep(0.1)
         os.killpg(started.pid, signal.SIGINT)

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 import landweave
 import testbed
 from testbed.messages import Fault, Request
-from tests.flow.job import CHECKOUT, run
+from tests.flow.job import CHECKOUT, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -296,7 +296,7 @@ def test_status_knows_a_planning_that_was_interrupted(earth: Path, desk: Path) -
     write(desk, tree)
     with testbed.serve(earth) as slow:
         slow.faults.append(held)
-        started = run(slow, "plan", desk / "recipe.yaml", out, wait=False)
+        started = start(slow, "plan", desk / "recipe.yaml", out)
         deadline = time.monotonic() + 120
         while not list(out.glob("**/places.json")) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -16,7 +16,7 @@ import pytest
 
 import landweave
 import testbed
-from tests.flow.job import CHECKOUT, run, tree_of
+from tests.flow.job import CHECKOUT, run, start, tree_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 
@@ -62,7 +62,7 @@ def free_port() -> int:
 def test_a_running_build_is_watched(earth: Path, recipe: Path, tmp_path: Path) -> None:
     out, port = tmp_path / "dataset", free_port()
     with testbed.serve(earth) as services:
-        started = run(services, "build", recipe, out, "--workers", "1", "--metrics-port", str(port), wait=False)
+        started = start(services, "build", recipe, out, "--workers", "1", "--metrics-port", str(port))
         seen: list[str] = []
         running = building = False
         while started.poll() is None:

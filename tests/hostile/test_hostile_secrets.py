@@ -13,7 +13,7 @@ import landweave
 import testbed
 from testbed.guard import ACCESS_KEY, MARK, PASSWORD, SECRET_KEY, USER, Guard
 from testbed.llm import serve_language_model
-from tests.providers.conftest import earth, logins, services  # noqa: F401 - fixtures
+from tests.providers.conftest import logins, services  # noqa: F401 - fixtures
 from tests.providers.test_providers_secrets import CHECKOUT, recipe, run
 from tests.providers.written import leaks, texts
 

@@ -121,27 +121,25 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.fixture(scope="module")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, testbed.Services]]:
-    folder = tmp_path_factory.mktemp("earth") / "earth"
-    testbed.make_planet(folder, seed=7, size_px=600)
-    with testbed.serve(folder) as services:
-        yield folder, services
+def services(earth: Path) -> Iterator[testbed.Services]:
+    with testbed.serve(earth) as running:
+        yield running
 
 
 @pytest.mark.slow
 def test_the_images_packages_import_build_and_answer_flink(
-    factory: Environment, earth: tuple[Path, testbed.Services], tmp_path: Path
+    factory: Environment, earth: Path, services: testbed.Services, tmp_path: Path
 ) -> None:
     path = {"PYTHONPATH": str(CHECKOUT)}
     done = factory.run("-c", IMPORT_ALL, *FACTORY, **path)
     assert done.stdout == "imported\n", done.stderr
     recipe = (CHECKOUT / "recipes" / "quickstart.yaml").read_text()
-    (tmp_path / "aoi.geojson").write_bytes((earth[0] / "aoi.geojson").read_bytes())
+    (tmp_path / "aoi.geojson").write_bytes((earth / "aoi.geojson").read_bytes())
     (tmp_path / "tiny.yaml").write_text(recipe.replace("../data/earth/aoi.geojson", "aoi.geojson"))
     sets = ["sampling.spacing_m=3300", "grid.size_m=480", "splits.block_m=3000"]
     build = ["-m", "pipelines", "build", tmp_path / "tiny.yaml", tmp_path / "out", "--workers", "1"]
     words = [word for setting in sets for word in ("--set", setting)]
-    variables = {**path, "LANDWEAVE_TESTBED": earth[1].base_url}
+    variables = {**path, "LANDWEAVE_TESTBED": services.base_url}
     done = factory.run(*build, *words, **variables)
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stdout

@@ -23,13 +23,6 @@ LOGINS = {
 """What the testbed's guard takes."""
 
 
-@pytest.fixture(scope="session")
-def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earth") / "planet"
-    testbed.make_planet(folder, seed=7, size_px=600)
-    return folder
-
-
 @pytest.fixture
 def services(earth: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[testbed.Services]:
     for name in (*LOGINS, "EARTHDATA_TOKEN", "CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY", "AWS_SESSION_TOKEN"):

@@ -15,6 +15,7 @@ import landweave
 from landweave.manifest import shard_from_bytes
 from pipelines.shards import clean_staging
 from pipelines.shards.publish import checksum
+from tests.forks import forks
 from tests.shards.synthetic import Planned, planned
 from tests.shards.test_shards_write import digest
 
@@ -42,8 +43,7 @@ def build(out: str, kill_at: int, steps: Any) -> None:
 
 def run(out: Path, kill_at: int) -> tuple[int, int]:
     """(exit code, steps taken) of a build in a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # else each of some hundred processes imports it for itself
+    context = forks()
     steps = context.Value("i", 0)
     process = context.Process(target=build, args=(str(out), kill_at, steps))
     process.start()
