@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -64,7 +65,7 @@ def archive(earth: Path) -> Iterator[Services]:
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     tree = YAML(typ="safe").load(QUICKSTART.read_text())
-    tree["sources"].append({"kind": "hls", "providers": ["testbed"]})
+    tree["sources"] += [{"kind": "hls", "providers": ["testbed"]}]
     return Recipe.model_validate(tree)
 
 
@@ -230,6 +231,9 @@ def test_every_table_covers_every_sensor() -> None:
         assert modality.cloud_layer is None or modality.layer(modality.cloud_layer).kind != "continuous"
         assert isinstance(entry, DatedSource) == modality.dated
         assert isinstance(entry, OpticalSource) == (modality.cloud_layer is not None)
+    linter = tomllib.loads((QUICKSTART.parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (strangers,) = (c for c in linter["contracts"] if c["name"] == "sensors are strangers to one another")
+    assert sorted(strangers["modules"]) == sorted(f"pipelines.sources.{kind}" for kind in CODED_KINDS)
 
 
 def check(source: SensorSource, recipe: Recipe, place: Place, made: Observation) -> None:

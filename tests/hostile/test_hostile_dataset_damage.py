@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from awscrt.checksums import crc32c
 
 import landweave
-from landweave import manifest, table
+from landweave import table
 from landweave.check import check
-from pipelines.shards import publish as commit
 from tests.hostile import datasets
 from tests.shards.synthetic import planned
 
@@ -141,14 +139,6 @@ def test_tables_that_are_too_large_to_be_read_whole(
         with pytest.raises(landweave.CorruptError, match=Path(name).name):
             _ = data.ledger if "ledger" in name else data.query().table
         shutil.copyfile(whole / name, copy / name)
-
-
-def test_a_large_table_is_written_with_the_sums_of_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = random.Random(4).randbytes(manifest.BLOCK_BYTES + 5)
-    monkeypatch.setattr(commit, "WHOLE_BYTES", 1_000)
-    for name, expected in (("x.parquet", [raw[:-5], raw[-5:]]), ("x.json", [])):
-        (tmp_path / name).write_bytes(raw)
-        assert commit.checksum(tmp_path / name).blocks == "".join(f"{crc32c(part):08x}" for part in expected)
 
 
 CUT_WHILE_READ = """

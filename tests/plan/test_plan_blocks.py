@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, Ground, requests_at_most, search_cost
+from pipelines.plan.blocks import ITEMS_A_PAGE, MOST_ITEMS, Block, Ground, days_of, requests_at_most, search_cost
 from schemas.grid import GridSpec
 from schemas.modality import MODALITIES, SENTINEL2, STATIC_DENSITY, SearchDensity
 from schemas.place import Place
@@ -173,6 +174,14 @@ def test_a_block_that_could_be_cut_never_brings_more_than_memory_holds() -> None
     for block in Ground(places).blocks(thick, 30.0):
         ((west, south, east, north),) = block.bboxes
         assert block.items <= MOST_ITEMS or max(east - west, north - south) <= 1.2
+
+
+def test_days_of_a_period_are_those_of_a_calendar() -> None:
+    first = dt.date(2019, 12, 30)
+    for count in (1, 2, 3, 62, 366):
+        last = first + dt.timedelta(days=count - 1)
+        assert days_of((first, last)) == len({first + dt.timedelta(days=n) for n in range(count)})
+    assert days_of(None) == 365.0, "a product without dates is taken for a year of them"
 
 
 def test_the_bound_of_requests_is_pinned() -> None:

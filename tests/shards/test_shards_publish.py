@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
+from awscrt.checksums import crc32c
 
 from landweave.layout import RECIPE, shard_manifest
+from landweave.manifest import BLOCK_BYTES
 from pipelines.shards import FullError, OtherDatasetError, done_shards, room_needed
 from pipelines.shards.publish import (
     DamagedError,
@@ -179,3 +182,11 @@ def test_checksums_of_files_of_several_pieces(tmp_path: Path) -> None:
         told = publish(tmp_path, "a/b", content)
         assert told == checksum(tmp_path / "a" / "b")
         assert (told.size, told.sha256) == (size, hashlib.sha256(content).hexdigest())
+
+
+def test_a_large_table_is_written_with_the_sums_of_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = random.Random(4).randbytes(BLOCK_BYTES + 5)
+    monkeypatch.setattr("pipelines.shards.publish.WHOLE_BYTES", 1_000)
+    for name, expected in (("x.parquet", [raw[:-5], raw[-5:]]), ("x.json", [])):
+        (tmp_path / name).write_bytes(raw)
+        assert checksum(tmp_path / name).blocks == "".join(f"{crc32c(part):08x}" for part in expected)

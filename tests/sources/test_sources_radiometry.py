@@ -156,6 +156,16 @@ def test_landsat_is_brought_to_the_products_own_scale(raster: dict[str, Any] | N
     assert values[0, 0] == expected
 
 
+@pytest.mark.parametrize("raster", [None, {"scale": 2.75e-5, "offset": -0.2, "nodata": 0}])
+def test_landsat_in_its_own_scale_is_stored_as_delivered(raster: dict[str, Any] | None) -> None:
+    """Every number from 1 on: no measurement is raised to another one, or taken for the fill."""
+    rule = landsat(raster).radiometry["SR_B4"]
+    numbers = np.arange(1, 2**16, dtype=np.uint16)[None]
+    values, valid = canonical(numbers, np.ones(numbers.shape, bool), rule, LANDSAT.layers[0])
+    np.testing.assert_array_equal(values, numbers)
+    assert valid.all()
+
+
 @pytest.mark.parametrize(
     ("properties", "reason"),
     [
