@@ -38,7 +38,7 @@ from pipelines.tables import (
     read_summary,
 )
 from sampling import footprint
-from schemas.label_source import OpenStreetMapLabel
+from schemas.label_source import ObjectLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import pixels_across
 from schemas.stack import Stack
@@ -73,7 +73,8 @@ class Factory:
     summary: PlanSummary
     archives: Archives
     captioner: Captioner | None
-    extract: Extract | None
+    extracts: dict[str, Extract]
+    """Label made of objects -> its prepared file."""
     journal: Journal | None = None
     """Of the run that this process works for."""
 
@@ -93,10 +94,13 @@ class Factory:
         if summary is None:
             raise PlanError(f"{out.name}: has no plan; run `python -m pipelines plan` first")
         recipe = read_recipe_of(out / PLAN_FOLDER)
-        extract = None if summary.extract is None else out / WORK_FOLDER / summary.extract
-        if extract is not None and not extract.exists():
+        names = summary.vectors | ({} if summary.extract is None else {"openstreetmap": summary.extract})
+        prepared = {layer: out / WORK_FOLDER / name for layer, name in names.items()}
+        absent = [layer for layer, path in prepared.items() if not path.exists()]
+        if absent:
             raise PlanError(
-                f"{out.name}/{WORK_FOLDER}: the prepared map extract is missing; run the build again to prepare it"
+                f"{out.name}/{WORK_FOLDER}: the prepared objects of {absent[0]} are missing; run the build again to "
+                "prepare them"
             )
         captions, answers = recipe.captions, out / WORK_FOLDER / "captions"
         return cls(
@@ -105,7 +109,7 @@ class Factory:
             summary=summary,
             archives=Archives(recipe.providers, workers=workers, locks=out / WORK_FOLDER / "workers"),
             captioner=None if captions is None else open_captioner(captions, answers),
-            extract=None if extract is None else open_extract(extract),
+            extracts={layer: open_extract(path) for layer, path in prepared.items()},
             journal=Journal.join(out / WORK_FOLDER),
         )
 
@@ -192,7 +196,7 @@ class Factory:
 
     def _label(self, label: ReadLabel, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """One label product for all samples together."""
-        if isinstance(label, OpenStreetMapLabel):
+        if isinstance(label, ObjectLabel):
             self._map_objects(label, stacks)
             return
         labeller, scenes = open_raster_labeller(label), plan.scenes.get(label.layer, {})
@@ -209,15 +213,14 @@ class Factory:
         for (stack, _), result in zip(wanted, results, strict=True):
             _attach(stack, result, None if isinstance(result, Outcome) else scenes[result.item_ids[0]].provider)
 
-    def _map_objects(self, label: OpenStreetMapLabel, stacks: Sequence[Stack]) -> None:
-        """Objects of the map extract, rasterised and as they are."""
-        assert self.extract is not None  # noqa: S101 - planned with the recipe
-        labeller = open_vector_labeller(label)
+    def _map_objects(self, label: ObjectLabel, stacks: Sequence[Stack]) -> None:
+        """Objects of a map extract or of the user's own file, rasterised and as they are."""
+        extract, labeller = self.extracts[label.layer], open_vector_labeller(label)
         wanted = [LabelRequest(place=s.place, reference_time=s.reference_time) for s in stacks]
-        results = gather_objects(labeller, self.recipe, wanted, self.extract)
-        lost = lost_of(self.extract)
+        results = gather_objects(labeller, self.recipe, wanted, extract)
+        lost = lost_of(extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
-            stack.vectors = vectors
+            stack.vectors[label.layer] = vectors
             _attach(stack, classes, None, lost)
 
     def _caption(self, stack: Stack) -> None:

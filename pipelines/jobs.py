@@ -16,7 +16,7 @@ from pipelines.engines import LOCAL
 from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
-from pipelines.plan import complete_plan, make_plan, map_extract, plan_text
+from pipelines.plan import complete_plan, make_plan, map_extract, plan_text, vector_extracts
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import (
     ClaimedError,
@@ -301,7 +301,8 @@ def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
         printer = ProgressPrinter(f"planning {file.recipe.name}", "locations")
         plan = make_plan if summary is None else complete_plan
         written = plan(file, archives, out / PLAN_FOLDER, work, printer)
-        share_plan(out, () if written.extract is None else (f"{WORK_FOLDER}/{written.extract}",))
+        prepared = [name for name in (written.extract, *written.vectors.values()) if name is not None]
+        share_plan(out, [f"{WORK_FOLDER}/{name}" for name in prepared])
         return written
 
 
@@ -339,6 +340,7 @@ def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
         PlanError: the recipe's extract is not the one of the plan.
     """
     work = out / WORK_FOLDER
+    _with_vectors(file, out, summary)
     if summary.extract is None or is_extract(work / summary.extract):
         return
     found = map_extract(file, work)
@@ -348,6 +350,22 @@ def _with_extract(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
             f"{out.name}: was planned with the map extract {planned}, but the recipe's extract is now {here}; "
             "put the old extract back, or name another folder"
         )
+
+
+def _with_vectors(file: RecipeFile, out: Path, summary: PlanSummary) -> None:
+    """Prepare the user's own vectors again where a copied plan came without them.
+
+    Raises:
+        PlanError: a file is not the one of the plan.
+    """
+    if all(is_extract(out / WORK_FOLDER / name) for name in summary.vectors.values()):
+        return
+    for layer, found in vector_extracts(file, out / WORK_FOLDER).items():
+        if found.parquet.name != summary.vectors.get(layer):
+            raise PlanError(
+                f"{out.name}: was planned with {summary.inputs.get(layer, '?')} for {layer}, but the file is now "
+                f"{found.name}; put the old file back, or name another folder"
+            )
 
 
 def _lacking(out: Path, done: set[int]) -> list[int]:

@@ -109,9 +109,9 @@ def _wrong(test: Test, pixels: Pixels, box: GeoBox) -> str:
 
 def _count(layer: str, stack: Stack) -> int:
     held = sum(name == layer for name, _ in stack.observations)
-    if held or stack.vectors is None or layer not in stack.labels:
+    if held or layer not in stack.vectors or layer not in stack.labels:
         return held
-    return len(stack.vectors.features)
+    return len(stack.vectors[layer].features)
 
 
 def _pixels(test: Test, stack: Stack, recipe: Recipe) -> Iterator[Pixels]:

@@ -8,7 +8,7 @@ from schemas import earthengine
 from schemas.declared_source import DeclaredSource
 from schemas.earthengine import EarthEngineProvider
 from schemas.keep import check_names
-from schemas.label_source import DynamicWorldLabel, Label, OpenStreetMapLabel, ReadLabel
+from schemas.label_source import DynamicWorldLabel, Label, ObjectLabel, ReadLabel
 from schemas.modality import MODALITIES
 from schemas.primitives import MOST_PIXELS
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
@@ -109,7 +109,7 @@ def check_quality(
         if wanted != "all" and wanted > slots:
             raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
     bands = {s.name: s.modality.band_names for s in sources}
-    objects = [x.layer for x in labels if isinstance(x, OpenStreetMapLabel)]
+    objects = [x.layer for x in labels if isinstance(x, ObjectLabel)]
     check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes)
 
 

@@ -6,23 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.crosswalk import MOST_CODE
 from schemas.fused import FusedLabel
-from schemas.label import CommonClass
-from schemas.label_layer import CrosswalkChoice, LayerName
+from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, crosswalk_field
 from schemas.modality import STATIC_DENSITY, SearchDensity
 from schemas.primitives import PathOrAddress, Share
 from schemas.source import RasterSource
 from schemas.strict import Strict
-
-
-def _crosswalk(what: str) -> Any:
-    """The field of a label's crosswalk."""
-    return Field(
-        default=None,
-        exclude_if=lambda chosen: chosen is None,
-        description=f"{what}: name of a shipped crosswalk ('corine', 'corine@1'), or a file beside the recipe",
-    )
+from schemas.vector_label import VectorLabel
 
 
 def _layer(default: str) -> Any:
@@ -48,7 +38,7 @@ class WorldCoverLabel(LabelSource):
 
     kind: Literal["worldcover"] = "worldcover"
     layer: LayerName = _layer("worldcover")
-    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of worldcover@1")
+    crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of worldcover@1")
     collection: str = Field(default="esa-worldcover", min_length=1, max_length=128)
     year: int | None = Field(default=None, description="2020 (v100) or 2021 (v200); the nearest to the image if absent")
 
@@ -70,7 +60,7 @@ class DynamicWorldLabel(LabelSource):
 
     kind: Literal["dynamicworld"] = "dynamicworld"
     layer: LayerName = _layer("dynamicworld")
-    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of dynamicworld@1")
+    crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of dynamicworld@1")
     collection: str = Field(default="dynamic-world-v1", min_length=1, max_length=128)
     max_gap_days: int = Field(default=60, ge=0, description="largest distance in time to the image")
     composite: Literal["nearest", "mode", "probability"] = Field(
@@ -95,15 +85,6 @@ class DynamicWorldLabel(LabelSource):
         return SearchDensity()
 
 
-class LegendEntry(Strict):
-    """One class of a legend that the recipe states."""
-
-    code: int = Field(ge=0, le=MOST_CODE, description="value in the raster, 0 to 65,535")
-    name: str = Field(min_length=1, max_length=100, description="name of the class in the product")
-    colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
-    common: CommonClass = Field(description="class of the common taxonomy it maps to")
-
-
 class RasterLabel(LabelSource):
     """Any other map of classes behind a STAC API, with the legend that the recipe states."""
 
@@ -123,7 +104,7 @@ class RasterLabel(LabelSource):
     classes: tuple[LegendEntry, ...] = Field(
         default=(), max_length=4096, description="the legend; not with `crosswalk`, which has one"
     )
-    crosswalk: CrosswalkChoice = _crosswalk("the legend with weights and traits, instead of `classes`")
+    crosswalk: CrosswalkChoice = crosswalk_field("the legend with weights and traits, instead of `classes`")
     licence: str = Field(default="proprietary", max_length=64, description="SPDX id of the labels")
     attribution: str = Field(default="", max_length=500, description="attribution that users of the labels must give")
     max_gap_days: int | None = Field(default=None, ge=0, description="largest distance in time to the image")
@@ -162,7 +143,7 @@ class OpenStreetMapLabel(Strict):
         "list of them: of an object in several extracts, that of the newest counts"
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
-    crosswalk: CrosswalkChoice = _crosswalk("common classes, if not those of openstreetmap@1")
+    crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of openstreetmap@1")
 
     @property
     def extracts(self) -> tuple[str, ...]:
@@ -177,8 +158,11 @@ class OpenStreetMapLabel(Strict):
 
 RasterLabelEntry = WorldCoverLabel | DynamicWorldLabel | RasterLabel
 """Labels that lie in an archive as rasters."""
-ReadLabel = WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel
-"""Labels that are read, from an archive or an extract."""
+ObjectLabel = OpenStreetMapLabel | VectorLabel
+"""Labels that are made of objects of a file."""
+ReadLabel = WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel | VectorLabel
+"""Labels that are read, from an archive or a file."""
 Label = Annotated[
-    WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel | FusedLabel, Field(discriminator="kind")
+    WorldCoverLabel | DynamicWorldLabel | RasterLabel | OpenStreetMapLabel | VectorLabel | FusedLabel,
+    Field(discriminator="kind"),
 ]

@@ -69,8 +69,8 @@ class Stack:
     """The image that labels and texts refer to: its time decides date gaps and the season. None = no dated image."""
     labels: dict[str, LabelMap] = field(default_factory=dict)
     """Label name -> map."""
-    vectors: VectorLayer | None = None
-    """OpenStreetMap objects, if the recipe asks for them."""
+    vectors: dict[str, VectorLayer] = field(default_factory=dict)
+    """Label name -> objects of the map, or of the user's own file."""
     numbers: dict[str, AttributeValue] = field(default_factory=dict)
     """Number of the recipe -> value that was computed from the sample's pixels; None where no pixel has one."""
     facts: Facts | None = None

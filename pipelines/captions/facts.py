@@ -93,7 +93,7 @@ def facts_of(stack: Stack, label: str | None) -> Facts:
     regions = {} if chosen is None else _regions(_common(chosen))
     low, high, slope = _terrain(stack)
     when = None if stack.reference is None or stack.reference.composite else stack.reference.datetime
-    features = None if stack.vectors is None else stack.vectors.features
+    features = stack.vectors["openstreetmap"].features if "openstreetmap" in stack.vectors else None
     box = stack.place.geobox
     return Facts(
         label=None if chosen is None else label,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, RasterLabel, WorldCoverLabel
+from schemas.label_source import DynamicWorldLabel, ObjectLabel, RasterLabel, WorldCoverLabel
+from schemas.vector_label import VectorLabel
 
 if TYPE_CHECKING:
     from pipelines.labels.labeller import Labeller, RasterLabeller, VectorLabeller
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def open_labeller(label: ReadLabel) -> Labeller[Any]:
-    """The labeller of one entry of the recipe's `labels`: vector for OpenStreetMap, raster for all others."""
-    if isinstance(label, OpenStreetMapLabel):
+    """The labeller of one entry of the recipe's `labels`: of objects of a file, or of rasters."""
+    if isinstance(label, ObjectLabel):
         return open_vector_labeller(label)
     return open_raster_labeller(label)
 
@@ -38,8 +39,12 @@ def open_raster_labeller(label: RasterLabelEntry) -> RasterLabeller[Any]:
             assert_never(label)
 
 
-def open_vector_labeller(label: OpenStreetMapLabel) -> VectorLabeller[OpenStreetMapLabel]:
-    """The labeller of a map extract."""
+def open_vector_labeller(label: ObjectLabel) -> VectorLabeller[Any]:
+    """The labeller of a map extract, or of the user's own vectors."""
+    if isinstance(label, VectorLabel):
+        from pipelines.labels.own_vectors import OwnVectors
+
+        return OwnVectors(label)
     from pipelines.labels.openstreetmap import OpenStreetMap
 
     return OpenStreetMap(label)

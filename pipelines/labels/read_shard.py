@@ -106,7 +106,7 @@ def gather_objects(
             if label.valid.any():
                 found.append((label, vectors))
                 continue
-            detail = f"the extract has no map here ({len(vectors.features)} objects); is the place inside the extract?"
+            detail = f"{extract.file} gives no class here ({len(vectors.features)} objects); is the place inside it?"
             detail = " ".join(filter(None, (detail, lost_of(extract))))
             none = Attempts[LabelMap](sample_id=r.place.sample_id, layer=labeller.name, slot=0, waiting=[])
             found.append((none.absent((), Reason.LABEL_MISSING, detail), vectors))

@@ -2,7 +2,7 @@
 
 from pipelines.plan.dataset import complete_plan, make_plan, plan_part
 from pipelines.plan.outlook import outlook_text
-from pipelines.plan.places import map_extract
+from pipelines.plan.places import map_extract, vector_extracts
 from pipelines.plan.report import plan_text, trouble
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "plan_part",
     "plan_text",
     "trouble",
+    "vector_extracts",
 ]

@@ -16,8 +16,9 @@ from pipelines.access.threads import threads
 from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
 from pipelines.plan.estimate import cut_of, estimate, examples_of
+from pipelines.plan.own_vectors import check_vectors
 from pipelines.plan.partition import complete, find, share_scenes
-from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract
+from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract, vector_extracts
 from pipelines.tables import (
     PLACES,
     PLAN_FILE,
@@ -102,6 +103,7 @@ def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, pro
     """Plan the partitions that are missing in `folder`."""
     growing = growing_of(folder)
     _sweep(growing)
+    check_vectors(file, work)
     holdings = holdings_of(archives, file.recipe)
     laid = lay(file, growing, work)
     missing = [part for part in range(laid.parts) if _facts(growing, part) is None]
@@ -130,6 +132,8 @@ def complete_plan(
         )
     if summary.extract is not None and not is_extract(work / summary.extract):
         map_extract(file, work)
+    if not all(is_extract(work / name) for name in summary.vectors.values()):
+        vector_extracts(file, work)
     if not summary.unavailable:
         return summary
     told_of = {part: _facts(folder, part) for part in range(laid.parts)}
@@ -245,6 +249,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         layers.append({name: LayerFound.from_json(known) for name, known in facts.get("layers", {}).items()})
     if laid.map_found:
         layers.append({"openstreetmap": LayerFound.from_json(laid.map_found)})
+    layers.append({name: LayerFound.from_json(known) for name, known in laid.vectors_found.items()})
     summary = PlanSummary(
         recipe_sha256=recipe.sha256,
         samples=laid.samples,
@@ -259,6 +264,7 @@ def _finish(recipe: Recipe, growing: Path, folder: Path, laid: Laid, notes: Sequ
         inputs=laid.inputs,
         splits=laid.splits,
         extract=laid.extract,
+        vectors=laid.vectors,
         notes=[*laid.notes, *notes, *(f"{text}: {number:,}" for text, number in sorted(words.items()))],
         bounds=laid.bounds,
         attributes=laid.attributes,

@@ -15,7 +15,7 @@ from pipelines.sources import open_source
 from pipelines.sources.sharing import cover
 from sampling.times import Moment, around, own_period, period_of
 from schemas.declared_source import DeclaredSource
-from schemas.label_source import OpenStreetMapLabel, WorldCoverLabel
+from schemas.label_source import ObjectLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
 from schemas.scene import Candidate, Scene
 from schemas.source import DatedSource
@@ -338,7 +338,7 @@ def _searches(part: PartPlan) -> list[_SourceSearch | _LabelSearch]:
             (_SourceSearch if window.period is not None else _OwnDatesSearch)(recipe, source, window, numbers)
             for window, numbers in served.items()
         ]
-    rasters = [label for label in recipe.read_labels if not isinstance(label, OpenStreetMapLabel)]
+    rasters = [label for label in recipe.read_labels if not isinstance(label, ObjectLabel)]
     return searches + [_LabelSearch(part, label) for label in rasters]
 
 

@@ -14,6 +14,7 @@ from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
+from pipelines.plan.own_vectors import notes_of, own_vectors, prepare_vectors
 from pipelines.progress import ProgressPrinter
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table, write_texts
 from sampling import locate
@@ -45,6 +46,10 @@ PART_SAMPLES = 16_384
 """Approximate samples per partition: planned together, in memory, and planned again if not finished."""
 
 
+_LEFT_OUT = ("attributes", "shared", "leaks", "map_found", "vectors", "vectors_found")
+"""Fields that are not written where they are empty."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Laid:
     """Summary of a plan after its places are written."""
@@ -61,6 +66,10 @@ class Laid:
     """Files the plan is made from -> SHA-256; the map extract -> its name."""
     extract: str | None = None
     """File name of the prepared map extract in the work folder."""
+    vectors: dict[str, str] = field(default_factory=dict)
+    """Layer of the user's own vectors -> file name of what is prepared of them in the work folder."""
+    vectors_found: dict[str, Any] = field(default_factory=dict)
+    """Layer -> `LayerFound.json` of it."""
     map_found: dict[str, Any] = field(default_factory=dict)
     """`LayerFound.json` of the map extract; {} without one."""
     attributes: dict[str, AttributeType] = field(default_factory=dict)
@@ -99,6 +108,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     attributes = {a.name: a.kind for a in located.attributes}
     _check_rules(recipe, attributes)
     extract = map_extract(file, work, located.footprints)
+    vectors = vector_extracts(file, work, located.footprints)
     shards = located.packed(recipe.shards)
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
@@ -106,9 +116,11 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     write_shard_table(folder, groups, np.diff(shards.starts))
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
-    notes = [*located.notes, *_give_texts(file, folder, located, shards)]
+    notes = [*located.notes, *_give_texts(file, folder, located, shards), *notes_of(vectors)]
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
     inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
+    inputs |= {layer: one.name for layer, one in vectors.items()}
+    found = {layer: _map_found(one, located.footprints, recipe.grid.size_m).json() for layer, one in vectors.items()}
     laid = Laid(
         identity=identity,
         samples=len(located),
@@ -119,13 +131,15 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         notes=notes,
         inputs=dict(sorted(inputs.items())),
         extract=None if extract is None else extract.parquet.name,
+        vectors={layer: one.parquet.name for layer, one in vectors.items()},
+        vectors_found=found,
         map_found={} if extract is None else _map_found(extract, located.footprints, recipe.grid.size_m).json(),
         attributes=attributes,
         bounds=_bounds(located.footprints),
         shared=[asdict(s) for s in located.shared],
         leaks=[asdict(x) for x in located.leaks],
     )
-    content = {k: v for k, v in asdict(laid).items() if v or k not in ("attributes", "shared", "leaks", "map_found")}
+    content = {k: v for k, v in asdict(laid).items() if v or k not in _LEFT_OUT}
     write_durably(folder / PLACES, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return laid
 
@@ -177,6 +191,18 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
     return None
 
 
+def vector_extracts(file: RecipeFile, work: Path, footprints: Footprints | None = None) -> dict[str, Extract]:
+    """Layer -> what the user's own file of vectors has near the samples, prepared once for all shards.
+
+    Arguments as for `map_extract`.
+    """
+    if not own_vectors(file.recipe):
+        return {}
+    grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
+    near = Near.footprints(grounds.lon, grounds.lat, grounds.size_m + file.recipe.overhang_m)
+    return prepare_vectors(file, work, near)
+
+
 def _prepared(extract: Path, work: Path, near: Near) -> Extract:
     progress = ProgressPrinter(f"reading {extract.name}", "MB")
 
@@ -217,6 +243,7 @@ def inputs_of(file: RecipeFile) -> dict[str, str]:
         named.append(("sampling.from.file", sampling.frame.file))
     if isinstance(file.recipe.captions, FileCaptions):
         named.append(("captions.file", file.recipe.captions.file))
+    named += [(f"labels.{v.layer}.file", v.file) for v in own_vectors(file.recipe) if _is_here(v.file)]
     named += files_of(file.recipe.numbers)
     return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
 
@@ -228,6 +255,11 @@ def _bounds(footprints: Footprints) -> list[float]:
     last = int(np.argmax(gaps))
     west, east = lon[(last + 1) % len(lon)], lon[last]
     return [round(float(v), 4) for v in (west, footprints.lat.min(), east, footprints.lat.max())]
+
+
+def _is_here(said: str) -> bool:
+    """Whether a file lies beside the recipe, and not behind an address or a variable."""
+    return "://" not in said and not said.startswith("$")
 
 
 def _sha256(path: Path) -> str:

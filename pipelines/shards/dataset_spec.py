@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
-from schemas.label_source import RasterLabel
+from schemas.label_source import OpenStreetMapLabel, RasterLabel
 from schemas.number import of_files
 from schemas.place import pixels_across
+from schemas.vector_label import VectorLabel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -217,7 +218,7 @@ def _label(recipe: Recipe, label: ReadLabel, legend: Legend) -> GroupSpec:
         attribution=attribution,
         arrays=(classes,),
         classes=tuple(ClassSpec(code=c.code, name=c.name, colour=c.colour, common=c.common) for c in legend.classes),
-        vectors=name == "openstreetmap",
+        vectors=isinstance(label, OpenStreetMapLabel) or (isinstance(label, VectorLabel) and label.objects),
         crosswalk=legend.crosswalk,
     )
 
@@ -230,8 +231,8 @@ def licences_of(recipe: Recipe) -> dict[str, str]:
 
 def _terms(label: ReadLabel) -> tuple[str, str, str]:
     """Title, licence (SPDX) and attribution of a label layer."""
-    if isinstance(label, RasterLabel):
-        return label.product, label.licence, label.attribution
+    if isinstance(label, RasterLabel | VectorLabel):
+        return label.product or label.layer, label.licence, label.attribution
     return (_LABEL_TITLES[label.kind], *_LABEL_TERMS[label.kind])
 
 

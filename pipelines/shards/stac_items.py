@@ -286,9 +286,7 @@ def _label_years(stack: Stack) -> list[datetime]:
 
 def _licences(stack: Stack) -> list[str]:
     found = {o.licence for o in stack.observations.values()} | {label.licence for label in stack.labels.values()}
-    if stack.vectors is not None:
-        found.add(stack.vectors.licence)
-    return sorted(found)
+    return sorted(found | {vectors.licence for vectors in stack.vectors.values()})
 
 
 def role(group: GroupSpec) -> str:

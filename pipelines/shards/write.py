@@ -189,7 +189,7 @@ class _ShardWriter:
         self._presence: dict[str, list[str]] = {g.name: [] for g in dataset.groups}
         self._items: list[Json] = []
         self._ledger: list[Json] = []
-        self._vectors: list[Json] = []
+        self._vectors: dict[str, list[Json]] = {g.name: [] for g in dataset.groups if g.vectors}
         self._statistics = Statistics(dataset)
         self.reasons: Counter[str] = Counter()
 
@@ -214,7 +214,8 @@ class _ShardWriter:
             self._array(array).add(row, slot, pixels)
         if self._shard.split == "train":
             self._statistics.add(stack)
-        self._vectors += _vector_rows(stack, row)
+        for name, rows in self._vectors.items():
+            rows.extend(_vector_rows(stack, name, row))
 
     def finish(self) -> ShardManifest:
         """Close, verify, write the parts and the manifest."""
@@ -227,10 +228,9 @@ class _ShardWriter:
         _write_parquet(self._path(part("items", index)), self._items, catalogue.schema(self._dataset))
         _write_parquet(self._path(part("ledger", index)), self._ledger, ledger.SCHEMA)
         self._statistics.write(self._path(part("statistics", index)))
-        for group in self._dataset.groups:
-            if group.vectors:
-                paths.append(vectors(group.name, index))
-                _write_parquet(self._path(paths[-1]), self._vectors, VECTOR_SCHEMA, PARQUET)
+        for name, rows in self._vectors.items():
+            paths.append(vectors(name, index))
+            _write_parquet(self._path(paths[-1]), rows, VECTOR_SCHEMA, PARQUET)
         manifest = ShardManifest(
             shard=index,
             split=self._shard.split,
@@ -288,8 +288,9 @@ def _checked(
     return array, slot, pixels
 
 
-def _vector_rows(stack: Stack, row: int) -> list[Json]:
-    if stack.vectors is None:
+def _vector_rows(stack: Stack, name: str, row: int) -> list[Json]:
+    layer = stack.vectors.get(name)
+    if layer is None:
         return []
     return [
         {
@@ -302,9 +303,9 @@ def _vector_rows(stack: Stack, row: int) -> list[Json]:
             "epsg": stack.place.geobox.epsg,
             "area_m2": f.area_m2,
             "length_m": f.length_m,
-            "snapshot": stack.vectors.snapshot,
+            "snapshot": layer.snapshot,
         }
-        for f in sorted(stack.vectors.features, key=lambda f: f.osm_id)
+        for f in sorted(layer.features, key=lambda f: f.osm_id)
     ]
 
 

@@ -46,6 +46,9 @@ class PlanSummary:
     inputs: dict[str, str]
     splits: dict[str, int]
     extract: str | None = None
+    vectors: dict[str, str] = field(default_factory=dict)
+    """Layer of the user's own vectors -> file name of what is prepared of them in the work folder; left out of the file
+    where there is none."""
     notes: tuple[str, ...] | list[str] = ()
     parts: int = 1
     """Partitions: files of each table."""
@@ -141,7 +144,7 @@ def _why(path: Path, error: Exception | None) -> str:
 
 def write_summary(folder: Path, summary: PlanSummary) -> None:
     """Write plan.json: the last step, after which the folder is a plan."""
-    content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks")}
+    content = {k: v for k, v in vars(summary).items() if v or k not in ("attributes", "shared", "leaks", "vectors")}
     content["estimate"] = summary.estimate.json()
     content["layers"] = {name: layer.json() for name, layer in summary.layers.items()}
     write_durably(folder / PLAN_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")

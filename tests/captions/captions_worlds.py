@@ -92,7 +92,7 @@ def random_stack(seed: int) -> Stack:
         stack.observations[("dem", 0)] = observation("dem", when, arrays, np.isfinite(height))
     if r.random() < 0.7:
         kinds = r.choice(len(TAGS), size=r.integers(0, 7), replace=False)
-        stack.vectors = vectors(*((int(k), int(r.choice([1, 2, 3, 12, 140]))) for k in kinds))
+        stack.vectors["openstreetmap"] = vectors(*((int(k), int(r.choice([1, 2, 3, 12, 140]))) for k in kinds))
     return stack
 
 

@@ -119,7 +119,7 @@ def test_season_is_that_of_the_reference_image_in_its_hemisphere() -> None:
 
 def test_map_objects_are_kinds_of_a_closed_list_and_never_tag_text() -> None:
     stack = Stack(place=place(47.0))
-    stack.vectors = vectors((0, 3), (1, 2), (2, 1), (12, 5))
+    stack.vectors["openstreetmap"] = vectors((0, 3), (1, 2), (2, 1), (12, 5))
     facts = facts_of(stack, None)
     assert facts.objects == (("building", 3), ("road", 2), ("path", 1))
     assert facts.road_length_m == 150

@@ -12,8 +12,9 @@ import shapely
 from pipelines.access.openstreetmap.extract import prepare
 from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
 from pipelines.access.openstreetmap.pieces import large_area
+from pipelines.labels.clip import project
 from pipelines.labels.footprint import lonlat_bbox
-from pipelines.labels.openstreetmap import draw, project
+from pipelines.labels.openstreetmap import draw
 from schemas.place import GeoBox
 
 if TYPE_CHECKING:

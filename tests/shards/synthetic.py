@@ -217,7 +217,7 @@ def stack(dataset: DatasetSpec, shard: ShardRows, row: int, seed: int) -> Stack:
                 made.observations[group.name, slot] = _observation(rng, dataset, group.name, slot)
             elif there:
                 made.labels[group.name] = _label(rng, group.name, group.arrays[0].chip_shape)
-    made.vectors = _vectors(where)
+    made.vectors["openstreetmap"] = _vectors(where)
     made.facts = Facts(label="worldcover", overall=(ClassShare(name="trees", percent=60, pixels=345),), size_m=240)
     made.captions = [_caption(f"Caption of {where.sample_id}: woods beside a lake.")]
     if shard.index == 0 and row == 3:

@@ -35,8 +35,17 @@ _RESTARTS = 3
 """Times a download begins again because the file behind the URL was replaced meanwhile."""
 
 
-def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None, *, anywhere: bool = False) -> Path:
-    """The extract that a recipe's `pbf` names, on this machine.
+def obtain(
+    pbf: str,
+    folder: Path,
+    cache_dir: Path,
+    client: Client | None = None,
+    *,
+    anywhere: bool = False,
+    where: str = _WHERE,
+    what: str = "OpenStreetMap extract",
+) -> Path:
+    """The extract that a recipe's `pbf` names, or another file of a label, on this machine.
 
     Args:
         pbf: Path relative to `folder`, or an http(s), s3 or gs address; may begin with a variable LANDWEAVE_..., which
@@ -46,6 +55,8 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
             for again: a 'latest' extract stays the one it was; remove the file for a newer one.
         client: HTTP; one with default limits if absent.
         anywhere: The user wrote `pbf` themselves: the path may lead out of `folder`.
+        where: Key of the recipe, for messages.
+        what: What the file is, for messages.
 
     Raises:
         SettingError: an environment variable is not set, or not one that a recipe may name; the path lies where the
@@ -53,18 +64,18 @@ def obtain(pbf: str, folder: Path, cache_dir: Path, client: Client | None = None
         BadExtractError: the path is not there, or is no regular file.
         AccessError: the address did not deliver.
     """
-    said = interpolate(pbf, dict(os.environ), where=_WHERE, path=True)
+    said = interpolate(pbf, dict(os.environ), where=where, path=True)
     if "://" in said:
         return download(public_url(said), cache_dir, client or Client(homes=homes_of(said)))
     if not (folder / said).is_file():
         raise BadExtractError(
-            f"{(folder / said).name}: no such OpenStreetMap extract next to the recipe; correct `pbf`"
+            f"{(folder / said).name}: no such {what} next to the recipe; correct `{where.rpartition(' ')[2]}`"
         )
     named = variable_of(pbf)
     if named is None:
-        return local_file(_WHERE, said, folder, anywhere=anywhere)
+        return local_file(where, said, folder, anywhere=anywhere)
     root = folder / os.environ[named[0]]  # the user has named it: it may be read, and what lies below
-    return local_file(_WHERE, named[1].lstrip("/"), root) if named[1] else local_file(_WHERE, root.name, root.parent)
+    return local_file(where, named[1].lstrip("/"), root) if named[1] else local_file(where, root.name, root.parent)
 
 
 def prepare_obtained(

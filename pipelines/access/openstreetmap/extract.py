@@ -168,7 +168,7 @@ def _read(
         rows, of_all = read_objects(pbf)
         about |= {"snapshot": (found.replicated or found.newest).isoformat()}
         with durably(target) as aside:
-            write_tables([_table(rows)], about, of_all, aside)
+            write_tables([table_of(rows)], about, of_all, aside)
         return
     work = target.with_suffix(".reading")
     chosen = select(pbf, near, work, progress)
@@ -180,7 +180,7 @@ def _read(
         for part in chosen.parts:
             rows, of_part = read_objects(part)
             counts.update(of_part)
-            yield _table(rows)
+            yield table_of(rows)
 
     with durably(target) as aside:
         write_tables(parts(), about, counts, aside)
@@ -239,7 +239,7 @@ def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapp
         writer.add_key_value_metadata({"geo": json.dumps(geo), "landweave_osm": json.dumps(whole, sort_keys=True)})
 
 
-def _table(rows: list[Row]) -> pa.Table:
+def table_of(rows: list[Row]) -> pa.Table:
     """Rows along a space-filling curve, then by id."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = z_order(boxes)
