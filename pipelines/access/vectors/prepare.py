@@ -167,36 +167,43 @@ class _Reading:
         shapes = batch.geometries
         absent = shapely.is_missing(shapes) | shapely.is_empty(shapes)
         self._counts[EMPTY] += int(absent.sum())
-        placed = self._placed(shapes)
-        broken = ~absent & ~np.isfinite(shapely.bounds(placed)).all(axis=1)
+        bounds = shapely.bounds(self._placed(shapes))
+        broken = ~absent & ~np.isfinite(bounds).all(axis=1)
         self._counts[BROKEN] += int(broken.sum())
         usable = np.flatnonzero(~absent & ~broken)
-        if len(usable):
-            west, south, east, north = shapely.total_bounds(placed[usable]).tolist()
-            self._reached.append((west, south, east, north))
-        boxes = np.round(shapely.bounds(placed[usable]) * UNITS).astype(np.int64)
-        usable = usable[self._near.touches(boxes)] if len(usable) else usable
-        invalid = ~shapely.is_valid(placed[usable])
-        self._counts[MENDED] += int(invalid.sum())
-        placed[usable[invalid]] = shapely.make_valid(placed[usable[invalid]])
+        if not len(usable):
+            return
+        low, high = bounds[usable, :2].min(axis=0), bounds[usable, 2:].max(axis=0)
+        self._reached.append((float(low[0]), float(low[1]), float(high[0]), float(high[1])))
+        usable = usable[self._near.touches(np.round(bounds[usable] * UNITS).astype(np.int64))]
         texts = {name: [text_of(value) for value in values] for name, values in batch.columns.items()}
-        for i in usable:
-            dimension = int(shapely.get_dimensions(placed[i]))
+        for i, shape in zip(usable, self._sound(shapes[usable]), strict=True):
+            dimension = int(shapely.get_dimensions(shape))
             if dimension < 0:  # nothing is left of a shape without extent
                 self._counts[EMPTY] += 1
                 continue
             tags = {name: said for name, values in texts.items() if (said := values[i]) is not None}
-            yield f"v{int(batch.numbers[i]) + 1}", _KINDS[dimension], tags, shapely.to_wkb(placed[i])
+            yield f"v{int(batch.numbers[i])}", _KINDS[dimension], tags, shapely.to_wkb(shape)
+
+    def _sound(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Valid shapes in longitude and latitude. They are mended first: cutting edges loses parts of invalid ones."""
+        invalid = ~shapely.is_valid(shapes)
+        self._counts[MENDED] += int(invalid.sum())
+        shapes[invalid] = shapely.make_valid(shapes[invalid])
+        longest = _LONG_DEG if self._crs.is_geographic else _LONG_M / self._metres
+        placed = self._placed(shapely.segmentize(shapes, longest))
+        folded = ~shapely.is_valid(placed)
+        placed[folded] = shapely.make_valid(placed[folded])
+        return placed
 
     def _placed(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
         """In longitude and latitude; infinite where that is not possible."""
-        cut = shapely.segmentize(shapes, _LONG_DEG if self._crs.is_geographic else _LONG_M / self._metres)
         change = self._to_lonlat.transform
 
         def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.column_stack(change(xy[:, 0], xy[:, 1]))
 
-        found: NDArray[np.object_] = shapely.transform(cut, move)
+        found: NDArray[np.object_] = shapely.transform(shapes, move)
         return found
 
     @property

@@ -57,10 +57,8 @@ class BadVectorsError(SettingError):
 class Batch:
     """Some features of a file, in its order."""
 
-    first: int
-    """Number of the first feature of the batch, 0-based, among those that were read."""
     numbers: NDArray[np.int64]
-    """(n,) number of each feature in the file, 0-based, as the file's format counts."""
+    """(n,) number of each feature: its id in a GeoPackage, else its place in the file, 1-based."""
     geometries: NDArray[np.object_]
     """(n,) geometries in the file's CRS, two-dimensional; None where a feature has none that can be read."""
     columns: dict[str, list[Any]]
@@ -197,8 +195,7 @@ def _of_parquet(file: Vectors, columns: Sequence[str], box: Box | None, *, shape
             for batch in parquet.iter_batches(BATCH, row_groups=[group], columns=wanted):
                 raw = batch.column(file.geometry).to_numpy(zero_copy_only=False) if shapes else [None] * len(batch)
                 yield Batch(
-                    first=read,
-                    numbers=np.arange(at, at + len(batch)),
+                    numbers=np.arange(at + 1, at + 1 + len(batch)),
                     geometries=_from_wkb(raw),
                     columns={c: batch.column(c).to_pylist() for c in columns},
                 )
@@ -246,8 +243,7 @@ def _of_geojson(name: str, file: Vectors, columns: Sequence[str]) -> Iterator[Ba
         some = features[first : first + BATCH]
         texts = [json.dumps(f.get("geometry")) if f.get("geometry") else None for f in some]
         yield Batch(
-            first=first,
-            numbers=np.arange(first, first + len(some)),
+            numbers=np.arange(first + 1, first + 1 + len(some)),
             geometries=shapely.force_2d(shapely.from_geojson(texts, on_invalid="ignore")),
             columns={c: [(f.get("properties") or {}).get(c) for f in some] for c in columns},
         )
@@ -291,13 +287,12 @@ def _check_sqlite(name: str, path: Path) -> None:
 def _of_gdal(file: Vectors, columns: Sequence[str], box: Box | None, *, shapes: bool) -> Iterator[Batch]:
     how = {"layer": file.table, "columns": list(columns), "bbox": box, "batch_size": BATCH, "return_fids": True}
     with pyogrio.open_arrow(file.path, read_geometry=shapes, use_pyarrow=True, **how) as (about, reader):
-        read = 0
+        read, counted = 0, int(file.path.suffix.lower() != ".gpkg")  # other formats count their features from 0
         for batch in reader:
             raw = batch.column(about["geometry_name"] or "wkb_geometry") if shapes else None
             fids = batch.column(about["fid_column"]) if about.get("fid_column") else None
             yield Batch(
-                first=read,
-                numbers=np.arange(read, read + len(batch)) if fids is None else fids.to_numpy(),
+                numbers=np.arange(read + 1, read + 1 + len(batch)) if fids is None else fids.to_numpy() + counted,
                 geometries=_from_wkb([None] * len(batch) if raw is None else raw.to_numpy(zero_copy_only=False)),
                 columns={c: batch.column(c).to_pylist() for c in columns},
             )
