@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
-import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import stamina.instrumentation
 import typer
 
 from pipelines.access.http.permission import allow
-from pipelines.recipes import RecipeError, RecipeFile, json_schema, read_recipe
+from pipelines.failures import (
+    BUILD_BYTES,
+    ERROR,
+    PARTIAL,
+    USAGE,
+    check_address_space,
+    echo,
+    is_out_of_memory,
+    memory_text,
+    one_line_errors,
+    stop,
+)
+from pipelines.recipes import RecipeFile, json_schema, read_recipe
 
 if TYPE_CHECKING:
     from pipelines.journal import Prices
 
-OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: all well; failed; wrong command line (typer's own); planned or built, but nothing was found for a whole
-layer, or an archive did not deliver something; stopped by the user."""
-
-LEAST_BYTES = 2 << 30
-"""Address space without which no command is begun, bytes: Arrow reserves 1 GiB of it, and ends the process by a signal
-where none is left for its threads."""
-BUILD_BYTES = 4 << 30
-"""Address space that a build's process maps, bytes: the quick start ends well with 3.5 GB and not with 3."""
 
 stamina.instrumentation.set_on_retry_hooks([])  # `status` counts retries; they are not printed one by one
 
@@ -42,13 +43,6 @@ app = typer.Typer(
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="the recipe's YAML file")]
-
-
-def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Prints a line; text from archives, maps and files is made safe for a terminal first."""
-    from landweave.plain import printable
-
-    typer.echo(printable(text, lines=True), err=err, nl=nl)
 
 
 def _place(text: str) -> Path:
@@ -102,7 +96,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from pipelines.shards import __version__
 
-        _echo(f"landweave {__version__}")
+        echo(f"landweave {__version__}")
         raise typer.Exit
 
 
@@ -133,7 +127,7 @@ def plan(
     It fetches metadata only. The table at the end simulates 1 to 1,000 workers: time, cost and bottleneck. Exit codes:
     0 planned; 3 planned, but a whole layer is empty or an archive did not answer (both are named); 1 failed.
     """
-    with _errors():
+    with one_line_errors():
         allow(allow_host or (), allow_path or ())
         file, known = _recipe(recipe, overrides, limit), _prices(prices)
         from pipelines.assemble import objects_text  # seconds: not before the recipe is one
@@ -142,13 +136,13 @@ def plan(
         from pipelines.plan import outlook_text, plan_text, trouble
 
         summary = plan_dataset(file, out, again=again)
-        _echo(plan_text(file.recipe, summary))
+        echo(plan_text(file.recipe, summary))
         for line in check_fused(file):
-            _echo(f"fused     {line}")
-        _echo(objects_text(file.recipe, summary.samples, summary.shards))
-        _echo(outlook_text(file.recipe, summary, known))
+            echo(f"fused     {line}")
+        echo(objects_text(file.recipe, summary.samples, summary.shards))
+        echo(outlook_text(file.recipe, summary, known))
         if lines := trouble(summary):
-            _stop(PARTIAL, "\n".join(lines))
+            stop(PARTIAL, "\n".join(lines))
 
 
 @app.command(
@@ -195,10 +189,10 @@ def build(
     deliver an observation (both are named), or stopped at a limit; 1 failed.
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")  # Beam warns of what nobody here uses
-    with _errors():
+    with one_line_errors():
         allow(allow_host or (), allow_path or ())
         file = _recipe(recipe, overrides, limit)
-        _check_address_space(BUILD_BYTES)
+        check_address_space(BUILD_BYTES)
         from pipelines.engines import read_engine  # seconds: not before the recipe is one
         from pipelines.jobs import Bounds, build_dataset
         from pipelines.journal import LimitReached, Limits
@@ -209,12 +203,12 @@ def build(
         bounds = Bounds(limits=Limits(requests=max_requests, cost=max_cost), prices=known, max_failed=max_failed)
         try:
             with serve(out, metrics_port):
-                result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=_echo)
+                result = build_dataset(file, out, engine, retry_failed=retry_failed, bounds=bounds, say=echo)
         except LimitReached as reached:
-            _stop(PARTIAL, str(reached))
-        _echo(result.text(known))
+            stop(PARTIAL, str(reached))
+        echo(result.text(known))
         if result.undelivered or result.failed or result.empty:
-            _stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
+            stop(PARTIAL, "\n".join([*result.empty, *result.undelivered]))
 
 
 @app.command(
@@ -245,7 +239,7 @@ def add(
     from pipelines.progress import ProgressPrinter
     from pipelines.shards import add as add_dataset
 
-    with _errors():
+    with one_line_errors():
         if extra.lower().endswith((".yaml", ".yml")):
             logging.basicConfig(level=logging.ERROR, format="%(message)s")
             allow((), allow_path or ())
@@ -253,7 +247,7 @@ def add(
             from pipelines.engines import read_engine
             from pipelines.jobs import add_fused
 
-            add_fused(file, out, read_engine(runner, workers, context.args), _echo)
+            add_fused(file, out, read_engine(runner, workers, context.args), echo)
             return
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
@@ -262,7 +256,7 @@ def add(
         said = (
             f"added {added}" if found.new else f"{names or 'captions'}: an earlier run added it, nothing was left to do"
         )
-        _echo(f"revision {found.revision}: {said}")
+        echo(f"revision {found.revision}: {said}")
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")
@@ -276,15 +270,15 @@ def status(
     from pipelines.metrics import openmetrics
     from pipelines.status import planning_of, status_of
 
-    with _errors():
+    with one_line_errors():
         if (planning := planning_of(out)) is not None and not as_metrics:
-            _echo(json.dumps(planning.json(), indent=2) if as_json else planning.text())
+            echo(json.dumps(planning.json(), indent=2) if as_json else planning.text())
             return
         found, known = status_of(out), _prices(prices)
         if as_metrics:
-            _echo(openmetrics(found), nl=False)
+            echo(openmetrics(found), nl=False)
         else:
-            _echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
+            echo(json.dumps(found.json(known), indent=2) if as_json else found.text(known))
 
 
 @app.command(epilog="Example: python -m pipelines objects bavaria.osm.pbf bavaria.parquet")
@@ -295,13 +289,13 @@ def objects(
     """Write the objects of an OpenStreetMap extract as GeoParquet, for `sampling.from` (osm_id, kind, tags, shapes)."""
     from pipelines.access.openstreetmap.extract import prepare_as
 
-    with _errors():
+    with one_line_errors():
         if out.suffix.lower() not in (".parquet", ".geoparquet"):
-            _stop(USAGE, f"error: {out.name}: the file to write is GeoParquet; end its name in .parquet")
+            stop(USAGE, f"error: {out.name}: the file to write is GeoParquet; end its name in .parquet")
         found = prepare_as(extract, out)
-        _echo(f"{out.name}: {found.objects:,} objects of {found.file}, {found.snapshot:%Y-%m-%d}")
+        echo(f"{out.name}: {found.objects:,} objects of {found.file}, {found.snapshot:%Y-%m-%d}")
         for words, number in found.lost.items():
-            _echo(f"left out: {number:,} {words}")
+            echo(f"left out: {number:,} {words}")
 
 
 @app.command(epilog="Example: python -m pipelines judge facts.json captions.jsonl")
@@ -311,10 +305,10 @@ def judge(
         Path, typer.Argument(metavar="CAPTIONS", help="JSON Lines: id, facts (the id of a record) and text")
     ],
 ) -> None:
-    """Judge captions: read each into claims and execute every claim against its facts.
+    """Check captions against facts: read each text into claims, and compare every claim with the facts.
 
-    One line of JSON per line read, in the same order: id, accepted, reason, claims. Exit code 3 if a line could not be
-    read or names no facts.
+    Prints one line of JSON per caption, in the same order: id, accepted, reason, claims. Exit code 3 if a line could
+    not be read or names no facts.
     """
     from pipelines.captions.records import FactsError, read_facts, verdicts
 
@@ -326,13 +320,13 @@ def judge(
                 sys.stdout.write(json.dumps(verdict, ensure_ascii=True) + "\n")
                 unread += not read
     except FactsError as error:
-        _stop(ERROR, str(error))
+        stop(ERROR, str(error))
     except BrokenPipeError:
         raise
     except OSError as error:
-        _stop(ERROR, f"{captions.name}: {error.strerror or error}: give a file of JSON Lines with id, facts and text")
+        stop(ERROR, f"{captions.name}: {error.strerror or error}: give a file of JSON Lines with id, facts and text")
     if unread:
-        _stop(PARTIAL, f"{unread} lines could not be judged: see their reasons")
+        stop(PARTIAL, f"{unread} lines could not be judged: see their reasons")
 
 
 @app.command(epilog="Example: python -m pipelines describe https://planetarycomputer.microsoft.com/api/stac/v1 naip")
@@ -346,8 +340,8 @@ def describe(
     """
     from pipelines.describe import describe as described
 
-    with _errors():
-        _echo(described(url, collection), nl=False)
+    with one_line_errors():
+        echo(described(url, collection), nl=False)
 
 
 @app.command(epilog="Example: python -m pipelines catalogue orthos --datetime 2021-06")
@@ -378,19 +372,19 @@ def catalogue(
     """
     from pipelines.catalogue import Dates, date_in, make_catalogue, period_of, text_of
 
-    with _errors():
+    with one_line_errors():
         try:
             if pattern is not None:
                 date_in("", pattern)
             dates = Dates(stated=None if when is None else period_of(when), pattern=pattern)
         except ValueError as error:
-            _stop(USAGE, f"error: {error}")
+            stop(USAGE, f"error: {error}")
         out = out or folder / "items.parquet"
         found = make_catalogue(folder, out, dates, collection)
-        _echo(text_of(found, out, folder))
+        echo(text_of(found, out, folder))
         lines = [f"refused: {path}: {why}" for path, why in found.refused]
         if lines or not found.items:
-            _stop(PARTIAL if found.items else ERROR, "\n".join(lines or ["error: no .tif or .tiff in the folder"]))
+            stop(PARTIAL if found.items else ERROR, "\n".join(lines or ["error: no .tif or .tiff in the folder"]))
 
 
 @app.command(epilog="Example: python -m pipelines init first.yaml")
@@ -400,9 +394,9 @@ def init(
     """Write a minimal recipe with comments, to begin from; nothing is fetched."""
     from pipelines.describe import write_first
 
-    with _errors():
+    with one_line_errors():
         write_first(path)
-        _echo(f"{path}: written; next: python -m pipelines plan {path} data/{path.stem} --limit 10")
+        echo(f"{path}: written; next: python -m pipelines plan {path} data/{path.stem} --limit 10")
 
 
 @app.command(epilog="Example: python -m pipelines schema > docs/recipe.schema.json")
@@ -412,7 +406,7 @@ def schema(
     """Print the JSON Schema of recipe files, for editors."""
     from pipelines.reference import page
 
-    _echo(page() if as_page else json.dumps(json_schema(), indent=2), nl=not as_page)
+    echo(page() if as_page else json.dumps(json_schema(), indent=2), nl=not as_page)
 
 
 def _recipe(path: Path, overrides: list[str] | None, limit: int | None) -> RecipeFile:
@@ -426,125 +420,14 @@ def _prices(path: Path | None) -> Prices:
     return read_prices(path or PRICES)
 
 
-class _errors:  # noqa: N801 - reads as a statement
-    """A user's mistake, the world's refusals and too little memory become one line; a bug of landweave keeps its
-    traceback.
-    """
-
-    def __enter__(self) -> None:
-        _check_address_space(LEAST_BYTES)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write("\ninterrupted; finished shards are kept: run the same command again to continue\n")
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)  # Beam's worker threads would hold the process
-        if isinstance(error, RecipeError):
-            for line in error.lines:
-                _echo(f"error: {line}", err=True)
-            raise typer.Exit(ERROR)
-        if error is not None and _is_out_of_memory(error):
-            _stop(ERROR, f"error: {_memory_text()}")
-        if isinstance(error, _expected()):
-            _stop(ERROR, f"error: {error}")
-
-
-def _check_address_space(least_bytes: int) -> None:
-    """Refuse a limit under which libraries would end the process instead of raising."""
-    limit = _address_space()
-    if limit is not None and limit < least_bytes:
-        _stop(ERROR, f"error: {_memory_text()}")
-
-
-def _address_space() -> int | None:
-    """The soft limit that `ulimit -v` sets, bytes; None = unlimited."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """True if memory ran out; also if a library could not be loaded or a thread could not start for this reason."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return True
-    if _address_space() is None:
-        return False
-    words = ("failed to map", "cannot allocate memory", "can't start new thread", "without exception set")
-    return isinstance(error, ImportError | RuntimeError | SystemError) and any(w in str(error).lower() for w in words)
-
-
-def _memory_text() -> str:
-    limit = _address_space()
-    said = "" if limit is None else f" under `ulimit -v {limit >> 10}`"
-    return (
-        f"not enough memory{said}: a process of a build needs {BUILD_BYTES >> 10} kB of address space, more for "
-        f"large shards, other commands {LEAST_BYTES >> 10}; raise the limit (`ulimit -v unlimited`), or use fewer "
-        "--workers or smaller shards"
-    )
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    """Errors whose message is written for users."""
-    from pipelines.access.holdings import NotHeldError
-    from pipelines.access.http.client import AccessError, SettingError
-    from pipelines.access.openstreetmap.extract import BadExtractError
-    from pipelines.engines import RunnerError
-    from pipelines.fusion.families import FusionError
-    from pipelines.jobs import BuildError
-    from pipelines.journal import JournalError, PricesError
-    from pipelines.metrics import PortError
-    from pipelines.shards import (
-        AddError,
-        DamagedError,
-        FullError,
-        IncompleteError,
-        LandweaveError,
-        OtherDatasetError,
-        StoreError,
-    )
-    from pipelines.tables import PlanError
-    from sampling import SamplingError
-
-    known = (
-        AddError,
-        AccessError,
-        BadExtractError,
-        BuildError,
-        FusionError,
-        DamagedError,
-        FullError,
-        IncompleteError,
-        LandweaveError,
-        NotHeldError,
-        JournalError,
-        OtherDatasetError,
-        PlanError,
-        PortError,
-        PricesError,
-        RunnerError,
-        SamplingError,
-    )
-    return (*known, StoreError, SettingError, *_engine_errors())
-
-
-def _engine_errors() -> tuple[type[Exception], ...]:
-    """Beam's failures, if Beam was needed."""
-    build = sys.modules.get("pipelines.build")
-    return () if build is None else (build.EngineError,)
-
-
-def _stop(code: int, message: str) -> NoReturn:
-    _echo(message, err=True)
-    raise typer.Exit(code)
-
-
 def _run() -> None:
     """Run the command line."""
     try:
         app()
     except (MemoryError, ImportError, SystemError) as error:  # before a command had begun
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        sys.exit(f"error: {_memory_text()}")
+        sys.exit(f"error: {memory_text()}")
 
 
 if __name__ == "__main__":
