@@ -13,8 +13,8 @@ import typer
 from pipelines.recipes import RecipeError
 
 OK, ERROR, USAGE, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: done; failed; wrong command line (typer's own); planned or built, but a whole layer is empty or an archive
-did not deliver something; stopped by the user."""
+"""Exit codes: done; failed; wrong command line (typer's own); planned or built, but a whole layer is empty or an
+archive did not deliver something; stopped by the user."""
 LEAST_BYTES = 2 << 30
 """Address space without which no command is begun, bytes: Arrow reserves 1 GiB of it, and ends the process by a signal
 where none is left for its threads."""
