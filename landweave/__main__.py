@@ -1,4 +1,4 @@
-"""Command line of the reader: info, query, show, browse, serve, check, export.
+"""Command line of the reader: info, query, show, browse, serve, check, prove, export.
 
 Exit codes: 0 all is well, 1 an error or a fault found, 2 a wrong command line.
 """
@@ -133,6 +133,15 @@ def _parser() -> argparse.ArgumentParser:
         "landweave check data/quickstart",
     )
     check.set_defaults(run=_check)
+    prove = _command(
+        commands,
+        "prove",
+        "execute every claim of the captions again, from the arrays and tables alone; print one line per false claim",
+        "landweave prove data/quickstart",
+    )
+    _selection_arguments(prove)
+    prove.add_argument("--json", action="store_true", help="the counts as JSON")
+    prove.set_defaults(run=_prove)
     _export_command(commands)
     return parser
 
@@ -357,6 +366,26 @@ def _check(arguments: argparse.Namespace) -> int:
         return 1
     _print(f"{len(dataset)} samples in {dataset.spec.shards} shards: no fault found")
     return 0
+
+
+def _prove(arguments: argparse.Namespace) -> int:
+    from landweave.prove import Proof, prove
+
+    dataset, proof = open_dataset(arguments.dataset), Proof()
+    for line in prove(dataset, _select(dataset, arguments), proof, _Progress("proved", "samples")):
+        (_complain if arguments.json else _print)(line)
+    counts = dict(sorted(proof.claims.items(), key=lambda pair: (-pair[1], pair[0])))
+    told = {"captions": proof.captions, "stored_without_claims": proof.unclaimed, "claims": proof.claims.total(),
+            "false": proof.false, "by_predicate": counts}  # fmt: skip
+    if arguments.json:
+        _print(json.dumps(told))
+    else:
+        _print(f"{proof.claims.total():,} claims of {proof.captions:,} captions executed: {proof.false:,} false")
+        for predicate, count in counts.items():
+            _print(f"  {predicate:16} {count:>9,}")
+        if proof.unclaimed:
+            _print(f"{proof.unclaimed:,} captions stored without claims")
+    return 1 if proof.false else 0
 
 
 class _Progress:

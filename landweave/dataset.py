@@ -200,6 +200,25 @@ class Dataset:
                 f"in it; longitudes here are {pc.min(lon).as_py():.6g} to {pc.max(lon).as_py():.6g}"
             )
 
+    def speaking_of(self, *about: str, predicate: str | None = None) -> Selection:
+        """Samples with a caption that claims something about all of these things.
+
+        Args:
+            about: land covers of the common taxonomy ('water'), kinds of map objects ('river'), or quantities
+                ('road_length_m', 'elevation_max_m', 'month'), as `landweave.claims.Claim.about` names them.
+            predicate: only claims of this kind: 'share', 'presence', 'absence', 'count' ...; None: of any kind.
+
+        Raises:
+            QueryError: nothing is named.
+        """
+        from landweave.claims import about_of
+
+        if not about:
+            raise QueryError("speaking_of takes what captions speak of, such as speaking_of('water')")
+        texts = self.catalogue.read(["captions"])["captions"].to_pylist()
+        said = [about_of([c.get("claims") or "" for c in captions or ()], predicate) for captions in texts]
+        return Selection(self.catalogue, np.flatnonzero([set(about) <= found for found in said]), None)
+
     def sql(self, condition: str) -> Selection:
         """Samples that fulfil an SQL condition, which DuckDB runs: "worldcover_trees > 0.5 and lat > 40".
 

@@ -62,6 +62,9 @@ class Captions:
     """Version of prompt or template."""
     fallback: bool
     """True if the model's answers were refused and the template was used instead."""
+    claims: str = ""
+    """JSON list of what the text claims, each with the arrays and tables that prove it (`landweave prove`); '' for
+    texts of a file, which were not read, and in older datasets."""
 
 
 class Sample:
@@ -235,7 +238,9 @@ class Sample:
         """Checked captions."""
         fields = Captions.__dataclass_fields__
         found = checked_captions(self.item["captions"])
-        return tuple(Captions(**{k: v for k, v in c.items() if k in fields}) for c in found)
+        return tuple(
+            Captions(**{k: v for k, v in c.items() if (k in fields and v is not None) or k == "model"}) for c in found
+        )
 
     @property
     def facts(self) -> Json | None:

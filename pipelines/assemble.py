@@ -14,6 +14,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.logins.required import check_credentials
 from pipelines.access.openstreetmap.extract import open_extract
 from pipelines.captions import open_captioner
+from pipelines.captions.evidence import with_claims
 from pipelines.captions.facts import facts_of
 from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
@@ -232,6 +233,7 @@ class Factory:
             stack.outcomes.append(captions)
         else:
             stack.captions = captions
+            stack.captions = with_claims(stack, stack.facts, map_layer(self.recipe))
 
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
@@ -252,6 +254,11 @@ def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
     each = two - one
     enough = math.ceil(samples * each / max(1, MANY_OBJECTS - (one - each)))
     return f"{text}: this is many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
+
+
+def map_layer(recipe: Recipe) -> str | None:
+    """Name of the layer that has the map's objects; None if the recipe has none."""
+    return next((x.layer for x in recipe.labels if isinstance(x, OpenStreetMapLabel)), None)
 
 
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:

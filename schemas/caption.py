@@ -75,6 +75,9 @@ class Caption:
     """True where the model's answers were refused and the template spoke instead."""
     tokens: int
     """Tokens spent, all attempts, as the endpoint counted."""
+    claims: str = ""
+    """JSON list of the claims that were read from the text, each with the arrays and tables that prove it
+    (`landweave.claims`); '' where the text was not read."""
 
 
 def facts_json(facts: Facts) -> str:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from landweave.facts import MONTHS
 from pipelines.captions.reader import Verdict, read_text
-from pipelines.captions.words import MONTHS
 
 if TYPE_CHECKING:
     from schemas.caption import Facts

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pipelines.captions.claim import EVERYTHING, HALVES, VEGETATION, Claim
+from landweave.claims import EVERYTHING, HALVES, VEGETATION, Claim
+from landweave.facts import REGIONS
 from pipelines.captions.tokens import WHOLE_MOSTLY, Number, Objects, Token, presence
-from pipelines.captions.words import REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipelines.captions.claim import Span
+    from landweave.claims import Span
     from pipelines.captions.tokens import Cover
 
 Part = tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.captions.words import REGIONS
+from landweave.facts import REGIONS
 from schemas.caption import facts_json
 
 if TYPE_CHECKING:

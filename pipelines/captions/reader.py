@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pipelines.captions.claim import EVERYTHING, Claim, Evidence, refuted
+from landweave.claims import EVERYTHING, Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
 from pipelines.captions.meaning import HANDLERS, Clause, Context, Part
 from pipelines.captions.tokens import Token, UnknownWordsError, degree_of, presence, tokens_of
 
 if TYPE_CHECKING:
-    from pipelines.captions.claim import Span  # noqa: F401
+    from landweave.claims import Span  # noqa: F401
     from pipelines.captions.frames import Fit
     from schemas.caption import Facts
 

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from landweave.facts import MONTHS, REGIONS
 from pipelines.captions.check import CHECKS, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
-from pipelines.captions.words import KINDS, MONTHS, REGIONS
+from pipelines.captions.words import KINDS
 from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
 

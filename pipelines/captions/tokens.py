@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.captions.claim import EVERYTHING, VEGETATION, Claim
+from landweave.claims import EVERYTHING, VEGETATION, Claim
+from landweave.facts import REGIONS
 from pipelines.captions.lexicon import DROPPED, lexicon
-from pipelines.captions.words import KINDS, REGIONS
+from pipelines.captions.words import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.captions.claim import Span
+    from landweave.claims import Span
     from pipelines.captions.lexicon import Meanings
 
 _WORD = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+\d?(?:'[a-z]+)?|[,;:()]|-(?=\d)|[^\s]")

@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REGIONS = ("top left", "top right", "bottom left", "bottom right", "middle")
-"""The five regions of ChatEarthNet (zhu-xlab/ChatEarthNet, generate_description_chatgpt3_5_text.py), in its order."""
-
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -26,10 +26,19 @@ def joined_schema(
     kinds = [assets.field(i) for i in range(assets.num_fields)]
     kinds += [theirs.field(g.name) for g in new]
     fields["assets"] = pa.field("assets", pa.struct(kinds))
-    tail = [fields.pop("captions"), fields.pop("facts")]
+    tail = [_captions(fields.pop("captions"), more.field("captions")), fields.pop("facts")]
     added = [more.field(name) for name in attributes]
     added += [f for f in more if any(f.name.startswith(f"{g.name}_") for g in new) and f.name not in fields]
     return pa.schema([*fields.values(), *added, *tail], metadata=base.metadata)
+
+
+def _captions(ours: pa.Field, theirs: pa.Field) -> pa.Field:
+    """The captions' column with what either dataset stores: an older one has no claims."""
+    known = {ours.type.value_field.type.field(i).name for i in range(ours.type.value_field.type.num_fields)}
+    kind = ours.type.value_field.type
+    also = theirs.type.value_field.type
+    more = [also.field(i) for i in range(also.num_fields) if also.field(i).name not in known]
+    return pa.field("captions", pa.list_(pa.struct([*(kind.field(i) for i in range(kind.num_fields)), *more])))
 
 
 def joined(base: pa.Table, more: pa.Table, schema: pa.Schema, new: tuple[GroupSpec, ...]) -> pa.Table:

@@ -48,6 +48,7 @@ _CAPTION = pa.struct(
         ("attempts", pa.int32()),
         ("fallback", pa.bool_()),
         ("tokens", pa.int64()),
+        ("claims", pa.string()),
     ]
 )
 _SHARE = pa.struct([("name", pa.string()), ("share", pa.float64())])

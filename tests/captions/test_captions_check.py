@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from landweave.facts import MONTHS, REGIONS
 from pipelines.captions.check import refusal_of
 from pipelines.captions.lexicon import lexicon
 from pipelines.captions.template import template_caption
-from pipelines.captions.words import KINDS, MONTHS, REGIONS
+from pipelines.captions.words import KINDS
 from schemas.caption import ClassShare, Facts
 from tests.captions.captions_worlds import random_facts
 

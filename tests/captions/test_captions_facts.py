@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.captions.facts import facts_for, facts_of, facts_sha256, kind_of, place_words, relief
-from pipelines.captions.words import KINDS, REGIONS
+from landweave.facts import REGIONS, kind_of, place_words, relief
+from pipelines.captions.facts import facts_for, facts_of, facts_sha256
+from pipelines.captions.words import KINDS
 from schemas.caption import facts_json
 from schemas.label import COMMON_CLASSES
 from schemas.stack import Stack

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landweave.facts import MONTHS, REGIONS, relief
 from pipelines.captions.check import judge
-from pipelines.captions.facts import relief
 from pipelines.captions.records import read_facts
 from pipelines.captions.template import template_caption
-from pipelines.captions.words import KINDS, MONTHS, REGIONS
+from pipelines.captions.words import KINDS
 from schemas.caption import ClassShare, Facts
 from schemas.label import COMMON_CLASSES
 

@@ -1,17 +1,18 @@
-"""Typed claims, and their execution against the facts of a sample."""
+"""Typed claims of captions, and their execution against the facts of a sample: what `prove` and the factory share."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.captions.words import MONTHS, REGIONS
+from landweave.facts import MONTHS, REGIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from schemas.caption import ClassShare, Facts
+    from landweave.layout import Json
 
 Span = tuple[float, float]
 """(least, most), both included."""
@@ -24,6 +25,78 @@ _LISTED = 3
 """Classes that facts list for a part of the scene."""
 _EXACT = 1e-6
 """Slack for binary fractions."""
+
+
+class ShareOf(Protocol):
+    """Share of one class over a part of a scene."""
+
+    @property
+    def name(self) -> str:
+        """Class of the common taxonomy."""
+
+    @property
+    def percent(self) -> float:
+        """Of the labelled pixels, 0..100."""
+
+    @property
+    def pixels(self) -> int:
+        """How many."""
+
+
+class FactsOf(Protocol):
+    """What claims are executed against; None where a sample does not have it. `landweave.facts.Facts` is one."""
+
+    @property
+    def overall(self) -> Sequence[ShareOf]:
+        """Over the whole scene, largest first."""
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[ShareOf]]:
+        """Part of the scene -> up to three classes, largest first."""
+
+    @property
+    def objects(self) -> Sequence[tuple[str, int]]:
+        """Kinds of map objects and their numbers."""
+
+    @property
+    def road_length_m(self) -> float | None:
+        """Metres; None = no map."""
+
+    @property
+    def elevation_min_m(self) -> float | None:
+        """Metres."""
+
+    @property
+    def elevation_max_m(self) -> float | None:
+        """Metres."""
+
+    @property
+    def slope_mean_deg(self) -> float | None:
+        """Degrees."""
+
+    @property
+    def relief(self) -> str | None:
+        """'flat', 'rolling', 'hilly' or 'mountainous'."""
+
+    @property
+    def season(self) -> str | None:
+        """Of the image."""
+
+    @property
+    def month(self) -> int | None:
+        """1..12."""
+
+    @property
+    def year(self) -> int | None:
+        """Of the image."""
+
+    @property
+    def place(self) -> str | None:
+        """Hemisphere and climate band."""
+
+    @property
+    def size_m(self) -> float:
+        """Edge of the footprint, metres; 0 = unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +133,38 @@ class Claim:
             found.pop("high")
         return found
 
+    @classmethod
+    def from_record(cls, record: Json) -> Claim:
+        """The claim of `record`; fields that it does not know are left alone.
+
+        Raises:
+            ValueError: a value of the wrong type, or an unknown predicate.
+        """
+        found: dict[str, Any] = {}
+        for field in fields(cls):
+            value = record.get(field.name)
+            if value is None:
+                continue
+            kind = (int, float) if field.name in ("low", "high") else str
+            items = value if field.name in _LISTS else [value]
+            if not isinstance(items, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in items):
+                raise ValueError(f"{field.name} of a claim is {value!r}")
+            found[field.name] = tuple(items) if field.name in _LISTS else value
+        if found.get("predicate") not in EXECUTE:
+            raise ValueError(f"no predicate {found.get('predicate')!r}")
+        return cls(**found)
+
+
+_LISTS = ("about", "where", "against", "against_where")
+
 
 @dataclass(frozen=True)
 class Evidence:
     """The facts, as claims ask for them."""
 
-    facts: Facts
+    facts: FactsOf
 
-    def listed(self, part: str) -> tuple[ClassShare, ...] | None:
+    def listed(self, part: str) -> Sequence[ShareOf] | None:
         """Classes of a part of the scene ('' = the whole), largest first; None if the facts do not say."""
         return (self.facts.overall or None) if part == "" else self.facts.regions.get(part)
 
@@ -106,7 +203,7 @@ class Evidence:
         return sum(count for kind, count in self.facts.objects if kind in wanted)
 
 
-def _labelled(listed: tuple[ClassShare, ...]) -> float:
+def _labelled(listed: Sequence[ShareOf]) -> float:
     """Labelled pixels of a part, from its largest class: pixels / share."""
     return next((s.pixels * 100.0 / s.percent for s in listed if s.percent and s.pixels), 0.0) or float(bool(listed))
 
@@ -339,13 +436,13 @@ def _quantity(claim: Claim, evidence: Evidence) -> str | None:
     return f"{claim.words!r}: the facts have {' or '.join(f'{v:g}' for v in known)}"
 
 
-def _range(facts: Facts) -> float | None:
+def _range(facts: FactsOf) -> float | None:
     if facts.elevation_max_m is None or facts.elevation_min_m is None:
         return None
     return facts.elevation_max_m - facts.elevation_min_m
 
 
-FIELDS: dict[str, Callable[[Facts], float | None]] = {
+FIELDS: dict[str, Callable[[FactsOf], float | None]] = {
     "elevation_min_m": lambda f: f.elevation_min_m,
     "elevation_max_m": lambda f: f.elevation_max_m,
     "elevation_range_m": _range,
@@ -398,6 +495,43 @@ def _rest(claim: Claim, evidence: Evidence) -> str | None:
     return f"{claim.words!r}: the facts have {_name(claim.about)} on {mine[0]:g} of the {left:g} percent left"
 
 
+_OF_PREDICATE = {
+    "count": ("map",), "more objects": ("map",), "only objects": ("map",), "relief": ("ground",), "season": ("image",),
+    "season part": ("image",), "time": ("image",), "place": ("place",), "area": ("place",), "height": ("ground",),
+    "slope": ("ground",),
+}  # fmt: skip
+
+
+def sources_of(claim: Claim, where: Mapping[str, str]) -> list[str]:
+    """Arrays and tables that prove a claim.
+
+    Args:
+        claim: which.
+        where: 'cover', 'ground', 'map', 'image' or 'place' -> array or table of the dataset ('worldcover/classes',
+            'dem/elevation', 'openstreetmap/vectors', 'sentinel2/datetimes/0', 'catalogue').
+    """
+    roles: tuple[str, ...] = _OF_PREDICATE.get(claim.predicate, ("cover",))
+    if claim.predicate == "length":
+        roles = ("map",) if "road_length_m" in claim.about else ("place",)
+    if claim.predicate == "absence" and "water" in claim.about and not claim.where:
+        roles = ("cover", "map")  # no lake or river is mapped either
+    return [where[role] for role in roles if role in where]
+
+
+def about_of(captions: Sequence[str], predicate: str | None = None) -> set[str]:
+    """What the claims of some captions speak of.
+
+    Args:
+        captions: their claims as a dataset stores them, JSON; '' = none.
+        predicate: of claims of this kind alone; None: of all.
+    """
+    claims = [claim for text in captions if text for claim in json.loads(text)]
+    return {name for c in claims if predicate in (None, c.get("predicate")) for key in ("about", "against")
+            for name in c.get(key, ()) if key == "about" or c.get("predicate") in _AGAINST_THINGS}  # fmt: skip
+
+
+_AGAINST_THINGS = ("comparison", "rest", "more objects")
+"""Predicates whose `against` names land covers or map objects."""
 EXECUTE: dict[str, Callable[[Claim, Evidence], str | None]] = {
     "share": _share,
     "presence": _presence,
