@@ -233,7 +233,7 @@ class Factory:
             stack.outcomes.append(captions)
         else:
             stack.captions = captions
-            stack.captions = with_claims(stack, stack.facts, map_layer(self.recipe))
+            stack.captions = with_claims(stack, stack.facts)
 
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:
@@ -254,11 +254,6 @@ def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
     each = two - one
     enough = math.ceil(samples * each / max(1, MANY_OBJECTS - (one - each)))
     return f"{text}: this is many; with shards.samples: {min(enough, 65_536):,} there are fewer than {MANY_OBJECTS:,}"
-
-
-def map_layer(recipe: Recipe) -> str | None:
-    """Name of the layer that has the map's objects; None if the recipe has none."""
-    return next((x.layer for x in recipe.labels if isinstance(x, OpenStreetMapLabel)), None)
 
 
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:

@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING
 
 from landweave.claims import sources_of
 from pipelines.captions.check import judge
-from pipelines.captions.facts import ground_of
+from pipelines.captions.facts import MAP, ground_of
 
 if TYPE_CHECKING:
     from schemas.caption import Caption, Facts
     from schemas.stack import Stack
 
 
-def with_claims(stack: Stack, facts: Facts, vectors: str | None) -> list[Caption]:
-    """The captions of a sample with their claims in JSON; texts that rest on no facts have none.
-
-    Args:
-        stack: what was obtained.
-        facts: what the captions rest on.
-        vectors: name of the label layer that has the map's objects; None: the recipe has no map.
-    """
-    where = evidence_of(stack, facts, vectors)
+def with_claims(stack: Stack, facts: Facts) -> list[Caption]:
+    """The captions of a sample with their claims in JSON; texts that rest on no facts have none."""
+    where = evidence_of(stack, facts)
     return [c if not c.facts_sha256 else replace(c, claims=_claims(c.text, facts, where)) for c in stack.captions]
 
 
@@ -32,7 +26,7 @@ def _claims(text: str, facts: Facts, where: dict[str, str]) -> str:
     return json.dumps(found, separators=(",", ":"), ensure_ascii=True)
 
 
-def evidence_of(stack: Stack, facts: Facts, vectors: str | None) -> dict[str, str]:
+def evidence_of(stack: Stack, facts: Facts) -> dict[str, str]:
     """What is said about -> the array or table of the dataset that shows it; see `landweave.claims.sources_of`."""
     found = {"place": "catalogue"}
     if facts.label is not None:
@@ -42,6 +36,6 @@ def evidence_of(stack: Stack, facts: Facts, vectors: str | None) -> dict[str, st
         found["ground"] = f"{ground.modality}/{ground.terrain}"
     if image is not None:
         found["image"] = f"{image.modality}/datetimes/{image.slot}"
-    if stack.vectors is not None and vectors is not None:
-        found["map"] = f"{vectors}/vectors"
+    if MAP in stack.vectors:
+        found["map"] = f"{MAP}/vectors"
     return found

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from schemas.stack import Observation, Stack
 
 
+MAP = "openstreetmap"
+"""Layer whose objects captions speak of."""
+
+
 def facts_of(stack: Stack, label: str | None) -> Facts:
     """The facts of one sample.
 
@@ -42,7 +46,7 @@ def facts_of(stack: Stack, label: str | None) -> Facts:
     regions = {} if common is None else {r: _classes(found) for r, found in region_shares(common).items()}
     low, high, slope = _terrain(stack)
     when = None if stack.reference is None or stack.reference.composite else stack.reference.datetime
-    features = stack.vectors["openstreetmap"].features if "openstreetmap" in stack.vectors else None
+    features = stack.vectors[MAP].features if MAP in stack.vectors else None
     box = stack.place.geobox
     return Facts(
         label=None if chosen is None else label,

@@ -55,7 +55,7 @@ class Told(Planned):
             given = replace(made.captions[0], text="Somebody wrote this.", captioner="column", facts_sha256="")
             made.facts = facts
             made.captions = [c for c in spoken if isinstance(c, Caption)]
-            made.captions = [*with_claims(made, facts, "openstreetmap"), given]
+            made.captions = [*with_claims(made, facts), given]
             yield made
 
 
