@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from landweave.errors import CorruptError, ExportError, to_install
 from landweave.layout import LAYOUT_VERSION, SPLITS
 from landweave.record import description, flat_name, record
+from landweave.render import class_colours
 from landweave.strict import inside
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ FORMATS = {
     "mds": "landweave.export_mds",
     "litdata": "landweave.export_litdata",
     "parquet": "landweave.export_parquet",
+    "geotiff": "landweave.export_geotiff",
 }
 """Format -> its module."""
 ABOUT = "landweave-export.json"
@@ -85,12 +87,12 @@ def export(
 
     Args:
         dataset: from `landweave.open`.
-        form: 'webdataset', 'mds', 'litdata' or 'parquet'.
+        form: 'webdataset', 'mds', 'litdata', 'parquet' or 'geotiff'.
         out: folder to create; it must not exist.
         selection: from `Dataset.query`.
         arrays: modalities, labels or single arrays; all if None. Nothing else is read.
         progress: called with (samples done, samples in all).
-        files: compression='zstd' for mds and litdata (parquet is always compressed, webdataset never);
+        files: compression='zstd' for mds and litdata (parquet and geotiff are always compressed, webdataset never);
             file_bytes=..., approximate decoded bytes per file (default: the format's recommendation).
 
     Returns:
@@ -248,6 +250,7 @@ def _about(dataset: Dataset, chosen: Selection, specs: tuple[ArraySpec, ...], mo
         "attribution": list(dataset.manifest.attribution),
         "arrays": {flat_name(a): description(a) for a in specs},
         "slots": {g.name: list(g.slots) for g in dataset.spec.groups},
+        "colours": {g.name: class_colours(dataset.spec, g) for g in dataset.spec.groups if g.classes},
         "legends": {g.name: {str(c.code): c.name for c in g.classes} for g in dataset.spec.groups if g.kind == "label"},
     }
 

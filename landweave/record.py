@@ -32,6 +32,8 @@ class Record:
     ([band,] y, x). None = nothing was obtained: never zeros in its place."""
     captions: list[str]
     """Checked captions."""
+    footprint: bytes
+    """WKB, degrees."""
     metadata: Json
     """Catalogue columns as JSON, and 'present': group -> a bool per date slot; 'transforms': array -> (a, b, c, d, e,
     f) of pixel corners in `epsg`."""
@@ -64,7 +66,7 @@ def record(sample: Sample, arrays: Iterable[ArraySpec]) -> Record:
     metadata = {key: plain(value) for key, value in sample.item.items() if key not in _LEFT_OUT}
     metadata["present"] = {group: list(slots) for group, slots in sample.present.items()}
     metadata["transforms"] = plain(transforms)
-    return Record(sample.id, found, [c.text for c in sample.captions], metadata)
+    return Record(sample.id, found, [c.text for c in sample.captions], sample.item["geometry"], metadata)
 
 
 def plain(value: Any) -> Any:
