@@ -43,7 +43,7 @@ quickstart: $(VENV)/.factory  ## build data/quickstart/ from a miniature Earth, 
 	@echo "look at it in a browser: $(BIN)/python -m landweave browse $(DATA)/quickstart"
 
 test: $(VENV)/.check  ## run every test that needs no network (sets up everything first)
-	$(TESTS) -m "not cluster"
+	$(TESTS) -m "not cluster" --durations 30 --durations-min 5
 
 test-fast: $(VENV)/.check  ## run the tests that take seconds (under three minutes in all)
 	$(TESTS) -m "not slow and not cluster"

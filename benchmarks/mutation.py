@@ -2,8 +2,8 @@
 
 A seeded sample of mutants of each module (by cosmic-ray: another operator, another number, a negated condition, a
 deleted `break`) is tried one by one in a copy of the checkout, with the tests named here. Mutants that cannot change
-behaviour are left out: type annotations and imports for type checkers. The rest counts as it is, equivalent mutants
-included, so 100 % is out of reach. `make mutate` installs what this needs.
+behaviour are left out: type annotations, imports for type checkers and `slots` of records. The rest counts as it is,
+equivalent mutants included, so 100 % is out of reach. `make mutate` installs what this needs.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _sample(path: Path, count: int, seed: int) -> list[Any]:
 
 
 def _silent(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """(first, last) position of code that runs nowhere: annotations, imports for type checkers."""
+    """(first, last) position of code that changes no answer: annotations, imports for type checkers, `slots`."""
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
         if isinstance(node, ast.arg | ast.AnnAssign):
@@ -156,6 +156,9 @@ def _silent(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]
             parts = [node.returns]
         elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             parts = [node]
+        elif isinstance(node, ast.ClassDef):
+            calls = [d for d in node.decorator_list if isinstance(d, ast.Call)]
+            parts = [k.value for call in calls for k in call.keywords if k.arg == "slots"]
         for part in parts:
             if isinstance(part, ast.expr | ast.stmt):
                 yield (part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)
