@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landweave
-from landweave.view import chosen_slots, day_number
+from landweave.view import View, chosen_slots, day_number, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,9 +198,9 @@ def test_a_batch_that_is_kept_is_not_written_to(data: landweave.Dataset) -> None
     stream = data.stream(batch_size=4, shuffle=True, arrays=["sentinel2", "dem"])
     kept = [(batch["id"], batch["sentinel2/bands_10m"][1:]) for _ in range(3) for batch in stream]
     for ids, pixels in kept:
-        for sample_id, shown in zip(ids[1:], pixels, strict=True):
+        for sample_id, given_out in zip(ids[1:], pixels, strict=True):
             stored = data.sample(sample_id).get("sentinel2/bands_10m")
-            np.testing.assert_array_equal(shown, 0 if stored is None else stored)
+            np.testing.assert_array_equal(given_out, 0 if stored is None else stored)
 
 
 def test_memory_is_used_again() -> None:
@@ -308,3 +308,23 @@ def test_no_noise_is_a_noise_too(data: landweave.Dataset) -> None:
     np.testing.assert_array_equal(quiet["landsat/bands_30m"], data.samples([0, 1], **how)["landsat/bands_30m"])
     with pytest.raises(landweave.QueryError, match="at least 0"):
         data.samples([0], **how, noise={"landsat": -0.1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [({}, True), ({"times": "first"}, True), ({"crop_m": 60.0}, False), ({"normalise": "all"}, False)],
+)
+def test_chips_that_stay_as_stored_are_decoded_into_their_place(
+    data: landweave.Dataset, settings: dict[str, Any], *, plain: bool
+) -> None:
+    arrays = data.select_arrays(["sentinel2/bands_10m", "sentinel2/bands_20m"])
+    assert [s.plain for s in shown(data.spec, arrays, View(**settings), data.normalisation)] == [plain] * 2
+
+
+def test_bands_in_another_order_are_not_as_stored(data: landweave.Dataset) -> None:
+    (array,) = data.select_arrays(["sentinel2/bands_10m"])
+    names = tuple(band.name for band in array.bands)
+    for bands, plain in ((names, True), (names[::-1], False), (names[:2], False)):
+        (found,) = shown(data.spec, [array], View(bands={"sentinel2": bands}), data.normalisation)
+        assert found.plain == plain
+        assert found.shape[-3] == len(bands)
