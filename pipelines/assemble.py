@@ -21,7 +21,7 @@ from pipelines.labels import legend_of, open_raster_labeller, open_vector_labell
 from pipelines.labels.read_shard import LabelRequest, gather_objects, lost_of
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.quality import refusal as refusal_of
-from pipelines.shards import ShardRows, dataset_spec, object_count, write_shard
+from pipelines.shards import ShardRows, dataset_spec, object_count, refused, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
 from pipelines.sources.numbers import measure
@@ -225,7 +225,7 @@ class Factory:
             _attach(stack, classes, None, lost)
 
     def _caption(self, stack: Stack) -> None:
-        if self.captioner is None or _refused(stack):
+        if self.captioner is None or refused(stack):
             return
         stack.facts = facts_of(stack, facts_label(stack, self.recipe))
         captions = self.captioner.caption(stack)
@@ -305,10 +305,6 @@ def _obtained(place: Place, layer: str, slot: int, provider: str | None, item_id
     return Outcome(
         sample_id=place.sample_id, layer=layer, slot=slot, reason=Reason.OK, provider=provider, item_ids=item_ids
     )
-
-
-def _refused(stack: Stack) -> bool:
-    return any(outcome.reason is Reason.SAMPLE_REFUSED for outcome in stack.outcomes)
 
 
 def _judge(stack: Stack, recipe: Recipe) -> None:

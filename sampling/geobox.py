@@ -211,6 +211,12 @@ def bbox(geobox: GeoBox) -> list[BBox]:
     return sorted(boxes, key=lambda b: (-b.east, b.west))
 
 
+def lonlat_bbox(geobox: GeoBox) -> BBox:
+    """One box in degrees that holds a GeoBox; west > east where it crosses 180 degrees."""
+    boxes = bbox(geobox)
+    return BBox(boxes[0].west, min(b.south for b in boxes), boxes[-1].east, max(b.north for b in boxes))
+
+
 def _outline(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon:
     polar = _polar_bounds(geobox)
     if geobox.epsg in UPS and _on_polar_seam(geobox.epsg, polar):

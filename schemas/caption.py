@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
+
+from schemas.canonical import canonical_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,5 +82,5 @@ class Caption:
 
 
 def facts_json(facts: Facts) -> str:
-    """Canonical JSON: keys sorted, no spaces, ASCII. The same facts give the same bytes."""
-    return json.dumps(asdict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """Canonical JSON. The same facts give the same bytes."""
+    return canonical_json(asdict(facts))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
+
+from schemas.canonical import canonical_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -21,8 +22,7 @@ def sha256_of(model: BaseModel) -> str:
     A field that a later version adds, with a default, leaves the hash of every recipe that does not use it as it was.
     The price: a default may never change (a test pins them all); what should be otherwise is a new field.
     """
-    text = json.dumps(stated(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(stated(model)).encode()).hexdigest()
 
 
 def differences(one: BaseModel, two: BaseModel) -> list[tuple[str, Any, Any]]:

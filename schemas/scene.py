@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
 
 Shape = tuple[int, int]
@@ -106,3 +107,11 @@ class Candidate:
     """Time of the first scene."""
     rank: tuple[float, ...]
     """Sort key, smaller is better; decided at planning from metadata alone."""
+
+
+def newest_revisions(scenes: Sequence[Scene]) -> list[Scene]:
+    """Of scenes that share a product the one with the greatest revision (then item id); sorted by item id."""
+    best: dict[str, Scene] = {}
+    for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
+        best[scene.product] = scene
+    return sorted(best.values(), key=lambda s: s.item_id)

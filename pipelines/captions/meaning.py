@@ -319,7 +319,7 @@ def present(clause: Clause) -> list[Claim] | None:
     """Land covers and map objects are there."""
     if any(t.has("rare") and t.cats["rare"] != _PRESENT for t in clause.tokens):
         return None
-    none = [t for t in clause.part("a") if (t.has("OBJ") and t.cats["OBJ"].span == (0.0, 0.0)) or _is_none(t)]
+    none = [t for t in clause.part("a") if (t.has("OBJ") and t.cats["OBJ"].span == (0.0, 0.0)) or is_absent(t)]
     if none and any(t.words in ("or", "nor") for t in clause.part("a")):
         return absent(clause)
     outside = set(clause.classes("a")) - set(clause.context.subject)
@@ -348,7 +348,8 @@ def _goes_on_leading(clause: Clause) -> bool:
     )
 
 
-def _is_none(token: Token) -> bool:
+def is_absent(token: Token) -> bool:
+    """Whether a cover is said not to be there."""
     return token.has("COVER") and bool(token.cats["COVER"].absent)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landweave.claims import EVERYTHING, Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
-from pipelines.captions.meaning import HANDLERS, Clause, Context, Part
+from pipelines.captions.meaning import HANDLERS, Clause, Context, Part, is_absent
 from pipelines.captions.tokens import Token, UnknownWordsError, degree_of, presence, tokens_of
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _executed(search: _Search, clause: Clause, fit: Fit) -> list[Claim] | None:
     if _unused(clause, fit) or _twice(clause):
         return None
     claims = HANDLERS[fit.frame.handler](clause)
-    if claims is None or (any(_is_absent(t) for t in clause.tokens) and fit.frame.handler not in _OF_ABSENCE):
+    if claims is None or (any(is_absent(t) for t in clause.tokens) and fit.frame.handler not in _OF_ABSENCE):
         return None
     claims = [_by_degree(c, search.degree) for c in (*claims, *_quantified(clause, fit))]
     why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
@@ -287,10 +287,6 @@ def _twice(clause: Clause) -> bool:
 
 _OF_ABSENCE = ("present", "absent", "absentfrom")
 _OF_PRESENCE = ("present", "consist", "mostly", "onlycovers", "restholds")
-
-
-def _is_absent(token: Token) -> bool:
-    return token.has("COVER") and bool(token.cats["COVER"].absent)
 
 
 def _quantified(clause: Clause, fit: Fit) -> list[Claim]:

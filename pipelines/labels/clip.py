@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyproj
 import shapely
 
-from pipelines.labels.footprint import lonlat_bbox
+from sampling.geobox import lonlat_bbox, transformer
 from schemas.label import VectorFeature
 
 if TYPE_CHECKING:
@@ -76,17 +74,12 @@ def vector_feature(one: Drawn, metre: float, square: float) -> VectorFeature:
     )
 
 
-@lru_cache(maxsize=64)
-def _from_lonlat(epsg: int) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
-
-
 def to_crs(shapes: NDArray[np.object_], epsg: int) -> NDArray[np.object_]:
     """Shapes in longitude and latitude in another CRS."""
-    transformer = _from_lonlat(epsg)
+    there = transformer(4326, epsg)
 
     def move(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack(transformer.transform(lonlat[:, 0], lonlat[:, 1]))
+        return np.column_stack(there.transform(lonlat[:, 0], lonlat[:, 1]))
 
     moved: NDArray[np.object_] = shapely.transform(shapes, move)
     return moved

@@ -16,10 +16,10 @@ from pipelines.access.stac import items
 from pipelines.crosswalks import open_shipped
 from pipelines.labels.footprint import covered_share
 from pipelines.labels.labeller import BAND, RasterLabeller
-from pipelines.labels.raster import gap_days, newest_revisions
+from pipelines.labels.raster import gap_days
 from schemas.label_source import DynamicWorldLabel
 from schemas.outcome import Reason
-from schemas.scene import AssetBand, Candidate, Radiometry, Scene
+from schemas.scene import AssetBand, Candidate, Radiometry, Scene, newest_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

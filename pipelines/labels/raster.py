@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.labels.footprint import covered_share
 from schemas.label import LabelMap, Legend
-from schemas.scene import Candidate
+from schemas.scene import Candidate, newest_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +44,6 @@ def gap_days(scene: Scene, reference_time: datetime | None) -> int | None:
     if reference_time > scene.end:
         return int((reference_time - scene.end).total_seconds() // 86_400)
     return 0
-
-
-def newest_revisions(scenes: Sequence[Scene]) -> list[Scene]:
-    """One scene per product, the one of the greatest revision; in order of product."""
-    best: dict[str, Scene] = {}
-    for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
-        best[scene.product] = scene
-    return [best[product] for product in sorted(best)]
 
 
 def one_per_period(scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines.access.chips import ChipRequest
 from pipelines.access.errors import AccessError
 from pipelines.access.openstreetmap.features import FeatureStore
-from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.labeller import BAND
 from pipelines.labels.raster import LabelChip, UnknownCodeError
 from pipelines.reading import Attempts, decide, read_chips
+from sampling.geobox import lonlat_bbox
 from schemas.label import LabelMap
 from schemas.outcome import Reason
 

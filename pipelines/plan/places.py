@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.access.openstreetmap.download import obtain, prepare_obtained
+from pipelines.access.openstreetmap.extract import file_sha256
 from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
@@ -245,7 +245,7 @@ def inputs_of(file: RecipeFile) -> dict[str, str]:
         named.append(("captions.file", file.recipe.captions.file))
     named += [(f"labels.{v.layer}.file", v.file) for v in own_vectors(file.recipe) if _is_here(v.file)]
     named += files_of(file.recipe.numbers)
-    return {name: _sha256(file.file(where, name)) for where, name in named if name is not None}
+    return {name: file_sha256(file.file(where, name)) for where, name in named if name is not None}
 
 
 def _bounds(footprints: Footprints) -> list[float]:
@@ -260,8 +260,3 @@ def _bounds(footprints: Footprints) -> list[float]:
 def _is_here(said: str) -> bool:
     """Whether a file lies beside the recipe, and not behind an address or a variable."""
     return "://" not in said and not said.startswith("$")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from pipelines.shards.desk import share_plan as share_plan
 from pipelines.shards.finalise import finalise as finalise
 from pipelines.shards.ledger import IncompleteError as IncompleteError
 from pipelines.shards.ledger import ledger_of as ledger_of
+from pipelines.shards.ledger import refused as refused
 from pipelines.shards.ledger import why_absent as why_absent
 from pipelines.shards.publish import DamagedError as DamagedError
 from pipelines.shards.publish import FullError as FullError

@@ -41,6 +41,7 @@ from pipelines.shards.join import joined, joined_schema
 from pipelines.shards.publish import checksum, publish, staging
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
+from schemas.canonical import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +102,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         groups=(*base.spec.groups, *groups),
         attributes=tuple(sorted((*base.spec.attributes, *_new_attributes(base, more)), key=lambda a: a.name)),
         revision=base.spec.revision + 1,
-        recipe=json.dumps(base.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+        recipe=canonical_json(base.recipe),
     )
     _same_places(base, more)
     index: Json = json.loads(base.objects.read(base.spec.at(SHARD_INDEX)))

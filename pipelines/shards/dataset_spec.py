@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
+from schemas.canonical import canonical_json
 from schemas.label_source import OpenStreetMapLabel, RasterLabel
 from schemas.number import of_files
 from schemas.place import pixels_across
@@ -79,7 +79,7 @@ def dataset_spec(
         groups=tuple(groups),
         attributes=_attributes(recipe, attributes),
         shared_ground=tuple(SharedGround(**one) for one in shared),
-        recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+        recipe=canonical_json(recipe.model_dump(mode="json")),
     )
 
 

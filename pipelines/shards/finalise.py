@@ -38,6 +38,7 @@ from pipelines.shards.stac_collection import collection
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
+from schemas.canonical import canonical_json
 from schemas.place import BBox
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _items_schema(dataset: DatasetSpec) -> pa.Schema:
     column = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "covering": {"bbox": covering}}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     stac = {"version": "1.1.0"}
-    metadata = {b"geo": _compact_json(geo), b"stac-geoparquet": _compact_json(stac)}
+    metadata = {b"geo": canonical_json(geo).encode(), b"stac-geoparquet": canonical_json(stac).encode()}
     return catalogue.schema(dataset).with_metadata(metadata)
 
 
@@ -235,7 +236,3 @@ def _coordinates(out: Path, dataset: DatasetSpec) -> dict[str, ObjectSum]:
 
 def _json(data: Json) -> bytes:
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _compact_json(data: Json) -> bytes:
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 from landweave.layout import ArraySpec, BandSpec, ClassSpec, GroupSpec
 from pipelines.shards.codecs import codec_of
+from schemas.canonical import canonical_json
 from schemas.place import pixels_across
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def fused_dataset(
         attributes=(),
         shared_ground=(),
         revision=0,
-        recipe=json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+        recipe=canonical_json(recipe.model_dump(mode="json")),
     )
 
 

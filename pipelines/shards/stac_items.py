@@ -8,7 +8,6 @@ proj:transform, proj:bbox): https://github.com/stac-extensions/projection. Asset
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import shapely.geometry
 
 from landweave.layout import ZARR
 from pipelines.shards.fused_spec import MEASURES
+from schemas.canonical import canonical_json
 from schemas.caption import facts_json
 from schemas.place import BBox
 
@@ -220,9 +220,9 @@ def _modality_row(stack: Stack, group: GroupSpec) -> Json:
         "cloud": each(lambda o: o.cloud_fraction),
         "items": [[] if o is None else list(o.item_ids) for o in seen],
         "provider": each(lambda o: o.provider),
-        "radiometry": each(lambda o: _json(o.radiometry)),
-        "resampling": each(lambda o: _json(o.resampling)),
-        "provenance": each(lambda o: _json(o.facts)),
+        "radiometry": each(lambda o: canonical_json(o.radiometry)),
+        "resampling": each(lambda o: canonical_json(o.resampling)),
+        "provenance": each(lambda o: canonical_json(o.facts)),
         "licence": each(lambda o: o.licence),
     }
 
@@ -300,7 +300,3 @@ def stamp(moment: datetime) -> str:
     from datetime import UTC
 
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z").replace(".000000Z", "Z")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

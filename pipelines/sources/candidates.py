@@ -54,14 +54,6 @@ class Rules:
     """True: every scene that touches the chip belongs to the candidate (static mosaics)."""
 
 
-def newest(scenes: Sequence[Scene]) -> list[Scene]:
-    """Of scenes of one product, the one with the greatest revision (then item id); sorted by item id."""
-    best: dict[str, Scene] = {}
-    for scene in sorted(scenes, key=lambda s: (s.revision, s.item_id)):
-        best[scene.product] = scene
-    return sorted(best.values(), key=lambda s: s.item_id)
-
-
 def choose_dated(
     config: DatedSource,
     scenes: Sequence[Scene],

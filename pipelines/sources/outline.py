@@ -11,6 +11,7 @@ import shapely
 from shapely import affinity
 
 from pipelines.access.stac.footprint import unrolled
+from sampling.geobox import transformer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,10 +33,10 @@ def footprint(geojson: str, epsg: int) -> BaseGeometry:
     if east - west > _WIDE_DEG or north - south > _WIDE_DEG:
         shape = _near(shape, epsg)
     shape = shapely.segmentize(shape, _SEGMENT_DEG)
-    transformer = _transformer(epsg)
+    lonlat_to_chip = transformer(4326, epsg)
 
     def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        return np.stack(lonlat_to_chip.transform(points[:, 0], points[:, 1]), axis=1)
 
     try:
         flat = shapely.transform(shape, project)
@@ -61,8 +62,3 @@ def _near(shape: BaseGeometry, epsg: int) -> BaseGeometry:
     )
     turned = [affinity.translate(shape, turn) for turn in (-360.0, 0.0, 360.0)]
     return shapely.union_all([shapely.intersection(one, box) for one in turned])
-
-
-@lru_cache(maxsize=128)
-def _transformer(epsg: int) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)

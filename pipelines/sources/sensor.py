@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.access.errors import ItemRefused
-from pipelines.sources.candidates import choose_dated, newest
+from pipelines.sources.candidates import choose_dated
 from sampling.times import period_of
 from schemas.outcome import Reason
+from schemas.scene import newest_revisions
 from schemas.source import DatedSource
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class SensorSource(ABC):
 
     def collapse(self, scenes: Sequence[Scene]) -> list[Scene]:
         """Drop every scene that a newer processing of the same product replaces; sorted by item id."""
-        return newest(scenes)
+        return newest_revisions(scenes)
 
     def candidates(
         self, scenes: Sequence[Scene], place: Place, window: Window | None, occurrence: int = 0

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from pipelines.access.openstreetmap.extract import Extract, prepare
 from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
-from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import OpenStreetMap
 from pipelines.labels.osm_classes import AREA_RULES, CODE, LEGEND, LINE_RULES, class_of_area, class_of_line
+from sampling.geobox import lonlat_bbox
 from schemas.label import LabelMap
 from schemas.label_source import OpenStreetMapLabel
 from schemas.place import GeoBox, Place

@@ -13,8 +13,8 @@ from pipelines.access.openstreetmap.extract import prepare
 from pipelines.access.openstreetmap.features import FeatureStore, OsmFeature
 from pipelines.access.openstreetmap.pieces import large_area
 from pipelines.labels.clip import project
-from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.openstreetmap import draw
+from sampling.geobox import lonlat_bbox
 from schemas.place import GeoBox
 
 if TYPE_CHECKING:

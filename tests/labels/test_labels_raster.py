@@ -12,8 +12,9 @@ import pytest
 
 from pipelines.access.errors import ItemRefused
 from pipelines.labels import legend_of, open_labeller, open_raster_labeller
-from pipelines.labels.footprint import covered_share, lonlat_bbox
+from pipelines.labels.footprint import covered_share
 from pipelines.labels.raster import LabelChip, UnknownCodeError
+from sampling.geobox import lonlat_bbox
 from schemas.label import COMMON_CLASSES
 from schemas.label_source import DynamicWorldLabel, OpenStreetMapLabel, WorldCoverLabel
 from schemas.place import GeoBox, Place

@@ -22,9 +22,9 @@ from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.near import Near
 from pipelines.access.vectors.prepare import BROKEN, EMPTY, MENDED, Asked, prepare
 from pipelines.access.vectors.read import BadVectorsError
-from pipelines.labels.footprint import lonlat_bbox
 from pipelines.labels.own_vectors import OwnVectors
 from pipelines.recipes import RecipeError, read_recipe
+from sampling.geobox import lonlat_bbox
 from schemas.label import LabelMap, VectorLayer
 from schemas.vector_label import VectorLabel
 from tests.own.photos import EPSG, LEFT, TOP, place

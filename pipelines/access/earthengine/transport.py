@@ -188,8 +188,8 @@ def classed(call: Callable[[], _T]) -> _T:
                 "Earth Engine answered 401: the credentials are refused, even after a renewal",
                 status=401,
             ) from None
-        text = "".join(c if c.isprintable() else " " for c in str(error))[:300]
-        raise AccessError(Reason.BAD_ITEM, f"the Earth Engine client refuses the request: {text}") from None
+        said = f"the Earth Engine client refuses the request: {_printable(error)}"
+        raise AccessError(Reason.BAD_ITEM, said) from None
     except (ValueError, KeyError, EOFError) as error:
         raise AccessError(
             Reason.CORRUPT, f"Earth Engine's answer cannot be read ({type(error).__name__})", retryable=True
