@@ -28,6 +28,36 @@ class Reduce:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sky:
+    """Where the images of a pile are clear: a band of codes of each, on the sample's own grid."""
+
+    takes: tuple[tuple[str, ...], ...]
+    """Addresses, as `Pile.takes`."""
+    band: int
+    """1-based index of the codes."""
+    geobox: GeoBox
+    """Codes are brought to this grid first, by nearest neighbour; the chip's pixels take the one over their centre."""
+    clear: tuple[int, ...]
+    """Codes that are not cloud."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pile:
+    """Many images of one place in one request: side by side, or reduced pixel by pixel. Earth Engine computes it."""
+
+    takes: tuple[tuple[str, ...], ...]
+    """Addresses of each image, best first; those of one image are mosaicked as `ChipRequest.hrefs`."""
+    how: Literal["apart", "median", "mean", "mosaic"]
+    """apart: all bands of the first image, then of the second, ...; mosaic: the first that is clear."""
+    sky: Sky | None = None
+    """None: every valid pixel counts."""
+    least: float | None = None
+    """Smaller numbers are taken for this one."""
+    whole: bool = False
+    """Numbers are rounded half up, before they are reduced and afterwards."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChipRequest:
     """Bands of one footprint, from one raster or from several that are mosaicked."""
 
@@ -50,6 +80,8 @@ class ChipRequest:
     """True where the product is anybody's: `<file>.msk` may say which pixels are measured although `fill` is stated."""
     reduce: Reduce | None = None
     """None: rasters are mosaicked, the first valid pixel wins. Files are never reduced."""
+    pile: Pile | None = None
+    """None: one image. Files are never piled."""
 
 
 @dataclass(frozen=True, slots=True)

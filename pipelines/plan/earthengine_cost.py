@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from pipelines.access.earthengine.items import SCHEME
 from pipelines.access.earthengine.meter import PRIOR_SPREAD, PlannedChip, cost, estimate
+from pipelines.sources.piles import as_stored, side_by_side
 from pipelines.tables import EngineCost
 from schemas.earthengine import SLOTS, EarthEngineProvider
 from schemas.label_source import DynamicWorldLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipelines.access.earthengine.meter import Cost
     from schemas.place import GeoBox
@@ -48,18 +49,28 @@ class EngineTally:
     ) -> None:
         """Add one observation: every candidate's cloud layer, all layers of the best; of a label one map, or all that a
         composite is made of. `scenes`: the layer's, by item id; those of other archives count nothing."""
+        held = [tuple(scenes[i] for i in c.scenes) for c in candidates]
+        if (
+            layer in recipe.composed
+            and held
+            and all(at_earth_engine(s) and as_stored(s) for take in held for s in take)
+        ):
+            self._count((layer, len(held), geobox.shape, geobox.resolution_m), _piles(recipe, layer, geobox, held))
+            return
         for rank, candidate in enumerate(candidates):
             first = scenes[candidate.scenes[0]]
             if not at_earth_engine(first):
                 continue
             best = rank == 0 or layer in recipe.composed
             key = (layer, best, len(candidate.scenes), geobox.shape, geobox.resolution_m)
-            if (found := self._known.get(key)) is None:
-                held = [scenes[i] for i in candidate.scenes]
-                found = self._known[key] = estimate(_chips(recipe, layer, geobox, held, best=best))
-            self.requests += found.requests
-            self.bytes += found.bytes
-            self.eecu_s += found.eecu_hours * 3600.0
+            self._count(key, _chips(recipe, layer, geobox, [scenes[i] for i in candidate.scenes], best=best))
+
+    def _count(self, key: tuple[object, ...], chips: Iterator[PlannedChip]) -> None:
+        if (found := self._known.get(key)) is None:
+            found = self._known[key] = estimate(chips)
+        self.requests += found.requests
+        self.bytes += found.bytes
+        self.eecu_s += found.eecu_hours * 3600.0
 
     def total(self, recipe: Recipe) -> EngineCost | None:
         """For the plan's estimate; None where nothing comes from Earth Engine."""
@@ -74,6 +85,17 @@ class EngineTally:
             eecu_hours_least=round(whole.eecu_hours / PRIOR_SPREAD, 6),
             eecu_hours_most=round(whole.eecu_hours * PRIOR_SPREAD, 6),
             hours=round(whole.hours, 4),
+        )
+
+
+def _piles(recipe: Recipe, layer: str, geobox: GeoBox, takes: Sequence[tuple[Scene, ...]]) -> Iterator[PlannedChip]:
+    """What `pipelines.sources.piles` asks for one composite."""
+    modality = recipe.modalities[layer]
+    edges = {part.name: recipe.resolution_of(layer, part.name) for part in modality.layers}
+    for part in modality.layers:
+        apart = len(takes) if side_by_side(modality, part, edges) else 1
+        yield PlannedChip(
+            geobox=geobox.at(edges[part.name]), bands=apart * len(part.bands), dtype=part.dtype, images=len(takes)
         )
 
 

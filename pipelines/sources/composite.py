@@ -14,29 +14,32 @@ A permanent failure, a contradiction or too much cloud over the chip leaves a sc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.access.errors import AccessError
 from pipelines.reading import Attempts
-from pipelines.sources.observation import asks, assemble, delivered, enlarged, facts_of_scenes
+from pipelines.sources.observation import Layered, asks, assemble, delivered, enlarged, facts_of_scenes
 from schemas.outcome import Outcome, Reason
 from schemas.stack import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from pipelines.access.chips import Chip
-    from pipelines.sources.observation import Ask, Layered, ObservationRequest, Unusable
+    from pipelines.sources.observation import Ask, ObservationRequest, Unusable
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer
     from schemas.recipe import Recipe
     from schemas.scene import Scene
 
 Reads = list[tuple["Ask", "Chip"]]
+Read = Callable[[Sequence[tuple[str, list["Ask"]]]], list[Reads | AccessError]]
+"""Reads what is asked of providers, all together; of each entry all its chips, or the failure that decides."""
 
 
 def compose(
@@ -44,7 +47,7 @@ def compose(
     recipe: Recipe,
     requests: Sequence[ObservationRequest],
     scenes: Mapping[str, Scene],
-    read: Callable[[Sequence[tuple[str, list[Ask]]]], list[Reads | AccessError]],
+    read: Read,
 ) -> Iterator[Observation | Outcome]:
     """The composite of each request, in order; neighbours are read together.
 
@@ -93,11 +96,11 @@ def _composite(
             layer.name: assemble(layer, [(a, c) for a, c in got if a.layer.name == layer.name])
             for layer in source.modality.layers
         }
-        unusable = _unusable(source, scenes, got, layers)
-        if unusable is None:
+        problem = unusable(source, scenes, got, layers)
+        if problem is None:
             used.append((scenes, layers))
         else:
-            tried.drop(scenes, *unusable)
+            tried.drop(scenes, *problem)
     if used:
         made = _reduced(source, recipe, request, used)
         if isinstance(made, Observation):
@@ -107,7 +110,7 @@ def _composite(
     return next((o for o in tried.failed if o.reason is Reason.TOO_CLOUDY), tried.failed[0] if tried.failed else none)
 
 
-def _unusable(
+def unusable(
     source: SensorSource, scenes: tuple[Scene, ...], got: Reads, layers: Mapping[str, Layered]
 ) -> Unusable | None:
     """The reason why a scene is left out."""
@@ -132,22 +135,57 @@ def _reduced(
     request: ObservationRequest,
     used: Sequence[tuple[tuple[Scene, ...], dict[str, Layered]]],
 ) -> Observation | Unusable:
+    modality = source.modality
+    made = {
+        layer.name: reduced_layer(source, recipe, layer, [layers for _, layers in used]) for layer in modality.layers
+    }
+    return composite_of(source, recipe, request, [chosen for chosen, _ in used], made)
+
+
+def reduced_layer(
+    source: SensorSource, recipe: Recipe, layer: Layer, scenes: Sequence[Mapping[str, Layered]]
+) -> Layered:
+    """One layer of many scenes as one: `scenes` hold it and the cloud layer."""
     modality, how = source.modality, str(getattr(source.config, "composite", "median"))
-    edges = {layer.name: recipe.resolution_of(modality.name, layer.name) for layer in modality.layers}
+    edges = {x.name: recipe.resolution_of(modality.name, x.name) for x in modality.layers}
+    clear = [_clear(source, layers, layer, edges) for layers in scenes]
+    values, known = reduce_clear([layers[layer.name].values for layers in scenes], clear, layer, how)
+    return Layered(values, known, _kernel([layers[layer.name].resampling for layers in scenes]))
+
+
+def composite_of(
+    source: SensorSource,
+    recipe: Recipe,
+    request: ObservationRequest,
+    used: Sequence[tuple[Scene, ...]],
+    made: Mapping[str, Layered],
+    by: str = "",
+) -> Observation | Unusable:
+    """The observation of a composite.
+
+    Args:
+        source: the sensor.
+        recipe: for resolutions.
+        request: what was asked for.
+        used: scenes of each acquisition that went in, best first.
+        made: layer -> its reduced pixels, `valid` where one acquisition is clear.
+        by: who reduced them, where it was not this program.
+    """
+    modality, how = source.modality, str(getattr(source.config, "composite", "median"))
+    edges = {x.name: recipe.resolution_of(modality.name, x.name) for x in modality.layers}
     finest = min(edges.values())
     shape = request.place.geobox.at(finest).shape
     valid, arrays = np.ones(shape, np.bool_), {}
     for layer in modality.layers:
-        clear = [_clear(source, layers, layer, edges) for _, layers in used]
-        values, known = reduce_clear([layers[layer.name].values for _, layers in used], clear, layer, how)
+        values, known = made[layer.name].values, made[layer.name].valid
         arrays[layer.name] = values if layer.has_band_axis else values[0]
         valid &= enlarged(np.asarray(known.all(axis=0)), shape, edges[layer.name] / finest)
-    scenes = [scene for chosen, _ in used for scene in chosen]
+    scenes = [scene for chosen in used for scene in chosen]
     fraction, least = float(np.count_nonzero(valid)) / valid.size, getattr(source.config, "min_valid", 0.0)
     if fraction < least or fraction == 0.0:
         detail = f"{fraction:.1%} of the chip is clear in one of {len(used)} scenes, at least {least:.1%} is required"
         return Reason.TOO_LITTLE_VALID, detail
-    times = sorted(chosen[0].datetime for chosen, _ in used)
+    times = sorted(chosen[0].datetime for chosen in used)
     cloudless = modality.cloud_layer is None
     return Observation(
         modality=modality.name,
@@ -161,10 +199,11 @@ def _reduced(
         item_ids=tuple(dict.fromkeys(scene.item_id for scene in scenes)),
         provider=scenes[0].provider,
         radiometry={n: "; ".join(dict.fromkeys(s.radiometry[n].rule for s in scenes)) for n in modality.band_names},
-        resampling={x.name: _kernel([layers[x.name].resampling for _, layers in used]) for x in modality.layers},
+        resampling={x.name: made[x.name].resampling for x in modality.layers},
         facts={
             **facts_of_scenes(scenes),
             "composite": f"{how} of {len(used)}",
+            **({"reduced_by": by} if by else {}),
             "dates": "; ".join(f"{when:%Y-%m-%dT%H:%M:%SZ}" for when in times),
         },
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),

@@ -17,9 +17,9 @@ import numpy as np
 
 from pipelines.access.errors import AccessError
 from pipelines.reading import Attempts, decide, read_chips
-from pipelines.sources.composite import compose
 from pipelines.sources.observation import Ask, asks, assemble, limit_broken, observe
 from pipelines.sources.observation import ObservationRequest as ObservationRequest  # noqa: PLC0414 - what `gather` takes
+from pipelines.sources.piles import compose
 from schemas.outcome import Outcome, Reason
 from schemas.stack import Observation
 

@@ -1,4 +1,4 @@
-"""Expression graphs: stored bands of named images, and one map of classes made of many.
+"""Expression graphs: stored bands of named images, one map of classes made of many, and composites of images.
 
 All are built by the client and computed by the service; a session must be open. Images whose pixels go into a dataset
 are named one by one (`stored`): a filter would find others tomorrow.
@@ -6,12 +6,12 @@ are named one by one (`stored`): a filter would find others tomorrow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import ee
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipelines.access.chips import Reduce
     from pipelines.access.earthengine.products import Product
@@ -66,3 +66,30 @@ def reduced(image_ids: Sequence[str], product: Product, reduce: Reduce) -> ee.Im
     codes = mean.lt(top).multiply(100).add(ee.Image.constant(list(range(len(bands)))))
     label: ee.Image = codes.reduce(ee.Reducer.min()).rename(["label"]).updateMask(top.gte(reduce.least))
     return label
+
+
+def piled(images: Sequence[ee.Image], bands: Sequence[str]) -> ee.Image:
+    """Bands of many images side by side, named in their order '0_B2', '0_B3', '1_B2', ..."""
+    named = [image.rename([f"{i}_{band}" for band in bands]) for i, image in enumerate(images)]
+    found: ee.Image = ee.Image.cat(named)
+    return found
+
+
+def clear_of(codes: ee.Image, clear: Sequence[int], lattice: tuple[str, Sequence[float]]) -> ee.Image:
+    """1 where the code on a grid (CRS, affine transform a..f) is one of `clear`, else 0; masked where codes are."""
+    crs, transform = lattice
+    found: ee.Image = codes.reproject(crs, list(transform)).remap(list(clear), [1] * len(clear), 0)
+    return found
+
+
+def rounded(image: ee.Image) -> ee.Image:
+    """Whole numbers, halves up."""
+    found: ee.Image = image.add(0.5).floor()
+    return found
+
+
+def over(images: Sequence[ee.Image], how: Literal["median", "mean", "mosaic"]) -> ee.Image:
+    """Many images with the same bands as one; of a mosaic the first is on top."""
+    stack = ee.ImageCollection.fromImages(list(images[::-1] if how == "mosaic" else images))
+    calls: dict[str, Callable[[], ee.Image]] = {"median": stack.median, "mean": stack.mean, "mosaic": stack.mosaic}
+    return calls[how]()

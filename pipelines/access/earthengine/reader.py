@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +18,9 @@ from schemas.outcome import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.access.chips import Reduce
+    import ee
+
+    from pipelines.access.chips import Pile, Reduce
     from pipelines.access.earthengine.products import Product
     from pipelines.access.earthengine.session import Session
     from schemas.place import GeoBox
@@ -65,8 +68,10 @@ class EarthEngineReader:
     def _chip(self, request: ChipRequest) -> Chip:
         addresses = bands_of(request.hrefs)
         names = _names(addresses, request.bands)
+        if request.pile is not None:
+            return self._piled(request, request.pile, names)
         first = addresses[0]
-        product = product_of(first.image_id)
+        product, key = _stored_as(addresses, names)
         if request.reduce is not None:
             return self._reduced(request, addresses, product, request.reduce)
         copied = all(_aligned(request.geobox, a) for a in addresses)
@@ -74,7 +79,6 @@ class EarthEngineReader:
         image = graphs.stored(
             [a.image_id for a in addresses], names, lattice=(first.crs, first.transform) if smooth else None
         )
-        key = next((b.lattice for b in product.bands if b.name == names[0]), None) if product else None
         stored_as = product.dtypes[key] if product is not None and key is not None else None
         computed = self.session.compute_chip(
             image,
@@ -92,6 +96,23 @@ class EarthEngineReader:
             valid &= ~np.isnan(computed.pixels)
         return Chip(computed.pixels, valid, "none" if copied else "bilinear" if smooth else "nearest")
 
+    def _piled(self, request: ChipRequest, pile: Pile, names: tuple[str, ...]) -> Chip:
+        """Many images in one request, side by side or reduced."""
+        takes = [bands_of(take) for take in pile.takes]
+        copied = all(_aligned(request.geobox, a) for take in takes for a in take)
+        smooth = not copied and request.kernel != "nearest"
+        images = [_image(take, names, smooth=smooth, request=request) for take in takes]
+        product, key = _stored_as(takes[0], names)
+        stored = None if product is None or key is None else product.dtypes[key]
+        if pile.how == "apart":
+            image, bands = graphs.piled(images, names), [f"{i}_{b}" for i in range(len(takes)) for b in names]
+            stored = "float32" if smooth else stored
+        else:
+            image, bands = _over(images, pile, smooth=smooth).rename(list(names)), list(names)
+            stored = stored if pile.whole else "float32"
+        computed = self.session.compute_chip(image, request.geobox, bands, dtype=stored, images=len(takes))
+        return Chip(computed.pixels, computed.valid, "none" if copied else "bilinear" if smooth else "nearest")
+
     def _reduced(
         self, request: ChipRequest, addresses: Sequence[Address], product: Product | None, reduce: Reduce
     ) -> Chip:
@@ -108,6 +129,43 @@ class EarthEngineReader:
         )
         copied = all(_aligned(request.geobox, a) for a in addresses)
         return Chip(computed.pixels, computed.valid, "none" if copied else "nearest")
+
+
+def _stored_as(addresses: Sequence[Address], names: Sequence[str]) -> tuple[Product | None, str | None]:
+    """The product of images, and the lattice of their bands."""
+    product = product_of(addresses[0].image_id)
+    return product, next((b.lattice for b in product.bands if b.name == names[0]), None) if product else None
+
+
+def _image(addresses: Sequence[Address], names: Sequence[str], *, smooth: bool, request: ChipRequest) -> ee.Image:
+    """One image of a pile, without its fill."""
+    first = addresses[0]
+    image = graphs.stored(
+        [a.image_id for a in addresses], names, lattice=(first.crs, first.transform) if smooth else None
+    )
+    product, key = _stored_as(addresses, names)
+    for value in request.fill:
+        if math.isfinite(value) and not (value == 0.0 and product is not None and key in product.zero_is_value):
+            image = image.updateMask(image.neq(value))
+    return image
+
+
+def _over(images: Sequence[ee.Image], pile: Pile, *, smooth: bool) -> ee.Image:
+    """A pile as one image."""
+    assert pile.how != "apart"  # noqa: S101 - the caller's
+    if pile.whole and smooth:
+        images = [graphs.rounded(image) for image in images]
+    if pile.least is not None:
+        images = [image.max(pile.least) for image in images]
+    if (sky := pile.sky) is not None:
+        lattice = (f"EPSG:{sky.geobox.epsg}", sky.geobox.transform)
+        masks = [
+            graphs.clear_of(graphs.stored([a.image_id for a in take], _names(take, (sky.band,))), sky.clear, lattice)
+            for take in map(bands_of, sky.takes)
+        ]
+        images = [image.updateMask(mask) for image, mask in zip(images, masks, strict=True)]
+    found = graphs.over(images, pile.how)
+    return graphs.rounded(found) if pile.whole and pile.how != "mosaic" else found
 
 
 def _names(addresses: Sequence[Address], indices: Sequence[int]) -> tuple[str, ...]:
