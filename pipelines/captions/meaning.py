@@ -256,6 +256,8 @@ def adjective(clause: Clause) -> list[Claim] | None:
     adverb: Span | None = None
     for token in clause.tokens:
         if token.has("relief"):
+            if any(clause.scopes):
+                return None  # the facts know the relief of the whole scene alone
             found.append(Claim("relief", ("relief",), against=(str(token.cats["relief"]),), words=token.words))
         elif token.has("rural"):
             found += [Claim("share", ("built",), s, 0.0, 15.0, words=token.words) for s in clause.scopes]
@@ -617,7 +619,13 @@ def moststands(clause: Clause) -> list[Claim] | None:
     places = clause.places("q") if "q" in clause.slots else clause.places("r")
     if span is None or not mine or any(not p for p in places):
         return None
+    if span[0] >= _ALL_OF_IT:
+        return _only_in(mine, places, clause.words)
     return [Claim.spanning("part", mine, p, span, clause.words) for p in places]
+
+
+_ALL_OF_IT = 99.0
+"""Percent from which nothing of a land cover may lie outside of a place."""
 
 
 def onlypart(clause: Clause) -> list[Claim] | None:
@@ -728,8 +736,15 @@ def giveway(clause: Clause) -> list[Claim] | None:
 def length(clause: Clause) -> list[Claim] | None:
     """The length of the roads."""
     kinds = [t.cats["OBJ"].kinds[0] for t in clause.part("o") if t.has("OBJ")] or list(clause.context.objects[-1:])
-    if kinds != ["road"]:
+    one = [t for t in clause.part("o") if t.words.startswith(("a ", "one ", "single "))]
+    if kinds != ["road"] or clause.each:
         return None
+    if one:
+        return [object_claim(Token({"OBJ": Objects(("road",), (1.0, 1.0))}, clause.words), ()), *_length_claims(clause)]
+    return _length_claims(clause)
+
+
+def _length_claims(clause: Clause) -> list[Claim]:
     return [Claim.spanning("length", ("road_length_m",), (), _length(clause.part("l")[0]), clause.words),
             *(_objects_counted(clause.part("o")))]  # fmt: skip
 
@@ -820,6 +835,9 @@ def slope(clause: Clause) -> list[Claim] | None:
     if any(clause.scopes):
         return None
     spans = [t.cats[c] for t in clause.tokens for c in ("slope", "DEG") if t.has(c)]
+    bounded = any(t.has("DEG") and (t.cats["DEG"][0] <= 0.0 or t.cats["DEG"][1] >= EVERYTHING) for t in clause.tokens)
+    if bounded and not any(t.has("mean") for t in clause.tokens) and "mean" not in clause.words:
+        return None  # 'slopes of at most 6 degrees' is not their mean
     return [Claim.spanning("slope", ("slope_mean_deg",), (), span, clause.words) for span in spans] or None
 
 

@@ -77,17 +77,22 @@ class Number:
         return span_of(self.value * scale, 0.5 * 10.0**-self.decimals * scale, self.near, fraction=fraction)
 
 
-def span_of(value: float, half: float, near: str | None, *, fraction: bool = False) -> Span:
+_MOST_POINTS = 5.0
+"""Percentage points that "nearly" and "just over" leave at most."""
+
+
+def span_of(value: float, half: float, near: str | None, *, fraction: bool = False, percent: bool = False) -> Span:
     """(least, most) for a number whose last digit is worth two `half`; fractions are coarser than numbers."""
+    most = _MOST_POINTS if fraction or percent else EVERYTHING
     if fraction:
         half = 5.0 if value == 50.0 else min(3.0, 0.15 * value)
     if near == "about":
         slack = min(0.1 * value, 5.0) if fraction else 0.07 * value
         return value - max(half, slack), value + max(half, slack)
     if near == "below":
-        return value - max(half, 0.1 * value), value + (0.0 if not fraction else 0.01 * value)
+        return value - max(half, min(0.1 * value, most)), value + (0.0 if not fraction else 0.01 * value)
     if near == "above":
-        return value, value + max(half, 0.15 * value)
+        return value, value + max(half, min(0.15 * value, most))
     if near == "more":
         return value, EVERYTHING
     return (0.0, value) if near == "less" else (value - half, value + half)
@@ -409,7 +414,8 @@ def _unit(tokens: list[Token], j: int) -> tuple[str | None, int]:
 
 def _measured(number: Number, unit: str) -> Meanings:
     if unit == "percent":
-        return {"AMT": number.span(), "PERCENT": number}
+        span = span_of(number.value, 0.5 * 10.0**-number.decimals, number.near, percent=True)
+        return {"AMT": span, "PERCENT": number}
     if unit == "deg":
         return {"DEG": number.span()}
     if unit in _METRES:

@@ -182,8 +182,8 @@ def count_refused(seeds: range) -> Counter[str]:
 
 
 def test_mutations_of_the_templates_captions_are_refused() -> None:
-    tried = count_refused(range(20))
-    assert min(tried[k] for k in ("number", "class", "side", "season", "object", "order")) >= 5, tried
+    tried = count_refused(range(8))
+    assert min(tried[k] for k in ("number", "class", "side", "season", "object", "order")) >= 2, tried
 
 
 @pytest.mark.slow

@@ -50,7 +50,11 @@ def test_the_plan_said_what_it_would_cost(clean: Path) -> None:
 
 
 def test_check_finds_no_fault_and_a_contact_sheet_is_drawn(clean: Path, tmp_path: Path) -> None:
-    for words in (["check", str(clean)], ["show", str(clean), str(tmp_path / "sheet.png"), "--count", "2"]):
+    for words in (
+        ["check", str(clean)],
+        ["prove", str(clean)],
+        ["show", str(clean), str(tmp_path / "sheet.png"), "--count", "2"],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "landweave", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
         )
