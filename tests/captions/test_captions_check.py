@@ -239,6 +239,28 @@ def test_strange_things_and_names_are_refused(seed: int, word: str, name: str) -
     assert refusal_of(f"{text} {name} is on the left of the scene.", facts) is not None
 
 
+@pytest.mark.parametrize(
+    "word", ["Spring", "Summer", "Autumn", "Fall", "Winter", "Northern", "Southern", "Hemisphere", *MONTHS]
+)
+def test_a_season_a_month_or_half_of_the_earth_with_a_capital_is_no_name(word: str) -> None:
+    refusal = refusal_of(f"Trees dominate this scene of {word.capitalize()}.", FACTS)
+    assert refusal is None or refusal.check != "names"
+
+
+@pytest.mark.parametrize("word", ["half-Paris", "post-Kenya", "sub-Amazon", "Paris", "June-Paris", "O'Brien"])
+def test_a_name_behind_a_hyphen_is_a_name(word: str) -> None:
+    refusal = refusal_of(f"Trees dominate this {word} scene.", FACTS)
+    assert refusal is not None
+    assert refusal.check == "names"
+
+
+def test_fall_is_autumn_and_no_other_season() -> None:
+    for season in ("spring", "summer", "autumn", "winter"):
+        facts = dataclasses.replace(FACTS, season=season, month=None)
+        refusal = refusal_of("This is a fall scene with trees on 62 percent of it.", facts)
+        assert (refusal is None) == (season == "autumn"), (season, refusal)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300) | st.from_regex(r"[A-Z][a-z ,.0-9%]{40,200}\.", fullmatch=True), SEEDS)
 def test_any_text_gets_an_answer(text: str, seed: int) -> None:

@@ -86,10 +86,23 @@ def test_relief_from_a_plane_with_a_hole() -> None:
     assert facts_of(stack, None).relief is None
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
+def test_a_chip_of_one_row_or_column_has_heights_and_no_slope(shape: tuple[int, int]) -> None:
+    height = np.linspace(100.0, 160.0, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    stack = Stack(place=place(47.0, 132))
+    when = datetime(2013, 1, 1, tzinfo=UTC)
+    stack.observations[("dem", 0)] = observation("dem", when, {"elevation": height[None]}, np.isfinite(height))
+    facts = facts_of(stack, None)
+    assert (facts.elevation_min_m, facts.elevation_max_m) == (100, round(float(height.max())))
+    assert facts.slope_mean_deg is None
+    assert facts.relief is None, "without a slope nothing is said of the land's form"
+
+
 @pytest.mark.parametrize(
     ("range_m", "slope_deg", "word"),
-    [(10, 1, "flat"), (30, 1, "flat"), (25, 12, "rolling"), (100, 3, "rolling"), (100, 9, "hilly"), (200, 5, "hilly"),
-     (301, 5, "mountainous"), (2000, 40, "mountainous")],
+    [(10, 1, "flat"), (30, 1, "flat"), (31, 1, "rolling"), (45, 1, "rolling"), (25, 12, "rolling"), (100, 3, "rolling"),
+     (150, 1, "rolling"), (151, 1, "hilly"), (100, 9, "hilly"), (200, 5, "hilly"), (300, 1, "hilly"), (30, 7.9, "flat"),
+     (30, 8, "rolling"), (301, 5, "mountainous"), (2000, 40, "mountainous")],
 )  # fmt: skip
 def test_relief_words(range_m: float, slope_deg: float, word: str) -> None:
     assert relief(range_m, slope_deg) == word

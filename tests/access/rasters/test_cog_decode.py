@@ -145,9 +145,11 @@ def test_the_nearest_blocks_are_joined_first() -> None:
 def test_little_is_on_its_way_at_once() -> None:
     blocks = [(i * 5 << 20, 3 << 20, (0, 0, i)) for i in range(40)]
     running: list[int] = []
+    at_once = []
 
     def start(offset: int, size: int) -> Callable[[], bytes]:
         running.append(size)
+        at_once.append(len(running))
         assert sum(running) <= AHEAD_BYTES
 
         def wait() -> bytes:
@@ -158,6 +160,7 @@ def test_little_is_on_its_way_at_once() -> None:
 
     seen = [int.from_bytes(wait(), "big") for _, wait in fetched([[b] for b in blocks], start)]
     assert seen == [b[0] for b in blocks]
+    assert max(at_once) == 5, "as many of 3 MiB as 16 MiB hold: the next are fetched while one is decoded"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
