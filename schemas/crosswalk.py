@@ -43,7 +43,7 @@ class CrosswalkRow(Strict):
 
     code: int = Field(ge=0, le=MOST_CODE, description="value in the raster")
     name: str = Field(min_length=1, max_length=100, description="the product's own name of the class")
-    native: str = Field(default="", max_length=32, description="the product's own code, where that is no number (A11)")
+    native: str = Field(default="", max_length=32, description="the product's own code, if it is not a number (A11)")
     colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
     relation: Relation = Field(description="exact, narrower, broader, mixture or none")
     to: dict[CommonClass, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(

@@ -36,8 +36,9 @@ class DeclaredBand(Strict):
     """One band: the asset that holds it, and its wavelength."""
 
     asset: AssetName | tuple[AssetName, ...] = Field(
-        description="key of the item's asset, and behind '#' the 1-based band inside it ('image#3'); 'role:data' is "
-        "the one asset with that role; at Earth Engine the id of the band. Of several, the first that the item has"
+        description="key of the item's asset, and after '#' the 1-based band inside it ('image#3'); 'role:data' is "
+        "the only asset with that role; at Earth Engine the id of the band. In a list, the first one that"
+        " the item has is used"
     )
     common_name: str | None = Field(default=None, max_length=32, description="STAC common name ('red', 'nir08')")
     center_um: float | None = Field(default=None, gt=0, description="centre wavelength, micrometres")
@@ -78,17 +79,18 @@ class DeclaredArray(Strict):
     scale: float | None = Field(
         default=None,
         gt=0,
-        description="factor of the stored numbers; an item that states another one is brought to it; if absent, "
+        description="factor of the stored numbers; numbers of an item with another factor are converted; if absent, "
         "numbers are stored as delivered",
     )
     offset: float | None = Field(default=None, description="addend, in the unit; 0 if absent")
     nodata: float | tuple[float, ...] | None = Field(
         default=None,
-        description="number that means 'not measured', beside what items and rasters state; several for float32, which "
-        "stores NaN there",
+        description="number that means 'not measured', in addition to those that items and rasters state; a list for "
+        "float32, which stores NaN instead",
     )
     kernel: Literal["nearest", "bilinear", "cubic"] | None = Field(
-        default=None, description="how pixels are resampled; bilinear for continuous numbers, else nearest, if absent"
+        default=None,
+        description="how pixels are resampled; if absent, bilinear for continuous numbers and nearest for others",
     )
 
     @model_validator(mode="after")
@@ -140,7 +142,8 @@ class DeclaredClouds(Strict):
     """Which pixels are cloud, cloud shadow or cirrus: by bits or by values of one asset."""
 
     asset: AssetName = Field(
-        description="the asset that says it: of a band of `arrays`, or another one, stored as the array 'clouds'"
+        description="asset with the cloud flags: the asset of a band of `arrays`, or another asset, which is stored "
+        "as the array 'clouds'"
     )
     bits: tuple[Annotated[int, Field(ge=0, le=31)], ...] = Field(
         default=(), max_length=32, description="a pixel is cloud where one of these bits is set (0 = the lowest)"
@@ -149,12 +152,17 @@ class DeclaredClouds(Strict):
         default=(), max_length=256, description="a pixel is cloud where the number is one of these"
     )
     dtype: Dtype | None = Field(
-        default=None, description="of an asset that no array reads; uint16 for bits and uint8 for values if absent"
+        default=None,
+        description="dtype of the array 'clouds', if no array reads the asset; if absent, uint16 for bits and uint8 "
+        "for values",
     )
     resolution_m: float | None = Field(
-        default=None, ge=0.01, le=100_000, description="of such an asset; the finest of the arrays' if absent"
+        default=None,
+        ge=0.01,
+        le=100_000,
+        description="pixel edge of the array 'clouds', metres; if absent, that of the finest array",
     )
-    nodata: int | None = Field(default=None, description="number that means 'not known' in such an asset")
+    nodata: int | None = Field(default=None, description="number that means 'not known' in the array 'clouds'")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -200,7 +208,9 @@ Where = Annotated[
 class Described(Strict):
     """What a declared layer says of its product."""
 
-    title: str = Field(default="", max_length=200, description="name of the product, to display; the layer's if absent")
+    title: str = Field(
+        default="", max_length=200, description="name of the product, to display; if absent, the name of the layer"
+    )
     arrays: dict[ArrayName, DeclaredArray] = Field(
         min_length=1,
         max_length=64,

@@ -139,8 +139,8 @@ class OpenStreetMapLabel(Strict):
 
     kind: Literal["openstreetmap"] = "openstreetmap"
     pbf: PathOrAddress | Annotated[tuple[PathOrAddress, ...], Field(min_length=1, max_length=256)] = Field(
-        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_...; or a "
-        "list of them: of an object in several extracts, that of the newest counts"
+        description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_...; or "
+        "a list of them: an object in several extracts is taken from the newest one"
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
     crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of openstreetmap@1")

@@ -69,11 +69,13 @@ class TableNumber(Strict):
 
     table: RelativePath = Field(description="CSV or Parquet file, path relative to the recipe; it is read in pieces")
     column: Column = Field(description="column whose value the sample gets")
-    id: Column = Field(default="sample_id", description="column that says which samples a row is for")
+    id: Column = Field(
+        default="sample_id", description="column that names the sample, or the value of `match`, of each row"
+    )
     match: str = Field(
         default="sample_id",
         pattern=r"^(sample_id|attr_[A-Za-z][A-Za-z0-9_]{0,63})$",
-        description="what of a sample `id` is compared with: sample_id, or an attribute or number, attr_NAME",
+        description="value of a sample that `id` is compared with: sample_id, or an attribute or number, attr_NAME",
     )
     unit: Unit = ""
     description: About = ""

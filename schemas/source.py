@@ -49,14 +49,14 @@ class ImageSource(RasterSource):
     layer: LayerName | None = Field(
         default=None,
         exclude_if=lambda name: name is None,
-        description="name of the layer on disk, in the catalogue and in the ledger; the product's if absent. Give "
-        "names to have several layers of one product",
+        description="name of the layer on disk, in the catalogue and in the ledger; if absent, the name of the "
+        "product. Give names to have several layers of one product",
     )
     where: Where = Field(
         default_factory=dict,
         exclude_if=lambda wanted: not wanted,
-        description="use only items with these properties: one value ('sat:orbit_state: ascending') or a list, of "
-        "which one must be there",
+        description="use only items with these properties: one value ('sat:orbit_state: ascending'), or a list of "
+        "allowed values",
     )
     assets: dict[str, AssetName] = Field(
         default_factory=dict,
@@ -84,14 +84,15 @@ class DatedSource(ImageSource):
     min_valid: Share = Field(default=0.95, description="least share of the chip with valid pixels")
     sharing: Share = Field(
         default=0.05,
-        description="how much worse a scene may be than a chip's best one (share of the chip uncovered; cloud plus "
-        "distance in time) if neighbouring chips use it too: fewer scenes, requests and bytes; 0 = only equal scenes",
+        description="a chip may use a scene that is worse than its best one by up to this much (uncovered share of "
+        "the chip; cloud plus distance in time), if neighbouring chips use that scene: fewer scenes, "
+        "requests and bytes; 0 = only equally good scenes",
     )
     composite: Literal["median", "mean", "mosaic"] | None = Field(
         default=None,
         exclude_if=lambda how: how is None,
-        description="make each date of many scenes, pixel by pixel over those that are clear there: their median, "
-        "their mean, or the first clear one, best metadata first",
+        description="compute each date from many scenes, pixel by pixel, from the scenes that are clear there: "
+        "median, mean, or mosaic (the first clear scene, best metadata first)",
     )
     max_scenes: int = Field(
         default=30,

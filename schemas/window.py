@@ -91,7 +91,7 @@ class Window(Strict):
         default=(),
         max_length=MOST_SLOTS,
         exclude_if=_absent,
-        description="days of `year` as 'MM-DD', one observation near each; needs `within`, or `before` and `after`",
+        description="days of `year` as 'MM-DD'; one observation near each day; needs `within`, or `before` and `after`",
     )
     year: int | None = Field(default=None, ge=1900, le=2200, exclude_if=_absent, description="year of `dates`")
     around: str | Layered | None = Field(
