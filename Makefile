@@ -11,7 +11,7 @@ DATA := data
 # Tests run in as many processes as the machine has cores, at most 8 of them: each needs up to 2 GB of memory.
 TESTS := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
 
-.PHONY: help bench mutate quickstart test test-fast test-cluster test-cluster-quick test-faults test-online test-packages check format schema lock lock-images image wheel clean
+.PHONY: help site docs bench mutate quickstart test test-fast test-cluster test-cluster-quick test-faults test-online test-packages check format schema lock lock-images image wheel clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -97,13 +97,21 @@ schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors, and its
 	$(RUN) -m pipelines schema > docs/recipe.schema.json
 	$(RUN) -m pipelines schema --page > docs/recipe.md
 
+# The site is built into build/site; every warning is an error.
+site: $(VENV)/.check  ## build the documentation's site into build/site
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs: site  ## build the site and serve it on this machine
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
 # Versions are those installed and tested here; hashes cover every file of them in the index, for all platforms.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
 lock: $(VENV)/.check  ## write constraints.txt and deploy/flink/requirements.txt, with hashes, from the tested versions
 	$(BIN)/python -m pip install --quiet --group lock
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > $(VENV)/tested.txt
 	$(LOCK) --universal --no-strip-markers --constraint $(VENV)/tested.txt --output-file constraints.txt pyproject.toml \
-		$(foreach group,check bench deploy frameworks mutate,--group $(group))
+		$(foreach group,check bench deploy docs frameworks mutate,--group $(group))
 	$(LOCK) --no-deps --output-file deploy/flink/requirements.txt deploy/flink/requirements.txt
 
 lock-images:  ## ask the registries for the current digests of the base images (needs a network); commit the result

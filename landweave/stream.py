@@ -64,11 +64,11 @@ class _Place:
 class Stream:
     """Batches of a selection as dicts of numpy arrays.
 
-    Keys: each array's path with (n, [time,] [band,] y, x); '<group>/present' with (n, slots) bool; 'id' with a list of
-    n sample ids; 'position', number of batches of this rank so far, with this one. Absent observations hold nodata and
-    are False in present. By setting: '<group>/slot' (n, slots) stored date slot of each date, -1
-    for none; '<group>/held_back' (n,) True where the modality was removed; 'crop_m' (n, 2) metres right of and below
-    the footprint's corner; catalogue columns by name.
+    Keys: each array's path with `(n, [time,] [band,] y, x)`; '<group>/present' with (n, slots) bool; 'id' with a list
+    of n sample ids; 'position', number of batches of this rank so far, with this one. Absent observations hold nodata
+    and are False in present. By setting: '<group>/slot' (n, slots) stored date slot of each date, -1 for none;
+    '<group>/held_back' (n,) True where the modality was removed; 'crop_m' (n, 2) metres right of and below the
+    footprint's corner; catalogue columns by name.
 
     An iterator runs one epoch and keeps its own position: each `for batch in stream` is a full epoch, even if the last
     one was broken off. The first batch of an iterator increases the number of the next epoch. Only `load_state_dict`

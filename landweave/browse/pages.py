@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from landweave.claims import EVERYTHING, Claim
 from landweave.plain import printable
 from landweave.record import plain
 from landweave.render import array_to_draw, class_colours, encoded, picture
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from landweave.dataset import Dataset
     from landweave.layout import GroupSpec, Json
-    from landweave.sample import Sample
+    from landweave.sample import Captions, Sample
     from landweave.selection import Selection
 
 PICTURE_TYPE = "image/webp"
@@ -117,10 +119,7 @@ class Pages:
                 f"EPSG:{sample.item['epsg']}",
             ],
             "layers": [self._layer(sample, i, group) for i, group in enumerate(self._dataset.spec.groups)],
-            "captions": [
-                {"text": printable(c.text, lines=True), "by": printable(c.model or c.captioner)}
-                for c in sample.captions
-            ],
+            "captions": [_caption(c) for c in sample.captions],
             "absent": self._absent(sample.id),
             "values": [
                 [name, printable(str(plain(value)))[:_LONGEST]]
@@ -180,6 +179,25 @@ class Pages:
             }
             for row in rows
         ]
+
+
+def _caption(caption: Captions) -> Json:
+    """Its text, and the words that claim something with what they claim and which arrays or tables show it."""
+    found: dict[str, list[str]] = {}
+    for entry in json.loads(caption.claims) if caption.claims else []:
+        claim = Claim.from_record(entry)
+        span = "" if claim.high >= EVERYTHING and claim.low == 0 else f", {claim.low:g} to {claim.high:g}"
+        what = " ".join(printable(word) for word in (claim.predicate, *claim.about, *claim.where))
+        shown = ", ".join(printable(source) for source in entry.get("source", []))
+        found.setdefault(printable(claim.words), []).append(f"{what}{span} ({shown})")
+    text = printable(caption.text, lines=True)
+    return {
+        "text": text,
+        "by": printable(caption.model or caption.captioner),
+        "claims": [
+            {"words": words, "says": "; ".join(says)} for words, says in found.items() if words in text and words
+        ],
+    }
 
 
 def _kind(column: Any) -> str:

@@ -125,7 +125,7 @@ async function open(n) {
   $('dates').hidden = most < 2
   $('date').max = most - 1
   $('date').value = state.date = Math.min(state.date, most - 1)
-  $('captions').replaceChildren(...(sample.captions.length ? sample.captions.flatMap((c) => [element('blockquote', c.text), element('p', c.by, 'soft')]) : [element('p', 'This sample has no caption.', 'soft')]))
+  $('captions').replaceChildren(...(sample.captions.length ? sample.captions.flatMap((c) => [marked(c), element('p', c.claims.length ? `${c.by}; underlined words are claims, point at one to see what shows it` : c.by, 'soft')]) : [element('p', 'This sample has no caption.', 'soft')]))
   const absent = sample.absent.map((a) => {
     const row = element('tr')
     row.append(...[a.layer, a.reason, a.detail].map((t) => element('td', t)))
@@ -147,6 +147,23 @@ async function open(n) {
     remember()
   }
   if (!$('sample').open) $('sample').showModal()
+}
+
+// The caption, with the words that claim something marked; their titles say what is claimed and what shows it.
+function marked(caption) {
+  const quote = element('blockquote')
+  const spans = caption.claims.map((c) => ({ from: caption.text.indexOf(c.words), to: caption.text.indexOf(c.words) + c.words.length, says: c.says })).sort((a, b) => a.from - b.from || b.to - a.to)
+  let at = 0
+  for (const span of spans) {
+    if (span.from < at) continue
+    quote.append(caption.text.slice(at, span.from))
+    const mark = element('mark', caption.text.slice(span.from, span.to))
+    mark.title = span.says
+    quote.append(mark)
+    at = span.to
+  }
+  quote.append(caption.text.slice(at))
+  return quote
 }
 
 function layers(sample) {
