@@ -149,7 +149,7 @@ class Loading:
         source, n = self._source, len(self._ids)
         gone: dict[str, Any] = {}
         if source.view.missing:
-            modalities = [g.name for g, _ in source.groups if g.kind == "modality"]
+            modalities = [g.name for g, _ in source.groups if g.is_input]
             gone = held_back(source.view, modalities, self._positions, self._when)
         if source.view.crop_m is not None:
             self._corners = self._windows()

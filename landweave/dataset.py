@@ -134,6 +134,11 @@ class Dataset:
         return {g.name: g for g in self.spec.groups if g.kind == "label"}
 
     @property
+    def targets(self) -> dict[str, GroupSpec]:
+        """Name -> layer of numbers to be predicted (`role: label` in the recipe); `modalities` holds them too."""
+        return {g.name: g for g in self.spec.groups if g.target}
+
+    @property
     def arrays(self) -> dict[str, ArraySpec]:
         """'group/array' -> its form."""
         return {a.path: a for a in self.spec.arrays}

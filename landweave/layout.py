@@ -247,6 +247,13 @@ class GroupSpec:
     """Name and SHA-256 of the crosswalk that `common` of the classes is from; '' where the recipe states them."""
     revision: int = 0
     """Revision of the dataset that it came with."""
+    target: bool = False
+    """True for a modality whose numbers are to be predicted: a continuous label."""
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is what a model gets: a modality that is no target."""
+        return self.kind == "modality" and not self.target
 
     @property
     def dated(self) -> bool:

@@ -44,6 +44,8 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     for group in data["groups"]:
         if not group["revision"]:
             del group["revision"]
+        if not group["target"]:
+            del group["target"]
         for array in group["arrays"]:
             if array["nodata"] is not None and math.isnan(array["nodata"]):
                 array["nodata"] = "NaN"
@@ -123,6 +125,7 @@ def _group(found: Fields, newest: int) -> GroupSpec:
         vectors=found.flag("vectors"),
         crosswalk=found.text_or_none("crosswalk") or "",
         revision=found.whole("revision", 0, newest, 0),
+        target=found.flag("target", default=False),
     )
     if not group.arrays or len({a.name for a in group.arrays}) != len(group.arrays):
         refuse(found.at("arrays"), [a.name for a in group.arrays], "at least one, with names that differ")

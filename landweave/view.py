@@ -174,7 +174,7 @@ def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics
         if bands == ():
             continue
         mean = std = None
-        if view.normalise is not None and array.kind == "continuous" and spec.group(array.group).kind == "modality":
+        if view.normalise is not None and array.kind == "continuous" and spec.group(array.group).is_input:
             mean, std = _figures(array, bands, statistics(array.path, view.normalise))
         height, width = array.chip_shape[-2:]
         rule = view.times_of(array.group)
@@ -285,11 +285,14 @@ def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], w
 
 def _check_names(spec: DatasetSpec, view: View) -> None:
     modalities = [g.name for g in spec.groups if g.kind == "modality"]
+    inputs = [g.name for g in spec.groups if g.is_input]
     times = view.times if not isinstance(view.times, (str, int)) else {}
     for setting, names in (("bands", view.bands), ("times", times), ("missing", view.missing), ("noise", view.noise)):
         for name in names:
             if name not in modalities:
                 raise UnknownNameError(f"{setting}: {unknown('modality', name, modalities)}")
+            if setting in ("missing", "noise") and name not in inputs:
+                raise QueryError(f"{setting}: {name!r} is a label (role: label), which is never left out or changed")
 
 
 def _named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str, ...]:

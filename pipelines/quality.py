@@ -35,13 +35,14 @@ def refusal(stack: Stack, recipe: Recipe) -> str:
         recipe: checked recipe.
     """
     obtained = {name for name, _ in stack.observations if name not in recipe.derived}
+    images = obtained - recipe.targets
     wanting: list[str] = [s.name for s in recipe.sources if s.required and s.name not in obtained]
     wanting += [x.layer for x in recipe.read_labels if x.required and x.layer not in stack.labels]
     if wanting:
         return f"required and absent: {', '.join(wanting)}"
-    least = min(recipe.quality.min_modalities, len(recipe.sources))
-    if len(obtained) < least:
-        return f"{len(obtained)} modalities obtained, quality.min_modalities requires {least}"
+    least = min(recipe.quality.min_modalities, len(recipe.sources) - len(recipe.targets))
+    if len(images) < least:
+        return f"{len(images)} modalities obtained, quality.min_modalities requires {least}"
     if not stack.observations and not stack.labels:
         return "no modality and no label obtained"
     return _too_few_dates(stack, recipe) or next(_broken(stack, recipe), "")

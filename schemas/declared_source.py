@@ -39,6 +39,12 @@ class DeclaredSource(Described, ImageSource):
     earthengine: str | None = Field(
         default=None, max_length=256, description="asset id of the product's image collection at Earth Engine"
     )
+    role: Literal["input", "label"] = Field(
+        default="input",
+        exclude_if=lambda role: role == "input",
+        description="label: numbers to be predicted (height of the canopy, biomass). The layer is no image: it decides "
+        "no date and does not count in quality.min_modalities; readers neither normalise it nor leave it out at random",
+    )
 
     @property
     def name(self) -> str:

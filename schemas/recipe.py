@@ -20,6 +20,7 @@ from schemas.consistency import (
     check_splits,
 )
 from schemas.declared import LayerName
+from schemas.declared_source import DeclaredSource
 from schemas.derived import Derived, Expression, Input, resolved
 from schemas.fused import FusedLabel
 from schemas.grid import GridSpec
@@ -151,6 +152,11 @@ class Recipe(Strict):
         """Pixel edge of every layer, metres."""
         edges = [self.resolution_of(x.layer, None) for x in self.labels]
         return edges + [self.resolution_of(s.name, y.name) for s in self.sources for y in s.modality.layers]
+
+    @cached_property
+    def targets(self) -> frozenset[str]:
+        """Layers of numbers to be predicted."""
+        return frozenset(s.name for s in self.sources if isinstance(s, DeclaredSource) and s.role == "label")
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:

@@ -121,6 +121,7 @@ def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> Gro
         licence=modality.licence,
         attribution=modality.attribution,
         arrays=tuple(arrays),
+        target=modality.name in recipe.targets,
     )
 
 

@@ -292,7 +292,7 @@ def _licences(stack: Stack) -> list[str]:
 
 def role(group: GroupSpec) -> str:
     """Role of a group's asset."""
-    return "data" if group.kind == "modality" else "labels"
+    return "data" if group.is_input else "labels"
 
 
 def stamp(moment: datetime) -> str:

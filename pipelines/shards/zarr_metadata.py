@@ -81,6 +81,8 @@ def _group_attributes(group: GroupSpec) -> Json:
         "attribution": group.attribution,
         "kind": group.kind,
     }
+    if group.target:
+        attributes["target"] = True
     if group.slots:
         attributes["slots"] = list(group.slots)
     if group.classes:
