@@ -85,6 +85,4 @@ def test_a_sample_of_labels_alone_does_not_count_as_one_with_an_image(folder: Pa
     (folder / "none.yaml").write_text(RECIPE.format(static="dated: false").replace("2021-06-", "2019-06-"))
     done = run("build", folder / "none.yaml", folder / "none", "--workers", "1")
     assert done.exit_code != 0
-    assert (
-        "0 modalities obtained, quality.min_modalities requires 1" in done.output or "no sample was kept" in done.output
-    )
+    assert "no sample was kept" in done.output
