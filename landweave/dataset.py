@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from landweave.batch import Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
+from landweave.classes import Classes
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
 from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR
 from landweave.manifest import dataset_from_bytes
@@ -132,6 +133,16 @@ class Dataset:
     def labels(self) -> dict[str, GroupSpec]:
         """Name -> label layer: legend, licence."""
         return {g.name: g for g in self.spec.groups if g.kind == "label"}
+
+    def classes(self, label: str) -> Classes:
+        """Classes of a label layer for training: `names`, `index(stored)`, `ignore_index`, `weights()`.
+
+        Raises:
+            UnknownNameError: the dataset has no such label.
+        """
+        if label not in self.labels:
+            raise UnknownNameError(unknown("label", label, sorted(self.labels)))
+        return Classes(self.labels[label], self.catalogue)
 
     @property
     def targets(self) -> dict[str, GroupSpec]:

@@ -8,7 +8,15 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any, Protocol
 
 from landweave.plain import printable
-from landweave.render import Pictured, array_to_draw, class_colours, classes_there, picture
+from landweave.render import (
+    Pictured,
+    array_to_draw,
+    class_colours,
+    classes_there,
+    confidence_picture,
+    has_confidence,
+    picture,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +31,8 @@ _SMALL, _NORMAL = 6.0, 7.0
 """Sizes of letters, points."""
 _MOST_ENTRIES = 400
 """Entries of all legends together: an untrusted dataset may list 65,536 classes."""
+_SURE = -1
+"""In place of a date slot: the cell shows the confidence of a label."""
 
 
 class Described(Pictured, Protocol):
@@ -44,7 +54,8 @@ class Described(Pictured, Protocol):
 
 
 def contact_sheet(title: str, samples: Sequence[Described]) -> Figure:
-    """Every layer and date of each sample, with captions in full, as a matplotlib figure.
+    """Every layer and date of each sample, and the confidence of labels that have one, with captions in full, as a
+    matplotlib figure.
 
     Pictures are those of `landweave.render.picture`. What is absent says so. A bar shows the scale of each sample. The
     legend lists the classes that are in the pictures, map by map; a class has one colour on all maps.
@@ -93,7 +104,8 @@ class _Sheet:
         self.figure = Figure(dpi=110, facecolor="white")
         self.renderer: Any = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
         self.font = FontProperties
-        self.cells = [(g, slot) for g in self.spec.groups for slot in range(g.slot_count)]
+        slots = {g.name: [*range(g.slot_count), *([_SURE] if has_confidence(g) else [])] for g in self.spec.groups}
+        self.cells = [(g, slot) for g in self.spec.groups for slot in slots[g.name]]
         lines = -(-len(self.cells) // _WIDEST_CELLS)
         self.across = -(-len(self.cells) // lines)
         self.width_in = max(_NARROWEST_IN, self.across * (_CELL_IN + _GAP_IN) + 2 * _MARGIN_IN)
@@ -192,10 +204,11 @@ class _Sheet:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_box_aspect(1)
-        if not sample.present[group.name][slot]:
+        if not sample.present[group.name][max(slot, 0)]:
             axes.text(0.5, 0.5, "absent", ha="center", va="center", fontsize=8, color="0.45", transform=axes.transAxes)
             return
-        axes.imshow(picture(sample, group, slot), interpolation="nearest", aspect="auto")
+        drawn = confidence_picture(sample, group) if slot == _SURE else picture(sample, group, slot)
+        axes.imshow(drawn, interpolation="nearest", aspect="auto")
         if bar:
             _scale_bar(axes, group)
 
@@ -250,7 +263,10 @@ def _there(sample: Described, group: GroupSpec) -> list[Any]:
 
 
 def _note(sample: Described, group: GroupSpec, slot: int) -> str:
-    """Day and clouds, version of a map, or the range of a single band."""
+    """Day and clouds, version of a map, its mean confidence, or the range of a single band."""
+    if slot == _SURE:
+        mean = sample.item.get(f"{group.name}_confidence")
+        return "confidence" if mean is None else f"confidence {mean:.2f}"
     if group.kind == "label":
         year, version = sample.item.get(f"{group.name}_year"), sample.item.get(f"{group.name}_version")
         return str(version or "") if year is None or str(year) in str(version) else f"{year} {version or ''}"

@@ -26,6 +26,8 @@ _HEIGHTS = np.array(
     [(64, 122, 90), (126, 160, 98), (200, 192, 132), (176, 140, 104), (150, 128, 120), (246, 246, 246)], np.float64
 )
 """Colours of elevation from the lowest to the highest pixel: green, straw, brown, white."""
+_SURE = np.array([(48, 18, 90), (38, 130, 142), (250, 230, 60)], np.float64)
+"""Colours of confidence 0, 0.5 and 1: they differ in lightness, also for the colour-blind."""
 _LEAST_RELIEF_M = 50.0
 """A chip that is flatter than this takes only a part of the colours: noise is not drawn as mountains."""
 _SUN = (np.cos(np.radians(45)) * np.sin(np.radians(315)), np.cos(np.radians(45)) * np.cos(np.radians(315)))
@@ -93,6 +95,24 @@ def picture(sample: Pictured, group: GroupSpec, slot: int = 0) -> NDArray[np.uin
         values[0] - values[1] if array.unit.startswith("dB") else values[0] / np.where(values[1] > 0, values[1], np.nan)
     )
     return _colours([*(_stretch(values[b], *limits[b]) for b in (0, 1)), _stretch(ratio, *_own_limits(ratio))])
+
+
+def has_confidence(group: GroupSpec) -> bool:
+    """Whether a label comes with a confidence for each pixel, as fused labels do."""
+    return group.kind == "label" and any(a.name == "confidence" for a in group.arrays)
+
+
+def confidence_picture(sample: Pictured, group: GroupSpec) -> NDArray[np.uint8]:
+    """The confidence of a label as (y, x, 3) uint8: dark blue = 0, green = 0.5, yellow = 1; without a class grey.
+
+    Raises:
+        AbsentError: the sample has no such label. CorruptError: the shard is damaged.
+    """
+    values = sample.physical(f"{group.name}/confidence")
+    there = np.isfinite(values)
+    steps = np.linspace(0, 1, len(_SURE))
+    drawn = np.stack([np.interp(np.where(there, values, 0), steps, _SURE[:, c]) for c in range(3)], axis=-1)
+    return np.where(there[..., None], drawn.round(), NOTHING).astype(np.uint8)
 
 
 def array_to_draw(group: GroupSpec) -> ArraySpec:

@@ -45,7 +45,7 @@ class Learned:
     @property
     def version(self) -> str:
         """What the catalogue says of each sample's map."""
-        return f"{VERSION} {'calibrated' if self.points else 'uncalibrated'}"
+        return f"v{VERSION} {'calibrated' if self.points else 'uncalibrated'}"
 
     def to_json(self, job: Job) -> dict[str, Any]:
         """The tables, for the workers and for the dataset: arrays as nested lists, classes in their common order."""

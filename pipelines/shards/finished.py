@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from landweave.dataset import open_dataset
-from landweave.layout import SHARD_INDEX, shard_manifest
+from landweave.layout import SHARD_INDEX, STATISTICS, shard_manifest
 from landweave.manifest import shard_from_bytes
 from schemas.outcome import Outcome, Reason
 from schemas.place import GeoBox, Place
@@ -56,7 +56,7 @@ class Finished:
     def stamp(self) -> str:
         """What decides the content: checksums of every shard's manifests, and of the statistics."""
         sums = {number: entry["sha256"] for number, entry in sorted(self._index.items())}
-        return json.dumps([sums, self.data.statistics], sort_keys=True)
+        return json.dumps([sums, self.data.manifest.objects[self.spec.at(STATISTICS)].sha256], sort_keys=True)
 
     def manifest(self, shard: int) -> ShardManifest:
         """Manifest of a shard."""

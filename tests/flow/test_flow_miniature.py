@@ -28,10 +28,10 @@ from tests.flow.job import CHECKOUT, run, start, tree_of, with_checkout
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow")]
 
 
-def test_it_holds_five_sensors_three_labels_and_captions(clean: Path) -> None:
+def test_it_holds_five_sensors_three_labels_their_fusion_and_captions(clean: Path) -> None:
     dataset = landweave.open(clean)
     assert list(dataset.modalities) == ["sentinel2", "sentinel1", "landsat", "enmap", "dem"]
-    assert list(dataset.labels) == ["worldcover", "dynamicworld", "openstreetmap"]
+    assert list(dataset.labels) == ["worldcover", "dynamicworld", "openstreetmap", "fused"]
     assert len(dataset) >= 15
     assert all(dataset.splits.get(split, 0) > 0 for split in ("train", "val", "test"))
     for name in (*dataset.modalities, *dataset.labels):
@@ -62,11 +62,12 @@ def test_check_finds_no_fault_and_a_contact_sheet_is_drawn(clean: Path, tmp_path
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_notebook_and_the_readmes_lines_run(clean: Path) -> None:
-    notebook = nbformat.read(CHECKOUT / "notebooks" / "quickstart.ipynb", as_version=4)
+def test_the_notebooks_and_the_readmes_lines_run(clean: Path) -> None:
     os.environ["LANDWEAVE_DATASET"] = str(clean)
     try:
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(CHECKOUT)}}).execute()
+        for name in ("quickstart", "labels"):
+            notebook = nbformat.read(CHECKOUT / "notebooks" / f"{name}.ipynb", as_version=4)
+            NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(CHECKOUT)}}).execute()
     finally:
         del os.environ["LANDWEAVE_DATASET"]
     lines = re.search(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)

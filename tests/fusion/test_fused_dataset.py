@@ -101,7 +101,7 @@ def test_pixels_and_columns_say_the_same(fused: Path) -> None:
         assert sample.item["fused_labelled"] == pytest.approx(there.mean())
         assert 0 <= sample.item["fused_agreement"] <= 1
         assert 0 <= sample.item["fused_entropy"] <= 1
-        assert sample.item["fused_version"] == "1 uncalibrated"
+        assert sample.item["fused_version"] == "v1 uncalibrated"
         assert sample.item["fused_date_gap_days"] == 3
     assert labelled
     for column in ("confidence", "agreement", "entropy"):
@@ -110,12 +110,49 @@ def test_pixels_and_columns_say_the_same(fused: Path) -> None:
         assert 0 < len(found) < len(data)
 
 
-def test_torch_hands_out_confidence_beside_classes(fused: Path) -> None:
+@pytest.mark.parametrize("label", ["fused", "worldcover"])
+def test_classes_have_indexes_and_weights_for_a_loss(fused: Path, label: str) -> None:
     data = landweave.open(fused)
-    stream = data.stream(batch_size=3, arrays=["fused/classes", "fused/confidence"], normalise="all")
-    for batch in torch.utils.data.DataLoader(TorchStream(stream), batch_size=None):
+    classes = data.classes(label)
+    assert classes.contiguous == (label == "fused")
+    assert len(classes.names) == len(classes) == len(classes.codes)
+    counted = np.zeros(len(classes), int)
+    for sample in data.query(split="train").ids:
+        stored = data.sample(sample).get(label)
+        if stored is not None:
+            index = classes.index(stored)
+            assert index.dtype == np.uint8
+            assert (classes.contiguous is False) or (index == stored).all()
+            assert set(np.unique(index)) <= {*range(len(classes)), classes.ignore_index}
+            counted += np.bincount(index[index != classes.ignore_index], minlength=len(classes))
+    assert classes.pixels().tolist() == counted.tolist()
+    weights = classes.weights()
+    assert weights.dtype == np.float32
+    assert (weights * counted).sum() == pytest.approx(counted.sum(), rel=1e-5)
+    assert ((weights == 0) == (counted == 0)).all()
+    with pytest.raises(landweave.UnknownNameError, match="sentinel2"):
+        data.classes("sentinel2")
+
+
+def test_a_weighted_loss_in_a_data_loader(fused: Path) -> None:
+    data = landweave.open(fused)
+    classes, torch_classes = data.classes("fused"), len(data.classes("fused"))
+    loss = torch.nn.CrossEntropyLoss(
+        weight=torch.from_numpy(classes.weights()), ignore_index=classes.ignore_index, reduction="none"
+    )
+    stream = data.stream(data.query(split="train"), batch_size=3, arrays=["sentinel2", "fused"], normalise="all")
+    model = torch.nn.Conv2d(8, torch_classes, 1)
+    for batch in torch.utils.data.DataLoader(TorchStream(stream), batch_size=None, num_workers=1):
         assert batch["fused/classes"].dtype == batch["fused/confidence"].dtype == torch.uint8
-        assert batch["fused/classes"].shape == batch["fused/confidence"].shape
+        target, sure = batch["fused/classes"].long(), batch["fused/confidence"].float() / 255
+        assert ((target == classes.ignore_index) == (sure == 0)).all()
+        said = model(batch["sentinel2/bands_10m"].flatten(1, 2))
+        each = loss(said, target)
+        assert (each[target == classes.ignore_index] == 0).all()
+        (each * sure).sum().backward()
+    assert model.weight.grad is not None
+    assert torch.isfinite(model.weight.grad).all()
+    assert model.weight.grad.abs().sum() > 0
 
 
 def test_a_second_call_adds_nothing_and_other_settings_need_another_name(fused: Path, tmp_path: Path) -> None:
@@ -180,7 +217,7 @@ def test_reference_points_calibrate_the_confidence(base: Path, fused: Path, tmp_
     add_fused(recipe_file(tmp_path, reference={"file": file}), out, Engine())
     data = landweave.open(out)
     assert "calibrated with 200 reference points" in data.labels["fused"].title
-    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"1 calibrated"}
+    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v1 calibrated"}
     right = np.concatenate([(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in data])
     raw = np.concatenate(
         [(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in landweave.open(fused)]

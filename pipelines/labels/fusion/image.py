@@ -6,7 +6,7 @@ Features are whole numbers, so their sums are exact in any order. A pixel is jud
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -29,6 +29,9 @@ LARGEST = 30_000
 """Features are cut to this size: sums of products of a sample stay whole numbers in float64."""
 SHRINKAGE, SHRINKAGE_FEW = 0.05, 60.0
 """The covariance of n pixels is drawn towards the pooled one by .05 + 60/n."""
+SMALL = 1 << 17
+"""Multiplications of a matrix product that OpenBLAS does in the calling thread: its threads would wait for one another
+in busy loops, which took four times the CPU on a machine with other work, and could add in another order."""
 FEWEST = 200
 """A class with fewer pixels in a fold's model is not judged by the image."""
 
@@ -126,7 +129,8 @@ class Moments:
             rows = found[sure & (top == code)].astype(np.float64)
             moments.count[fold, code] = len(rows)
             moments.first[fold, code] = rows.sum(axis=0)
-            moments.second[fold, code] = (rows.T @ rows) / 2**20
+            parts = _parts(rows)
+            moments.second[fold, code] = (parts.transpose(0, 2, 1) @ parts).sum(axis=0) / 2**20
         return moments
 
     @classmethod
@@ -184,14 +188,24 @@ class ImageModel:
 
         Classes that are not known have the mean of the known ones: the image neither helps nor harms them.
         """
-        rows = found.reshape(-1, found.shape[-1])
-        known = np.flatnonzero(self.known[fold])
+        rows = found.reshape(-1, found.shape[-1]).astype(np.float32)
+        parts, known = _parts(rows), np.flatnonzero(self.known[fold])
         result = np.zeros((len(rows), CLASSES))
         for code in known:
-            centred = (rows - self.mean[fold, code]).astype(np.float32)
-            white = centred @ self.whiten[fold, code].T.astype(np.float32)
+            turn = self.whiten[fold, code].T
+            turned = (parts @ turn.astype(np.float32)).reshape(-1, rows.shape[1])[: len(rows)]
+            white = turned - (self.mean[fold, code] @ turn).astype(np.float32)
             result[:, code] = -0.5 * (np.einsum("nd,nd->n", white, white) + self.logdet[fold, code])
         if len(known):
             rest = np.setdiff1d(np.arange(CLASSES), known)
             result[:, rest] = result[:, known].mean(axis=1, keepdims=True)
         return result.reshape(*found.shape[:-1], CLASSES)
+
+
+def _parts(rows: NDArray[Any]) -> NDArray[Any]:
+    """(n, D) rows as (parts, rows of a part, D), filled with zeros: the products of a part are `SMALL`."""
+    count, size = rows.shape
+    each = max(1, SMALL // max(1, size * size))
+    whole = np.zeros((-(-count // each) * each, size), rows.dtype)
+    whole[:count] = rows
+    return np.asarray(whole.reshape(-1, each, size))

@@ -92,7 +92,13 @@ class VoteModel:
     """Per voter (strata, CLASSES, symbols): P(symbol | class)."""
 
     def log_posterior(self, votes: NDArray[np.uint16], strata: NDArray[np.integer] | int = 0) -> NDArray[np.float64]:
-        """(..., CLASSES) log P(class | votes) of each pixel; a stratum that was not learnt is stratum 0.
+        """(..., CLASSES) log P(class | votes) of each pixel; arguments as in `log_scores`."""
+        found = self.log_scores(votes, strata)
+        peak = found.max(axis=-1, keepdims=True)
+        return np.asarray(found - peak - np.log(np.exp(found - peak).sum(axis=-1, keepdims=True)))
+
+    def log_scores(self, votes: NDArray[np.uint16], strata: NDArray[np.integer] | int = 0) -> NDArray[np.float64]:
+        """(..., CLASSES) log P(class and votes); a stratum that was not learnt is stratum 0.
 
         `votes` is (voters, ...); `strata` one number or the shape of a vote.
         """
@@ -104,8 +110,7 @@ class VoteModel:
             logs[:, :, 0] = 0
             found = found + logs.transpose(0, 2, 1)[stratum, vote]
         found[..., (self.shares == 0).all(axis=0)] = -np.inf
-        peak = found.max(axis=-1, keepdims=True)
-        return np.asarray(found - peak - np.log(np.exp(found - peak).sum(axis=-1, keepdims=True)))
+        return np.asarray(found)
 
 
 def learn(
