@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 from schemas.declared import DeclaredClouds, Described, SceneDensity
 from schemas.earthengine import EarthEngineProvider
 from schemas.primitives import Share
-from schemas.source import DatedSource, ImageSource, OpticalSource
+from schemas.source import ChipLimits, DatedSource, ImageSource, OpticalSource
 
 if TYPE_CHECKING:
     from schemas.modality import Modality
@@ -100,6 +101,12 @@ class DatedLayer(DeclaredSource, DatedSource):
     )
     acquisition: Acquisition = "day"
     scenes: SceneDensity = Field(default_factory=SceneDensity, description="how densely the archive holds scenes")
+
+    @property
+    def limits(self) -> ChipLimits:
+        """What the recipe asks of this layer's chips."""
+        most = 1.0 if self.max_scene_cloud is None else self.max_scene_cloud
+        return replace(super().limits, max_scene_cloud=most)
 
     @cached_property
     def modality(self) -> Modality:

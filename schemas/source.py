@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
     from schemas.provider import AnyProvider
     from schemas.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class ChipLimits:
+    """What a recipe asks of the chips of a layer; the defaults ask nothing, as of a static layer."""
+
+    min_valid: float = 0.0
+    """Least share of the chip with valid pixels."""
+    max_cloud: float = 1.0
+    """Most cloud over the chip."""
+    max_scene_cloud: float = 1.0
+    """Most cloud over the scene."""
+    sharing: float = 0.0
+    """How much worse than the best a scene may be that neighbouring chips use too."""
+    composite: Literal["median", "mean", "mosaic"] | None = None
+    """How many scenes become one date; None = one scene is read."""
 
 
 class RasterSource(Strict):
@@ -73,6 +89,11 @@ class ImageSource(RasterSource):
         """The product as this layer stores it."""
         return replace(MODALITIES[str(getattr(self, "kind", ""))], name=self.name)
 
+    @property
+    def limits(self) -> ChipLimits:
+        """What the recipe asks of this layer's chips."""
+        return ChipLimits()
+
 
 class DatedSource(ImageSource):
     """A source with one observation per date slot."""
@@ -103,6 +124,11 @@ class DatedSource(ImageSource):
     )
 
     @property
+    def limits(self) -> ChipLimits:
+        """What the recipe asks of this layer's chips."""
+        return ChipLimits(min_valid=self.min_valid, sharing=self.sharing, composite=self.composite)
+
+    @property
     def scenes_per_date(self) -> int:
         """Most candidates of one date slot."""
         return self.max_candidates if self.composite is None else self.max_scenes
@@ -125,3 +151,8 @@ class OpticalSource(DatedSource):
 
     max_cloud: Share = Field(default=0.3, description="most cloud over the chip")
     max_scene_cloud: Share = Field(default=0.9, description="most cloud over the scene, according to its metadata")
+
+    @property
+    def limits(self) -> ChipLimits:
+        """What the recipe asks of this layer's chips."""
+        return replace(super().limits, max_cloud=self.max_cloud, max_scene_cloud=self.max_scene_cloud)

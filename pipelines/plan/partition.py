@@ -181,8 +181,8 @@ class _SourceSearch:
     def _cloudy(self, scenes: Sequence[Scene], block: Block, occurrence: int) -> dict[str, str]:
         """Sample id -> words, for places that only the limit on a scene's cloud leaves without a scene."""
         config = self._entry
-        limit = getattr(config, "max_scene_cloud", None)
-        if limit is None or limit >= 1.0:
+        limit = config.limits.max_scene_cloud
+        if limit >= 1.0:
             return {}
         lenient = open_source(config.model_copy(update={"max_scene_cloud": 1.0}))
         found = lenient.candidates_at(scenes, block.places, self.window, occurrence)

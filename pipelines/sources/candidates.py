@@ -62,11 +62,10 @@ def choose_dated(
     most: int | None = None,
 ) -> list[list[Candidate]]:
     """`choose` with the conditions of a dated source's entry; `most` replaces its `max_candidates`."""
-    limit: float | None = getattr(config, "max_scene_cloud", None)
     rules = Rules(
         max_candidates=config.scenes_per_date if most is None else most,
         min_valid=config.min_valid if config.composite is None else 0.0,
-        max_scene_cloud=1.0 if limit is None else limit,
+        max_scene_cloud=config.limits.max_scene_cloud,
     )
     return choose(scenes, places, period, rules)
 

@@ -119,7 +119,7 @@ def unusable(
         return Reason.BAD_ITEM, problem
     if source.modality.cloud_layer is None:
         return None
-    sky, most = layers[source.modality.cloud_layer], getattr(source.config, "max_cloud", 1.0)
+    sky, most = layers[source.modality.cloud_layer], source.config.limits.max_cloud
     seen = int(np.count_nonzero(sky.valid[0]))
     cloud = int(np.count_nonzero(source.cloud_mask(sky.values[0]) & sky.valid[0])) / seen if seen else 1.0
     if not seen:
@@ -146,7 +146,7 @@ def reduced_layer(
     source: SensorSource, recipe: Recipe, layer: Layer, scenes: Sequence[Mapping[str, Layered]]
 ) -> Layered:
     """One layer of many scenes as one: `scenes` hold it and the cloud layer."""
-    modality, how = source.modality, str(getattr(source.config, "composite", "median"))
+    modality, how = source.modality, source.config.limits.composite or "median"
     edges = {x.name: recipe.resolution_of(modality.name, x.name) for x in modality.layers}
     clear = [_clear(source, layers, layer, edges) for layers in scenes]
     values, known = reduce_clear([layers[layer.name].values for layers in scenes], clear, layer, how)
@@ -171,7 +171,7 @@ def composite_of(
         made: layer -> its reduced pixels, `valid` where one acquisition is clear.
         by: who reduced them, where it was not this program.
     """
-    modality, how = source.modality, str(getattr(source.config, "composite", "median"))
+    modality, how = source.modality, source.config.limits.composite or "median"
     edges = {x.name: recipe.resolution_of(modality.name, x.name) for x in modality.layers}
     finest = min(edges.values())
     shape = request.place.geobox.at(finest).shape
@@ -181,7 +181,7 @@ def composite_of(
         arrays[layer.name] = values if layer.has_band_axis else values[0]
         valid &= enlarged(np.asarray(known.all(axis=0)), shape, edges[layer.name] / finest)
     scenes = [scene for chosen in used for scene in chosen]
-    fraction, least = float(np.count_nonzero(valid)) / valid.size, getattr(source.config, "min_valid", 0.0)
+    fraction, least = float(np.count_nonzero(valid)) / valid.size, source.config.limits.min_valid
     if fraction < least or fraction == 0.0:
         detail = f"{fraction:.1%} of the chip is clear in one of {len(used)} scenes, at least {least:.1%} is required"
         return Reason.TOO_LITTLE_VALID, detail

@@ -172,7 +172,7 @@ def observe(
 
 def limit_broken(source: SensorSource, valid: float, cloud: float | None) -> Unusable | None:
     """The limit of the recipe that a chip breaks, by its share of measured pixels and, of these, of cloud; or None."""
-    least, most = getattr(source.config, "min_valid", 0.0), getattr(source.config, "max_cloud", 1.0)
+    least, most = source.config.limits.min_valid, source.config.limits.max_cloud
     if valid < least or valid == 0.0:
         return Reason.TOO_LITTLE_VALID, f"{valid:.1%} of the chip is measured, at least {least:.1%} is required"
     if cloud is not None and cloud > most:

@@ -192,7 +192,7 @@ class _Job:
         return self._pile(layer, "apart", None)
 
     def _over(self, layer: Layer) -> Ask:
-        how = str(getattr(self._source.config, "composite", "median"))
+        how = self._source.config.limits.composite or "median"
         return self._pile(layer, how if layer.kind == "continuous" else "mosaic", self._clear())
 
     def _pile(self, layer: Layer, how: Any, sky: Sky | None) -> Ask:

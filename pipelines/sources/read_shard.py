@@ -71,7 +71,7 @@ def gather(
     Yields:
         One result per request, in their order. Memory is bounded as long as the caller does not keep them.
     """
-    composed = getattr(source.config, "composite", None) is not None
+    composed = source.config.limits.composite is not None
     each = max((len(r.candidates) for r in requests), default=1) if composed else 1
     most = max(1, _GROUP_BYTES // (max(each, 1) * _sample_bytes(source, recipe, requests)))
     size = max(1, math.ceil(len(requests) / math.ceil(len(requests) / most))) if requests else 1
@@ -98,13 +98,7 @@ def _attempts(source: SensorSource, request: ObservationRequest, scenes: Mapping
         request=request,
     )
     if not made.waiting:
-        made.result = Outcome(
-            sample_id=made.sample_id,
-            layer=made.layer,
-            slot=made.slot,
-            reason=Reason.NO_SCENE,
-            detail="the archive has no scene for this place, time and filter",
-        )
+        made.result = made.absent((), Reason.NO_SCENE, "the archive has no scene for this place, time and filter")
     return made
 
 
@@ -138,7 +132,7 @@ def _sort_by_cloud(
     for one in pending:
         if one.result is None:
             entries = order.get(id(one), [])
-            sharing = getattr(source.config, "sharing", 0.0)
+            sharing = source.config.limits.sharing
             one.waiting = [s for _, _, s in entries] if one.request.by_time else _clearest(entries, sharing)
 
 
