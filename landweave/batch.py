@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from landweave.errors import CorruptError
-from landweave.order import uniform
 from landweave.shard import fill_value
 from landweave.view import chosen_slots, corners, held_back
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from landweave.catalogue import Catalogue
     from landweave.handover import SharedBuffers
     from landweave.layout import DatasetSpec, GroupSpec
+    from landweave.order import EpochRandom
     from landweave.shard import Chip, ShardReader
     from landweave.view import Shown, Times, View
 
@@ -80,15 +80,15 @@ class _Part(NamedTuple):
 class Loading:
     """A batch that is being read: threads run `drain`, and `result` waits for the batch."""
 
-    def __init__(self, source: Source, positions: NDArray[np.int64], when: tuple[int, int]) -> None:
+    def __init__(self, source: Source, positions: NDArray[np.int64], random: EpochRandom) -> None:
         """Plan a batch.
 
         Args:
             source: where from.
             positions: (n,) in the catalogue.
-            when: (seed, epoch), for what is drawn.
+            random: the random choices of the epoch.
         """
-        self._source, self._positions, self._when = source, positions, when
+        self._source, self._positions, self._random = source, positions, random
         self._parts: deque[_Part] = deque()
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
@@ -150,7 +150,7 @@ class Loading:
         gone: dict[str, Any] = {}
         if source.view.missing:
             modalities = [g.name for g, _ in source.groups if g.is_input]
-            gone = held_back(source.view, modalities, self._positions, self._when)
+            gone = held_back(source.view, modalities, self._positions, self._random)
         if source.view.crop_m is not None:
             self._corners = self._windows()
         slots = {group.name: self._slots(group.name, rule, gone.get(group.name)) for group, rule in source.groups}
@@ -176,7 +176,7 @@ class Loading:
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source
-        draws = np.stack([uniform(*self._when, f"crop/{axis}", self._positions) for axis in "xy"], axis=1)
+        draws = np.stack([self._random.uniform(f"crop/{axis}", self._positions) for axis in "xy"], axis=1)
         self._batch["crop_m"] = corners(source.spec, tuple(s.array for s in source.shown), source.view, draws)
         return np.asarray(self._batch["crop_m"])
 
@@ -192,7 +192,7 @@ class Loading:
         width = range(present.shape[1])
         draws = np.zeros((0, 0))
         if isinstance(rule, int):
-            draws = np.stack([uniform(*self._when, f"time/{group}/{i}", self._positions) for i in width], axis=1)
+            draws = np.stack([self._random.uniform(f"time/{group}/{i}", self._positions) for i in width], axis=1)
         slots = chosen_slots(rule, present, days, draws)
         if rule != "all":
             self._batch[f"{group}/slot"] = slots
@@ -235,7 +235,7 @@ class Loading:
             np.subtract(piece, shown.mean, out=out, dtype=np.float32, casting="unsafe")
             out /= shown.std
             if shown.noise:
-                where = [*self._when, int(self._positions[i]), k, *array.path.encode()]
+                where = [*self._random, int(self._positions[i]), k, *array.path.encode()]
                 out += shown.noise * np.random.default_rng(where).standard_normal(out.shape, np.float32)
             if array.nodata is not None:
                 out[np.isnan(piece) if np.isnan(array.nodata) else piece == array.nodata] = 0.0

@@ -21,7 +21,7 @@ from landweave.errors import NotADatasetError, QueryError, UnfinishedError, Unkn
 from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR
 from landweave.manifest import dataset_from_bytes
 from landweave.notebook import table_html
-from landweave.order import Order
+from landweave.order import EpochRandom, Order
 from landweave.pixels import SamplePixels
 from landweave.query import BBox, degrees, expression
 from landweave.sample import Sample
@@ -355,7 +355,7 @@ class Dataset:
         if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
             raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample use sample()")
         positions = np.array([self._position(w) for w in which], np.int64)
-        return self._reading(arrays, view)(positions, (seed, 0))
+        return self._reading(arrays, view)(positions, EpochRandom(seed))
 
     def _reading(
         self,
@@ -364,8 +364,8 @@ class Dataset:
         *,
         cast: Mapping[str, str] | None = None,
         buffers: Buffers | SharedBuffers | None = None,
-    ) -> Callable[[NDArray[np.int64], tuple[int, int]], Batch]:
-        """The function behind `samples`, with its settings parsed once: (positions, (seed, epoch)) -> batch.
+    ) -> Callable[[NDArray[np.int64], EpochRandom], Batch]:
+        """The function behind `samples`, with its settings parsed once: (positions, random choices) -> batch.
 
         Args:
             arrays: see `stream`.
@@ -377,8 +377,8 @@ class Dataset:
         seen = tuple(s.cast_by(cast or {}) for s in source.shown)
         source = replace(source, shown=seen, buffers=buffers or self._buffers)
 
-        def read(positions: NDArray[np.int64], when: tuple[int, int] = (0, 0)) -> Batch:
-            loading = Loading(source, positions, when)
+        def read(positions: NDArray[np.int64], random: EpochRandom) -> Batch:
+            loading = Loading(source, positions, random)
             if self.store.remote or source.sample_bytes * len(positions) > _ALONE_BYTES:
                 pool, threads = self._pool()
                 if threads:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -110,14 +110,20 @@ def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     return np.minimum(marks, last)
 
 
-def uniform(seed: int, epoch: int, purpose: str, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) numbers in [0, 1), drawn for each sample: the same at any number of ranks and workers, in any batch.
+class EpochRandom(NamedTuple):
+    """Random choices of one epoch: the same for any number of ranks and workers, and in any batch."""
 
-    splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) of the sample's position.
-    """
-    salt = zlib.crc32(f"{seed}/{epoch}/{purpose}".encode())
-    z = _mixed(np.asarray(positions).astype(np.uint64) + np.uint64(1) + _mixed(np.array([salt], np.uint64)))
-    return np.asarray((z >> np.uint64(11)).astype(np.float64) / float(1 << 53))
+    seed: int = 0
+    epoch: int = 0
+
+    def uniform(self, purpose: str, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n,) numbers in [0, 1), one per sample; each purpose has its own.
+
+        splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) of the sample's position.
+        """
+        salt = zlib.crc32(f"{self.seed}/{self.epoch}/{purpose}".encode())
+        z = _mixed(np.asarray(positions).astype(np.uint64) + np.uint64(1) + _mixed(np.array([salt], np.uint64)))
+        return np.asarray((z >> np.uint64(11)).astype(np.float64) / float(1 << 53))
 
 
 def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

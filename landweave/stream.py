@@ -16,7 +16,7 @@ from landweave.batch import Batch, Loading, OnError
 from landweave.epochs import Epochs, Turn
 from landweave.errors import QueryError, whole_number
 from landweave.notebook import table_html
-from landweave.order import Remainder  # noqa: TC001 - get_type_hints of StreamSettings reads it
+from landweave.order import EpochRandom, Remainder
 from landweave.view import ViewSettings
 
 if TYPE_CHECKING:
@@ -248,14 +248,14 @@ class Stream:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="landweave") if threads else None
         ahead: deque[tuple[int, Loading]] = deque()
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
-        when = (self.order.seed, place.epoch)
+        random = EpochRandom(self.order.seed, place.epoch)
         try:
             while True:
                 while len(ahead) <= (self.prefetch if pool else 0):
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
-                    loading = Loading(source, positions, when)
+                    loading = Loading(source, positions, random)
                     ahead.append((number, loading.start(pool, threads) if pool else loading))
                 if not ahead:
                     break

@@ -27,6 +27,7 @@ from landweave import handover
 from landweave.epochs import SharedEpochs, Turn, Worker
 from landweave.errors import QueryError, whole_number
 from landweave.handover import SharedBuffers
+from landweave.order import EpochRandom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -295,7 +296,7 @@ class TorchSamples(Dataset[dict[str, Any]]):
                 raise IndexError(f"sample {number} of {len(self)}")
         if self._shared is None and (shared := _memory_of_worker()) is not None:
             self._read_with(shared)
-        batch = self._reading(self._positions[np.asarray(numbers)], (self._seed, self.epoch))
+        batch = self._reading(self._positions[np.asarray(numbers)], EpochRandom(self._seed, self.epoch))
         return Samples(batch, len(numbers), self._shared)
 
     @staticmethod

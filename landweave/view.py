@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from landweave.errors import QueryError, UnknownNameError, unknown
-from landweave.order import uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, DatasetSpec
+    from landweave.order import EpochRandom
 
 Times = Literal["all", "first", "last"] | int | str
 """'all' slots; the 'first' or 'last' obtained; k of these at random, in order; a date: the nearest to it."""
@@ -263,18 +263,18 @@ def day_number(text: str) -> float:
 _NOON = datetime(1970, 1, 1, 12, tzinfo=UTC).timetz()
 
 
-def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], when: tuple[int, int]) -> dict[str, Any]:
+def held_back(view: View, groups: Iterable[str], positions: NDArray[np.int64], random: EpochRandom) -> dict[str, Any]:
     """Modality -> (n,) True where dropout removes it from the sample.
 
     Args:
         view: settings.
         groups: modalities of the batch.
         positions: (n,) in the catalogue.
-        when: (seed, epoch).
+        random: the random choices of the epoch.
     """
     names = list(groups)
     odds = np.array([view.missing.get(name, 0.0) for name in names])
-    draws = np.stack([uniform(*when, f"missing/{name}", positions) for name in names]) if names else np.empty((0, 0))
+    draws = np.stack([random.uniform(f"missing/{name}", positions) for name in names]) if names else np.empty((0, 0))
     gone = draws < odds[:, None] if names else draws.astype(bool)
     if names and (odds < 1).any():
         margin = np.where(odds[:, None] < 1, draws - odds[:, None], -np.inf)
