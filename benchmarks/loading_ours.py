@@ -11,6 +11,7 @@ from numcodecs import blosc
 
 import landweave
 from benchmarks.loading_peer import Peer, Pixels, tree_bytes
+from landweave.order import EpochRandom
 from landweave.stream import cores
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Ours(Peer):
         return {path: sample[path] for path in self.arrays}
 
     def batch(self, indices: Sequence[int]) -> Pixels:
-        batch = self._read(np.asarray(indices), (0, 0))
+        batch = self._read(np.asarray(indices), EpochRandom())
         return {path: batch[path] for path in self.arrays}
 
     def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
