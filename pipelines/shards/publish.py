@@ -32,9 +32,10 @@ ABANDONED_S = 86_400.0
 """Files of an interrupted writer on another host are kept this long after their last change, seconds."""
 _FULL = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "make it writable, or name another place"}
 """Error that the user can solve -> what to do."""
-_PLACE = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EROFS, errno.ENAMETOOLONG}
-"""Why a folder cannot be made."""
-_BARRED = _PLACE - {errno.ENOENT} | {errno.EISDIR, errno.ELOOP, errno.EIO}
+_BARRED = {
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP,
+    errno.EIO,
+}  # fmt: skip
 """Why something below the folder cannot be written."""
 
 
@@ -63,8 +64,6 @@ def room_needed(out: Path) -> Iterator[None]:
         if not os.access(out, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        if error.errno not in _PLACE:
-            raise
         why = "it is a file" if error.errno == errno.EEXIST and out.is_file() else os.strerror(error.errno)
         raise FullError(f"{out}: cannot be written as a folder ({why}); name another place") from error
     try:

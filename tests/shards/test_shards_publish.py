@@ -82,7 +82,12 @@ def test_short_memory_and_a_place_that_is_no_folder_are_one_line(tmp_path: Path)
     with pytest.raises(FullError, match=r"^out: not enough memory; use fewer --workers"):
         raise_in(tmp_path / "out", MemoryError())
     (tmp_path / "file").write_text("x")
-    for place, why in (("file", "it is a file"), ("file/below", "Not a directory"), ("x" * 300, "name too long")):
+    (tmp_path / "loop").symlink_to("loop")
+    faults = {
+        "file": "it is a file", "file/below": "Not a directory", "x" * 300: "name too long",
+        "loop/below": "Too many levels of symbolic links", "loop": "",
+    }  # fmt: skip
+    for place, why in faults.items():
         with pytest.raises(FullError, match=f"cannot be written as a folder .*{why}.*name another place"):
             raise_in(tmp_path / place, AssertionError("not reached"))
 
