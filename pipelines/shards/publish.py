@@ -64,7 +64,7 @@ def room_needed(out: Path) -> Iterator[None]:
         if not os.access(out, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        why = "it is a file" if error.errno == errno.EEXIST and out.is_file() else os.strerror(error.errno)
+        why = "it is a file" if error.errno == errno.EEXIST and out.is_file() else error.strerror
         raise FullError(f"{out}: cannot be written as a folder ({why}); name another place") from error
     try:
         yield
