@@ -18,6 +18,7 @@ from pipelines.captions.evidence import with_claims
 from pipelines.captions.facts import facts_of
 from pipelines.journal import Journal, Note, log_of, silent
 from pipelines.labels import legend_of, open_raster_labeller, open_vector_labeller
+from pipelines.labels.osm_channels import observed
 from pipelines.labels.read_shard import LabelRequest, gather_objects, lost_of
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.quality import refusal as refusal_of
@@ -42,7 +43,7 @@ from sampling import footprint
 from schemas.label_source import ObjectLabel
 from schemas.outcome import Outcome, Reason
 from schemas.place import pixels_across
-from schemas.stack import Stack
+from schemas.stack import Observation, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -222,6 +223,8 @@ class Factory:
         lost = lost_of(extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors[label.layer] = vectors
+            if vectors.channels is not None:
+                _attach_channels(stack, observed(stack.place, vectors.channels, extract))
             _attach(stack, classes, None, lost)
 
     def _caption(self, stack: Stack) -> None:
@@ -299,6 +302,15 @@ def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, detai
     stack.labels[label.label] = label
     obtained = _obtained(stack.place, label.label, 0, provider, label.item_ids)
     stack.outcomes.append(dataclasses.replace(obtained, detail=detail))
+
+
+def _attach_channels(stack: Stack, channels: Observation | Outcome) -> None:
+    """Record the channels of the map or why there are none."""
+    if isinstance(channels, Outcome):
+        stack.outcomes.append(channels)
+        return
+    stack.observations[channels.modality, channels.slot] = channels
+    stack.outcomes.append(_obtained(stack.place, channels.modality, channels.slot, None, channels.item_ids))
 
 
 def _obtained(place: Place, layer: str, slot: int, provider: str | None, item_ids: tuple[str, ...]) -> Outcome:

@@ -10,6 +10,7 @@ from schemas.earthengine import EarthEngineProvider
 from schemas.keep import check_names
 from schemas.label_source import DynamicWorldLabel, Label, ObjectLabel, ReadLabel
 from schemas.modality import MODALITIES
+from schemas.osm_channels import LAYER as CHANNELS
 from schemas.primitives import MOST_PIXELS
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Sentinel1Source, Source
@@ -157,7 +158,7 @@ def check_doubles(
     if both:
         raise ValueError(f"{both[0]!r} is the name of a source and of a label; give the source another `layer`")
 
-    reserved = sorted({"attr", "sample"} & set(listed["sources"]))
+    reserved = sorted({"attr", "sample", CHANNELS} & set(listed["sources"]))
     if reserved:
         raise ValueError(f"sources: {reserved[0]!r} has another meaning in the catalogue; choose another `layer`")
 

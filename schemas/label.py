@@ -136,3 +136,5 @@ class VectorLayer:
     """Date of the extract."""
     licence: str = "ODbL-1.0"
     """SPDX id."""
+    channels: NDArray[np.uint8] | None = None
+    """(channel, y, x), 1 where an object of the channel lies; None where the recipe asks for none."""

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.fused import FusedLabel
 from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, crosswalk_field
 from schemas.modality import STATIC_DENSITY, SearchDensity
+from schemas.osm_channels import Channels
 from schemas.primitives import PathOrAddress, Share
 from schemas.source import RasterSource
 from schemas.strict import Strict
@@ -144,6 +145,13 @@ class OpenStreetMapLabel(Strict):
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
     crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of openstreetmap@1")
+    channels: Channels = Field(
+        default_factory=dict,
+        exclude_if=lambda channels: not channels,
+        description="channel -> conditions on tags, stored beside the classes as the layer openstreetmap_channels, 1 "
+        "where such an object lies: 'road: [{ highway: [primary, secondary] }, { railway: rail }]'; of a condition all "
+        "tags must fit, of a list one condition; '*' is any value but 'no'",
+    )
 
     @property
     def extracts(self) -> tuple[str, ...]:

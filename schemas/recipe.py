@@ -25,8 +25,9 @@ from schemas.derived import Derived, Expression, Input, resolved
 from schemas.fused import FusedLabel
 from schemas.grid import GridSpec
 from schemas.identity import sha256_of
-from schemas.label_source import Label
+from schemas.label_source import Label, OpenStreetMapLabel
 from schemas.number import Measured, Numbers, check_numbers, measured, of_files
+from schemas.osm_channels import modality_of
 from schemas.output import Quality, Shards
 from schemas.place import pixels_across
 from schemas.provider import ProviderEntry
@@ -156,7 +157,14 @@ class Recipe(Strict):
     @cached_property
     def targets(self) -> frozenset[str]:
         """Layers of numbers to be predicted."""
-        return frozenset(s.name for s in self.sources if isinstance(s, DeclaredSource) and s.role == "label")
+        found = {s.name for s in self.sources if isinstance(s, DeclaredSource) and s.role == "label"}
+        return frozenset(found if self.channels is None else {*found, self.channels.name})
+
+    @cached_property
+    def channels(self) -> Modality | None:
+        """The layer of OpenStreetMap's channels, on the grid of its classes; None where the recipe asks for none."""
+        label = next((x for x in self.labels if isinstance(x, OpenStreetMapLabel) and x.channels), None)
+        return None if label is None else modality_of(label.channels, self.resolution_of(label.layer, None))
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:

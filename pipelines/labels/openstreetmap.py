@@ -13,6 +13,7 @@ from pipelines.access.openstreetmap.objects import id_order
 from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
 from pipelines.labels.clip import Drawn, project, vector_feature
 from pipelines.labels.labeller import VectorLabeller
+from pipelines.labels.osm_channels import burn
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
 from schemas.crs import ground_scale
 from schemas.label import LabelMap, VectorLayer
@@ -75,7 +76,10 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
         metre, square = ground_scale(place.geobox.epsg, place.lon, place.lat)
         found = (vector_feature(d, metre, square) for d in drawn if not d.inside.is_empty)
         ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
-        return label, VectorLayer(features=ordered, snapshot=snapshot, licence=_LICENCE)
+        channels = None
+        if self.config.channels:
+            channels = burn(self.config.channels, drawn, place.geobox.at(resolution_m), _class_tags)
+        return label, VectorLayer(features=ordered, snapshot=snapshot, licence=_LICENCE, channels=channels)
 
 
 def draw(drawn: Sequence[Drawn], grid: GeoBox) -> NDArray[np.uint8]:

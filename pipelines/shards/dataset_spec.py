@@ -67,6 +67,8 @@ def dataset_spec(
         if label.layer not in legends:
             raise KeyError(f"no legend for label {label.layer!r}; legends were given for {sorted(legends)}")
         groups.append(_label(recipe, label, legends[label.layer]))
+    if recipe.channels is not None:
+        groups.append(_modality(recipe, recipe.channels, ()))
     return DatasetSpec(
         name=recipe.name,
         description=recipe.description,
@@ -99,7 +101,7 @@ def _attributes(recipe: Recipe, carried: Mapping[str, AttributeType]) -> tuple[A
 
 
 def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> GroupSpec:
-    stored = modality.name not in recipe.derived
+    stored = modality.name not in recipe.derived and modality is not recipe.channels
     resolutions = {
         layer.name: recipe.resolution_of(modality.name, layer.name) if stored else layer.resolution_m
         for layer in modality.layers

@@ -249,3 +249,40 @@ def test_every_area_has_its_class() -> None:
     assert class_of_area({"landuse": "residential", "natural": "wood"}) == "Trees", "the first rule that fits"
     known = {f"{key}={v}" for key, values, _ in AREA_RULES for v in values if v != "*"}
     assert known <= {pair for pairs in AREAS.values() for pair in pairs}
+
+
+def test_channels_are_burnt_by_their_tags_each_by_itself() -> None:
+    channels = {
+        "building": {"building": "*"},
+        "fast": [{"highway": ["motorway", "primary"]}, {"railway": "rail"}],
+        "solar": [{"power": "generator", "generator:source": "solar"}],
+        "nothing": {"shop": "yes"},
+    }
+    label = OpenStreetMapLabel.model_validate({"pbf": "x.osm.pbf", "channels": channels})
+    things = (
+        feature("w1", "area", shapely.box(100, 100, 200, 300), building="house"),
+        feature("w2", "area", shapely.box(400, 100, 500, 200), building="no", natural="wood"),
+        feature("w3", "line", shapely.LineString([(0, 645), (640, 645)]), highway="primary"),
+        feature("w4", "line", shapely.LineString([(5, 0), (5, 1280)]), railway="rail"),
+        feature("w5", "line", shapely.LineString([(900, 0), (900, 1280)]), highway="service"),
+        feature("n6", "point", shapely.Point(1005, 1005), power="generator", **{"generator:source": "solar"}),
+        feature("n7", "point", shapely.Point(1105, 1005), power="generator"),
+    )
+    _, vectors = OpenStreetMap(label).layers(PLACE, 10.0, things, EXTRACT, None)
+    burnt = vectors.channels
+    assert burnt is not None
+    assert burnt.shape == (4, 128, 128)
+    assert burnt.dtype == np.uint8
+    house = np.zeros((128, 128), np.uint8)
+    house[98:118, 10:20] = 1
+    np.testing.assert_array_equal(burnt[0], house)
+    assert burnt[1, :, 0].all()
+    assert burnt[1, 63:65, :64].any(axis=0).all()
+    assert not burnt[1, :, 90].any()
+    assert burnt[2].sum() == 1
+    assert burnt[2, 27, 100] == 1
+    assert not burnt[3].any()
+    assert (
+        OpenStreetMap(OpenStreetMapLabel(pbf="x.osm.pbf")).layers(PLACE, 10.0, things, EXTRACT, None)[1].channels
+        is None
+    )
