@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testbed import make_planet, serve
 from testbed.anywhere import serve_anywhere
+from testbed.archive.frames import write_frames
 from testbed.orthophotos import make_orthophotos
 from testbed.plane import Layout
+
+if TYPE_CHECKING:
+    from testbed.services import Services
 
 EARTH_ENGINE_URL = "LANDWEAVE_EARTHENGINE_URL"
 """Where the factory looks for Earth Engine in place of Google's address."""
 ALLOWED_PATHS = "LANDWEAVE_ALLOWED_PATHS"
 """Folders that a recipe may read beside its own."""
+ARCHIVE_HELP = "also serve ten years of passes and further products (NAIP, MODIS, ...), made when asked for"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("folder", type=Path)
     run.add_argument("--port", type=int, default=0, help="0 = any free one")
     run.add_argument("--url-file", type=Path, help="write the base URL here once the server answers")
+    run.add_argument("--archive", action="store_true", help=ARCHIVE_HELP)
+    frames = verbs.add_parser(
+        "frames", help="write files to draw samples from: shots, fires, parcels, ecoregions, cities"
+    )
+    frames.add_argument("folder", type=Path, help="the planet")
+    frames.add_argument("out", type=Path, help="folder for the files")
     anywhere = verbs.add_parser(
         "anywhere", help="serve a STAC API of Sentinel-2 items for anywhere on Earth, made when asked for, no rasters"
     )
@@ -53,17 +66,18 @@ def _parser() -> argparse.ArgumentParser:
         f"{EARTH_ENGINE_URL})",
         epilog="example: python -m testbed run data/earth -- python -m pipelines plan recipes/quickstart.yaml out/",
     )
+    with_it.add_argument("--archive", action="store_true", help=ARCHIVE_HELP)
     with_it.add_argument("folder", type=Path)
     with_it.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
     return parser
 
 
-def _run(folder: Path, command: list[str]) -> int:
+def _run(folder: Path, command: list[str], *, archive: bool) -> int:
     """Serve the planet, run a command beside it, and return its exit status."""
     words = command[1:] if command[:1] == ["--"] else command
     if not words:
         raise ValueError("run: no command given; write it behind --")
-    with serve(folder) as services:
+    with serve(folder, archive=archive) as services:
         environment = {**os.environ, "LANDWEAVE_TESTBED": services.base_url, EARTH_ENGINE_URL: services.base_url}
         environment.setdefault("EARTHENGINE_PROJECT", "testbed-project")
         # the quick start's recipe reads the planet's outline, which is not below the recipe's own folder
@@ -78,6 +92,13 @@ def _run(folder: Path, command: list[str]) -> int:
                 continue  # the terminal has told the child too: it ends by itself
 
 
+def _served(asked: argparse.Namespace) -> Services:
+    """What `serve` and `anywhere` serve."""
+    if asked.verb == "anywhere":
+        return serve_anywhere(asked.port)
+    return serve(asked.folder, asked.port, archive=asked.archive)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; 0 = done, 1 = a user's mistake, said in one line."""
     asked = _parser().parse_args(argv)
@@ -89,12 +110,15 @@ def main(argv: list[str] | None = None) -> int:
             print(make_orthophotos(asked.folder, asked.seed))  # noqa: T201
             return 0
         if asked.verb == "run":
-            return _run(asked.folder, asked.command)
+            return _run(asked.folder, asked.command, archive=asked.archive)
+        if asked.verb == "frames":
+            write_frames(asked.folder, json.loads((asked.folder / "aoi.geojson").read_text()), asked.out)
+            return 0
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         far = asked.verb == "anywhere"
-        with serve_anywhere(asked.port) if far else serve(asked.folder, asked.port) as services:
+        with _served(asked) as services:
             url = services.base_url + ("/anywhere" if far else "")
             if asked.url_file is not None:
                 aside = asked.url_file.with_name(asked.url_file.name + ".partial")

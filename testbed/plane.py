@@ -91,11 +91,11 @@ class Grid:
         to_plane = Transformer.from_crs(self.crs, PLANE_CRS, always_xy=True)
         exact = to_plane.transform(self.x_min + col * self.step, self.y_max - row * self.step)
         at = np.arange(self.width) / _STRIDE, np.arange(self.height) / _STRIDE
-        return _stretch(exact[0], *at), _stretch(exact[1], *at)
+        return stretch(exact[0], *at), stretch(exact[1], *at)
 
 
-def _stretch(coarse: NDArray[np.float64], cols: NDArray[np.float64], rows: NDArray[np.float64]) -> Floats:
-    """Bilinear interpolation at fractional columns and rows, as an outer product."""
+def stretch(coarse: NDArray[np.float64], cols: NDArray[np.float64], rows: NDArray[np.float64]) -> Floats:
+    """Bilinear interpolation of (y, x) values at fractional columns and rows, as an outer product."""
     j, i = cols.astype(int), rows.astype(int)
     fj, fi = cols - j, (rows - i)[:, None]
     across = coarse[:, j] * (1 - fj) + coarse[:, j + 1] * fj

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import shapely
 from pyproj import Transformer
 from shapely.geometry import Polygon, mapping
 
@@ -179,9 +180,17 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
-def _area(layout: Layout) -> Json:
-    """GeoJSON polygon: footprints of 960 m snapped to 60 m whose centre lies in it lie whole in their zone's tile."""
-    inner = 480.0 + 60.0
+def area_of(layout: Layout, footprint_m: float = 960.0) -> Json:
+    """GeoJSON polygons where footprints of `footprint_m`, snapped to 60 m, lie whole in their zone's tile.
+
+    One polygon; two where the footprint is so large that the zones' halves part.
+
+    Raises:
+        ValueError: the footprint is larger than a tile.
+    """
+    inner = footprint_m / 2 + 60.0
+    if 2 * inner >= layout.edge_m:
+        raise ValueError(f"a footprint of {footprint_m:g} m does not fit into a tile of {layout.edge_m:g} m")
     rings = []
     for zone in ZONES:
         x0, y0, x1, y1 = layout.tile(zone).bounds
@@ -201,12 +210,16 @@ def _area(layout: Layout) -> Json:
         )
         rings.append(side.intersection(half))
     whole = rings[0].union(rings[1].buffer(0.001))
+    parts = [part for part in shapely.get_parts(whole) if isinstance(part, Polygon)]
+    features = [_feature(part, footprint_m) for part in parts]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _feature(part: Polygon, footprint_m: float) -> Json:
     to_lonlat = Transformer.from_crs(PLANE_CRS, "EPSG:4326", always_xy=True)
-    if not isinstance(whole, Polygon):
-        raise TypeError(f"the two tiles' areas do not touch: {whole.geom_type}")
-    lonlat = Polygon([tuple(round(v, 6) for v in to_lonlat.transform(x, y)) for x, y in whole.exterior.coords])
-    feature = {"type": "Feature", "properties": {"name": "testbed", "footprint_m": 960}, "geometry": mapping(lonlat)}
-    return {"type": "FeatureCollection", "features": [feature]}
+    lonlat = Polygon([tuple(round(v, 6) for v in to_lonlat.transform(x, y)) for x, y in part.exterior.coords])
+    properties = {"name": "testbed", "footprint_m": round(footprint_m)}
+    return {"type": "Feature", "properties": properties, "geometry": mapping(lonlat)}
 
 
 def is_whole(folder: Path, seed: int, size_px: int) -> bool:
@@ -284,5 +297,5 @@ def _make(aside: Path, seed: int, layout: Layout, workers: int) -> None:
         found = {job: _do(job, world.scenery, aside) for job in jobs}
         write_osm(world, aside / "osm" / "planet.osm.pbf")
     _write_items(world.scenery, found, aside)
-    (aside / "aoi.geojson").write_text(_text(_area(layout)))
+    (aside / "aoi.geojson").write_text(_text(area_of(layout)))
     (aside / MARKER).write_text(_text({"seed": seed, "size_px": layout.size_px, "version": VERSION}))

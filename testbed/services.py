@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from testbed.archive import add_archive
 from testbed.earthengine.planet import catalogue_of
 from testbed.earthengine.protocol import EarthEngine
 from testbed.server import Answer, Fault, Files, Hook, LogEntry, Request, Server
@@ -24,6 +25,8 @@ from testbed.stac_api import Catalogue, StacApi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
+
+    from testbed.archive.again import Rasters
 
 Json = dict[str, Any]
 EARTH_ENGINE = "earthengine"
@@ -46,6 +49,10 @@ class Services:
     thread: threading.Thread | None = None
     earthengine: EarthEngine | None = None
     """Earth Engine at `base_url`, where it is served."""
+    archive: Rasters | None = None
+    """Rasters of other days and further products, where they are served."""
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends with the services."""
 
     def __post_init__(self) -> None:
         """Put the files behind every API and start answering."""
@@ -173,6 +180,7 @@ class Services:
         self.refuse()
         if self.thread is not None:
             self.thread.join(timeout=5)
+        self.closing.close()
 
     def __enter__(self) -> Self:
         """Already running."""
@@ -206,13 +214,16 @@ def serve_catalogue(
     return services
 
 
-def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = None) -> Services:
+def serve(
+    folder: Path | str, port: int = 0, providers: Iterable[str] | None = None, *, archive: bool = False
+) -> Services:
     """Serve a planet made by `make_planet`.
 
     Args:
         folder: the planet.
         port: port, 0 = any free one.
         providers: names of providers to serve, all of the planet's and Earth Engine if absent.
+        archive: also serve ten years of passes and further products (`testbed.archive`).
 
     Raises:
         FileNotFoundError: the folder holds no whole planet.
@@ -243,6 +254,8 @@ def serve(folder: Path | str, port: int = 0, providers: Iterable[str] | None = N
     if providers is None or EARTH_ENGINE in providers:
         services.earthengine = EarthEngine(catalogue=catalogue_of(folder))
         services.server.routes.append(services.earthengine.route)
+    if archive:
+        services.archive = add_archive(services, folder)
     return services
 
 

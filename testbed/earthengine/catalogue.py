@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import insort
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import rasterio
@@ -104,22 +105,19 @@ class EeImage:
         return found
 
 
-def _band_resource(name: str, band: EeBand) -> dict[str, Any]:
-    with rasterio.open(band.paths[0]) as raster:
+@lru_cache(maxsize=4096)
+def _grid_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The lattice of a raster as the service states it, and the dtypes of its bands."""
+    with rasterio.open(path) as raster:
         t = raster.transform
-        dtype = band.dtype or raster.dtypes[band.index - 1]
-        grid = {
-            "crsCode": raster.crs.to_string(),
-            "dimensions": {"width": raster.width, "height": raster.height},
-            "affineTransform": {
-                "scaleX": t.a,
-                "shearX": t.b,
-                "translateX": t.c,
-                "shearY": t.d,
-                "scaleY": t.e,
-                "translateY": t.f,
-            },
-        }
+        affine = {"scaleX": t.a, "shearX": t.b, "translateX": t.c, "shearY": t.d, "scaleY": t.e, "translateY": t.f}
+        size = {"width": raster.width, "height": raster.height}
+        return {"crsCode": raster.crs.to_string(), "dimensions": size, "affineTransform": affine}, raster.dtypes
+
+
+def _band_resource(name: str, band: EeBand) -> dict[str, Any]:
+    grid, dtypes = _grid_of(band.paths[0])
+    dtype = band.dtype or dtypes[band.index - 1]
     precision = "INT" if "int" in dtype else "FLOAT" if dtype == "float32" else "DOUBLE"
     return {"id": name, "dataType": {"precision": precision}, "grid": grid, "pyramidingPolicy": band.pyramid.upper()}
 
@@ -148,8 +146,7 @@ class EeCatalogue:
         if image.id in self._images:
             raise ValueError(f"asset {image.id!r} is there already")
         self._images[image.id] = image
-        self._collections.setdefault(image.collection, []).append(image)
-        self._collections[image.collection].sort(key=lambda x: x.id)
+        insort(self._collections.setdefault(image.collection, []), image, key=lambda x: x.id)
 
     def is_image(self, asset_id: str) -> bool:
         """Whether such an image is there."""

@@ -52,16 +52,9 @@ def catalogue_of(folder: Path | str) -> EeCatalogue:
     items = json.loads((stac / "planetary-computer-items.json").read_text())
     items += [i for i in json.loads((stac / "testbed-items.json").read_text()) if i["collection"] == "dynamic-world-v1"]
     found = EeCatalogue()
-    makers = {
-        "sentinel-2-l2a": _sentinel2,
-        "sentinel-1-rtc": _sentinel1,
-        "landsat-c2-l2": _landsat,
-        "cop-dem-glo-30": _dem,
-        "dynamic-world-v1": _dynamic_world,
-    }
     for item in items:
-        if item["collection"] in makers:
-            found.add(makers[item["collection"]](item, folder / "files"))
+        if item["collection"] in MAKERS:
+            found.add(MAKERS[item["collection"]](item, folder / "files"))
     for image in _worldcover([i for i in items if i["collection"] == "esa-worldcover"], folder / "files"):
         found.add(image)
     return found
@@ -191,3 +184,13 @@ def _worldcover(items: list[Json], files: Path) -> list[EeImage]:
             )
         )
     return found
+
+
+MAKERS = {
+    "sentinel-2-l2a": _sentinel2,
+    "sentinel-1-rtc": _sentinel1,
+    "landsat-c2-l2": _landsat,
+    "cop-dem-glo-30": _dem,
+    "dynamic-world-v1": _dynamic_world,
+}
+"""Collection of the planet -> what makes an asset of one of its items and the folder of the files."""
