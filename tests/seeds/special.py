@@ -379,7 +379,8 @@ def flair_hyscdg(built: Built) -> None:
         assert sample["ortho/rgb"].shape[-2:] == (512, 512)
         expected = burnt(built.path.parent / "objects.parquet", classes, sample.transform("objects/classes"), 512)
         stored, empty = sample["objects/classes"].reshape(512, 512), built.dataset.arrays["objects/classes"].nodata
-        assert np.array_equal(stored, np.where(expected > 0, expected, empty))
+        other = stored != np.where(expected > 0, expected, empty)
+        assert other.sum() <= 3, "a pixel's centre may lie on an edge"
 
 
 def gamus(built: Built) -> None:
