@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
 MANY_OBJECTS = 10_000
 """More objects than this are slow to list, copy and delete."""
+_LABEL_BYTES = 3
+"""Of a pixel of a label: a code of 16 bits and its mask."""
 STACKS_BYTES = 512 << 20
 """Pixels held at once while a shard is built: larger shards are read in several groups of samples."""
 
@@ -291,6 +293,11 @@ def sample_bytes(recipe: Recipe) -> int:
     for derived in recipe.derived_layers:
         edge = pixels_across(recipe.grid.size_m, derived.resolution_m)
         total += max(1, len(derived.slots)) * edge**2 * np.dtype(np.float32).itemsize
+    for label in recipe.read_labels:
+        total += _LABEL_BYTES * pixels_across(recipe.grid.size_m, recipe.resolution_of(label.layer, None)) ** 2
+    if recipe.channels is not None:
+        (layer,) = recipe.channels.layers
+        total += (1 + len(layer.bands)) * pixels_across(recipe.grid.size_m, layer.resolution_m) ** 2
     return max(1, total)
 
 

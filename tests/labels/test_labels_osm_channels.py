@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import landweave
 import pipelines.__main__ as commands
+from pipelines.assemble import sample_bytes
 from pipelines.recipes import RecipeError, read_recipe
 from tests.access.openstreetmap.osm_files import nodes, way, written
 
@@ -79,3 +80,8 @@ def test_a_channel_that_says_nothing_is_refused(channels: str, said: str, tmp_pa
         read_recipe(tmp_path / "r.yaml")
     assert said in str(caught.value)
     assert "line 9" in str(caught.value)
+
+
+def test_labels_and_channels_count_in_the_memory_of_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE.format(channels=CHANNELS))
+    assert sample_bytes(read_recipe(tmp_path / "r.yaml").recipe) == 64 * 64 * (2 + 1 + 3 + 1)
