@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _GROUP_BYTES = 256 << 20
 """Samples are taken in groups whose observations come to about this; a group needs about three times as much."""
+_SERIES_PARTS = 4
+"""Groups are smaller by this where one sample has more dates than a group holds: its caller keeps them all until the
+sample is whole, and dates of one sample share no scenes, so it costs no request."""
 PEAK_BYTES = 1200 << 20
 """Most memory that a worker takes for reading, its imports included, whatever the shard: three groups' worth, what is
 on its way from the archive (`pipelines.access.rasters.cog`), and 200 MiB for Python and its libraries. Tested under
@@ -74,6 +77,8 @@ def gather(
     composed = source.config.limits.composite is not None
     each = max((len(r.candidates) for r in requests), default=1) if composed else 1
     most = max(1, _GROUP_BYTES // (max(each, 1) * _sample_bytes(source, recipe, requests)))
+    if len(requests) > most * len({r.place.sample_id for r in requests}):
+        most = max(1, most // _SERIES_PARTS)
     size = max(1, math.ceil(len(requests) / math.ceil(len(requests) / most))) if requests else 1
     for first in range(0, len(requests), size):
         group = requests[first : first + size]

@@ -180,8 +180,9 @@ def as_preset(kind: str, preset: str, recipe: Recipe, folder: Path) -> Recipe:
 
 @pytest.mark.parametrize(("kind", "preset"), [(k, p) for k in KINDS for p in PRESETS[k]])
 def test_a_preset_gives_the_numbers_of_the_coded_sensor(
-    kind: str, preset: str, archives: Archives, recipe: Recipe, tmp_path: Path
+    kind: str, preset: str, archive: Services, archives: Archives, recipe: Recipe, tmp_path: Path
 ) -> None:
+    """In as many requests."""
     coded, scenes = found(archives, recipe, kind)
     described = open_source(as_preset(kind, preset, recipe, tmp_path).sources[0])
     assert describes(described.modality) == describes(coded.modality)
@@ -194,8 +195,14 @@ def test_a_preset_gives_the_numbers_of_the_coded_sensor(
         here = places([known[item_id]], coded)[:1]
         candidate = Candidate(scenes=(item_id,), datetime=known[item_id].datetime, rank=())
         request = [ObservationRequest(place, 0, (candidate,)) for place in here]
-        (a,) = gather(lenient(coded), recipe, request, known, archives.reader)
-        (b,) = gather(lenient(described), recipe, request, again, archives.reader)
+        asked = []
+        for source, by_id in ((coded, known), (described, again)):
+            before = len(archive.log)
+            with Archives(recipe.providers) as fresh:
+                (made,) = gather(lenient(source), recipe, request, by_id, fresh.reader)
+            asked.append((made, len(archive.log) - before))
+        (a, requests), (b, requests_too) = asked
+        assert requests_too == requests > 0
         assert isinstance(a, Observation)
         assert isinstance(b, Observation), b
         for array in a.arrays:

@@ -120,6 +120,16 @@ def test_they_stay_when_something_is_added(tmp_path: Path) -> None:
     assert (list(grown.modalities), list(check(grown))) == (["dem", "landsat"], [])
 
 
+def test_they_are_added_to_a_dataset_that_has_none(tmp_path: Path) -> None:
+    base = planned(COUNTS, sources=("landsat",), size_m=60.0, labels=False, name="bare").build(tmp_path / "data")
+    add(base, str(PLAN.build(tmp_path / "more")))
+    grown = landweave.open(base)
+    assert {s.id: s.attributes for s in grown} == KEPT
+    assert list(check(grown)) == []
+    collection = json.loads((base / "catalogue" / "collection.r1.json").read_text())
+    assert {a.column for a in grown.spec.attributes} <= set(collection["summaries"])
+
+
 def test_a_form_without_attributes_is_written_as_before() -> None:
     assert spec_from_json(spec_to_json(PLAN.dataset)).attributes == PLAN.dataset.attributes
     without = planned(COUNTS, sources=("dem",), size_m=60.0).dataset
