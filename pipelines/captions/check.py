@@ -41,6 +41,19 @@ class Refusal:
 
 def judge(text: str, facts: Facts) -> Verdict:
     """The claims of a text, and why it is refused if it is."""
+    last = _LAST.get("verdict")
+    if last is not None and last[0] == text and last[1] is facts:
+        return last[2]  # the template, the caption and its claims ask one after the other
+    verdict = _judged(text, facts)
+    _LAST["verdict"] = (text, facts, verdict)
+    return verdict
+
+
+_LAST: dict[str, tuple[str, Facts, Verdict]] = {}
+"""The verdict asked for last; replaced as a whole, so threads see an old one or a new one."""
+
+
+def _judged(text: str, facts: Facts) -> Verdict:
     for check, rule in (("format", _format), ("names", _names), ("repetition", _repetition)):
         reason = rule(text)
         if reason is not None:

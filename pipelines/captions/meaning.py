@@ -362,12 +362,14 @@ def _field_is_crops(clause: Clause) -> bool:
 
 def rare(clause: Clause) -> list[Claim] | None:
     """'trees are scarce'."""
-    classes, span = clause.classes("a"), clause.span("x", "rare")
-    if not classes:
+    lists, span = [t.cats["COVER"].classes for t in clause.covers("a")], clause.span("x", "rare")
+    if not lists:
         return None
     if span is None:
-        return [Claim("absence", classes, s, words=clause.words) for s in clause.scopes]
-    return [Claim.spanning("share", classes, s, span, clause.words) for s in clause.scopes]
+        return [Claim("absence", names, s, words=clause.words) for names in lists for s in clause.scopes]
+    found = [Claim.spanning("share", names, s, span, clause.words) for names in lists for s in clause.scopes]
+    there = lists if span[0] > 0 and span[1] >= _PRESENT[1] else []
+    return [*found, *(Claim("presence", names, s, words=clause.words) for names in there for s in clause.scopes)]
 
 
 def absent(clause: Clause) -> list[Claim] | None:

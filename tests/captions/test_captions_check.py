@@ -282,7 +282,7 @@ def test_a_stack_that_shows_nothing_still_has_a_place() -> None:
         text = template_caption(facts, f"s{i}", 0)
         assert refusal_of(text, facts) is None, text
     dated = dataclasses.replace(facts, month=5, year=2021, season="tropics")
-    assert "May 2021" in template_caption(dated, "s", 0)
+    assert any("May 2021" in template_caption(dated, "s", i) for i in range(12))
 
 
 def test_every_length_of_roads_that_the_template_rounds_is_borne() -> None:

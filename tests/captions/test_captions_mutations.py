@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 TEXTS = Path(__file__).parent / "texts"
 NOUNS = {
-    "water": ("open water", "water"),
-    "trees": ("trees", "tree cover", "woodland"),
+    "water": ("bodies of water", "water bodies", "surface water", "open water", "waters", "water"),
+    "trees": ("tree canopy", "forest cover", "wooded land", "tree cover", "woodlands", "woodland", "forests", "trees"),
     "shrub": ("shrubland", "shrubs", "scrub"),
     "grass": ("grassland", "grass"),
     "crops": ("cropland", "crops", "farmland"),
@@ -67,7 +67,7 @@ def distinct_facts(seed: int) -> Facts:
         own = [names[0], names[1 + i]] if spread else [names[i], names[i + 5]]
         regions[region] = shares(own, rng) if i or not spread else shares(own[::-1], rng)
     if spread:  # one class everywhere, with a share of its own in each part
-        for region, percent in zip(REGIONS, rng.sample(range(51, 84, 3), 5), strict=True):
+        for region, percent in zip(REGIONS, rng.sample(range(51, 84, 8), 5), strict=True):
             names_of = (names[0], names[1 + REGIONS.index(region)])
             regions[region] = tuple(
                 ClassShare(name=n, percent=p, pixels=p * 100)
@@ -118,15 +118,17 @@ def replaced(text: str, old: str, new: str) -> Iterator[str]:
 def classes(text: str, facts: Facts, rng: random.Random) -> Iterator[str]:
     """Each land cover replaced by another one."""
     for name, nouns in NOUNS.items():
-        others = [n for n in NOUNS if n != name]
+        others = [n for n in NOUNS if n != name and all(s.name != n for s in facts.overall)]
         for noun in nouns:
             if noun == nouns[-1] and any(noun in longer and longer in text.lower() for longer in nouns[:-1]):
                 continue
             yield from replaced(text, noun, NOUNS[rng.choice(others)][0])
 
 
-def sides(text: str, rng: random.Random) -> Iterator[str]:
-    """Each part of the scene replaced by another one."""
+def sides(text: str, facts: Facts, rng: random.Random) -> Iterator[str]:
+    """Each part of the scene replaced by another one; nothing where one land cover leads in all of them."""
+    if len({shares[0].name for shares in facts.regions.values()}) < len(REGIONS):
+        return
     for region in REGIONS:
         yield from replaced(text, region, rng.choice([r for r in REGIONS if r != region]))
 
@@ -159,9 +161,10 @@ def orders(text: str) -> Iterator[str]:
 
 
 def mutants(text: str, facts: Facts, rng: random.Random) -> dict[str, list[str]]:
-    """Kind of change -> texts that are false."""
+    """Kind of change -> texts that are false. Absence is left out: it holds elsewhere too."""
+    text = " ".join(s for s in re.split(r"(?<=\.) ", text) if not s.startswith("There is no "))
     made = {
-        "number": numbers(text), "class": classes(text, facts, rng), "side": sides(text, rng),
+        "number": numbers(text), "class": classes(text, facts, rng), "side": sides(text, facts, rng),
         "season": times(text, facts), "object": objects(text, facts), "order": orders(text),
     }  # fmt: skip
     return {kind: [t for t in texts if t != text] for kind, texts in made.items()}

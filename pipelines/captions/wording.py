@@ -1,0 +1,137 @@
+"""Wordings of the template: reads `wording.txt`, and fills its frames from facts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_T = TypeVar("_T")
+WORDING = Path(__file__).with_name("wording.txt")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_SLOT = re.compile(r"\{(\w+)(?: (\w[\w ]*))?\}")
+_IRREGULAR = {"be": ("are", "is"), "have": ("have", "has")}
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A word for a land cover."""
+
+    text: str
+    plural: bool
+
+    def verb(self, base: str) -> str:
+        """The form of a verb that agrees: 'cover' or 'covers'; of 'take up' the first word changes."""
+        first, _, rest = base.partition(" ")
+        many, one = _IRREGULAR.get(first, (first, f"{first}es" if first.endswith(("s", "ss", "ch")) else _third(first)))
+        return f"{many if self.plural else one} {rest}".strip()
+
+
+def _third(verb: str) -> str:
+    return f"{verb[:-1]}ies" if verb.endswith("y") and verb[-2] not in "aeiou" else f"{verb}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Makes choices: always the same for the same seed and question."""
+
+    seed: str
+
+    def pick(self, question: str, options: Sequence[_T]) -> _T:
+        """One of several options."""
+        digest = hashlib.sha256(f"{self.seed}/{question}".encode()).digest()
+        return options[int.from_bytes(digest[:8], "big") % len(options)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A sentence, and the frame that it was made of."""
+
+    text: str
+    frame: str
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the slots of frames stand for; a frame with a slot that is not there cannot be filled."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    nouns: dict[str, Noun] = field(default_factory=dict)
+
+
+@cache
+def frames() -> dict[str, tuple[str, ...]]:
+    """Topic -> patterns.
+
+    Raises:
+        ValueError: a line is not 'TOPIC: pattern.'.
+    """
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(WORDING.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        topic, colon, pattern = line.partition(": ")
+        if not colon or not pattern.endswith("."):
+            raise ValueError(f"{WORDING.name}, line {number}: expected 'TOPIC: sentence.', got {line!r}")
+        found.setdefault(topic, []).append(pattern)
+    return {topic: tuple(patterns) for topic, patterns in found.items()}
+
+
+def expansions(pattern: str) -> Iterator[str]:
+    """Every frame that the choices of a pattern make."""
+    match = _CHOICE.search(pattern)
+    if match is None:
+        yield _tidied(pattern)
+        return
+    for option in match[1].split("|"):
+        yield from expansions(pattern[: match.start()] + option + pattern[match.end() :])
+
+
+def chosen(pattern: str, chooser: Chooser, question: str) -> str:
+    """One frame of a pattern."""
+    number = 0
+    while (match := _CHOICE.search(pattern)) is not None:
+        option = chooser.pick(f"{question}/{number}", match[1].split("|"))
+        pattern = pattern[: match.start()] + option + pattern[match.end() :]
+        number += 1
+    return _tidied(pattern)
+
+
+def fill(frame: str, slots: Slots) -> str | None:
+    """The sentence of a frame; None if the facts do not have one of its slots."""
+    made: list[str] = []
+    end = 0
+    for match in _SLOT.finditer(frame):
+        name, own = match[1], match[2]
+        noun = slots.nouns.get(name)
+        if noun is None and (own is not None or name not in slots.texts):
+            return None
+        said = slots.texts[name] if noun is None else noun.text
+        made += [frame[end : match.start()], said]
+        end = match.end()
+        if noun is not None and own is not None:
+            made.append(f" {noun.verb(own)}")
+        elif noun is not None and not frame[: match.start()].endswith("and "):
+            verb = _VERB.match(frame, end)
+            if verb is not None:
+                made.append(f" {noun.verb(verb[1])}")
+                end = verb.end()
+    text = "".join([*made, frame[end:]])
+    return text[0].upper() + text[1:] if text[0].isalpha() else None
+
+
+_VERB = re.compile(
+    r" (cover|occupy|hold|make|account|take|fill|represent|constitute|lead|rank|come|prevail|predominate|dominate|claim"
+    r"|exceed|outweigh|surpass|outrank|outstrip|reach|fall|drop|decline|decrease|shrink|thin|range|vary)\b"
+)
+"""Verbs of the frames, which agree with the noun before them."""
+
+
+def _tidied(text: str) -> str:
+    return re.sub(r"\s+([,.])", r"\1", re.sub(r" {2,}", " ", text)).strip()
