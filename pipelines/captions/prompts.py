@@ -22,8 +22,8 @@ scene if the data does not list it; of a part of the scene only if the classes l
 - Begin with the land cover that has the largest share. Shares may be percentages of the data ("62 percent") or words \
 that fit them ("about three fifths", "nearly a quarter", "most of"); compare, rank and add them as you like.
 - For parts of the scene use only: {", ".join(REGIONS)}, or the halves that they make (top, bottom, left, right, or \
-north, south, west, east). The data does not say where map objects are, and gives relief and elevation for the whole scene \
-alone: do not place them.
+north, south, west, east). The data does not say where map objects are, and gives relief and elevation for the whole \
+scene alone: do not place them.
 - Map objects are roads, buildings and the like, by kind and count. Roads and rivers come in pieces: give no count for \
 them, the length of roads is given.
 - Season, month, year, elevations and the kind of relief are given or are not to be mentioned. Name the place in the \
