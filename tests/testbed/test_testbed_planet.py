@@ -399,9 +399,9 @@ def test_samples_in_the_area_lie_whole_in_every_product(planet: Path, items: dic
 
 
 def test_the_whole_planet_has_150_samples_on_either_side() -> None:
-    from testbed.planet import _area
+    from testbed.planet import area_of
 
-    area = shape(_area(Layout())["features"][0]["geometry"])
+    area = shape(area_of(Layout())["features"][0]["geometry"])
     for zone in (32, 33):
         to_lonlat = Transformer.from_crs(f"EPSG:326{zone}", "EPSG:4326", always_xy=True)
         x0, y0, x1, y1 = Layout().tile(zone).bounds
