@@ -182,7 +182,7 @@ def as_preset(kind: str, preset: str, recipe: Recipe, folder: Path) -> Recipe:
 def test_a_preset_gives_the_numbers_of_the_coded_sensor(
     kind: str, preset: str, archive: Services, archives: Archives, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """In as many requests."""
+    """In as many requests, to 3 %."""
     coded, scenes = found(archives, recipe, kind)
     described = open_source(as_preset(kind, preset, recipe, tmp_path).sources[0])
     assert describes(described.modality) == describes(coded.modality)
@@ -202,7 +202,7 @@ def test_a_preset_gives_the_numbers_of_the_coded_sensor(
                 (made,) = gather(lenient(source), recipe, request, by_id, fresh.reader)
             asked.append((made, len(archive.log) - before))
         (a, requests), (b, requests_too) = asked
-        assert requests_too == requests > 0
+        assert 0 < requests_too <= 1.03 * requests
         assert isinstance(a, Observation)
         assert isinstance(b, Observation), b
         for array in a.arrays:
