@@ -368,8 +368,7 @@ def rare(clause: Clause) -> list[Claim] | None:
     if span is None:
         return [Claim("absence", names, s, words=clause.words) for names in lists for s in clause.scopes]
     found = [Claim.spanning("share", names, s, span, clause.words) for names in lists for s in clause.scopes]
-    there = lists if span[0] > 0 and span[1] >= _PRESENT[1] else []
-    return [*found, *(Claim("presence", names, s, words=clause.words) for names in there for s in clause.scopes)]
+    return [*found, *(Claim("presence", names, s, words=clause.words) for names in lists for s in clause.scopes)]
 
 
 def absent(clause: Clause) -> list[Claim] | None:

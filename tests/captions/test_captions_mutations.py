@@ -161,8 +161,8 @@ def orders(text: str) -> Iterator[str]:
 
 
 def mutants(text: str, facts: Facts, rng: random.Random) -> dict[str, list[str]]:
-    """Kind of change -> texts that are false. Absence is left out: it holds elsewhere too."""
-    text = " ".join(s for s in re.split(r"(?<=\.) ", text) if not s.startswith("There is no "))
+    """Kind of change -> texts that are false. Absence and "more than anywhere" are left out: others may fit too."""
+    text = " ".join(s for s in re.split(r"(?<=\.) ", text) if not s.startswith("There is no ") and "than any" not in s)
     made = {
         "number": numbers(text), "class": classes(text, facts, rng), "side": sides(text, facts, rng),
         "season": times(text, facts), "object": objects(text, facts), "order": orders(text),
