@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pipelines.assemble import Factory
 from pipelines.fusion.job import is_fusion
 from pipelines.journal import LimitReached
-from pipelines.shards import FullError, room_needed
+from pipelines.shards import FullError, LandweaveError, room_needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def attempt(worker: Worker, index: int) -> Built:
             return Built(index, worker.build(index))
     except LimitReached as limit:
         return Built(index, left=str(limit))
-    except FullError as error:
+    except (FullError, LandweaveError) as error:  # a full disk, or a damaged dataset that labels are added to
         return Built(index, error=str(error))
     except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
         return Built(index, error=traceback.format_exc())

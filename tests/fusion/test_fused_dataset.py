@@ -235,6 +235,22 @@ def test_points_outside_all_samples_leave_the_dataset_as_it_was(base: Path, tmp_
     assert sums(out) == before
 
 
+def test_a_damaged_map_of_the_dataset_is_one_line_and_nothing_is_added(base: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(base, tmp_path / "data")
+    path = next(p for p in (out / "data.zarr/worldcover/classes/c").rglob("0") if p.is_file())
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 0x10
+    path.write_bytes(raw)
+    before = sums(out)
+    with pytest.raises(FusionError) as caught:
+        add_fused(recipe_file(out), out, Engine())
+    said = str(caught.value)
+    assert "Traceback" not in said
+    assert "worldcover" in said
+    assert len(said.splitlines()) == 2, "which shards failed, and why"
+    assert sums(out) == before
+
+
 @pytest.mark.slow
 def test_other_parallelism_and_kills_give_the_same_bytes(base: Path, fused: Path, tmp_path: Path) -> None:
     whole = sums(fused)

@@ -156,6 +156,22 @@ def test_landsat_is_brought_to_the_products_own_scale(raster: dict[str, Any] | N
     assert values[0, 0] == expected
 
 
+@pytest.mark.parametrize(
+    ("raster", "said"),
+    [
+        (None, "as delivered: scale 2.75e-05, offset -0.2, the product's own, the item states none"),
+        ({"scale": 2.75e-5, "offset": -0.2}, "as delivered: scale 2.75e-05, offset -0.2, stated by the item"),
+        (
+            {"scale": 1e-4, "offset": -0.1},
+            "the item states scale 0.0001, offset -0.1: brought to scale 2.75e-05, offset -0.2",
+        ),
+        ({"scale": 1e-4}, "the item states scale 0.0001, offset 0: brought to scale 2.75e-05, offset -0.2"),
+    ],
+)
+def test_landsats_rule_says_what_was_done(raster: dict[str, Any] | None, said: str) -> None:
+    assert landsat(raster).radiometry["SR_B4"].rule == said
+
+
 @pytest.mark.parametrize("raster", [None, {"scale": 2.75e-5, "offset": -0.2, "nodata": 0}])
 def test_landsat_in_its_own_scale_is_stored_as_delivered(raster: dict[str, Any] | None) -> None:
     """Every number from 1 on: no measurement is raised to another one, or taken for the fill."""
