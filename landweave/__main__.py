@@ -167,6 +167,9 @@ def _export_command(commands: Any) -> None:
     export.add_argument("--arrays", help="modalities, labels or arrays, separated by commas (default: all)")
     export.add_argument("--compression", choices=("zstd",), help="compression of mds and litdata (default: none)")
     export.add_argument("--file-mb", type=_positive, help="decoded megabytes per file (default: depends on the format)")
+    export.add_argument(
+        "--image", metavar="LAYER", help="of parquet: add a column of pictures of this layer's first date"
+    )
     export.set_defaults(run=_export)
 
 
@@ -422,6 +425,7 @@ def _export(arguments: argparse.Namespace) -> int:
         arrays=None if arguments.arrays is None else arguments.arrays.split(","),
         compression=arguments.compression,
         file_bytes=None if arguments.file_mb is None else arguments.file_mb * 1_000_000,
+        image=arguments.image,
         progress=_Progress("exported", "samples"),
     )
     _print(f"{arguments.out}: {len(selection)} of {len(dataset)} samples as {arguments.format}")

@@ -13,10 +13,11 @@ import os
 import shutil
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from landweave.errors import CorruptError, ExportError, to_install
+from landweave.errors import CorruptError, ExportError, to_install, unknown
 from landweave.layout import LAYOUT_VERSION, SPLITS
 from landweave.record import description, flat_name, record
 from landweave.render import class_colours
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from landweave.dataset import Dataset
-    from landweave.layout import ArraySpec, Json
+    from landweave.layout import ArraySpec, GroupSpec, Json
     from landweave.record import Record
     from landweave.selection import Selection
 
@@ -52,6 +53,8 @@ class Job:
     """'zstd' or None."""
     about: Json
     """The account of the export."""
+    image: GroupSpec | None = None
+    """The layer that is drawn for people."""
 
 
 class Writer(Protocol):
@@ -93,7 +96,8 @@ def export(
         arrays: modalities, labels or single arrays; all if None. Nothing else is read.
         progress: called with (samples done, samples in all).
         files: compression='zstd' for mds and litdata (parquet and geotiff are always compressed, webdataset never);
-            file_bytes=..., approximate decoded bytes per file (default: the format's recommendation).
+            file_bytes=..., approximate decoded bytes per file (default: the format's recommendation); image=... for
+            parquet: the layer whose first date becomes a column of pictures, which the Hub's viewer shows.
 
     Returns:
         The folder.
@@ -104,9 +108,10 @@ def export(
     """
     writer = _writer(form)
     compression, file_bytes = files.pop("compression", None), files.pop("file_bytes", None) or writer.FILE_BYTES
+    image = _image(dataset, form, files.pop("image", None))
     if files or compression not in (None, "zstd"):
         raise ExportError(
-            f"compression must be 'zstd' or None, and file_bytes is the other option; got {compression!r}, {files}"
+            f"compression must be 'zstd' or None; others are file_bytes and image; got {compression!r}, {files}"
         )
     goal = Path(out).absolute()
     if os.path.lexists(goal):
@@ -117,9 +122,10 @@ def export(
     specs = dataset.select_arrays(arrays)
     decoded = sum(a.chip_bytes * a.slots for a in specs)
     each = max(1, file_bytes // max(1, decoded))
-    about = _about(dataset, chosen, specs, {"format": form, "compression": compression, "samples_a_file": each})
+    said = {"format": form, "compression": compression, "samples_a_file": each}
+    about = _about(dataset, chosen, specs, said if image is None else {**said, "image": image.name})
     staging = goal.with_name(f".{goal.name}.{_digest(about)[:12]}.partial")
-    job = Job(arrays=specs, compression=compression, about=about)
+    job = Job(arrays=specs, compression=compression, about=about, image=image)
     tree, done = staging / "tree", 0
     by_split = _by_split(dataset, chosen)
     try:
@@ -151,6 +157,19 @@ def export(
     return goal
 
 
+def _image(dataset: Dataset, form: str, name: str | None) -> GroupSpec | None:
+    if name is None:
+        return None
+    if form != "parquet":
+        raise ExportError(f"image is an option of parquet; {form} has no column of pictures")
+    if find_spec("PIL") is None:
+        raise ExportError(f"pictures need Pillow: {to_install('browse')}")
+    group = next((g for g in dataset.spec.groups if g.name == name), None)
+    if group is None:
+        raise ExportError(unknown("layer", name, [g.name for g in dataset.spec.groups]))
+    return group
+
+
 def _own_folder(folder: Path) -> None:
     """Refuses a link in place of our folder, because files must stay inside the folder."""
     if folder.is_symlink() or not folder.is_dir():
@@ -162,7 +181,7 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
     aside = part.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    writer.write_part(aside, (record(dataset.sample(i), job.arrays) for i in ids), job)
+    writer.write_part(aside, (record(dataset.sample(i), job.arrays, job.image) for i in ids), job)
     _rename_whole(aside, part)
 
 

@@ -34,6 +34,8 @@ FILE_BYTES = 1 << 28
 """The Hub asks for files of some hundred megabytes, and at most 10,000 of them in a folder."""
 _ROW_GROUP_BYTES = 1 << 25
 """Decoded bytes of a row group: what a reader of one sample reads, and the Hub's viewer."""
+_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""How `datasets` stores an Image."""
 _SPLITS = {"val": "validation"}
 """The Hub's names of splits."""
 
@@ -46,6 +48,8 @@ def features(job: Job) -> Json:
     """datasets' features of the columns, as its Parquet schema has them."""
     value = {"id": "string", "lon": "float64", "lat": "float64", "epsg": "int32", "metadata": "string"}
     found: Json = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in value.items()}
+    if job.image is not None:
+        found["image"] = {"_type": "Image"}
     found["captions"] = {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
     for array in job.arrays:
         shape = [*((None,) if array.dated else ()), *array.chip_shape]
@@ -60,6 +64,7 @@ def write_part(folder: Path, records: Iterator[Record], job: Job) -> None:
     names = ["id", "lon", "lat", "epsg", "metadata", "captions"]
     plain = [pa.string(), pa.float64(), pa.float64(), pa.int32(), pa.string(), pa.list_(pa.string())]
     fields = [pa.field(n, t) for n, t in zip(names, plain, strict=True)]
+    fields += [] if job.image is None else [pa.field("image", _PICTURE)]
     fields += [pa.field(flat_name(a), _storage(a)) for a in job.arrays]
     info = json.dumps({"info": {"features": features(job)}}, sort_keys=True)
     schema = pa.schema(fields, metadata={"huggingface": info})
@@ -82,6 +87,7 @@ def _table(rows: Sequence[Record], schema: pa.Schema, arrays: Sequence[ArraySpec
         **{name: [m[name] for m in meta] for name in ("lon", "lat", "epsg")},
         "metadata": [json.dumps(m, sort_keys=True, ensure_ascii=False) for m in meta],
         "captions": [r.captions for r in rows],
+        **({"image": [_picture(r) for r in rows]} if "image" in schema.names else {}),
     }
     for array in arrays:
         name = flat_name(array)
@@ -89,6 +95,10 @@ def _table(rows: Sequence[Record], schema: pa.Schema, arrays: Sequence[ArraySpec
         pixels = [r.arrays[name] for r in rows]
         found[name] = _nested([none if p is None else p for p in pixels], schema.field(name).type)
     return pa.table(found, schema=schema)
+
+
+def _picture(row: Record) -> Json | None:
+    return None if row.image is None else {"bytes": row.image, "path": None}
 
 
 def _storage(array: ArraySpec) -> pa.DataType:
@@ -135,6 +145,8 @@ def _yaml(name: str, feature: Json) -> Json:
     kind = feature["_type"]
     if kind == "List":
         return {"name": name, "list": feature["feature"]["dtype"]}
+    if kind == "Image":
+        return {"name": name, "dtype": "image"}
     if kind == "Value":
         return {"name": name, "dtype": feature["dtype"]}
     axes = kind.removeprefix("Array").removesuffix("D")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landweave.render import encoded, picture
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from landweave.layout import ArraySpec, Json
+    from landweave.layout import ArraySpec, GroupSpec, Json
     from landweave.sample import Sample
 
 _LEFT_OUT = ("geometry", "links", "assets", "stac_extensions", "stac_version", "type", "captions", "shard", "row")
@@ -32,6 +34,8 @@ class Record:
     ([band,] y, x). None = nothing was obtained: never zeros in its place."""
     captions: list[str]
     """Checked captions."""
+    image: bytes | None
+    """PNG of the layer to be shown; None = no layer was named, or the sample lacks it."""
     footprint: bytes
     """WKB, degrees."""
     metadata: Json
@@ -49,8 +53,8 @@ def flat_name(array: ArraySpec) -> str:
     return array.path.replace("/", ".")
 
 
-def record(sample: Sample, arrays: Iterable[ArraySpec]) -> Record:
-    """Read a sample's arrays.
+def record(sample: Sample, arrays: Iterable[ArraySpec], image: GroupSpec | None = None) -> Record:
+    """Read a sample's arrays, and draw the first date of `image`.
 
     Raises:
         CorruptError: the shard is damaged.
@@ -66,7 +70,13 @@ def record(sample: Sample, arrays: Iterable[ArraySpec]) -> Record:
     metadata = {key: plain(value) for key, value in sample.item.items() if key not in _LEFT_OUT}
     metadata["present"] = {group: list(slots) for group, slots in sample.present.items()}
     metadata["transforms"] = plain(transforms)
-    return Record(sample.id, found, [c.text for c in sample.captions], sample.item["geometry"], metadata)
+    shown = None if image is None else _image(sample, image)
+    return Record(sample.id, found, [c.text for c in sample.captions], shown, sample.item["geometry"], metadata)
+
+
+def _image(sample: Sample, group: GroupSpec) -> bytes | None:
+    slot = next((i for i, there in enumerate(sample.present[group.name]) if there), None)
+    return None if slot is None else encoded(picture(sample, group, slot), "PNG")
 
 
 def plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ import landweave
 from landweave.__main__ import main
 from landweave.export import ABOUT, FORMATS, export
 from landweave.record import record
+from landweave.render import picture
 from tests.export.readback import checksum
 from tests.shards.synthetic import planned
 
@@ -132,6 +133,26 @@ def test_a_damaged_shard_leaves_nothing_visible(source: Path, tmp_path: Path) ->
     with pytest.raises(landweave.CorruptError, match="sentinel2/bands_10m"):
         export(landweave.open(spoilt), "parquet", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_parquet_has_pictures_of_a_layer(data: landweave.Dataset, loaders: Path, tmp_path: Path) -> None:
+    out = export(data, "parquet", tmp_path / "out", arrays=["dem"], image="sentinel1")
+    read = (
+        "import sys, datasets, numpy, json\n"
+        "found = datasets.load_dataset(sys.argv[1], cache_dir=sys.argv[2])\n"
+        "rows = [r for split in found.values() for r in split]\n"
+        "print(json.dumps({r['id']: None if r['image'] is None else numpy.asarray(r['image']).tolist() for r in rows}))"
+    )
+    shown = json.loads(command(loaders, "-c", read, out, tmp_path / "cache").splitlines()[-1])
+    group = next(g for g in data.spec.groups if g.name == "sentinel1")
+    for sample in data:
+        slot = next((i for i, there in enumerate(sample.present["sentinel1"]) if there), None)
+        assert shown[sample.id] == (None if slot is None else picture(sample, group, slot).tolist())
+    with pytest.raises(landweave.LandweaveError, match="option of parquet"):
+        export(data, "geotiff", tmp_path / "x", image="sentinel1")
+    with pytest.raises(landweave.LandweaveError, match="sentinel1"):
+        export(data, "parquet", tmp_path / "x", image="sentinel")
 
 
 def test_parquet_and_its_card(data: landweave.Dataset, tmp_path: Path) -> None:
