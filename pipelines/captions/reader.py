@@ -58,17 +58,48 @@ class _Search:
     furthest: int = 0
     tries: int = 0
     dead: set[tuple[int, Context]] = field(default_factory=set)
+    codes: list[str] = field(default_factory=list)
+    """The grammar's code of each token."""
+    placed: list[bool] = field(default_factory=list)
+    """Whether each token is an adverbial of place."""
+
+    def __post_init__(self) -> None:
+        self.codes = list(run_of(self.tokens))
+        self.placed = [t.has("SCOPE") for t in self.tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Sentences that were read against the same facts: a caption that grows by a sentence is not read anew."""
+
+    evidence: Evidence
+    found: dict[tuple[str, Context], tuple[list[Claim], Context] | Verdict]
+    """Sentence, and what stood before it -> what became of it."""
+
+
+_MOST_READ = 500
+_LAST: dict[str, _Read] = {}
+"""What was read last; replaced as a whole, so threads see an old one or a new one."""
+
+
+def _read_before(facts: Facts) -> _Read:
+    last = _LAST.get("read")
+    if last is None or last.evidence.facts is not facts or len(last.found) >= _MOST_READ:
+        last = _LAST["read"] = _Read(Evidence(facts), {})
+    return last
 
 
 def read_text(text: str, facts: Facts) -> Verdict:
     """Reads and executes a text: the first reading whose every claim the facts support, or why there is none."""
-    evidence, context = Evidence(facts), Context()
+    before, context = _read_before(facts), Context()
     claims: list[Claim] = []
     for sentence in _SENTENCE.split(text.strip()):
         plain = sentence.rstrip(".!?").strip()
         if not plain:
             continue
-        found = _sentence(plain, evidence, context)
+        found = before.found.get((plain, context))
+        if found is None:
+            found = before.found[plain, context] = _sentence(plain, before.evidence, context)
         if isinstance(found, Verdict):
             return replace(found, claims=tuple(claims))
         made, context = found
@@ -192,18 +223,21 @@ def _only_comma(tokens: list[Token], k: int) -> bool:
 def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) -> list[tuple[list[Claim], Context]]:
     """Every true reading of tokens i..j as one clause."""
     whole = search.tokens[i:j]
-    core = [t for t in whole if not t.has("SCOPE")]
-    scopes = [t for t in whole if t.has("SCOPE")]
-    options: list[tuple[Fit, list[Token], list[Token]]] = []
-    made = grammar()
-    if core:
-        options += [(f, core, scopes) for f in made.fits(run_of(core), placed=False)]
-    elif scopes:
+    codes, core, scopes = search.codes[i:j], whole, list[Token]()
+    inner = codes
+    if True in search.placed[i:j]:
+        placed = search.placed[i:j]
+        core = [t for t, apart in zip(whole, placed, strict=True) if not apart]
+        scopes = [t for t, apart in zip(whole, placed, strict=True) if apart]
+        inner = [c for c, apart in zip(codes, placed, strict=True) if not apart]
+    if not core:
         return [([], _fronted(context, scopes))]
-    if core:
-        options += [(f, whole, []) for f in made.fits(run_of(whole), placed=True)]
+    made = grammar()
+    options: list[tuple[Fit, list[Token], list[Token]]] = []
+    options += [(f, core, scopes) for f in made.fits("".join(inner), placed=False)]
+    options += [(f, whole, []) for f in made.fits("".join(codes), placed=True)]
     found = []
-    fronted = bool(scopes) and (whole[0].has("SCOPE"))
+    fronted = bool(scopes) and search.placed[i]
     for fit, tokens, around in options:
         search.tries += 1
         if fit.frame.follows and first and not context.subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from landweave.facts import MONTHS
@@ -59,18 +60,29 @@ def slots_of(topic: str, facts: Facts, chooser: Chooser, question: str) -> Slots
 
 
 def _noun(slots: Slots, name: str, cover: str, chooser: Chooser, question: str) -> None:
-    singular, plural = _NOUNS[cover]
-    one = [Noun(text, plural=False) for text in singular.split("|")]
-    many = [Noun(text, plural=True) for text in plural.split("|") if text]
-    slots.nouns[name] = chooser.pick(f"{question}/noun {cover}", one + many)
+    one, every = _nouns(cover)
+    slots.nouns[name] = chooser.pick(f"{question}/noun {cover}", every)
     slots.nouns[f"{name}1"] = chooser.pick(f"{question}/one {cover}", one)
+
+
+@cache
+def _nouns(cover: str) -> tuple[tuple[Noun, ...], tuple[Noun, ...]]:
+    """Nouns of a land cover in the singular, and all of them."""
+    singular, plural = _NOUNS[cover]
+    one = tuple(Noun(text, plural=False) for text in singular.split("|"))
+    return one, one + tuple(Noun(text, plural=True) for text in plural.split("|") if text)
 
 
 def amount(percent: int, chooser: Chooser, question: str) -> str:
     """'32 percent', 'about a third', 'just over three tenths', 'nearly a third'."""
+    return chooser.pick(question, _amounts(percent))
+
+
+@cache
+def _amounts(percent: int) -> tuple[str, ...]:
     worded = [w for value, name in _FRACTIONS for w in _near(percent, value, name)]
     exact = "less than one percent" if percent == 0 else f"{percent} percent"
-    return chooser.pick(question, [exact, exact, *worded])
+    return (exact, exact, *worded)
 
 
 def _near(percent: int, value: float, name: str) -> list[str]:

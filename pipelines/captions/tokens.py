@@ -161,8 +161,9 @@ def _words(sentence: str) -> list[str]:
     text = _ANOTHER.sub("a ", text)
     text = _AS_MUCH_AS.sub("", text)
     text = _ONLY.sub("only ", text)
-    text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
-    text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
+    if "-" in text or "\u2013" in text:
+        text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
+        text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
     text = re.sub(r"(\d)(km2|m2|km|m|ha|ft)\b", r"\1 \2", text)
     return [w for w in _WORD.findall(text) if w not in DROPPED]
 
@@ -250,6 +251,8 @@ def _continues(words: list[str], j: int) -> bool:
 
 def _regions(tokens: list[Token]) -> list[Token]:
     """'top left corner of scene' -> REGION; 'upper half of western side' -> their intersection."""
+    if not any("region" in t.cats for t in tokens):
+        return tokens
     found: list[Token] = []
     i = 0
     while i < len(tokens):
@@ -301,12 +304,19 @@ def _region_value(code: str) -> tuple[tuple[str, ...], ...]:
 
 _BEFORE_NUMBERS = ("a", "an", "remaining", "another", "only", "just", "merely", "exactly", "mere", "full", "precisely")
 
+_OF_QUANTITIES = frozenset(("near", "NUM", "fraction", "zerolevel", "amount"))
+"""Categories of which a token that begins a quantity has one."""
+
 
 def _quantities(tokens: list[Token]) -> list[Token]:
     """Numbers with hedges and units: SHARE, LEN, AREA, DEG, NUM."""
     found: list[Token] = []
     i = 0
     while i < len(tokens):
+        if _OF_QUANTITIES.isdisjoint(tokens[i].cats) and tokens[i].words not in ("a", "an", "one"):
+            found.append(tokens[i])
+            i += 1
+            continue
         near, j = None, i
         while j < len(tokens) and tokens[j].has("near") and j - i < 2:
             near = _stronger(near, str(tokens[j].cats["near"]))
@@ -425,6 +435,8 @@ def _measured(number: Number, unit: str) -> Meanings:
 
 def _ranges(tokens: list[Token]) -> list[Token]:
     """'between 40 and 50 percent', 'between a seventh and a sixth' -> one amount."""
+    if not any(t.words == "between" for t in tokens):
+        return tokens
     found: list[Token] = []
     i = 0
     while i < len(tokens):
@@ -453,12 +465,17 @@ class Cover:
     absent: bool = False
 
 
+_OF_COVERS = frozenset(("some", "prefix", "cover", "named", "adj"))
+"""Categories of which a token that begins a land cover has one."""
+
+
 def _covers(tokens: list[Token]) -> list[Token]:
     """Quantifier, adjectives, land cover and empty nouns -> COVER; adjectives alone stay ADJ."""
     found: list[Token] = []
     i = 0
     while i < len(tokens):
-        made = _cover(tokens, i)
+        apart = _OF_COVERS.isdisjoint(tokens[i].cats) and tokens[i].words not in ("a", "an")
+        made = None if apart else _cover(tokens, i)
         if made is None:
             found.append(tokens[i])
             i += 1
@@ -586,11 +603,19 @@ def _attributes(tokens: list[Token]) -> list[Token]:
     return found
 
 
+_OF_SCENES = frozenset(("LEN", "relief", "place", "season", "rural", "adverb", "adj", "COVER", "scene", "hills"))
+"""Categories of which a token that begins a scene, with its adjectives, has one."""
+
+
 def _scenes(tokens: list[Token]) -> list[Token]:
     """Adjectives and a word for the scene -> SCENE, with what the adjectives claim."""
     found: list[Token] = []
     i = 0
     while i < len(tokens):
+        if _OF_SCENES.isdisjoint(tokens[i].cats):
+            found.append(tokens[i])
+            i += 1
+            continue
         end, claims = _scene_adjectives(tokens, i)
         if end < len(tokens) and (tokens[end].has("scene") or (tokens[end].has("hills") and end == i)):
             token = tokens[end]
@@ -760,6 +785,8 @@ def _list_end(tokens: list[Token], i: int, category: str) -> int:
 
 def _lists_of_regions(tokens: list[Token]) -> list[Token]:
     """'top left and middle' -> one REGION that holds of each; 'bottom left and right' means the bottom right."""
+    if not any("REGION" in t.cats for t in tokens):
+        return tokens
     found: list[Token] = []
     i = 0
     while i < len(tokens):
@@ -807,6 +834,10 @@ def _adverbials(tokens: list[Token]) -> list[Token]:
     found: list[Token] = []
     i = 0
     while i < len(tokens):
+        if tokens[i].words not in _BEFORE_TIMES and _OF_TIMES.isdisjoint(tokens[i].cats):
+            found.append(tokens[i])
+            i += 1
+            continue
         made = _time(tokens, i) or _placed(tokens, i) or _of_covers(tokens, i)
         if made is None:
             found.append(tokens[i])
@@ -859,6 +890,10 @@ _TIMES: dict[str, Callable[[Any, str], Claim]] = {
     "lateseason": lambda v, w: Claim("season part", ("month",), (), 3.0, against=(str(v),), words=w),
 }
 
+_OF_TIMES = frozenset((*_TIMES, "taken", "NUM", "REGION"))
+_BEFORE_TIMES = _PREPOSITIONS | {"a", "an", "year", "everywhere", "among"}
+"""Categories and words of which a token that begins an adverbial has one."""
+
 
 def _time(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     """'in April 2021', 'taken in the spring of 2021', 'on a spring day'."""
@@ -868,7 +903,7 @@ def _time(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     last = i
     while j < len(tokens):
         token = tokens[j]
-        time = next((c for c in _TIMES if token.has(c)), None)
+        time = None if _OF_TIMES.isdisjoint(token.cats) else next((c for c in _TIMES if token.has(c)), None)
         year = token.cats.get("NUM")
         if time is not None:
             claims.append(_TIMES[time](token.cats[time], token.words))

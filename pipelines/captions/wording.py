@@ -133,5 +133,8 @@ _VERB = re.compile(
 """Verbs of the frames, which agree with the noun before them."""
 
 
+_SPACES, _BEFORE_STOP = re.compile(r" {2,}"), re.compile(r"\s+([,.])")
+
+
 def _tidied(text: str) -> str:
-    return re.sub(r"\s+([,.])", r"\1", re.sub(r" {2,}", " ", text)).strip()
+    return _BEFORE_STOP.sub(r"\1", _SPACES.sub(" ", text)).strip()

@@ -77,3 +77,14 @@ def test_forms_keep_their_lengths_and_begin_with_what_is_largest() -> None:
 )  # fmt: skip
 def test_verbs_agree_with_their_nouns(noun: Noun, verb: str, form: str) -> None:
     assert noun.verb(verb) == form
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_caption_that_grows_is_read_like_a_new_one(seed: int) -> None:
+    facts = distinct_facts(seed)
+    for index in range(3):
+        sentences = template_caption(facts, f"s{seed}", index).split(". ")
+        grown = [judge(". ".join(sentences[:n]).rstrip(".") + ".", facts) for n in range(1, len(sentences) + 1)]
+        anew = judge(". ".join(sentences), replace(facts))
+        assert grown[-1] == anew
+        assert [v.claims for v in grown] == [anew.claims[: len(v.claims)] for v in grown]
