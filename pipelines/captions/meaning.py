@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landweave.claims import EVERYTHING, HALVES, VEGETATION, Claim
 from landweave.facts import REGIONS
-from pipelines.captions.tokens import WHOLE_MOSTLY, Number, Objects, Token, presence
+from pipelines.captions.tokens import WHOLE_MOSTLY, Number, Objects, Token, presence, worth_naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -340,6 +340,17 @@ def present(clause: Clause) -> list[Claim] | None:
             return None
         found = [Claim("presence", clause.context.subject, s, words=clause.words) for s in clause.scopes]
     return found or None
+
+
+def pictured(clause: Clause) -> list[Claim] | None:
+    """'an image of trees, a road and a river': map objects are there, each land cover is worth the name."""
+    tokens = clause.part("a")
+    objects = [t for t in tokens if t.has("OBJ") and not t.has("COVER")]
+    covers = [t for t in tokens if t.has("COVER")]
+    if not objects or any(is_absent(t) for t in covers) or any(t.word("or", "nor") for t in tokens):
+        return None
+    return [*(object_claim(t, s) for t in objects for s in clause.scopes),
+            *(worth_naming(t, s) for t in covers for s in clause.scopes)]  # fmt: skip
 
 
 def _goes_on_leading(clause: Clause) -> bool:
@@ -1251,7 +1262,7 @@ def _joined(clause: Clause) -> bool:
 HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "share": share, "sharelist": sharelist, "respective": respective, "balanced": balanced, "spread": spread,
     "mostly": mostly, "adjective": adjective, "bare_scene": bare_scene, "consist": consist, "mixed": mixed,
-    "restholds": restholds, "present": present, "rare": rare, "absent": absent, "rank": rank, "second": second,
+    "restholds": restholds, "present": present, "rare": rare, "absent": absent, "pictured": pictured, "rank": rank, "second": second,
     "lead": lead, "followed": followed, "chain": chain, "exceed": exceed, "more": more, "moreplace": moreplace,
     "times": times, "timesplace": timesplace, "asmuch": asmuch, "asmuchplace": asmuchplace, "less": less,
     "equal": equal, "extreme": extreme, "moststands": moststands, "onlypart": onlypart, "allbut": allbut,

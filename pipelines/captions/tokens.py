@@ -617,7 +617,7 @@ def _scenes(tokens: list[Token]) -> list[Token]:
             i += 1
             continue
         end, claims = _scene_adjectives(tokens, i)
-        if end < len(tokens) and (tokens[end].has("scene") or (tokens[end].has("hills") and end == i)):
+        if end < len(tokens) and (tokens[end].has("scene") or (tokens[end].has("hills") and _hills_end(tokens, i, end))):
             token = tokens[end]
             if token.has("hills"):
                 claims.append(Claim("relief", ("relief",), against=(str(token.cats["hills"]),), words=token.words))
@@ -634,6 +634,14 @@ def _scenes(tokens: list[Token]) -> list[Token]:
             found.append(tokens[i])
             i += 1
     return _scenes_of(found)
+
+
+def _hills_end(tokens: list[Token], i: int, end: int) -> bool:
+    """'hilly area', alone or behind adjectives and a stop: 'forested, hilly area'."""
+    return end == i or (tokens[end - 1].word(",", "and") and tokens[end].words.split()[0] in _HILLY)
+
+
+_HILLY = ("hilly", "mountainous", "flat", "rolling", "level", "undulating")
 
 
 def _scene_adjectives(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
@@ -690,7 +698,7 @@ def _edge(token: Token) -> Claim:
 
 
 def _is_scene_adjective(tokens: list[Token], j: int) -> bool:
-    return j < len(tokens) and any(tokens[j].has(c) for c in ("relief", "place", "rural", "adj", "adverb"))
+    return j < len(tokens) and any(tokens[j].has(c) for c in ("relief", "place", "rural", "adj", "adverb", "hills"))
 
 
 def _scenes_of(tokens: list[Token]) -> list[Token]:
@@ -714,10 +722,11 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
                 i += 2
                 continue
             end = _list_end(tokens, i + 1, "COVER")
-            if end == i + 1:
+            if end == i + 1 or (token.cats["SCENE"] and _names_objects(tokens, end)):
                 break
             listed = [t for t in tokens[i + 1 : end] if t.has("COVER")]
-            claims = [_worth_naming(t) for t in listed]
+            least = _LEAST_NAMED if len(listed) < _LONG_LIST else _LEAST_LISTED
+            claims = [worth_naming(t, (), least) for t in listed]
             together = tuple(c for t in listed for c in t.cats["COVER"].classes)
             words = " ".join(t.words for t in tokens[i:end])
             if len(listed) == 1 and listed[0].cats["COVER"].span is None:
@@ -733,12 +742,24 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
 _LEAST_NAMED = 5.0
 """Percent that a land cover needs for a scene to be called one of it: 'a landscape of trees and crops'."""
 
+_LONG_LIST, _LEAST_LISTED = 3, 2.0
+"""From so many land covers on, a list says what is there rather than what the scene is; percent that each needs then."""
 
-def _worth_naming(token: Token) -> Claim:
+
+def worth_naming(token: Token, where: tuple[str, ...], least: float = _LEAST_NAMED) -> Claim:
+    """What a land cover claims that an image is said to be of."""
     cover: Cover = token.cats["COVER"]
     if cover.absent or cover.span is not None:
-        return presence(token, ())
-    return Claim("share", cover.classes, (), _LEAST_NAMED, 100.0, words=token.words)
+        return presence(token, where)
+    return Claim("share", cover.classes, where, least, 100.0, words=token.words)
+
+
+def _names_objects(tokens: list[Token], end: int) -> bool:
+    """Whether a list of land covers goes on with map objects: 'trees, buildings and a river'."""
+    k = end
+    while k < len(tokens) and tokens[k].word(*_SEPARATORS, "a", "an"):
+        k += 1
+    return end < k < len(tokens) and tokens[k].has("OBJ")
 
 
 def _measured_scene(token: Token, tokens: list[Token], i: int) -> tuple[Token, int]:
@@ -814,10 +835,17 @@ def _region_list(tokens: list[Token], i: int) -> int:
         k = j
         while k < len(tokens) and (tokens[k].word("and", ",", "both", "or") or (k > j and tokens[k].word("in"))):
             k += 1
-        if k == j or k >= len(tokens) or not tokens[k].has("REGION"):
+        if k == j or k >= len(tokens) or not tokens[k].has("REGION") or _begins_clause(tokens, i, k):
             break
         end = j = k + 1
     return end
+
+
+def _begins_clause(tokens: list[Token], i: int, k: int) -> bool:
+    """'most of the top left, and the bottom left is': the place at k is the subject of its own verb."""
+    behind = tokens[k + 1 : k + 2]
+    placed = i > 1 and tokens[i - 1].words in _PREPOSITIONS and not tokens[i - 2].words == ","
+    return placed and any(t.has("be") or t.has("hold") or t.has("has") for t in behind)
 
 
 def _like(last: tuple[str, ...], part: tuple[str, ...]) -> tuple[str, ...]:
@@ -862,7 +890,11 @@ def _of_covers(tokens: list[Token], i: int) -> tuple[Token, int] | None:
 def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     if tokens[i].word("everywhere"):
         return Token({"SCOPE": tuple((r,) for r in REGIONS)}, "everywhere"), i + 1
-    if tokens[i].words not in _PREPOSITIONS or i + 1 >= len(tokens):
+    if i + 1 >= len(tokens):
+        return None
+    if i == 0 and tokens[0].has("fronting") and tokens[1].has("REGION"):
+        return Token({"SCOPE": tokens[1].cats["REGION"]}, f"{tokens[0].words} {tokens[1].words}"), 2
+    if tokens[i].words not in _PREPOSITIONS:
         return None
     j = i + 1
     if tokens[j].word("a", "an") and j + 1 < len(tokens):
