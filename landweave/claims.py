@@ -483,10 +483,12 @@ def _season_part(claim: Claim, evidence: Evidence) -> str | None:
 
 
 def _rest(claim: Claim, evidence: Evidence) -> str | None:
-    """`about` takes `low` to `high` percent of what `against` leaves."""
+    """`about` is there and takes `low` to `high` percent of what `against` leaves."""
     taken, mine = evidence.share(claim.against, claim.where), evidence.share(claim.about, claim.where)
     if taken is None or mine is None:
         return f"the facts hold no shares of {_place(claim.where)}"
+    if mine[1] <= 0:
+        return f"{claim.words!r}: the facts have no {_name(claim.about)} in {_place(claim.where)}"
     left = 100.0 - taken[0]
     share = 100.0 * mine[0] / left if left > 0 else 0.0
     slack = 100.0 * 2.0 / max(left, 2.0)

@@ -12,7 +12,7 @@ from pipelines.captions.reader import Verdict, read_text
 if TYPE_CHECKING:
     from schemas.caption import Facts
 
-CHECKS_VERSION = "3"
+CHECKS_VERSION = "4"
 """Raised when a rule, a frame or a word of the lexicon changes, so that cached answers are asked for again."""
 CHECKS = ("format", "names", "repetition", "claims")
 """What a caption goes through, in this order."""

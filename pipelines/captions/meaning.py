@@ -149,6 +149,9 @@ def share(clause: Clause) -> list[Claim] | None:
     if not classes or not tokens:
         return None
     amounts = [_amount(t) for t in tokens if t.has("AMT")]
+    if "u" in clause.slots and any(t.has("adverb") for t in clause.part("u")):
+        mainly = amounts == ["rest"] and clause.span("u", "adverb") == (50.0, 100.0)
+        amounts = ["mostrest"] if mainly else []  # 'the rest is mainly built up'
     if not amounts:
         return None
     covers = clause.covers("a")
@@ -347,8 +350,10 @@ def pictured(clause: Clause) -> list[Claim] | None:
     tokens = clause.part("a")
     objects = [t for t in tokens if t.has("OBJ") and not t.has("COVER")]
     covers = [t for t in tokens if t.has("COVER")]
-    if not objects or any(is_absent(t) for t in covers) or any(t.word("or", "nor") for t in tokens):
+    if any(is_absent(t) for t in covers) or any(t.word("or", "nor") for t in tokens):
         return None
+    if not objects and not all(clause.scopes):
+        return None  # of the whole scene, a list of land covers says more: see `_scenes_of`
     return [*(object_claim(t, s) for t in objects for s in clause.scopes),
             *(worth_naming(t, s) for t in covers for s in clause.scopes)]  # fmt: skip
 
@@ -1178,6 +1183,9 @@ def elsewhere(clause: Clause) -> list[Claim] | None:
     mine = clause.classes("a") or ("x" in clause.slots and clause.context.subject) or ()
     if not named or not rest or not mine or "middle" in named:
         return None
+    if "u" in clause.slots:  # 'the other parts are mostly bare': each of them
+        adverb = clause.span("u", "adverb")
+        return None if adverb is None else [Claim.spanning("share", mine, (r,), adverb, clause.words) for r in rest]
     if "x" not in clause.slots:
         return [Claim("share", mine, rest, _OCCUPIED, 100.0, words=clause.words)]
     said = clause.value("x", "rare")
@@ -1262,7 +1270,7 @@ def _joined(clause: Clause) -> bool:
 HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "share": share, "sharelist": sharelist, "respective": respective, "balanced": balanced, "spread": spread,
     "mostly": mostly, "adjective": adjective, "bare_scene": bare_scene, "consist": consist, "mixed": mixed,
-    "restholds": restholds, "present": present, "rare": rare, "absent": absent, "pictured": pictured, "rank": rank, "second": second,
+    "restholds": restholds, "present": present, "rare": rare, "absent": absent, "rank": rank, "second": second,
     "lead": lead, "followed": followed, "chain": chain, "exceed": exceed, "more": more, "moreplace": moreplace,
     "times": times, "timesplace": timesplace, "asmuch": asmuch, "asmuchplace": asmuchplace, "less": less,
     "equal": equal, "extreme": extreme, "moststands": moststands, "onlypart": onlypart, "allbut": allbut,
@@ -1275,6 +1283,6 @@ HANDLERS: dict[str, Callable[[Clause], list[Claim] | None]] = {
     "timesobjects": timesobjects, "exceedshare": exceedshare, "extremeshare": extremeshare, "rankpairs": rankpairs,
     "onlykinds": onlykinds, "elsewhere": elsewhere, "thintowards": thintowards, "moreobjects": moreobjects,
     "mostobjects": mostobjects, "onlyobjects": onlyobjects, "counted": counted, "ends": ends, "relief": relief,
-    "size": size, "area": area, "time": time, "season": season,
+    "size": size, "area": area, "time": time, "season": season, "pictured": pictured,
 }  # fmt: skip
 """Name in `frames.txt` -> handler."""

@@ -200,6 +200,8 @@ def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
         return _is_quantity(words, end)
     if end < len(words) and "lead" in meanings and words[end - 1] in ("share", "space", "part"):
         return words[end] == "of"
+    if end < len(words) and "cover" in meanings and words[end - 1] == "cover" and "and" in words[i:end]:
+        return "region" in lexicon().phrases.get((words[end],), {})  # 'snow and ice cover the upper part'
     if words[end - 1] != "of" or "prefix" not in meanings or end >= len(words):
         return False
     behind = lexicon().phrases.get((words[end],), {})
@@ -617,7 +619,9 @@ def _scenes(tokens: list[Token]) -> list[Token]:
             i += 1
             continue
         end, claims = _scene_adjectives(tokens, i)
-        if end < len(tokens) and (tokens[end].has("scene") or (tokens[end].has("hills") and _hills_end(tokens, i, end))):
+        if end < len(tokens) and (
+            tokens[end].has("scene") or (tokens[end].has("hills") and _hills_end(tokens, i, end))
+        ):
             token = tokens[end]
             if token.has("hills"):
                 claims.append(Claim("relief", ("relief",), against=(str(token.cats["hills"]),), words=token.words))
@@ -638,6 +642,8 @@ def _scenes(tokens: list[Token]) -> list[Token]:
 
 def _hills_end(tokens: list[Token], i: int, end: int) -> bool:
     """'hilly area', alone or behind adjectives and a stop: 'forested, hilly area'."""
+    if not tokens[end].has("hills"):
+        return False
     return end == i or (tokens[end - 1].word(",", "and") and tokens[end].words.split()[0] in _HILLY)
 
 
@@ -722,7 +728,7 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
                 i += 2
                 continue
             end = _list_end(tokens, i + 1, "COVER")
-            if end == i + 1 or (token.cats["SCENE"] and _names_objects(tokens, end)):
+            if end == i + 1 or _placed_behind(tokens, end) or (token.cats["SCENE"] and _names_objects(tokens, end)):
                 break
             listed = [t for t in tokens[i + 1 : end] if t.has("COVER")]
             least = _LEAST_NAMED if len(listed) < _LONG_LIST else _LEAST_LISTED
@@ -743,7 +749,7 @@ _LEAST_NAMED = 5.0
 """Percent that a land cover needs for a scene to be called one of it: 'a landscape of trees and crops'."""
 
 _LONG_LIST, _LEAST_LISTED = 3, 2.0
-"""From so many land covers on, a list says what is there rather than what the scene is; percent that each needs then."""
+"""A list of this many land covers says what is there rather than what the scene is; percent that each needs then."""
 
 
 def worth_naming(token: Token, where: tuple[str, ...], least: float = _LEAST_NAMED) -> Claim:
@@ -752,6 +758,12 @@ def worth_naming(token: Token, where: tuple[str, ...], least: float = _LEAST_NAM
     if cover.absent or cover.span is not None:
         return presence(token, where)
     return Claim("share", cover.classes, where, least, 100.0, words=token.words)
+
+
+def _placed_behind(tokens: list[Token], end: int) -> bool:
+    """'a view of trees and crops in the top left': the land covers are those of a part."""
+    behind = [t for t in tokens[end : end + 3] if not t.word("a", "an")]
+    return len(behind) > 1 and behind[0].words in _PREPOSITIONS and behind[1].has("REGION")
 
 
 def _names_objects(tokens: list[Token], end: int) -> bool:
@@ -844,7 +856,7 @@ def _region_list(tokens: list[Token], i: int) -> int:
 def _begins_clause(tokens: list[Token], i: int, k: int) -> bool:
     """'most of the top left, and the bottom left is': the place at k is the subject of its own verb."""
     behind = tokens[k + 1 : k + 2]
-    placed = i > 1 and tokens[i - 1].words in _PREPOSITIONS and not tokens[i - 2].words == ","
+    placed = i > 1 and tokens[i - 1].words in _PREPOSITIONS and tokens[i - 2].words != ","
     return placed and any(t.has("be") or t.has("hold") or t.has("has") for t in behind)
 
 
@@ -890,11 +902,7 @@ def _of_covers(tokens: list[Token], i: int) -> tuple[Token, int] | None:
 def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
     if tokens[i].word("everywhere"):
         return Token({"SCOPE": tuple((r,) for r in REGIONS)}, "everywhere"), i + 1
-    if i + 1 >= len(tokens):
-        return None
-    if i == 0 and tokens[0].has("fronting") and tokens[1].has("REGION"):
-        return Token({"SCOPE": tokens[1].cats["REGION"]}, f"{tokens[0].words} {tokens[1].words}"), 2
-    if tokens[i].words not in _PREPOSITIONS:
+    if i + 1 >= len(tokens) or not (tokens[i].words in _PREPOSITIONS or _fronting(tokens, i)):
         return None
     j = i + 1
     if tokens[j].word("a", "an") and j + 1 < len(tokens):
@@ -912,6 +920,11 @@ def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
         claim = Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words)
         return Token({"ADV": None}, words, [claim]), end
     return None
+
+
+def _fronting(tokens: list[Token], i: int) -> bool:
+    """'Moving to the top left, ...' at the beginning of a sentence."""
+    return i == 0 and tokens[0].has("fronting") and tokens[1].has("REGION")
 
 
 _TIMES: dict[str, Callable[[Any, str], Claim]] = {
