@@ -105,7 +105,8 @@ def test_captions_of_varied_facts(name: str) -> None:
     refused 72 of 146, 43 of 105, 18 of 97, 27 of 62 and 14 of 51, false ones accepted 0 of 100, 1 of 60, 1 of 60 and
     0 of 35; `probe` texts were written against the frames, of which 6 of 84 were accepted at first. Texts in the
     manner of SkyScript, ChatEarthNet and RSTeller came last (`picture` and the true ones beside it): 36 of 71 true
-    ones were refused at first, 7 of 45 that were written after the widening; 3 of 103 false ones were accepted, then 0 of 42.
+    ones were refused at first, 7 of 45 and 7 of 32 that were written after the widening; 3 of 103 false ones were
+    accepted, then 0 of 42.
     Texts that the facts do not bear after all ('a city', 'a coast', objects placed) are left out of the file.
     """
     facts = read_facts(TEXTS / "facts.json")
