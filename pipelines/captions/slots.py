@@ -16,19 +16,71 @@ if TYPE_CHECKING:
     from schemas.caption import Facts
 
 _NOUNS: dict[str, tuple[str, str]] = {
-    "water": ("open water|water|surface water", "waters|water bodies|bodies of water"),
-    "trees": ("tree cover|woodland|forest|wooded land|forest cover|tree canopy", "trees|forests|woods|woodlands"),
-    "shrub": ("shrubland|scrub|scrubland|bushland|shrub cover", "shrubs|bushes|shrublands"),
-    "grass": ("grassland|grass|grass cover|grassy land", "grasslands|meadows|grasses"),
-    "crops": (
-        "cropland|farmland|arable land|cultivated land|agricultural land|crop cover",
-        "crops|croplands|crop fields",
+    "water": (
+        "open water|water|surface water|standing water",
+        "water bodies|bodies of water|water surfaces|water areas",
     ),
-    "built": ("built-up land|urban land|developed land|built-up ground", "built-up areas|settlements|urban areas"),
-    "bare": ("bare ground|bare land|bare soil|barren land|sparsely vegetated ground", "bare surfaces|bare areas"),
-    "snow and ice": ("snow and ice", ""),
-    "wetland": ("wetland|marshland|herbaceous wetland|marsh", "wetlands|marshes|marshlands"),
-    "moss and lichen": ("moss and lichen", "mosses and lichens"),
+    "trees": (
+        (
+            "tree cover|woodland|forest|wooded land|forest cover|tree canopy|forested land|forest land|"
+            "woodland cover|tree-covered land|forest vegetation|forest canopy|forested ground"
+        ),
+        (
+            "trees|forests|woods|woodlands|wooded areas|forested areas|tree-covered areas|"
+            "forest stands|tree stands|woodland areas"
+        ),
+    ),
+    "shrub": (
+        (
+            "shrubland|scrub|scrubland|bushland|shrub cover|shrubby vegetation|bushy vegetation|"
+            "shrubby land|scrubby land|shrub vegetation"
+        ),
+        "shrubs|bushes|shrublands",
+    ),
+    "grass": (
+        "grassland|grass|grass cover|grassy land|grassland cover|grassy vegetation|herbaceous cover|grass vegetation",
+        "grasslands|meadows|grasses|grassy areas",
+    ),
+    "crops": (
+        (
+            "cropland|farmland|arable land|cultivated land|agricultural land|crop cover|farmed land|"
+            "cropped land|tilled land|land under cultivation|arable farmland|cropland cover"
+        ),
+        (
+            "crops|croplands|crop fields|farmlands|farm fields|agricultural fields|arable fields|"
+            "cropped fields|planted fields"
+        ),
+    ),
+    "built": (
+        (
+            "built-up land|urban land|developed land|built-up ground|built environment|urban fabric|"
+            "constructed land|urban development"
+        ),
+        (
+            "built-up areas|settlements|urban areas|developed areas|artificial surfaces|"
+            "built-up surfaces|urban surfaces|constructed surfaces"
+        ),
+    ),
+    "bare": (
+        (
+            "bare ground|bare land|bare soil|barren land|sparsely vegetated ground|bare earth|"
+            "exposed ground|barren ground|bare terrain|unvegetated ground|exposed soil|"
+            "sparsely vegetated land|barren terrain"
+        ),
+        "bare surfaces|bare areas|barren areas",
+    ),
+    "snow and ice": (
+        "snow and ice|ice and snow|snow and ice cover",
+        "",
+    ),
+    "wetland": (
+        "wetland|marshland|herbaceous wetland|marsh|wetland vegetation|marshy ground|marshy land|flooded vegetation",
+        "wetlands|marshes|marshlands|herbaceous wetlands|wetland areas",
+    ),
+    "moss and lichen": (
+        "moss and lichen|lichen and moss|moss and lichen cover",
+        "mosses and lichens|lichens and mosses",
+    ),
 }
 """Class -> nouns in the singular, and in the plural."""
 _FRACTIONS = (
@@ -37,6 +89,15 @@ _FRACTIONS = (
     (12.5, "an eighth"), (30.0, "three tenths"), (70.0, "seven tenths"), (90.0, "nine tenths"), (5.0, "a twentieth"),
     (100 / 6, "a sixth"),
 )  # fmt: skip
+_ABOUT = ("about", "roughly", "around", "approximately")
+_REGIONS = {
+    "top left": ("top left", "upper left", "north-west"),
+    "top right": ("top right", "upper right", "north-east"),
+    "bottom left": ("bottom left", "lower left", "south-west"),
+    "bottom right": ("bottom right", "lower right", "south-east"),
+    "middle": ("middle", "centre"),
+}
+"""Part of the scene, whose top is north -> words for it."""
 _TIMES = ((2, "twice"), (3, "three times"), (4, "four times"), (5, "five times"))
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _MOST_KINDS = 4
@@ -89,9 +150,13 @@ def _near(percent: int, value: float, name: str) -> list[str]:
     off = percent - value
     if abs(off) <= 0.5:
         return [name, f"about {name}"]
+    hedges = (
+        ("just over", "a little over", "slightly over")
+        if off > 0
+        else ("nearly", "just under", "almost", "slightly under")
+    )
     if abs(off) <= min(2.5, 0.08 * value):
-        return [f"about {name}", f"roughly {name}", f"just over {name}" if off > 0 else f"nearly {name}",
-                f"a little over {name}" if off > 0 else f"just under {name}"]  # fmt: skip
+        return [f"{hedge} {name}" for hedge in (*_ABOUT, *hedges)]
     return []
 
 
@@ -118,8 +183,9 @@ def _regions(slots: Slots, facts: Facts, chooser: Chooser, question: str) -> Non
     if len(told) < 2:
         return
     region, shares = chooser.pick(f"{question}/region", told)
+    named = {name: chooser.pick(f"{question}/{name}", words) for name, words in _REGIONS.items()}
     top = shares[0]
-    slots.texts.update({"region": region, "p": amount(top.percent, chooser, f"{question}/p")})
+    slots.texts.update({"region": named[region], "p": amount(top.percent, chooser, f"{question}/p")})
     _noun(slots, "P", top.name, chooser, question)
     if len(shares) > 1:
         _noun(slots, "Q", shares[1].name, chooser, question)
@@ -128,14 +194,14 @@ def _regions(slots: Slots, facts: Facts, chooser: Chooser, question: str) -> Non
     others = [(percent, name) for percent, name in found if name != region]
     if others:
         percent, name = chooser.pick(f"{question}/region2", others)
-        slots.texts.update({"region2": name, "p2": f"{percent} percent"})
+        slots.texts.update({"region2": named[name], "p2": f"{percent} percent"})
     if len(found) > 1 and found[-1][0] > found[-2][0]:
-        slots.texts.update({"most": found[-1][1], "m": f"{found[-1][0]} percent"})
-        slots.texts.update({"least": found[0][1], "l": f"{found[0][0]} percent"})
+        slots.texts.update({"most": named[found[-1][1]], "m": f"{found[-1][0]} percent"})
+        slots.texts.update({"least": named[found[0][1]], "l": f"{found[0][0]} percent"})
     absent = [s.name for s in facts.overall if s.percent >= 1 and all(s.name != r.name for r in shares)]
     if absent:
         _noun(slots, "N", chooser.pick(f"{question}/none", absent), chooser, question)
-        slots.texts["none"] = region
+        slots.texts["none"] = named[region]
 
 
 def _objects(slots: Slots, facts: Facts) -> None:

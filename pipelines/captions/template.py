@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-TEMPLATE_VERSION = "template-2"
+TEMPLATE_VERSION = "template-3"
 """Raised when a wording changes."""
 
 FORMS = ("long", "medium", "short")

@@ -29,7 +29,9 @@ class Noun:
     def verb(self, base: str) -> str:
         """The form of a verb that agrees: 'cover' or 'covers'; of 'take up' the first word changes."""
         first, _, rest = base.partition(" ")
-        many, one = _IRREGULAR.get(first, (first, f"{first}es" if first.endswith(("s", "ss", "ch")) else _third(first)))
+        if first == "cover" and self.text.endswith("cover"):
+            first, rest = "take", f"up {rest}"  # not 'tree cover covers'
+        many, one = _IRREGULAR.get(first, (first, f"{first}es" if first.endswith(("s", "ch", "sh")) else _third(first)))
         return f"{many if self.plural else one} {rest}".strip()
 
 
@@ -128,7 +130,8 @@ def fill(frame: str, slots: Slots) -> str | None:
 
 _VERB = re.compile(
     r" (cover|occupy|hold|make|account|take|fill|represent|constitute|lead|rank|come|prevail|predominate|dominate|claim"
-    r"|exceed|outweigh|surpass|outrank|outstrip|reach|fall|drop|decline|decrease|shrink|thin|range|vary)\b"
+    r"|exceed|outweigh|surpass|outrank|outstrip|reach|fall|drop|decline|decrease|shrink|thin|range|vary|comprise|head|top"
+    r"|dwindle|diminish|recede|increase|grow|expand|rise|climb)\b"
 )
 """Verbs of the frames, which agree with the noun before them."""
 

@@ -160,9 +160,14 @@ def orders(text: str) -> Iterator[str]:
                 yield text.replace(sentence, changed)
 
 
+_FIT_OTHERS = re.compile(
+    r" no | (?:free|devoid) of | is without | (?:absent|missing) from | than (?:any|all other parts)"
+)
+
+
 def mutants(text: str, facts: Facts, rng: random.Random) -> dict[str, list[str]]:
     """Kind of change -> texts that are false. Absence and "more than anywhere" are left out: others may fit too."""
-    text = " ".join(s for s in re.split(r"(?<=\.) ", text) if not s.startswith("There is no ") and "than any" not in s)
+    text = " ".join(s for s in re.split(r"(?<=\.) ", text) if not _FIT_OTHERS.search(s))
     made = {
         "number": numbers(text), "class": classes(text, facts, rng), "side": sides(text, facts, rng),
         "season": times(text, facts), "object": objects(text, facts), "order": orders(text),
