@@ -599,6 +599,8 @@ def _attributes(tokens: list[Token]) -> list[Token]:
             last = found.pop()
             name = "relief" if last.has("relief") else "place"
             said = Claim(name, (name,), against=(str(last.cats[name]),), words=last.words)
+            if found and found[-1].word("a", "an"):
+                found.pop()
             found.append(Token(token.cats, f"{last.words} {token.words}", [*token.claims, said]))
         else:
             found.append(token)
@@ -671,7 +673,7 @@ def _scene_adjectives(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
             name = str(token.cats["adj"])
             claims.append(Claim("character", _classes(name), (), 1.0, words=token.words))
         elif _names_scene(tokens, j):
-            claims.append(Claim("character", token.cats["COVER"].classes, (), 1.0, words=token.words))
+            claims += [*token.claims, Claim("character", token.cats["COVER"].classes, (), 1.0, words=token.words)]
         elif not (token.word(",", "and") and j > i and claims and _is_scene_adjective(tokens, j + 1)):
             break
         j += 1
@@ -739,6 +741,7 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
                 claims = [Claim("character", together, (), 1.0, words=words)]
             elif len(listed) > 1:
                 claims.append(Claim("share", together, (), 50.0, 100.0, words=words))
+            claims += [claim for t in listed for claim in t.claims]  # 'hilly forest' says two things
             token = Token({"SCENE": token.cats["SCENE"]}, f"{token.words} {words}", [*token.claims, *claims])
             i = end
         found.append(token)
@@ -935,7 +938,7 @@ _TIMES: dict[str, Callable[[Any, str], Claim]] = {
     "lateseason": lambda v, w: Claim("season part", ("month",), (), 3.0, against=(str(v),), words=w),
 }
 
-_OF_TIMES = frozenset((*_TIMES, "taken", "NUM", "REGION"))
+_OF_TIMES = frozenset((*_TIMES, "taken", "NUM", "REGION", "fronting"))
 _BEFORE_TIMES = _PREPOSITIONS | {"a", "an", "year", "everywhere", "among"}
 """Categories and words of which a token that begins an adverbial has one."""
 
