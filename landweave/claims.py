@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -141,15 +141,15 @@ class Claim:
             ValueError: a value of the wrong type, or an unknown predicate.
         """
         found: dict[str, Any] = {}
-        for field in fields(cls):
-            value = record.get(field.name)
+        for each in fields(cls):
+            value = record.get(each.name)
             if value is None:
                 continue
-            kind = (int, float) if field.name in ("low", "high") else str
-            items = value if field.name in _LISTS else [value]
+            kind = (int, float) if each.name in ("low", "high") else str
+            items = value if each.name in _LISTS else [value]
             if not isinstance(items, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in items):
-                raise ValueError(f"{field.name} of a claim is {value!r}")
-            found[field.name] = tuple(items) if field.name in _LISTS else value
+                raise ValueError(f"{each.name} of a claim is {value!r}")
+            found[each.name] = tuple(items) if each.name in _LISTS else value
         if found.get("predicate") not in EXECUTE:
             raise ValueError(f"no predicate {found.get('predicate')!r}")
         return cls(**found)
@@ -163,6 +163,10 @@ class Evidence:
     """The facts, as claims ask for them."""
 
     facts: FactsOf
+    _known: dict[tuple[tuple[str, ...], tuple[str, ...]], Span | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Shares that were asked for before."""
 
     def listed(self, part: str) -> Sequence[ShareOf] | None:
         """Classes of a part of the scene ('' = the whole), largest first; None if the facts do not say."""
@@ -170,6 +174,11 @@ class Evidence:
 
     def share(self, about: tuple[str, ...], where: tuple[str, ...]) -> Span | None:
         """(least, most) percent of these classes together; wider than a point where facts leave small classes out."""
+        if (about, where) not in self._known:
+            self._known[about, where] = self._share(about, where)
+        return self._known[about, where]
+
+    def _share(self, about: tuple[str, ...], where: tuple[str, ...]) -> Span | None:
         parts = [self._share_of_part(about, part) for part in where or ("",)]
         if any(part is None for part in parts):
             return None

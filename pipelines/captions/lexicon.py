@@ -24,8 +24,8 @@ class Lexicon:
 
     phrases: dict[tuple[str, ...], Meanings]
     """Words of a phrase -> its meanings by category."""
-    reach: dict[str, int]
-    """First word -> number of words of the longest phrase that begins with it."""
+    reach: dict[str, tuple[int, ...]]
+    """First word -> numbers of words of the phrases that begin with it, largest first."""
     words: frozenset[str]
     """Every word of any phrase."""
 
@@ -48,7 +48,7 @@ def lexicon() -> Lexicon:
         ValueError: a line of the file is not 'CATEGORY VALUE: phrase, phrase'.
     """
     phrases: dict[tuple[str, ...], Meanings] = {}
-    reach: dict[str, int] = {}
+    sizes: dict[str, set[int]] = {}
     for number, line in enumerate(LEXICON.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -61,5 +61,6 @@ def lexicon() -> Lexicon:
             if not words:
                 raise ValueError(f"{LEXICON.name}, line {number}: an empty phrase")
             phrases.setdefault(words, {}).setdefault(category, value_of(value))
-            reach[words[0]] = max(reach.get(words[0], 0), len(words))
+            sizes.setdefault(words[0], set()).add(len(words))
+    reach = {word: tuple(sorted(found, reverse=True)) for word, found in sizes.items()}
     return Lexicon(phrases, reach, frozenset(word for words in phrases for word in words))

@@ -171,8 +171,8 @@ def _words(sentence: str) -> list[str]:
 def _phrases(words: list[str], literals: frozenset[str]) -> list[Token]:
     table, found, unknown, i = lexicon(), [], [], 0
     while i < len(words):
-        for size in range(min(table.reach.get(words[i], 0), len(words) - i), 0, -1):
-            meanings = table.phrases.get(tuple(words[i : i + size]))
+        for size in table.reach.get(words[i], ()):
+            meanings = table.phrases.get(tuple(words[i : i + size])) if i + size <= len(words) else None
             if meanings is not None and not _cut_short(words, i, i + size, meanings):
                 found.append(Token(dict(meanings), " ".join(words[i : i + size])))
                 i += size

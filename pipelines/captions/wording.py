@@ -97,12 +97,16 @@ def expansions(pattern: str) -> Iterator[str]:
 
 def chosen(pattern: str, chooser: Chooser, question: str) -> str:
     """One frame of a pattern."""
-    number = 0
-    while (match := _CHOICE.search(pattern)) is not None:
-        option = chooser.pick(f"{question}/{number}", match[1].split("|"))
-        pattern = pattern[: match.start()] + option + pattern[match.end() :]
-        number += 1
-    return _tidied(pattern)
+    parts = list(_split(pattern))
+    for number, i in enumerate(range(1, len(parts), 2)):
+        parts[i] = chooser.pick(f"{question}/{number}", parts[i].split("|"))
+    return _tidied("".join(parts))
+
+
+@cache
+def _split(pattern: str) -> tuple[str, ...]:
+    """Text and choices of a pattern by turns; choices hold no choices."""
+    return tuple(_CHOICE.split(pattern))
 
 
 def fill(frame: str, slots: Slots) -> str | None:
