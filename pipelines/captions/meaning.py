@@ -347,9 +347,10 @@ def present(clause: Clause) -> list[Claim] | None:
 
 def pictured(clause: Clause) -> list[Claim] | None:
     """'an image of trees, a road and a river': map objects are there, each land cover is worth the name."""
-    tokens = clause.part("a")
-    objects = [t for t in tokens if t.has("OBJ") and not t.has("COVER")]
-    covers = [t for t in tokens if t.has("COVER")]
+    mapped = "o" in clause.slots  # 'field' is a land cover in one reading, a map object in the other
+    tokens = clause.part("o" if mapped else "a")
+    objects = [t for t in tokens if t.has("OBJ") and (mapped or not t.has("COVER"))]
+    covers = [t for t in tokens if t.has("COVER") and t not in objects]
     if any(is_absent(t) for t in covers) or any(t.word("or", "nor") for t in tokens):
         return None
     if not objects and not all(clause.scopes):
