@@ -103,9 +103,12 @@ def follow(tree: Path) -> None:
 
 def run(tree: Path, *words: str) -> str:
     """A command in the copy; it must succeed."""
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }  # it is a run of its own
     done = subprocess.run(
-        [sys.executable, *words], cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True,
-        text=True, check=False,
+        [sys.executable, *words], cwd=tree, env={**env, "PYTHONPATH": str(tree)}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout

@@ -166,8 +166,9 @@ VIEWS = {
     "show": "from landweave.__main__ import main; assert main(['show', sys.argv[1], sys.argv[2]]) == 0",
     "geo": "assert len(data.query().to_geodataframe()) == len(data)",
     "sql": "assert len(data.sql(\"split = 'train'\")) >= 0",
-    "browse": "from landweave.__main__ import main; import starlette, uvicorn; "
-    "assert main(['browse', sys.argv[1], '--static', sys.argv[2]]) == 0",
+    "browse": "from landweave.__main__ import main\n"
+    "assert main(['browse', sys.argv[1], '--static', sys.argv[2]]) == 0\n"
+    "import starlette, uvicorn",
     "serve": "from landweave.serve import application_of; application_of(data)",
     "xarray": "data.to_xarray(); data.sample(0).to_datatree()",
     "webdataset": "from landweave.__main__ import main; assert main(['export', 'webdataset', *sys.argv[1:]]) == 0",
