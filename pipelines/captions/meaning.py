@@ -632,6 +632,8 @@ def extreme(clause: Clause) -> list[Claim] | None:
 
 def moststands(clause: Clause) -> list[Claim] | None:
     """'most of the trees are in the north', 'trees cover a third, mostly in the north': more than half of them."""
+    if any(t.words.startswith("of ") for t in clause.part("q")):
+        return None  # '31 percent of the north' is a share of the north, and not of the trees
     span = clause.span("u", "adverb") if "u" in clause.slots else clause.span("s", "AMT")
     mine = clause.classes("a") or (clause.context.subject if "a" not in clause.slots else ())
     places = clause.places("q") if "q" in clause.slots else clause.places("r")

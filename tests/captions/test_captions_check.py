@@ -204,6 +204,13 @@ def test_a_changed_percentage_is_refused(seed: int, percent: int, data: st.DataO
     assert refusal_of(changed, facts) is not None, changed
 
 
+def test_a_share_of_a_second_part_is_a_share_of_that_part() -> None:
+    facts = random_facts(840)  # trees: 44 percent of the bottom left, 51 of the bottom right; 31 of all trees are there
+    text = "Forest land claims 44 percent of the lower left and {} percent of the bottom right."
+    assert refusal_of(text.format(51), facts) is None
+    assert refusal_of(text.format(31), facts) is not None
+
+
 @FEW
 @given(SEEDS, st.data())
 def test_swapped_regions_are_refused_where_they_differ(seed: int, data: st.DataObject) -> None:
