@@ -13,7 +13,6 @@ share of a sample's facts that its captions claim.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import tempfile
@@ -28,7 +27,7 @@ import numpy as np
 import landweave
 from pipelines.captions.check import judge
 from pipelines.captions.records import FactsError, read_facts
-from pipelines.captions.template import FORMS, template_caption
+from pipelines.captions.template import FORMS, form_of, template_caption
 from pipelines.captions.wording import expansions, frames
 
 if TYPE_CHECKING:
@@ -101,16 +100,12 @@ def methods(facts: dict[str, Facts], count: int) -> Iterator[Row]:
     total = each * len(names)
     written = {text for patterns in frames().values() for pattern in patterns for text in expansions(pattern)}
     yield {**_measured("template", said, facts), "frames": len(written), "ms_per_caption": 1e3 * made_s / total}
-    for i, form in enumerate(FORMS):
-        texts = {name: [t for k, t in enumerate(listed) if _form(name, k) == i] for name, listed in said.items()}
+    for form in FORMS:
+        texts = {name: [t for k, t in enumerate(listed) if form_of(name, k) == form] for name, listed in said.items()}
         lengths = [len(t.split()) for listed in texts.values() for t in listed]
         yield {"method": f"template, {form}", "captions": len(lengths), "most_words": max(lengths, default=0)}
     for name, speak in BASELINES.items():
         yield _measured(name, {k: [text] for k, f in facts.items() if (text := speak(f))}, facts)
-
-
-def _form(name: str, index: int) -> int:
-    return (index + int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")) % len(FORMS)
 
 
 def _measured(method: str, said: dict[str, list[str]], facts: dict[str, Facts]) -> Row:

@@ -343,8 +343,7 @@ def _browse(arguments: argparse.Namespace) -> int:
         _complain(f"browsing needs {error.name}: {to_install('browse')}")
         return 1
     except OSError as error:
-        what = arguments.static or f"{arguments.host}:{arguments.port}"
-        _complain(f"{what}: {error.strerror}" + ("" if arguments.static else "; choose another --port"))
+        _complain(f"{arguments.static or 'the page'}: cannot be written: {error.strerror}")
         return 1
     return 0
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from landweave.errors import AccessError, needed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from landweave.dataset import Dataset
 
 
@@ -47,11 +49,25 @@ def application_of(dataset: Dataset) -> Any:
 
 def serve(dataset: Dataset, host: str, port: int, say: Any) -> None:
     """Serve until the process is interrupted. `say` gets the address as one line."""
-    app = application_of(dataset)
+    run(application_of(dataset), host, port, lambda address: say(f"STAC API of {dataset.spec.name}: {address}"))
+
+
+def run(app: Any, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Run an ASGI application until the process is interrupted.
+
+    Args:
+        app: the application.
+        host: address to listen on.
+        port: 0 = any free one.
+        say: called with the URL and how to stop, once it answers.
+
+    Raises:
+        ModuleNotFoundError: uvicorn is not installed. AccessError: the address is taken or not one of this machine.
+    """
     import uvicorn
 
     with listening(host, port) as taken:
         name = f"[{host}]" if ":" in host else host
-        say(f"STAC API of {dataset.spec.name}: http://{name}:{taken.getsockname()[1]}/ (stop with Ctrl-C)")
+        say(f"http://{name}:{taken.getsockname()[1]}/ (stop with Ctrl-C)")
         settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=30)
         uvicorn.Server(settings).run(sockets=[taken])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.browse.pages import PICTURE_TYPE, Pages
 from landweave.errors import AbsentError, CorruptError, LandweaveError
+from landweave.serve import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,20 +131,12 @@ def serve(
         selection: its samples that the page shows.
         place: where the dataset is, as the page's Python code names it.
         where: (address, port) to listen on; port 0 = any free one.
-        say: is told the address, once it answers.
+        say: called with the address as one line, once it answers.
 
     Raises:
-        ModuleNotFoundError: the extra `[browse]` is not installed. OSError: the port is taken.
+        ModuleNotFoundError: the extra `[browse]` is not installed. AccessError: the port is taken.
     """
-    import uvicorn
-
     host, port = where
     hosts = _LOOPBACK if host in (*_LOOPBACK, "::1") else ("*",)
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen()
-        with application(dataset, selection, place, hosts) as app:
-            named = f"[{host}]" if ":" in host else host
-            say(f"open http://{named}:{listening.getsockname()[1]}/ in a browser; Ctrl-C ends")
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
+    with application(dataset, selection, place, hosts) as app:
+        run(app, host, port, lambda address: say(f"open in a browser: {address}"))

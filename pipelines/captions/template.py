@@ -52,7 +52,7 @@ _TRIES = 6
 def template_caption(facts: Facts, sample_id: str, index: int) -> str:
     """One paragraph of English from the facts: the same for the same facts, sample and index, another for another."""
     chooser = Chooser(f"{sample_id}/{index}")
-    form = FORMS[(index + int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:4], "big")) % len(FORMS)]
+    form = form_of(sample_id, index)
     plan = [chooser.pick(f"topic {number}", topics.split("|")) for number, topics in enumerate(_PLANS[form])]
     told: list[str] = []
     for number, topic in enumerate(plan):
@@ -63,6 +63,11 @@ def template_caption(facts: Facts, sample_id: str, index: int) -> str:
     if told and refusal_of(text, facts) is None:
         return text
     return _one_by_one(plan, facts, chooser, _MOST_WORDS[form]) or _plain(facts)
+
+
+def form_of(sample_id: str, index: int) -> str:
+    """The one of `FORMS` that the caption of this index has: samples begin with different ones."""
+    return FORMS[(index + int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:4], "big")) % len(FORMS)]
 
 
 def _words(told: list[str], sentence: str) -> int:
