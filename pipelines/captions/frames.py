@@ -13,7 +13,7 @@ from pipelines.captions.lexicon import lexicon
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.captions.tokens import Token
+    from pipelines.captions.tokens.token import Token
 
 FRAMES = Path(__file__).with_name("frames.txt")
 _ATOM = re.compile(
@@ -201,7 +201,7 @@ def grammar() -> Grammar:
 
 def _seed(made: Grammar) -> None:
     """Codes for every entry of the lexicon, so that frames are compiled once."""
-    from pipelines.captions.tokens import Token
+    from pipelines.captions.tokens.token import Token
 
     for words, meanings in lexicon().phrases.items():
         text = " ".join(words)

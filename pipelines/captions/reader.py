@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from landweave.claims import EVERYTHING, Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
-from pipelines.captions.meaning import HANDLERS, Clause, Context, Part, is_absent
-from pipelines.captions.tokens import Token, UnknownWordsError, degree_of, presence, tokens_of
+from pipelines.captions.meaning import HANDLERS
+from pipelines.captions.meaning.clause import Clause, Context, Part, is_absent
+from pipelines.captions.tokens import tokens_of
+from pipelines.captions.tokens.covers import presence
+from pipelines.captions.tokens.phrases import degree_of
+from pipelines.captions.tokens.token import Token, UnknownWordsError
 
 if TYPE_CHECKING:
     from landweave.claims import Span  # noqa: F401

@@ -1,0 +1,118 @@
+"""Words of a sentence to phrases of the lexicon."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipelines.captions.lexicon import DROPPED, lexicon
+from pipelines.captions.tokens.numbers import PARTS, number_at
+from pipelines.captions.tokens.token import Token, UnknownWordsError
+
+if TYPE_CHECKING:
+    from pipelines.captions.lexicon import Meanings
+
+_WORD = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+\d?(?:'[a-z]+)?|[,;:()]|-(?=\d)|[^\s]")
+
+
+_DEGREE = re.compile(
+    r"\b(?:slightly|somewhat|far|much|clearly|considerably|marginally|noticeably|markedly|a (?:little|bit|good deal)) "
+    r"(?=(?:more|less|larger|smaller|fewer|greater|higher|lower|bigger|rarer)\b(?! than))"
+)
+"""'slightly more common' claims that it is more common, and by how little (`degree_of`)."""
+
+
+_LITTLE = re.compile(
+    r"\b(?:slightly|marginally|a little|a bit|narrowly|just barely) (?:more|less|larger|smaller|exceed|outweigh)"
+)
+
+
+_FAR = re.compile(r"\b(?:far|much|considerably|clearly|vastly) (?:more|less|larger|smaller|exceed|outweigh)")
+
+
+def degree_of(sentence: str) -> str:
+    """'little' or 'far' where a sentence says by how much one thing exceeds another, else ''."""
+    text = sentence.lower()
+    return "little" if _LITTLE.search(text) else "far" if _FAR.search(text) else ""
+
+
+_ANOTHER = re.compile(
+    r"\b(?:another|a further|yet another|a second) (?=(?:half|third|quarter|fifth|sixth|eighth|tenth)\b)"
+)
+"""'another third' is a third."""
+
+
+_AS_MUCH_AS = re.compile(r"\bas (?:much|many|little|few) as (?=\d)")
+"""'as much as 70 percent' is 70 percent."""
+
+
+_ONLY = re.compile(r"\b(?:just|merely|solely|exclusively) (?=(?:in|on|the)\b)")
+"""'solely in the north' is 'only in the north'."""
+
+
+def words_of(sentence: str) -> list[str]:
+    """The words and marks of a sentence, without those that add nothing."""
+    text = sentence.lower().replace("%", " percent ").replace("°", " degrees ").replace("'s ", " s ")
+    text = _DEGREE.sub("", text)
+    text = _ANOTHER.sub("a ", text)
+    text = _AS_MUCH_AS.sub("", text)
+    text = _ONLY.sub("only ", text)
+    if "-" in text or "\u2013" in text:
+        text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
+        text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
+    text = re.sub(r"(\d)(km2|m2|km|m|ha|ft)\b", r"\1 \2", text)
+    return [w for w in _WORD.findall(text) if w not in DROPPED]
+
+
+def phrases_of(words: list[str], literals: frozenset[str]) -> list[Token]:
+    """Words to the longest phrases of the lexicon, numbers, and function words of the frames."""
+    table, found, unknown, i = lexicon(), [], [], 0
+    while i < len(words):
+        for size in table.reach.get(words[i], ()):
+            meanings = table.phrases.get(tuple(words[i : i + size])) if i + size <= len(words) else None
+            if meanings is not None and not _cut_short(words, i, i + size, meanings):
+                found.append(Token(dict(meanings), " ".join(words[i : i + size])))
+                i += size
+                break
+        else:
+            number, used = number_at(words, i)
+            if number is not None:
+                found.append(Token({"NUM": number}, " ".join(words[i : i + used])))
+                i += used
+                continue
+            if words[i] not in literals and words[i] not in PARTS:
+                unknown.append(words[i])
+            found.append(Token({}, words[i]))
+            i += 1
+    if unknown:
+        raise UnknownWordsError(unknown)
+    return found
+
+
+def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
+    """Whether a phrase only looks like one: 'in all' of 'in all parts', 'share of' of 'largest share of the scene'."""
+    if words[i:end] == ["in", "all"]:
+        return _goes_on(words, end)
+    if end < len(words) and "exceed" in meanings and words[end - 1] == "than":
+        return _is_quantity(words, end)
+    if end < len(words) and "lead" in meanings and words[end - 1] in ("share", "space", "part"):
+        return words[end] == "of"
+    if end < len(words) and "cover" in meanings and words[end - 1] == "cover" and "and" in words[i:end]:
+        return "region" in lexicon().phrases.get((words[end],), {})  # 'snow and ice cover the upper part'
+    if words[end - 1] != "of" or "prefix" not in meanings or end >= len(words):
+        return False
+    behind = lexicon().phrases.get((words[end],), {})
+    return "scene" in behind or "region" in behind
+
+
+def _is_quantity(words: list[str], i: int) -> bool:
+    """Whether a number, or a fraction behind 'a', begins at word i: 'cover more than 40 percent', '... than a half'."""
+    table = lexicon()
+    if words[i] == "a" and i + 1 < len(words):
+        return "fraction" in table.phrases.get((words[i], words[i + 1]), {})
+    return number_at(words, i)[0] is not None or "fraction" in table.phrases.get((words[i],), {})
+
+
+def _goes_on(words: list[str], i: int) -> bool:
+    """Whether a noun may follow: 'in all parts' against 'in all, and'."""
+    return i < len(words) and words[i] not in (",", ";", ":", "and", "across", "in", "over", "through")
