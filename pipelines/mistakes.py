@@ -11,6 +11,7 @@ from pipelines.presets import kinds
 from schemas.number import NUMBER_KINDS
 from schemas.recipe import Recipe
 from schemas.splits import SPLIT_KINDS
+from schemas.strata import BINNED, Binned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_KIND = "stac"
 """Entry that may omit its kind: a provider."""
 _TAGGED: dict[str | int, type[BaseModel]] = dict[str | int, type[BaseModel]](
-    [*SPLIT_KINDS.items(), *NUMBER_KINDS.items()]
+    [*SPLIT_KINDS.items(), *NUMBER_KINDS.items(), (BINNED, Binned)]
 )
 """Tag of a section that has no `kind` -> its class."""
 

@@ -37,7 +37,8 @@ _NAMED: Json = {
     "clouds": {"asset": "QA_PIXEL", "bits": [1, 2, 3, 4]}, "earthengine": "MODIS/061/MOD09A1", "terrain": "elevation",
     "of": "mean(dem.elevation)", "polygons": "ecoregions.parquet", "table": "income.csv", "column": "name",
     "crs": "EPSG:2154", "common_name": "red", "center_um": 0.665, "fwhm_um": 0.04, "title": "My orthophotos",
-    "edge_km": 110, "per_day": 0.35,
+    "edge_km": 110, "per_day": 0.35, "stratify": ["attr_biome"],
+    "quantiles": 10, "bins": [50, 100],
 }  # fmt: skip
 """Key -> an example that says more than its type does."""
 
@@ -52,6 +53,7 @@ _WHOLE: Json = {
     "labels": [{"kind": "worldcover", "providers": ["pc"]}],
     "splits": {"train": 0.8, "val": 0.1, "test": 0.1},
     "quality": {"min_modalities": 2},
+    "subset": {"fraction": 0.1, "keep": ["attr_biome", {"by": "attr_agbd", "quantiles": 10}]},
     "numbers": {"height": "mean(dem.elevation)", "biome": {"polygons": "ecoregions.parquet", "column": "BIOME_NAME"}},
     "shards": {"samples": 256},
 }

@@ -26,6 +26,8 @@ class Purpose(IntEnum):
     """Places of the samples that are drawn from a frame."""
     SPLITS = 6
     """Samples of the splits that know no ground."""
+    SUBSET = 7
+    """Samples of a subset."""
 
 
 def uniforms(seed: int, purpose: Purpose, start: int, stop: int) -> NDArray[np.float64]:

@@ -113,15 +113,17 @@ class Located:
         if limit is None or limit >= len(self):
             return self
         index = np.arange(limit, dtype=np.int64) * len(self) // limit
+        words = f"a trial of {limit:,} of {len(self):,} samples (limit)"
+        return replace(self.take(index), notes=(words,), shared=(), leaks=())
+
+    def take(self, index: NDArray[np.int64]) -> Located:
+        """Samples number `index`, each as it is; what was measured over all of them stays as it was."""
         return replace(
             self,
             footprints=self.footprints.take(index),
             split=self.split[index],
             key=self.key[index],
-            notes=(f"a trial of {limit:,} of {len(self):,} samples (limit)",),
             attributes=tuple(replace(a, values=a.values.take(index)) for a in self.attributes),
-            shared=(),
-            leaks=(),
             stratum=None if self.stratum is None else self.stratum[index],
         )
 

@@ -56,7 +56,7 @@ class _Found:
 
 
 def with_numbers(located: Located, recipe: Recipe, recipe_dir: Path) -> Located:
-    """The samples with numbers from files added as attributes.
+    """The samples with numbers from files added as attributes, those that a subset needed before among them.
 
     Args:
         located: all samples.
@@ -68,7 +68,8 @@ def with_numbers(located: Located, recipe: Recipe, recipe_dir: Path) -> Located:
     """
     dates = dates_of(recipe.windows)
     made, notes = list(located.attributes), list(located.notes)
-    wanted = of_files(recipe.numbers)
+    there = {a.name for a in located.attributes}
+    wanted = {name: entry for name, entry in of_files(recipe.numbers).items() if name not in there}
     for name in sorted(wanted, key=lambda n: isinstance(wanted[n], TableNumber)):  # tables may ask for polygons'
         entry = wanted[name]
         found = _of_polygons(name, entry, located.footprints, recipe_dir) if isinstance(entry, PolygonNumber) else (

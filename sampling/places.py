@@ -15,17 +15,23 @@ from sampling.frames import names_in
 from sampling.leakage import leakage
 from sampling.located import Located
 from sampling.notes import notes_on, why_nothing
+from sampling.numbers import with_numbers
 from sampling.overlap import OccupiedGround
 from sampling.points import checked_ids, read_points
 from sampling.pool import Pool, chosen_from
 from sampling.region import area_m2, region_of
 from sampling.rows import columns_at, read_frame
 from sampling.shared import shared_ground
-from sampling.split_rules import divide, said_by, split_reader
+from sampling.split_rules import divide, note_on_strata, said_by, split_reader, splits_strata
+from sampling.strata import strata_of
+from sampling.subset import subset_of
 from sampling.times import dates_of
+from schemas.attribute import PREFIX
 from schemas.crs import metric
+from schemas.number import of_files
 from schemas.sampling import DrawSampling, GridSampling, PointsSampling, UniformSampling
 from schemas.splits import AttributeSplits, FoldSplits, Splits, YearSplits
+from schemas.strata import STRATUM, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +42,9 @@ if TYPE_CHECKING:
     from sampling.candidates import Candidates
     from sampling.points import PointTable
     from sampling.region import Region
+    from sampling.rows import FrameRows
     from sampling.splits import Assignment
+    from sampling.strata import Strata
     from schemas.recipe import Recipe
     from schemas.splits import AnySplits
 
@@ -47,7 +55,7 @@ _NAMED = 8
 
 
 def locate(recipe: Recipe, recipe_dir: Path) -> Located:
-    """The places of a recipe: a pure function of its sampling, grid and splits sections, its seed, and files they name.
+    """The places of a recipe: a pure function of its sampling, grid, splits and subset, its seed, and files they name.
 
     Memory: about 150 bytes per sample while it runs, and about 300 MB for any recipe.
 
@@ -58,6 +66,17 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     Raises:
         SamplingError: a file is wrong, or no sample is left; one clear line.
     """
+    found = _whole(recipe, recipe_dir)
+    if recipe.subset is not None:
+        named = {name_of(by).removeprefix(PREFIX) for by in recipe.subset.keep}
+        if named & set(of_files(recipe.numbers)):
+            found = with_numbers(found, recipe, recipe_dir)
+        found = subset_of(found, recipe, recipe.subset)
+    return found.limited(recipe.limit)
+
+
+def _whole(recipe: Recipe, recipe_dir: Path) -> Located:
+    """All places, before a subset or a limit."""
     sampling, grid, seed = recipe.sampling, recipe.grid, recipe.seed
     region = region_of(sampling.area, recipe_dir)
     if isinstance(sampling, GridSampling) and (cells := area_m2(region) / sampling.spacing_m**2) > MOST_CELLS:
@@ -68,7 +87,7 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
     _check_crs(region, recipe)
     left_out = dict.fromkeys(("outside_area", "outside_crs", "not_on_land", "no_stratum", "overlap", "split_buffer"), 0)
     if isinstance(sampling, DrawSampling):
-        return _from_frame(sampling, recipe, recipe_dir, region, left_out).limited(recipe.limit)
+        return _from_frame(sampling, recipe, recipe_dir, region, left_out)
     wanted = None
     attributes: tuple[Attribute, ...] = ()
     said: NDArray[np.int8] | None = None
@@ -87,17 +106,20 @@ def locate(recipe: Recipe, recipe_dir: Path) -> Located:
         case _:
             assert_never(sampling)
     pool = Pool(stream, None if sampling.allow_overlap else OccupiedGround(grid.size_m), left_out)
-    chosen, assignment = chosen_from(
-        pool, wanted, lambda c: divide(c, recipe.splits, seed, None if said is None else said[c.key[:, 0]])
-    )
+
+    def divided(some: Candidates) -> Assignment:
+        row = some.key[:, 0]
+        stated = None if said is None else said[row]
+        return divide(some, recipe.splits, seed, stated, _strata(recipe.splits, attributes, row))
+
+    chosen, assignment = chosen_from(pool, wanted, divided)
     left_out["split_buffer"] = int((~assignment.kept).sum())
     index = np.flatnonzero(assignment.kept)[:wanted]
     if not len(index):
         raise SamplingError(f"no sample is left: {why_nothing(recipe, region, left_out)}")
     found = _located(recipe, chosen, assignment, index, left_out)
     carried = tuple(replace(a, values=a.values.take(found.key[:, 0])) for a in attributes)
-    whole = replace(found, names=names, attributes=_with_fold(carried, assignment, index))
-    return whole.limited(recipe.limit)
+    return replace(found, names=names, attributes=_with_fold(carried, assignment, index))
 
 
 def _listed(
@@ -137,14 +159,21 @@ def _from_frame(
     left_out["no_stratum"] = rows.without
     drawer = Drawer(sampling, rows, recipe_dir, seed)
     ground = None if sampling.allow_overlap else OccupiedGround(recipe.grid.size_m)
+
+    def divided(chosen: Candidates, row: NDArray[np.int64]) -> Assignment:
+        return divide(chosen, splits, seed, rows.split[row], _frame_strata(recipe, recipe_dir, rows, chosen, row))
+
     drawn = draw(
         sampling,
         rows,
         drawer,
         placed(drawer, sampling, recipe.grid, region, ground, left_out),
-        lambda chosen, row: divide(chosen, splits, seed, rows.split[row]),
+        divided,
         seed,
     )
+    if splits_strata(splits) and splits.least_gap_m is None:  # more were drawn than are samples: divide these alone
+        some, row = drawn.chosen.take(drawn.index), drawn.row[drawn.index]
+        drawn = replace(drawn, chosen=some, row=row, assignment=divided(some, row), index=np.arange(len(row)))
     left_out["split_buffer"] = int((~drawn.assignment.kept).sum())
     found = _located(recipe, drawn.chosen, drawn.assignment, drawn.index, left_out)
     numbers = np.unique(found.key[:, 0])
@@ -164,6 +193,35 @@ def _from_frame(
     )
 
 
+def _strata(splits: AnySplits, attributes: tuple[Attribute, ...], row: NDArray[np.int64]) -> Strata | None:
+    """Strata of rows of a points file, where shares are to hold within them."""
+    wanted = splits_strata(splits)
+    if not wanted:
+        return None
+    return strata_of("splits.stratify", wanted, {PREFIX + a.name: a.values.take(row) for a in attributes})
+
+
+def _frame_strata(
+    recipe: Recipe, recipe_dir: Path, rows: FrameRows, chosen: Candidates, row: NDArray[np.int64]
+) -> Strata | None:
+    """Strata of candidates of a frame, where shares are to hold within them: one pass over the file."""
+    wanted, sampling = splits_strata(recipe.splits), recipe.sampling
+    if not wanted or not isinstance(sampling, DrawSampling):
+        return None
+    import pyarrow as pa
+
+    values: dict[str, pa.Array] = {}
+    named = {name_of(by).removeprefix(PREFIX) for by in wanted}
+    if sampling.balance:
+        names = [stratum_name(sampling, one) for one in rows.strata]
+        values[STRATUM] = pa.array([names[s] for s in rows.stratum[row].tolist()])
+    numbers = np.unique(chosen.key[:, 0])
+    place = np.searchsorted(numbers, chosen.key[:, 0])
+    some = sampling.model_copy(update={"attributes": tuple(n for n in sampling.attributes if n in named)})
+    values |= {PREFIX + a.name: a.values.take(place) for a in _carried(some, recipe_dir, numbers, set())}
+    return strata_of("splits.stratify", wanted, values)
+
+
 def _located(
     recipe: Recipe, chosen: Candidates, assignment: Assignment, index: NDArray[np.int64], left_out: dict[str, int]
 ) -> Located:
@@ -179,7 +237,7 @@ def _located(
         block_m=splits.block_m,
         resolution_m=recipe.grid.resolution_m,
         left_out={reason: count for reason, count in left_out.items() if count},
-        notes=notes_on(footprints, split, left_out, recipe),
+        notes=(*notes_on(footprints, split, left_out, recipe), *note_on_strata(splits, assignment, index)),
         shared=shared_ground(footprints, split) if measured else (),
         parted=not isinstance(splits, Splits | FoldSplits),
         leaks=leakage(footprints, split) if measured or not isinstance(splits, Splits) else (),

@@ -12,7 +12,8 @@ from sampling import majortom
 from sampling.chance import Purpose, ranks
 from sampling.errors import SamplingError
 from sampling.sphere import SEMI_MAJOR_M
-from sampling.splits import SPLITS, Assignment, assign, blocks_of, keeping, shared_out
+from sampling.splits import SPLITS, Assignment, assign, blocks_of, groups_shared, keeping
+from sampling.strata import check_sizes, note_on, shares_held
 from schemas.splits import (
     AttributeSplits,
     ConcentricSplits,
@@ -30,13 +31,21 @@ if TYPE_CHECKING:
 
     from sampling.candidates import Candidates
     from sampling.geobox import Footprints
+    from sampling.strata import Strata
     from schemas.splits import AnySplits, SplitsOfFile
+    from schemas.strata import StratumBy
 
 _YEAR = re.compile(r"([0-9]{4})(?:$|[-/T ].*)")
 _SHOWN = 40
 
 
-def divide(chosen: Candidates, splits: AnySplits, seed: int, said: NDArray[np.int8] | None = None) -> Assignment:
+def divide(
+    chosen: Candidates,
+    splits: AnySplits,
+    seed: int,
+    said: NDArray[np.int8] | None = None,
+    strata: Strata | None = None,
+) -> Assignment:
     """The split of every candidate, and which of them keep the buffer.
 
     Args:
@@ -44,19 +53,28 @@ def divide(chosen: Candidates, splits: AnySplits, seed: int, said: NDArray[np.in
         splits: the recipe's section.
         seed: the recipe's seed.
         said: (n,) place in SPLITS that the points file states, where the recipe takes the splits from it.
+        strata: of the candidates, where shares are to hold within each.
+
+    Raises:
+        SamplingError: a stratum has fewer samples than it is divided into.
     """
     footprints, fold = chosen.footprints, None
+    if strata is not None:
+        check_sizes("splits.stratify", strata, len(shares_of(splits)[0]))
     match splits:
         case Splits():
-            return assign(footprints, splits, seed)
+            return assign(footprints, splits, seed, strata)
         case RandomSplits():
-            split = _in_order(ranks(seed, Purpose.SPLITS, chosen.key[:, 0], chosen.key[:, 1]), _shares(splits))
+            rank = ranks(seed, Purpose.SPLITS, chosen.key[:, 0], chosen.key[:, 1])
+            split = _in_order(rank, _shares(splits)) if strata is None else (
+                shares_held(strata.code, rank, _shares(splits)).astype(np.int8)
+            )  # fmt: skip
         case StripeSplits():
-            split = _stripes(footprints, splits, seed)
+            split = _stripes(footprints, splits, seed, strata)
         case ConcentricSplits():
             split = _rings(footprints, splits)
         case FoldSplits():
-            fold = _folds(footprints, splits, seed)
+            fold = _folds(footprints, splits, seed, strata)
             split = np.zeros(len(fold), dtype=np.int8)
             split[np.isin(fold, splits.val)], split[np.isin(fold, splits.test)] = 1, 2
         case AttributeSplits() | YearSplits():
@@ -66,7 +84,33 @@ def divide(chosen: Candidates, splits: AnySplits, seed: int, said: NDArray[np.in
     if splits.buffer_m is not None:
         held = np.bincount(split, minlength=len(SPLITS)) / max(1, len(split))
         kept = keeping(footprints, split, held, splits.buffer_m)
-    return Assignment(split=split, blocks=len(np.unique(blocks_of(footprints, splits.block_m))), kept=kept, fold=fold)
+    blocks = len(np.unique(blocks_of(footprints, splits.block_m)))
+    return Assignment(split=split, blocks=blocks, kept=kept, fold=fold, strata=strata)
+
+
+def splits_strata(splits: AnySplits) -> tuple[StratumBy, ...]:
+    """What the strata are named by within which shares are to hold; () where there are none."""
+    return splits.stratify if isinstance(splits, Splits | RandomSplits | StripeSplits | FoldSplits) else ()
+
+
+def shares_of(splits: AnySplits) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and shares of the parts that samples are divided into: the splits that have a share, or the folds."""
+    if isinstance(splits, FoldSplits):
+        return [f"fold {n}" for n in range(splits.folds)], np.full(splits.folds, 1.0 / splits.folds)
+    asked = {name: splits.asked(name) or 0.0 for name in SPLITS}
+    return [name for name in SPLITS if asked[name]], np.array([share for share in asked.values() if share])
+
+
+def note_on_strata(splits: AnySplits, assignment: Assignment, index: NDArray[np.int64]) -> tuple[str, ...]:
+    """How near the strata of the samples number `index` came to their shares."""
+    if assignment.strata is None:
+        return ()
+    names, shares = shares_of(splits)
+    part = assignment.fold
+    if part is None:
+        part = np.searchsorted([SPLITS.index(name) for name in SPLITS if name in names], assignment.split)
+    part = part[index]
+    return (note_on("splits.stratify", assignment.strata.take(index), part, shares, names),)
 
 
 def split_reader(splits: SplitsOfFile, name: str) -> Callable[[Any, str], int]:
@@ -129,7 +173,7 @@ def _in_order(rank: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[
     return split
 
 
-def _stripes(footprints: Footprints, splits: StripeSplits, seed: int) -> NDArray[np.int8]:
+def _stripes(footprints: Footprints, splits: StripeSplits, seed: int, strata: Strata | None) -> NDArray[np.int8]:
     """Stripes of a plane whose scale is right at the middle latitude of the samples."""
     lat = np.radians(footprints.lat)
     middle = (lat.min() + lat.max()) / 2.0
@@ -137,7 +181,7 @@ def _stripes(footprints: Footprints, splits: StripeSplits, seed: int) -> NDArray
     x, y = SEMI_MAJOR_M * lon * math.cos(middle), SEMI_MAJOR_M * lat
     turn = math.radians(splits.angle)
     stripe = np.floor((x * math.cos(turn) - y * math.sin(turn)) / splits.width_m).astype(np.int64)
-    return _by_groups(stripe, _shares(splits), seed)
+    return _by_groups(stripe, _shares(splits), seed, strata).astype(np.int8)
 
 
 def _west_of(lon: NDArray[np.float64]) -> float:
@@ -147,11 +191,13 @@ def _west_of(lon: NDArray[np.float64]) -> float:
     return float(there[(int(np.argmax(gaps)) + 1) % len(there)])
 
 
-def _by_groups(group: NDArray[np.int64], shares: NDArray[np.float64], seed: int) -> NDArray[np.int8]:
-    """Assigns whole groups to splits, so that the splits get about their shares."""
+def _by_groups(
+    group: NDArray[np.int64], shares: NDArray[np.float64], seed: int, strata: Strata | None
+) -> NDArray[np.int64]:
+    """(n,) number of a share: whole groups of samples, so that each number gets about its share."""
     codes, member, counts = np.unique(group, return_inverse=True, return_counts=True)
     order = ranks(seed, Purpose.BLOCKS, codes >> 32, codes & 0xFFFFFFFF)
-    return shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
+    return groups_shared(member.ravel(), counts, order, shares, strata)[member.ravel()]
 
 
 def _rings(footprints: Footprints, splits: ConcentricSplits) -> NDArray[np.int8]:
@@ -165,11 +211,9 @@ def _rings(footprints: Footprints, splits: ConcentricSplits) -> NDArray[np.int8]
     return np.where(inside < splits.test, 2, np.where(inside < splits.test + splits.val, 1, 0)).astype(np.int8)
 
 
-def _folds(footprints: Footprints, splits: FoldSplits, seed: int) -> NDArray[np.int64]:
+def _folds(footprints: Footprints, splits: FoldSplits, seed: int, strata: Strata | None) -> NDArray[np.int64]:
     """(n,) fold of each footprint: whole blocks, folds of about the same size."""
-    shares = np.full(splits.folds, 1.0 / splits.folds)
-    codes, member, counts = np.unique(blocks_of(footprints, splits.block_m), return_inverse=True, return_counts=True)
-    return shared_out(counts, ranks(seed, Purpose.BLOCKS, codes >> 32, codes & 0xFFFFFFFF), shares)[member.ravel()]
+    return _by_groups(blocks_of(footprints, splits.block_m), shares_of(splits)[1], seed, strata)
 
 
 def said_by(splits: SplitsOfFile, name: str, values: Sequence[Any], where: Sequence[str]) -> NDArray[np.int8]:

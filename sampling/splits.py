@@ -14,6 +14,7 @@ from sampling import majortom
 from sampling.chance import Purpose, ranks
 from sampling.separation import TOUCH_M, gaps, stretch_of
 from sampling.sphere import geocentric
+from sampling.strata import shared_within
 from schemas.place import Split
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sampling.geobox import Footprints
+    from sampling.strata import Strata
     from schemas.splits import Splits
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -44,9 +46,11 @@ class Assignment:
     """(n,) False where a footprint came nearer than the buffer to another split and is left out."""
     fold: NDArray[np.int64] | None = None
     """(n,) fold of each footprint, where the recipe asks for folds."""
+    strata: Strata | None = None
+    """Stratum of each footprint, where the recipe asks for shares within strata."""
 
 
-def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
+def assign(footprints: Footprints, splits: Splits, seed: int, strata: Strata | None = None) -> Assignment:
     """Give every footprint a split by its block of ground, and leave out those that break the buffer.
 
     Blocks are the cells of a gap-free grid of edge block_m over the whole Earth (rows of equal height, columns of
@@ -58,7 +62,8 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
 
     Of two footprints of different splits nearer than buffer_m, the one of the split with the larger share is left
     out: train pays, val and test stay whole. Distances are taken from below (`sampling.separation.gaps`). With
-    `splits.allow_overlap` none is left out.
+    `splits.allow_overlap` none is left out. With `strata` blocks are shared out so that each stratum comes near its
+    shares.
     """
     code = blocks_of(footprints, splits.block_m)
     codes, member, counts = np.unique(code, return_inverse=True, return_counts=True)
@@ -66,19 +71,32 @@ def assign(footprints: Footprints, splits: Splits, seed: int) -> Assignment:
     shares = np.array([getattr(splits, name) for name in SPLITS], dtype=np.float64)
     block_row = (codes + (1 << (_COLUMN_BITS - 1))) >> _COLUMN_BITS
     order = ranks(seed, Purpose.BLOCKS, block_row, codes - (block_row << _COLUMN_BITS))
-    split = shared_out(counts, order, shares).astype(np.int8)[member.ravel()]
+    split = groups_shared(member.ravel(), counts, order, shares, strata).astype(np.int8)[member.ravel()]
     del member
     if splits.allow_overlap:
         kept = np.ones(len(footprints), dtype=bool)
     else:
         kept = keeping(footprints, split, shares, splits.buffer_m)
-    return Assignment(split=split, blocks=len(codes), kept=kept)
+    return Assignment(split=split, blocks=len(codes), kept=kept, strata=strata)
 
 
 def blocks_of(footprints: Footprints, block_m: float) -> NDArray[np.int64]:
     """(n,) code of the block of ground of each footprint; codes sort as (row, column) do."""
     row, column = majortom.cells_of(footprints.lon, footprints.lat, block_m)
     return (row << _COLUMN_BITS) + column
+
+
+def groups_shared(
+    member: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    order: NDArray[np.uint64],
+    shares: NDArray[np.float64],
+    strata: Strata | None,
+) -> NDArray[np.int64]:
+    """(groups,) split of every group of ground; `member` is the group of each of n samples."""
+    if strata is None:
+        return shared_out(counts, order, shares)
+    return _none_empty(shared_within(member, strata.code, order, shares), counts, order, shares)
 
 
 def shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -96,13 +114,22 @@ def shared_out(counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDA
         chosen = min(open_splits, key=lambda code: (size + 2.0 * (got[code] - wanted[code])) / wanted[code])
         split[block] = chosen
         got[chosen] += size
-    for empty in [code for code in open_splits if got[code] == 0]:
+    return _none_empty(split, counts, order, shares)
+
+
+def _none_empty(
+    split: NDArray[np.int64], counts: NDArray[np.int64], order: NDArray[np.uint64], shares: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Each split that has a share but no block gets the least block of the fullest split."""
+    got = np.zeros(len(shares), dtype=np.int64)
+    np.add.at(got, split, counts)
+    for empty in np.flatnonzero((shares > 0) & (got == 0)).tolist():
         held = np.bincount(split, minlength=len(shares))
         donors = np.flatnonzero(held[split] > 1)
         if len(donors):
             least = min(donors.tolist(), key=lambda b: (-got[split[b]], counts[b], int(order[b])))
-            got[split[least]] -= int(counts[least])
-            got[empty] += int(counts[least])
+            got[split[least]] -= counts[least]
+            got[empty] += counts[least]
             split[least] = empty
     return split
 

@@ -16,6 +16,7 @@ from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Sentinel1Source, Source
 from schemas.source import DatedSource, ImageSource, RasterSource
 from schemas.splits import AnySplits, FoldSplits, SplitsOfFile
+from schemas.strata import Subset, check_strata
 from schemas.strict import MisplacedError
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def check_splits(sampling: Sampling, splits: AnySplits) -> None:
     carried = getattr(sampling, "attributes", ())
     if isinstance(splits, FoldSplits) and "fold" in [name.lower() for name in carried]:
         raise ValueError("splits.by: folds writes the attribute 'fold', and sampling.attributes names it too")
+    hint = "name the column in sampling.attributes" if of_file else (
+        f"sampling.kind: {sampling.kind} has no file with columns, use kind: points or draw"
+    )  # fmt: skip
+    check_strata(
+        ("splits", "stratify"), getattr(splits, "stratify", ()), carried, balanced=_balanced(sampling), hint=hint
+    )
+
+
+def check_subset(sampling: Sampling, subset: Subset | None, known: Sequence[str]) -> None:
+    """Attributes whose distribution a subset keeps must be there, `known` without attr_."""
+    if subset is not None:
+        hint = "name a column in sampling.attributes, or a number of a file in `numbers`"
+        check_strata(("subset", "keep"), subset.keep, known, balanced=_balanced(sampling), hint=hint)
+
+
+def _balanced(sampling: Sampling) -> bool:
+    return isinstance(sampling, DrawSampling) and bool(sampling.balance)
 
 
 def check_crs(grid: GridSpec, sampling: Sampling) -> None:

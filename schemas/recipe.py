@@ -18,6 +18,7 @@ from schemas.consistency import (
     check_references,
     check_resolutions,
     check_splits,
+    check_subset,
 )
 from schemas.declared import LayerName
 from schemas.declared_source import DeclaredSource
@@ -35,6 +36,7 @@ from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Source
 from schemas.source import DatedSource
 from schemas.splits import AnySplits, FoldSplits, Splits
+from schemas.strata import Subset
 from schemas.strict import Name, Strict
 from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
@@ -74,6 +76,11 @@ class Recipe(Strict):
     captions: Captions | None = None
     quality: Quality = Field(default_factory=Quality)
     splits: AnySplits = Field(default_factory=Splits)
+    subset: Subset | None = Field(
+        default=None,
+        exclude_if=lambda subset: subset is None,
+        description="keep some of the samples, with the distribution of all over splits and attributes",
+    )
     shards: Shards = Field(default_factory=Shards)
 
     @model_validator(mode="after")
@@ -96,6 +103,7 @@ class Recipe(Strict):
         check_pixels(self.grid, self._edges())
         _ = self.derived_layers, self.measured
         check_splits(self.sampling, self.splits)
+        check_subset(self.sampling, self.subset, (*self.carried, *of_files(self.numbers)))
         check_crs(self.grid, self.sampling)
         dates = {s.name: len(self.slots_of(s)) for s in self.sources}
         known: dict[str, str | None] = dict.fromkeys((*self.carried, *of_files(self.numbers)))

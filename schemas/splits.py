@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from schemas.primitives import LEAST_SPACING_M, MOST_M, Share
+from schemas.strata import StrataBy
 from schemas.strict import Strict
 
 if TYPE_CHECKING:
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 BLOCK_M = 20_000.0
 """Edge of the blocks of ground that the catalogue names, where the splits have none of their own, metres."""
 SplitName = Literal["train", "val", "test"]
+
+
+def _stratify() -> Any:
+    """The field of the strata within which the shares hold."""
+    return Field(
+        default=(),
+        exclude_if=lambda given: not given,
+        description="attributes whose values (combinations of them) are strata: the shares hold in each, of single "
+        "samples within one sample, of blocks as near as the blocks allow: [attr_biome, { by: attr_agbd, quantiles: "
+        "10 }]",
+    )
 
 
 def _whole(train: float, val: float, test: float) -> None:
@@ -45,6 +57,7 @@ class Splits(Strict):
         description="keep samples that are nearer than buffer_m to another split, or overlap it; the ground "
         "that splits share is then measured, stored and printed",
     )
+    stratify: StrataBy = _stratify()
 
     @model_validator(mode="after")
     def _sum(self) -> Self:
@@ -106,6 +119,7 @@ class RandomSplits(Shared):
     """Each sample by itself at random: neighbours come into different splits."""
 
     by: Literal["random"] = "random"
+    stratify: StrataBy = _stratify()
 
 
 class StripeSplits(Shared):
@@ -118,6 +132,7 @@ class StripeSplits(Shared):
     angle: float = Field(
         default=0.0, ge=-180, le=180, description="direction of the stripes, degrees clockwise from north"
     )
+    stratify: StrataBy = _stratify()
 
 
 class ConcentricSplits(Shared):
@@ -147,6 +162,7 @@ class FoldSplits(Kept):
     )
     val: Folds = Field(default=(), description="folds of the val split")
     test: Folds = Field(default=(0,), description="folds of the test split; all others are train")
+    stratify: StrataBy = _stratify()
 
     @property
     def block_m(self) -> float:
@@ -208,8 +224,8 @@ class YearSplits(Kept):
         description="attr_ and the name of a column of dates (2023-07-01, also with a time) or of years",
     )
     train: Years = Field(default=(), description="years of train; if absent, all that val and test do not name")
-    val: Years = ()
-    test: Years = ()
+    val: Years = Field(default=(), description="years of val")
+    test: Years = Field(default=(), description="years of test")
 
     @property
     def column(self) -> str:

@@ -196,3 +196,18 @@ def test_the_published_schema_is_the_recipes() -> None:
     assert json.loads(published.read_text()) == json_schema(), (
         "run: python -m pipelines schema > docs/recipe.schema.json"
     )
+
+
+@pytest.mark.parametrize(("said", "line"), [
+    ("{ by: attr_n, quantile: 4 }", "subset.keep.0.quantile: unknown key; did you mean 'quantiles'?"),
+    ("biome", "subset.keep.0: string should match pattern"),
+    ("7", "subset.keep.0: input should be a valid dictionary"),
+    ("{ by: attr_n, bins: [3, 2] }", "subset.keep.0: attr_n: bins must ascend, found 3 before 2"),
+])  # fmt: skip
+def test_a_mistake_in_what_names_a_stratum_is_one_line(tmp_path: Path, said: str, line: str) -> None:
+    text = write(tmp_path, GOOD).read_text() + f"subset:\n  count: 5\n  keep: [{said}]\n"
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(tmp_path / "r.yaml")
+    (only,) = caught.value.lines
+    assert f"line {len(text.splitlines())}: {line}" in only
