@@ -211,8 +211,8 @@ class Factory:
                 stack.outcomes.append(plan.absences[key])
                 continue
             when, near = stack.reference_time, [scenes[i] for i in plan.candidates[key][0].scenes]
-            maps = tuple(labeller.candidates(near, stack.place, when))
-            wanted.append((stack, LabelRequest(place=stack.place, candidates=maps, reference_time=when)))
+            maps, why = labeller.maps(near, stack.place, when)
+            wanted.append((stack, LabelRequest(place=stack.place, candidates=maps, reference_time=when, why=why)))
         results = gather_labels(labeller, self.recipe, [r for _, r in wanted], scenes, self.archives.reader)
         for (stack, _), result in zip(wanted, results, strict=True):
             _attach(stack, result, None if isinstance(result, Outcome) else scenes[result.item_ids[0]].provider)

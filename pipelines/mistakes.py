@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from pipelines.presets import kinds
+from schemas.label_date import DAY
 from schemas.number import NUMBER_KINDS
 from schemas.recipe import Recipe
 from schemas.splits import SPLIT_KINDS
@@ -98,7 +99,7 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
-    if part in _TAGGED or part == "a text":
+    if part in _TAGGED or part in ("a text", DAY):
         return True
     if not isinstance(node, dict) or part in node:
         return False

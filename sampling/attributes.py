@@ -88,7 +88,7 @@ def attributes_of(
 
 
 def check_dates(file: str, columns: Iterable[Attribute], dates: Collection[str], where: Sequence[str]) -> None:
-    """Values of the columns `dates`, which windows are around, must be dates, or absent.
+    """Values of the columns `dates`, which windows are around and labels are made for, must be dates, or absent.
 
     Raises:
         SamplingError: names the first that is none.
@@ -97,8 +97,8 @@ def check_dates(file: str, columns: Iterable[Attribute], dates: Collection[str],
         for value, at in zip(column.values.to_pylist(), where, strict=True):
             if value is not None and (isinstance(value, bool) or moment_of(str(value)) is None):
                 raise SamplingError(
-                    f"{file!r}, {at}: attribute {column.name!r} is {_shown(value)}, and a window is around it: "
-                    "expected a date (2021-06-30), or a date and time (2021-06-30T10:20:00Z)"
+                    f"{file!r}, {at}: attribute {column.name!r} is {_shown(value)}, and the recipe takes it for a "
+                    "date: expected a date (2021-06-30), or a date and time (2021-06-30T10:20:00Z)"
                 )
 
 

@@ -16,7 +16,6 @@ from sampling.errors import SamplingError
 from sampling.frames import rows_of
 from sampling.geobox import outlines
 from sampling.region import ground_of
-from sampling.times import dates_of
 from schemas.number import PolygonNumber, TableNumber, of_files
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def with_numbers(located: Located, recipe: Recipe, recipe_dir: Path) -> Located:
     Raises:
         SamplingError: a file, a column or a value cannot be used, or says nothing of any sample; names the number.
     """
-    dates = dates_of(recipe.windows)
+    dates = recipe.dates
     made, notes = list(located.attributes), list(located.notes)
     there = {a.name for a in located.attributes}
     wanted = {name: entry for name, entry in of_files(recipe.numbers).items() if name not in there}

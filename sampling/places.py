@@ -25,7 +25,6 @@ from sampling.shared import shared_ground
 from sampling.split_rules import divide, note_on_strata, said_by, split_reader, splits_strata
 from sampling.strata import strata_of
 from sampling.subset import subset_of
-from sampling.times import dates_of
 from schemas.attribute import PREFIX
 from schemas.crs import metric
 from schemas.number import of_files
@@ -100,7 +99,7 @@ def _whole(recipe: Recipe, recipe_dir: Path) -> Located:
             wanted, stream, names = sampling.count, candidates.shuffled_cells(sampling, region, grid, seed), _cells
         case PointsSampling():
             table = read_points(sampling.file, recipe_dir, sampling.attributes, _split_column(recipe.splits))
-            check_dates(table.name, table.attributes, dates_of(recipe.windows), table.where)
+            check_dates(table.name, table.attributes, recipe.dates, table.where)
             attributes, said = table.attributes, _said(recipe.splits, table)
             stream, names = _listed(sampling, region, table, recipe, left_out), table.names
         case _:
@@ -178,7 +177,7 @@ def _from_frame(
     found = _located(recipe, drawn.chosen, drawn.assignment, drawn.index, left_out)
     numbers = np.unique(found.key[:, 0])
     place = np.searchsorted(numbers, found.key[:, 0])
-    carried = _carried(sampling, recipe_dir, numbers, dates_of(recipe.windows))
+    carried = _carried(sampling, recipe_dir, numbers, recipe.dates)
     names = _named_by_file(sampling, recipe_dir, numbers) if drawer.once else _drawn_names
     stratum = rows.stratum[drawn.row[drawn.index]] if sampling.balance else None
     return replace(

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from schemas.window import length_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from schemas.place import Place
     from schemas.window import Window
 
@@ -101,9 +99,13 @@ def shift_of(window: Window, sample_id: str, seed: int) -> dt.timedelta:
     return dt.timedelta(days=int.from_bytes(draw, "big") * days >> 64)
 
 
-def dates_of(windows: Iterable[Window]) -> set[str]:
-    """Names of the attributes that windows are around."""
-    return {window.attribute for window in windows if window.attribute is not None}
+def day_of_label(said: dt.date | str, place: Place) -> dt.datetime | None:
+    """The moment that a label is made for: noon of a day, or a date of the sample; None if the sample has none."""
+    if isinstance(said, dt.date):
+        return _midnight(said) + _DAY / 2
+    stated = dict(place.attributes).get(said.removeprefix("attr_"))
+    moment = None if stated is None else moment_of(str(stated))
+    return None if moment is None else moment.first + (moment.last - moment.first) / 2
 
 
 def moment_of(text: str) -> Moment | None:

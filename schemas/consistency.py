@@ -8,7 +8,8 @@ from schemas import earthengine
 from schemas.declared_source import DeclaredSource
 from schemas.earthengine import EarthEngineProvider
 from schemas.keep import check_names
-from schemas.label_source import DynamicWorldLabel, Label, ObjectLabel, ReadLabel
+from schemas.label_date import check_label_date
+from schemas.label_source import DynamicWorldLabel, Label, ObjectLabel, OpenStreetMapLabel, ReadLabel
 from schemas.modality import MODALITIES
 from schemas.osm_channels import LAYER as CHANNELS
 from schemas.primitives import MOST_PIXELS
@@ -18,6 +19,7 @@ from schemas.source import DatedSource, ImageSource, RasterSource
 from schemas.splits import AnySplits, FoldSplits, SplitsOfFile
 from schemas.strata import Subset, check_strata
 from schemas.strict import MisplacedError
+from schemas.vector_label import VectorLabel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -188,6 +190,32 @@ def check_label_names(labels: Sequence[Label]) -> None:
             raise ValueError(f"labels: {label.layer!r} is the name of a built-in layer; choose another")
         if label.layer == "attr":
             raise ValueError("labels: 'attr' is the prefix of attribute columns; choose another name")
+
+
+def check_dates_of_labels(labels: Sequence[ReadLabel], sources: Sequence[Source], known: Sequence[str]) -> None:
+    """The date that a label is made for must be there: an attribute (`known`, without attr_), or that of an image."""
+    image = any(
+        isinstance(s, DatedSource) and not (isinstance(s, DeclaredSource) and s.role == "label") for s in sources
+    )
+    for number, label in enumerate(labels):
+        if isinstance(label, OpenStreetMapLabel):
+            continue
+        where = ("labels", number)
+        check_label_date(where, label.layer, label.date, known)
+        if image or label.date is not None:
+            continue
+        if isinstance(label, VectorLabel):
+            raise MisplacedError(
+                f"{label.layer}: `from` and `until` are compared with the date of the image, and no source has dates; "
+                "write `date: 2021-06-05` or `date: attr_NAME`",
+                where,
+            )
+        if label.pick != "nearest":
+            raise MisplacedError(
+                f"{label.layer}: `pick: {label.pick}` compares with the date of the image, and no source has dates; "
+                "add `date: 2021-06-05` or `date: attr_NAME`",
+                (*where, "pick"),
+            )
 
 
 def check_references(entry: Source | Label, providers: Mapping[str, AnyProvider], windows: Sequence[Window]) -> None:

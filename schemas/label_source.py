@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from schemas.fused import FusedLabel
+from schemas.label_date import LabelDate, LabelPick
 from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, crosswalk_field
 from schemas.modality import STATIC_DENSITY, SearchDensity
 from schemas.osm_channels import Channels
@@ -27,6 +28,19 @@ def _layer(default: str) -> Any:
 
 class LabelSource(RasterSource):
     """A raster label product."""
+
+    date: LabelDate | None = Field(
+        default=None,
+        exclude_if=lambda said: said is None,
+        description="date that the map is chosen for, instead of the image's: a day (2019-07-01), or attr_ and the "
+        "name of an attribute that holds it for each sample",
+    )
+    pick: LabelPick = Field(
+        default="nearest",
+        exclude_if=lambda pick: pick == "nearest",
+        description="nearest: the map nearest to the date; same: only one whose period holds it, of maps of one moment "
+        "one of the same year; before: the last that begins until then; after: the first that ends from then on",
+    )
 
     @property
     def density(self) -> SearchDensity:
@@ -49,6 +63,12 @@ class WorldCoverLabel(LabelSource):
         if year not in (None, 2020, 2021):
             raise ValueError(f"WorldCover maps 2020 and 2021, found {year}; write one of them, or leave `year` out")
         return year
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.year is not None and (self.date is not None or self.pick != "nearest"):
+            raise ValueError(f"{self.layer}: `year: {self.year}` names the map; remove it, or `date` and `pick`")
+        return self
 
     @property
     def density(self) -> SearchDensity:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from schemas.captions import Captions
 from schemas.consistency import (
     check_crs,
+    check_dates_of_labels,
     check_doubles,
     check_fused,
     check_label_names,
@@ -94,6 +95,7 @@ class Recipe(Strict):
         check_windows(self.windows, (*self.carried, *of_files(self.numbers)), dated)
         for entry in (*self.sources, *self.labels):
             check_references(entry, self.providers, self.windows)
+        check_dates_of_labels(self.read_labels, self.sources, (*self.carried, *of_files(self.numbers)))
         check_fused(self.fused, self.read_labels, self.sources)
         labels = [x.layer for x in self.read_labels]
         wanted = self.captions.facts_from if self.captions is not None else None
@@ -149,6 +151,13 @@ class Recipe(Strict):
         """Attributes that samples have from the file of the points, or from the rule of the splits."""
         fold = ("fold",) if isinstance(self.splits, FoldSplits) else ()
         return (*getattr(self.sampling, "attributes", ()), *fold)
+
+    @property
+    def dates(self) -> set[str]:
+        """Attributes that hold dates, without attr_: those that windows are around and that labels are made for."""
+        of_labels = [getattr(label, "date", None) for label in self.read_labels]
+        named = {said.removeprefix("attr_") for said in of_labels if isinstance(said, str)}
+        return named | {window.attribute for window in self.windows if window.attribute is not None}
 
     @property
     def overhang_m(self) -> float:

@@ -6,11 +6,12 @@ import math
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from schemas.declared import Plain  # noqa: TC001 - pydantic needs it at run time
+from schemas.label_date import LabelDate
 from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, StatedCrosswalk, crosswalk_field
-from schemas.primitives import Day, PathOrAddress
+from schemas.primitives import PathOrAddress
 from schemas.strict import Strict
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class VectorClass(LegendEntry):
 class VectorLabel(Strict):
     """Your own vectors: parcels, burnt areas, crowns of trees; from GeoParquet, GeoPackage, GeoJSON and the like."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     kind: Literal["vector"] = "vector"
     layer: LayerName = Field(description="name of the layer on disk and in the catalogue")
     file: PathOrAddress = Field(
@@ -66,7 +69,24 @@ class VectorLabel(Strict):
         pattern=r"^(EPSG|ESRI|OGC|IGNF):[A-Za-z0-9.]{1,32}$",
         description="CRS of a file that states none ('EPSG:2154')",
     )
-    date: Day = Field(description="day that the vectors describe")
+    date: LabelDate | None = Field(
+        default=None,
+        exclude_if=lambda said: said is None,
+        description="day that the vectors describe, or attr_ and the name of an attribute that holds it for each "
+        "sample; with `from` or `until` it may be absent: the date of the sample's image is taken",
+    )
+    begins: _Column | None = Field(
+        default=None,
+        alias="from",
+        exclude_if=lambda said: said is None,
+        description="column of the first day on which a feature is there: only features that are there on the label's "
+        "date count; 2021, 2021-06 or 2021-06-05, empty: always was",
+    )
+    until: _Column | None = Field(
+        default=None,
+        exclude_if=lambda said: said is None,
+        description="column of the last day on which a feature is there; empty: still is",
+    )
     column: _Column | None = Field(
         default=None, description="column that decides the class; if absent, all features are of one class"
     )
@@ -119,6 +139,11 @@ class VectorLabel(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.date is None and not self.dated:
+            raise ValueError(
+                f"{self.layer}: give `date`, the day that the vectors describe, or `from` and `until`, columns of the "
+                "days on which each feature is there"
+            )
         most = 1 if self.background is None else 2
         if self.column is None and (len(self.classes) > most or self.crosswalk or self.other):
             raise ValueError(
@@ -182,6 +207,12 @@ class VectorLabel(Strict):
         return None if self.other in (None, IGNORE) else self.names[str(self.other)]
 
     @property
+    def dated(self) -> bool:
+        """Whether features are there for a time only."""
+        return self.begins is not None or self.until is not None
+
+    @property
     def needed(self) -> tuple[str, ...]:
-        """Columns that decide class and order."""
-        return tuple(c for c in (self.column, self.priority) if c is not None)
+        """Columns that decide class, order and time."""
+        columns = (self.column, self.priority, self.begins, self.until)
+        return tuple(dict.fromkeys(c for c in columns if c is not None))

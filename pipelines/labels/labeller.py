@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pipelines.crosswalks import legend_by
-from pipelines.labels.raster import LabelChip, label_map
+from pipelines.labels.raster import LabelChip, label_map, picked
+from sampling.times import day_of_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.label import LabelMap, Legend, VectorLayer
-    from schemas.label_source import ReadLabel
+    from schemas.label_source import RasterLabelEntry, ReadLabel
     from schemas.place import Place
     from schemas.provider import AnyProvider
     from schemas.scene import Candidate, Scene
@@ -30,6 +31,7 @@ BAND = "classes"
 """Name of the one band of a raster label's scene (`Scene.assets`, `Scene.radiometry`)."""
 
 C = TypeVar("C", bound="ReadLabel")
+R = TypeVar("R", bound="RasterLabelEntry")
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,28 @@ class Labeller(Generic[C]):
         """Codes, names and colours of the product, with the common classes of the recipe's crosswalk or its own."""
         return legend_by(self.config.crosswalk, self.product)
 
+    def moment(self, place: Place, image: datetime | None) -> datetime | None:
+        """The moment that the label of a sample is made for: the recipe's date of the label, else that of its image.
 
-class RasterLabeller(Labeller[C], ABC):
+        None: the sample has neither.
+        """
+        said = getattr(self.config, "date", None)
+        return image if said is None else day_of_label(said, place)
+
+
+class RasterLabeller(Labeller[R], ABC):
     """A label product with rasters in an archive."""
+
+    def maps(self, scenes: Sequence[Scene], place: Place, image: datetime | None) -> tuple[tuple[Candidate, ...], str]:
+        """Maps that could label the place, best first, as the recipe's `date` and `pick` say; if there is none, why."""
+        when, config = self.moment(place, image), self.config
+        if when is None and (config.date is not None or config.pick != "nearest"):
+            return (), f"{config.date} has no value here" if config.date is not None else "no image has a date here"
+        fitting = scenes if when is None else picked(scenes, when, config.pick)
+        if fitting or not scenes:
+            return tuple(self.candidates(fitting, place, when)), ""
+        years = ", ".join(sorted({f"{s.start:%Y}" for s in scenes}))
+        return (), f"maps of {years} are there, none that `pick: {config.pick}` allows for {when:%Y-%m-%d}"
 
     @property
     def reduce(self) -> Reduce | None:
@@ -109,6 +130,10 @@ class RasterLabeller(Labeller[C], ABC):
 
 class VectorLabeller(Labeller[C], ABC):
     """A label made from map objects."""
+
+    def why_none(self, extract: Extract, objects: int, place: Place, image: datetime | None) -> str:  # noqa: ARG002
+        """Why a sample has no class, in words; `objects` touch it."""
+        return f"{extract.file} gives no class here ({objects} objects); is the place inside it?"
 
     @abstractmethod
     def layers(

@@ -12,6 +12,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from pipelines.access.openstreetmap.objects import id_order
+from pipelines.access.vectors.periods import Periods
 from pipelines.crosswalks import legend_of_choice
 from pipelines.labels.clip import Drawn, project, to_crs, vector_feature
 from pipelines.labels.labeller import VectorLabeller
@@ -22,7 +23,7 @@ from schemas.vector_label import ONE_CLASS, VectorLabel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -72,15 +73,21 @@ class OwnVectors(VectorLabeller[VectorLabel]):
             features: those that may touch it, from `FeatureStore.within`.
             extract: the prepared file.
             reference_time: time of the image that is labelled, None without one.
+
+        Without a date, of the label or of an image, the sample has no class and no feature.
         """
-        drawn = project(features, place.geobox, max(2.0 * resolution_m, self.config.width_m or 0.0))
-        classes = self._burnt(drawn, place.geobox.at(resolution_m), extract)
-        day = self.config.date
+        moment, grid = self.moment(place, reference_time), place.geobox.at(resolution_m)
+        there = [] if moment is None else self._there(features, moment.date())
+        drawn = project(there, place.geobox, max(2.0 * resolution_m, self.config.width_m or 0.0))
+        legend, day = self.legend, extract.snapshot.date() if moment is None else moment.date()
+        classes = np.full(grid.shape, legend.nodata, legend.dtype) if moment is None else (
+            self._burnt(drawn, grid, extract)
+        )  # fmt: skip
         label = LabelMap(
             label=self.name,
             classes=classes,
-            valid=classes != self.legend.nodata,
-            legend=self.legend,
+            valid=classes != legend.nodata,
+            legend=legend,
             version=day.isoformat(),
             year=day.year,
             date_gap_days=None if reference_time is None else abs((reference_time.date() - day).days),
@@ -91,6 +98,23 @@ class OwnVectors(VectorLabeller[VectorLabel]):
         found = [self._kept(d, scale) for d in drawn if not d.inside.is_empty] if self.config.objects else []
         ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
         return label, VectorLayer(features=ordered, snapshot=day, licence=self.config.licence)
+
+    def _there(self, features: Sequence[OsmFeature], day: date) -> Sequence[OsmFeature]:
+        """The features that are there on a day."""
+        if not self.config.dated:
+            return features
+        periods = Periods(begins=self.config.begins, until=self.config.until)
+        return [feature for feature in features if periods.holds(feature.tags, day)]
+
+    def why_none(self, extract: Extract, objects: int, place: Place, image: datetime | None) -> str:
+        """Why a sample has no class, in words."""
+        moment = self.moment(place, image)
+        if moment is None:
+            said = "no image has a date here" if self.config.date is None else f"{self.config.date} has no value here"
+            return f"{extract.file} gives no class here: {said}"
+        if not self.config.dated:
+            return super().why_none(extract, objects, place, image)
+        return f"{extract.file} gives no class here on {moment:%Y-%m-%d} ({objects} objects that are there then)"
 
     def _kept(self, one: Drawn, scale: tuple[float, float]) -> VectorFeature:
         made, chosen = vector_feature(one, *scale), self.config.attributes

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from schemas.label_date import LabelPick
     from schemas.place import Place
     from schemas.scene import Scene
 
@@ -44,6 +45,31 @@ def gap_days(scene: Scene, reference_time: datetime | None) -> int | None:
     if reference_time > scene.end:
         return int((reference_time - scene.end).total_seconds() // 86_400)
     return 0
+
+
+def picked(scenes: Sequence[Scene], when: datetime, pick: LabelPick) -> list[Scene]:
+    """Maps that may serve for a date; which of them is the best, `candidates` decides by nearness.
+
+    Args:
+        scenes: maps with their periods.
+        when: the date.
+        pick: same: its period holds the day, or it is of one moment of the same year; before: it begins until that
+            day; after: it ends from that day on; nearest: any.
+    """
+    day = when.date()
+
+    def fits(one: Scene) -> bool:
+        match pick:
+            case "same":
+                held = one.start.date() <= day <= one.end.date()
+                return held or (one.start == one.end and one.start.year == day.year)
+            case "before":
+                return one.start.date() <= day
+            case "after":
+                return one.end.date() >= day
+        return True
+
+    return [scene for scene in scenes if fits(scene)]
 
 
 def one_per_period(scenes: Sequence[Scene], place: Place, reference_time: datetime | None) -> list[Candidate]:

@@ -42,6 +42,8 @@ class LabelRequest:
     """Maps that the plan found, best first; () for an extract."""
     reference_time: datetime | None = None
     """Time of the image that is labelled; None without a dated image."""
+    why: str = ""
+    """Why none of the maps that the plan found can serve, where that is so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +108,7 @@ def gather_objects(
             if label.valid.any():
                 found.append((label, vectors))
                 continue
-            detail = f"{extract.file} gives no class here ({len(vectors.features)} objects); is the place inside it?"
+            detail = labeller.why_none(extract, len(vectors.features), r.place, r.reference_time)
             detail = " ".join(filter(None, (detail, lost_of(extract))))
             none = Attempts[LabelMap](sample_id=r.place.sample_id, layer=labeller.name, slot=0, waiting=[])
             found.append((none.absent((), Reason.LABEL_MISSING, detail), vectors))
@@ -164,4 +166,5 @@ def _settle(labeller: RasterLabeller[Any], one: _Attempts, scenes: tuple[Scene, 
 
 def _nothing(labeller: RasterLabeller[Any], one: _Attempts) -> Outcome:
     detail = f"the archive has no map of {labeller.legend.product} for this place and time"
+    detail += f": {one.request.why}" if one.request.why else ""
     return one.absent((), Reason.LABEL_MISSING, detail)

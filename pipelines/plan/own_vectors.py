@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from typing import TYPE_CHECKING
 
 from pipelines.access.openstreetmap.download import obtain
+from pipelines.access.vectors.periods import Periods, check_periods
 from pipelines.access.vectors.prepare import WORDS, Asked, prepare, values_of
 from pipelines.access.vectors.read import BadVectorsError
 from pipelines.durable import make_folder
@@ -29,7 +31,7 @@ def own_vectors(recipe: Recipe) -> list[VectorLabel]:
 
 
 def check_vectors(file: RecipeFile, work: Path) -> dict[str, Path]:
-    """See that each file can be read and that each value of its column has a class; layer -> its file.
+    """See that each file can be read, that each value of its column has a class, and that days are days; layer -> file.
 
     Raises:
         BadVectorsError: one line: which values have no class, or what else is wrong.
@@ -43,6 +45,8 @@ def check_vectors(file: RecipeFile, work: Path) -> dict[str, Path]:
         make_folder(work)
         column = label.column if label.column is not None else next(iter(label.needed), None)
         values = values_of(path, _asked(label), column, work)
+        if label.dated:
+            check_periods(label.layer, path, _asked(label), Periods(begins=label.begins, until=label.until), work)
         if label.column is not None and label.other is None:
             _check_values(label, values)
     return found
@@ -79,7 +83,8 @@ def _obtained(file: RecipeFile, label: VectorLabel, work: Path) -> Path:
 
 def _asked(label: VectorLabel) -> Asked:
     kept = label.attributes if label.objects else ()
-    return Asked(name=label.file, table=label.table, crs=label.crs, columns=kept, needed=label.needed, date=label.date)
+    day = label.date if isinstance(label.date, date) else None
+    return Asked(name=label.file, table=label.table, crs=label.crs, columns=kept, needed=label.needed, date=day)
 
 
 def _check_values(label: VectorLabel, values: Counter[str | None]) -> None:

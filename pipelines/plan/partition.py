@@ -13,7 +13,7 @@ from pipelines.plan.own_dates import around_each, pieces
 from pipelines.plan.search import Answer, Question, absence, ask_all
 from pipelines.sources import open_source
 from pipelines.sources.sharing import cover
-from sampling.times import Moment, around, own_period, period_of
+from sampling.times import Moment, around, day_of_label, own_period, period_of
 from schemas.declared_source import DeclaredSource
 from schemas.label_source import ObjectLabel, WorldCoverLabel
 from schemas.outcome import Outcome, Reason
@@ -302,6 +302,7 @@ class _LabelSearch:
 
     def __init__(self, part: PartPlan, label: RasterLabelEntry) -> None:
         recipe, self.density = part.recipe, label.density
+        self._label, self._labeller = label, open_raster_labeller(label)
         self.question = Question(
             layer=label.layer,
             providers=label.providers,
@@ -309,7 +310,7 @@ class _LabelSearch:
             collections=_collections_of(recipe, label),
             period=_period_of(part, label),
             slots=(0,),
-            parse=open_raster_labeller(label).scene,
+            parse=self._labeller.scene,
         )
 
     def questions(self, part: PartPlan, ground: Ground) -> list[tuple[_Asked, Block]]:  # noqa: ARG002
@@ -320,9 +321,13 @@ class _LabelSearch:
         """Record the maps that could serve, or their absence."""
         for place in block.places:
             near = [] if answer.error else [s for s in answer.scenes if covered_share(s.geometry, place.geobox) > 0]
+            why = ""
+            if near and self._label.date is not None:  # else the image decides, and it is not known yet
+                fitting, why = self._labeller.maps(near, place, None)
+                near = near if fitting else []
             items = tuple(scene.item_id for scene in near)
             maps = [Candidate(scenes=items, datetime=near[0].datetime, rank=())] if near else []
-            _note(part, place, self.question, 0, maps, answer)
+            _note(part, place, self.question, 0, maps, answer, f": {why}" if why else "")
         _keep(part, self.question, answer)
 
 
@@ -353,10 +358,14 @@ def _collections_of(recipe: Recipe, entry: RasterSource) -> dict[str, str]:
 
 def _period_of(part: PartPlan, label: RasterLabelEntry) -> tuple[dt.date, dt.date] | None:
     """Period in which maps of a label are usable; None = any time."""
-    if isinstance(label, WorldCoverLabel) or label.max_gap_days is None or not part.recipe.windows:
+    if isinstance(label, WorldCoverLabel) or label.max_gap_days is None:
         return None
     gap = dt.timedelta(days=label.max_gap_days)
-    known = [span for window in part.recipe.windows for span in _spans(part, window)]
+    if label.date is not None:
+        moments = [day_of_label(label.date, place) for place in part.places]
+        known = [(moment.date(), moment.date()) for moment in moments if moment is not None]
+    else:
+        known = [span for window in part.recipe.windows for span in _spans(part, window)]
     return (min(s for s, _ in known) - gap, max(e for _, e in known) + gap) if known else None
 
 

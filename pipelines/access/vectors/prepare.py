@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,6 @@ from schemas.vector_label import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import date
     from pathlib import Path
 
     import pyarrow as pa
@@ -51,6 +50,8 @@ WORDS = {
     BROKEN: "geometries that cannot be read or brought to longitude and latitude",
 }
 """Count -> what it counts, in words."""
+NO_DAY = date(1, 1, 1)
+"""Snapshot of a prepared file whose features are there for a time each: nothing reads it."""
 _LONG_M, _LONG_DEG = 500.0, 0.005
 """Edges are cut into pieces of this length before they are projected: straight in the file, they are not elsewhere."""
 _KINDS = ("point", "line", "area")
@@ -69,13 +70,13 @@ class Asked:
     """Columns to keep; None = all."""
     needed: tuple[str, ...]
     """Columns that must be there."""
-    date: date
-    """Day that the vectors describe."""
+    date: date | None
+    """Day that the vectors describe; None where each sample has its own."""
 
     @property
     def sha256(self) -> str:
         """Hash of what is asked for, lower-case hex."""
-        said = [self.table, self.crs, self.columns, self.needed, self.date.isoformat()]
+        said = [self.table, self.crs, self.columns, self.needed, "" if self.date is None else self.date.isoformat()]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -104,7 +105,8 @@ def prepare(path: Path, asked: Asked, cache_dir: Path, near: Near) -> Extract:
     if target.is_file() and is_extract(target):
         return open_extract(target)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    noon = datetime(asked.date.year, asked.date.month, asked.date.day, 12, tzinfo=UTC)
+    day = asked.date or NO_DAY
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     short = asked.name.rpartition("/")[2].partition("?")[0]
     counts: Counter[str] = Counter(dict.fromkeys(WORDS, 0))
     about: dict[str, Any] = {"name": f"{short} sha256:{sha256}", "sha256": sha256, "snapshot": noon.isoformat()}
