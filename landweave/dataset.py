@@ -18,7 +18,7 @@ from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.classes import Classes
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
-from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR
+from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR, added_recipe
 from landweave.manifest import dataset_from_bytes
 from landweave.notebook import table_html
 from landweave.order import EpochRandom, Order
@@ -166,10 +166,18 @@ class Dataset:
 
     @cached_property
     def recipe(self) -> Json:
-        """The resolved recipe."""
+        """The resolved recipe, with the fused labels that were made after the build.
+
+        `recipe.json` is what was built first; `recipes/rN.json` is the recipe of what revision N added.
+        """
         found = parse(self.objects.read(RECIPE), RECIPE)
         Fields(found, RECIPE)
-        return dict(found)
+        built, made = dict(found), []
+        for revision in range(1, self.spec.revision + 1):
+            path = added_recipe(revision)
+            labels = Fields(parse(self.objects.read(path), path), path).entries("labels", default=())
+            made += [one for one in labels if isinstance(one, dict) and one.get("kind") == "fused"]
+        return {**built, "labels": [*built.get("labels", ()), *made]} if made else built
 
     @property
     def ledger(self) -> pa.Table:

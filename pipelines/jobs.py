@@ -15,6 +15,7 @@ from pipelines.assemble import check_settings, form_of
 from pipelines.engines import LOCAL
 from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
+from pipelines.fusion.coming import want
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
 from pipelines.plan import complete_plan, make_plan, map_extract, plan_text, vector_extracts
 from pipelines.progress import ProgressPrinter
@@ -107,10 +108,13 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     """
     os.environ[RECIPE_FOLDER] = str(file.folder)
     check_fused(file)
+    layers = [label.layer for label in file.recipe.fused]
     file = replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER)
-        return _planned(file, out, again=again)
+        summary = _planned(file, out, again=again)
+        want(out, layers)
+        return summary
 
 
 def build_dataset(
@@ -150,6 +154,7 @@ def build_dataset(
         known = read_summary(out / PLAN_FOLDER)
         summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
         check_whole(out / PLAN_FOLDER, summary.parts)
+        want(out, [label.layer for label in whole.recipe.fused])
         _with_extract(file, out, summary)
         if summary != known:
             say(plan_text(file.recipe, summary))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from landweave.dataset import open_dataset
 from pipelines.assemble import form_of
+from pipelines.fusion.coming import coming
 from pipelines.journal import Record, Spent, records_of, total
 from pipelines.progress import duration
 from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
@@ -71,6 +73,8 @@ class Status:
     """One line, with the reason, per layer without any observation, except those of `undelivered`."""
     not_used: Sequence[str] = ()
     """One line for each layer of which the plan found something that cannot be used."""
+    to_come: Sequence[str] = ()
+    """One line for each fused label of the recipe that the dataset does not have yet."""
     spent: Spent
     """By all runs of this dataset, those of failed shards included."""
     estimate: Estimate
@@ -109,7 +113,7 @@ class Status:
             lines.append(
                 f"  {layer:15} {reasons.get(Reason.OK, 0):>9,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
             )
-        return "\n".join([*lines, *self.not_used, *self._spent_lines(prices)])
+        return "\n".join([*lines, *(f"  {line}" for line in self.to_come), *self.not_used, *self._spent_lines(prices)])
 
     def _spent_lines(self, prices: Prices | None) -> list[str]:
         lines = [
@@ -203,10 +207,11 @@ def status_of(out: Path) -> Status:
         failed={r.shard: r.error or "?" for r in last if r.state == "failed" and r.shard not in done},
         building=_building(last) if running else [],
         samples=summary.samples,
-        outcomes=outcomes,
+        outcomes=outcomes | _added(out, outcomes),
         undelivered=undelivered,
         empty=empty,
         not_used=not_used(summary.layers),
+        to_come=coming(out, summary.shards, running=running),
         spent=total(r.spent for r in records if r.state != "building"),
         estimate=summary.estimate,
         seconds_left=_seconds_left(last, sizes, done) if running else None,
@@ -237,6 +242,19 @@ def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict
         if not any(name == layer for name, _ in lost)
     ]
     return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered, empty
+
+
+def _added(out: Path, known: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Layer -> reason -> number of the layers that were added after the build, fused labels among them."""
+    if not is_finished(out):
+        return {}
+    data = open_dataset(str(out))
+    layers = [g.name for g in data.spec.groups if g.name not in known] if data.spec.revision else []
+    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
+    for row in data.ledger.select(["layer", "reason"]).to_pylist() if layers else ():
+        if row["layer"] in counts:
+            counts[row["layer"]][row["reason"]] += 1
+    return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}
 
 
 def _building(records: list[Record]) -> list[dict[str, Any]]:

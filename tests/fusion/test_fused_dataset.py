@@ -20,10 +20,12 @@ import landweave
 from landweave.check import check
 from landweave.torch import TorchStream
 from pipelines.engines import Engine
+from pipelines.fusion.coming import WANTED, coming, want
 from pipelines.fusion.families import FusionError
 from pipelines.jobs import BuildError, add_fused
 from pipelines.recipes import RecipeFile
 from pipelines.shards import AddError
+from pipelines.status import _added as added
 from schemas.recipe import Recipe
 from tests.shards import synthetic
 
@@ -73,7 +75,9 @@ def test_old_objects_keep_their_bytes_and_the_layer_is_read(base: Path, fused: P
     assert [c.code for c in group.classes] == list(range(len(group.classes)))
     assert "uncalibrated" in group.title
     assert group.licence == "ODbL-1.0"
-    assert data.recipe["labels"][-1]["kind"] == "openstreetmap"
+    assert [one["kind"] for one in data.recipe["labels"]][-2:] == ["openstreetmap", "fused"]
+    assert data.recipe["labels"][:-1] == landweave.open(base).recipe["labels"]
+    assert data.recipe["labels"][-1]["probabilities"] is True
     root = zarr.open_group(fused / "data.zarr", mode="r")
     assert root["fused/classes"].attrs["flag_values"] == [c.code for c in group.classes]
     assert "flag_values" not in root["fused/confidence"].attrs
@@ -108,6 +112,29 @@ def test_pixels_and_columns_say_the_same(fused: Path) -> None:
         middle = float(np.median(data.catalogue.read([f"fused_{column}"])[f"fused_{column}"].to_numpy()))
         found = data.query(f"fused_{column} > {middle}")
         assert 0 < len(found) < len(data)
+
+
+def test_status_names_what_is_still_to_come(base: Path, fused: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(base, tmp_path / "data")
+    assert coming(out, 3, running=False) == []
+    want(out, ["fused", "other"])
+    lines = [f"{name}: is not made yet; run the same command again to make it" for name in ("fused", "other")]
+    assert coming(out, 3, running=False) == lines
+    passed = out / ".work/fused-0123/statistics/statistics"
+    passed.mkdir(parents=True)
+    (passed / "00000.npz").write_bytes(b"x")
+    now = coming(out, 3, running=True)
+    assert now == ["fused: is made now: labels of 1 of 3 shards compared", "other: is made next"]
+    (out / "landweave.json").unlink()
+    assert coming(out, 3, running=True)[0] == "fused: is made when all shards are built"
+    want(fused, ["fused"])
+    assert coming(fused, 3, running=False) == []
+    want(fused, [])
+    assert not (fused / WANTED).exists()
+    assert added(base, {}) == {}
+    found = added(fused, {"sentinel2": {}})
+    assert sum(found["fused"].values()) == len(landweave.open(fused))
+    assert found["fused"]["ok"]
 
 
 @pytest.mark.parametrize("label", ["fused", "worldcover"])
