@@ -34,6 +34,7 @@ from landweave.layout import (
     supplement_manifest,
 )
 from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
+from landweave.strict import parse
 from pipelines.durable import move_durably
 from pipelines.shards.desk import store_of
 from pipelines.shards.finalise import ROW_GROUP
@@ -93,7 +94,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     base, more = open_dataset(str(out) if store is None else store.url), open_dataset(extra)
     target = _Target(out)
     _mend(target, base)
-    known = revision_with(base, more.recipe)
+    known = revision_with(base, _built_from(more))
     if known is not None:
         return Added(manifest=base.manifest, revision=known, new=False)
     groups = _new_groups(base, more)
@@ -102,7 +103,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         groups=(*base.spec.groups, *groups),
         attributes=tuple(sorted((*base.spec.attributes, *_new_attributes(base, more)), key=lambda a: a.name)),
         revision=base.spec.revision + 1,
-        recipe=canonical_json(base.recipe),
+        recipe=canonical_json(_built_from(base)),
     )
     _same_places(base, more)
     index: Json = json.loads(base.objects.read(base.spec.at(SHARD_INDEX)))
@@ -111,6 +112,11 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         index[f"{shard}.r{spec.revision}"] = _supplement(target, base, more, shard, groups)
         progress(done, len(built))
     return Added(manifest=_finish(target, base, more, spec, index), revision=spec.revision, new=True)
+
+
+def _built_from(data: Dataset) -> Json:
+    """The resolved recipe of a dataset's own build, without what was added to it."""
+    return dict(parse(data.objects.read(RECIPE), RECIPE))
 
 
 def revision_with(base: Dataset, recipe: Json) -> int | None:

@@ -189,6 +189,10 @@ def test_a_second_call_adds_nothing_and_other_settings_need_another_name(fused: 
     assert sums(out) == before
     with pytest.raises(AddError, match=r"fused: synthetic has a layer of that name already; write `layer: NAME`"):
         add_fused(recipe_file(out), out, Engine())
+    add_fused(recipe_file(out, layer="second"), out, Engine())
+    assert (out / "recipe.json").read_bytes() == (fused / "recipe.json").read_bytes()
+    assert [one.get("layer", "fused") for one in landweave.open(out).recipe["labels"][-2:]] == ["fused", "second"]
+    before = sums(out)
     none = RecipeFile(recipe=recipe().base, folder=tmp_path)
     with pytest.raises(BuildError, match="has no label of `kind: fused`"):
         add_fused(none, out, Engine())
