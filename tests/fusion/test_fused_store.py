@@ -17,8 +17,6 @@ from pipelines.shards.store import DatasetStore
 from tests.fusion.test_fused_dataset import COUNTS, SOURCES, recipe_file
 from tests.shards import synthetic
 from tests.shards.test_shards_store import objects
-from tests.shards.test_shards_store import server as server
-from tests.shards.test_shards_store import url as url
 
 if TYPE_CHECKING:
     from pathlib import Path
