@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from landweave.dataset import open_dataset
 from pipelines.assemble import form_of
 from pipelines.fusion.coming import coming
 from pipelines.journal import Record, Spent, records_of, total
 from pipelines.progress import duration
-from pipelines.shards import done_shards, held, is_finished, ledger_of, why_absent
+from pipelines.shards import added_outcomes, done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
     PLAN_FILE,
     PLAN_FOLDER,
@@ -207,7 +206,7 @@ def status_of(out: Path) -> Status:
         failed={r.shard: r.error or "?" for r in last if r.state == "failed" and r.shard not in done},
         building=_building(last) if running else [],
         samples=summary.samples,
-        outcomes=outcomes | _added(out, outcomes),
+        outcomes=outcomes | added_outcomes(out, outcomes),
         undelivered=undelivered,
         empty=empty,
         not_used=not_used(summary.layers),
@@ -242,19 +241,6 @@ def _outcomes(out: Path, done: set[int], recipe: Recipe) -> tuple[dict[str, dict
         if not any(name == layer for name, _ in lost)
     ]
     return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}, undelivered, empty
-
-
-def _added(out: Path, known: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """Layer -> reason -> number of the layers that were added after the build, fused labels among them."""
-    if not is_finished(out):
-        return {}
-    data = open_dataset(str(out))
-    layers = [g.name for g in data.spec.groups if g.name not in known] if data.spec.revision else []
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
-    for row in data.ledger.select(["layer", "reason"]).to_pylist() if layers else ():
-        if row["layer"] in counts:
-            counts[row["layer"]][row["reason"]] += 1
-    return {layer: dict(sorted(reasons.items())) for layer, reasons in counts.items()}
 
 
 def _building(records: list[Record]) -> list[dict[str, Any]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from landweave.layout import MANIFEST
-from landweave.manifest import dataset_from_bytes
 from pipelines.durable import write_durably
 from pipelines.fusion.job import FOLDER
+from pipelines.shards import layers_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +33,10 @@ def coming(out: Path, shards: int, *, running: bool) -> list[str]:
         shards: of the dataset.
         running: a build holds the folder now.
     """
-    path, manifest = out / WANTED, out / MANIFEST
+    path, held = out / WANTED, layers_in(out)
     wanted = json.loads(path.read_bytes()) if path.is_file() else []
-    if not manifest.is_file():
+    if held is None:
         return [f"{layer}: is made when all shards are built" for layer in wanted]
-    held = {g.name for g in dataset_from_bytes(manifest.read_bytes(), MANIFEST).spec.groups}
     left = [layer for layer in wanted if layer not in held]
     if not running:
         return [f"{layer}: is not made yet; run the same command again to make it" for layer in left]

@@ -34,6 +34,8 @@ from pipelines.shards.publish import is_finished as is_finished
 from pipelines.shards.publish import room_needed as room_needed
 from pipelines.shards.publish import staging as staging
 from pipelines.shards.publish import withdraw as withdraw
+from pipelines.shards.revised import added_outcomes as added_outcomes
+from pipelines.shards.revised import layers_in as layers_in
 from pipelines.shards.store import StoreError as StoreError
 from pipelines.shards.verify import VerifyError as VerifyError
 from pipelines.shards.write import ShardReport as ShardReport

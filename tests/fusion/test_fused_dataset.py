@@ -24,8 +24,7 @@ from pipelines.fusion.coming import WANTED, coming, want
 from pipelines.fusion.families import FusionError
 from pipelines.jobs import BuildError, add_fused
 from pipelines.recipes import RecipeFile
-from pipelines.shards import AddError
-from pipelines.status import _added as added
+from pipelines.shards import AddError, added_outcomes
 from schemas.recipe import Recipe
 from tests.shards import synthetic
 
@@ -131,8 +130,8 @@ def test_status_names_what_is_still_to_come(base: Path, fused: Path, tmp_path: P
     assert coming(fused, 3, running=False) == []
     want(fused, [])
     assert not (fused / WANTED).exists()
-    assert added(base, {}) == {}
-    found = added(fused, {"sentinel2": {}})
+    assert added_outcomes(base, [g.name for g in landweave.open(base).spec.groups]) == {}
+    found = added_outcomes(fused, ["sentinel2"])
     assert sum(found["fused"].values()) == len(landweave.open(fused))
     assert found["fused"]["ok"]
 
