@@ -232,6 +232,7 @@ def _info(arguments: argparse.Namespace) -> int:
                 "shape": list(a.sample_shape),
                 "dtype": a.dtype,
                 "resolution_m": a.resolution_m,
+                **({"extent_m": dataset.spec.extent_m(a.group)} if a.margin_m else {}),
             }
             for a in dataset.spec.arrays
         },
@@ -249,6 +250,7 @@ def _info(arguments: argparse.Namespace) -> int:
     for path, array in arrays.items():
         there = observations[path.split("/")[0]]
         grid = " x ".join(f"{d} {n}" for d, n in zip(array["dims"], array["shape"], strict=True))
+        grid += f"  over {array['extent_m']:g} m" if "extent_m" in array else ""
         _print(f"{path:28} {array['dtype']:8} {array['resolution_m']:>5g} m  {there:>7} obs  {grid}")
     return 0
 

@@ -224,7 +224,7 @@ class Loading:
             i, k = key
             piece = chip
             if self._corners is not None:
-                x, y = (round(v / metres) for v in self._corners[i].tolist())
+                x, y = (round((v + array.margin_m) / metres) for v in self._corners[i].tolist())
                 piece = chip[..., y : y + shown.edge[0], x : x + shown.edge[1]]
             if shown.bands is not None:
                 piece = piece[list(shown.bands)]

@@ -175,12 +175,12 @@ def _attributes(array: ArraySpec, values: Values) -> dict[str, Any]:
 
 
 def _axes(array: ArraySpec) -> dict[str, Any]:
-    """Pixel centres, metres from the upper left corner of the footprint; bands with their wavelengths."""
+    """Pixel centres, metres from the upper left corner of the footprint (negative outside); bands with wavelengths."""
     found: dict[str, Any] = {}
     for dim, size in zip(array.dims[1:], array.sample_shape, strict=True):
         kind = dim.split("_")[0]
         if kind in ("x", "y"):
-            centres = (np.arange(size) + 0.5) * array.resolution_m
+            centres = (np.arange(size) + 0.5) * array.resolution_m - array.margin_m
             found[dim] = (dim, centres if kind == "x" else -centres, {"units": "m"})
         elif kind == "band":
             found[dim] = np.array([b.name for b in array.bands], object)

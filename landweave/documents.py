@@ -96,6 +96,8 @@ def card(manifest: DatasetManifest) -> str:
 
 def _array_row(group: GroupSpec, array: ArraySpec) -> str:
     shape = " x ".join(str(n) for n in array.chip_shape)
+    if array.margin_m:
+        shape += f", {abs(array.margin_m):,.10g} m {'beyond' if array.margin_m > 0 else 'inside'} each edge"
     physical = f"{markdown(array.unit)}: x {array.scale:g} + {array.offset:g}" if array.kind == "continuous" else ""
     return (
         f"| {_line(group.title)} | `{array.path}` | {array.slots if array.dated else ''} | {shape} | {array.dtype} | "

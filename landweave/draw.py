@@ -57,8 +57,9 @@ def contact_sheet(title: str, samples: Sequence[Described]) -> Figure:
     """Every layer and date of each sample, and the confidence of labels that have one, with captions in full, as a
     matplotlib figure.
 
-    Pictures are those of `landweave.render.picture`. What is absent says so. A bar shows the scale of each sample. The
-    legend lists the classes that are in the pictures, map by map; a class has one colour on all maps.
+    Pictures are those of `landweave.render.picture`. What is absent says so. A bar shows the scale of each sample, and
+    of each layer with another extent. The legend lists the classes that are in the pictures, map by map; a class has
+    one colour on all maps.
 
     Args:
         title: words above the pictures.
@@ -209,7 +210,7 @@ class _Sheet:
             return
         drawn = confidence_picture(sample, group) if slot == _SURE else picture(sample, group, slot)
         axes.imshow(drawn, interpolation="nearest", aspect="auto")
-        if bar:
+        if bar or self.spec.extent_m(group.name) != self.spec.extent_m(self.cells[0][0].name):
             _scale_bar(axes, group)
 
     def _fitting(self, words: str) -> str:

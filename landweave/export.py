@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from landweave.errors import CorruptError, ExportError, to_install, unknown
-from landweave.layout import LAYOUT_VERSION, SPLITS
+from landweave.layout import SPLITS
 from landweave.record import description, flat_name, record
 from landweave.render import class_colours
 from landweave.strict import inside
@@ -261,7 +261,7 @@ def _about(dataset: Dataset, chosen: Selection, specs: tuple[ArraySpec, ...], mo
         "dataset": dataset.spec.name,
         "description": dataset.spec.description,
         "recipe_sha256": dataset.spec.recipe_sha256,
-        "layout": LAYOUT_VERSION,
+        "layout": dataset.spec.layout,
         "samples": len(chosen),
         "ids_sha256": _digest(chosen.ids),
         "licence": dataset.spec.licence,

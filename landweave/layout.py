@@ -1,4 +1,4 @@
-"""The layout on disk, versions 1 and 2: every name and number that writer and reader share.
+"""The layout on disk, versions 1 to 3: every name and number that writer and reader share.
 
 ::
 
@@ -19,6 +19,9 @@ Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2
     shards/00007.r1.json            manifest of what revision 1 added to the shard
     recipes/r1.json                 the resolved recipe of what was added
     catalogue/items.r1.parquet ...  the catalogue with it; landweave.json says which revision holds
+
+Layout 3 is either of them with a layer whose ground is not the footprint (`ArraySpec.margin_m`). Nothing else differs:
+the coordinates `x` and `y` of such a layer begin left of and above the footprint's corner, or inside it.
 
 Rules that the names do not say:
 
@@ -48,7 +51,9 @@ LAYOUT_VERSION = 1
 """Layout version of a build. It increases if a reader of the earlier version would read wrongly."""
 REVISED_VERSION = 2
 """Layout version after the first addition: a reader of layout 1 would look for columns in the old catalogue."""
-READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION)
+EXTENTS_VERSION = 3
+"""Layout version where a layer has ground of another size: a reader of layout 2 would place its pixels wrongly."""
+READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION, EXTENTS_VERSION)
 FORMAT = "landweave"
 MANIFEST = "landweave.json"
 RECIPE = "recipe.json"
@@ -188,6 +193,9 @@ class ArraySpec:
     """In array order; a single entry where there is no band axis, none for masks."""
     codec: CodecSpec
     """Compression of inner chunks."""
+    margin_m: float = 0.0
+    """How far its ground reaches beyond each edge of the footprint, metres: 960 for 2,560 m around 640 m; negative
+    where it is a part of the footprint. The last row and column may reach further (see `resolution_m`)."""
 
     @property
     def path(self) -> str:
@@ -356,6 +364,15 @@ class DatasetSpec:
     def arrays(self) -> tuple[ArraySpec, ...]:
         """All arrays of all groups."""
         return tuple(a for g in self.groups for a in g.arrays)
+
+    @property
+    def layout(self) -> int:
+        """Layout version that its arrays need."""
+        return EXTENTS_VERSION if any(array.margin_m for array in self.arrays) else LAYOUT_VERSION
+
+    def extent_m(self, group: str) -> float:
+        """Edge of the ground that a group covers, metres: that of the footprint, or its own around the same centre."""
+        return self.size_m + 2.0 * self.group(group).arrays[0].margin_m
 
     @property
     def rows(self) -> int:

@@ -47,6 +47,8 @@ def spec_to_json(spec: DatasetSpec) -> Json:
         if not group["target"]:
             del group["target"]
         for array in group["arrays"]:
+            if not array["margin_m"]:
+                del array["margin_m"]
             if array["nodata"] is not None and math.isnan(array["nodata"]):
                 array["nodata"] = "NaN"
     return data
@@ -77,6 +79,9 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
     for what, names in (("groups", spec.groups), ("attributes", spec.attributes)):
         if len({n.name for n in names}) != len(names):
             refuse(found.at(what), [n.name for n in names], "names that differ")
+    for group in spec.groups:
+        if group.arrays[0].margin_m * 2 <= -spec.size_m or len({a.margin_m for a in group.arrays}) > 1:
+            refuse(where, f"{group.name} with margins {[a.margin_m for a in group.arrays]} m", "one that leaves ground")
     for array in spec.arrays:
         if 16 * spec.shard_samples * array.slots > MOST_BYTES:
             refuse(
@@ -153,6 +158,7 @@ def _array(found: Fields, group: str) -> ArraySpec:
         offset=found.number("offset"),
         bands=tuple(_band(b) for b in found.objects("bands", _MOST_CLASSES)),
         codec=_codec(found.object("codec")),
+        margin_m=found.number_or_none("margin_m", -_METRES[1], _METRES[1]) or 0.0,
     )
     pixels = array.role == "pixels"
     smooth = array.kind == "continuous"

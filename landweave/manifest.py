@@ -142,7 +142,7 @@ def dataset_to_bytes(manifest: DatasetManifest) -> bytes:
     return seal(
         {
             "format": FORMAT,
-            "layout": REVISED_VERSION if revised else LAYOUT_VERSION,
+            "layout": max(manifest.spec.layout, REVISED_VERSION if revised else LAYOUT_VERSION),
             "dataset": spec_to_json(manifest.spec),
             "samples": manifest.samples,
             "splits": manifest.splits,
@@ -185,7 +185,7 @@ def _check_layout(data: Json, path: str) -> None:
     if version not in READABLE_VERSIONS:
         newer = version > max(READABLE_VERSIONS)
         mend = "install a newer landweave" if newer else "this version does not know that layout"
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = f"{min(READABLE_VERSIONS)} to {max(READABLE_VERSIONS)}"
         raise LayoutError(f"{path}: layout version {version}, this landweave reads {known}: {mend}")
 
 

@@ -206,8 +206,16 @@ class Sample:
 
     def transform(self, name: str) -> Affine:
         """Affine coefficients of an array's pixel corners in `epsg`."""
-        resolution_m = self._catalogue.array(name)[0].resolution_m
-        return (resolution_m, 0.0, self.item["x_min"], 0.0, -resolution_m, self.item["y_max"])
+        array = self._catalogue.array(name)[0]
+        edge, margin = array.resolution_m, array.margin_m
+        return (edge, 0.0, self.item["x_min"] - margin, 0.0, -edge, self.item["y_max"] + margin)
+
+    def bounds(self, name: str) -> tuple[float, float, float, float]:
+        """(x_min, y_min, x_max, y_max) of an array's pixels, metres in `epsg`: the footprint, the layer's own ground
+        where it has another (`ArraySpec.margin_m`), and what the last row and column reach beyond."""
+        edge, _, left, _, _, top = self.transform(name)
+        height, width = self._catalogue.array(name)[0].sample_shape[-2:]
+        return (left, top - height * edge, left + width * edge, top)
 
     def bands(self, name: str) -> tuple[str, ...]:
         """Band names of an array, in order."""

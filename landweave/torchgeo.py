@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from landweave.dataset import Dataset
+    from landweave.layout import ArraySpec
     from landweave.sample import Sample
     from landweave.selection import Selection
 
@@ -62,6 +63,11 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
         self.dataset, self.physical, self.slot, self.transforms = dataset, physical, slot, transforms
         self._image = dataset.select_arrays([image])[0]
         self._mask = None if mask is None else dataset.select_arrays([mask])[0]
+        if self._mask is not None and self._mask.margin_m < self._image.margin_m:
+            raise QueryError(
+                f"{mask} covers {dataset.spec.extent_m(self._mask.group):g} m and {image} "
+                f"{dataset.spec.extent_m(self._image.group):g} m around the same centre: a mask must cover its image"
+            )
         positions = dataset.selected(selection).positions
         for array in (self._image, self._mask):
             if array is not None:
@@ -95,7 +101,8 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
         if self._mask is not None:
             labels = sample[self._mask.path]
             labels = labels[self.slot] if self._mask.dated else labels
-            made["mask"] = torch.from_numpy(_fitted(labels, pixels.shape[-2:]).astype(np.int64))
+            fitted = _fitted(labels, self._mask, pixels.shape[-2:], self._image)
+            made["mask"] = torch.from_numpy(fitted.astype(np.int64))
         return made if self.transforms is None else self.transforms(made)
 
     def _bounds(self, sample: Sample, transform: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
@@ -106,8 +113,12 @@ class TorchGeoSamples(TorchDataset[dict[str, Any]]):
         return (left, right, pixel, bottom, top, pixel, seconds, seconds, 1.0)
 
 
-def _fitted(labels: Any, shape: tuple[int, ...]) -> Any:
-    """Nearest pixel on another grid of the same footprint."""
-    rows = (np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1]
+def _fitted(labels: Any, mask: ArraySpec, shape: tuple[int, ...], image: ArraySpec) -> Any:
+    """The mask's pixel over the centre of each of the image's."""
+    rows, columns = (
+        np.clip(
+            ((np.arange(n) + 0.5) * image.resolution_m + mask.margin_m - image.margin_m) / mask.resolution_m, 0, m - 1
+        )
+        for n, m in zip(shape, labels.shape, strict=True)
+    )
     return labels[rows.astype(np.int64)[:, None], columns.astype(np.int64)]

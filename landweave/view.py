@@ -201,15 +201,21 @@ def lattice_m(arrays: Iterable[ArraySpec]) -> float:
     return math.lcm(*(round(a.resolution_m * 1000) for a in arrays)) / 1000
 
 
+def common_ground(spec: DatasetSpec, arrays: Iterable[ArraySpec]) -> tuple[float, float]:
+    """Where the ground that all arrays cover begins and ends, metres right of (and below) the footprint's corner."""
+    margin = min(array.margin_m for array in arrays)
+    return -margin, spec.size_m + margin
+
+
 def corners(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], view: View, draws: NDArray[np.float64]) -> NDArray[Any]:
     """(n, 2) metres right of and below the footprint's corner where each window lies; `draws` (n, 2) in [0, 1)."""
     if view.crop_m is None:
         return np.zeros((len(draws), 2))
-    step = lattice_m(arrays)
-    places = math.floor((spec.size_m - view.crop_m) / step + 1e-9) + 1
+    step, (start, end) = lattice_m(arrays), common_ground(spec, arrays)
+    places = math.floor((end - start - view.crop_m) / step + 1e-9) + 1
     if view.crop == "centre":
-        return np.full((len(draws), 2), (places - 1) // 2 * step)
-    return np.asarray(np.floor(draws * places) * step)
+        return np.full((len(draws), 2), start + (places - 1) // 2 * step)
+    return np.asarray(start + np.floor(draws * places) * step)
 
 
 def chosen_slots(
@@ -322,11 +328,18 @@ def _check_times(view: View) -> None:
 
 
 def _check_crop(spec: DatasetSpec, arrays: tuple[ArraySpec, ...], crop_m: float) -> None:
-    step = lattice_m(arrays)
-    if not 0 < crop_m <= spec.size_m or abs(crop_m / step - round(crop_m / step)) > 1e-9:
+    step, (start, end) = lattice_m(arrays), common_ground(spec, arrays)
+    for array in arrays:
+        across = (start + array.margin_m) / array.resolution_m
+        if abs(across - round(across)) > 1e-6:
+            raise QueryError(
+                f"crop_m: {array.path} lies on ground of another size ({spec.extent_m(array.group):g} m), and windows "
+                f"begin between its pixels of {array.resolution_m:g} m; leave it out of the arrays, or crop_m"
+            )
+    if not 0 < crop_m <= end - start or abs(crop_m / step - round(crop_m / step)) > 1e-9:
         raise QueryError(
             f"crop_m must be a multiple of {step:g} m (whole pixels in every array) and at most "
-            f"{spec.size_m:g} m, got {crop_m:g}"
+            f"{end - start:g} m, got {crop_m:g}"
         )
 
 

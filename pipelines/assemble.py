@@ -42,7 +42,6 @@ from pipelines.tables import (
 from sampling import footprint
 from schemas.label_source import ObjectLabel
 from schemas.outcome import Outcome, Reason
-from schemas.place import pixels_across
 from schemas.stack import Observation, Stack
 
 if TYPE_CHECKING:
@@ -211,8 +210,9 @@ class Factory:
                 stack.outcomes.append(plan.absences[key])
                 continue
             when, near = stack.reference_time, [scenes[i] for i in plan.candidates[key][0].scenes]
-            maps, why = labeller.maps(near, stack.place, when)
-            wanted.append((stack, LabelRequest(place=stack.place, candidates=maps, reference_time=when, why=why)))
+            place = self.recipe.place_of(stack.place, label.layer)
+            maps, why = labeller.maps(near, place, when)
+            wanted.append((stack, LabelRequest(place=place, candidates=maps, reference_time=when, why=why)))
         results = gather_labels(labeller, self.recipe, [r for _, r in wanted], scenes, self.archives.reader)
         for (stack, _), result in zip(wanted, results, strict=True):
             _attach(stack, result, None if isinstance(result, Outcome) else scenes[result.item_ids[0]].provider)
@@ -220,7 +220,10 @@ class Factory:
     def _map_objects(self, label: ObjectLabel, stacks: Sequence[Stack]) -> None:
         """Objects of a map extract or of the user's own file, rasterised and as they are."""
         extract, labeller = self.extracts[label.layer], open_vector_labeller(label)
-        wanted = [LabelRequest(place=s.place, reference_time=s.reference_time) for s in stacks]
+        wanted = [
+            LabelRequest(place=self.recipe.place_of(s.place, label.layer), reference_time=s.reference_time)
+            for s in stacks
+        ]
         results = gather_objects(labeller, self.recipe, wanted, extract)
         lost = lost_of(extract)
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
@@ -262,9 +265,9 @@ def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
 
 
 def facts_label(stack: Stack, recipe: Recipe) -> str | None:
-    """The label that class shares come from: the recipe's choice, else the first that is there."""
+    """The label that class shares come from: the recipe's choice, else the first over the footprint that is there."""
     wanted = None if recipe.captions is None else recipe.captions.facts_from
-    names = [x.layer for x in recipe.read_labels] if wanted is None else [wanted]
+    names = [x.layer for x in recipe.read_labels if x.layer not in recipe.extents] if wanted is None else [wanted]
     return next((name for name in names if name in stack.labels), None)
 
 
@@ -288,16 +291,16 @@ def sample_bytes(recipe: Recipe) -> int:
     for source in recipe.sources:
         slots = max(1, len(recipe.slots_of(source)))
         for layer in source.modality.layers:
-            edge = pixels_across(recipe.grid.size_m, recipe.resolution_of(source.name, layer.name))
+            edge = recipe.pixels_of(source.name, recipe.resolution_of(source.name, layer.name))
             total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
     for derived in recipe.derived_layers:
-        edge = pixels_across(recipe.grid.size_m, derived.resolution_m)
+        edge = recipe.pixels_of(derived.name, derived.resolution_m)
         total += max(1, len(derived.slots)) * edge**2 * np.dtype(np.float32).itemsize
     for label in recipe.read_labels:
-        total += _LABEL_BYTES * pixels_across(recipe.grid.size_m, recipe.resolution_of(label.layer, None)) ** 2
+        total += _LABEL_BYTES * recipe.pixels_of(label.layer, recipe.resolution_of(label.layer, None)) ** 2
     if recipe.channels is not None:
         (layer,) = recipe.channels.layers
-        total += (1 + len(layer.bands)) * pixels_across(recipe.grid.size_m, layer.resolution_m) ** 2
+        total += (1 + len(layer.bands)) * recipe.pixels_of(recipe.channels.name, layer.resolution_m) ** 2
     return max(1, total)
 
 

@@ -81,7 +81,8 @@ def _fails(test: Test, stack: Stack, recipe: Recipe) -> str:
     pixels = list(_pixels(test, stack, recipe))
     if not pixels:
         return f"{test.layer} was not obtained"
-    return next((words for one in pixels if (words := _wrong(test, one, stack.place.geobox))), "")
+    box = recipe.place_of(stack.place, test.layer).geobox
+    return next((words for one in pixels if (words := _wrong(test, one, box))), "")
 
 
 def _wrong_value(test: Test, stack: Stack) -> str:

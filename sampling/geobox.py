@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,11 @@ class Footprints:
             lat=self.lat[index],
             size_m=self.size_m,
         )
+
+    def over(self, size_m: float) -> Footprints:
+        """Squares of another edge around the same centres."""
+        margin = (size_m - self.size_m) / 2.0
+        return replace(self, x_min=self.x_min - margin, y_max=self.y_max + margin, size_m=size_m)
 
     def geobox(self, index: int, resolution_m: float) -> GeoBox:
         """Footprint number `index` as a GeoBox with such pixels."""

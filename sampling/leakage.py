@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from sampling.geobox import Footprints
 
+MOST_PAIRS = 20_000_000
+"""More pairs whose centres are near are not measured one by one: those that overlap for certain are counted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leakage:
@@ -27,7 +30,8 @@ class Leakage:
     split: str
     other: str
     pairs: int
-    """Pairs of footprints, one of each split, that overlap."""
+    """Pairs of footprints, one of each split, that overlap; of more than MOST_PAIRS near ones, those whose centres are
+    nearer than an edge, which is a part of them."""
     nearest_m: float
     """Least distance between footprints of the two, metres, from below; 0 where a pair overlaps or touches."""
 
@@ -51,12 +55,15 @@ def leakage(footprints: Footprints, split: NDArray[np.int8]) -> tuple[Leakage, .
 def _between(footprints: Footprints, one: NDArray[np.int64], two: NDArray[np.int64]) -> tuple[int, float]:
     """(pairs that overlap, least distance in metres)."""
     one, two = (one, two) if len(one) <= len(two) else (two, one)
-    reach = math.sqrt(2.0) * footprints.size_m * stretch_of(footprints)
+    stretch = stretch_of(footprints)
+    reach = math.sqrt(2.0) * footprints.size_m * stretch
+    trees = [KDTree(geocentric(footprints.lon[i], footprints.lat[i])) for i in (one, two)]
+    if trees[0].count_neighbors(trees[1], reach) > MOST_PAIRS:
+        return int(trees[0].count_neighbors(trees[1], footprints.size_m / stretch)), 0.0
     pairs, _ = _looked_at(footprints, one, two, reach)
     if pairs:
         return pairs, 0.0
-    tree = KDTree(geocentric(footprints.lon[two], footprints.lat[two]))
-    centres, _ = tree.query(geocentric(footprints.lon[one], footprints.lat[one]))
+    centres, _ = trees[1].query(trees[0].data)
     _, nearest = _looked_at(footprints, one, two, float(centres.min()) + reach)
     return 0, round(max(0.0, nearest), 3)
 

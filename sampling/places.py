@@ -227,7 +227,7 @@ def _located(
     """Samples number `index` of the candidates, with their splits; names and attributes are added later."""
     split, splits = assignment.split[index], recipe.splits
     footprints = chosen.footprints.take(index)
-    measured = splits.least_gap_m is None
+    measured, wide = splits.least_gap_m is None, recipe.widest_m > recipe.grid.size_m
     return Located(
         footprints=footprints,
         split=split,
@@ -239,7 +239,9 @@ def _located(
         notes=(*notes_on(footprints, split, left_out, recipe), *note_on_strata(splits, assignment, index)),
         shared=shared_ground(footprints, split) if measured else (),
         parted=not isinstance(splits, Splits | FoldSplits),
-        leaks=leakage(footprints, split) if measured or not isinstance(splits, Splits) else (),
+        leaks=leakage(footprints.over(recipe.widest_m), split)
+        if measured or wide or not isinstance(splits, Splits)
+        else (),
     )
 
 

@@ -258,16 +258,20 @@ def _archives_of(entry: RasterSource, providers: Mapping[str, AnyProvider]) -> N
     _known(f"{kind}.collections", entry.collections, entry.providers)
 
 
-def check_pixels(grid: GridSpec, edges: Sequence[float]) -> None:
+def check_pixels(grid: GridSpec, grounds: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     """The base pixel must divide the footprint; layers of other pixels get as many as cover it.
 
-    `edges` are those of all layers' pixels, metres.
+    `grounds`: layer -> (edge of its ground, edge of its pixels) of each of its arrays, metres.
     """
-    finest = min([grid.resolution_m, *edges])
-    if grid.size_m / finest > MOST_PIXELS:
+    every = {"size_m": [(grid.size_m, grid.resolution_m)]} | dict(grounds)
+    name, size, edge = max(
+        ((name, size, edge) for name, pairs in every.items() for size, edge in pairs), key=lambda one: one[1] / one[2]
+    )
+    if size / edge > MOST_PIXELS:
+        what = f"extents: {name}" if size != grid.size_m else "size_m"
         raise ValueError(
-            f"grid: size_m {grid.size_m:g} has {grid.size_m / finest:,.0f} pixels of {finest:g} m along "
-            f"an edge; the limit is {MOST_PIXELS:,}"
+            f"grid: {what} {size:g} has {size / edge:,.0f} pixels of {edge:g} m along an edge; "
+            f"the limit is {MOST_PIXELS:,}"
         )
     resolution = grid.resolution_m
     count = grid.size_m / resolution

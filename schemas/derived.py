@@ -48,6 +48,8 @@ class Input:
     """Band -> unit of its physical values."""
     native: Mapping[str, float] = field(default_factory=dict)
     """Band -> pixel edge of the product, metres, where it has one."""
+    extent_m: float | None = None
+    """Edge of its ground where it is not the footprint, metres."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,8 @@ class Derived:
     resolution_m: float
     """The finest of its arrays."""
     modality: Modality
+    extent_m: float | None = None
+    """As of the layers that it is computed from; None = the footprint."""
 
     @property
     def arrays(self) -> tuple[Array, ...]:
@@ -106,11 +110,18 @@ def _resolved(name: str, text: str, inputs: Mapping[str, Input]) -> Derived:
             f"{two}.BAND[WINDOW]"
         )
     layers = {a.layer: inputs[a.layer] for a in used}
+    grounds = {layer.extent_m: name for name, layer in layers.items()}
+    if len(grounds) > 1:
+        (_, one), (_, two) = list(grounds.items())[:2]
+        raise GrammarError(
+            f"uses {one} and {two}, which lie on ground of another size (grid.extents); give them the same extent"
+        )
     return Derived(
         name=name,
         tree=tree,
         slots=next(iter(dated), ()),
         resolution_m=min(edges),
+        extent_m=next(iter(grounds)),
         modality=_modality(name, text, layers, min(edges), dated=bool(dated)),
     )
 

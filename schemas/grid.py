@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from schemas.crs import metric
+from schemas.extent import MOST_M
 from schemas.primitives import LEAST_M
 from schemas.strict import Strict
 
@@ -36,6 +37,13 @@ class GridSpec(Strict):
         default_factory=dict,
         description="other resolution of a modality ('landsat: 10') or one layer ('sentinel2.bands_60m: 10'), metres",
     )
+    extents: dict[str, float] = Field(
+        default_factory=dict,
+        max_length=200,
+        exclude_if=lambda extents: not extents,
+        description="edge of the ground of a layer that does not cover the footprint alone, metres, around the same "
+        "centre: 'era5: 60000' adds the surroundings, 'parcels: 320' takes the middle only",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +71,14 @@ class GridSpec(Strict):
         """Attribute of the points that states the system of each; None without."""
         found = self.crs or ""
         return found.removeprefix("attr_") if found.startswith("attr_") else None
+
+    @field_validator("extents")
+    @classmethod
+    def _reachable(cls, value: dict[str, float]) -> dict[str, float]:
+        for key, extent in value.items():
+            if not LEAST_M <= extent <= MOST_M:
+                raise ValueError(f"extent of {key} must be {LEAST_M:g} to {MOST_M:,.0f} metres, got {extent:g}")
+        return value
 
     @field_validator("resolutions")
     @classmethod

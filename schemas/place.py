@@ -100,6 +100,18 @@ class GeoBox:
             height=pixels_across(self.height * self.resolution_m, resolution_m),
         )
 
+    def about(self, size_m: float, resolution_m: float) -> GeoBox:
+        """A square around the same centre: its edge in metres, and the edge of its pixels, which divide it."""
+        across = pixels_across(size_m, resolution_m)
+        return GeoBox(
+            epsg=self.epsg,
+            x_min=self.x_min + (self.width * self.resolution_m - size_m) / 2.0,
+            y_max=self.y_max - (self.height * self.resolution_m - size_m) / 2.0,
+            resolution_m=resolution_m,
+            width=across,
+            height=across,
+        )
+
 
 def centre_of(footprint: GeoBox, shape: tuple[int, ...], resolution_m: float) -> tuple[int, int]:
     """(row, column) of the pixel of a layer that holds the footprint's centre; the south-eastern one of four that meet.
@@ -121,7 +133,8 @@ class Place:
     lat: float
     """Latitude of the footprint's centre, degrees north, WGS 84."""
     geobox: GeoBox
-    """The footprint at the recipe's base resolution; every layer's grid is `geobox.at(its resolution)`."""
+    """The footprint at the recipe's base resolution; every layer's grid is `geobox.at(its resolution)`. In the place of
+    a layer with an extent of its own (`Recipe.place_of`): that ground, with the layer's finest pixels."""
     split: Split
     """Split of the block of ground that contains this footprint."""
     block: str

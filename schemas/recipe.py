@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -24,14 +25,16 @@ from schemas.consistency import (
 from schemas.declared import LayerName
 from schemas.declared_source import DeclaredSource
 from schemas.derived import Derived, Expression, Input, resolved
+from schemas.extent import check_extents, check_facts
 from schemas.fused import FusedLabel
 from schemas.grid import GridSpec
 from schemas.identity import sha256_of
 from schemas.label_source import Label, OpenStreetMapLabel
 from schemas.number import Measured, Numbers, check_numbers, measured, of_files
+from schemas.osm_channels import LAYER as CHANNELS
 from schemas.osm_channels import modality_of
 from schemas.output import Quality, Shards
-from schemas.place import pixels_across
+from schemas.place import Place, pixels_across
 from schemas.provider import ProviderEntry
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Source
@@ -43,6 +46,8 @@ from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from schemas.label_source import ReadLabel
     from schemas.modality import Modality
 
@@ -102,8 +107,11 @@ class Recipe(Strict):
         if wanted is not None and wanted not in labels:
             raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
         check_resolutions(self.grid, self.sources, self.labels)
-        check_pixels(self.grid, self._edges())
+        check_extents(self.grid, self._edges(), self.fused)
+        check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})
         _ = self.derived_layers, self.measured
+        if self.captions is not None and self.captions.kind in ("template", "llm"):
+            check_facts(self.extents, wanted)
         check_splits(self.sampling, self.splits)
         check_subset(self.sampling, self.subset, (*self.carried, *of_files(self.numbers)))
         check_crs(self.grid, self.sampling)
@@ -161,15 +169,67 @@ class Recipe(Strict):
 
     @property
     def overhang_m(self) -> float:
-        """How far the last row and column of any layer's pixels reach beyond the footprint, metres: 20 for the 60 m
-        bands of Sentinel-2 over 2,560 m; 0 where every layer's pixels divide the footprint."""
-        size = self.grid.size_m
-        return max((pixels_across(size, edge) * edge - size for edge in self._edges()), default=0.0)
+        """How much wider than the footprint the pixels of any layer reach, metres: 20 for the 60 m bands of Sentinel-2
+        over 2,560 m, 1,920 for an extent of 2,560 m around 640 m; 0 where every layer's pixels fill the footprint."""
+        return max((self.reach_of(name) for name in self._edges()), default=0.0) - self.grid.size_m
 
-    def _edges(self) -> list[float]:
-        """Pixel edge of every layer, metres."""
-        edges = [self.resolution_of(x.layer, None) for x in self.labels]
-        return edges + [self.resolution_of(s.name, y.name) for s in self.sources for y in s.modality.layers]
+    @property
+    def widest_m(self) -> float:
+        """Edge of the widest ground of a layer, or of the footprint, metres: splits are audited over it."""
+        return max([self.grid.size_m, *self.extents.values()])
+
+    def reach_of(self, name: str) -> float:
+        """Edge of the ground that the pixels of a layer cover, metres: its extent, or the footprint, and what its last
+        row and column reach beyond."""
+        return max(self.pixels_of(name, edge) * edge for edge in self._edges()[name])
+
+    def near_m(self, layers: Collection[str]) -> float:
+        """Edge of the ground around a sample that these layers may need objects of, metres: that of their pixels and of
+        all that lies on the footprint."""
+        return max(self.reach_of(name) for name in self._edges() if name in layers or name not in self.extents)
+
+    def _edges(self) -> dict[str, list[float]]:
+        """Source or label -> pixel edge of each of its arrays, metres."""
+        edges = {x.layer: [self.resolution_of(x.layer, None)] for x in self.labels}
+        return edges | {s.name: [self.resolution_of(s.name, y.name) for y in s.modality.layers] for s in self.sources}
+
+    @property
+    def resolutions(self) -> set[float]:
+        """Pixel edges of all arrays of the dataset, metres."""
+        return {edge for edges in self._edges().values() for edge in edges} | {
+            d.resolution_m for d in self.derived_layers
+        }
+
+    @cached_property
+    def extents(self) -> dict[str, float]:
+        """Layer -> edge of its ground, metres, for those whose ground is not the footprint."""
+        found = {name: size for name, size in self.grid.extents.items() if size != self.grid.size_m}
+        if self._channelled is not None and self._channelled.layer in found:
+            found[CHANNELS] = found[self._channelled.layer]
+        return found | {d.name: d.extent_m for d in self.derived_layers if d.extent_m is not None}
+
+    def size_of(self, name: str) -> float:
+        """Edge of the ground of a layer, metres: its own extent, else the footprint's."""
+        return self.extents.get(name, self.grid.size_m)
+
+    def pixels_of(self, name: str, resolution_m: float) -> int:
+        """Number of pixels of edge `resolution_m` that cover the ground of a layer along an edge."""
+        return pixels_across(self.size_of(name), resolution_m)
+
+    def place_of(self, place: Place, name: str) -> Place:
+        """A sample's place as a layer sees it: its `geobox` is the layer's own ground, around the same centre."""
+        size = self.extents.get(name)
+        if size is None:
+            return place
+        return replace(place, geobox=place.geobox.about(size, self._finest[name]))
+
+    @cached_property
+    def _finest(self) -> dict[str, float]:
+        """Layer -> edge of its finest pixels, metres."""
+        found = {name: min(edges) for name, edges in self._edges().items()}
+        if self.channels is not None:
+            found[CHANNELS] = self.channels.layers[0].resolution_m
+        return found | {d.name: d.resolution_m for d in self.derived_layers}
 
     @cached_property
     def targets(self) -> frozenset[str]:
@@ -180,8 +240,12 @@ class Recipe(Strict):
     @cached_property
     def channels(self) -> Modality | None:
         """The layer of OpenStreetMap's channels, on the grid of its classes; None where the recipe asks for none."""
-        label = next((x for x in self.labels if isinstance(x, OpenStreetMapLabel) and x.channels), None)
+        label = self._channelled
         return None if label is None else modality_of(label.channels, self.resolution_of(label.layer, None))
+
+    @cached_property
+    def _channelled(self) -> OpenStreetMapLabel | None:
+        return next((x for x in self.labels if isinstance(x, OpenStreetMapLabel) and x.channels), None)
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
@@ -251,15 +315,22 @@ class Recipe(Strict):
                 kinds={b.name: layer.kind for layer in source.modality.layers for b in layer.bands},
                 units={b.name: layer.unit for layer in source.modality.layers for b in layer.bands},
                 native={b.name: layer.resolution_m for layer in source.modality.layers for b in layer.bands},
+                extent_m=self._extent_of(source.name),
             )
             for source in self.sources
         }
         for label in self.read_labels:
             edge = self.resolution_of(label.layer, None)
             found[label.layer] = Input(
-                bands=("classes",), slots=(), resolution_of={"classes": edge}, kinds={"classes": "classes"}
-            )
+                bands=("classes",), slots=(), resolution_of={"classes": edge}, kinds={"classes": "classes"},
+                extent_m=self._extent_of(label.layer),
+            )  # fmt: skip
         return found
+
+    def _extent_of(self, name: str) -> float | None:
+        """The extent of a source or label, where it is not the footprint's."""
+        size = self.grid.extents.get(name)
+        return None if size == self.grid.size_m else size
 
     def anchor_of(self, source: Source, slot: int) -> tuple[str, int] | None:
         """(layer, date slot) whose chosen scene a date slot of a source is to be near to; None if there is none."""

@@ -141,10 +141,20 @@ class Pages:
         return {
             "group": number,
             "name": group.name,
-            "title": printable(group.title),
+            "title": printable(group.title) + self._ground(group),
             "slots": slots,
             "classes": self._shares(sample, group) if any(present) else [],
         }
+
+    def _ground(self, group: GroupSpec) -> str:
+        """Words on the ground of a layer that does not cover the footprint alone."""
+        spec = self._dataset.spec
+        extent = spec.extent_m(group.name)
+        return (
+            ""
+            if extent == spec.size_m
+            else f" ({extent:,.10g} m around the centre, the footprint is {spec.size_m:,.10g} m)"
+        )
 
     def _shares(self, sample: Sample, group: GroupSpec) -> list[Json]:
         """Classes that the sample has, the most frequent first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from pipelines.tables import PlanSummary
     from schemas.recipe import Recipe
     from schemas.window import Window
+
+_DIAGONAL = 1.5
+"""Footprints that part by 1.5 times what both reach beyond their edges share no pixel: more than the square root of 2,
+which the corners need, and the 5 % that metres of a grid may be off."""
 
 
 def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> list[str]:
@@ -37,11 +42,55 @@ def doubts(recipe: Recipe, summary: PlanSummary, today: date | None = None) -> l
     splits, overhang = recipe.splits, recipe.overhang_m
     gap = splits.least_gap_m
     if len(summary.splits) > 1 and gap is not None and gap < overhang:
+        what = f"{widest_layer(recipe)} (grid.extents)" if recipe.widest_m > recipe.grid.size_m else "coarse pixels"
         found.append(
-            f"coarse pixels extend up to {overhang:g} m beyond a footprint of {recipe.grid.size_m:g} m, and splits are "
-            f"{gap:g} m apart: splits.buffer_m: {overhang:g} keeps them from sharing pixels"
+            f"{what} cover up to {overhang:g} m more than a footprint of {recipe.grid.size_m:g} m, and splits are "
+            f"{gap:g} m apart: splits.buffer_m: {buffer_for(recipe)} keeps them from sharing pixels"
         )
+    return [*found, *_unaligned(recipe), *_idle(recipe)]
+
+
+def widest_layer(recipe: Recipe) -> str:
+    """The layer with the largest extent of its own."""
+    return max(recipe.extents, key=lambda name: recipe.extents[name])
+
+
+def buffer_for(recipe: Recipe) -> int:
+    """Distance between footprints of two splits, metres, that keeps all layers of both on ground of their own."""
+    return math.ceil(_DIAGONAL * recipe.overhang_m)
+
+
+def _unaligned(recipe: Recipe) -> list[str]:
+    """Layers whose pixels would be copied over the footprint, and lie askew of the archive's with their own extent."""
+    found, snap = [], recipe.grid.snap_m
+    if snap is None:
+        return []
+    for name in recipe.extents:
+        modality = recipe.modalities.get(name)
+        shift = (recipe.size_of(name) - recipe.grid.size_m) / 2.0
+        for layer in () if modality is None else modality.layers:
+            edge = layer.resolution_m
+            if recipe.resolution_of(name, layer.name) == edge and not snap % edge and shift % edge:
+                found.append(
+                    f"{name}: with grid.extents {recipe.size_of(name):g} its corners lie {abs(shift):g} m off the "
+                    f"footprint's, no whole number of pixels of {edge:g} m: {layer.name} is resampled; an extent that "
+                    f"differs from {recipe.grid.size_m:g} by a multiple of {2 * edge:g} m copies its pixels"
+                )
     return found
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """A base pixel that is stated and that no layer has."""
+    stated = "resolution_m" in recipe.grid.model_fields_set
+    if not stated or recipe.grid.resolution_m in recipe.resolutions:
+        return []
+    held = ", ".join(f"{edge:g} m" for edge in sorted(recipe.resolutions))
+    name = next(iter(recipe.modalities))
+    note = (
+        f"grid.resolution_m: {recipe.grid.resolution_m:g} is the pixel of no layer: images keep their own ({held}); "
+        f"`grid: {{ resolutions: {{ {name}: {recipe.grid.resolution_m:g} }} }}` gives {name} this one"
+    )
+    return [note]
 
 
 def _of_window(window: Window, today: date) -> list[str]:

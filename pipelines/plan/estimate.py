@@ -133,7 +133,8 @@ def estimate(plan: PartPlan, cuts: Mapping[str, Cut]) -> Estimate:
         _shard(plan, places, wanted, cuts, tallies)
         for place in places:
             for layer, candidates in wanted.get(place.sample_id, ()):
-                engine.add(plan.recipe, layer, place.geobox, candidates, plan.scenes[layer])
+                box = plan.recipe.place_of(place, layer).geobox
+                engine.add(plan.recipe, layer, box, candidates, plan.scenes[layer])
     samples = sum(len(places) for places in plan.shards.values())
     requests, size = sum(t.requests for t in tallies.values()), sum(t.bytes for t in tallies.values())
     cpu_s = samples * (SAMPLE_S + MEGABYTE_S * sample_bytes(plan.recipe) / 1e6)
@@ -186,8 +187,9 @@ def _chips_of(plan: PartPlan, places: Iterable[Place], wanted: Wanted) -> dict[t
     chips: dict[tuple[str, str], list[_Chip]] = {}
     for place in places:
         for layer, candidates in wanted.get(place.sample_id, ()):
+            box = plan.recipe.place_of(place, layer).geobox
             for rank, candidate in enumerate(candidates):
-                chip = _Chip(place.geobox, rank == 0 or layer in composed)
+                chip = _Chip(box, rank == 0 or layer in composed)
                 for item in candidate.scenes:
                     chips.setdefault((layer, item), []).append(chip)
     return chips
@@ -196,7 +198,7 @@ def _chips_of(plan: PartPlan, places: Iterable[Place], wanted: Wanted) -> dict[t
 def _raster(asset: AssetBand, cut: Cut, planes: int, chips: _Chips, tally: Tally, known: Found) -> None:
     """Count one raster, of which `planes` are read; `known` keeps (runs, bytes), or (blocks, runs) where no raster of
     the layer could be looked at."""
-    under = tuple(map(id, chips.boxes))  # of one shard, whose places outlive the count
+    under = tuple(map(id, chips.boxes))  # of one shard, whose chips outlive the count
     if cut.seen is not None:
         tally.open(asset.href, cut.seen.head_bytes)
         key: tuple[object, ...] = (id(cut), under, chips.resolution_m, planes, asset.transform)

@@ -64,16 +64,17 @@ def _ask(
     progress: Callable[[float], None],
     lacking: Collection[CandidateKey] | None,
 ) -> None:
-    grounds: dict[frozenset[str], Ground] = {}
+    grounds: dict[tuple[float, frozenset[str]], Ground] = {}
     asked: list[tuple[_Asked, Block]] = []
     for search in searches:
         question = search.question
         places = [
-            p for p in part.places
+            part.recipe.place_of(p, question.layer) for p in part.places
             if lacking is None or any((p.sample_id, question.layer, slot) in lacking for slot in question.slots)
         ]  # fmt: skip
         if places:
-            ground = grounds.setdefault(frozenset(p.sample_id for p in places), Ground(places))
+            key = part.recipe.size_of(question.layer), frozenset(p.sample_id for p in places)
+            ground = grounds.setdefault(key, Ground(places))
             asked += search.questions(part, ground)
     answers = ask_all(archives, [(one.question, block) for one, block in asked])
     for number, ((one, block), answer) in enumerate(zip(asked, answers, strict=True), 1):

@@ -120,7 +120,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
     inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
     inputs |= {layer: one.name for layer, one in vectors.items()}
-    found = {layer: _map_found(one, located.footprints, recipe.grid.size_m).json() for layer, one in vectors.items()}
+    found = {layer: _map_found(one, located.footprints, recipe.size_of(layer)).json() for layer, one in vectors.items()}
     laid = Laid(
         identity=identity,
         samples=len(located),
@@ -133,7 +133,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
         extract=None if extract is None else extract.parquet.name,
         vectors={layer: one.parquet.name for layer, one in vectors.items()},
         vectors_found=found,
-        map_found={} if extract is None else _map_found(extract, located.footprints, recipe.grid.size_m).json(),
+        map_found={} if extract is None else _map_found(extract, located.footprints, _map_size(recipe)).json(),
         attributes=attributes,
         bounds=_bounds(located.footprints),
         shared=[asdict(s) for s in located.shared],
@@ -186,7 +186,7 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
         if isinstance(label, OpenStreetMapLabel):
             extracts = [obtain(pbf, file.folder, work, anywhere=pbf in file.own_words) for pbf in label.extracts]
             grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
-            near = Near.footprints(grounds.lon, grounds.lat, grounds.size_m + file.recipe.overhang_m)
+            near = Near.footprints(grounds.lon, grounds.lat, file.recipe.near_m([label.layer]))
             return merge([_prepared(extract, work, near) for extract in extracts], work)
     return None
 
@@ -199,8 +199,14 @@ def vector_extracts(file: RecipeFile, work: Path, footprints: Footprints | None 
     if not own_vectors(file.recipe):
         return {}
     grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
-    near = Near.footprints(grounds.lon, grounds.lat, grounds.size_m + file.recipe.overhang_m)
+    layers = [label.layer for label in own_vectors(file.recipe)]
+    near = Near.footprints(grounds.lon, grounds.lat, file.recipe.near_m(layers))
     return prepare_vectors(file, work, near)
+
+
+def _map_size(recipe: Recipe) -> float:
+    """Edge of the ground of the label of OpenStreetMap, metres."""
+    return max(recipe.size_of(x.layer) for x in recipe.read_labels if isinstance(x, OpenStreetMapLabel))
 
 
 def _prepared(extract: Path, work: Path, near: Near) -> Extract:

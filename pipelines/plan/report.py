@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from pipelines.plan.doubts import doubts
+from pipelines.plan.doubts import buffer_for, doubts, widest_layer
 from pipelines.plan.licences import contradictions
 from pipelines.progress import duration
 from pipelines.tables import not_used, words_of
@@ -36,7 +36,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
         f"{s['share']:.1%} of the ground of {s['split']}"
         for s in summary.shared
     ]
-    lines += [_leak(found) for found in summary.leaks]
+    lines += [_leak(found, recipe) for found in summary.leaks]
     if summary.layers:
         lines.append("layers    found of requested")
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
@@ -86,12 +86,15 @@ def _splits(recipe: Recipe, summary: PlanSummary) -> list[str]:
     return found
 
 
-def _leak(found: dict[str, Any]) -> str:
+def _leak(found: dict[str, Any], recipe: Recipe) -> str:
     """The ground that two splits share, as one line."""
-    who = f"leakage   {found['split']} and {found['other']}"
+    who, what, cure = f"leakage   {found['split']} and {found['other']}", "footprints", 0
+    if recipe.widest_m > recipe.grid.size_m:
+        what = f"grounds of {recipe.widest_m:,.10g} m ({widest_layer(recipe)}, the widest layer)"
+        cure = buffer_for(recipe)
     if found["pairs"]:
-        return f"{who}: {found['pairs']:,} pairs of footprints overlap (splits.buffer_m: 0 leaves them out)"
-    return f"{who}: no footprints overlap, the nearest are {found['nearest_m']:,.0f} m apart"
+        return f"{who}: {found['pairs']:,} pairs of {what} overlap (splits.buffer_m: {cure} leaves them out)"
+    return f"{who}: no {what} overlap, the nearest are {found['nearest_m']:,.0f} m apart"
 
 
 def _lost(summary: PlanSummary) -> list[tuple[str, int]]:

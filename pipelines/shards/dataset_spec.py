@@ -106,7 +106,7 @@ def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> Gro
         layer.name: recipe.resolution_of(modality.name, layer.name) if stored else layer.resolution_m
         for layer in modality.layers
     }
-    shared = _Shared(recipe, tuple(resolutions.values()))
+    shared = _Shared(recipe, modality.name, tuple(resolutions.values()))
     with_bands = [layer.name for layer in modality.layers if layer.has_band_axis]
     arrays = []
     for layer in modality.layers:
@@ -128,10 +128,12 @@ def _modality(recipe: Recipe, modality: Modality, slots: tuple[str, ...]) -> Gro
 
 
 class _Shared:
-    """What a group's arrays share: dimensions 'y', 'x' on one grid, else 'y_10m', 'x_10m'; the choice of codecs."""
+    """What a group's arrays share: dimensions 'y', 'x' on one grid, else 'y_10m', 'x_10m'; their ground; the choice of
+    codecs."""
 
-    def __init__(self, recipe: Recipe, resolutions: tuple[float, ...]) -> None:
-        self._size_m = recipe.grid.size_m
+    def __init__(self, recipe: Recipe, group: str, resolutions: tuple[float, ...]) -> None:
+        self._size_m = recipe.size_of(group)
+        self.margin_m = (self._size_m - recipe.grid.size_m) / 2.0
         self._one = len(set(resolutions)) == 1
         self.aim = recipe.shards.codec
 
@@ -168,6 +170,7 @@ def _pixels(
             for b in layer.bands
         ),
         codec=codec_of(layer.kind, layer.dtype, layer.unit, len(layer.bands), shared.aim),
+        margin_m=shared.margin_m,
     )
 
 
@@ -188,13 +191,14 @@ def _mask(group: str, name: str, slots: tuple[str, ...], shared: _Shared, resolu
         offset=0.0,
         bands=(),
         codec=codec_of("mask", "bool", "1", 0, shared.aim),
+        margin_m=shared.margin_m,
     )
 
 
 def _label(recipe: Recipe, label: ReadLabel, legend: Legend) -> GroupSpec:
     name = label.layer
     resolution_m = recipe.resolution_of(name, None)
-    shared = _Shared(recipe, (resolution_m,))
+    shared = _Shared(recipe, name, (resolution_m,))
     classes = ArraySpec(
         group=name,
         name="classes",
@@ -210,6 +214,7 @@ def _label(recipe: Recipe, label: ReadLabel, legend: Legend) -> GroupSpec:
         offset=0.0,
         bands=(BandSpec(name="classes"),),
         codec=codec_of("classes", legend.dtype, "class", 1, shared.aim),
+        margin_m=shared.margin_m,
     )
     title, licence, attribution = _terms(label)
     return GroupSpec(

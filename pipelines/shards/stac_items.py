@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from landweave.layout import DatasetSpec, GroupSpec, Json
     from schemas.label import LabelMap
+    from schemas.place import GeoBox
     from schemas.stack import Stack
 
 STAC_VERSION = "1.1.0"
@@ -70,7 +71,7 @@ def schema(dataset: DatasetSpec) -> pa.Schema:
         ("stac_version", pa.string()),
         ("stac_extensions", _STRINGS),
         ("links", pa.list_(_LINK)),
-        ("assets", pa.struct([(g.name, _ASSET) for g in dataset.groups])),
+        ("assets", pa.struct([(g.name, _asset_type(g)) for g in dataset.groups])),
         ("datetime", _TIME),
         ("start_datetime", _TIME),
         ("end_datetime", _TIME),
@@ -96,6 +97,23 @@ def schema(dataset: DatasetSpec) -> pa.Schema:
     for group in dataset.groups:
         fields += _modality_fields(group) if group.kind == "modality" else _label_fields(group)
     return pa.schema([*fields, ("captions", pa.list_(_CAPTION)), ("facts", pa.string())])
+
+
+def _asset_type(group: GroupSpec) -> pa.DataType:
+    """Columns of a group's asset; where its ground is not the item's, its own projection fields."""
+    if not group.arrays[0].margin_m:
+        return _ASSET
+    numbers = pa.list_(pa.float64())
+    own = {"proj:shape": pa.list_(pa.int32()), "proj:transform": numbers, "proj:bbox": numbers}
+    return pa.struct([*_ASSET, *own.items()])
+
+
+def _own_ground(group: GroupSpec, box: GeoBox, extent_m: float) -> Json:
+    """Projection fields of a group whose ground is not the footprint, of its finest pixels; {} for all others."""
+    if not group.arrays[0].margin_m:
+        return {}
+    own = box.about(extent_m, min(array.resolution_m for array in group.arrays))
+    return {"proj:shape": list(own.shape), "proj:transform": list(own.transform), "proj:bbox": list(own.bounds)}
 
 
 def _modality_fields(group: GroupSpec) -> list[tuple[str, pa.DataType]]:
@@ -161,7 +179,13 @@ def item(stack: Stack, shard: int, row: int, split: str, footprint: dict[str, An
             {"rel": "store", "href": f"../{ZARR}", "type": ZARR_MEDIA_TYPE},
         ],
         "assets": {
-            g.name: {"href": f"../{ZARR}/{g.name}", "type": ZARR_MEDIA_TYPE, "title": g.title, "roles": [role(g)]}
+            g.name: {
+                "href": f"../{ZARR}/{g.name}",
+                "type": ZARR_MEDIA_TYPE,
+                "title": g.title,
+                "roles": [role(g)],
+                **_own_ground(g, box, dataset.extent_m(g.name)),
+            }
             for g in present
         },
         "datetime": times[0],

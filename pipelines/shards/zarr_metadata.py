@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landweave.layout import COORDINATES, FORMAT, LAYOUT_VERSION, RECIPE, ZARR
+from landweave.layout import COORDINATES, FORMAT, RECIPE, ZARR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def documents(dataset: DatasetSpec) -> Mapping[str, bytes]:
             nodes[array.path] = _array(array, group, dataset)
             for dim, size in zip(array.dims[-2:], array.sample_shape[-2:], strict=True):
                 nodes[f"{group.name}/{dim}"] = _offsets(dim, size, array.resolution_m)
-                files[f"{ZARR}/{group.name}/{dim}/c/0"] = _offset_values(dim, size, array.resolution_m)
+                files[f"{ZARR}/{group.name}/{dim}/c/0"] = _offset_values(dim, size, array)
     root: Json = {"zarr_format": 3, "node_type": "group", "attributes": _root_attributes(dataset)}
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(nodes.items()))}
     whole = {**root, "consolidated_metadata": consolidated}
@@ -62,7 +62,7 @@ def _root_attributes(dataset: DatasetSpec) -> Json:
         "title": dataset.name,
         "comment": dataset.description,
         FORMAT: {
-            "layout": LAYOUT_VERSION,
+            "layout": dataset.layout,
             "recipe_sha256": dataset.recipe_sha256,
             "shard_samples": dataset.shard_samples,
         },
@@ -186,9 +186,9 @@ def _offsets(dim: str, size: int, resolution_m: float) -> Json:
     return _plain("float64", size, dim, "NaN", attributes)
 
 
-def _offset_values(dim: str, size: int, resolution_m: float) -> bytes:
+def _offset_values(dim: str, size: int, array: ArraySpec) -> bytes:
     sign = 1.0 if dim.startswith("x") else -1.0
-    return (sign * (np.arange(size, dtype="<f8") + 0.5) * resolution_m).tobytes()
+    return (sign * ((np.arange(size, dtype="<f8") + 0.5) * array.resolution_m - array.margin_m)).tobytes()
 
 
 def _plain(dtype: str, size: int, dim: str, fill: Any, attributes: Json) -> Json:

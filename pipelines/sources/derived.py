@@ -93,7 +93,7 @@ def _observed(derived: Derived, slot: int, stack: Stack, recipe: Recipe) -> Obse
         for array in derived.arrays
         if (key := (array.layer, _slot_of(array, slot, recipe))) in stack.observations
     ]
-    shape = stack.place.geobox.at(derived.resolution_m).shape
+    shape = recipe.place_of(stack.place, derived.name).geobox.at(derived.resolution_m).shape
     field = _on(evaluate(derived.tree, fields), derived.resolution_m, shape)
     valid = field.valid & np.isfinite(field.values.astype(np.float32))
     labels = [stack.labels[a.layer] for a in derived.arrays if a.layer in stack.labels]

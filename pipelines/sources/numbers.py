@@ -1,7 +1,7 @@
-"""Computes the numbers of a sample: statistics of its pixels over the footprint.
+"""Computes the numbers of a sample: statistics of its pixels over the footprint, or over the layer's own extent.
 
-A pixel counts where it has a value and its centre lies in the footprint, as rasterstats counts them: the last row and
-column of a layer whose pixels do not divide the footprint may lie outside. Values are physical (stored * scale +
+A pixel counts where it has a value and its centre lies in that square, as rasterstats counts them: the last row and
+column of a layer whose pixels do not divide it may lie outside. Values are physical (stored * scale +
 offset; codes for classes), in float64. The standard deviation is that of the population, percentiles are interpolated
 linearly, and of several most frequent codes the smallest is taken: numpy's own definitions.
 """
@@ -40,8 +40,9 @@ _OF: dict[str, Callable[[NDArray[np.float64]], np.float64]] = {
 def measure(stack: Stack, recipe: Recipe) -> None:
     """Put the numbers that a recipe computes from pixels into a sample; None where there is no value."""
     for number in recipe.measured:
-        field = pixels_of(number.statistic.array, 0, stack, recipe)
-        stack.numbers[number.name] = None if field is None else _value(number, field, stack.place.geobox)
+        array = number.statistic.array
+        field, box = pixels_of(array, 0, stack, recipe), recipe.place_of(stack.place, array.layer).geobox
+        stack.numbers[number.name] = None if field is None else _value(number, field, box)
 
 
 def _value(number: Measured, field: Field, box: GeoBox) -> float | int | None:

@@ -166,7 +166,7 @@ def observe(
         resampling={name: found.resampling for name, found in layers.items()},
         facts=facts_of_scenes(scenes),
         licence="; ".join(dict.fromkeys(s.licence for s in scenes)),
-        terrain=modality.terrain,
+        terrain=None if modality.name in recipe.extents else modality.terrain,
     )
 
 

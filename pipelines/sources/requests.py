@@ -39,15 +39,15 @@ def request_for(
         stack: the sample; layers that windows of this source are around are observed.
         plan: of the shard.
     """
-    key = (stack.place.sample_id, source.name, slot)
+    key, place = (stack.place.sample_id, source.name, slot), recipe.place_of(stack.place, source.name)
     if key in plan.absences:
         return plan.absences[key]
     if not isinstance(source, DatedSource):
-        return ObservationRequest(place=stack.place, slot=slot, candidates=plan.candidates[key])
+        return ObservationRequest(place=place, slot=slot, candidates=plan.candidates[key])
     window, anchor = recipe.slots_of(source)[slot], recipe.anchor_of(source, slot)
     by_time = window.pick is not None or anchor is not None
     if anchor is None:
-        return ObservationRequest(place=stack.place, slot=slot, candidates=plan.candidates[key], by_time=by_time)
+        return ObservationRequest(place=place, slot=slot, candidates=plan.candidates[key], by_time=by_time)
     seen = stack.observations.get(anchor)
     if seen is None:
         return _absent(stack, source, slot, window, _why(stack, anchor))
@@ -57,7 +57,7 @@ def request_for(
         return _absent(stack, source, slot, window, Outcome(
             sample_id=stack.place.sample_id, layer=anchor[0], slot=anchor[1], reason=Reason.NO_SCENE, detail=words
         ))  # fmt: skip
-    return ObservationRequest(place=stack.place, slot=slot, candidates=near, by_time=True)
+    return ObservationRequest(place=place, slot=slot, candidates=near, by_time=True)
 
 
 def _around(window: Window, candidates: tuple[Candidate, ...], moment: dt.datetime) -> tuple[Candidate, ...]:

@@ -14,7 +14,7 @@ from tests.golden.make_v1 import digests
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_golden(version: str) -> None:
     data = landweave.open(HERE / version)
     assert list(check(data)) == []
@@ -42,3 +42,15 @@ def test_v2_says_what_was_added() -> None:
     assert data.query("dem_count == 1 and worldcover_trees > 0.0", split="train").ids == ["s000_000", "s000_001"]
     assert len(data.sample("s000_001").captions) == 2
     assert data.arrays["sentinel2/bands_10m"].codec.cname == "lz4hc"
+
+
+def test_v3_says_where_its_layers_lie() -> None:
+    data = landweave.open(HERE / "v3")
+    sample = data.sample("s000_001")
+    corner = (501240.0, 5200020.0)
+    assert (sample.item["x_min"], sample.item["y_max"]) == corner
+    assert sample.transform("sentinel1/backscatter")[2::3] == corner
+    for array, margin in (("sentinel2/bands_10m", 30.0), ("dem/elevation", 60.0), ("worldcover/classes", -20.0)):
+        assert sample.transform(array)[2::3] == (corner[0] - margin, corner[1] + margin)
+        assert data.spec.extent_m(array.partition("/")[0]) == 60.0 + 2 * margin
+    assert sample.bounds("sentinel2/bands_60m") == (501210.0, 5199930.0, 501330.0, 5200050.0)

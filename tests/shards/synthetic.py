@@ -71,6 +71,7 @@ def recipe(
     codec: str = "balanced",
     labels: bool = True,
     attributes: bool = False,
+    extents: dict[str, float] | None = None,
 ) -> Recipe:
     """A small recipe: two windows, all labels; with attributes, places that come from a file."""
     return Recipe.model_validate(
@@ -82,7 +83,7 @@ def recipe(
             "sampling": {"kind": "points", "file": "places.csv", "attributes": list(ATTRIBUTES)}
             if attributes
             else {"kind": "uniform", "count": 20},
-            "grid": {"size_m": size_m},
+            "grid": {"size_m": size_m, "extents": extents or {}},
             "windows": [
                 {"name": "winter", "start": "2021-01-01", "end": "2021-02-28"},
                 {"name": "summer", "start": "2021-06-01", "end": "2021-08-31"},

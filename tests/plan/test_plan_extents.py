@@ -1,0 +1,102 @@
+"""What planning says of extents and pixels: notes on them, and the audit of splits over the widest ground."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+
+import sampling.leakage
+from pipelines.plan.doubts import buffer_for, doubts
+from pipelines.tables import Estimate, PlanSummary
+from sampling.geobox import Footprints, footprints_at
+from sampling.leakage import leakage
+from schemas.recipe import Recipe
+
+WINDOWS = [{"name": "y", "start": "2021-01-01", "end": "2021-12-31"}]
+
+
+def recipe(grid: dict[str, Any], **more: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "x", "seed": 1, "sampling": {"kind": "uniform", "count": 1}, "grid": grid, "windows": WINDOWS,
+            "providers": {"pc": {"url": "https://x.example/v1"}},
+            "sources": [{"kind": "sentinel2", "providers": ["pc"]}], **more,
+        }
+    )  # fmt: skip
+
+
+def notes(one: Recipe) -> list[str]:
+    cost = Estimate(samples=3, scenes=1, requests=1, bytes=1, cpu_seconds=1.0, seconds=1.0, providers={})
+    summary = PlanSummary(
+        recipe_sha256="", samples=3, shards=2, scenes={}, left_out={}, searches=0, estimate=cost, unavailable={},
+        inputs={}, splits={"train": 2, "val": 1}, bounds=[2.0, 48.0, 3.0, 49.0],
+    )  # fmt: skip
+    return doubts(one, summary)
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ({"size_m": 1920, "resolution_m": 0.5}, "grid.resolution_m: 0.5 is the pixel of no layer"),
+        ({"size_m": 1920, "resolution_m": 10}, None),
+        ({"size_m": 1920}, None),
+        ({"size_m": 600, "extents": {"sentinel2": 2600}}, "differs from 600 by a multiple of 120 m copies"),
+        ({"size_m": 600, "extents": {"sentinel2": 2520}}, None),
+        ({"size_m": 600, "resolution_m": 30, "resolutions": {"sentinel2": 30}}, None),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_less_than_it_seems_is_a_note(grid: dict[str, Any], words: str | None) -> None:
+    found = notes(recipe(grid, splits={"buffer_m": 10_000}))
+    assert any(words in note for note in found) if words else not found, found
+
+
+def test_the_buffer_that_a_note_names_parts_the_layers_of_two_splits() -> None:
+    one = recipe({"size_m": 600, "extents": {"sentinel2": 2520}})
+    (note,) = notes(one)
+    assert f"splits.buffer_m: {buffer_for(one)} keeps them from sharing pixels" in note
+    away = buffer_for(one)
+    for angle in np.radians(range(0, 91, 5)):
+        # the nearest that two footprints may come in this direction, as distances between squares are measured
+        low, high = 0.0, 10_000.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            x, y = middle * math.cos(angle), middle * math.sin(angle)
+            gap = shapely.box(0, 0, 600, 600).distance(shapely.box(x, y, x + 600, y + 600))
+            low, high = (middle, high) if gap < away else (low, middle)
+        x, y = high * math.cos(angle), high * math.sin(angle)
+        mine, theirs = (
+            shapely.box(u, v, u + 600, v + 600).buffer(960, join_style="mitre") for u, v in ((0, 0), (x, y))
+        )
+        assert not mine.intersects(theirs)
+    assert not notes(recipe({"size_m": 600, "extents": {"sentinel2": 2520}}, splits={"buffer_m": buffer_for(one)}))
+
+
+def _scattered(count: int, size_m: float) -> Footprints:
+    rng = np.random.default_rng(4)
+    x, y = (np.round(rng.uniform(0, 30_000, count), 1) for _ in range(2))
+    return footprints_at(np.full(count, 32631, np.int32), 440_000 + x, 5_400_000 + y, size_m)
+
+
+def test_leakage_over_another_ground_is_that_of_its_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, split = _scattered(120, 200.0), np.arange(120, dtype=np.int8) % 2
+    wide = small.over(3_000.0)
+    np.testing.assert_allclose(wide.x_min, small.x_min - 1_400)
+    lon, lat = pyproj.Transformer.from_crs(32631, 4326, always_xy=True).transform(
+        wide.x_min + 1_500, wide.y_max - 1_500
+    )
+    np.testing.assert_allclose([wide.lon, wide.lat], [lon, lat], atol=1e-8)
+    boxes = [shapely.box(x, y - 3_000, x + 3_000, y) for x, y in zip(wide.x_min, wide.y_max, strict=True)]
+    pairs = sum(
+        split[i] != split[j] and boxes[i].intersection(boxes[j]).area > 0 for i, j in combinations(range(120), 2)
+    )
+    (found,) = leakage(wide, split)
+    assert found.pairs == pairs
+    monkeypatch.setattr(sampling.leakage, "MOST_PAIRS", 10)
+    (fewer,) = leakage(wide, split)
+    assert 0.5 * pairs < fewer.pairs <= pairs
