@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from schemas.fused import FusedLabel
     from schemas.grid import GridSpec
 
-MOST_M = 1_000_000.0
-"""Largest extent of a layer, metres: UTM's scale is off by less than 2 % within half of it beyond a zone."""
 _ROUNDING = 1e-6
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from schemas.crs import metric
-from schemas.extent import MOST_M
-from schemas.primitives import LEAST_M
+from schemas.primitives import LEAST_M, MOST_EXTENT_M
 from schemas.strict import Strict
 
 
@@ -76,8 +75,8 @@ class GridSpec(Strict):
     @classmethod
     def _reachable(cls, value: dict[str, float]) -> dict[str, float]:
         for key, extent in value.items():
-            if not LEAST_M <= extent <= MOST_M:
-                raise ValueError(f"extent of {key} must be {LEAST_M:g} to {MOST_M:,.0f} metres, got {extent:g}")
+            if not LEAST_M <= extent <= MOST_EXTENT_M:
+                raise ValueError(f"extent of {key} must be {LEAST_M:g} to {MOST_EXTENT_M:,.0f} metres, got {extent:g}")
         return value
 
     @field_validator("resolutions")

@@ -67,6 +67,8 @@ Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(ch
 _FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)
 Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
 """A day that calendars and archives can reckon with."""
+MOST_EXTENT_M = 1_000_000.0
+"""Largest extent of a layer, metres: UTM's scale is off by less than 2 % within half of it beyond a zone."""
 MOST_PIXELS = 16_384
 """Pixels along an edge of a sample."""
 LEAST_M, LEAST_SPACING_M, MOST_M = 0.01, 10.0, 20_000_000.0
