@@ -123,17 +123,22 @@ def _pixels(test: Test, stack: Stack, recipe: Recipe) -> Iterator[Pixels]:
         yield label.classes, label.valid, recipe.resolution_of(test.layer, None)
     for (name, _), observation in sorted(stack.observations.items(), key=lambda item: item[0]):
         if name == test.layer:
-            yield _band(observation, recipe, test.layer, str(test.band))
+            yield _band(observation, recipe, test.layer, test.band)
 
 
-def _band(observation: Observation, recipe: Recipe, name: str, band: str) -> Pixels:
+def _band(observation: Observation, recipe: Recipe, name: str, band: str | None) -> Pixels:
     """One band: where the array holds the layer's nodata there is no value."""
-    layers = recipe.modalities[name].layers
-    band = str(band_of(band, [b.name for x in layers for b in x.bands]))
+    modality = recipe.modality_of(name)
+    layers, names = modality.layers, modality.band_names
+    band = names[0] if band is None else str(band_of(band, names))
     layer = next(x for x in layers if band in [b.name for b in x.bands])
     array = observation.arrays[layer.name]
     values = array[[b.name for b in layer.bands].index(band)] if array.ndim == 3 else array
-    return values, _measured(values, layer.nodata), recipe.resolution_of(name, layer.name)
+    return (
+        values,
+        _measured(values, layer.nodata),
+        (layer.resolution_m if name in recipe.made else recipe.resolution_of(name, layer.name)),
+    )
 
 
 def _measured(values: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:

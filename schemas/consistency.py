@@ -113,6 +113,8 @@ def check_quality(
     labels: Sequence[ReadLabel],
     dates: Mapping[str, int],
     attributes: Mapping[str, str | None],
+    made: Mapping[str, Sequence[str]],
+    later: Sequence[str],
 ) -> None:
     """Rules may be given for the layers and attributes of this recipe only.
 
@@ -122,6 +124,8 @@ def check_quality(
         labels: of the recipe.
         dates: source -> number of its dates, 0 = static.
         attributes: attribute or number of the samples -> type of its values; None = a file decides.
+        made: derived layer, or channels of the map -> its bands.
+        later: fused labels.
     """
     for name, wanted in quality.require.items():
         if name not in dates:
@@ -129,9 +133,9 @@ def check_quality(
         slots = max(1, dates[name])
         if wanted != "all" and wanted > slots:
             raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
-    bands = {s.name: s.modality.band_names for s in sources}
-    objects = [x.layer for x in labels if isinstance(x, ObjectLabel)]
-    check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes)
+    bands = {s.name: s.modality.band_names for s in sources} | dict(made)
+    objects = [x.layer for x in labels if isinstance(x, ObjectLabel) and getattr(x, "objects", True)]
+    check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes, later)
 
 
 def check_fused(fused: Sequence[FusedLabel], labels: Sequence[ReadLabel], sources: Sequence[Source]) -> None:

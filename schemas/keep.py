@@ -5,7 +5,8 @@
           | pixels "[centre]" condition                the pixel at the centre of the footprint
           | "count(" layer ")" compare                 dates obtained; of OpenStreetMap: objects
           | attribute condition                        a value of the sample: attr_NAME, of `numbers` or of the file
-    pixels, condition, compare: see `schemas.condition`; of attributes a condition may also compare with texts
+    pixels, condition, compare: see `schemas.condition`; of attributes a condition may also compare with texts. A layer
+    of one band, such as a derived one, needs no band
 
 Nothing is evaluated but this: no names of Python, no calls, no nesting.
 """
@@ -124,15 +125,17 @@ def check_names(
     labels: Sequence[str],
     objects: Sequence[str],
     attributes: Mapping[str, str | None],
+    later: Sequence[str] = (),
 ) -> None:
     """Every layer and band of the rules must be in the recipe.
 
     Args:
         rules: of `quality.keep`.
-        bands: source -> its bands.
+        bands: source, derived layer or channels of the map -> its bands.
         labels: labels with pixels.
         objects: labels with objects, which can be counted.
         attributes: attribute or number of the samples -> type of its values; None = a file decides.
+        later: fused labels, which are made when all samples are there.
 
     Raises:
         MisplacedError: one line with what there is.
@@ -140,9 +143,18 @@ def check_names(
     for number, rule in enumerate(rules):
         for test in parsed(rule):
             try:
+                _check_time(test, later)
                 _check(test, bands, labels, objects, attributes)
             except ValueError as error:
                 raise MisplacedError(f"{test.text}: {error}", ("quality", "keep", number)) from None
+
+
+def _check_time(test: Test, later: Sequence[str]) -> None:
+    if test.kind != "attribute" and test.layer in later:
+        raise ValueError(
+            f"{test.layer!r} is fused when all samples are there, so no rule of the build can use it; leave samples out "
+            f"when you read them: query('{test.layer}_confidence > 0.8')"
+        )
 
 
 def _check(
@@ -158,12 +170,14 @@ def _check(
     if test.layer not in bands and test.layer not in labels:
         raise ValueError(f"{test.layer!r} is no source or label; there are {[*bands, *labels]}")
     if test.kind == "count" and test.layer not in bands and test.layer not in objects:
-        raise ValueError(f"label {test.layer!r} has nothing to count")
+        raise ValueError(f"label {test.layer!r} stores no objects and has no dates, so there is nothing to count")
     if test.kind == "count":
         return
     if test.layer in labels and test.band is not None:
         raise ValueError(f"label {test.layer!r} has classes and no band; write {test.layer!r} alone")
-    if test.layer in bands and (test.band is None or band_of(test.band, bands[test.layer]) is None):
+    if test.layer not in bands or (test.band is None and len(bands[test.layer]) == 1):
+        return
+    if test.band is None or band_of(test.band, bands[test.layer]) is None:
         found = "names no band" if test.band is None else f"has no band {test.band!r}"
         raise ValueError(f"{test.layer} {found}; it has {', '.join(bands[test.layer])}")
 

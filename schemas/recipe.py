@@ -118,7 +118,9 @@ class Recipe(Strict):
         dates = {s.name: len(self.slots_of(s)) for s in self.sources}
         known: dict[str, str | None] = dict.fromkeys((*self.carried, *of_files(self.numbers)))
         known |= {m.name: m.kind for m in self.measured}
-        check_quality(self.quality, self.sources, self.read_labels, dates, known)
+        made = {name: self.modality_of(name).band_names for name in self.made}
+        fused = [x.layer for x in self.fused]
+        check_quality(self.quality, self.sources, self.read_labels, dates, known, made, fused)
         if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
             raise ValueError(
                 f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
@@ -251,6 +253,19 @@ class Recipe(Strict):
     def modalities(self) -> dict[str, Modality]:
         """Layer of images -> the product as this recipe stores it."""
         return {s.name: s.modality for s in self.sources}
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Layers that are made of others: derived ones, and the channels of the map."""
+        return (*self.derived, *([] if self.channels is None else [self.channels.name]))
+
+    def modality_of(self, layer: str) -> Modality:
+        """The product of a layer that is no label: of a source, a derived layer, or the channels of the map."""
+        if layer in self.modalities:
+            return self.modalities[layer]
+        if self.channels is not None and layer == self.channels.name:
+            return self.channels
+        return next(d.modality for d in self.derived_layers if d.name == layer)
 
     def resolution_of(self, modality: str, layer: str | None) -> float:
         """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""

@@ -142,7 +142,7 @@ def test_all_dates_are_required() -> None:
         ({"keep": ["share(sentinel2 in [4]) >= 0.2"]}, "sentinel2 names no band"),
         ({"keep": ["s2.SCL[centre] == 4"]}, "'s2' is no source or label; there are"),
         ({"keep": ["worldcover.x[centre] == 4"]}, "has classes and no band"),
-        ({"keep": ["count(worldcover) > 4"]}, "has nothing to count"),
+        ({"keep": ["count(worldcover) > 4"]}, "stores no objects and has no dates, so there is nothing to count"),
         ({"keep": ["count(dem) > 1 or count(dem) > 2"]}, "has 'or' at character 16, expected `and`, or the end"),
         ({"keep": ["x" * 1_001]}, "at most 1,000 characters"),
         ({"keep": [f"dem.elevation[centre] in [{','.join(['1'] * 257)}]"]}, "list of 257 values; at most 256"),
@@ -163,6 +163,62 @@ def test_the_grammar_reads_or_refuses(text: str) -> None:
     except ValueError:
         return
     assert found
+
+
+def rich_recipe(**quality: Any) -> Recipe:
+    """With derived layers, channels of the map, own vectors without objects, a continuous label and a fused one."""
+    tree = recipe_of().model_dump(mode="json")
+    heights = {"resolution_m": 10, "dtype": "float32", "bands": {"height": "h"}}
+    canopy = {"layer": "canopy", "providers": ["here"], "collection": "c", "arrays": {"h": heights}}
+    tree["sources"].append(canopy | {"dated": False, "role": "label"})
+    tree["labels"] += [
+        {"kind": "dynamicworld", "providers": ["here"]},
+        {
+            "kind": "openstreetmap",
+            "pbf": "a.osm.pbf",
+            "channels": {"house": {"building": "*"}, "road": {"highway": "*"}},
+        },
+        {"kind": "vector", "layer": "bare", "file": "p.parquet", "date": "2021-01-01", "objects": False},
+        {"kind": "fused", "voters": ["worldcover", "dynamicworld"]},
+    ]
+    tree["derived"] = {"ndvi": "(sentinel2.B08 - sentinel2.B04) / (sentinel2.B08 + sentinel2.B04)"}
+    return Recipe.model_validate(tree | {"quality": quality})
+
+
+@pytest.mark.parametrize(("rule", "found"), [
+    ("share(ndvi > 0.3) >= 0.5", ""), ("share(ndvi > 0.3) > 0.7", "found 0.6667"), ("ndvi[centre] > 0.3", "no value"),
+    ("ndvi.ndvi[centre] > 0.3", "no value"), ("count(ndvi) == 1", ""),
+    ("share(openstreetmap_channels.road == 1) == 0.25", ""), ("openstreetmap_channels.house[centre] == 1", "found 0"),
+    ("share(canopy > 5) > 0.1 and canopy.height[centre] > 5", ""), ("canopy[centre] > 50", "found 10"),
+])  # fmt: skip
+def test_rules_over_derived_layers_channels_and_continuous_labels(rule: str, found: str) -> None:
+    stack, recipe = Stack(place=PLACE), rich_recipe(keep=[rule])
+    ndvi = np.array([[0.2] * 4, [0.6] * 4, [0.8, 0.8, np.nan, np.nan], [np.nan] * 4], np.float32)
+    ndvi[2, :2] = 0.9
+    ndvi[0] = [0.1, 0.1, 0.1, np.nan]
+    road = np.zeros((2, 8, 8), np.uint8)
+    road[1, :2] = 1
+    for name, arrays in {
+        "ndvi": {"values": ndvi}, "canopy": {"h": np.full((4, 4), 10, np.float32)},
+        "openstreetmap_channels": {"channels": road},
+    }.items():  # fmt: skip
+        stack.observations[name, 0] = observed(recipe, name, arrays)
+    said = refusal(
+        stack, recipe.model_copy(update={"quality": recipe.quality.model_copy(update={"min_modalities": 0})})
+    )
+    assert (found in said) if found else said == ""
+
+
+@pytest.mark.parametrize(("rule", "words"), [
+    ("share(fused in [1]) > 0.1", "'fused' is fused when all samples are there, .* query.'fused_confidence > 0.8'"),
+    ("count(bare) >= 1", "label 'bare' stores no objects"),
+    ("share(ndvi.x > 1) > 0.1", "ndvi has no band 'x'; it has ndvi"),
+    ("openstreetmap_channels[centre] == 1", "openstreetmap_channels names no band; it has house, road"),
+])  # fmt: skip
+def test_what_a_rule_over_such_layers_cannot_say(rule: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as error:
+        rich_recipe(keep=[rule])
+    assert str(error.value).startswith("1 validation error")
 
 
 def test_names_with_a_minus_need_no_quotes_and_quotes_do_no_harm() -> None:
