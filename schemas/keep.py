@@ -152,8 +152,8 @@ def check_names(
 def _check_time(test: Test, later: Sequence[str]) -> None:
     if test.kind != "attribute" and test.layer in later:
         raise ValueError(
-            f"{test.layer!r} is fused when all samples are there, so no rule of the build can use it; leave samples out "
-            f"when you read them: query('{test.layer}_confidence > 0.8')"
+            f"{test.layer!r} is fused when all samples are there, so no rule of the build can use it; leave samples "
+            f"out when you read them: query('{test.layer}_confidence > 0.8')"
         )
 
 
