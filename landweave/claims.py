@@ -202,7 +202,20 @@ class Evidence:
         if part == "" or len(listed) < _LISTED:
             return found, found + min(rest, 1.0)
         anywhere = [n for n in missing if any(s.name == n for s in self.facts.overall)]
-        return found, found + (min(rest, listed[-1].percent * len(anywhere)) if anywhere else min(rest, 1.0))
+        if not anywhere:
+            return found, found + min(rest, 1.0)
+        most = [self._left_for(name, part, listed[-1].percent) for name in anywhere]
+        return found, found + min(rest, sum(most))
+
+    def _left_for(self, name: str, part: str, most: float) -> float:
+        """Most percent of a part that a land cover may have that is not listed there: what other quarters leave."""
+        here = _labelled(self.listed(part) or ())
+        every = next((s.pixels for s in self.facts.overall if s.name == name), 0)
+        if part == "middle" or not every or here <= 1.0:
+            return most
+        others = [s.pixels for r in REGIONS if r not in (part, "middle")
+                  for s in self.facts.regions.get(r, ()) if s.name == name]  # fmt: skip
+        return min(most, max(0.0, 100.0 * (every - sum(others)) / here))
 
     def count(self, kinds: tuple[str, ...]) -> int | None:
         """Objects of these kinds; None without a map."""
@@ -316,6 +329,16 @@ def _not_first(claim: Claim, evidence: Evidence) -> str | None:
     return None if first is not None else f"{claim.words!r}: {_name(claim.about)} leads in {_place(claim.where)} too"
 
 
+def _in_parts(claim: Claim, evidence: Evidence) -> str | None:
+    """Number of quarters (of all parts, where the text says 'parts') in which `about` is, or leads."""
+    rule = _rank if claim.against == ("lead",) else _presence
+    held = [r for r in REGIONS if rule(Claim("rank", claim.about, (r,), 1.0), evidence) is None]
+    counts = {sum(r != "middle" for r in held), *([len(held)] if "parts" in claim.words.split() else [])}
+    if any(claim.low <= n <= claim.high for n in counts):
+        return None
+    return f"{claim.words!r}: it does so in {_name(tuple(held)) or 'none of them'}"
+
+
 def _part(claim: Claim, evidence: Evidence) -> str | None:
     """Percent of all that is covered by `about` that lies in `where`: a half holds half of the scene, a quarter one."""
     here, all_of_it = evidence.share(claim.about, claim.where), evidence.share(claim.about, ())
@@ -361,11 +384,16 @@ def _order(claim: Claim, evidence: Evidence) -> str | None:
     return f"{claim.words!r}: the facts have them in another order"
 
 
+def _names_parts(claim: Claim) -> bool:
+    """Whether the middle is compared too: it overlaps the quarters, which are compared with one another otherwise."""
+    return "middle" in claim.where or "part" in claim.words.split() or "parts" in claim.words.split()
+
+
 def _extreme(claim: Claim, evidence: Evidence) -> str | None:
     """`where` holds the largest (`low` > 0) or smallest share of `about` among the parts of the scene."""
     mine = evidence.share(claim.about, claim.where)
-    quarters: list[tuple[str, ...]] = [(r,) for r in REGIONS if r in evidence.facts.regions]
-    rivals = quarters if len(claim.where) == 1 else list(HALVES)
+    quarters = [(r,) for r in REGIONS if r in evidence.facts.regions and (r != "middle" or _names_parts(claim))]
+    rivals: list[tuple[str, ...]] = list(quarters) if len(claim.where) == 1 else list(HALVES)
     others = [evidence.share(claim.about, part) for part in rivals if part != claim.where]
     if mine is None or not others or any(o is None for o in others):
         return f"the facts hold no shares to compare {_place(claim.where)} with"
@@ -553,6 +581,7 @@ EXECUTE: dict[str, Callable[[Claim, Evidence], str | None]] = {
     "mixed": _mixed,
     "number": _number,
     "part": _part,
+    "in parts": _in_parts,
     "comparison": _comparison,
     "order": _order,
     "extreme": _extreme,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from landweave.facts import MONTHS
+from pipelines.captions.lexicon import lexicon
 from pipelines.captions.reader import Verdict, read_text
 
 if TYPE_CHECKING:
     from schemas.caption import Facts
 
-CHECKS_VERSION = "4"
+CHECKS_VERSION = "5"
 """Raised when a rule, a frame or a word of the lexicon changes, so that cached answers are asked for again."""
 CHECKS = ("format", "names", "repetition", "claims")
 """What a caption goes through, in this order."""
@@ -23,10 +24,16 @@ _ALPHABET = re.compile(r"[A-Za-z0-9 ,.;:'()%°\u2013-]+")
 _ADDRESS = re.compile(r"www|\w:\w|\b[a-z-]+\.(?:com|org|net|io)\b")
 _CAPITAL = re.compile(r"[A-Z][A-Za-z'-]*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_CAPITALISED = frozenset(month.lower() for month in MONTHS) | {
-    "northern", "southern", "hemisphere", "spring", "summer", "autumn", "winter", "fall",
-}  # fmt: skip
-"""Words of the grammar that may have a capital inside a sentence."""
+_ITEM = re.compile(r"(?:^|[:;,(%\d])\s*$")
+"""What stands before an item of a list: 'Trees: 62 percent, Crops: 25 percent'."""
+_CAPITALISING = frozenset(("region", "month", "season", "place", "partword"))
+_COVERS = frozenset(("cover", "kind"))
+_SIGNS = (
+    ("\u2019", "'"), ("\u2018", "'"), ("\u2014", ", "), (" \u2013 ", ", "), ("\u00a0", " "), ("\u2248", "about "),
+    ("~", "about "), ("\u00d7", " by "), (" & ", " and "), ("km\u00b2", "square kilometres"),
+    ("m\u00b2", "square metres"), ("\u2026", "."),
+)  # fmt: skip
+"""Signs of print that a plain paragraph writes otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,20 @@ class Refusal:
     """Name of the check; of claims, the predicate that failed, or 'words' or 'grammar' where none could be read."""
     reason: str
     """One sentence."""
+
+
+@cache
+def _words_of(categories: frozenset[str]) -> frozenset[str]:
+    """Words of the lexicon's phrases of these categories."""
+    return frozenset(w for words, found in lexicon().phrases.items() if categories & set(found) for w in words)
+
+
+def tidied(text: str) -> str:
+    """The text as a plain paragraph: signs of print replaced, from a capital letter to a full stop."""
+    for sign, plain in _SIGNS:
+        text = text.replace(sign, plain)
+    text = re.sub(r" +(?=[ ,.;:])", "", text.strip(" "))
+    return text[:1].upper() + text[1:] + ("." if text[-1:].isalnum() or text.endswith((")", "%")) else "")
 
 
 def judge(text: str, facts: Facts) -> Verdict:
@@ -54,6 +75,7 @@ _LAST: dict[str, tuple[str, Facts, Verdict]] = {}
 
 
 def _judged(text: str, facts: Facts) -> Verdict:
+    text = tidied(text)
     for check, rule in (("format", _format), ("names", _names), ("repetition", _repetition)):
         reason = rule(text)
         if reason is not None:
@@ -73,8 +95,8 @@ def _format(text: str) -> str | None:
     if not _ALPHABET.fullmatch(text):
         strange = sorted(set(_ALPHABET.sub("", text)))[0]
         return f"the character {strange!r} does not belong in a plain English paragraph"
-    if text != text.strip() or "  " in text or not text[0].isupper() or not text.endswith("."):
-        return "a caption is one paragraph of whole sentences, from a capital letter to a full stop"
+    if "  " in text or not text.endswith("."):
+        return "a caption is one paragraph of whole sentences"
     if _ADDRESS.search(text.lower()):
         return "a caption contains no address"
     return None
@@ -84,7 +106,9 @@ def _names(text: str) -> str | None:
     for sentence in _SENTENCE.split(text):
         for match in _CAPITAL.finditer(sentence):
             words = re.split(r"['-]", match.group().lower())
-            if match.start() and not _CAPITALISED.issuperset(words):
+            before = sentence[: match.start()]
+            item = _words_of(_COVERS).issuperset(words) and _ITEM.search(before)
+            if before and not item and not _words_of(_CAPITALISING).issuperset(words):
                 return f"{match.group()!r} looks like a name, and the facts name no places"
     return None
 

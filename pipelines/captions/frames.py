@@ -52,6 +52,8 @@ FUNCTION_WORDS = frozenset(
         "every",
         "parts",
         "everywhere",
+        "along",
+        "among",
     ]
 )
 """Words that tokens need besides those of the frames."""
@@ -66,6 +68,8 @@ class Frame:
     """Only behind another clause of the same sentence."""
     pattern: str
     line: int
+    core: bool = False
+    """Tried where no other frame fits, on a run without the words that tie phrases together."""
 
     @property
     def placed(self) -> bool:
@@ -89,8 +93,8 @@ class Grammar:
     frames: tuple[Frame, ...]
     macros: dict[str, str]
     codes: dict[tuple[frozenset[str], str], str] = field(default_factory=dict)
-    compiled: dict[bool, list[tuple[Frame, re.Pattern[str]]]] = field(default_factory=dict)
-    fits_of: dict[tuple[str, bool], tuple[Fit, ...]] = field(default_factory=dict)
+    compiled: dict[tuple[bool, bool], list[tuple[Frame, re.Pattern[str]]]] = field(default_factory=dict)
+    fits_of: dict[tuple[str, bool, bool], tuple[Fit, ...]] = field(default_factory=dict)
 
     @cached_property
     def literals(self) -> frozenset[str]:
@@ -115,24 +119,23 @@ class Grammar:
             self.fits_of.clear()
         return found
 
-    def fits(self, run: str, *, placed: bool) -> tuple[Fit, ...]:
+    def fits(self, run: str, *, placed: bool, core: bool = False) -> tuple[Fit, ...]:
         """Frames that the whole run fits, in the order of the file; `placed`: the frames with adverbials of place."""
-        key = (run, placed)
+        key = (run, placed, core)
         found = self.fits_of.get(key)
         if found is None:
             if len(self.fits_of) >= _KEPT:
                 self.fits_of.clear()
-            found = self.fits_of[key] = tuple(self._fits(run, placed=placed))
+            found = self.fits_of[key] = tuple(self._fits(run, placed=placed, core=core))
         return found
 
-    def _fits(self, run: str, *, placed: bool) -> list[Fit]:
-        if not self.compiled:
-            for kind in (False, True):
-                self.compiled[kind] = [
-                    (f, re.compile(self._regex(f.pattern, f))) for f in self.frames if f.placed == kind
-                ]
+    def _fits(self, run: str, *, placed: bool, core: bool) -> list[Fit]:
+        kind = (placed, core)
+        if kind not in self.compiled:
+            chosen = [f for f in self.frames if (f.placed, f.core) == kind]
+            self.compiled[kind] = [(f, re.compile(self._regex(f.pattern, f))) for f in chosen]
         found = []
-        for frame, regex in self.compiled[placed]:
+        for frame, regex in self.compiled[kind]:
             match = regex.fullmatch(run)
             if match is not None:
                 found.append(Fit(frame, {k: match.span(k) for k, v in match.groupdict().items() if v}))
@@ -192,7 +195,7 @@ def grammar() -> Grammar:
         handler, colon, pattern = text.partition(": ")
         if not colon:
             raise ValueError(f"{FRAMES.name}, line {number}: expected 'HANDLER: pattern', got {line!r}")
-        frames.append(Frame(handler.lstrip("+"), handler.startswith("+"), pattern, number))
+        frames.append(Frame(handler.lstrip("+~"), "+" in handler, pattern, number, "~" in handler))
     made = Grammar(tuple(frames), macros)
     check_names(made)
     _seed(made)

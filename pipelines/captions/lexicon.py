@@ -57,7 +57,7 @@ def lexicon() -> Lexicon:
             raise ValueError(f"{LEXICON.name}, line {number}: expected 'CATEGORY VALUE: phrase, phrase', got {line!r}")
         category, value, listed = match.groups()
         for phrase in listed.split(","):
-            words = tuple(w for w in phrase.replace("-", " ").split() if w not in DROPPED)
+            words = tuple(w for w in phrase.replace("-", " ").replace("'s", " s").split() if w not in DROPPED)
             if not words:
                 raise ValueError(f"{LEXICON.name}, line {number}: an empty phrase")
             phrases.setdefault(words, {}).setdefault(category, value_of(value))

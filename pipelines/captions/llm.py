@@ -16,7 +16,7 @@ from pipelines.access.foreign import ForeignJsonError, read_json
 from pipelines.access.http.client import AccessError, Client, SettingError, interpolate, parsed
 from pipelines.access.http.network import homes_of
 from pipelines.access.http.permission import check_host, origin
-from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of
+from pipelines.captions.check import CHECKS, CHECKS_VERSION, refusal_of, tidied
 from pipelines.captions.facts import facts_for, facts_sha256
 from pipelines.captions.prompts import PROMPT_VERSION, SCHEMA, messages
 from pipelines.captions.template import TEMPLATE_VERSION, speak
@@ -277,7 +277,7 @@ def _read(body: bytes) -> _Answer:
         return _Answer(None, 'the answer was not {"caption": "..."}', tokens)
     if len(content["caption"]) > _CAPTION_CHARS:
         return _Answer(None, "the caption was far too long", tokens)
-    return _Answer(content["caption"].strip(), "", tokens)
+    return _Answer(tidied(content["caption"].strip()), "", tokens)
 
 
 def _seed(sample_id: str, index: int, attempt: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from landweave.claims import EVERYTHING, Claim, Evidence, refuted
 from pipelines.captions.frames import grammar, run_of
 from pipelines.captions.meaning import HANDLERS
-from pipelines.captions.meaning.clause import Clause, Context, Part, is_absent
+from pipelines.captions.meaning.clause import PRESENT, Clause, Context, Part, is_absent
 from pipelines.captions.tokens import tokens_of
 from pipelines.captions.tokens.covers import presence
 from pipelines.captions.tokens.phrases import degree_of
@@ -66,6 +66,8 @@ class _Search:
     """The grammar's code of each token."""
     placed: list[bool] = field(default_factory=list)
     """Whether each token is an adverbial of place."""
+    core: bool = False
+    """Whether frames are tried on what is left without glue, where no other fits."""
 
     def __post_init__(self) -> None:
         self.codes = list(run_of(self.tokens))
@@ -130,13 +132,35 @@ def _sentence(text: str, evidence: Evidence, context: Context) -> tuple[list[Cla
     each = any(t.word("both", "each") for t in tokens)
     start = replace(context, scopes=((),), fronted=False, place=(), taken=())
     search = _Search(kept, together, each, degree_of(text), evidence, start)
-    found = _parse(search, _skip(kept, 0), start, first=True)
+    found = _parse(search, _skip(kept, 0), start, first=True) or _parse_core(search, start)
     if found is None:
         if search.failed is not None:
             return Verdict((), search.check, search.failed)
         words = " ".join(t.words for t in kept[search.furthest : search.furthest + 8])
         return Verdict((), "grammar", f"no claim can be read from {words or text!r}")
     return [*own, *found[0]], found[1]
+
+
+def _parse_core(search: _Search, start: Context) -> tuple[list[Claim], Context] | None:
+    """A second reading, where the first found none: the frames marked with '~', which need no glue, are tried too."""
+    search.core, search.tries, search.dead = True, 0, set()
+    return _parse(search, _skip(search.tokens, 0), start, first=True)
+
+
+_GLUE = frozenset((
+    "be", "has", "hold", "found", "mappedverb", "standverb", "coveredby", "consist", "suffix", "rankword",
+    "covernoun", "partword", "placeword", "timeword", "taken", "alone", "rise", "reliefword", "prefix", "plain",
+    "objnoun", "shareof", "SCENE", "scene", "compared",
+))  # fmt: skip
+"""Categories of words that tie phrases together, and claim nothing by themselves."""
+_GLUE_WORDS = frozenset(("of", "by", "with", "on", "at", "in", "for", "among", "there", "a", "an", "s", "it"))
+
+
+def _is_glue(token: Token) -> bool:
+    if token.words in _GLUE_WORDS:
+        return True
+    cats = {c for c in token.cats if not (c == "rare" and token.cats[c] == PRESENT)}
+    return bool(token.cats) and cats <= _GLUE
 
 
 def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
@@ -148,14 +172,14 @@ def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
     aside = together = False
     for token in tokens:
         cats = set(token.cats)
-        if token.word(",") and aside and kept and kept[-1].word(","):
+        if aside and kept and (kept[-1].words, token.words) in ((",", ","), ("(", ")")):
             kept.pop()
             aside = False
             continue
-        aside = token.has("ADV")
         first = not kept and (token.has("alone") or token.has("together")) and not cats & _QUANTIFYING
         idle = first or (bool(cats) and cats <= _STRIPPED)
         together = together or (idle and token.has("together"))
+        aside = token.has("ADV") or (idle and token.has("together"))
         if not (aside or idle or token.word("a", "an")):
             kept.append(token)
     return kept, together
@@ -237,26 +261,58 @@ def _clauses(search: _Search, i: int, j: int, context: Context, *, first: bool) 
     if not core:
         return [([], _fronted(context, scopes))]
     made = grammar()
-    options: list[tuple[Fit, list[Token], list[Token]]] = []
+    options: list[_Option] = []
     options += [(f, core, scopes) for f in made.fits("".join(inner), placed=False)]
     options += [(f, whole, []) for f in made.fits("".join(codes), placed=True)]
-    found = []
     fronted = bool(scopes) and search.placed[i]
+    found = _tried(search, options, context, j, first=first, fronted=fronted)
+    if not found and search.core:
+        found = _tried(search, _core_options(core, scopes, whole), context, j, first=first, fronted=fronted)
+    return found
+
+
+_Option = tuple["Fit", list[Token], list[Token]]
+"""A frame that fits, the tokens that it fits, and the adverbials of place around them."""
+
+
+def _core_options(core: list[Token], scopes: list[Token], whole: list[Token]) -> list[_Option]:
+    """What fits the tokens without glue."""
+    made = grammar()
+    bare, every = [t for t in core if not _is_glue(t)], [t for t in whole if not _is_glue(t)]
+    if not bare:
+        return []
+    options: list[_Option] = [(f, bare, scopes) for f in made.fits(run_of(bare), placed=False, core=True)]
+    return options + [(f, every, []) for f in made.fits(run_of(every), placed=True, core=True)]
+
+
+def _tried(
+    search: _Search, options: list[_Option], context: Context, j: int, *, first: bool, fronted: bool
+) -> list[tuple[list[Claim], Context]]:
+    found = []
     for fit, tokens, around in options:
         search.tries += 1
         if fit.frame.follows and first and not context.subject:
             continue
-        for clause in _readings(_clause(search, fit, tokens, around, context, fronted=fronted), around):
+        made_clause = _clause(search, fit, tokens, around, context, fronted=fronted)
+        for clause in _readings(made_clause, around, _ahead(search.tokens, j)):
             claims = _executed(search, clause, fit)
             if claims is not None:
                 found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
     return found
 
 
-def _readings(clause: Clause | None, around: list[Token]) -> list[Clause]:
+def _ahead(tokens: list[Token], j: int) -> tuple[Part, ...]:
+    """The part of the scene that stands right behind the stop at j."""
+    if j + 1 < len(tokens) and tokens[j].word(",") and tokens[j + 1].has("REGION"):
+        return tuple(tokens[j + 1].cats["REGION"])
+    return ()
+
+
+def _readings(clause: Clause | None, around: list[Token], ahead: tuple[Part, ...]) -> list[Clause]:
     """The clause; one that begins with an amount and names no place may also go on with the last place.
 
-    'Half of the bottom right is built-up, and a quarter is bare.'
+    'Half of the bottom right is built-up, and a quarter is bare.' One that begins with 'with' may speak of the part
+    `ahead` of it: 'with 90 percent trees, the top left is the most wooded'.
     """
     if clause is None:
         return []
@@ -264,6 +320,8 @@ def _readings(clause: Clause | None, around: list[Token]) -> list[Clause]:
     open_place = clause.scopes == ((),) and last != ((),) and not any(t.cats["SCOPE"] for t in around)
     if open_place and clause.tokens and clause.tokens[0].has("AMT"):
         return [clause, replace(clause, scopes=last)]
+    if ahead and clause.scopes == ((),) and clause.tokens and clause.tokens[0].word("with", "at"):
+        return [replace(clause, scopes=ahead)]
     return [clause]
 
 
@@ -408,6 +466,7 @@ def _within(context: Context, named: tuple[tuple[str, ...], ...]) -> tuple[tuple
 
 def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, fronted: bool) -> Context:
     classes = [t.cats["COVER"].classes for t in clause.tokens if t.has("COVER")]
+    classes = classes or [t.cats["COVER"].classes for t in clause.covers("a")]  # 'a third is wooded'
     classes += [()] if not classes else []
     listed = tuple(c[0] for c in classes if len(c) == 1)
     subject = context.subject
@@ -424,6 +483,8 @@ def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, f
     scopes = clause.scopes
     if ("q" in clause.slots or "z" in clause.slots) and not fit.frame.handler.startswith("allbut"):
         scopes = clause.places("z" if "z" in clause.slots else "q")
+    elif fit.frame.handler == "allbut":
+        scopes = clause.places("r")  # '..., where grass leads'
     elif "r" in clause.slots and any(t.has("REGION") for t in clause.part("r")):
         scopes = clause.places("r")
     return Context(

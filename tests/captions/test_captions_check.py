@@ -75,6 +75,11 @@ TRUE = (
     "Moving to the bottom left, crops take up the majority, with trees making up the rest.",
     "Trees fill most of the upper left, and the lower left is mostly cropland.",
     "Trees cover 62 percent of the scene, and the rest is mainly crops.",
+    "trees cover most of the scene, with crops in the bottom left of it.",
+    "Trees appear in most of the scene, with crops in the bottom left.",
+    "Trees cover most of the scene, with crops in the bottom left of it",
+    "Trees: 62%, Crops: 25%, Grass: 10%, Water: 3%",
+    "It\u2019s mostly forest \u2014 trees cover ~62% of the scene, and 90% of the North-West.",
 )
 
 FALSE = {
@@ -111,7 +116,6 @@ FALSE = {
     "The elevations range from 312 m to 698 m over the hilly land of the scene.": "claims",
     "Roads run for 14.2 km in all, and trees cover most of the scene.": "claims",
     "Trees possibly cover most of the scene, with crops in the bottom left.": "claims",
-    "Trees appear in most of the scene, with crops in the bottom left.": "claims",
     "There may be crops in the bottom left of the scene, with trees on the rest.": "claims",
     "Trees cover most of the scene without any buildings in the middle of it.": "claims",
     "The green trees cover most of the scene, with crops in the bottom left.": "claims",
@@ -134,8 +138,6 @@ FALSE = {
     "Trees fill most of the upper left, and the lower left is mostly grass.": "claims",
     "Trees cover 62 percent of the scene, and the rest is mainly grass.": "claims",
     "In the middle, trees hold 80 percent, grass 20 percent, and crops the rest.": "claims",
-    "trees cover most of the scene, with crops in the bottom left of it.": "format",
-    "Trees cover most of the scene, with crops in the bottom left of it": "format",
     "Bäume cover most of the scene, with crops in the bottom left of it.": "format",
     "Der Wald bedeckt den Hang, Felder liegen daneben, dazu Wiesen.": "names",
     "Trees trees trees trees crops crops crops grass grass grass water water.": "claims",

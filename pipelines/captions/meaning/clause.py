@@ -18,6 +18,10 @@ Part = tuple[str, ...]
 """Parts of the scene whose areas are added; () = the whole scene."""
 
 
+PRESENT = (0.4, 100.0)
+"""Value of words in the lexicon that say no more than that something is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What earlier clauses leave for later ones."""

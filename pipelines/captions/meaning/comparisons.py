@@ -50,7 +50,7 @@ def compared(clause: Clause, mine: tuple[str, ...], others: list[tuple[str, ...]
 def more(clause: Clause) -> list[Claim] | None:
     """'more trees than crops'."""
     mine = clause.classes("a") or (clause.context.subject if "a" not in clause.slots else ())
-    others = [t.cats["COVER"].classes for t in clause.covers("b")]
+    others = [t.cats["COVER"].classes for t in clause.covers("b")] or [clause.context.subject]
     if clause.together or any(t.has("together") for t in clause.tokens):
         others = [tuple(c for names in others for c in names)]
     return compared(clause, mine, others, less=clause.value("x", "more") == "less")
@@ -77,7 +77,7 @@ def _factor(clause: Clause) -> Span | None:
     times, number = clause.value("n", "times"), clause.value("n", "NUM")
     value = float(times) if isinstance(times, float) else number.value if isinstance(number, Number) else 0.0
     spans = {"more": (value, EVERYTHING), "less": (0.0, value), "below": (value * 0.8, value * 1.02)}
-    spans |= {"above": (value, value * 1.2), "about": (value * 0.82, value * 1.18)}
+    spans |= {"above": (value, value * 1.3), "about": (value * 0.82, value * 1.18)}
     near = clause.near() or (number.near if isinstance(number, Number) else None)
     return spans.get(str(near), (value * 0.88, value * 1.12)) if value > 0 else None
 
@@ -85,6 +85,10 @@ def _factor(clause: Clause) -> Span | None:
 def times(clause: Clause) -> list[Claim] | None:
     """'twice as much as'."""
     mine, other, factor = clause.classes("a") or clause.context.subject, clause.classes("b"), _factor(clause)
+    if "a" in clause.slots and "b" not in clause.slots:
+        other = clause.context.subject  # '..., and crops cover half as much'
+    if not mine or set(mine) & set(other):
+        return None
     if not mine or not other or factor is None:
         return None
     found = [Claim("comparison", mine, s, *factor, other, s, clause.words) for s in clause.scopes]

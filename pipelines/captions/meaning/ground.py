@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from landweave.claims import EVERYTHING, Claim
+from pipelines.captions.tokens.scenes import height_claim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +88,15 @@ def heights(clause: Clause) -> list[Claim] | None:
         return None
     low_m, high_m = length_of(clause.part("a" if "a" in clause.slots else "c")[0])
     side = clause.value("x", "exceed")
+    if side is not None and any(t.has("never") for t in clause.tokens):
+        side = "less" if side == "more" else "more"
     if side is not None:
         middle = (low_m + high_m) / 2
         low_m, high_m = (middle, EVERYTHING) if side == "more" else (0.0, middle)
     return [Claim("height", ("elevation_range_m",), (), low_m, high_m, words=clause.words)]
+
+
+_AVERAGE = re.compile(r"\b(?:mean|average)")
 
 
 def slope(clause: Clause) -> list[Claim] | None:
@@ -98,7 +105,7 @@ def slope(clause: Clause) -> list[Claim] | None:
         return None
     spans = [t.cats[c] for t in clause.tokens for c in ("slope", "DEG") if t.has(c)]
     bounded = any(t.has("DEG") and (t.cats["DEG"][0] <= 0.0 or t.cats["DEG"][1] >= EVERYTHING) for t in clause.tokens)
-    if bounded and not any(t.has("mean") for t in clause.tokens) and "mean" not in clause.words:
+    if bounded and not any(t.has("mean") for t in clause.tokens) and not _AVERAGE.search(clause.words):
         return None  # 'slopes of at most 6 degrees' is not their mean
     return [Claim.spanning("slope", ("slope_mean_deg",), (), span, clause.words) for span in spans] or None
 
@@ -149,7 +156,7 @@ def slopeexceeds(clause: Clause) -> list[Claim] | None:
     """'the mean slope exceeds 25 degrees'."""
     low_deg, high_deg = next(t.cats["DEG"] for t in clause.tokens if t.has("DEG"))
     limit = (low_deg + high_deg) / 2
-    more_than = clause.value("x", "exceed") == "more"
+    more_than = (clause.value("x", "exceed") == "more") != any(t.has("never") for t in clause.tokens)
     span = (limit, 90.0) if more_than else (0.0, limit)
     return None if any(clause.scopes) else [Claim.spanning("slope", ("slope_mean_deg",), (), span, clause.words)]
 
@@ -189,14 +196,19 @@ def _ends_of(clause: Clause) -> tuple[str, str] | None:
     return ("a", "b") if name == "low" else ("b", "a")
 
 
+_OF_HEIGHT = ("ends", "span", "range", "high", "low", "capped", "littlerange", "heightword")
+
+
 def ends(clause: Clause) -> list[Claim] | None:
     """The lowest and the highest elevation, in either order where words say which is which."""
     named = _ends_of(clause)
     said = any(t.has(c) for t in clause.tokens for c in ("elev", "reliefword", "sealevel", "belowsea", "lowpoint"))
-    said = said or clause.context.last in ("ends", "span", "range", "high", "low", "capped")
+    said = said or clause.context.last in _OF_HEIGHT
     if named is None or not said or any(clause.scopes) or not _joined(clause):
         return None
-    return [_height(clause, named[0], "elevation_min_m"), _height(clause, named[1], "elevation_max_m")]
+    found = [_height(clause, named[0], "elevation_min_m"), _height(clause, named[1], "elevation_max_m")]
+    words = [str(t.cats[c]) for t in clause.part("f") for c in ("relief", "hills") if t.has(c)]
+    return [*found, *(Claim("relief", ("relief",), against=(w,), words=clause.words) for w in words)]
 
 
 def _joined(clause: Clause) -> bool:
@@ -204,3 +216,38 @@ def _joined(clause: Clause) -> bool:
     return any(t.word("to", "and", ",", "while", "up to", "from") or t.has("thin") for t in between) or clause.part(
         "b"
     )[0].words.startswith("up to")
+
+
+def heightword(clause: Clause) -> list[Claim] | None:
+    """'elevations are low': all of the ground."""
+    if any(clause.scopes):
+        return None
+    return [height_claim(str(clause.value("x", "heightword")), clause.words)]
+
+
+def belowsea(clause: Clause) -> list[Claim] | None:
+    """'some of the ground lies below sea level'."""
+    if any(clause.scopes):
+        return None
+    return [Claim.spanning("height", ("elevation_min_m",), (), (-EVERYTHING, -0.5), clause.words)]
+
+
+_LITTLE_RELIEF_M = 50.0
+"""Metres between the lowest and the highest point that 'varies little' leaves."""
+
+
+def littlerange(clause: Clause) -> list[Claim] | None:
+    """'the elevation varies little'."""
+    if any(clause.scopes):
+        return None
+    return [Claim.spanning("height", ("elevation_range_m",), (), (0.0, _LITTLE_RELIEF_M), clause.words)]
+
+
+_RELIEF_M = {"low": (0.0, 50.0), "high": (100.0, EVERYTHING)}
+"""Metres between the lowest and the highest point of a relief that is called low or considerable."""
+
+
+def reliefsize(clause: Clause) -> list[Claim] | None:
+    """'the relief is considerable'."""
+    span = _RELIEF_M[str(clause.value("x", "relsize"))]
+    return None if any(clause.scopes) else [Claim.spanning("height", ("elevation_range_m",), (), span, clause.words)]

@@ -57,11 +57,17 @@ def _kinds(clause: Clause, slot: str) -> tuple[str, ...]:
     return tuple(k for t in clause.part(slot) if t.has("OBJ") for k in t.cats["OBJ"].kinds)
 
 
+_SIZES = frozenset(("larger", "bigger", "smaller", "wider", "higher", "lower", "longer", "denser", "extensive", "area"))
+"""Words of size: facts know the number of map objects alone."""
+
+
 def moreobjects(clause: Clause) -> list[Claim] | None:
     """'there are more buildings than roads'."""
-    mine, other = _kinds(clause, "a"), _kinds(clause, "b")
-    word = "exceed" if clause.value("x", "exceed") is not None else "more"
-    if not mine or not other or mine == other or any(clause.scopes):
+    mine, other = _kinds(clause, "a") or clause.context.objects[-1:], _kinds(clause, "b")
+    if any(word in _SIZES for word in clause.part("x")[0].words.split()):
+        return None  # 'the field is larger than the building'
+    word = next((c for c in ("exceed", "more", "near") if clause.value("x", c) in ("more", "less")), "")
+    if not mine or not other or mine == other or any(clause.scopes) or not word:
         return None
     low_ratio, high_ratio = (0.0, 1.0 / MORE) if clause.value("x", word) == "less" else (MORE, EVERYTHING)
     return [Claim("more objects", mine, (), low_ratio, high_ratio, other, words=clause.words)]
@@ -87,3 +93,34 @@ def counted(clause: Clause) -> list[Claim] | None:
     if not isinstance(number, Number) or not kinds:
         return None
     return [Claim.spanning("count", kinds, s, number.span(), clause.words) for s in clause.scopes]
+
+
+_FEW, _MANY = (1.0, 9.0), (12.0, EVERYTHING)
+_ABUNDANT = 20.0
+"""Least percent of words in the lexicon that call something abundant."""
+
+
+def manyobjects(clause: Clause) -> list[Claim] | None:
+    """'buildings are numerous', 'roads are few': a number in words as the predicate."""
+    span, said = clause.span("x", "count"), clause.span("x", "rare")
+    if span is None and said is not None:
+        span = _MANY if said[0] >= _ABUNDANT else _FEW if said[0] == 0.0 else None
+    if span is None or any(clause.scopes):
+        return None
+    return [Claim.spanning("count", k, (), span, clause.words) for t in clause.part("a") if (k := t.cats["OBJ"].kinds)]
+
+
+def countpairs(clause: Clause) -> list[Claim] | None:
+    """'buildings (34), roads (9)': kinds of map objects, each with its number behind it."""
+    found: list[Claim] = []
+    kinds: tuple[str, ...] = ()
+    for token in clause.part("p"):
+        if token.has("OBJ"):
+            if kinds:
+                return None
+            kinds = token.cats["OBJ"].kinds
+        elif token.has("NUM") and kinds:
+            words = f"{token.words} {kinds[0]}"
+            found += [Claim.spanning("count", kinds, s, token.cats["NUM"].span(), words) for s in clause.scopes]
+            kinds = ()
+    return found if found and not kinds else None

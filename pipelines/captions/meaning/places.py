@@ -6,12 +6,17 @@ from landweave.claims import EVERYTHING, Claim
 from landweave.facts import REGIONS
 from pipelines.captions.meaning.clause import MORE, Clause, Part, opposite
 from pipelines.captions.meaning.ranks import SUPERLATIVES, rank
+from pipelines.captions.tokens.numbers import Number
 
 
 def extreme(clause: Clause) -> list[Claim] | None:
     """The largest or smallest share of a land cover among the parts of the scene."""
     mine = clause.classes("a") or (clause.context.subject if "a" not in clause.slots else ())
     token = clause.part("t")[0]
+    if token.has("superadj"):  # 'the barest part'
+        return [
+            Claim("extreme", (str(token.cats["superadj"]),), p, 1.0, words=clause.words) for p in clause.places("r")
+        ]
     top = float(token.cats.get("top", -1.0 if token.words == "least" else 1.0))
     bare_more = token.has("more") and "most" not in token.words and "highest" not in token.words
     if not mine or bare_more or abs(top) != 1.0 or not token.words.startswith(SUPERLATIVES):
@@ -213,3 +218,26 @@ def extremeshare(clause: Clause) -> list[Claim] | None:
     if first is None or span is None or not mine:
         return None
     return [*first, *(Claim.spanning("share", mine, p, span, clause.words) for p in clause.places("q"))]
+
+
+def nowhere(clause: Clause) -> list[Claim] | None:
+    """'nowhere does tree cover drop below three quarters': in each part of the scene that the facts list."""
+    mine, span = clause.classes("a") or clause.context.subject, clause.span("s", "AMT")
+    if not mine or span is None or any(clause.scopes):
+        return None
+    if span[1] >= EVERYTHING:
+        said = (0.0, span[0])
+    elif span[0] <= 0.0:
+        said = (span[1], 100.0)
+    else:
+        return None
+    return [Claim.spanning("share", mine, (r,), said, clause.words) for r in REGIONS]
+
+
+def partscount(clause: Clause) -> list[Claim] | None:
+    """'trees lead in three of the four quadrants', 'grass is found in two parts only'."""
+    mine, number = clause.classes("a") or clause.context.subject, clause.value("n", "NUM")
+    if not mine or not isinstance(number, Number) or (any(clause.scopes) and clause.scopes != clause.context.scopes):
+        return None
+    how = ("lead",) if "x" in clause.slots else ("presence",)
+    return [Claim("in parts", mine, (), *number.span(), how, words=clause.words)]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from landweave.claims import Claim
 from landweave.facts import REGIONS
-from pipelines.captions.meaning.clause import OCCUPIED, Clause, is_absent
+from pipelines.captions.meaning.clause import OCCUPIED, PRESENT, Clause, is_absent
 from pipelines.captions.meaning.objects import object_claim
 from pipelines.captions.meaning.ranks import lead
 from pipelines.captions.tokens.covers import presence, worth_naming
 
-_PRESENT = (0.4, 100.0)
-"""Value of words in the lexicon that say no more than that something is there."""
-
 
 def present(clause: Clause) -> list[Claim] | None:
     """Land covers and map objects are there."""
-    if any(t.has("rare") and t.cats["rare"] != _PRESENT for t in clause.tokens):
+    if any(t.has("rare") and t.cats["rare"] != PRESENT for t in clause.tokens):
         return None
     none = [t for t in clause.part("a") if (t.has("OBJ") and t.cats["OBJ"].span == (0.0, 0.0)) or is_absent(t)]
     if none and any(t.words in ("or", "nor") for t in clause.part("a")):
@@ -132,3 +129,14 @@ def elsewhere(clause: Clause) -> list[Claim] | None:
     said = clause.value("x", "rare")
     span = (0.0, 1.0) if said in (None, "none") else clause.span("x", "rare")
     return None if span is None else [Claim.spanning("share", mine, (r,), span, clause.words) for r in rest]
+
+
+_SPREADING = frozenset(("spread", "spreads", "extend", "extends", "stretch", "stretches", "scattered", "distributed"))
+
+
+def presentin(clause: Clause) -> list[Claim] | None:
+    """'bare ground is spread over all parts of the scene': it is in each of them."""
+    mine, places = clause.classes("a"), clause.places("r")
+    if not mine or len(places) < len(REGIONS) - 1 or not _SPREADING & set(clause.part("x")[0].words.split()):
+        return None
+    return [Claim("presence", mine, p, words=clause.words) for p in places]

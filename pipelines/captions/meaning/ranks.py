@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from landweave.claims import Claim
 from pipelines.captions.meaning.comparisons import compared
 from pipelines.captions.meaning.shares import share, sharelist
+from pipelines.captions.tokens.covers import presence
+from pipelines.captions.tokens.numbers import Number
 
 if TYPE_CHECKING:
     from pipelines.captions.meaning.clause import Clause, Part
@@ -114,6 +116,9 @@ def rankafter(clause: Clause) -> list[Claim] | None:
 
 def rankshare(clause: Clause) -> list[Claim] | None:
     """'at 57 percent, shrubland is the largest cover'."""
+    number = clause.value("n", "NUM")
+    if isinstance(number, Number) and number.value != len(clause.covers("a")):
+        return None
     ranks = rank(clause) if "t" in clause.slots else lead(clause)
     shares = share(clause)
     return None if ranks is None or shares is None else [*ranks, *shares]
@@ -121,10 +126,19 @@ def rankshare(clause: Clause) -> list[Claim] | None:
 
 def rankpairs(clause: Clause) -> list[Claim] | None:
     """'the dominant land covers are grass (40 percent) and crops (36 percent)'."""
-    top, shares = clause.value("t", "top"), sharelist(clause)
+    top, shares = clause.value("t", "top") if "t" in clause.slots else 1.0, sharelist(clause)
     lists = [t.cats["COVER"].classes for t in clause.part("p") if t.has("COVER")]
     if shares is None or not lists or not isinstance(top, float) or (len(lists) > 1 and top != 1.0):
         return None
     if len(lists) > 1:
         return [*shares, *_leading(lists, clause.scopes, clause.words)]
     return [*shares, *(Claim("rank", lists[0], s, top, words=clause.words) for s in clause.scopes)]
+
+
+def gap(clause: Clause) -> list[Claim] | None:
+    """'trees dominate the north, crops the south', 'the north has trees, the south crops': the verb goes on."""
+    mapped = any(t.has("OBJ") and not t.has("COVER") for t in clause.part("a"))
+    if clause.context.last in ("present", "gap") and not mapped:
+        return [presence(t, p) for t in clause.covers("a") for p in clause.places("r")] or None
+    lists, places = [t.cats["COVER"].classes for t in clause.covers("a")], clause.places("r")
+    return _leading(lists, places, clause.words) if lists and clause.context.last == "lead" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from landweave.claims import EVERYTHING, Claim
@@ -198,10 +199,16 @@ _OF_SEVERAL = 70.0
 """Percent that several land covers need together for a place to be called by them."""
 
 
+_NOTHING_ELSE = 99.0
+"""Percent from which an adverb leaves room for nothing else."""
+
+
 def onlycovers(clause: Clause) -> list[Claim] | None:
     """'wetland and trees are the only covers'."""
     mine, number = clause.classes("a"), clause.value("n", "NUM")
     if isinstance(number, Number) and number.value != len(clause.covers("a")):
+        return None
+    if "u" in clause.slots and (clause.span("u", "adverb") or (0.0, 0.0))[0] < _NOTHING_ELSE:
         return None
     claims = [Claim.spanning("share", mine, s, (98.5, 101.5), clause.words) for s in clause.scopes]
     return [*claims, *(presence(t, s) for t in clause.covers("a") for s in clause.scopes)] or None
@@ -261,3 +268,40 @@ def rangeacross(clause: Clause) -> list[Claim] | None:
     low, high = sorted(spans)
     return [Claim.spanning("least of parts", mine, parts, low, clause.words),
             Claim.spanning("most of parts", mine, parts, high, clause.words)]  # fmt: skip
+
+
+def notshare(clause: Clause) -> list[Claim] | None:
+    """'a third of the scene is not forest': the others have the rest."""
+    mine, span = clause.classes("a"), clause.span("s", "AMT")
+    if not mine or span is None:
+        return None
+    said = (max(0.0, 100.0 - span[1]), 100.0 - span[0])
+    return [Claim.spanning("share", mine, s, said, clause.words) for s in clause.scopes]
+
+
+def placelist(clause: Clause) -> list[Claim] | None:
+    """'crops: 30 percent in the north-east, 55 percent in the south-west and 10 percent in the middle'."""
+    mine = clause.classes("a") or clause.context.subject
+    found: list[Claim] = []
+    amount: Token | None = None
+    places: tuple[Part, ...] = ()
+    for token in clause.part("p"):
+        if token.has("AMT"):
+            amount = token
+        elif token.has("REGION") or token.has("SCOPE"):
+            places = tuple(token.cats["REGION" if token.has("REGION") else "SCOPE"] or ())
+        if amount is not None and places:
+            words = f"{amount.words} {token.words}"
+            for where in places:
+                found += _share_claims(replace(clause, scopes=(where,)), mine, _amount(amount), words) or []
+            amount, places = None, ()
+    return found if mine and len(found) > 1 and amount is None and not places else None
+
+
+def nocover(clause: Clause) -> list[Claim] | None:
+    """'..., and no other land cover reaches a tenth': as many do as the sentence has named."""
+    span, named = clause.span("s", "AMT"), float(len(clause.context.taken))
+    if span is None or not named or span[1] >= EVERYTHING or span[0] <= 0.0:
+        return None
+    against = (f"{(span[0] + span[1]) / 2:g}", "100")
+    return [Claim("number", (), s, named, named, against, words=clause.words) for s in clause.scopes]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.captions.tokens.adverbials import adverbials
 from pipelines.captions.tokens.covers import attributes, covers
-from pipelines.captions.tokens.numbers import quantities, ranges
+from pipelines.captions.tokens.numbers import elided, quantities, ranges
 from pipelines.captions.tokens.objects import objects
 from pipelines.captions.tokens.phrases import phrases_of, words_of
 from pipelines.captions.tokens.regions import lists_of_regions, regions
@@ -29,6 +29,7 @@ def tokens_of(sentence: str, literals: frozenset[str]) -> list[Token]:
         ranges,
         covers,
         objects,
+        elided,
         attributes,
         scenes,
         lists_of_regions,

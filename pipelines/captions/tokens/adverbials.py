@@ -44,16 +44,19 @@ def _of_covers(tokens: list[Token], i: int) -> tuple[Token, int] | None:
 
 
 def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
-    if tokens[i].word("everywhere"):
-        return Token({"SCOPE": tuple((r,) for r in REGIONS)}, "everywhere"), i + 1
+    alone = _placed_alone(tokens, i)
+    if alone is not None:
+        return alone
     if i + 1 >= len(tokens) or not (tokens[i].words in PREPOSITIONS or _fronting(tokens, i)):
         return None
     j = i + 1
     if tokens[j].word("a", "an") and j + 1 < len(tokens):
         j += 1
+    if j + 2 < len(tokens) and tokens[j].has("partword") and tokens[j + 1].word("of") and tokens[j + 2].has("place"):
+        j += 2  # 'in this part of the southern hemisphere'
     token = tokens[j]
     words = f"{tokens[i].words} {token.words}"
-    if token.has("REGION") and not tokens[i].word("from", "to"):
+    if token.has("REGION") and not tokens[i].word("from") and not (tokens[i].word("to") and _leads_on(tokens, i)):
         return Token({"SCOPE": token.cats["REGION"]}, words), j + 1
     if token.has("SCENE") and not tokens[i].word("from", "to", "at"):
         return Token({"SCOPE": ((),) if token.cats["SCENE"] else None}, words, token.claims), j + 1
@@ -61,9 +64,46 @@ def _placed(tokens: list[Token], i: int) -> tuple[Token, int] | None:
         end = j + 1
         while end < len(tokens) and tokens[end].has("placeword"):
             end += 1
-        claim = Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words)
-        return Token({"ADV": None}, words, [claim]), end
+        return Token({"ADV": None}, words, [_of_place(token)]), end
     return None
+
+
+def _placed_alone(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    """An adverbial of place without a preposition."""
+    token = tokens[i]
+    if token.word("everywhere"):
+        return Token({"SCOPE": tuple((r,) for r in REGIONS)}, "everywhere"), i + 1
+    if token.has("REGION") and i and tokens[i - 1].has("amount"):
+        return Token({"SCOPE": token.cats["REGION"]}, token.words), i + 1  # 'the whole top left'
+    if token.has("place") and _between_stops(tokens, i):
+        return Token({"ADV": None}, token.words, [_of_place(token)]), i + 1
+    return _outside(tokens, i) if token.has("outside") else None
+
+
+def _of_place(token: Token) -> Claim:
+    return Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words)
+
+
+def _between_stops(tokens: list[Token], i: int) -> bool:
+    """'January 2018, northern mid-latitudes: ...': a phrase of its own."""
+    around = (*tokens[max(0, i - 1) : i], *tokens[i + 1 : i + 2])
+    return all(t.words in (",", ";", ":", "(", ")") for t in around)
+
+
+def _leads_on(tokens: list[Token], i: int) -> bool:
+    """'from the north to the south', 'thins to the south': a way, where 'lies to the south' is a place."""
+    ways = any(t.has("thin") or t.has("giveway") or t.word("from") for t in tokens[:i])
+    return ways or (i > 0 and tokens[i - 1].has("REGION"))
+
+
+def _outside(tokens: list[Token], i: int) -> tuple[Token, int] | None:
+    """'outside the bottom right': each of the other quarters."""
+    regions = tokens[i + 1].cats.get("REGION") if i + 1 < len(tokens) else None
+    named = {part for region in regions or () for part in region}
+    rest = tuple((r,) for r in REGIONS if r not in named and r != "middle")
+    if not named or "middle" in named or not rest:
+        return None
+    return Token({"SCOPE": rest}, f"{tokens[i].words} {tokens[i + 1].words}"), i + 2
 
 
 def _fronting(tokens: list[Token], i: int) -> bool:
@@ -80,7 +120,7 @@ _TIMES: dict[str, Callable[[Any, str], Claim]] = {
 }
 
 
-_OF_TIMES = frozenset((*_TIMES, "taken", "NUM", "REGION", "fronting"))
+_OF_TIMES = frozenset((*_TIMES, "taken", "NUM", "REGION", "fronting", "place", "outside"))
 
 
 _BEFORE_TIMES = PREPOSITIONS | {"a", "an", "year", "everywhere", "among"}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from landweave.claims import Span
     from pipelines.captions.lexicon import Meanings
 
-WHOLE_MOSTLY = 85.0
+WHOLE_MOSTLY = 70.0
 """Percent from which a place may be called by one land cover without more words."""
 
 
@@ -95,6 +95,8 @@ def _cover_end(tokens: list[Token], j: int) -> int | None:
         return None
     if not noun and tokens[k].has("cover") and tokens[k].cats["cover"] == head.cats["adj"]:
         noun, k = True, k + 1  # 'wooded forest'
+    if k + 1 < len(tokens) and tokens[k].word("s") and tokens[k + 1].has("suffix"):
+        k += 1  # "water's share"
     while k < len(tokens) and tokens[k].has("suffix") and not tokens[k].has("hold") and not tokens[k].has("exceed"):
         noun, k = True, k + 1
     return k if noun else None

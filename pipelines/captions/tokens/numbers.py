@@ -201,7 +201,8 @@ def _quantity(tokens: list[Token], j: int, near: str | None) -> tuple[Meanings, 
         cats: Meanings = {"AMT": span_of(float(token.cats["fraction"]), 0.0, near, fraction=True)}
         if token.has("times") and near is None:
             cats["times"] = token.cats["times"]
-        return cats, 2 if j + 1 < len(tokens) and tokens[j + 1].word("parts") else 1
+        unit = j + 1 < len(tokens) and (tokens[j + 1].word("parts", "pixels") or tokens[j + 1].has("unit"))
+        return cats, 2 if unit else 1  # 'one in ten hectares'
     if token.has("zerolevel") and near is None:
         return {"LEN": (-0.5, 0.5)}, 1
     if token.has("amount"):
@@ -262,6 +263,30 @@ def ranges(tokens: list[Token]) -> list[Token]:
         found.append(tokens[i])
         i += 1
     return found
+
+
+_BEFORE_ELIDED = frozenset(("with", "at", "on", ",", ":", "(", "by"))
+_BEHIND_ELIDED = ("kind", "OBJ", "covernoun", "unit")
+
+
+def elided(tokens: list[Token]) -> list[Token]:
+    """'trees hold 35 percent, water 21': a bare number right behind a land cover has the unit of the one before."""
+    if not any("PERCENT" in t.cats for t in tokens):
+        return tokens
+    return [_percent(t) if t.has("NUM") and _is_elided(tokens, i) else t for i, t in enumerate(tokens)]
+
+
+def _percent(token: Token) -> Token:
+    return Token({**token.cats, **_measured(token.cats["NUM"], "percent")}, token.words)
+
+
+def _is_elided(tokens: list[Token], i: int) -> bool:
+    k = i - 1
+    while k >= 0 and (tokens[k].words in _BEFORE_ELIDED or tokens[k].has("follows") or tokens[k].has("hold")):
+        k -= 1
+    behind = tokens[i + 1 : i + 2]
+    alone = not any(t.has(c) for t in behind for c in _BEHIND_ELIDED)
+    return k >= 0 and alone and tokens[k].has("COVER") and 0 <= tokens[i].cats["NUM"].value <= 100
 
 
 def like_year(number: Number) -> bool:

@@ -61,6 +61,10 @@ def objects(tokens: list[Token]) -> list[Token]:
                 span = (EVERYTHING, EVERYTHING)
             if found and found[-1].word("only", "just"):
                 found.pop()
+        elif last is not None and last.word("only", "sole") and not plural:
+            span = (1.0, 1.0)  # 'the only road'
+            words = f"{last.words} {words}"
+            found.pop()
         elif token.has("COVER"):
             cats["COVER"] = token.cats["COVER"]
         cats["OBJ"] = Objects((kind,), span)

@@ -50,13 +50,25 @@ _ONLY = re.compile(r"\b(?:just|merely|solely|exclusively) (?=(?:in|on|the)\b)")
 """'solely in the north' is 'only in the north'."""
 
 
+_THE_ONLY = re.compile(
+    r"\b(holds?|has|have|contains?|shows?|includes?) the only (?!part|quarter|quadrant|corner|one\b|map)"
+)
+"""'the north holds the only water' is 'the north holds all of the water', and not 'only water'."""
+_NOT = re.compile(r"(?<=[a-z])n't\b")
+_IS = re.compile(r"(?<=\bit)'s\b|(?<=here)'s\b|(?<=that)'s\b")
+"""'isn't' is 'is not', 'there's' is 'there is'."""
+
+
 def words_of(sentence: str) -> list[str]:
     """The words and marks of a sentence, without those that add nothing."""
-    text = sentence.lower().replace("%", " percent ").replace("°", " degrees ").replace("'s ", " s ")
+    text = sentence.lower().replace("%", " percent ").replace("°", " degrees ")
+    if "'" in text:
+        text = _NOT.sub(" not", _IS.sub(" is", text)).replace("'re ", " are ").replace("'s ", " s ")
     text = _DEGREE.sub("", text)
     text = _ANOTHER.sub("a ", text)
     text = _AS_MUCH_AS.sub("", text)
     text = _ONLY.sub("only ", text)
+    text = _THE_ONLY.sub(r"\1 all of ", text)
     if "-" in text or "\u2013" in text:
         text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
         text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
@@ -91,18 +103,26 @@ def phrases_of(words: list[str], literals: frozenset[str]) -> list[Token]:
 
 def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
     """Whether a phrase only looks like one: 'in all' of 'in all parts', 'share of' of 'largest share of the scene'."""
-    if words[i:end] == ["in", "all"]:
-        return _goes_on(words, end)
+    if words[i:end] in (["in", "all"], ["in", "part"]):  # 'in all parts', 'in this part of the south'
+        return _goes_on(words, end) if words[i + 1] == "all" else words[end : end + 1] == ["of"]
     if end < len(words) and "exceed" in meanings and words[end - 1] == "than":
         return _is_quantity(words, end)
     if end < len(words) and "lead" in meanings and words[end - 1] in ("share", "space", "part"):
         return words[end] == "of"
-    if end < len(words) and "cover" in meanings and words[end - 1] == "cover" and "and" in words[i:end]:
-        return "region" in lexicon().phrases.get((words[end],), {})  # 'snow and ice cover the upper part'
-    if words[end - 1] != "of" or "prefix" not in meanings or end >= len(words):
+    if end < len(words) and "cover" in meanings and words[end - 1] == "cover":
+        upper = "and" in words[i:end] and "region" in lexicon().phrases.get((words[end],), {})
+        return upper or words[end][0].isdigit()  # 'snow and ice cover the upper part', 'crops cover 8'
+    if words[end - 1] != "of" or not ("prefix" in meanings or "some" in meanings) or end >= len(words):
         return False
-    behind = lexicon().phrases.get((words[end],), {})
+    behind = _longest(words, end)
     return "scene" in behind or "region" in behind
+
+
+def _longest(words: list[str], i: int) -> Meanings:
+    """The meanings of the longest phrase that begins at word i."""
+    table = lexicon()
+    sizes = table.reach.get(words[i], ())
+    return next((m for n in sizes if (m := table.phrases.get(tuple(words[i : i + n]))) is not None), {})
 
 
 def _is_quantity(words: list[str], i: int) -> bool:

@@ -37,6 +37,8 @@ def regions(tokens: list[Token]) -> list[Token]:
                 found[-2:] = [Token({"REGION": (both,)}, f"{found[-2].words} of {words}")]
                 i = end
                 continue
+        if found and found[-1].has("amount"):  # 'the whole top left' is no word for the scene
+            found[-1] = Token({k: v for k, v in found[-1].cats.items() if k != "scene"}, found[-1].words)
         found.append(Token({"REGION": value}, words))
         i = end
     return found
@@ -93,6 +95,8 @@ def _region_list(tokens: list[Token], i: int) -> int:
         while k < len(tokens) and (tokens[k].word("and", ",", "both", "or") or (k > j and tokens[k].word("in"))):
             k += 1
         if k == j or k >= len(tokens) or not tokens[k].has("REGION") or _begins_clause(tokens, i, k):
+            break
+        if tokens[i - 1].has("compared") and i:
             break
         end = j = k + 1
     return end

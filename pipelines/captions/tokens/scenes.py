@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from landweave.claims import Claim
+from landweave.claims import EVERYTHING, Claim
 from pipelines.captions.tokens.covers import LEAST_NAMED, Cover, classes_of, worth_naming
 from pipelines.captions.tokens.token import PREPOSITIONS, SEPARATORS, Token
 
-_OF_SCENES = frozenset(("LEN", "relief", "place", "season", "rural", "adverb", "adj", "COVER", "scene", "hills"))
+_OF_SCENES = frozenset(
+    ("LEN", "relief", "place", "season", "rural", "adverb", "adj", "COVER", "scene", "hills", "plain", "heightword")
+)
 """Categories of which a token that begins a scene, with its adjectives, has one."""
 
 
@@ -45,7 +47,9 @@ def _hills_end(tokens: list[Token], i: int, end: int) -> bool:
     """'hilly area', alone or behind adjectives and a stop: 'forested, hilly area'."""
     if not tokens[end].has("hills"):
         return False
-    return end == i or (tokens[end - 1].word(",", "and") and tokens[end].words.split()[0] in _HILLY)
+    if end == i or (tokens[end - 1].word(",", "and") and tokens[end].words.split()[0] in _HILLY):
+        return True
+    return all(any(t.has(c) for c in ("adj", "rural", "plain", "place")) for t in tokens[i:end])
 
 
 _HILLY = ("hilly", "mountainous", "flat", "rolling", "level", "undulating")
@@ -55,28 +59,50 @@ def _scene_adjectives(tokens: list[Token], i: int) -> tuple[int, list[Claim]]:
     j, claims = _sized(tokens, i)
     while j < len(tokens):
         token = tokens[j]
-        if token.has("relief"):
-            claims.append(Claim("relief", ("relief",), against=(str(token.cats["relief"]),), words=token.words))
-        elif token.has("place"):
-            claims.append(Claim("place", ("place",), against=(str(token.cats["place"]),), words=token.words))
-        elif token.has("season") and j + 1 < len(tokens) and tokens[j + 1].has("scene"):
-            claims.append(Claim("season", ("season",), against=(str(token.cats["season"]),), words=token.words))
-        elif token.has("rural"):
-            claims.append(Claim("share", ("built",), (), 0.0, 15.0, words=token.words))
+        own = _own_claim(tokens, j)
+        if own is not None:
+            claims.append(own)
         elif token.has("adverb") and j + 1 < len(tokens) and tokens[j + 1].has("adj"):
             low, high = token.cats["adverb"]
             name = str(tokens[j + 1].cats["adj"])
             claims.append(Claim("share", classes_of(name), (), low, high, words=f"{token.words} {tokens[j + 1].words}"))
             j += 1
-        elif token.has("adj"):
-            name = str(token.cats["adj"])
-            claims.append(Claim("character", classes_of(name), (), 1.0, words=token.words))
         elif _names_scene(tokens, j):
             claims += [*token.claims, Claim("character", token.cats["COVER"].classes, (), 1.0, words=token.words)]
-        elif not (token.word(",", "and") and j > i and claims and _is_scene_adjective(tokens, j + 1)):
+        elif not (token.has("plain") or _joins_adjectives(tokens, j, claims)):
             break
         j += 1
     return j, claims
+
+
+def _own_claim(tokens: list[Token], j: int) -> Claim | None:
+    """What an adjective before a word for the scene claims: 'hilly', 'tropical', 'rural', 'low-lying', 'wooded'."""
+    token = tokens[j]
+    for name in ("relief", "place", "season"):
+        if token.has(name) and (name != "season" or (j + 1 < len(tokens) and tokens[j + 1].has("scene"))):
+            return Claim(name, (name,), against=(str(token.cats[name]),), words=token.words)
+    if token.has("rural"):
+        return Claim("share", ("built",), (), 0.0, 15.0, words=token.words)
+    if token.has("heightword") and not token.has("plain"):
+        return height_claim(str(token.cats["heightword"]), token.words)
+    if token.has("adj"):
+        return Claim("character", classes_of(str(token.cats["adj"])), (), 1.0, words=token.words)
+    return None
+
+
+_LOWLAND_M, _HIGHLAND_M = 300.0, 700.0
+"""Metres that elevations called low do not exceed, and that those called high do."""
+
+
+def height_claim(level: str, words: str) -> Claim:
+    """'low-lying', 'elevated': all of the ground."""
+    if level == "low":
+        return Claim.spanning("height", ("elevation_max_m",), (), (-EVERYTHING, _LOWLAND_M), words)
+    return Claim.spanning("height", ("elevation_min_m",), (), (_HIGHLAND_M, EVERYTHING), words)
+
+
+def _joins_adjectives(tokens: list[Token], j: int, claims: list[Claim]) -> bool:
+    return tokens[j].word(",", "and") and bool(claims) and _is_scene_adjective(tokens, j + 1)
 
 
 def _names_scene(tokens: list[Token], j: int) -> bool:
@@ -131,6 +157,8 @@ def _scenes_of(tokens: list[Token]) -> list[Token]:
             end = _list_end(tokens, i + 1, "COVER")
             if end == i + 1 or _placed_behind(tokens, end) or (token.cats["SCENE"] and _names_objects(tokens, end)):
                 break
+            if found and (found[-1].has("times") or found[-1].has("exceed") or found[-1].word("times")):
+                break  # 'twice the area of trees'
             listed = [t for t in tokens[i + 1 : end] if t.has("COVER")]
             least = LEAST_NAMED if len(listed) < _LONG_LIST else _LEAST_LISTED
             claims = [worth_naming(t, (), least) for t in listed]

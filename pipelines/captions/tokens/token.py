@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipelines.captions.lexicon import Meanings
 
 PREPOSITIONS = frozenset(("in", "on", "of", "across", "over", "throughout", "within", "inside", "at", "from", "for",
-                           "during", "through", "to", "toward", "towards"))  # fmt: skip
+                           "during", "through", "to", "toward", "towards", "along"))  # fmt: skip
 
 
 SEPARATORS = frozenset((",", "and", "or"))
