@@ -1,7 +1,10 @@
 """Measures planning of ten thousand to ten million locations: time, memory, search requests, plan size.
 
-    python -m benchmarks.planning                  10^4, 10^5 and 10^6 locations x 4 seasons; sampling alone of 10^7
+    python -m benchmarks.planning                  10^4, 10^5 and 10^6 locations x 4 seasons; sampling alone of 10^7;
+                                                   10^5 and 10^6 points, with a common window and a window around a
+                                                   date of each
     python -m benchmarks.planning --quick --json   10^3 and 10^4, as JSON
+    python -m benchmarks.planning --sizes --sampling --points 100000    the points alone
 
 Against `testbed anywhere`, in its own process, over HTTP. Each size is planned in a fresh process.
 """
@@ -11,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as pacsv
+
+from benchmarks.ours import peak_bytes
 from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
 from pipelines.plan.blocks import KM_A_DEG, days_of, requests_at_most
@@ -28,12 +35,18 @@ from sampling import locate
 from sampling.splits import SPLITS
 from schemas.modality import SENTINEL2
 from schemas.recipe import Recipe
-from schemas.sampling import UniformSampling
 
 AREA = [0.0, 42.0, 20.0, 55.0]
 """Central Europe: 2 million square kilometres, mostly land."""
 SEASONS = (("spring", "03-01", "05-31"), ("summer", "06-01", "08-31"), ("autumn", "09-01", "11-30"))
 WINTER = {"name": "winter", "start": "2021-12-01", "end": "2022-02-28"}
+SPRING_DAYS = 92
+KINDS = ("common window", "window of each")
+"""What is planned at points of a file."""
+
+
+USUAL = ([10_000, 100_000, 1_000_000], [1_000_000, 10_000_000], [100_000, 1_000_000])
+"""Locations that are planned, only placed, and planned from a file in both ways."""
 
 
 def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
@@ -50,40 +63,80 @@ def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
     )  # fmt: skip
 
 
-def bound_of(recipe: Recipe, parts: int) -> int:
+def write_points(path: Path, count: int) -> None:
+    """One point per cell of a lattice over the area, near the middle of its cell, with a date in spring.
+
+    Footprints of 600 m do not overlap up to 1.5 million points: cells are then 1.2 km wide, and a point lies in the
+    middle half of its cell.
+    """
+    rng = np.random.default_rng([7, count])
+    west, south, east, north = AREA
+    bottom, top = np.sin(np.radians([south, north]))  # rows of equal area
+    rows = math.ceil(math.sqrt(count * (north - south) / (east - west) / math.cos(math.radians((south + north) / 2))))
+    columns = math.ceil(count / rows)
+    row, column = np.divmod(rng.permutation(rows * columns)[:count], columns)
+    moved = rng.uniform(0.25, 0.75, (2, count))
+    lon = west + (column + moved[0]) * (east - west) / columns
+    lat = np.degrees(np.arcsin(bottom + (row + moved[1]) * (top - bottom) / rows))
+    dates = np.datetime64("2021-03-01") + rng.integers(0, SPRING_DAYS, count)
+    table = pa.table({"lon": lon, "lat": lat, "date": pa.array(dates).cast(pa.string())})
+    pacsv.write_csv(table, path)
+
+
+def points_recipe(url: str, *, own: bool) -> Recipe:
+    """Sentinel-2 at the points of `write_points`: one spring for all, or 15 days around the date of each."""
+    spring = {"start": "2021-03-01", "end": "2021-05-31"}
+    window = {"around": "attr_date", "within": "15d"} if own else spring
+    return Recipe.model_validate(
+        {
+            "name": "planning", "seed": 1, "grid": {"size_m": 600},
+            "sampling": {"kind": "points", "file": "points.csv", "attributes": ["date"]},
+            "windows": [{"name": "spring", **window}],
+            "providers": {"anywhere": {"url": url, "dialect": "earth-search", "retries": 0}},
+            "sources": [{"kind": "sentinel2", "providers": ["anywhere"]}],
+        }
+    )  # fmt: skip
+
+
+def bound_of(recipe: Recipe, count: int, parts: int) -> int:
     """Requests that planning is to stay within (`requests_at_most`): all windows of Sentinel-2, over the area once for
     each split."""
     west, south, east, north = AREA
     middle = math.cos(math.radians((south + north) / 2.0))
     area = len(SPLITS) * (east - west) * KM_A_DEG * middle * (north - south) * KM_A_DEG
     days = [days_of(window.period) for window in recipe.windows]
-    count = recipe.sampling.count if isinstance(recipe.sampling, UniformSampling) else 0
     return sum(requests_at_most(count, area, parts, SENTINEL2.density, d) for d in days)
 
 
 def measured(job: dict[str, Any]) -> dict[str, Any]:
     """Plan (or place only) in this process."""
-    recipe = recipe_of(job["count"], job["url"], everywhere=job["everywhere"])
+    folder = Path(job["folder"])
+    if job["what"] in KINDS:
+        write_points(folder / "points.csv", job["count"])
+        recipe = points_recipe(job["url"], own=job["what"] == KINDS[1])
+    else:
+        recipe = recipe_of(job["count"], job["url"], everywhere=job["everywhere"])
     wall, cpu = time.perf_counter(), time.process_time()
     found: dict[str, Any] = {}
-    if job["sampling"]:
+    if job["what"] == "sampling":
         located = locate(recipe, Path())
         found = {"locations": len(located), "shards": len(located.packed(recipe.shards))}
     else:
-        out = Path(job["folder"]) / f"plan-{job['count']}"
+        out = folder / f"plan-{job['what']}-{job['count']}"
         with Archives(recipe.providers) as archives:
-            file = RecipeFile(recipe=recipe, folder=Path())
+            file = RecipeFile(recipe=recipe, folder=folder)
             summary = make_plan(file, archives, out / "plan", out, ProgressPrinter("planning", "locations"))
         size = sum(p.stat().st_size for p in (out / "plan").rglob("*") if p.is_file())
         found = {
             "locations": summary.samples, "shards": summary.shards, "parts": summary.parts,
-            "searches": summary.searches, "bound": bound_of(recipe, summary.parts),
+            "searches": summary.searches,
+            **({} if job["what"] == KINDS[1] else {"bound": bound_of(recipe, summary.samples, summary.parts)}),
             "scenes": sum(summary.scenes.values()), "plan_bytes": size,
         }  # fmt: skip
     return found | {
         "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "what": "sampling" if job["sampling"] else "plan",
+        "peak_mib": peak_bytes() >> 20,
+        "what": job["what"],
     }  # fmt: skip
 
 
@@ -94,10 +147,11 @@ def in_a_process(job: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def jobs_of(sizes: list[int], sampling: list[int], folder: str, url: str) -> list[dict[str, Any]]:
+def jobs_of(sizes: list[int], sampling: list[int], points: list[int], folder: str, url: str) -> list[dict[str, Any]]:
     base = {"folder": folder, "url": url, "everywhere": False}
-    plans = [{**base, "count": n, "sampling": False} for n in sizes]
-    return plans + [{**base, "count": n, "sampling": True, "everywhere": True} for n in sampling]
+    plans = [{**base, "count": n, "what": "plan"} for n in sizes]
+    plans += [{**base, "count": n, "what": "sampling", "everywhere": True} for n in sampling]
+    return plans + [{**base, "count": n, "what": kind} for n in points for kind in KINDS]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -118,22 +172,24 @@ def main() -> None:
         epilog="Example: python -m benchmarks.planning --quick --json",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="10^3 and 10^4 only")
+    parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--sizes", type=int, nargs="*", help="locations to plan, instead")
     parser.add_argument("--sampling", type=int, nargs="*", help="locations to place without planning, instead")
+    parser.add_argument("--points", type=int, nargs="*", help="points of a file to plan in both ways, instead")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.job:
         print(json.dumps(measured(json.loads(asked.job))))
         return
-    sizes = asked.sizes if asked.sizes is not None else [1_000, 10_000] if asked.quick else [10_000, 100_000, 1_000_000]
-    sampling = asked.sampling if asked.sampling is not None else [100_000] if asked.quick else [1_000_000, 10_000_000]
+    usual = ([1_000, 10_000], [100_000], [10_000]) if asked.quick else USUAL
+    given = (asked.sizes, asked.sampling, asked.points)
+    sizes, sampling, points = (known if said is None else said for said, known in zip(given, usual, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen([sys.executable, "-m", "testbed", "anywhere"], stdout=subprocess.PIPE, text=True)
         try:
             url = server.stdout.readline().strip() if server.stdout else ""
             rows = []
-            for job in jobs_of(sizes, sampling, folder, url):
+            for job in jobs_of(sizes, sampling, points, folder, url):
                 rows.append(in_a_process(job))
                 if not asked.json:
                     show(rows[-1:])

@@ -86,6 +86,11 @@ def _parts(size_m: float) -> int:
     return min(4 + math.ceil(size_m / 2_000.0), 64)
 
 
+def hidden_m(size_m: float) -> float:
+    """Metres that the chords of an outline in another CRS may hide: outlines as near as this count as overlapping."""
+    return (size_m / _parts(size_m)) ** 2 / 8.0 / SMALLEST_RADIUS_M * _STEEPEST
+
+
 def _outlines(first: Footprints, second: Footprints) -> NDArray[np.object_]:
     """Outlines of footprints of the second CRS (one) in the first CRS (one)."""
     size, parts = first.size_m, _parts(first.size_m)
@@ -105,8 +110,7 @@ def _across(first: Footprints, second: Footprints) -> NDArray[np.float64]:
     size = first.size_m
     outline = _outlines(first, second)
     square = shapely.box(first.x_min, first.y_max - size, first.x_min + size, first.y_max)
-    hidden = (size / _parts(size)) ** 2 / 8.0 / SMALLEST_RADIUS_M * _STEEPEST
-    distance = np.asarray(shapely.distance(square, outline)) - hidden
+    distance = np.asarray(shapely.distance(square, outline)) - hidden_m(size)
     return np.where(distance > 0.0, distance, -1.0)
 
 

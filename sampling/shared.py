@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from sampling.separation import TOUCH_M, outlines_in, stretch_of
-from sampling.splits import SPLITS, near_pairs
+from sampling.nearness import neighbourhoods, outlines_of
+from sampling.separation import TOUCH_M, stretch_of
+from sampling.splits import SPLITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sampling.geobox import Footprints
+
+_COLUMN_BITS = 32
+"""Bits of a square's row in its code."""
+_MIDDLE = 1 << (_COLUMN_BITS - 1)
+"""Added to a row, which may lie south of the origin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,23 +54,55 @@ def shared_ground(footprints: Footprints, split: NDArray[np.int8]) -> tuple[Shar
     for one, two in permutations(range(len(SPLITS)), 2):
         mine, others = np.flatnonzero(split == one), np.flatnonzero(split == two)
         samples, square_m = 0, 0.0
-        if len(mine) and len(others):
-            for left, right in near_pairs(footprints, mine, others, reach_m):
-                covered = _covered(footprints, left, right)
-                samples += len(covered)
-                square_m += float(covered.sum())
+        for part, near in neighbourhoods(footprints, mine, others, reach_m):
+            covered = _covered(footprints, part, near)
+            samples += int(np.count_nonzero(covered > TOUCH_M * footprints.size_m))
+            square_m += float(covered.sum())
         if samples:
             share = square_m / (len(mine) * footprints.size_m**2)
             found.append(SharedGround(split=SPLITS[one], other=SPLITS[two], samples=samples, share=round(share, 6)))
     return tuple(found)
 
 
-def _covered(footprints: Footprints, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Square metres of each footprint in `left` (ascending, repeated) that those in `right` cover; none where 0."""
-    first = footprints.take(left)
-    size = footprints.size_m
-    squares = shapely.box(first.x_min, first.y_max - size, first.x_min + size, first.y_max)
-    pieces = shapely.intersection(squares, outlines_in(first, footprints.take(right)))
-    hit = np.flatnonzero(shapely.area(pieces) > TOUCH_M * size)
-    groups = np.split(pieces[hit], np.flatnonzero(np.diff(left[hit])) + 1) if len(hit) else []
-    return np.array([shapely.area(shapely.union_all(group) if len(group) > 1 else group[0]) for group in groups])
+def _covered(footprints: Footprints, part: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(m,) square metres of each footprint in `part`, of one CRS, that those in `others` cover.
+
+    The ground is cut into squares as wide as a footprint. The others are joined once per square, so that a footprint
+    is compared with what covers the few squares that it touches, and not with every other footprint.
+    """
+    x, y, size = footprints.x_min[part], footprints.y_max[part], footprints.size_m
+    squares, outlines = shapely.box(x, y - size, x + size, y), outlines_of(footprints, part, others)
+    mine, my_cells = _cells_of(squares, size)
+    theirs, their_cells = _cells_of(outlines, size)
+    held = np.isin(their_cells, my_cells)
+    theirs, their_cells = theirs[held], their_cells[held]
+    order = np.argsort(their_cells, kind="stable")
+    cells, starts = np.unique(their_cells[order], return_index=True)
+    pieces = shapely.intersection(outlines[theirs[order]], _square_of(their_cells[order], size))
+    filled = np.array([_union(group) for group in np.split(pieces, starts[1:])], dtype=object)
+    touched = np.isin(my_cells, cells)
+    mine, my_cells = mine[touched], my_cells[touched]
+    areas = shapely.area(shapely.intersection(squares[mine], filled[np.searchsorted(cells, my_cells)]))
+    return np.bincount(mine, weights=areas, minlength=len(part))
+
+
+def _union(pieces: NDArray[np.object_]) -> shapely.Geometry:
+    return pieces[0] if len(pieces) == 1 else shapely.union_all(pieces)
+
+
+def _cells_of(shapes: NDArray[np.object_], edge_m: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of a shape's number and the code of a square of this edge that its bounds touch."""
+    low, high = np.hsplit(np.floor(shapely.bounds(shapes) / edge_m).astype(np.int64), 2)
+    numbers = np.arange(len(shapes))
+    found = []
+    for step in np.ndindex(*((high - low).max(axis=0) + 1).tolist()):
+        cell = low + np.array(step)
+        inside = (cell <= high).all(axis=1)
+        found.append((numbers[inside], (cell[inside, 0] << _COLUMN_BITS) + cell[inside, 1] + _MIDDLE))
+    return np.concatenate([n for n, _ in found]), np.concatenate([c for _, c in found])
+
+
+def _square_of(cells: NDArray[np.int64], edge_m: float) -> NDArray[np.object_]:
+    """Squares by the codes that `_cells_of` gives them."""
+    x, y = (cells >> _COLUMN_BITS) * edge_m, ((cells & (2 * _MIDDLE - 1)) - _MIDDLE) * edge_m
+    return np.asarray(shapely.box(x, y, x + edge_m, y + edge_m), dtype=object)

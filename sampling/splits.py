@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from sampling import majortom
 from sampling.chance import Purpose, ranks
-from sampling.separation import TOUCH_M, gaps, stretch_of
-from sampling.sphere import geocentric
+from sampling.nearness import nearest_gaps
+from sampling.separation import TOUCH_M, stretch_of
 from sampling.strata import shared_within
 from schemas.place import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from sampling.geobox import Footprints
@@ -30,8 +26,6 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 """train, val, test: a split's code is its place here."""
 _COLUMN_BITS = 32
 """Bits of a block's column, signed, in its code."""
-_QUERIES = 50_000
-"""Footprints whose neighbours are looked for at once, and pairs of them that are measured at once: bounds memory."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -151,33 +145,6 @@ def keeping(
 def _too_near(
     footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], buffer_m: float
 ) -> NDArray[np.bool_]:
-    """(m,) True where footprint number mine[i] (ascending) lies nearer than the buffer to any of the others."""
+    """(m,) True where footprint number mine[i] lies nearer than the buffer to any of the others."""
     reach_m = math.sqrt(2.0) * footprints.size_m * stretch_of(footprints) + buffer_m
-    answer = np.zeros(len(mine), dtype=bool)
-    for left, right in near_pairs(footprints, mine, others, reach_m):
-        apart = gaps(footprints.take(left), footprints.take(right), buffer_m)
-        answer[np.searchsorted(mine, left[apart < buffer_m - TOUCH_M])] = True
-    return answer
-
-
-def near_pairs(
-    footprints: Footprints, mine: NDArray[np.int64], others: NDArray[np.int64], reach_m: float
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of footprints whose centres lie within `reach_m`, some at a time: (numbers in mine, numbers in others).
-
-    All pairs of one footprint come together; the first numbers stand in the order of `mine`.
-    """
-    tree = KDTree(geocentric(footprints.lon[others], footprints.lat[others]))
-    for start in range(0, len(mine), _QUERIES):
-        part = mine[start : start + _QUERIES]
-        points = geocentric(footprints.lon[part], footprints.lat[part])
-        nearest, _ = tree.query(points, distance_upper_bound=reach_m)
-        suspects = np.flatnonzero(np.isfinite(nearest))
-        if not len(suspects):
-            continue
-        counts = tree.query_ball_point(points[suspects], reach_m, return_length=True)
-        for chosen in np.split(suspects, np.flatnonzero(np.diff(np.cumsum(counts) // _QUERIES)) + 1):
-            near = tree.query_ball_point(points[chosen], reach_m)
-            lengths = np.array([len(f) for f in near], dtype=np.int64)
-            right = np.fromiter(chain.from_iterable(near), dtype=np.int64, count=int(lengths.sum()))
-            yield np.repeat(part[chosen], lengths), others[right]
+    return nearest_gaps(footprints, mine, others, reach_m, buffer_m) < buffer_m - TOUCH_M

@@ -11,12 +11,13 @@ import pyproj
 import pytest
 import shapely
 
-import sampling.leakage
+import sampling.nearness
 from pipelines.plan.doubts import buffer_for, doubts
 from pipelines.tables import Estimate, PlanSummary
 from sampling.geobox import Footprints, footprints_at
 from sampling.leakage import leakage
 from schemas.recipe import Recipe
+from tests.sampling.test_sampling_overlap import cluster
 
 WINDOWS = [{"name": "y", "start": "2021-01-01", "end": "2021-12-31"}]
 
@@ -97,6 +98,8 @@ def test_leakage_over_another_ground_is_that_of_its_squares(monkeypatch: pytest.
     )
     (found,) = leakage(wide, split)
     assert found.pairs == pairs
-    monkeypatch.setattr(sampling.leakage, "MOST_PAIRS", 10)
-    (fewer,) = leakage(wide, split)
-    assert 0.5 * pairs < fewer.pairs <= pairs
+    border = cluster(6.0, 46.0, 120, 15_000.0, 3_000.0)
+    (every,) = leakage(border, split)
+    monkeypatch.setattr(sampling.nearness, "MOST_CROSSING", 10)
+    (fewer,) = leakage(border, split)
+    assert 0.5 * every.pairs < fewer.pairs < every.pairs

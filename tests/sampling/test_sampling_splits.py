@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampling import nearness
 from sampling import splits as module
 from sampling.chance import Purpose, ranks
 from sampling.geobox import Footprints, place_footprints
 from sampling.majortom import cells_of
+from sampling.sphere import geocentric
 from sampling.splits import SPLITS, assign
 from schemas.grid import GridSpec
 from schemas.splits import Splits
@@ -151,21 +153,21 @@ def test_many_footprints_are_looked_at_some_at_a_time(monkeypatch: pytest.Monkey
     footprints = strewn(500, 2.0)
     whole = assign(footprints, Splits(block_m=20_000, buffer_m=8_000), 1)
     for bound in (1, 7, 100):
-        monkeypatch.setattr(module, "_QUERIES", bound)
+        monkeypatch.setattr(nearness, "_AT_ONCE", bound)
         np.testing.assert_array_equal(assign(footprints, Splits(block_m=20_000, buffer_m=8_000), 1).kept, whole.kept)
 
 
-def test_pairs_are_those_within_reach() -> None:
+def test_neighbourhoods_are_those_within_reach() -> None:
     footprints = strewn(200, 2.0)
     mine, others = np.arange(0, 120), np.arange(120, 200)
-    pairs = {
-        (a, b)
-        for left, right in module.near_pairs(footprints, mine, others, 10_000.0)
-        for a, b in zip(left.tolist(), right.tolist(), strict=True)
-    }
-    points = module.geocentric(footprints.lon, footprints.lat)
+    points = geocentric(footprints.lon, footprints.lat)
     apart = np.linalg.norm(points[mine][:, None] - points[others][None], axis=-1)
-    assert pairs == {(int(a), int(b) + 120) for a, b in np.argwhere(apart <= 10_000.0)}
+    seen: list[int] = []
+    for part, near in nearness.neighbourhoods(footprints, mine, others, 10_000.0):
+        assert len(set(footprints.epsg[part].tolist())) == 1
+        assert set(near.tolist()) == {int(i) + 120 for i in np.flatnonzero((apart[part] <= 10_000.0).any(axis=0))}
+        seen += part.tolist()
+    assert sorted(seen) == np.flatnonzero((apart <= 10_000.0).any(axis=1)).tolist()
 
 
 PINNED = "100000000000200000202000001000000200100001100001000000200002"
