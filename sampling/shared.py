@@ -83,7 +83,7 @@ def _covered(footprints: Footprints, part: NDArray[np.int64], others: NDArray[np
     touched = np.isin(my_cells, cells)
     mine, my_cells = mine[touched], my_cells[touched]
     areas = shapely.area(shapely.intersection(squares[mine], filled[np.searchsorted(cells, my_cells)]))
-    return np.bincount(mine, weights=areas, minlength=len(part))
+    return np.asarray(np.bincount(mine, weights=areas, minlength=len(part)), np.float64)
 
 
 def _union(pieces: NDArray[np.object_]) -> shapely.Geometry:

@@ -98,7 +98,7 @@ def test_leakage_over_another_ground_is_that_of_its_squares(monkeypatch: pytest.
     )
     (found,) = leakage(wide, split)
     assert found.pairs == pairs
-    border = cluster(6.0, 46.0, 120, 15_000.0, 3_000.0)
+    border = cluster(6.0, 46.0, 120, 5_000.0, 3_000.0)
     (every,) = leakage(border, split)
     monkeypatch.setattr(sampling.nearness, "MOST_CROSSING", 10)
     (fewer,) = leakage(border, split)
