@@ -5,7 +5,8 @@
 3. A file that the recipe names is written with the columns that the recipe asks for, at places of that area.
 4. An OpenStreetMap extract becomes the planet's.
 5. Numbers of samples become small; samples may overlap, since the planet is 11 km wide.
-6. A footprint above 3,840 m becomes one of 3,840 m, and a grid is dense enough for a few cells in the area.
+6. A footprint above 3,840 m becomes one of 3,840 m, a spread around places one of 1,500 m, and a grid is dense enough
+   for a few cells in the area.
 7. A language model becomes the template.
 8. Folders of one's own images, masks and vectors are made of the testbed's orthophotos, in the recipe's system.
 Dates, layers, rules, splits, strata, composites and indices stay as they are written.
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 MOST_M = 3_840.0
 """Largest footprint that is left as it is, metres."""
+SPREAD_M = 1_500.0
+"""Largest spread around the places of a file, metres: the planet is 11 km wide."""
 SAMPLES = 12
 """Samples that a recipe places here, if it says a number."""
 HOSTS = {
@@ -183,6 +186,9 @@ def _frame(sampling: Json, world: World, area: Json, folder: Path) -> None:
     elif name.startswith("scenes"):
         items = [i for i in world.services.catalogues["planetary-computer"].items if _is_scene(i)]
         stac_geoparquet.arrow.to_parquet(stac_geoparquet.arrow.parse_stac_items_to_arrow(items), folder / name)
+    elif name.startswith("cities"):
+        write_table(folder / name, [{"lon": lon, "lat": lat} for lon, lat in places_in(area, 3, 11)])
+        frame["spread_m"] = min(frame["spread_m"], SPREAD_M)
     elif name.startswith("ecoregions"):
         write_polygons(folder / name, [{"biome": n} for n, _ in ecoregions(area)], [g for _, g in ecoregions(area)])
 

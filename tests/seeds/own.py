@@ -55,12 +55,13 @@ def _wanted(tree: Json, provider: str) -> tuple[int, str]:
 
 
 def _copy(path: Path, target: Path, epsg: int, bands: int, dtype: str) -> None:
-    """A photo in another system and place; of one band, codes of its brightness, or heights."""
+    """A photo in another system and place; of one band, codes of its brightness, or heights; of more, bands again."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(path) as file:
         pixels, place = file.read(), file.transform
     if bands == 1:
         pixels = (pixels[:1] // 64).astype(dtype)
+    pixels = pixels[np.arange(bands) % len(pixels)]
     x, y = place.c - ORIGIN[0] + HOME[epsg][0], place.f - ORIGIN[1] + HOME[epsg][1]
     shape = {"count": len(pixels), "height": pixels.shape[1], "width": pixels.shape[2], "dtype": pixels.dtype.name}
     tile = {"tiled": True, "blockxsize": 256, "blockysize": 256}

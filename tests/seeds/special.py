@@ -125,6 +125,7 @@ def agbd(built: Built) -> None:
         assert scl[scl.shape[0] // 2, scl.shape[1] // 2] == 4
         assert (scl == 4).mean() >= 0.2
         assert sample["canopy-height/height"].shape[-1] == 25
+        assert sample["canopy-height/height"][..., 12, 12] != 255
         assert sample.attributes["rh98"] > 0
 
 
@@ -145,6 +146,10 @@ def canadafiresat(built: Built) -> None:
         assert sample.split == {2022: "val", 2023: "test"}.get(fire.year, "train")
         kelvin = sample["era5/temperature"]
         assert 250 < np.nanmin(kelvin) <= np.nanmax(kelvin) < 320
+        if any(sample.present["fire"]):  # inside the extent of the polygons
+            assert sample["fire/classes"].shape[-2:] == (27, 27)
+            assert (sample["fire/classes"] == 2).any() == (sample.attributes["is_fire"] is True)
+            assert sample.item["fire_version"] == fire.date().isoformat()
 
 
 def chatearthnet(built: Built) -> None:
@@ -195,6 +200,15 @@ def geoplant(built: Built) -> None:
 
 
 def gfm_bench(built: Built) -> None:
+    centres = {b.name: b.center_um for b in built.dataset.arrays["landsat8/bands_30m"].bands}
+    assert centres == {
+        "blue": 0.482,
+        "green": 0.5615,
+        "red": 0.6545,
+        "nir08": 0.865,
+        "swir16": 1.6085,
+        "swir22": 2.2005,
+    }
     for sample in built.dataset:
         for layer in ("landsat7", "landsat8"):
             if layer in sample:
@@ -279,6 +293,16 @@ def olmoearth(built: Built) -> None:
         assert dt.timedelta(days=300) < days[-1] - days[0] < dt.timedelta(days=360)
         assert any(len(ids) > 1 for ids in sample.item["sentinel2_items"])
         assert sample["openstreetmap/classes"].shape[-1] == 1024
+        channels, names = sample["openstreetmap_channels/channels"], sample.bands("openstreetmap_channels/channels")
+        assert channels.shape == (30, 1024, 1024)
+        tags = [dict(pairs) for pairs in sample.vectors("openstreetmap").column("tags").to_pylist()]
+        for name, key in {"building": "building", "highway": "highway", "leisure": "leisure"}.items():
+            assert channels[names.index(name)].any() == any(t.get(key, "no") != "no" for t in tags), name
+        for name, key, value in (("silo", "man_made", "silo"), ("runway", "aeroway", "runway")):
+            assert channels[names.index(name)].any() == any(t.get(key) == value for t in tags), name
+        assert channels.any()
+        assert len(seen(sample, "era5")) == 12
+        assert sample["canopy/height"].shape[-1] == 256
 
 
 def prithvi_hls(built: Built) -> None:
@@ -310,8 +334,12 @@ def skyscript(built: Built) -> None:
 
 
 def spectral_earth(built: Built) -> None:
+    (window,) = [w for w in built.recipe.windows if w.every == "scene"]
     for sample in built.dataset:
-        assert len(seen(sample, "enmap")) == 4
+        times = seen(sample, "enmap")
+        assert times == sorted(set(times))
+        assert all(window.start <= t.date() <= window.end for t in times)
+        assert len(times) > 1
         assert (
             sum(len(sample.bands(n)) for n in built.dataset.arrays if n.startswith("enmap/") and _pixels(built, n))
             >= 224
@@ -319,10 +347,25 @@ def spectral_earth(built: Built) -> None:
 
 
 def ssl4eo_s12(built: Built) -> None:
+    cities = [(float(r["lon"]), float(r["lat"])) for r in _rows(built.path.parent / "cities.csv")]
+    located = built.located(40)
+    lon, lat = located.footprints.lon[:, None], located.footprints.lat[:, None]
+    east, north = (np.array(c) for c in zip(*cities, strict=True))
+    away = np.hypot((lon - east) * 74_000, (lat - north) * 111_000).min(axis=1)
+    assert away.max() < 5 * built.recipe.sampling.frame.spread_m
     for sample in built.dataset:
-        for window, when in zip(built.recipe.windows, sample.datetimes("sentinel2"), strict=True):
-            assert when is None or window.start <= when.date() <= window.end
+        _seasons(sample)
+        near(sample, "sentinel2_l1c", "sentinel2", DAY / 2)
         assert sample["sentinel2/bands_10m"].shape[-1] == 264
+
+
+def _seasons(sample: Sample) -> None:
+    """Four dates of Sentinel-2 and Sentinel-1, each in its 30 days, all moved by one number of days."""
+    times = seen(sample, "sentinel2")
+    assert len(times) == len(seen(sample, "sentinel1")) == 4
+    anchors = [dt.date(2020, *map(int, d.split("-"))) for d in ("03-20", "06-21", "09-22", "12-21")]
+    reach = [(t.date() - a).days for t, a in zip(times, anchors, strict=True)]
+    assert max(reach) - min(reach) <= 30, "the four dates are moved by one number of days"
 
 
 def ssl4eo_s12_v11(built: Built) -> None:
@@ -330,11 +373,7 @@ def ssl4eo_s12_v11(built: Built) -> None:
     for sample in built.dataset:
         row = _row_of(rows, sample)
         assert (sample.item["x_min"], sample.item["y_max"]) == (float(row["x_min"]), float(row["y_max"]))
-        times = seen(sample, "sentinel2")
-        assert len(times) == len(seen(sample, "sentinel1")) == 4
-        anchors = [dt.date(2020, *map(int, d.split("-"))) for d in ("03-20", "06-21", "09-22", "12-21")]
-        reach = [(t.date() - a).days for t, a in zip(times, anchors, strict=True)]
-        assert max(reach) - min(reach) <= 30, "the four dates are moved by one number of days"
+        _seasons(sample)
         near(sample, "sentinel2_l1c", "sentinel2", DAY / 2)
 
 
@@ -376,7 +415,7 @@ def flair_hyscdg(built: Built) -> None:
     classes = {"wheat": 1, "maize": 1, "rapeseed": 1, "meadow": 2, "pond": 3}
     for sample in built.dataset:
         assert sample.epsg == 2154
-        assert sample["ortho/rgb"].shape[-2:] == (512, 512)
+        assert sample["ortho/bands"].shape[-3:] == (5, 512, 512)
         expected = burnt(built.path.parent / "objects.parquet", classes, sample.transform("objects/classes"), 512)
         stored, empty = sample["objects/classes"].reshape(512, 512), built.dataset.arrays["objects/classes"].nodata
         other = stored != np.where(expected > 0, expected, empty)
@@ -399,10 +438,14 @@ def landcover_ai(built: Built) -> None:
 def mapformer(built: Built) -> None:
     rows = _rows(built.path.parent / "areas.csv")
     for sample in built.dataset:
-        before, after = seen(sample, "sentinel2")
-        assert (before.year, after.year) == (2018, 2019)
-        near(sample, "map", "sentinel2", DAY / 2)
-        assert sample["map/label"].shape[0] == 2
+        assert [seen(sample, layer)[0].year for layer in ("before", "after")] == [2018, 2019]
+        maps = []
+        for layer in ("before", "after"):
+            near(sample, f"map_{layer}", layer, DAY / 2)
+            maps.append(sample[f"map_{layer}/label"].reshape(156, 156))
+        known = (maps[0] != 255) & (maps[1] != 255)
+        change = np.where(known, maps[0] != maps[1], np.nan).astype(np.float32)
+        assert np.array_equal(sample["change/values"].reshape(156, 156), change, equal_nan=True)
         assert sample.split == _row_of(rows, sample)["split"]
 
 
