@@ -27,6 +27,16 @@ _TAGGED: dict[str | int, type[BaseModel]] = dict[str | int, type[BaseModel]](
 """Tag of a section that has no `kind` -> its class."""
 
 
+_WANTED = {
+    "dict_type": "a mapping (KEY: value)", "model_type": "a mapping (KEY: value)", "list_type": "a list ([...])",
+    "tuple_type": "a list ([...])", "string_type": "a text", "int_type": "a whole number", "float_type": "a number",
+    "bool_type": "true or false", "date_type": "a day (2021-06-05)",
+}  # fmt: skip
+"""Pydantic's error of a value of the wrong form -> what was expected."""
+_SECTIONS = ("dict_type", "model_type", "list_type", "tuple_type")
+"""Those of them where something with parts was expected."""
+
+
 def lines_of(path: Path, tree: dict[str, Any], details: Sequence[dict[str, Any]]) -> list[str]:
     """One line per mistake: of a value that fits none of several types, the first of pydantic's errors."""
     found: dict[tuple[str | int, ...], str] = {}
@@ -83,12 +93,21 @@ def _say(path: Path, tree: dict[str, Any], detail: dict[str, Any]) -> str:
         case "value_error":
             pass
         case _:
-            if isinstance(found, str | int | float | bool) or found is None:
-                message = f"{message[:1].lower()}{message[1:]}, found {_short(found)}"
+            message = _unlike(str(detail["type"]), message, found)
             if "bbox" in location[:-1]:
                 message += " (a bbox is west, south, east, north)"
     at = f" line {line}" if line is not None else ""
     return f"{path.name}{at}: {where}: {message}"
+
+
+def _unlike(kind: str, message: str, found: Any) -> str:
+    """A value that has not the form it should have."""
+    if isinstance(found, dict | list):
+        form = "a list" if isinstance(found, list) else "a mapping (KEY: value)"
+        return f"expected {_WANTED[kind]}, found {form}" if kind in _WANTED else message
+    if kind in _SECTIONS:
+        return f"expected {_WANTED[kind]}, found {_short(found)}"
+    return f"{message[:1].lower()}{message[1:]}, found {_short(found)}"
 
 
 def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from schemas import earthengine
 from schemas.declared_source import DeclaredSource
 from schemas.earthengine import EarthEngineProvider
+from schemas.fused import FusedLabel
 from schemas.keep import check_names
 from schemas.label_date import check_label_date
 from schemas.label_source import DynamicWorldLabel, Label, ObjectLabel, OpenStreetMapLabel, ReadLabel
@@ -24,17 +25,20 @@ from schemas.vector_label import VectorLabel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from schemas.fused import FusedLabel
     from schemas.grid import GridSpec
     from schemas.output import Quality
     from schemas.provider import AnyProvider
     from schemas.window import Window
 
 
-def _known(where: str, given: Iterable[str], known: Sequence[str]) -> None:
+Key = tuple[str | int, ...]
+"""Key of the recipe that a mistake is at: ('sources', 0)."""
+
+
+def _known(where: str, given: Iterable[str], known: Sequence[str], at: Key) -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f"{where}: {name!r} is none of {list(known)}")
+            raise MisplacedError(f"{where}: {name!r} is none of {list(known)}", at)
 
 
 def _held_by_earth_engine(entry: RasterSource, kind: str, name: str, provider: EarthEngineProvider) -> None:
@@ -64,13 +68,16 @@ def check_splits(sampling: Sampling, splits: AnySplits) -> None:
     """Splits that a file states need a file; the fold of a sample needs a name of its own."""
     of_file = isinstance(sampling, PointsSampling | DrawSampling)
     if isinstance(splits, SplitsOfFile) and not of_file:
-        raise ValueError(
-            f"splits.by: {splits.by} takes the splits from column {splits.column!r} of the points file, and "
-            f"sampling.kind: {sampling.kind} has none; use kind: points or draw, or other splits"
+        raise MisplacedError(
+            f"{splits.by} takes the splits from column {splits.column!r} of the points file, and "
+            f"sampling.kind: {sampling.kind} has none; use kind: points or draw, or other splits",
+            ("splits", "by"),
         )
     carried = getattr(sampling, "attributes", ())
     if isinstance(splits, FoldSplits) and "fold" in [name.lower() for name in carried]:
-        raise ValueError("splits.by: folds writes the attribute 'fold', and sampling.attributes names it too")
+        raise MisplacedError(
+            "folds writes the attribute 'fold', and sampling.attributes names it too", ("splits", "by")
+        )
     hint = "name the column in sampling.attributes" if of_file else (
         f"sampling.kind: {sampling.kind} has no file with columns, use kind: points or draw"
     )  # fmt: skip
@@ -129,21 +136,25 @@ def check_quality(
     """
     for name, wanted in quality.require.items():
         if name not in dates:
-            raise ValueError(f"quality.require: {name!r} is no source of this recipe; known: {sorted(dates)}")
+            raise MisplacedError(
+                f"{name!r} is no source of this recipe; known: {sorted(dates)}", ("quality", "require")
+            )
         slots = max(1, dates[name])
         if wanted != "all" and wanted > slots:
-            raise ValueError(f"quality.require: {name}: {wanted} dates are required and {slots} are asked for")
+            raise MisplacedError(f"{wanted} dates are required and {slots} are asked for", ("quality", "require", name))
     bands = {s.name: s.modality.band_names for s in sources} | dict(made)
     objects = [x.layer for x in labels if isinstance(x, ObjectLabel) and getattr(x, "objects", True)]
     check_names(quality.keep, bands, [x.layer for x in labels], objects, attributes, later)
 
 
-def check_fused(fused: Sequence[FusedLabel], labels: Sequence[ReadLabel], sources: Sequence[Source]) -> None:
-    """Fused labels are made of labels that are read, and of images."""
+def check_fused(
+    fused: Iterable[tuple[FusedLabel, Key]], labels: Sequence[ReadLabel], sources: Sequence[Source]
+) -> None:
+    """Fused labels, each with its place in the recipe, are made of labels that are read, and of images."""
     known, images = [x.layer for x in labels], [s.name for s in sources]
-    for one in fused:
-        _known(f"{one.layer}.voters", [v.label for v in one.named], known)
-        _known(f"{one.layer}.images", one.images or (), images)
+    for one, at in fused:
+        _known(f"{one.layer}.voters", [v.label for v in one.named], known, at)
+        _known(f"{one.layer}.images", one.images or (), images, at)
 
 
 def check_resolutions(grid: GridSpec, sources: Sequence[Source], labels: Sequence[Label]) -> None:
@@ -152,10 +163,11 @@ def check_resolutions(grid: GridSpec, sources: Sequence[Source], labels: Sequenc
     known |= {s.name: [x.name for x in s.modality.layers] for s in sources}
     for key in grid.resolutions:
         name, _, layer = key.partition(".")
+        where = ("grid", "resolutions", key)
         if name not in known:
-            raise ValueError(f"grid.resolutions: {name!r} is no source or label of this recipe; known: {sorted(known)}")
+            raise MisplacedError(f"{name!r} is no source or label of this recipe; known: {sorted(known)}", where)
         if layer and layer not in known[name]:
-            raise ValueError(f"grid.resolutions: {name} has no layer {layer!r}; it has {known[name]}")
+            raise MisplacedError(f"{name} has no layer {layer!r}; it has {known[name]}", where)
 
 
 def check_doubles(
@@ -172,37 +184,42 @@ def check_doubles(
     }
     engines = [name for name, p in providers.items() if isinstance(p, EarthEngineProvider)]
     if len(engines) > 1:
-        raise ValueError(f"providers: {engines} are all of kind earthengine; a run can use one project only")
+        raise MisplacedError(f"{engines} are all of kind earthengine; a run can use one project only", ("providers",))
     for what, names in listed.items():
         twice = sorted({k for k in names if names.count(k) > 1})
         if twice:
             hint = "; give each its own `layer: NAME`" if what == "sources" else ""
-            raise ValueError(f"{what}: {twice[0]} is listed twice{hint}")
+            second = len(names) - 1 - names[::-1].index(twice[0])
+            raise MisplacedError(f"{twice[0]} is listed twice{hint}", (what, second))
     both = sorted(set(listed["sources"]) & set(listed["labels"]))
     if both:
-        raise ValueError(f"{both[0]!r} is the name of a source and of a label; give the source another `layer`")
+        where = ("sources", listed["sources"].index(both[0]))
+        raise MisplacedError(
+            f"{both[0]!r} is the name of a source and of a label; give the source another `layer`", where
+        )
 
     reserved = sorted({"attr", "sample", CHANNELS} & set(listed["sources"]))
     if reserved:
-        raise ValueError(f"sources: {reserved[0]!r} has another meaning in the catalogue; choose another `layer`")
+        where = ("sources", listed["sources"].index(reserved[0]))
+        raise MisplacedError(f"{reserved[0]!r} has another meaning in the catalogue; choose another `layer`", where)
 
 
 def check_label_names(labels: Sequence[Label]) -> None:
     """A label may have the name of its own product, of no other layer, and none that columns begin with."""
-    for label in labels:
+    for number, label in enumerate(labels):
         if label.layer in {*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"} - {label.kind}:
-            raise ValueError(f"labels: {label.layer!r} is the name of a built-in layer; choose another")
+            raise MisplacedError(f"{label.layer!r} is the name of a built-in layer; choose another", ("labels", number))
         if label.layer == "attr":
-            raise ValueError("labels: 'attr' is the prefix of attribute columns; choose another name")
+            raise MisplacedError("'attr' is the prefix of attribute columns; choose another name", ("labels", number))
 
 
-def check_dates_of_labels(labels: Sequence[ReadLabel], sources: Sequence[Source], known: Sequence[str]) -> None:
+def check_dates_of_labels(labels: Sequence[Label], sources: Sequence[Source], known: Sequence[str]) -> None:
     """The date that a label is made for must be there: an attribute (`known`, without attr_), or that of an image."""
     image = any(
         isinstance(s, DatedSource) and not (isinstance(s, DeclaredSource) and s.role == "label") for s in sources
     )
     for number, label in enumerate(labels):
-        if isinstance(label, OpenStreetMapLabel):
+        if isinstance(label, OpenStreetMapLabel | FusedLabel):
             continue
         where = ("labels", number)
         check_label_date(where, label.layer, label.date, known)
@@ -222,35 +239,47 @@ def check_dates_of_labels(labels: Sequence[ReadLabel], sources: Sequence[Source]
             )
 
 
-def check_references(entry: Source | Label, providers: Mapping[str, AnyProvider], windows: Sequence[Window]) -> None:
-    """Providers and windows that an entry names must be defined."""
+def check_references(
+    entry: Source | Label, providers: Mapping[str, AnyProvider], windows: Sequence[Window], at: Key
+) -> None:
+    """Providers and windows that an entry names must be defined; `at` is its place in the recipe."""
     if isinstance(entry, RasterSource):
-        _archives_of(entry, providers)
+        try:
+            _archives_of(entry, providers, at)
+        except MisplacedError:
+            raise
+        except ValueError as error:
+            raise MisplacedError(str(error), at) from None
     if isinstance(entry, ImageSource):
-        _known(f"{entry.name}.assets", entry.assets, entry.modality.band_names)
+        _known(f"{entry.name}.assets", entry.assets, entry.modality.band_names, (*at, "assets"))
     if not isinstance(entry, DatedSource):
         return
     if not windows:
-        raise ValueError(f"{entry.name}: needs at least one entry in `windows`")
+        raise MisplacedError(f"{entry.name}: needs at least one entry in `windows`", at)
     names = [w.name for w in windows]
     series = next((w.name for w in entry.windows_among(windows) if w.every == "scene"), None)
     if entry.composite is not None and series is not None:
-        raise ValueError(
+        raise MisplacedError(
             f"{entry.name}: `composite: {entry.composite}` makes one date of many scenes, and window "
-            f"{series!r} wants each scene as a date; remove one of the two"
+            f"{series!r} wants each scene as a date; remove one of the two",
+            (*at, "composite"),
         )
     for window in entry.windows or ():
         if window not in names:
-            raise ValueError(f"{entry.name}: window {window!r} is not defined; `windows` has {names}")
+            raise MisplacedError(
+                f"{entry.name}: window {window!r} is not defined; `windows` has {names}", (*at, "windows")
+            )
 
 
-def _archives_of(entry: RasterSource, providers: Mapping[str, AnyProvider]) -> None:
+def _archives_of(entry: RasterSource, providers: Mapping[str, AnyProvider], at: Key) -> None:
     """Providers that an entry names must be defined, and must be able to hold it."""
     kind = entry.name if isinstance(entry, DeclaredSource) else str(getattr(entry, "kind", ""))
     for name in entry.providers:
         provider = providers.get(name)
         if provider is None:
-            raise ValueError(f"{kind}: provider {name!r} is not defined; `providers` has {sorted(providers)}")
+            raise MisplacedError(
+                f"{kind}: provider {name!r} is not defined; `providers` has {sorted(providers)}", (*at, "providers")
+            )
         if isinstance(provider, EarthEngineProvider):
             _held_by_earth_engine(entry, kind, name, provider)
         elif isinstance(entry, DynamicWorldLabel) and entry.composite != "nearest":
@@ -259,7 +288,7 @@ def _archives_of(entry: RasterSource, providers: Mapping[str, AnyProvider]) -> N
             )
         elif not entry.collection_at(name, provider):
             raise ValueError(f"{kind}: provider {name!r} needs `collection: ID`")
-    _known(f"{kind}.collections", entry.collections, entry.providers)
+    _known(f"{kind}.collections", entry.collections, entry.providers, (*at, "collections"))
 
 
 def check_pixels(grid: GridSpec, grounds: Mapping[str, Sequence[tuple[float, float]]]) -> None:
@@ -273,16 +302,17 @@ def check_pixels(grid: GridSpec, grounds: Mapping[str, Sequence[tuple[float, flo
     )
     if size / edge > MOST_PIXELS:
         what = f"extents: {name}" if size != grid.size_m else "size_m"
-        raise ValueError(
-            f"grid: {what} {size:g} has {size / edge:,.0f} pixels of {edge:g} m along an edge; "
-            f"the limit is {MOST_PIXELS:,}"
+        raise MisplacedError(
+            f"{what} {size:g} has {size / edge:,.0f} pixels of {edge:g} m along an edge; the limit is {MOST_PIXELS:,}",
+            ("grid",),
         )
     resolution = grid.resolution_m
     count = grid.size_m / resolution
     if abs(count - round(count)) > 1e-6:
         down, up = int(count) * resolution, (int(count) + 1) * resolution
         sizes = f"{up:g}" if down == 0 else f"{down:g} or {up:g}"
-        raise ValueError(
-            f"grid: size_m {grid.size_m:g} is not a whole number of pixels of resolution_m {resolution:g}; "
-            f"write size_m: {sizes}, or another resolution_m"
+        raise MisplacedError(
+            f"size_m {grid.size_m:g} is not a whole number of pixels of resolution_m {resolution:g}; "
+            f"write size_m: {sizes}, or another resolution_m",
+            ("grid", "size_m"),
         )

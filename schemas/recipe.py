@@ -41,7 +41,7 @@ from schemas.sensors import Source
 from schemas.source import DatedSource
 from schemas.splits import AnySplits, FoldSplits, Splits
 from schemas.strata import Subset
-from schemas.strict import Name, Strict
+from schemas.strict import MisplacedError, Name, Strict
 from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
 
@@ -98,14 +98,16 @@ class Recipe(Strict):
         dated = {s.name: s.windows for s in self.sources if isinstance(s, DatedSource)}
         check_numbers(self.numbers, self.carried)
         check_windows(self.windows, (*self.carried, *of_files(self.numbers)), dated)
-        for entry in (*self.sources, *self.labels):
-            check_references(entry, self.providers, self.windows)
-        check_dates_of_labels(self.read_labels, self.sources, (*self.carried, *of_files(self.numbers)))
-        check_fused(self.fused, self.read_labels, self.sources)
+        for key in ("sources", "labels"):
+            for number, entry in enumerate(getattr(self, key)):
+                check_references(entry, self.providers, self.windows, (key, number))
+        check_dates_of_labels(self.labels, self.sources, (*self.carried, *of_files(self.numbers)))
+        fused_at = [(x, ("labels", n)) for n, x in enumerate(self.labels) if isinstance(x, FusedLabel)]
+        check_fused(fused_at, self.read_labels, self.sources)
         labels = [x.layer for x in self.read_labels]
         wanted = self.captions.facts_from if self.captions is not None else None
         if wanted is not None and wanted not in labels:
-            raise ValueError(f"captions: facts_from {wanted!r} is not among the labels {labels}")
+            raise MisplacedError(f"facts_from {wanted!r} is not among the labels {labels}", ("captions", "facts_from"))
         check_resolutions(self.grid, self.sources, self.labels)
         check_extents(self.grid, self._edges(), self.fused)
         check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})
@@ -122,9 +124,10 @@ class Recipe(Strict):
         fused = [x.layer for x in self.fused]
         check_quality(self.quality, self.sources, self.read_labels, dates, known, made, fused)
         if isinstance(self.captions, ColumnCaptions) and self.points_file is None:
-            raise ValueError(
-                f"captions: kind column takes texts from the file of the samples, and sampling.kind: "
-                f"{self.sampling.kind} has none; use kind: points or draw, or captions of kind: file"
+            raise MisplacedError(
+                f"kind column takes texts from the file of the samples, and sampling.kind: {self.sampling.kind} has "
+                "none; use kind: points or draw, or captions of kind: file",
+                ("captions", "kind"),
             )
         return self
 

@@ -201,7 +201,7 @@ def test_the_published_schema_is_the_recipes() -> None:
 @pytest.mark.parametrize(("said", "line"), [
     ("{ by: attr_n, quantile: 4 }", "subset.keep.0.quantile: unknown key; did you mean 'quantiles'?"),
     ("biome", "subset.keep.0: string should match pattern"),
-    ("7", "subset.keep.0: input should be a valid dictionary"),
+    ("7", "subset.keep.0: expected a mapping (KEY: value), found 7"),
     ("{ by: attr_n, bins: [3, 2] }", "subset.keep.0: attr_n: bins must ascend, found 3 before 2"),
 ])  # fmt: skip
 def test_a_mistake_in_what_names_a_stratum_is_one_line(tmp_path: Path, said: str, line: str) -> None:
@@ -211,3 +211,48 @@ def test_a_mistake_in_what_names_a_stratum_is_one_line(tmp_path: Path, said: str
         read_recipe(tmp_path / "r.yaml")
     (only,) = caught.value.lines
     assert f"line {len(text.splitlines())}: {line}" in only
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), [
+    (("sources", 0, "providers"), "earth-search", "sources.0.providers: expected a list ([...]), found 'earth-search'"),
+    (("labels",), "worldcover", "labels: expected a list ([...]), found 'worldcover'"),
+    (("sources",), {"kind": "dem"}, "sources: expected a list ([...]), found a mapping (KEY: value)"),
+    (("grid", "size_m"), [960], "grid.size_m: expected a number, found a list"),
+    (("providers",), ["pc"], "providers: expected a mapping (KEY: value), found a list"),
+    (("derived",), ["ndvi"], "derived: expected a mapping (KEY: value), found a list"),
+])  # fmt: skip
+def test_a_value_of_the_wrong_form_is_said_in_plain_words(
+    tmp_path: Path, keys: tuple[str | int, ...], value: Any, said: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(write(tmp_path, changed(*keys, to=value)))
+    (line,) = caught.value.lines
+    assert said in line
+
+
+@pytest.mark.parametrize(("tree", "where"), [
+    (changed("sources", 0, "providers", to=["pc"]), "sources.0.providers: sentinel2: provider 'pc' is not defined"),
+    (changed("sources", 0, "windows", to=["winter"]), "sources.0.windows: sentinel2: window 'winter' is not defined"),
+    (changed("sources", to=[GOOD["sources"][0]] * 2), "sources.1: sentinel2 is listed twice"),
+    (changed("windows", to=[GOOD["windows"][0]] * 2), "windows.1: summer is listed twice"),
+    (changed("grid", "size_m", to=965), "grid.size_m: size_m 965 is not a whole number"),
+    (changed("grid", "resolutions", to={"landsat": 10}), "grid.resolutions.landsat: 'landsat' is no source or label"),
+    (changed("quality", to={"require": {"landsat": 1}}), "quality.require: 'landsat' is no source of this recipe"),
+    (changed("quality", to={"require": {"dem": 2}}), "quality.require.dem: 2 dates are required and 1 are asked for"),
+    (changed("splits", to={"by": "attr_split"}), "splits.by: attr_split takes the splits from column 'split'"),
+    (changed("captions", to={"kind": "column", "column": "t"}), "captions.kind: kind column takes texts from the file"),
+    (changed("captions", to={"kind": "template", "facts_from": "x"}), "captions.facts_from: facts_from 'x' is not"),
+    (changed("labels", 0, "layer", to="dem"), "sources.1: 'dem' is the name of a source and of a label"),
+    (changed("labels", 0, "layer", to="attr"), "labels.0: 'attr' is the prefix of attribute columns"),
+    (engine("sources", 0, to={"kind": "enmap", "providers": ["ee"]}), "sources.0: enmap: Earth Engine"),
+])  # fmt: skip
+def test_a_mistake_across_sections_says_its_line(tmp_path: Path, tree: dict[str, Any], where: str) -> None:
+    path = write(tmp_path, tree)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    (line,) = caught.value.lines
+    assert where in line
+    number = int(line.partition("recipe.yaml line ")[2].partition(":")[0])
+    key = where.partition(":")[0].split(".")[0]
+    text = path.read_text().splitlines()
+    assert any(text[i].startswith(key) for i in range(number)), (line, text)
