@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 
 from pipelines.access.openstreetmap.objects import id_order
 from pipelines.access.openstreetmap.rules import area_tags, edge_tags, is_area
-from pipelines.labels.clip import Drawn, project, vector_feature
+from pipelines.labels.clip import Drawn, as_json, project, vector_features
 from pipelines.labels.labeller import VectorLabeller
 from pipelines.labels.osm_channels import burn
 from pipelines.labels.osm_classes import CODE, LEGEND, PAINT_ORDER, class_of_area, class_of_line
@@ -74,8 +74,7 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
             licence=_LICENCE,
         )
         metre, square = ground_scale(place.geobox.epsg, place.lon, place.lat)
-        found = (vector_feature(d, metre, square) for d in drawn if not d.inside.is_empty)
-        ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
+        ordered = tuple(sorted(vector_features(drawn, metre, square), key=lambda f: id_order(f.osm_id, f.kind)))
         channels = None
         if self.config.channels:
             channels = burn(self.config.channels, drawn, place.geobox.at(resolution_m), _class_tags)
@@ -86,6 +85,7 @@ def draw(drawn: Sequence[Drawn], grid: GeoBox) -> NDArray[np.uint8]:
     """(y, x) class codes on the grid, `LEGEND.nodata` where nothing is mapped; what covers a pixel's centre counts."""
     areas: list[tuple[float, str, BaseGeometry, int]] = []
     over: dict[str, list[tuple[BaseGeometry, int]]] = {name: [] for name in PAINT_ORDER}
+    lines: list[tuple[BaseGeometry, str, float]] = []
     for one in drawn:
         if one.feature.kind == "area":
             name = class_of_area(_class_tags(one.feature))
@@ -96,15 +96,17 @@ def draw(drawn: Sequence[Drawn], grid: GeoBox) -> NDArray[np.uint8]:
         elif one.feature.kind == "line":
             rule = class_of_line(_class_tags(one.feature))
             if rule is not None:
-                name, width_m = rule
-                over[name].append((shapely.buffer(one.near, width_m / 2, cap_style="flat"), CODE[name]))
+                lines.append((one.near, *rule))
+    wide = shapely.buffer([shape for shape, _, _ in lines], [metres / 2 for _, _, metres in lines], cap_style="flat")
+    for shape, (_, name, _) in zip(wide, lines, strict=True):
+        over[name].append((shape, CODE[name]))
     shapes = [(shape, code) for _, _, shape, code in sorted(areas, key=lambda a: a[:2])]
     shapes += [pair for name in PAINT_ORDER for pair in over[name]]
     shapes = [(shape, code) for shape, code in shapes if not shape.is_empty]
     if not shapes:
         return np.full(grid.shape, LEGEND.nodata, dtype=np.uint8)
     burnt: NDArray[np.uint8] = rasterize(
-        shapes,
+        zip(as_json([shape for shape, _ in shapes]), (code for _, code in shapes), strict=True),
         out_shape=grid.shape,
         transform=Affine(*grid.transform),
         fill=LEGEND.nodata,

@@ -9,6 +9,7 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
+from pipelines.labels.clip import as_json
 from pipelines.labels.osm_classes import class_of_line
 from sampling.geobox import lonlat_bbox
 from schemas.osm_channels import ARRAY, LAYER, matches
@@ -43,10 +44,12 @@ def burn(
         grid: the pixels.
         tags_of: the tags that say what an object is.
     """
-    shapes = [(tags_of(one.feature), _shape(one)) for one in drawn]
+    drawable = [(tags_of(one.feature), _shape(one)) for one in drawn]
+    drawable = [(tags, shape) for tags, shape in drawable if not shape.is_empty]
+    shapes = list(zip((tags for tags, _ in drawable), as_json([shape for _, shape in drawable]), strict=True))
     found = np.zeros((len(channels), *grid.shape), np.uint8)
     for out, channel in zip(found, channels.values(), strict=True):
-        chosen = [shape for tags, shape in shapes if not shape.is_empty and matches(channel, tags)]
+        chosen = [shape for tags, shape in shapes if matches(channel, tags)]
         if chosen:
             rasterize(chosen, out=out, transform=Affine(*grid.transform), default_value=1, all_touched=False)
     return found

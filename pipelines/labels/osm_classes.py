@@ -52,6 +52,11 @@ AREA_RULES: tuple[tuple[str, frozenset[str], str], ...] = (
 )
 """(key, values, class) for areas: the first rule that fits decides; '*' is any value but 'no'."""
 
+_RULES_OF = {
+    key: tuple((place, values) for place, (one, values, _) in enumerate(AREA_RULES) if one == key)
+    for key in dict.fromkeys(key for key, _, _ in AREA_RULES)
+}
+"""Key -> (place in AREA_RULES, values) of its rules."""
 LINE_RULES: tuple[tuple[str, frozenset[str], str, float], ...] = (
     ("highway", _values("motorway"), "Major road", 12.0),
     ("highway", _values("trunk"), "Major road", 11.0),
@@ -82,11 +87,15 @@ def class_of_area(tags: dict[str, str]) -> str | None:
     """Class of an area with these tags; None = it says nothing about what covers the ground."""
     if _underground(tags):
         return None
-    for key, values, name in AREA_RULES:
-        value = tags.get(key)
-        if value is not None and value != "no" and (values is _ANY or value in values):
-            return name
-    return None
+    fitting = (
+        place
+        for key in _RULES_OF.keys() & tags.keys()
+        if (value := tags[key]) != "no"
+        for place, values in _RULES_OF[key]
+        if values is _ANY or value in values
+    )
+    first = min(fitting, default=None)
+    return None if first is None else AREA_RULES[first][2]
 
 
 def class_of_line(tags: dict[str, str]) -> tuple[str, float] | None:

@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from pipelines.access.openstreetmap.objects import id_order
 from pipelines.access.vectors.periods import Periods
 from pipelines.crosswalks import legend_of_choice
-from pipelines.labels.clip import Drawn, project, to_crs, vector_feature
+from pipelines.labels.clip import Drawn, as_json, project, to_crs, vector_features
 from pipelines.labels.labeller import VectorLabeller
 from schemas.crosswalk import MOST_CODE
 from schemas.crs import ground_scale
@@ -95,7 +95,7 @@ class OwnVectors(VectorLabeller[VectorLabel]):
             licence=self.config.licence,
         )
         scale = ground_scale(place.geobox.epsg, place.lon, place.lat)
-        found = [self._kept(d, scale) for d in drawn if not d.inside.is_empty] if self.config.objects else []
+        found = map(self._kept, vector_features(drawn, *scale)) if self.config.objects else ()
         ordered = tuple(sorted(found, key=lambda f: id_order(f.osm_id, f.kind)))
         return label, VectorLayer(features=ordered, snapshot=day, licence=self.config.licence)
 
@@ -116,8 +116,8 @@ class OwnVectors(VectorLabeller[VectorLabel]):
             return super().why_none(extract, objects, place, image)
         return f"{extract.file} gives no class here on {moment:%Y-%m-%d} ({objects} objects that are there then)"
 
-    def _kept(self, one: Drawn, scale: tuple[float, float]) -> VectorFeature:
-        made, chosen = vector_feature(one, *scale), self.config.attributes
+    def _kept(self, made: VectorFeature) -> VectorFeature:
+        chosen = self.config.attributes
         if chosen is None:
             return made
         return dataclasses.replace(made, tags={k: v for k, v in made.tags.items() if k in chosen})
@@ -135,7 +135,7 @@ class OwnVectors(VectorLabeller[VectorLabel]):
         if not shapes:
             return np.full(grid.shape, legend.nodata, legend.dtype)
         burnt: NDArray[np.unsignedinteger] = rasterize(
-            shapes,
+            zip(as_json([shape for shape, _ in shapes]), (code for _, code in shapes), strict=True),
             out_shape=grid.shape,
             transform=Affine(*grid.transform),
             fill=legend.nodata,

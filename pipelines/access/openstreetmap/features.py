@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,29 @@ class OsmFeature:
     """WGS 84 longitude, latitude, degrees."""
     whole_deg2: float | None = None
     """Area of the whole object, square degrees, where `geometry` may be its part around the box that was asked for."""
+    valid: bool = False
+    """Whether `geometry` is known to be valid; False: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A row group that stays in memory, with the objects that were asked for."""
+
+    boxes: NDArray[np.float64]
+    """(row, 4): xmin, ymin, xmax, ymax."""
+    table: pa.Table
+    read: dict[int, OsmFeature] = field(default_factory=dict)
+    """Row -> its object, decoded and validated once for all boxes."""
+
+    def within(self, part: BBox, cut: BBox | None) -> list[OsmFeature]:
+        """Objects whose boxes touch `part`; of large areas what is around `cut`."""
+        rows = np.flatnonzero(_touch(self.boxes, part)).tolist()
+        new = [row for row in rows if row not in self.read]
+        large: dict[int, OsmFeature] = {}
+        if new:
+            for row, is_large, one in _features(self.table.take(new), new, cut):
+                (large if is_large else self.read)[row] = one
+        return [large[row] if row in large else self.read[row] for row in rows]
 
 
 class FeatureStore:
@@ -46,7 +69,7 @@ class FeatureStore:
         """`keep` row groups stay decoded."""
         self._file = pq.ParquetFile(parquet)
         self._keep = keep
-        self._groups: dict[int, tuple[NDArray[np.float64], pa.Table]] = {}
+        self._groups: dict[int, _Group] = {}
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -83,20 +106,18 @@ class FeatureStore:
         found: dict[tuple[str, str], OsmFeature] = {}
         for part in parts:
             for group in np.flatnonzero(_touch(self._boxes, part)):
-                boxes, table = self._group(int(group))
-                chosen = table.take(np.flatnonzero(_touch(boxes, part)))
                 cut = None if whole or len(parts) > 1 else part
-                found |= {(f.osm_id, f.kind): f for f in _features(chosen, cut)}
+                found |= {(f.osm_id, f.kind): f for f in self._group(int(group)).within(part, cut)}
         return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
 
-    def _group(self, group: int) -> tuple[NDArray[np.float64], pa.Table]:
+    def _group(self, group: int) -> _Group:
         if group not in self._groups:
             while len(self._groups) >= self._keep:
                 self._groups.pop(next(iter(self._groups)))
             table = self._file.read_row_group(group)
             struct = table.column("bbox").combine_chunks()
             boxes = np.column_stack([struct.field(i).to_numpy() for i in range(4)])
-            self._groups[group] = (boxes, table)
+            self._groups[group] = _Group(boxes, table)
         return self._groups[group]
 
 
@@ -108,17 +129,19 @@ def _touch(boxes: NDArray[np.float64], bbox: BBox) -> NDArray[np.bool_]:
     return touching
 
 
-def _features(table: pa.Table, cut: BBox | None) -> Iterator[OsmFeature]:
+def _features(table: pa.Table, rows: list[int], cut: BBox | None) -> Iterator[tuple[int, bool, OsmFeature]]:
+    """(row, whether it is large, object) of each row of a table."""
     wkb = table.column("geometry").to_numpy(zero_copy_only=False)
     columns = [table.column(name).to_pylist() for name in ("osm_id", "kind", "tags")]
-    large = [
-        cut is not None and kind == "area" and len(shape) >= LARGE_BYTES
-        for kind, shape in zip(columns[1], wkb, strict=True)
-    ]
-    shapes = shapely.from_wkb(np.where(large, None, wkb))
+    large = np.array(
+        [kind == "area" and len(shape) >= LARGE_BYTES for kind, shape in zip(columns[1], wkb, strict=True)], bool
+    )
+    shapes = shapely.from_wkb(np.where(large & (cut is not None), None, wkb))
+    valid = shapely.is_valid(np.where(large, None, shapes)).tolist()
     for at, (osm_id, kind, tags) in enumerate(zip(*columns, strict=True)):
         if cut is not None and large[at]:
             area = large_area(wkb[at])
-            yield OsmFeature(osm_id, kind, dict(tags), area.near(cut), area.area_deg2)
+            near = area.near(cut)
+            yield rows[at], True, OsmFeature(osm_id, kind, dict(tags), near, area.area_deg2, near is not area.shape)
         else:
-            yield OsmFeature(osm_id, kind, dict(tags), shapes[at])
+            yield rows[at], bool(large[at]), OsmFeature(osm_id, kind, dict(tags), shapes[at], valid=valid[at])

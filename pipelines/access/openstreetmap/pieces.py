@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from schemas.place import BBox
 
-LARGE_BYTES = 16_000
-"""Well-known binary of about 1,000 corners: from there on areas are cut into pieces."""
+LARGE_BYTES = 4_000
+"""Well-known binary of about 250 corners: from there on areas are cut into pieces."""
 _TOP = 5
 """Level of the largest pieces: 2**5 = 32 times as wide as the smallest, and cut out of the whole."""
-_KEPT = 32
+_KEPT = 64
 """Large areas that a process keeps."""
 
 

@@ -59,7 +59,7 @@ def edge_keys(tags: dict[str, str]) -> frozenset[str]:
 
     Empty where the way is no area, or says by `area=yes` that all of it is one.
     """
-    if "area" in tags:
+    if "area" in tags or LINE_KEYS.isdisjoint(tags):
         return frozenset()
     keys = {key for key in LINE_KEYS if tags.get(key, "no") != "no"}
     named = {key for key in keys if key != "barrier" and _makes_area(key, tags[key])}
