@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.fused import FusedLabel
 from schemas.label_date import LabelDate, LabelPick
 from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, crosswalk_field
+from schemas.map_source import MapSource
 from schemas.modality import STATIC_DENSITY, SearchDensity
 from schemas.osm_channels import Channels
 from schemas.primitives import PathOrAddress, Share
@@ -156,15 +157,22 @@ class RasterLabel(LabelSource):
 
 
 class OpenStreetMapLabel(Strict):
-    """OpenStreetMap from a .osm.pbf extract: rasterised classes and the objects with their tags."""
+    """OpenStreetMap from .osm.pbf extracts or GeoParquet: rasterised classes and the objects with their tags."""
 
     kind: Literal["openstreetmap"] = "openstreetmap"
-    pbf: PathOrAddress | Annotated[tuple[PathOrAddress, ...], Field(min_length=1, max_length=256)] = Field(
+    pbf: PathOrAddress | Annotated[tuple[PathOrAddress, ...], Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
         description="path relative to the recipe, or URL; may begin with an environment variable, $LANDWEAVE_...; or "
-        "a list of them: an object in several extracts is taken from the newest one"
+        "a list of them: an object in several extracts is taken from the newest one",
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
     crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of openstreetmap@1")
+    geoparquet: Annotated[tuple[MapSource, ...], Field(max_length=64)] = Field(
+        default=(),
+        exclude_if=lambda maps: not maps,
+        description="maps in GeoParquet, instead of `pbf` or beside it: '[{ from: s3://bucket/release/2025-11-19.0/, "
+        "columns: overture, date: 2025-11-19 }]'",
+    )
     channels: Channels = Field(
         default_factory=dict,
         exclude_if=lambda channels: not channels,
@@ -176,7 +184,25 @@ class OpenStreetMapLabel(Strict):
     @property
     def extracts(self) -> tuple[str, ...]:
         """The extracts, as the recipe names them."""
-        return (self.pbf,) if isinstance(self.pbf, str) else self.pbf
+        return (self.pbf,) if isinstance(self.pbf, str) else self.pbf or ()
+
+    @property
+    def licence(self) -> str:
+        """SPDX expression of the licences of all sources."""
+        osm = ("ODbL-1.0",) if self.pbf else ()
+        return " AND ".join(dict.fromkeys([*osm, *(one for source in self.geoparquet for one in source.licences)]))
+
+    @property
+    def attribution(self) -> str:
+        """Attribution that users of the labels must give."""
+        osm = ("(c) OpenStreetMap contributors",) if self.pbf else ()
+        return "; ".join(dict.fromkeys(filter(None, [*osm, *(source.credit for source in self.geoparquet)])))
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        if not self.pbf and not self.geoparquet:
+            raise ValueError("openstreetmap: give `pbf`, the path or address of an extract, or `geoparquet`")
+        return self
 
     @property
     def layer(self) -> str:

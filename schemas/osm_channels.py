@@ -44,7 +44,7 @@ def _fits(value: str | None, wanted: str | tuple[str, ...]) -> bool:
     return value != "no" if wanted == ANY else value == wanted or (isinstance(wanted, tuple) and value in wanted)
 
 
-def modality_of(channels: dict[str, Channel], resolution_m: float) -> Modality:
+def modality_of(channels: dict[str, Channel], resolution_m: float, licence: str, attribution: str) -> Modality:
     """The layer of channels as the factory knows it: uint8, 1 where an object lies, else 0."""
     return Modality(
         name=LAYER,
@@ -63,7 +63,7 @@ def modality_of(channels: dict[str, Channel], resolution_m: float) -> Modality:
         ),
         dated=False,
         cloud_layer=None,
-        licence="ODbL-1.0",
-        attribution="(c) OpenStreetMap contributors",
+        licence=licence,
+        attribution=attribution,
         density=STATIC_DENSITY,
     )

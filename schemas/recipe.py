@@ -246,7 +246,9 @@ class Recipe(Strict):
     def channels(self) -> Modality | None:
         """The layer of OpenStreetMap's channels, on the grid of its classes; None where the recipe asks for none."""
         label = self._channelled
-        return None if label is None else modality_of(label.channels, self.resolution_of(label.layer, None))
+        if label is None:
+            return None
+        return modality_of(label.channels, self.resolution_of(label.layer, None), label.licence, label.attribution)
 
     @cached_property
     def _channelled(self) -> OpenStreetMapLabel | None:

@@ -58,7 +58,8 @@ def project(features: Sequence[OsmFeature], geobox: GeoBox, reach_m: float = _WI
     dimensions = np.array([_DIMENSION[f.kind] for f in features])
     near, inside = _of_dimensions(near, dimensions), _of_dimensions(inside, dimensions)
     return [
-        Drawn(features[at], float(whole[at]), near[at], inside[at]) for at in np.flatnonzero(~shapely.is_empty(near))
+        Drawn(features[at], float(whole[at]), near[at], inside[at])
+        for at in np.flatnonzero(~shapely.is_empty(near)).tolist()
     ]
 
 
@@ -95,9 +96,8 @@ def as_json(shapes: Sequence[BaseGeometry]) -> list[dict[str, Any]]:
     found: list[Any] = [None] * len(whole)
     areas = np.isin(shapely.get_type_id(whole), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     if areas.any():
-        _, places, (rings, polygons, several) = shapely.to_ragged_array(
-            np.append(whole[areas], shapely.MultiPolygon()), include_z=False
-        )
+        several_parts = [*whole[areas], shapely.MultiPolygon()]  # so that all are taken for multipolygons
+        _, places, (rings, polygons, several) = shapely.to_ragged_array(several_parts, include_z=False)
         corners, starts, parts = places.tolist(), rings.tolist(), polygons.tolist()
         outlines = [corners[start:end] for start, end in itertools.pairwise(starts)]
         filled = [outlines[start:end] for start, end in itertools.pairwise(parts)]

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.features import OsmFeature
     from schemas.place import GeoBox, Place
 
-_LICENCE = "ODbL-1.0"
-
 
 class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
     """OpenStreetMap with the recipe's settings."""
@@ -71,14 +69,14 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
             year=snapshot.year,
             date_gap_days=None if reference_time is None else abs((reference_time.date() - snapshot).days),
             item_ids=(extract.name,),
-            licence=_LICENCE,
+            licence=self.config.licence,
         )
         metre, square = ground_scale(place.geobox.epsg, place.lon, place.lat)
         ordered = tuple(sorted(vector_features(drawn, metre, square), key=lambda f: id_order(f.osm_id, f.kind)))
         channels = None
         if self.config.channels:
             channels = burn(self.config.channels, drawn, place.geobox.at(resolution_m), _class_tags)
-        return label, VectorLayer(features=ordered, snapshot=snapshot, licence=_LICENCE, channels=channels)
+        return label, VectorLayer(features=ordered, snapshot=snapshot, licence=self.config.licence, channels=channels)
 
 
 def draw(drawn: Sequence[Drawn], grid: GeoBox) -> NDArray[np.uint8]:

@@ -60,7 +60,7 @@ def _shape(one: Drawn) -> BaseGeometry:
     return one.near if rule is None else shapely.buffer(one.near, rule[1] / 2, cap_style="flat")
 
 
-def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract) -> Observation | Outcome:
+def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract, licence: str) -> Observation | Outcome:
     """The channels of a sample; an outcome where it is not inside the extract: there the map says nothing."""
     west, south, east, north = lonlat_bbox(place.geobox)
     held = extract.bounds
@@ -85,5 +85,5 @@ def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract) -> Obser
         provider="",
         radiometry={},
         resampling={ARRAY: "none"},
-        licence="ODbL-1.0",
+        licence=licence,
     )

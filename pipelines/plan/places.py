@@ -14,6 +14,7 @@ from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
+from pipelines.plan.maps import prepared_maps
 from pipelines.plan.own_vectors import notes_of, own_vectors, prepare_vectors
 from pipelines.progress import ProgressPrinter
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table, write_texts
@@ -187,7 +188,8 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
             extracts = [obtain(pbf, file.folder, work, anywhere=pbf in file.own_words) for pbf in label.extracts]
             grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
             near = Near.footprints(grounds.lon, grounds.lat, file.recipe.near_m([label.layer]))
-            return merge([_prepared(extract, work, near) for extract in extracts], work)
+            prepared = [_prepared(extract, work, near) for extract in extracts]
+            return merge([*prepared, *prepared_maps(file, label, work, near)], work)
     return None
 
 

@@ -34,7 +34,6 @@ _LABEL_TERMS = {
         "CC-BY-4.0",
         "Dynamic World Project by Google in partnership with National Geographic Society and World Resources Institute",
     ),
-    "openstreetmap": ("ODbL-1.0", "(c) OpenStreetMap contributors"),
 }
 """Licence (SPDX) and attribution as the products' own pages demand them: esa-worldcover.org/en/data-access,
 dynamicworld.app/about, openstreetmap.org/copyright."""
@@ -241,6 +240,8 @@ def _terms(label: ReadLabel) -> tuple[str, str, str]:
     """Title, licence (SPDX) and attribution of a label layer."""
     if isinstance(label, RasterLabel | VectorLabel):
         return label.product or label.layer, label.licence, label.attribution
+    if isinstance(label, OpenStreetMapLabel):
+        return _LABEL_TITLES[label.kind], label.licence, label.attribution
     return (_LABEL_TITLES[label.kind], *_LABEL_TERMS[label.kind])
 
 

@@ -108,7 +108,15 @@ def is_below(host: str, others: Sequence[str]) -> bool:
 
 
 def local_file(where: str, said: str, folder: Path, *, anywhere: bool = False) -> Path:
-    """The file that a recipe names, links followed: below the recipe's folder, or below what is allowed.
+    """The regular file that a recipe names; see `local_place`."""
+    real = local_place(where, said, folder, anywhere=anywhere)
+    if not real.is_file():
+        raise SettingError(f"{where}: {said!r} is not a regular file")
+    return real
+
+
+def local_place(where: str, said: str, folder: Path, *, anywhere: bool = False) -> Path:
+    """The file or folder that a recipe names, links followed: below the recipe's folder, or below what is allowed.
 
     Args:
         where: Which part of the recipe names it, for messages.
@@ -117,8 +125,8 @@ def local_file(where: str, said: str, folder: Path, *, anywhere: bool = False) -
         anywhere: The user wrote this path themselves.
 
     Raises:
-        SettingError: the file lies elsewhere, is not there, or is no regular file. The message holds the path as the
-            recipe says it and no other.
+        SettingError: it lies elsewhere, is not there, or is neither a regular file nor a folder. The message holds the
+            path as the recipe says it and no other.
     """
     try:
         real = (folder / said).resolve(strict=True)
@@ -131,7 +139,7 @@ def local_file(where: str, said: str, folder: Path, *, anywhere: bool = False) -
             f"{where}: {said!r} is outside the recipe's folder; if the recipe may read that file, add "
             f"--allow-path DIR with its folder (or set {PATHS})"
         )
-    if not stat.S_ISREG(kind):
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise SettingError(f"{where}: {said!r} is not a regular file")
     return real
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.access.openstreetmap.objects import COUNTS, LOST, Row, id_order, read_objects
+from pipelines.access.openstreetmap.objects import COUNTS, WORDS, Row, id_order, read_objects
 from pipelines.access.openstreetmap.parts import z_order
 from pipelines.access.openstreetmap.pbf import DamagedError, RefusedError
 from pipelines.access.openstreetmap.rules import RULES
@@ -93,7 +93,7 @@ class Extract:
     @property
     def lost(self) -> dict[str, int]:
         """Reason why objects of the extract could not be drawn -> number of objects."""
-        return {words: self.counts[name] for name, words in LOST.items() if self.counts.get(name)}
+        return {words: self.counts[name] for name, words in WORDS.items() if self.counts.get(name)}
 
 
 def file_sha256(path: Path) -> str:

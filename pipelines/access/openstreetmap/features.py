@@ -136,8 +136,10 @@ def _features(table: pa.Table, rows: list[int], cut: BBox | None) -> Iterator[tu
     large = np.array(
         [kind == "area" and len(shape) >= LARGE_BYTES for kind, shape in zip(columns[1], wkb, strict=True)], bool
     )
-    shapes = shapely.from_wkb(np.where(large & (cut is not None), None, wkb))
-    valid = shapely.is_valid(np.where(large, None, shapes)).tolist()
+    raw = wkb.copy()
+    raw[large & (cut is not None)] = None
+    shapes: NDArray[np.object_] = shapely.from_wkb(raw)
+    valid: list[bool] = np.where(large, False, shapely.is_valid(shapes)).tolist()
     for at, (osm_id, kind, tags) in enumerate(zip(*columns, strict=True)):
         if cut is not None and large[at]:
             area = large_area(wkb[at])

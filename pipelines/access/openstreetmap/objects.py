@@ -25,6 +25,9 @@ LOST = {
     "broken_lines": "lines of fewer than two places",
 }
 """Count -> what it counts: objects of the file that cannot be drawn, in words."""
+UNREADABLE = "unreadable"
+"""Count of the objects of a map in GeoParquet whose geometry is no use."""
+WORDS = LOST | {UNREADABLE: "objects without a geometry that can be read"}
 COUNTS = (
     "tagged_nodes", "tagged_ways", "relations", "areas", "points", "lines", "edge_lines", "way_areas", "relation_areas",
     "old_style_areas", "old_style_ways", "boundaries", *LOST,

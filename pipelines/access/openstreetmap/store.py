@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _STEP = 512
 """One of this many ids is kept in memory: 140 MB for all nodes of the planet."""
+_AT_ONCE = 16_384
+"""Ids that are looked up before the pages that were read are let go: each may lie on two pages of 4 KiB."""
 
 
 class Growing:
@@ -70,16 +72,22 @@ class Sorted:
         if not self._count or not len(wanted):
             return found, there
         unique, back = np.unique(wanted, return_inverse=True)
+        rows, known = np.empty((len(unique), self._width), np.int64), np.empty(len(unique), bool)
+        for start in range(0, len(unique), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            rows[some], known[some] = self._find_sorted(unique[some])
+            self._forget()
+        return rows[back], known[back]
+
+    def _find_sorted(self, unique: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of rising ids, and whether each is there."""
         low = np.maximum(np.searchsorted(self._firsts, unique, side="right") - 1, 0) * _STEP
         high = np.minimum(low + _STEP, self._count)
         while (high - low > 1).any():
             middle = (low + high) >> 1
             right = self._ids[middle] <= unique
             low, high = np.where(right, middle, low), np.where(right, high, np.maximum(middle, low + 1))
-        known = self._ids[low] == unique
-        rows = self._rows[low]
-        self._forget()
-        return rows[back].astype(np.int64), known[back]
+        return self._rows[low].astype(np.int64), self._ids[low] == unique
 
     def _forget(self) -> None:
         """Lets the operating system drop the pages that were read; it keeps them while memory is free."""

@@ -1,0 +1,86 @@
+"""Makes tags of the columns of a map, by the rules of a recipe or of `overture.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from schemas.map_source import MapColumns
+from schemas.vector_label import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemas.map_source import TagRule
+
+_OVERTURE = Path(__file__).with_name("overture.yaml")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]*)\]")
+_Row = dict[str, Any]
+
+
+@cache
+def overture() -> dict[str, MapColumns]:
+    """theme/type of Overture Maps -> its columns and tags."""
+    stated = YAML(typ="safe").load(_OVERTURE.read_text(encoding="utf-8"))
+    return {name: MapColumns.model_validate(columns) for name, columns in stated.items()}
+
+
+def columns_of(mapping: MapColumns) -> tuple[str, ...]:
+    """The columns, dotted where nested, that the rules need: no other is read."""
+    rules = [rule for one in mapping.tags.values() for rule in one]
+    paths = [mapping.id, *mapping.maps, *(r.column for r in rules), *(path for r in rules for path in r.when)]
+    return tuple(dict.fromkeys(path.partition("[")[0] for path in paths if path is not None))
+
+
+def tags_of(row: _Row, mapping: MapColumns) -> dict[str, str]:
+    """Tags of a row, keys sorted: untrusted text."""
+    found: dict[str, str] = {}
+    for path in mapping.maps:
+        for held in _values(row, path):
+            pairs = held.items() if isinstance(held, dict) else held if isinstance(held, list) else ()
+            found |= {str(k): text for k, v in pairs if (text := text_of(v)) is not None}
+    for tag, rules in mapping.tags.items():
+        if tag not in found and (value := next(filter(None, (_given(row, rule) for rule in rules)), None)):
+            found[tag] = value
+    if mapping.id is not None and (said := id_of(row, mapping)) is not None:
+        found.setdefault("id", said)
+    return dict(sorted(found.items()))
+
+
+def id_of(row: _Row, mapping: MapColumns) -> str | None:
+    """Text of a row's id."""
+    return None if mapping.id is None else next(filter(None, map(text_of, _values(row, mapping.id))), None)
+
+
+def number_of(text: str) -> int:
+    """A number for an id that is a text: 63 bits of its SHA-256, the same in every file."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
+
+
+def _given(row: _Row, rule: TagRule) -> str | None:
+    """The value that a rule gives."""
+    for path, wanted in rule.when.items():
+        if not any(text_of(value) in wanted for value in _values(row, path)):
+            return None
+    texts = [] if rule.column is None else [t for t in map(text_of, _values(row, rule.column)) if t]
+    if rule.values:
+        texts = [rule.values[text] for text in texts if text in rule.values]
+    return texts[0] if texts else rule.value
+
+
+def _values(row: _Row, path: str) -> Iterator[Any]:
+    """Values at a path; none where a part of it is absent."""
+    found: list[Any] = [row.get(re.split(r"[.\[]", path, maxsplit=1)[0])]
+    for name, at in _STEP.findall(path):
+        if name:
+            found = [value.get(name) for value in found if isinstance(value, dict)]
+        elif at:
+            found = [value[int(at)] for value in found if isinstance(value, list) and len(value) > int(at)]
+        else:
+            found = [one for value in found if isinstance(value, list) for one in value]
+    yield from (value for value in found if value is not None)
