@@ -179,7 +179,8 @@ def _explained(error: Exception) -> str:
     said = str(error).strip().partition("\n")[0]
     if "169.254." in said or "metadata" in said or "credential" in said.lower():
         return (
-            "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or GOOGLE_APPLICATION_CREDENTIALS; "
+            "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "GOOGLE_APPLICATION_CREDENTIALS; "
             "for a public bucket AWS_SKIP_SIGNATURE=true or GOOGLE_SKIP_SIGNATURE=true"
         )
     return ascii(re.sub(r"\b[a-z][a-z0-9+.-]*://\S+", "the store", said)[:200])[1:-1]
