@@ -259,7 +259,7 @@ class _Reading:
         raw = table.column(self._form.geometry).to_pylist()
         shapes = shapely.force_2d(shapely.from_wkb(np.array(raw, dtype=object), on_invalid="ignore"))
         bounds = shapely.bounds(shapes)
-        sound = np.array([bool(one) for one in (np.abs(bounds) <= [180.0, 90.0, 180.0, 90.0]).all(axis=1)], bool)
+        sound: NDArray[np.bool_] = np.logical_and.reduce(np.abs(bounds) <= [180.0, 90.0, 180.0, 90.0], axis=1)
         self._counts[UNREADABLE] += int((~sound).sum())
         near = np.zeros(len(sound), bool)
         near[sound] = self._touch(bounds[sound])
