@@ -145,6 +145,28 @@ def plan(
             stop(PARTIAL, "\n".join(lines))
 
 
+@app.command(epilog="Example: python -m pipelines estimate recipes/seeds/ssl4eo-s12.yaml")
+def estimate(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    limit: LimitOption = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="number of samples, where it is in a file of the recipe that is not here"),
+    ] = None,
+) -> None:
+    """Print about what a recipe costs at full size, without asking any archive.
+
+    It takes the recipe's samples, dates and pixels, and how densely each product's scenes lie. `plan` is exact about
+    scenes: it asks the archives.
+    """
+    with one_line_errors():
+        file = _recipe(recipe, overrides, limit)
+        from pipelines.plan.full_size import full_size, full_size_text
+
+        echo(full_size_text(full_size(file, samples)))
+
+
 @app.command(
     epilog="Example: python -m pipelines build recipes/quickstart.yaml data/quickstart --workers 2",
     context_settings={"allow_extra_args": True},

@@ -10,6 +10,7 @@ import numpy as np
 from sampling import majortom
 from sampling.land import on_land
 from sampling.splits import SPLITS
+from schemas.crs import metric
 from schemas.sampling import GridSampling, PointsSampling
 from schemas.splits import Splits
 
@@ -76,7 +77,8 @@ def notes_on(
 def why_nothing(recipe: Recipe, region: Region, left_out: dict[str, int]) -> str:
     """Why no sample is left: what was left out, or that the area has no land."""
     if any(left_out.values()):
-        return _why(left_out)
+        crs = f"; grid.crs is {metric(recipe.grid.epsg).words}" if left_out["outside_crs"] and recipe.grid.epsg else ""
+        return _why(left_out) + crs
     lon, lat, inside = region.draw(recipe.seed, 0, _LOOKED_AT)
     lon, lat = lon[inside], lat[inside]
     if not recipe.sampling.area.land_only or not len(lon):

@@ -22,6 +22,11 @@ _LEAST_USED = 0.5
 """Share of its area of use in which a system must keep these two, so that it counts as metric."""
 _LOOKED_AT = 25
 """Points along each side of that area."""
+_IN_DEGREES = (
+    "samples are squares of metres: leave `crs` out, and rasters in degrees are resampled onto each sample's own grid "
+    "(`grid.extents` gives a coarse layer wider ground)"
+)
+"""What to do where a recipe asks for a grid in degrees."""
 _UTM_UPS = {*range(32601, 32661), *range(32701, 32761), 32661, 32761}
 """WGS 84 / UTM and UPS: the systems that are chosen place by place where no other is asked for."""
 
@@ -96,7 +101,8 @@ def metric(code: int) -> Metric:
         found = Metric(code, crs.name, crs.area_of_use.bounds)  # type: ignore[union-attr]
         problem = _untrue(found)
     if problem is not None:
-        raise ValueError(f"EPSG:{code} ({crs.name}) {problem}; name a projected system in metres, or leave `crs` out")
+        cure = _IN_DEGREES if crs.is_geographic else "name a projected system in metres, or leave `crs` out"
+        raise ValueError(f"EPSG:{code} ({crs.name}) {problem}; {cure}")
     return found
 
 
@@ -105,7 +111,8 @@ def _unfit(crs: Any) -> str | None:
     if crs.is_compound or crs.is_vertical or len(crs.axis_info) != 2:
         return "has heights, and a grid lies in the plane"
     if not crs.is_projected:
-        return f"has axes in {crs.axis_info[0].unit_name}s and is not projected"
+        unit = crs.axis_info[0].unit_name
+        return f"counts {unit}s" if crs.is_geographic else f"has axes in {unit}s and is not projected"
     units = [axis for axis in crs.axis_info if axis.unit_conversion_factor != 1.0]
     if units:
         return f"has axes in {units[0].unit_name}, not metres"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from schemas.crs import metric
 from schemas.primitives import LEAST_M, MOST_EXTENT_M
-from schemas.strict import Strict
+from schemas.strict import MisplacedError, Strict
+
+_CODE = re.compile("EPSG:[0-9]{4,6}")
+_MOST_M = 100_000
+"""Largest footprint, pixel and lattice, metres."""
 
 
 class GridSpec(Strict):
     """Size and lattice of a sample's footprint."""
 
-    size_m: float = Field(ge=LEAST_M, le=100_000, description="edge of the square footprint, metres")
-    resolution_m: float = Field(default=10.0, ge=LEAST_M, le=100_000, description="base pixel, metres")
+    size_m: float = Field(ge=LEAST_M, le=_MOST_M, description="edge of the square footprint, metres")
+    resolution_m: float = Field(default=10.0, ge=LEAST_M, le=_MOST_M, description="base pixel, metres")
     snap_m: float | None = Field(
         default=60.0,
         ge=LEAST_M,
-        le=100_000,
+        le=_MOST_M,
         description="footprint corners are multiples of this in UTM/UPS (y counted from the equator) or `crs`, so that "
         "Sentinel-2's 10, 20 and 60 m pixels are copied and not resampled; null keeps the exact corners that a points "
         "file gives",
@@ -48,16 +53,17 @@ class GridSpec(Strict):
     @classmethod
     def _own_lattice(cls, given: Any) -> Any:
         """Another system has other rasters than Sentinel-2's: corners lie on the sample's own pixels."""
-        if isinstance(given, dict) and given.get("crs") is not None and "snap_m" not in given:
-            return {**given, "snap_m": given.get("resolution_m", 10.0)}
+        if not isinstance(given, dict) or given.get("crs") is None:
+            return given
+        if isinstance(code := given["crs"], str) and _CODE.fullmatch(code):
+            try:
+                metric(int(code.removeprefix("EPSG:")))
+            except ValueError as error:  # lengths of such a grid are in its own unit: they are no mistakes of their own
+                raise MisplacedError(str(error), ("crs",)) from None
+        edge = given.get("resolution_m", 10.0)
+        if "snap_m" not in given and isinstance(edge, int | float) and LEAST_M <= edge <= _MOST_M:
+            return {**given, "snap_m": edge}
         return given
-
-    @field_validator("crs")
-    @classmethod
-    def _metric(cls, value: str | None) -> str | None:
-        if value is not None and value.startswith("EPSG:"):
-            metric(int(value.removeprefix("EPSG:")))
-        return value
 
     @property
     def epsg(self) -> int | None:

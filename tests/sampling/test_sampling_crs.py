@@ -67,7 +67,7 @@ def test_a_sample_in_a_countrys_projection_is_a_square_of_metres_on_the_ground(c
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ("4326", "(WGS 84) has axes in degrees and is not projected"),
+        ("4326", "(WGS 84) counts degrees; samples are squares of metres: leave `crs` out"),
         ("2263", "has axes in US survey foot, not metres"),
         ("2053", "has axes that point south and west"),
         ("3413", "has axes that point south and south"),
@@ -128,7 +128,7 @@ def test_each_point_may_have_a_projection_of_its_own(tmp_path: Path) -> None:
     assert found.footprints.epsg.tolist() == [2154, 2056, 32631]
     assert (found.footprints.x_min[1], found.footprints.y_max[1]) == (x, y)
     (tmp_path / "p.csv").write_text("lon,lat,zone\n2.3,48.8,EPSG:4326\n")
-    with pytest.raises(SamplingError, match=r"line 2: zone EPSG:4326 .*axes in degrees"):
+    with pytest.raises(SamplingError, match=r"line 2: zone EPSG:4326 .*counts degrees"):
         placed(tmp_path, made)
     (tmp_path / "p.csv").write_text("lon,lat,zone\n2.3,48.8,EPSG:2056\n5,52,EPSG:28992\n")
     assert placed(tmp_path, made).left_out == {"outside_crs": 1}
