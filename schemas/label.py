@@ -107,6 +107,13 @@ class LabelMap:
     measures: Mapping[str, float | None] = field(default_factory=dict)
     """Further column of the catalogue ('confidence') -> value of this sample; None = not known."""
 
+    @property
+    def stored(self) -> NDArray[np.unsignedinteger]:
+        """(y, x) `classes` as the dataset stores them: `legend.nodata` where `valid` is False."""
+        import numpy as np
+
+        return np.where(self.valid, self.classes, np.dtype(self.legend.dtype).type(self.legend.nodata))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorFeature:

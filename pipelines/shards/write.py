@@ -261,8 +261,7 @@ def _chips(stack: Stack, dataset: DatasetSpec) -> Iterable[tuple[ArraySpec, int,
         if group.kind == "label":
             label = stack.labels.get(group.name)
             if label is not None:
-                classes = np.where(label.valid, label.classes, np.dtype(label.legend.dtype).type(label.legend.nodata))
-                yield _checked(stack, group.arrays[0], 0, classes)
+                yield _checked(stack, group.arrays[0], 0, label.stored)
                 for array in group.arrays[1:]:
                     yield _checked(stack, array, 0, label.more.get(array.name))
             continue

@@ -1,0 +1,30 @@
+"""The questions of a finished dataset, made from its own files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from landweave.questions import question_of
+from landweave.scenes import scene_of
+from pipelines.questions import ShardQuestions, sources_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from landweave.dataset import Dataset
+    from landweave.questions import Question
+
+
+def questions_of(dataset: Dataset, most: int) -> Iterator[Question]:
+    """The questions that a build with `most` pairs per sample makes of these samples, shard by shard."""
+    terrain = {a.group: a.name for a in dataset.spec.arrays if a.name == "elevation" and a.unit == "m"}
+    labels = [g.name for g in dataset.spec.groups if g.kind == "label" and g.classes]
+    sources = sources_of(dataset.spec, labels, terrain)
+    where = dataset.catalogue.where
+    for shard in sorted(set(where[:, 0].tolist())):
+        asked = ShardQuestions(sources, most, shard)
+        for position in (where[:, 0] == shard).nonzero()[0].tolist():
+            sample = dataset.sample(position)
+            asked.add(scene_of(sample), sample.id, int(where[position, 1]))
+        for row in asked.rows():
+            yield question_of(row)
