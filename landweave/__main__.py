@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     prove = _command(
         commands,
         "prove",
-        "execute every claim of the captions again, from the arrays and tables alone; print one line per false claim",
+        "execute every claim of the captions and every answer again, from the arrays and tables alone; print one line "
+        "for each false one",
         "landweave prove data/quickstart",
     )
     _selection_arguments(prove)
@@ -382,14 +383,24 @@ def _prove(arguments: argparse.Namespace) -> int:
     for line in prove(dataset, _select(dataset, arguments), proof, _Progress("proved", "samples")):
         (_complain if arguments.json else _print)(line)
     counts = dict(sorted(proof.claims.items(), key=lambda pair: (-pair[1], pair[0])))
-    told = {"captions": proof.captions, "stored_without_claims": proof.unclaimed, "claims": proof.claims.total(),
-            "false": proof.false, "by_predicate": counts}  # fmt: skip
+    told = {
+        "captions": proof.captions,
+        "stored_without_claims": proof.unclaimed,
+        "claims": proof.claims.total(),
+        "questions": proof.questions,
+        "false": proof.false,
+        "by_predicate": counts,
+        "by_task": dict(sorted(proof.tasks.items())),
+    }
     if arguments.json:
         _print(json.dumps(told))
     else:
-        _print(f"{proof.claims.total():,} claims of {proof.captions:,} captions executed: {proof.false:,} false")
+        asked = f" and {proof.questions:,} answers" if proof.questions else ""
+        _print(f"{proof.claims.total():,} claims of {proof.captions:,} captions{asked} executed: {proof.false:,} false")
         for predicate, count in counts.items():
             _print(f"  {predicate:16} {count:>9,}")
+        for task, count in sorted(proof.tasks.items(), key=lambda pair: (-pair[1], pair[0])):
+            _print(f"  question: {task:16} {count:>7,}")
         if proof.unclaimed:
             _print(f"{proof.unclaimed:,} captions stored without claims")
     return 1 if proof.false else 0

@@ -1,13 +1,14 @@
 """What questions ask: quantities of a sample's arrays and tables, and the operations that make answers of them.
 
-The factory makes answers with these functions, and `landweave prove` executes them again from the dataset alone. Parts
-of the scene are boxes of whole eighths of its edge, in thousandths from the upper left corner: (left, top, right, lower).
+The factory makes answers with these functions, and `landweave prove` executes them again from the dataset alone.
+Parts of the scene are boxes of whole eighths of its edge, in thousandths from the upper left corner: (left, top,
+right, lower).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 """(left, top, right, lower) in thousandths of the scene's edge."""
-Value = str | float | list[Any]
+Value = str | int | float | list[Any]
 """An answer before it is put into words: a word, a number, a box or a list of land covers with their percent."""
 EIGHTHS = 8
 PARTS: dict[str, Box] = {
@@ -90,8 +91,12 @@ class Quantity:
 
     def record(self) -> Json:
         """Plain values for JSON; what has its default is left out."""
-        said = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in said.items() if v not in ([], 0, "scene")}
+        found: Json = {"what": self.what, "source": self.source}
+        if self.about:
+            found["about"] = list(self.about)
+        if self.where != "scene":
+            found["where"] = list(self.where) if isinstance(self.where, tuple) else self.where
+        return found | {k: n for k, n in (("slot", self.slot), ("other", self.other)) if n}
 
     @classmethod
     def from_record(cls, record: Any) -> Quantity:
@@ -110,7 +115,7 @@ class Quantity:
         box = made.where if isinstance(made.where, tuple) else PARTS.get(made.where)
         if box is None or not _is_box(box):
             raise ValueError(f"no part of a scene: {made.where!r}"[:200])
-        words = isinstance(made.source, str) and all(isinstance(a, str) for a in made.about)
+        words = all(isinstance(word, str) for word in (made.source, *made.about))
         if not words or any(type(n) is not int or not 0 <= n < 1 << 16 for n in (made.slot, made.other)):
             raise ValueError(f"a quantity with {made.about!r}, slot {made.slot!r}"[:200])
         return made
@@ -158,7 +163,8 @@ class Scene:
         table = np.zeros(1 << 16, np.uint8)
         for kind in self.spec.group(path.partition("/")[0]).classes:
             table[kind.code] = COMMON.index(kind.common) if kind.common in COMMON else 0
-        return table[codes]
+        found: NDArray[np.uint8] = table[codes]
+        return found
 
     def shares(self, path: str) -> NDArray[np.int64] | None:
         """(8, 8, class) labelled pixels of each eighth by class of `COMMON`; class 0 holds those without a label."""
@@ -182,7 +188,7 @@ class Scene:
         if chip is None or (band not in names and band):
             return None
         stored = chip[names.index(band)] if chip.ndim == 3 and band else chip.reshape(chip.shape[-2:])
-        found = stored.astype(np.float64) * array.scale + array.offset
+        found: NDArray[np.float64] = stored.astype(np.float64) * array.scale + array.offset
         if array.nodata is not None:
             found[np.isnan(stored) if math.isnan(array.nodata) else stored == array.nodata] = np.nan
         for role, bad in (("valid", False), ("cloud", True)):
@@ -223,6 +229,8 @@ class Scene:
 
 
 _CLASSES = len(COMMON)
+_CODES = {name: i for i, name in enumerate(COMMON[1:])}
+"""Land cover -> its place among the percents of a part."""
 
 
 @cache
@@ -265,26 +273,30 @@ def box_of(where: str | tuple[int, ...]) -> Box:
     return PARTS[where] if isinstance(where, str) else where  # type: ignore[return-value]
 
 
-def _counts(scene: Scene, q: Quantity) -> NDArray[np.int64] | None:
-    """Pixels by class in a part; None without enough labels."""
+def _percents(scene: Scene, q: Quantity) -> list[float] | None:
+    """Percent of the labelled pixels of a part by class of `COMMON` from its second on; None without enough labels."""
+    return scene.keep(("percents", q.source, q.where), lambda: _percents_of(scene, q))  # type: ignore[no-any-return]
+
+
+def _percents_of(scene: Scene, q: Quantity) -> list[float] | None:
     shares = scene.shares(q.source)
     if shares is None:
         return None
-    counts = shares[_cells(box_of(q.where))].sum(axis=(0, 1))
-    total = int(counts.sum())
-    return counts if total and counts[1:].sum() >= LEAST_LABELLED * total else None
+    counts = shares[_cells(box_of(q.where))].sum(axis=(0, 1)).tolist()
+    total, labelled = sum(counts), sum(counts[1:])
+    return [100.0 * n / labelled for n in counts[1:]] if labelled and labelled >= LEAST_LABELLED * total else None
 
 
 def _share(scene: Scene, q: Quantity) -> float | None:
     """Percent of the labelled pixels of a part that one land cover holds."""
-    counts = _counts(scene, q)
-    return None if counts is None else 100.0 * float(counts[COMMON.index(q.about[0])]) / float(counts[1:].sum())
+    percents = _percents(scene, q)
+    return None if percents is None else percents[_CODES[q.about[0]]]
 
 
 def _covers(scene: Scene, q: Quantity) -> float | None:
     """Number of land covers with at least `LISTED_PERCENT` of a part."""
-    counts = _counts(scene, q)
-    return None if counts is None else float((counts[1:] >= LISTED_PERCENT / 100 * counts[1:].sum()).sum())
+    percents = _percents(scene, q)
+    return None if percents is None else float(sum(p >= LISTED_PERCENT for p in percents))
 
 
 def _hectares(scene: Scene, q: Quantity) -> float | None:
@@ -350,7 +362,7 @@ def _clear(scene: Scene, q: Quantity) -> float | None:
 
 
 def _height(scene: Scene, q: Quantity) -> float | None:
-    """Elevation of a part, metres: its mean; of the whole scene also 'lowest', 'highest', 'range'; 'slope' in degrees."""
+    """Mean elevation of a part, metres, or its mean 'slope', degrees; 'lowest', 'highest', 'range' of the scene."""
     values = scene.values(q.source, "", 0)
     if values is None or np.isfinite(values).mean() < LEAST_SEEN:
         return None
@@ -462,7 +474,12 @@ class Query:
         found: Json = {"op": self.op, "of": [q.record() for q in self.of]}
         if self.keys:
             found["keys"] = list(self.keys)
-        more = (("limit", self.limit, 0.0), ("margin", self.margin, 0.0), ("step", self.step, 1.0), ("allow", self.allow, ""))
+        more = (
+            ("limit", self.limit, 0.0),
+            ("margin", self.margin, 0.0),
+            ("step", self.step, 1.0),
+            ("allow", self.allow, ""),
+        )
         return found | {name: value for name, value, default in more if value != default}
 
     @classmethod
@@ -475,7 +492,9 @@ class Query:
         of, keys, op = record.get("of"), record.get("keys", []), record.get("op")
         if op not in OPERATIONS or not isinstance(of, list) or not of or not isinstance(keys, list):
             raise ValueError(f"no operation {op!r} on quantities"[:200])
-        numbers = {name: record.get(name, default) for name, default in (("limit", 0.0), ("margin", 0.0), ("step", 1.0))}
+        numbers = {
+            name: record.get(name, default) for name, default in (("limit", 0.0), ("margin", 0.0), ("step", 1.0))
+        }
         if any(type(n) not in (int, float) for n in numbers.values()) or not numbers["step"] > 0:
             raise ValueError(f"limit, margin, step of a query: {numbers}")
         if not all(isinstance(k, str) for k in keys) or (keys and len(keys) != len(of)):
@@ -582,18 +601,17 @@ def _rank(query: Query, measured: tuple[float | None, ...]) -> Value | None:
 
 def _rounded(value: float, step: float) -> float:
     found = math.floor(value / step + 0.5) * step
-    return int(round(found)) if step >= 1 else round(found, 6)
+    return round(found) if step >= 1 else round(found, 6)
 
 
 def _listed(query: Query, scene: Scene) -> Value | None:
     """The land covers of a part, largest first, with whole percent: those of at least `LISTED_PERCENT`."""
-    counts = _counts(scene, query.of[0])
-    if counts is None:
+    percents = _percents(scene, query.of[0])
+    if percents is None:
         return None
-    percents = 100.0 * counts[1:] / counts[1:].sum()
     order = sorted(range(len(percents)), key=lambda i: (-percents[i], i))
     found = [[COMMON[i + 1], math.floor(percents[i] + 0.5)] for i in order if percents[i] >= LISTED_PERCENT]
-    return found if found else None
+    return found or None
 
 
 def _patch(query: Query, scene: Scene) -> tuple[int, int, int, int] | None:
@@ -606,7 +624,7 @@ def _patch(query: Query, scene: Scene) -> tuple[int, int, int, int] | None:
 
 
 def _box(query: Query, scene: Scene) -> Value | None:
-    """The box of the largest patch of a land cover, whose pixels touch along edges; None if another is nearly as large."""
+    """The box of the largest patch of a land cover: pixels that touch along edges. None if the second is as large."""
     found, common = _patch(query, scene), scene.common(query.of[0].source)
     if found is None or common is None:
         return None
@@ -617,7 +635,7 @@ def _box(query: Query, scene: Scene) -> Value | None:
 
 
 def _outline(query: Query, scene: Scene) -> Value | None:
-    """The pixels of a land cover, or of the ground that lost greenness, as COCO's run lengths: [height, width, runs]."""
+    """Pixels of a land cover, or of ground that lost greenness, as COCO's run lengths: [height, width, runs]."""
     q = query.of[0]
     if q.what == "faded":
         before, after = (scene.greenness(q.source, q.about, slot) for slot in (q.slot, q.other))
@@ -639,7 +657,7 @@ def _season(query: Query, scene: Scene) -> Value | None:
     return None if found == "tropics" else found
 
 
-def _zone(query: Query, scene: Scene) -> Value | None:
+def _zone(_query: Query, scene: Scene) -> Value | None:
     """The band of latitude: 'tropics', 'subtropics', 'mid-latitudes', 'high latitudes' or 'polar region'."""
     return place_words(scene.reads.latitude).removeprefix("northern ").removeprefix("southern ")
 

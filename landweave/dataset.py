@@ -24,6 +24,7 @@ from landweave.notebook import table_html
 from landweave.order import EpochRandom, Order
 from landweave.pixels import SamplePixels
 from landweave.query import BBox, degrees, expression
+from landweave.questions import TASKS
 from landweave.sample import Sample
 from landweave.selection import Selection
 from landweave.shard import ShardReader
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, GroupSpec, Json
     from landweave.manifest import DatasetManifest
+    from landweave.questions import Question
     from landweave.store import Store
     from landweave.stream import StreamSettings
     from landweave.view import ViewSettings
@@ -242,6 +244,26 @@ class Dataset:
         texts = self.catalogue.read(["captions"])["captions"].to_pylist()
         said = [about_of([c.get("claims") or "" for c in captions or ()], predicate) for captions in texts]
         return Selection(self.catalogue, np.flatnonzero([set(about) <= found for found in said]), None)
+
+    def questions(self, selection: Selection | None = None, *, task: str | None = None) -> Iterator[Question]:
+        """Questions and answers of a selection (all samples if None), in the catalogue's order.
+
+        Args:
+            selection: from `query`.
+            task: only questions of this kind: 'presence', 'area', 'change' ... (`docs/questions.md`).
+
+        Raises:
+            QueryError: the dataset has no questions, or none of this task is known.
+        """
+        if self.spec.questions is None:
+            raise QueryError(
+                f"{self.spec.name} has no questions: build it with `questions: {{kind: questions}}` in its recipe, or "
+                "add a dataset that has some (`python -m pipelines add`)"
+            )
+        if task is not None and task not in TASKS:
+            raise QueryError(unknown("task", task, TASKS))
+        for position in self.selected(selection).positions.tolist():
+            yield from (q for q in self.sample(position).questions if task in (None, q.task))
 
     def sql(self, condition: str) -> Selection:
         """Samples that fulfil an SQL condition, which DuckDB runs: "worldcover_trees > 0.5 and lat > 40".

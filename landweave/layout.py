@@ -11,6 +11,7 @@
     shards/00007.json               manifest of a shard, written last for it: its presence = the shard is there
     parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
     vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
+    questions/00007.parquet         questions and answers with their evidence, where the recipe asks for them
     catalogue/{items,ledger}.parquet, catalogue/{collection,statistics,shards}.json
 
 Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
@@ -65,6 +66,8 @@ COLLECTION = "catalogue/collection.json"
 SHARD_INDEX = "catalogue/shards.json"
 FUSION = "fusion/"
 """Folder with the tables of fused labels: FUSION + layer + '.json'."""
+QUESTIONS = "questions/"
+"""Folder with the questions of each shard."""
 STAGING = ".staging"
 
 VECTOR_KINDS = {"sample_id": "string", "osm_id": "string", "kind": "string", "wkb": "binary"}
@@ -117,6 +120,11 @@ def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
 def vectors(label: str, shard: int) -> str:
     """Path of a shard's vector objects."""
     return f"vectors/{label}/{shard_name(shard)}.parquet"
+
+
+def questions(shard: int) -> str:
+    """Path of a shard's questions and answers."""
+    return f"{QUESTIONS}{shard_name(shard)}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,6 +362,8 @@ class DatasetSpec:
     """The resolved recipe, canonical JSON."""
     revision: int = 0
     """Number of additions since the dataset was finished."""
+    questions: int | None = None
+    """Revision that questions and answers came with; None = there are none."""
 
     def at(self, path: str) -> str:
         """Path of a catalogue file in this revision: 'catalogue/items.r1.parquet'."""

@@ -37,6 +37,8 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     del data["recipe"]
     if not spec.revision:
         del data["revision"]
+    if spec.questions is None:
+        del data["questions"]
     data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
     for name in ("attributes", "shared_ground"):
         if not data[name]:
@@ -62,6 +64,7 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
     """
     found = Fields(data, where)
     revision = found.whole("revision", 0, _MOST_REVISIONS, 0)
+    asked = found.only("questions")
     spec = DatasetSpec(
         name=found.text("name"),
         description=found.text("description"),
@@ -75,6 +78,7 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
         attributes=tuple(_attribute(a) for a in found.objects("attributes", default=[])),
         shared_ground=tuple(_shared(s) for s in found.objects("shared_ground", default=[])),
         revision=revision,
+        questions=None if asked is None else whole(asked, found.at("questions"), 0, revision),
     )
     for what, names in (("groups", spec.groups), ("attributes", spec.attributes)):
         if len({n.name for n in names}) != len(names):

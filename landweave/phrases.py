@@ -13,6 +13,8 @@ from landweave.asked import NOWHERE, PARTS, UNTOLD
 from landweave.facts import MONTHS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from landweave.asked import Found, Quantity, Query, Value
 
 NOUNS: dict[str, tuple[str, ...]] = {
@@ -45,7 +47,7 @@ _PARTS = {
     "left": ("the left half", "the left half of the scene", "the left half of the image"),
     "right": ("the right half", "the right half of the scene", "the right half of the image"),
 }
-_QUARTERS = ("the {} quarter", "the {} quarter of the scene", "the {} part")
+_QUARTERS = ("the {} quarter", "the {} quarter of the scene", "the {} quarter of the image")
 _WORDS = {
     "yes": "yes", "no": "no", "rose": "it rose", "fell": "it fell", "before": "before it", "after": "after it",
     "above": "above", "below": "below", "left of": "to the left", "right of": "to the right",
@@ -53,8 +55,12 @@ _WORDS = {
     "first": "first", "second": "second", "third": "third", "fourth": "fourth",
 }  # fmt: skip
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_INSTRUMENTS = {"sentinel1": "radar image", "sentinel2": "Sentinel-2 image", "landsat": "Landsat image", "hls": "HLS image"}
-_ABSENT = {"radar image": "radar image", "": "image"}
+_INSTRUMENTS = {
+    "sentinel1": "radar image",
+    "sentinel2": "Sentinel-2 image",
+    "landsat": "Landsat image",
+    "hls": "HLS image",
+}
 _SLOT = re.compile(r"\{([A-Za-z]+\d?)\}")
 
 
@@ -63,8 +69,8 @@ def fill(pattern: str, query: Query, found: Found, noun: int, unit: str) -> str:
 
     Args:
         pattern: with slots {A}, {B} (land cover or object of the first two quantities), {R}, {S} (their parts of
-            the scene), {box}, {N}, {M} (first, second ... image of the first two), {I}, {J} (their instruments), {band}, {level}
-            (of decibels), {limit}, {v0}, {v1} (the quantities, rounded), {value} and {list}.
+            the scene), {N}, {M} (first, second ... image of the first two), {I}, {J} (their instruments), {band},
+            {level} (of decibels), {limit}, {v0}, {v1} (the quantities, rounded), {value} and {list}.
         query: whose words fill the slots.
         found: the answer.
         noun: which noun of each land cover.
@@ -87,28 +93,28 @@ def fill(pattern: str, query: Query, found: Found, noun: int, unit: str) -> str:
 def _slot(name: str, query: Query, found: Found, noun: int, unit: str) -> str:
     of = query.of
     if name in ("A", "B"):
-        if of[0].what == "contact":
-            return _named(of[0].about["AB".index(name)], noun)
-        return _about(of["AB".index(name)], noun)
-    if name in ("R", "S"):
-        return part(of["RS".index(name)].where, noun)
-    if name == "box":
-        return _list(of[0].where)
-    if name in ("N", "M"):
-        return _ORDINALS[of[0].slot if name == "N" else of[-1].slot or of[-1].other]
-    if name in ("I", "J"):
-        return instrument(of["IJ".index(name)].source)
-    if name == "band":
-        return of[0].about[0]
-    if name == "level":
-        return of[0].about[1]
-    if name == "limit":
-        return number(query.limit) + unit
+        number_of = "AB".index(name)
+        return _named(of[0].about[number_of], noun) if of[0].what == "contact" else _about(of[number_of], noun)
     if name in ("v0", "v1"):
         return number(round(float(found.measured[int(name[1])] or 0.0))) + unit
     if name in ("value", "list"):
         return said(found.value, query, noun, unit)
-    raise KeyError(name)
+    if name == "limit":
+        return number(query.limit) + unit
+    return _OF_QUANTITIES[name](of, noun)
+
+
+_OF_QUANTITIES: dict[str, Callable[[tuple[Quantity, ...], int], str]] = {
+    "R": lambda of, noun: part(of[0].where, noun),
+    "S": lambda of, noun: part(of[1].where, noun),
+    "N": lambda of, _noun: _ORDINALS[of[0].slot],
+    "M": lambda of, _noun: _ORDINALS[of[-1].slot or of[-1].other],
+    "I": lambda of, _noun: instrument(of[0].source),
+    "J": lambda of, _noun: instrument(of[1].source),
+    "band": lambda of, _noun: of[0].about[0],
+    "level": lambda of, _noun: of[0].about[1],
+}
+"""Slot -> its words, from the quantities and the number of the noun."""
 
 
 def _about(quantity: Quantity, noun: int) -> str:
@@ -143,21 +149,21 @@ def said(value: Value, query: Query, noun: int, unit: str) -> str:
     """An answer in words."""
     if isinstance(value, list):
         return _covers(value, noun) if value and isinstance(value[0], list) else _of_pixels(value, query)
-    if not isinstance(value, str):
-        if query.of[0].what == "month" and query.op == "number":
-            return MONTHS[int(value) - 1]
-        return number(value) + unit
+    if isinstance(value, str):
+        return _word(value, query, noun)
+    if query.of[0].what == "month" and query.op == "number":
+        return MONTHS[int(value) - 1]
+    return number(value) + unit
+
+
+def _word(value: str, query: Query, noun: int) -> str:
     if value == NOWHERE:
         return f"nowhere: there is no {_about(query.of[0], noun)} in the scene"
     if value == UNTOLD:
         return _untold(query)
-    if value in PARTS:
-        return part(value, noun)
-    if value in KINDS:
-        return KINDS[value]
-    if value in NOUNS:
-        return NOUNS[value][noun % len(NOUNS[value])]
-    return _WORDS.get(value, value)
+    if value in KINDS or value in NOUNS:
+        return _named(value, noun)
+    return part(value, noun) if value in PARTS else _WORDS.get(value, value)
 
 
 def _untold(query: Query) -> str:

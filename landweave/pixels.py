@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from landweave.errors import CorruptError
-from landweave.layout import STATISTICS, VECTOR_KINDS, shard_manifest, supplement_manifest, vectors
+from landweave.layout import STATISTICS, VECTOR_KINDS, questions, shard_manifest, supplement_manifest, vectors
 from landweave.layout_json import statistics_from_json
 from landweave.manifest import shard_from_bytes
+from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from landweave.strict import parse
 from landweave.table import REMEDY, check_columns, read_table
 
@@ -34,6 +35,7 @@ class SamplePixels:
         """`objects` and `reader` of the dataset of form `spec`; `buffers`: memory of the arrays."""
         self._objects, self._spec, self._reader, self._buffers = objects, spec, reader, buffers
         self._shards: dict[str, ShardManifest] = {}
+        self._asked: tuple[int, dict[str, list[Json]]] | None = None
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
@@ -51,6 +53,25 @@ class SamplePixels:
         found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
         check_columns(found.schema, VECTOR_KINDS, path)
         return found
+
+    def questions(self, shard: int) -> dict[str, list[Json]]:
+        """Sample -> rows of its questions (`landweave.questions.COLUMNS`), of all samples of a shard; {} without any.
+
+        Raises:
+            CorruptError: the file is missing or damaged.
+        """
+        if self._spec.questions is None:
+            return {}
+        if self._asked is None or self._asked[0] != shard:
+            path = questions(shard)
+            source = self._objects.table(path, self._shard_object(shard, self._spec.questions, path))
+            table = read_table(source, path)
+            check_columns(table.schema, QUESTION_COLUMNS, path)
+            found: dict[str, list[Json]] = {}
+            for row in table.to_pylist():
+                found.setdefault(row["sample_id"], []).append(row)
+            self._asked = (shard, found)
+        return self._asked[1]
 
     @cached_property
     def statistics(self) -> Json:

@@ -1,4 +1,4 @@
-"""Executes the claims of captions again, from the arrays and tables of the dataset alone."""
+"""Executes claims of captions and answers of questions again, from the arrays and tables of the dataset alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from landweave.facts import (
     shares_of,
     terrain_of,
 )
+from landweave.questions import refuted_question
+from landweave.scenes import scene_of
 from landweave.strict import parse
 
 if TYPE_CHECKING:
@@ -38,12 +40,16 @@ class Proof:
 
     captions: int = 0
     """Captions with claims."""
+    questions: int = 0
+    """Questions whose answers were made again."""
+    tasks: Counter[str] = field(default_factory=Counter)
+    """Task -> questions."""
     unclaimed: int = 0
     """Captions that were stored without claims: texts of a file, and those of older datasets."""
     claims: Counter[str] = field(default_factory=Counter)
     """Predicate -> claims that were executed."""
     false: int = 0
-    """Claims that the data do not bear."""
+    """Claims and answers that the data do not bear."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def prove(
     proof: Proof | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Iterator[str]:
-    """Yield one line per false claim; nothing where all are true.
+    """Yield one line per false claim or answer; nothing where all are true.
 
     Args:
         dataset: which.
@@ -73,8 +79,22 @@ def prove(
     proof = Proof() if proof is None else proof
     positions = dataset.selected(selection).positions
     for done, position in enumerate(positions.tolist(), 1):
-        yield from _sample(dataset.sample(position), dataset.spec.size_m, proof)
+        sample = dataset.sample(position)
+        yield from _sample(sample, dataset.spec.size_m, proof)
+        yield from _questions(sample, proof)
         progress(done, len(positions))
+
+
+def _questions(sample: Sample, proof: Proof) -> Iterator[str]:
+    asked = sample.questions
+    scene = scene_of(sample)
+    for number, question in enumerate(asked, 1):
+        proof.questions += 1
+        proof.tasks[question.task] += 1
+        why = refuted_question(question, scene)
+        if why is not None:
+            proof.false += 1
+            yield f"{sample.id} question {number}, {question.task}: {why}"
 
 
 def _sample(sample: Sample, size_m: float, proof: Proof) -> Iterator[str]:

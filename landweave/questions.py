@@ -21,6 +21,11 @@ COLUMNS = {
     "layers": "list<string>", "evidence": "string", "version": "string",
 }  # fmt: skip
 """Columns of questions/<shard>.parquet, and what they hold."""
+TASKS = (
+    "presence", "area", "count", "comparison", "rank", "region", "referring", "relation", "description",
+    "false premise", "length", "elevation", "radar", "vegetation", "change", "time", "clouds", "place", "unanswerable",
+)  # fmt: skip
+"""What questions ask for."""
 LETTERS = "ABCDEFGH"
 FORMS = ("yes or no", "choice", "open", "box", "mask")
 """Yes or no; one of lettered options; free words; an answer that is a box, or a mask."""
@@ -138,7 +143,11 @@ def refuted_question(question: Question, scene: Scene) -> str | None:
 def _evidence(question: Question) -> Json:
     where = f"evidence of a question of sample {question.sample_id}"
     found: Any = parse(question.evidence.encode(), where)
-    if not isinstance(found, dict) or not isinstance(found.get("asked"), str) or not isinstance(found.get("said", ""), str):
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("asked"), str)
+        or not isinstance(found.get("said", ""), str)
+    ):
         raise CorruptError(f"{where}: expected an object with 'asked'")
     if not isinstance(found.get("options", []), list) or type(found.get("noun", 0)) is not int:
         raise CorruptError(f"{where}: expected a list 'options' and a whole 'noun'")

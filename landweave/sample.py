@@ -13,6 +13,7 @@ import numpy as np
 from landweave.catalogue import checked_captions
 from landweave.errors import AbsentError, CorruptError, UnknownNameError, needed
 from landweave.notebook import sample_html
+from landweave.questions import question_of
 from landweave.strict import Fields, parse
 from landweave.table import REMEDY
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from landweave.catalogue import Catalogue
     from landweave.layout import ArraySpec, ClassSpec, DatasetSpec, Json
+    from landweave.questions import Question
 
 Affine = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): x = a*col + b*row + c, y = d*col + e*row + f, of pixel corners."""
@@ -40,6 +42,10 @@ class Pixels(Protocol):
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
         """Vector objects of one sample."""
+        ...
+
+    def questions(self, shard: int) -> dict[str, list[Json]]:
+        """Sample -> rows of its questions, of all samples of a shard."""
         ...
 
     @property
@@ -249,6 +255,16 @@ class Sample:
         return tuple(
             Captions(**{k: v for k, v in c.items() if (k in fields and v is not None) or k == "model"}) for c in found
         )
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """Questions and answers with their evidence, conversation by conversation; () where the dataset has none.
+
+        Raises:
+            CorruptError: the table is missing or damaged.
+        """
+        rows = self._pixels.questions(self._where[0]).get(self.id, ())
+        return tuple(question_of(row) for row in rows)
 
     @property
     def facts(self) -> Json | None:

@@ -22,6 +22,7 @@ from pipelines.labels.osm_channels import observed
 from pipelines.labels.read_shard import LabelRequest, gather_objects, lost_of
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.quality import refusal as refusal_of
+from pipelines.questions import questions_for
 from pipelines.shards import ShardRows, dataset_spec, object_count, refused, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
@@ -128,12 +129,15 @@ class Factory:
         """
         with self._noted(index) as note:
             plan = read_shard(self.out / PLAN_FOLDER, index, Hrefs(origins=self.archives.origins))
+            form = form_of(self.recipe, self.summary)
+            asked = questions_for(self.recipe, form, index)
             report = write_shard(
                 self.out,
                 ShardRows(index=index, split=plan.split, sample_ids=tuple(p.sample_id for p in plan.places)),
-                note.passing(self.stacks(plan, note.reading)),
-                form_of(self.recipe, self.summary),
+                note.passing(asked.passing(self.stacks(plan, note.reading))),
+                form,
                 {place.sample_id: footprint(place.geobox) for place in plan.places},
+                asked.rows,
             )
             note.samples = report.samples
         return report.samples

@@ -36,6 +36,7 @@ from schemas.osm_channels import modality_of
 from schemas.output import Quality, Shards
 from schemas.place import Place, pixels_across
 from schemas.provider import ProviderEntry
+from schemas.questions import Questions, check_questions
 from schemas.sampling import DrawSampling, PointsSampling, Sampling
 from schemas.sensors import Source
 from schemas.source import DatedSource
@@ -80,6 +81,11 @@ class Recipe(Strict):
     )
     numbers: Numbers = Field(default_factory=dict)
     captions: Captions | None = None
+    questions: Questions | None = Field(
+        default=None,
+        exclude_if=lambda stated: stated is None,
+        description="questions and answers about every sample, beside the captions",
+    )
     quality: Quality = Field(default_factory=Quality)
     splits: AnySplits = Field(default_factory=Splits)
     subset: Subset | None = Field(
@@ -108,6 +114,8 @@ class Recipe(Strict):
         wanted = self.captions.facts_from if self.captions is not None else None
         if wanted is not None and wanted not in labels:
             raise MisplacedError(f"facts_from {wanted!r} is not among the labels {labels}", ("captions", "facts_from"))
+        products = [(s.modality, len(self.slots_of(s))) for s in self.sources]
+        check_questions(self.questions, [x.layer for x in self.read_labels], products)
         check_resolutions(self.grid, self.sources, self.labels)
         check_extents(self.grid, self._edges(), self.fused)
         check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})

@@ -14,9 +14,11 @@ from pipelines.questions.dice import Dice
 from pipelines.questions.select import chosen
 from pipelines.questions.sources import sources_of
 from pipelines.questions.wording import VERSION, worded
+from schemas.outcome import Reason
+from schemas.questions import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -24,23 +26,25 @@ if TYPE_CHECKING:
     from landweave.layout import DatasetSpec, Json
     from pipelines.questions.candidate import Candidate
     from pipelines.questions.sources import Sources
+    from schemas.recipe import Recipe
     from schemas.stack import Stack
 
-__all__ = ["VERSION", "ShardQuestions", "Sources", "scene_of_stack", "sources_of"]
+__all__ = ["VERSION", "ShardQuestions", "questions_for", "scene_of_stack", "sources_of"]
 
 
 class ShardQuestions:
     """The questions of a shard's samples: candidates are collected sample by sample, and chosen at the end."""
 
-    def __init__(self, sources: Sources, most: int, shard: int) -> None:
-        """`sources`: layers to ask about; `most`: pairs of a sample; `shard`: its number."""
-        self._sources, self._most, self._shard = sources, most, shard
+    def __init__(self, sources: Sources, most: int, shard: int, tasks: Sequence[str] | None = None) -> None:
+        """`sources`: layers to ask about; `most`: pairs of a sample; `shard`: its number; `tasks`: all if None."""
+        self._sources, self._most, self._shard, self._tasks = sources, most, shard, tasks
         self._found: dict[str, list[Candidate]] = {}
         self._rows: dict[str, int] = {}
 
     def add(self, scene: Scene, sample_id: str, row: int) -> None:
         """Collect what can be asked of one sample, which stands in row `row` of the shard."""
-        self._found[sample_id] = candidates(scene, sample_id, self._sources)
+        found = candidates(scene, sample_id, self._sources)
+        self._found[sample_id] = [c for c in found if self._tasks is None or c.family.task in self._tasks]
         self._rows[sample_id] = row
 
     def rows(self) -> list[Json]:
@@ -85,6 +89,48 @@ def _row(one: Candidate, dice: Dice, name: str) -> Json:
         "evidence": json.dumps(evidence, separators=(",", ":"), ensure_ascii=True),
         "version": VERSION,
     }
+
+
+class NoQuestions:
+    """Of a recipe that asks none."""
+
+    def passing(self, stacks: Iterator[Stack]) -> Iterator[Stack]:
+        """The stacks, as they are."""
+        return stacks
+
+    def rows(self) -> list[Json]:
+        """None."""
+        return []
+
+
+class StackQuestions:
+    """The questions of a shard, collected while its stacks pass by on their way to the writer."""
+
+    def __init__(self, recipe: Recipe, form: DatasetSpec, shard: int) -> None:
+        """Of shard `shard` of a recipe with questions; `form`: of its dataset."""
+        wanted = recipe.questions or Questions()
+        labels = [x.layer for x in recipe.read_labels if wanted.facts_from in (None, x.layer)]
+        terrain = {s.name: s.modality.terrain for s in recipe.sources if s.modality.terrain is not None}
+        self._form, self._row = form, 0
+        sources = sources_of(form, labels, terrain)
+        self._shard = ShardQuestions(sources, wanted.per_sample, shard, wanted.tasks)
+
+    def passing(self, stacks: Iterator[Stack]) -> Iterator[Stack]:
+        """The stacks; what can be asked of each is collected before it goes on."""
+        for stack in stacks:
+            if not any(o.reason is Reason.SAMPLE_REFUSED for o in stack.outcomes):
+                self._shard.add(scene_of_stack(stack, self._form), stack.place.sample_id, self._row)
+            self._row += 1
+            yield stack
+
+    def rows(self) -> list[Json]:
+        """Rows of the questions of all stacks that have passed."""
+        return self._shard.rows()
+
+
+def questions_for(recipe: Recipe, form: DatasetSpec, shard: int) -> StackQuestions | NoQuestions:
+    """The questions of a shard of a recipe."""
+    return NoQuestions() if recipe.questions is None else StackQuestions(recipe, form, shard)
 
 
 class _Reads:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.questions.ask import Asker
+    from pipelines.questions.asker import Asker
     from pipelines.questions.candidate import Candidate
 
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
@@ -110,13 +110,13 @@ class _Talk:
         return self.ask.candidate(_TALK[family], query, self.ask.looks, **more)
 
     def presence(self) -> Iterator[Candidate | None]:
-        """Is it there? Of every land cover of the taxonomy: which are asked is decided where all samples are known."""
-        for name in COMMON[1:]:
+        """Is it there? Of land covers drawn from the whole taxonomy, whether the scene has them or not."""
+        for name in self.dice.mixed("presence", COMMON[1:])[:6]:
             where = self.part(f"presence/{name}")
             query = Query("present", (self.share(name, where),), limit=_LEAST_PRESENT)
             yield self.made("presence.part", query, unit=" percent", alike=f"{name}/{where == 'scene'}")
         pairs = list(combinations(COMMON[1:], 2))
-        for a, b in islice(self.dice.mixed("both", pairs), 12):
+        for a, b in islice(self.dice.mixed("both", pairs), 6):
             query = Query("present", (self.share(a), self.share(b)), limit=_LEAST_PRESENT)
             yield self.made("presence.both", query, unit=" percent", alike=f"{a}/{b}")
 
@@ -131,14 +131,16 @@ class _Talk:
         return COMMON[kind + 1], _NAMES[part]
 
     def areas(self) -> Iterator[Candidate | None]:
-        for number in range(3):
+        for number in range(2):
             at = self._by_tenths(f"above/{number}")
             if at is not None:
                 value = self.percent[_NAMES.index(at[1]), COMMON.index(at[0]) - 1]
                 limit = ladder.share_limit(float(value), self.dice, f"above/{number}")
                 if limit is not None:
-                    yield self.made("area.above", Query("above", (self.share(*at),), limit=limit, margin=2.0), unit=" percent")
-        for number in range(3):
+                    yield self.made(
+                        "area.above", Query("above", (self.share(*at),), limit=limit, margin=2.0), unit=" percent"
+                    )
+        for number in range(2):
             at = self._by_tenths(f"choice/{number}")
             if at is not None:
                 yield self._choice("area.choice", Query("number", (self.share(*at),)), f"choice/{number}")
@@ -152,7 +154,7 @@ class _Talk:
 
     def _open(self) -> Candidate | None:
         """A share in numbers, and the same of another part and another land cover in the next turns."""
-        turns = []
+        turns: list[Candidate] = []
         for number in range(3):
             at = self._by_tenths(f"open/{number}")
             if at is not None:
@@ -193,7 +195,7 @@ class _Talk:
         yield self._differing("parts/1", "compare.parts", "largest")
         yield self._differing("yes/0", "compare.yes", "more")
         yield self._differing("yes/1", "compare.yes", "more")
-        for number, (a, b) in enumerate(islice(self.dice.mixed("covers", list(combinations(self.there, 2))), 8)):
+        for number, (a, b) in enumerate(islice(self.dice.mixed("covers", list(combinations(self.there, 2))), 4)):
             where = self.part(f"covers/{number}")
             yield self._versus("compare.covers", a, b, where, f"covers/{number}")
 
@@ -204,19 +206,20 @@ class _Talk:
         return self.made(family, query, alike="/".join(sorted(keys)), answers=tuple(sorted(keys)))
 
     def ranks(self) -> Iterator[Candidate | None]:
-        for number, (name, op) in enumerate((n, o) for n in self.there for o in ("largest", "smallest")):
+        asked = [(n, o) for n in self.there for o in ("largest", "smallest")]
+        for number, (name, op) in enumerate(self.dice.mixed("rank", asked)[:4]):
             parts = self.dice.mixed(f"rank/{number}", QUARTERS)
             query = Query(op, tuple(self.share(name, p) for p in parts), tuple(parts), margin=_CLEARLY / 2)
             family = "rank.most" if op == "largest" else "rank.least"
             yield self.made(family, query, options=tuple(parts))
-        for name in self.there if len(self.there) > 1 else ():
+        for name in self.dice.mixed("place", self.there)[:3] if len(self.there) > 1 else ():
             where = self.part(f"place/{name}")
             others = tuple(self.share(n, where) for n in COMMON[1:] if n != name)
             query = Query("rank", (self.share(name, where), *others), margin=_CLEARLY)
             yield self.made("rank.cover", query, alike=f"{name}/{where == 'scene'}")
 
     def regions(self) -> Iterator[Candidate | None]:
-        for number in range(3):
+        for number in range(2):
             box = self.dice.pick(f"box/{number}", _BOXES)
             if len(self.there) > 1:
                 a, b = self.dice.mixed(f"box/{number}/covers", self.there)[:2]
@@ -233,7 +236,7 @@ class _Talk:
             yield from self._referring(self.dice.pick("referring", self.there))
 
     def _referring(self, name: str) -> Iterator[Candidate | None]:
-        """A box or a mask as the answer; of what is a small part of the scene, so that a guess of all of it is wrong."""
+        """A box or a mask as the answer, of a small part of the scene: a guess of all of it is wrong."""
         share = self.percent[0, COMMON.index(name) - 1]
         if share <= 40:
             yield self.made("ground.box", Query("box", (self.share(name),), margin=0.4))
@@ -241,7 +244,7 @@ class _Talk:
             yield self.made("ground.mask", Query("outline", (self.share(name),)))
 
     def relations(self) -> Iterator[Candidate | None]:
-        for number, (a, b) in enumerate(islice(self.dice.mixed("relations", list(combinations(self.there, 2))), 3)):
+        for number, (a, b) in enumerate(islice(self.dice.mixed("relations", list(combinations(self.there, 2))), 2)):
             pair = (a, b) if self.dice.coin(f"relations/{number}/order") else (b, a)
             for axis, family, keys in (
                 ("x", "relation.across", ("right of", "left of")),
@@ -254,10 +257,10 @@ class _Talk:
 
     def others(self) -> Iterator[Candidate | None]:
         where = self.part("covers")
-        for number in (2, 3, 4, 5):
+        for number in self.dice.mixed("covers/number", (2, 3, 4, 5))[:2]:
             query = Query("at least", (Quantity("covers", self.label, (), where),), limit=float(number))
             yield self.made("count.covers", query, alike=f"{number}/{where == 'scene'}")
-        for name in COMMON[1:]:
+        for name in self.dice.mixed("premise", COMMON[1:])[:6]:
             parts = self.dice.mixed(f"premise/{name}", QUARTERS)
             shares = tuple(self.share(name, p) for p in parts)
             query = Query("largest", shares, tuple(parts), margin=_CLEARLY / 2, allow=NOWHERE)

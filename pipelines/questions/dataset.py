@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
     from landweave.dataset import Dataset
     from landweave.questions import Question
+    from pipelines.questions.sources import Sources
+
+
+def dataset_sources(dataset: Dataset) -> Sources:
+    """What there is to ask about: land cover from the first label, elevations from an array of that name in metres."""
+    terrain = {a.group: a.name for a in dataset.spec.arrays if a.name == "elevation" and a.unit == "m"}
+    labels = [g.name for g in dataset.spec.groups if g.kind == "label" and g.classes]
+    return sources_of(dataset.spec, labels, terrain)
 
 
 def questions_of(dataset: Dataset, most: int) -> Iterator[Question]:
     """The questions that a build with `most` pairs per sample makes of these samples, shard by shard."""
-    terrain = {a.group: a.name for a in dataset.spec.arrays if a.name == "elevation" and a.unit == "m"}
-    labels = [g.name for g in dataset.spec.groups if g.kind == "label" and g.classes]
-    sources = sources_of(dataset.spec, labels, terrain)
+    sources = dataset_sources(dataset)
     where = dataset.catalogue.where
     for shard in sorted(set(where[:, 0].tolist())):
         asked = ShardQuestions(sources, most, shard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ class Dice:
         digest = hashlib.blake2b(self._seed + b"/" + name.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64
 
+    def rolls(self, name: str, count: int) -> list[float]:
+        """So many numbers of [0, 1)."""
+        raw = b"".join(
+            hashlib.blake2b(b"%s/%s/%d" % (self._seed, name.encode(), start), digest_size=64).digest()
+            for start in range(0, count, 16)
+        )
+        return [n / 2**32 for n in struct.unpack(f">{len(raw) // 4}I", raw)[:count]]
+
     def pick(self, name: str, options: Sequence[_T]) -> _T:
         """One of the options, each as likely."""
         return options[int(self.roll(name) * len(options))]
@@ -33,4 +42,5 @@ class Dice:
 
     def mixed(self, name: str, options: Sequence[_T]) -> list[_T]:
         """The options in another order, each order as likely."""
-        return [options[i] for i in sorted(range(len(options)), key=lambda i: self.roll(f"{name}/{i}"))]
+        draws = self.rolls(name, len(options))
+        return [options[i] for i in sorted(range(len(options)), key=draws.__getitem__)]

@@ -14,7 +14,7 @@ from pipelines.questions.cover import QUARTERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.questions.ask import Asker
+    from pipelines.questions.asker import Asker
     from pipelines.questions.candidate import Candidate
     from pipelines.questions.sources import Images
 
@@ -58,7 +58,7 @@ _TALK = {name: Family(name=name, task=task, form=form, shares=shares) for name, 
 )}  # fmt: skip
 _ROAD_STEP_M = 100
 _DARK_DB = {"VV": -15.0, "VH": -22.0, "HH": -15.0, "HV": -22.0}
-"""Below this a surface is smooth or turned away from the radar; calm water is darker than these in each polarisation."""
+"""Below this a surface is smooth or turned away from the radar; calm water is darker in each polarisation."""
 _LEAST_DB, _LEAST_M, _LEAST_GREEN = 0.5, 2.0, 0.02
 """Differences of means that are asked about: decibels, metres, and of the index of greenness."""
 _SEASONS = ("spring", "summer", "autumn", "winter")
@@ -69,7 +69,7 @@ def objects(ask: Asker, table: str) -> Iterator[Candidate | None]:
     """Counts of map objects and the length of roads."""
     counted = {kind: ask.measured(Quantity("objects", table, (kind,))) for kind in KINDS}
     there = [kind for kind, count in counted.items() if count]
-    for kind in there:
+    for kind in ask.dice.mixed("objects/there", there)[:3]:
         quantity = Quantity("objects", table, (kind,))
         count = counted[kind] or 0.0
         limit = ladder.ratio_limit(count, ask.dice, f"objects/{kind}")
@@ -81,10 +81,10 @@ def objects(ask: Asker, table: str) -> Iterator[Candidate | None]:
             yield ask.candidate(_TALK["count.choice"], number, ask.looks, options=listed)
         if count >= 8:
             yield ask.candidate(_TALK["count.open"], number, ask.looks)
-    for kind in KINDS:
+    for kind in ask.dice.mixed("objects/any", tuple(KINDS))[:8]:
         query = Query("present", (Quantity("objects", table, (kind,)),), limit=1.0)
         yield ask.candidate(_TALK["count.any"], query, ask.looks, alike=kind)
-    for pair in ask.dice.mixed("objects/pairs", list(combinations(there, 2)))[:4]:
+    for pair in ask.dice.mixed("objects/pairs", list(combinations(there, 2)))[:3]:
         keys = pair if ask.dice.coin(f"objects/{pair}") else pair[::-1]
         query = Query("largest", tuple(Quantity("objects", table, (k,)) for k in keys), keys, margin=1.0)
         answers = tuple(sorted(pair))
@@ -119,7 +119,9 @@ def heights(ask: Asker, ground: str) -> Iterator[Candidate | None]:
     value = ask.measured(slope)
     limit = None if value is None else ladder.ratio_limit(value, ask.dice, "slope", 1.0)
     if limit is not None:
-        yield ask.candidate(_TALK["height.slope"], Query("above", (slope,), limit=limit, margin=0.3), looks, unit=" degrees")
+        yield ask.candidate(
+            _TALK["height.slope"], Query("above", (slope,), limit=limit, margin=0.3), looks, unit=" degrees"
+        )
 
 
 def _heights(value: int, ask: Asker, name: str) -> tuple[int, ...] | None:
@@ -188,7 +190,7 @@ def radar(ask: Asker, images: Images, label: str | None) -> Iterator[Candidate |
     if images.slots > 1:
         yield _trend(ask, "radar.trend", "mean", images, (band,), _LEAST_DB)
     if label is not None:
-        for a, b in ask.dice.mixed("radar/covers", list(combinations(ask.there(label), 2)))[:3]:
+        for a, b in ask.dice.mixed("radar/covers", list(combinations(ask.there(label), 2)))[:2]:
             keys = (a, b) if ask.dice.coin(f"radar/{a}/{b}") else (b, a)
             over = tuple(Quantity("over", images.array, (band, k, label), "scene", slot) for k in keys)
             query = Query("largest", over, keys, margin=1.0)
@@ -275,11 +277,15 @@ def _calendar(ask: Asker, day: Quantity) -> Iterator[Candidate | None]:
     season = Query("season", (day,))
     found = ask.value(season)
     if isinstance(found, str):
-        yield _either(ask, "time.season", season, found, ask.dice.pick("season", [s for s in _SEASONS if s != found]), looks)
+        yield _either(
+            ask, "time.season", season, found, ask.dice.pick("season", [s for s in _SEASONS if s != found]), looks
+        )
     zone = Query("zone", (Quantity("place", "catalogue"),))
     found = ask.value(zone)
     if isinstance(found, str):
-        yield _either(ask, "place.zone", zone, found, ask.dice.pick("zone", [z for z in _ZONES if z != found]), ask.looks)
+        yield _either(
+            ask, "place.zone", zone, found, ask.dice.pick("zone", [z for z in _ZONES if z != found]), ask.looks
+        )
 
 
 def _either(

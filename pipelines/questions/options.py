@@ -7,6 +7,7 @@ below it. A value whose ladder does not fit at every rank is not asked about: ot
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _LEAST_POINTS = 3.0
 def _ladder(value: int, at: Callable[[int], float], rank: int, step: int, least: int) -> tuple[int, ...] | None:
     """Options of `at(steps from the value)`, rounded; None if any rank of the value does not fit."""
     whole = [round(at(k) / step) * step if k else value for k in range(-OPTIONS + 1, OPTIONS)]
-    near = any(b - a < least for a, b in zip(whole, whole[1:], strict=False))
+    near = any(b - a < least for a, b in pairwise(whole))
     return None if near else tuple(whole[OPTIONS - 1 - rank : 2 * OPTIONS - 1 - rank])
 
 

@@ -40,12 +40,12 @@ def _balanced(found: Mapping[str, Sequence[Candidate]], dice: Dice, quota: int) 
     groups: dict[tuple[str, str], _Group] = defaultdict(lambda: defaultdict(list))
     shares: dict[tuple[str, str], Mapping[str, int]] = {}
     for sample, listed in found.items():
-        own = Dice(f"balance/{sample}")
+        draws = Dice(f"balance/{sample}").rolls("", len(listed))
         for number, one in enumerate(listed):
             if one.balance:
                 name = (one.family.name, one.alike)
                 shares[name] = one.balance
-                groups[name][one.key].append((own.roll(str(number)), sample, number))
+                groups[name][one.key].append((draws[number], sample, number))
     order = sorted(groups, key=lambda name: dice.roll("/".join(name)))
     for group in groups.values():
         for queue in group.values():
@@ -92,7 +92,8 @@ def _filled(sample: str, listed: Sequence[Candidate], kept: Sequence[int], most:
     picked = [listed[i] for i in kept]
     size = sum(1 + len(one.follows) for one in picked)
     tasks, families = Counter(c.family.task for c in picked), Counter(c.family.name for c in picked)
-    free = {i: dice.roll(str(i)) for i, c in enumerate(listed) if not c.balance}
+    draws = dice.rolls("", len(listed))
+    free = {i: draws[i] for i, c in enumerate(listed) if not c.balance}
     while free and size < most:
         best = min(free, key=lambda i: (tasks[listed[i].family.task], families[listed[i].family.name], free[i]))
         one = listed[best]

@@ -79,7 +79,12 @@ def sources_of(spec: DatasetSpec, labels: Sequence[str], terrain: Mapping[str, s
 def _optical(array: ArraySpec, spec: DatasetSpec) -> Images | None:
     names = {b.common_name: b.name for b in array.bands if b.common_name}
     nir = names.get("nir") or names.get("nir08")
-    if nir is None or "red" not in names or array.kind != "continuous" or not array.unit.startswith(("reflectance", "digital")):
+    if (
+        nir is None
+        or "red" not in names
+        or array.kind != "continuous"
+        or not array.unit.startswith(("reflectance", "digital"))
+    ):
         return None
     clouds = any(a.role == "cloud" for a in spec.group(array.group).arrays)
     cloud = f"{array.group}/cloud" if clouds else ""

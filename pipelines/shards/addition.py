@@ -25,6 +25,7 @@ from landweave.layout import (
     ITEMS,
     LEDGER,
     MANIFEST,
+    QUESTIONS,
     RECIPE,
     SHARD_INDEX,
     STATISTICS,
@@ -104,6 +105,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         attributes=tuple(sorted((*base.spec.attributes, *_new_attributes(base, more)), key=lambda a: a.name)),
         revision=base.spec.revision + 1,
         recipe=canonical_json(_built_from(base)),
+        questions=base.spec.revision + 1 if _new_questions(base, more) else base.spec.questions,
     )
     _same_places(base, more)
     index: Json = json.loads(base.objects.read(base.spec.at(SHARD_INDEX)))
@@ -134,7 +136,7 @@ class _Target:
     def put(self, path: str, content: bytes) -> ObjectSum:
         if self.store is not None:
             self.store.put(path, content)
-        if self.store is None or not path.startswith((ZARR, "vectors")):
+        if self.store is None or not path.startswith((ZARR, "vectors", QUESTIONS)):
             publish(self.out, path, content)
         return _sum(content)
 
@@ -174,11 +176,12 @@ def _new_groups(base: Dataset, more: Dataset) -> tuple[GroupSpec, ...]:
             )
     known = {g.name for g in base.spec.groups}
     found = tuple(g for g in more.spec.groups if g.name not in known)
-    if not found and not _new_attributes(base, more) and not _captions(more) - _captions(base):
+    texts = _new_questions(base, more) or _captions(more) - _captions(base)
+    if not found and not _new_attributes(base, more) and not texts:
         layers = ", ".join(g.name for g in more.spec.groups)
         raise AddError(
-            f"nothing to add: everything in {more.spec.name} ({layers}, and its captions if it has any) is already in "
-            f"{base.spec.name}"
+            f"nothing to add: everything in {more.spec.name} ({layers}, and its texts if it has any) is "
+            f"already in {base.spec.name}"
         )
     return tuple(dataclasses.replace(g, revision=base.spec.revision + 1) for g in found)
 
@@ -187,6 +190,11 @@ def _new_attributes(base: Dataset, more: Dataset) -> tuple[AttributeSpec, ...]:
     """Attributes of `more` that `base` has not."""
     known = {a.name.lower() for a in base.spec.attributes}
     return tuple(a for a in more.spec.attributes if a.name.lower() not in known)
+
+
+def _new_questions(base: Dataset, more: Dataset) -> bool:
+    """Whether `more` has questions and `base` has none."""
+    return base.spec.questions is None and more.spec.questions is not None
 
 
 def _captions(data: Dataset) -> set[tuple[str, str]]:
@@ -217,7 +225,13 @@ def _supplement(target: _Target, base: Dataset, more: Dataset, shard: int, group
     path, names = supplement_manifest(shard, base.spec.revision + 1), {g.name for g in groups}
     ours = shard_from_bytes(base.store.get(shard_manifest(shard)), shard_manifest(shard))
     theirs = _manifests(more, shard)
-    objects = {p: o for m in theirs for p, o in m.objects.items() if _group_of(p) in names}
+    asked = _new_questions(base, more)
+    objects = {
+        p: o
+        for m in theirs
+        for p, o in m.objects.items()
+        if _group_of(p) in names or (asked and p.startswith(QUESTIONS))
+    }
     presence = {}
     for group in groups:
         rows = next((m.presence[group.name] for m in theirs if group.name in m.presence), ())

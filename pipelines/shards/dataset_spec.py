@@ -81,6 +81,7 @@ def dataset_spec(
         attributes=_attributes(recipe, attributes),
         shared_ground=tuple(SharedGround(**one) for one in shared),
         recipe=canonical_json(recipe.model_dump(mode="json")),
+        questions=None if recipe.questions is None else 0,
     )
 
 

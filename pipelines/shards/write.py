@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landweave import codec
-from landweave.layout import part, shard_manifest, shard_name, vectors
+from landweave.layout import part, questions, shard_manifest, shard_name, vectors
 from landweave.manifest import ShardManifest, shard_to_bytes
+from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from pipelines.shards import ledger
 from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import hand_over
@@ -26,7 +27,7 @@ from pipelines.shards.statistics import Statistics
 from pipelines.shards.verify import pixels_crc, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,6 +61,9 @@ VECTOR_SCHEMA = pa.schema(
     ]
 )
 """Columns of vectors/<label>/<shard>.parquet; `wkb` in the sample's CRS; tags by key."""
+_ARROW = {"string": pa.string(), "int32": pa.int32(), "list<string>": pa.list_(pa.string())}
+QUESTION_SCHEMA = pa.schema([(name, _ARROW[kind]) for name, kind in QUESTION_COLUMNS.items()])
+"""Columns of questions/<shard>.parquet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +102,7 @@ def write_shard(
     stacks: Iterable[Stack],
     dataset: DatasetSpec,
     footprints: Mapping[str, dict[str, Any]],
+    asked: Callable[[], list[Json]] = list,
 ) -> ShardReport:
     """Write, verify and publish one shard; nothing is read from `stacks` where it is published already.
 
@@ -108,6 +113,7 @@ def write_shard(
             its ledger rows are kept, its pixels are not.
         dataset: from `dataset_spec`.
         footprints: sample id -> GeoJSON polygon or multipolygon, lon/lat, cut at the antimeridian.
+        asked: called after the last stack for the rows of the shard's questions.
 
     Raises:
         ValueError: stacks that are not those of the plan, or arrays that are not those of the dataset: our mistake.
@@ -137,7 +143,7 @@ def write_shard(
             arrived += 1
         if arrived != len(shard.sample_ids):
             raise ValueError(f"shard {shard.index}: {arrived} stacks arrived, the plan has {len(shard.sample_ids)}")
-        manifest = writer.finish()
+        manifest = writer.finish(asked())
         kept = hand_over(out, folder, sorted(manifest.objects), shard.index)
         if kept is None:
             existing = read_manifest(out, shard.index, dataset)
@@ -217,8 +223,8 @@ class _ShardWriter:
         for name, rows in self._vectors.items():
             rows.extend(_vector_rows(stack, name, row))
 
-    def finish(self) -> ShardManifest:
-        """Close, verify, write the parts and the manifest."""
+    def finish(self, asked: list[Json]) -> ShardManifest:
+        """Close, verify, write the parts, the questions and the manifest."""
         for writer in self._arrays.values():
             writer.close()
         index = self._shard.index
@@ -231,6 +237,9 @@ class _ShardWriter:
         for name, rows in self._vectors.items():
             paths.append(vectors(name, index))
             _write_parquet(self._path(paths[-1]), rows, VECTOR_SCHEMA, PARQUET)
+        if self._dataset.questions is not None:
+            paths.append(questions(index))
+            _write_parquet(self._path(paths[-1]), asked, QUESTION_SCHEMA, PARQUET)
         manifest = ShardManifest(
             shard=index,
             split=self._shard.split,
