@@ -1,14 +1,14 @@
-"""`python -m benchmarks.questions DATA`: what a blind answerer gets right, whether answers can be proved, and their cost.
+"""`python -m benchmarks.questions DATA`: what a blind answerer gets right, how answers are proved, and their cost.
 
 Questions are made from the samples of a dataset, as a build makes them. Two answerers see the words and never the
 sample. `majority` knows how often each answer is right in the question's family, by what it says and by where it stands
 among the options; `text` is a logistic regression on the words of a question (single ones and pairs) crossed with each
 of its possible answers. Both are fitted on four fifths of the blocks of ground and tried on the fifth, five times.
 
-Chance is a fair guess: one of the options, yes or no, one of the two that the question names. Of an open answer in numbers
-it is one of the different answers of its family. A number is right within the tolerance that the question stores; a box
-or a mask if it overlaps the true one by half (intersection over union). `caught` is the share of changed answers that
-`landweave.questions.refuted_question` refuses.
+Chance is a fair guess: one of the options, yes or no, one of the two that the question names. Of an open answer in
+numbers it is one of the different answers of its family. A number is right within the tolerance that the question
+stores; a box or a mask if it overlaps the true one by half (intersection over union). `caught` is the share of changed
+answers that `landweave.questions.refuted_question` refuses.
 """
 
 from __future__ import annotations
@@ -110,18 +110,18 @@ def measured(dataset: Dataset, pairs: int) -> Iterator[Row]:
 def item_of(question: Question, block: str) -> Item:
     """What answerers are given."""
     evidence = json.loads(question.evidence)
-    value, noun = evidence.get("value"), str
+    value = evidence.get("value")
     fold = hashlib.sha256(block.encode()).digest()[0] % FOLDS
     possible: tuple[str, ...] = ()
     if question.options:
-        possible = tuple(noun(option) for option in evidence["options"])
+        possible = tuple(str(option) for option in evidence["options"])
     elif question.form == "yes or no":
         possible = ("yes", "no")
     elif evidence["op"] in ("largest", "smallest"):
         possible = tuple(evidence["keys"])
     elif evidence["op"] == "rank":
         possible = ("first", "second")
-    right = question.mask if question.form == "mask" else json.dumps(value) if isinstance(value, list) else noun(value)
+    right = question.mask if question.form == "mask" else json.dumps(value) if isinstance(value, list) else str(value)
     return Item(question, fold, possible, right, float(evidence["tolerance"]))
 
 
@@ -157,34 +157,40 @@ def _chances(items: Sequence[Item]) -> list[float]:
 
 def _majority(items: Sequence[Item]) -> list[float]:
     """Right or not, of the better of two rules per family: the answer, or its place, that was right most often."""
-    found = {"answer": [0.0] * len(items), "place": [0.0] * len(items)}
+    found: dict[str, list[float]] = {rule: [0.0] * len(items) for rule in _RULES}
     for fold in range(FOLDS):
-        counts: dict[Any, list[float]] = defaultdict(lambda: [1.0, 2.0])
-        opens: dict[str, Counter[str]] = defaultdict(Counter)
-        for i in items:
-            if i.fold == fold:
-                continue
-            opens[i.question.family][i.right] += 1
-            for place, what in enumerate(i.possible):
-                for key in ((i.question.family, what), (i.question.family, place)):
-                    counts[key][0] += what == i.right
-                    counts[key][1] += 1
+        counts, opens = _seen([i for i in items if i.fold != fold])
         for n, i in enumerate(items):
-            if i.fold != fold:
-                continue
-            if not i.possible:
-                found["answer"][n] = found["place"][n] = _open_right(i, opens[i.question.family])
-                continue
-            rate = {rule: [_rate(counts[i.question.family, key]) for key in keys] for rule, keys in (
-                ("answer", i.possible), ("place", range(len(i.possible))))}  # fmt: skip
-            for rule, rates in rate.items():
-                found[rule][n] = float(i.possible[int(np.argmax(rates))] == i.right)
-    totals: dict[str, dict[str, float]] = defaultdict(lambda: {"answer": 0.0, "place": 0.0})
+            for rule in _RULES if i.fold == fold else ():
+                found[rule][n] = _by_rule(i, rule, counts) if i.possible else _open_right(i, opens[i.question.family])
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_RULES, 0.0))
     for n, i in enumerate(items):
-        for rule in found:
+        for rule in _RULES:
             totals[i.question.family][rule] += found[rule][n]
     best = {family: max(sums, key=lambda rule: sums[rule]) for family, sums in totals.items()}
     return [found[best[i.question.family]][n] for n, i in enumerate(items)]
+
+
+_RULES = ("answer", "place")
+
+
+def _seen(items: Sequence[Item]) -> tuple[dict[Any, list[float]], dict[str, Counter[str]]]:
+    """(family, answer or place) -> [right, asked], and family -> open answers."""
+    counts: dict[Any, list[float]] = defaultdict(lambda: [1.0, 2.0])
+    opens: dict[str, Counter[str]] = defaultdict(Counter)
+    for i in items:
+        opens[i.question.family][i.right] += 1
+        for place, what in enumerate(i.possible):
+            for key in ((i.question.family, what), (i.question.family, place)):
+                counts[key][0] += what == i.right
+                counts[key][1] += 1
+    return counts, opens
+
+
+def _by_rule(item: Item, rule: str, counts: dict[Any, list[float]]) -> float:
+    keys: Sequence[Any] = item.possible if rule == "answer" else range(len(item.possible))
+    rates = [_rate(counts[item.question.family, key]) for key in keys]
+    return float(item.possible[int(np.argmax(rates))] == item.right)
 
 
 def _rate(counts: list[float]) -> float:
@@ -214,7 +220,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _overlap_masks(a: str, b: str) -> float:
-    one, two = (mask_of(*json.loads(m)["size"], json.loads(m)["counts"]) for m in (a, b))
+    one, two = (mask_of(m["size"][0], m["size"][1], m["counts"]) for m in (json.loads(a), json.loads(b)))
     return float((one & two).sum() / max(1, (one | two).sum())) if one.shape == two.shape else 0.0
 
 
@@ -254,7 +260,7 @@ def _features(item: Item, place: int) -> set[str]:
     found = {f"{family}|{what}", f"{family}|#{place}", *(f"{family}|{what}|{word}" for word in told)}
     if numbers:
         rank = sorted(numbers).index(numbers[place])
-        found |= {f"{family}|rank {rank}", f"{family}|rank {rank}|{int(np.log2(1 + max(0.0, max(numbers))))}"}
+        found |= {f"{family}|rank {rank}", f"{family}|rank {rank}|{int(np.log2(1 + max(0.0, *numbers)))}"}
     return found | {f"{family}|{what}|against {other}" for other in item.possible if other != what}
 
 

@@ -222,10 +222,9 @@ class Scene:
         """Mean over the measured pixels of a part; None if fewer than `LEAST_SEEN` of them are measured."""
         if values is None:
             return None
-        sums, counts, sizes = self.keep(("sums", key), lambda: _sums(values))
-        rows, columns = _cells(box)
-        seen, size = float(counts[rows, columns].sum()), float(sizes[rows, columns].sum())
-        return float(sums[rows, columns].sum()) / seen if size and seen >= LEAST_SEEN * size else None
+        sums, seen, sizes = self.keep(("sums", key), lambda: _sums(values))
+        there, size = _within(seen, box), _within(sizes, box)
+        return _within(sums, box) / there if size and there >= LEAST_SEEN * size else None
 
 
 _CLASSES = len(COMMON)
@@ -250,22 +249,49 @@ def _nearest(size: int, source: int) -> NDArray[np.int64]:
     return np.asarray((np.arange(size) * source + source // 2) // size, np.int64).clip(0, source - 1)
 
 
-def _cells(box: Box) -> tuple[slice, slice]:
+@cache
+def _cells(box: Box) -> tuple[int, int, int, int]:
+    """The box in eighths."""
     left, top, right, lower = (edge * EIGHTHS // 1000 for edge in box)
-    return slice(top, lower), slice(left, right)
+    return left, top, right, lower
 
 
-def _sums(values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """(8, 8) sums, numbers of measured pixels, and of all pixels."""
+_Table = list[list[float]]
+"""(9, 9) sums over everything above and left of a corner of the eighths."""
+
+
+def _within(table: _Table, box: Box) -> float:
+    """The sum inside a box."""
+    left, top, right, lower = _cells(box)
+    return table[lower][right] - table[top][right] - table[lower][left] + table[top][left]
+
+
+def _sums(values: NDArray[np.float64]) -> tuple[_Table, _Table, _Table]:
+    """Tables of the values, of the numbers of measured pixels, and of all pixels."""
     there = np.isfinite(values)
+    filled = np.where(there, values, 0.0)
     height, width = values.shape
-    over = np.where(there, values, 0.0), there.astype(np.float64), np.ones(values.shape)
     if min(height, width) < EIGHTHS:  # an eighth would be empty: each pixel is shared out among eighths
         pick = np.ix_(_nearest(EIGHTHS, height), _nearest(EIGHTHS, width))
-        return over[0][pick], over[1][pick], over[2][pick]
-    rows, columns = _edges(height)[:-1], _edges(width)[:-1]
-    made = [np.add.reduceat(np.add.reduceat(v, rows, axis=0), columns, axis=1) for v in over]
-    return made[0], made[1], made[2]
+        return _table(filled[pick]), _table(there[pick]), _table(np.ones((EIGHTHS, EIGHTHS)))
+    return _table(_summed(filled)), _table(_summed(there.astype(np.float64))), _sizes(height, width)
+
+
+def _summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    rows, columns = (_edges(n)[:-1] for n in values.shape)
+    return np.asarray(np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1))
+
+
+def _table(cells: NDArray[Any]) -> _Table:
+    padded = np.zeros((EIGHTHS + 1, EIGHTHS + 1))
+    padded[1:, 1:] = cells.cumsum(axis=0).cumsum(axis=1)
+    found: _Table = padded.tolist()
+    return found
+
+
+@cache
+def _sizes(height: int, width: int) -> _Table:
+    return _table(_summed(np.ones((height, width))))
 
 
 def box_of(where: str | tuple[int, ...]) -> Box:
@@ -282,7 +308,8 @@ def _percents_of(scene: Scene, q: Quantity) -> list[float] | None:
     shares = scene.shares(q.source)
     if shares is None:
         return None
-    counts = shares[_cells(box_of(q.where))].sum(axis=(0, 1)).tolist()
+    left, top, right, lower = _cells(box_of(q.where))
+    counts = shares[top:lower, left:right].sum(axis=(0, 1)).tolist()
     total, labelled = sum(counts), sum(counts[1:])
     return [100.0 * n / labelled for n in counts[1:]] if labelled and labelled >= LEAST_LABELLED * total else None
 
@@ -406,9 +433,20 @@ def _centre(scene: Scene, q: Quantity) -> float | None:
     common = scene.common(q.source)
     if common is None or (_share(scene, Quantity("share", q.source, q.about[:1])) or 0.0) < 3.0:
         return None
-    there = common == COMMON.index(q.about[0])
-    along = there.sum(axis=0 if q.about[1] == "x" else 1)
-    return 1000.0 * (float((along * np.arange(len(along))).sum()) / float(along.sum()) + 0.5) / len(along)
+    centres = scene.keep(("centres", q.source), lambda: _centres(common))
+    return float(centres["xy".index(q.about[1])][COMMON.index(q.about[0])])
+
+
+def _centres(common: NDArray[np.uint8]) -> list[list[float]]:
+    """Mean column and mean row of each class, thousandths of the edge; 0 where there is none of it."""
+    found = []
+    for classes in (common.T, common):
+        size = len(classes)
+        places = (np.arange(size) * _CLASSES)[:, None] + classes
+        counts = np.bincount(places.ravel(), minlength=size * _CLASSES).reshape(size, _CLASSES)
+        weights = np.arange(size) + 0.5
+        found.append((1000.0 / size * (weights @ counts) / np.maximum(1, counts.sum(axis=0))).tolist())
+    return found
 
 
 def _contact(scene: Scene, q: Quantity) -> float | None:
@@ -468,12 +506,16 @@ class Query:
     """'number', 'difference': the answer is rounded to whole multiples of this."""
     allow: str = ""
     """`UNTOLD` or `NOWHERE`, where such an answer is allowed."""
+    edges: tuple[float, ...] = ()
+    """'range': ends of the ranges that the options are, ascending; a value at an end belongs to the range above."""
 
     def record(self) -> Json:
         """Plain values for JSON; what has its default is left out."""
         found: Json = {"op": self.op, "of": [q.record() for q in self.of]}
         if self.keys:
             found["keys"] = list(self.keys)
+        if self.edges:
+            found["edges"] = list(self.edges)
         more = (
             ("limit", self.limit, 0.0),
             ("margin", self.margin, 0.0),
@@ -502,8 +544,16 @@ class Query:
         allow = record.get("allow", "")
         if allow not in ("", UNTOLD, NOWHERE):
             raise ValueError(f"allow of a query: {allow!r}"[:200])
+        edges = record.get("edges", [])
+        if (
+            not isinstance(edges, list)
+            or any(type(e) not in (int, float) for e in edges)
+            or edges != sorted(set(edges))
+        ):
+            raise ValueError(f"edges of a query: {edges!r}"[:200])
         made = tuple(Quantity.from_record(q) for q in of)
-        return cls(op, made, tuple(keys), allow=allow, **{k: float(v) for k, v in numbers.items()})
+        more = {name: float(value) for name, value in numbers.items()}
+        return cls(op, made, tuple(keys), allow=allow, edges=tuple(edges), **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -588,6 +638,19 @@ def _difference(query: Query, measured: tuple[float | None, ...]) -> Value | Non
     """How far the two quantities are apart, rounded."""
     known = _known(measured)
     return None if known is None else _rounded(abs(known[0] - known[1]), query.step)
+
+
+def _range(query: Query, measured: tuple[float | None, ...]) -> Value | None:
+    """Which range holds the quantity, or how far the two are apart; None outside of all, and too near to an end."""
+    known = _known(measured)
+    if known is None:
+        return None
+    value = known[0] if len(known) == 1 else abs(known[0] - known[1])
+    if not query.edges[0] <= value < query.edges[-1]:
+        return None
+    if min(abs(value - edge) for edge in query.edges[1:-1]) < query.margin:
+        return None
+    return sum(value >= edge for edge in query.edges) - 1
 
 
 def _rank(query: Query, measured: tuple[float | None, ...]) -> Value | None:
@@ -678,6 +741,7 @@ OPERATIONS: dict[str, Callable[[Query, tuple[float | None, ...]], Value | None]]
     "smallest": _largest,
     "number": _number,
     "difference": _difference,
+    "range": _range,
     "rank": _rank,
     **dict.fromkeys(_OF_PIXELS, _not_of_numbers),
 }

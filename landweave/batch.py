@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -38,6 +39,10 @@ together (from afar, neighbours are one request)."""
 OnError = Literal["raise", "skip"]
 
 
+ASKED = "questions"
+"""Column of a batch that the catalogue does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Source of batches: everything except the order."""
@@ -49,6 +54,8 @@ class Source:
     shown: tuple[Shown, ...]
     """Arrays of a batch."""
     view: View
+    asked: Callable[[NDArray[np.int64]], list[Any]] | None = None
+    """Questions of the samples at these positions."""
     groups: tuple[tuple[GroupSpec, Times], ...] = field(init=False)
     """Modalities and labels of a batch, and which of their dates."""
     sample_bytes: int = field(init=False)
@@ -172,7 +179,8 @@ class Loading:
         parts.sort(key=attrgetter("size"), reverse=True)
         self._parts.extend(parts)
         for name in source.view.columns:
-            self._batch[name] = source.catalogue.column(name, self._positions)
+            asked = source.asked if name == ASKED and source.spec.questions is not None else None
+            self._batch[name] = (asked or partial(source.catalogue.column, name))(self._positions)
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source

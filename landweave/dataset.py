@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landweave.batch import Loading, Source
+from landweave.batch import ASKED, Loading, Source
 from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.classes import Classes
@@ -426,9 +426,14 @@ class Dataset:
             settings["columns"] = (settings["columns"],)
         chosen = View(**{name: _plain(value) for name, value in settings.items()})
         for column in chosen.columns:
-            self.catalogue.check_column(column)
+            if column != ASKED or self.spec.questions is None:
+                self.catalogue.check_column(column)
         seen = shown(self.spec, self.select_arrays(arrays), chosen, self.normalisation)
-        return Source(self.catalogue, self._reader, self.spec, self._buffers, seen, chosen)
+        return Source(self.catalogue, self._reader, self.spec, self._buffers, seen, chosen, self._asked)
+
+    def _asked(self, positions: NDArray[np.int64]) -> list[list[Question]]:
+        """Questions of each of these samples."""
+        return [list(self.sample(position).questions) for position in positions.tolist()]
 
     def _pool(self) -> tuple[ThreadPoolExecutor, int]:
         """Threads besides the caller's, for single batches; a forked child starts its own."""

@@ -153,6 +153,11 @@ def said(value: Value, query: Query, noun: int, unit: str) -> str:
         return _word(value, query, noun)
     if query.of[0].what == "month" and query.op == "number":
         return MONTHS[int(value) - 1]
+    if query.op == "range":
+        low, high = query.edges[int(value)], query.edges[int(value) + 1]
+        whole = query.of[0].what == "objects" and query.of[0].about[0] in KINDS  # of counts both ends belong to it
+        ends = number(low), number(high - 1 if whole else high)
+        return ends[0] + unit if whole and high - low == 1 else f"{ends[0]} to {ends[1]}{unit}"
     return number(value) + unit
 
 

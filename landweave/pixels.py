@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from landweave.shard import ShardReader
     from landweave.table import Objects
 
+_KEPT_SHARDS = 8
+"""Shards whose questions are kept: a stream mixes the samples of some shards."""
+
 
 class SamplePixels:
     """Arrays and vector objects of a dataset's samples, by shard and row."""
@@ -35,7 +38,7 @@ class SamplePixels:
         """`objects` and `reader` of the dataset of form `spec`; `buffers`: memory of the arrays."""
         self._objects, self._spec, self._reader, self._buffers = objects, spec, reader, buffers
         self._shards: dict[str, ShardManifest] = {}
-        self._asked: tuple[int, dict[str, list[Json]]] | None = None
+        self._asked: dict[int, tuple[pa.Table, dict[str, list[int]]]] = {}
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
@@ -54,24 +57,29 @@ class SamplePixels:
         check_columns(found.schema, VECTOR_KINDS, path)
         return found
 
-    def questions(self, shard: int) -> dict[str, list[Json]]:
-        """Sample -> rows of its questions (`landweave.questions.COLUMNS`), of all samples of a shard; {} without any.
+    def questions(self, shard: int, sample_id: str) -> list[Json]:
+        """Rows of a sample's questions (`landweave.questions.COLUMNS`); [] where the dataset has none.
 
         Raises:
             CorruptError: the file is missing or damaged.
         """
         if self._spec.questions is None:
-            return {}
-        if self._asked is None or self._asked[0] != shard:
+            return []
+        kept = self._asked.get(shard)
+        if kept is None:
             path = questions(shard)
             source = self._objects.table(path, self._shard_object(shard, self._spec.questions, path))
             table = read_table(source, path)
             check_columns(table.schema, QUESTION_COLUMNS, path)
-            found: dict[str, list[Json]] = {}
-            for row in table.to_pylist():
-                found.setdefault(row["sample_id"], []).append(row)
-            self._asked = (shard, found)
-        return self._asked[1]
+            places: dict[str, list[int]] = {}
+            for number, sample in enumerate(table["sample_id"].to_pylist()):
+                places.setdefault(sample, []).append(number)
+            kept = (table, places)
+            while len(self._asked) >= _KEPT_SHARDS:
+                self._asked.pop(next(iter(self._asked)), None)
+            self._asked[shard] = kept
+        found: list[Json] = kept[0].take(kept[1].get(sample_id, [])).to_pylist()
+        return found
 
     @cached_property
     def statistics(self) -> Json:

@@ -44,8 +44,8 @@ class Pixels(Protocol):
         """Vector objects of one sample."""
         ...
 
-    def questions(self, shard: int) -> dict[str, list[Json]]:
-        """Sample -> rows of its questions, of all samples of a shard."""
+    def questions(self, shard: int, sample_id: str) -> list[Json]:
+        """Rows of a sample's questions."""
         ...
 
     @property
@@ -263,8 +263,7 @@ class Sample:
         Raises:
             CorruptError: the table is missing or damaged.
         """
-        rows = self._pixels.questions(self._where[0]).get(self.id, ())
-        return tuple(question_of(row) for row in rows)
+        return tuple(question_of(row) for row in self._pixels.questions(self._where[0], self.id))
 
     @property
     def facts(self) -> Json | None:

@@ -63,7 +63,8 @@ class View:
     noise: Mapping[str, float] = field(default_factory=dict)
     """Modality -> standard deviation of Gaussian noise, in those of its bands (noisy-modality); needs `normalise`."""
     columns: tuple[str, ...] = ()
-    """Catalogue columns to add: numbers as arrays, other types as lists; 'captions' as lists of texts."""
+    """Catalogue columns to add: numbers as arrays, other types as lists; 'captions' as lists of texts,
+    'questions' as lists of `landweave.questions.Question`."""
 
     def __post_init__(self) -> None:
         self._check_types()

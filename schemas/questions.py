@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.strict import MisplacedError, Strict
 
@@ -24,6 +24,13 @@ MOST_PAIRS = 64
 _COVER = ("presence", "area", "comparison", "rank", "region", "referring", "relation", "description", "false premise")
 
 
+def _some(tasks: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((t for t in tasks if tasks.count(t) > 1), None)
+    if not tasks or twice is not None:
+        raise ValueError(f"name each task once, {'not ' + repr(twice) + ' twice' if twice else 'or leave `tasks` out'}")
+    return tasks
+
+
 class Questions(Strict):
     """Questions and answers from a sample's arrays and tables, balanced within every shard."""
 
@@ -32,8 +39,8 @@ class Questions(Strict):
     facts_from: str | None = Field(
         default=None, description="label layer that land cover is asked from; the first that a sample has if absent"
     )
-    tasks: tuple[Task, ...] | None = Field(
-        default=None, min_length=1, max_length=len(TASKS), description="kinds of questions to ask; all if absent"
+    tasks: Annotated[tuple[Task, ...], AfterValidator(_some)] | None = Field(
+        default=None, description="kinds of questions to ask; all if absent"
     )
 
 
@@ -59,8 +66,8 @@ def check_questions(asked: Questions | None, labels: Sequence[str], sources: Seq
             wanted = " or ".join(_WORDS[need] for need in needs)
             raise MisplacedError(f"{task!r} asks about {wanted}, and this recipe has none", ("questions", "tasks"))
     if not any(has[need] for needs in _NEEDS.values() for need in needs if need != "place"):
-        listed = ", ".join(_WORDS[need] for need in _WORDS if need != "place")
-        raise MisplacedError(f"no layer of this recipe answers questions: they are about {listed}", ("questions",))
+        listed = " or ".join(_WORDS[need] for need in ("cover", "ground", "radar", "optical"))
+        raise MisplacedError(f"no layer of this recipe answers questions: they need {listed}", ("questions",))
 
 
 _WORDS = {

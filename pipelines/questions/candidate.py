@@ -26,6 +26,14 @@ class Family:
     a shard asks the answers in these proportions. Empty: the answer is even by the way the question is made."""
 
 
+def even(pair: tuple[str, str], more: str, first: str) -> tuple[tuple[str, ...], str]:
+    """(all answers, this one) of a comparison: which of a pair has more, and which of it the question names first.
+
+    Both are balanced, so that neither the pair nor yes and no, left and right tell the answer.
+    """
+    return tuple(f"{a}, {b}" for a in pair for b in pair), f"{more}, {first}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """One question with its answer."""

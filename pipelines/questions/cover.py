@@ -10,10 +10,10 @@ import numpy as np
 from landweave.asked import EIGHTHS, LEAST_LABELLED, LISTED_PERCENT, NOWHERE, PARTS, Quantity, Query
 from landweave.facts import COMMON
 from pipelines.questions import options as ladder
-from pipelines.questions.candidate import Family
+from pipelines.questions.candidate import Family, even
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,29 +22,31 @@ if TYPE_CHECKING:
 
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 _YES_NO = {"yes": 1, "no": 1}
+_OF_QUARTERS = dict.fromkeys(QUARTERS, 1)
+_OF_RANGES = {"0": 1, "1": 1, "2": 1, "3": 1}
 _TALK = {name: Family(name=name, task=task, form=form, shares=shares) for name, task, form, shares in (
     ("presence.part", "presence", "yes or no", _YES_NO),
     ("presence.both", "presence", "yes or no", _YES_NO),
-    ("area.above", "area", "yes or no", {}),
-    ("area.choice", "area", "choice", {}),
+    ("area.above", "area", "yes or no", _YES_NO),
+    ("area.choice", "area", "choice", _OF_RANGES),
     ("area.open", "area", "open", {}),
-    ("area.hectares", "area", "choice", {}),
+    ("area.hectares", "area", "choice", _OF_RANGES),
     ("compare.parts", "comparison", "open", {}),
     ("compare.yes", "comparison", "yes or no", {}),
     ("compare.covers", "comparison", "open", {}),
-    ("rank.most", "rank", "choice", {}),
-    ("rank.least", "rank", "choice", {}),
+    ("rank.most", "rank", "choice", _OF_QUARTERS),
+    ("rank.least", "rank", "choice", _OF_QUARTERS),
     ("rank.cover", "rank", "open", {"first": 1, "second": 1}),
     ("region.box", "region", "open", {}),
-    ("region.share", "region", "yes or no", {}),
-    ("region.choice", "region", "choice", {}),
+    ("region.share", "region", "yes or no", _YES_NO),
+    ("region.choice", "region", "choice", _OF_RANGES),
     ("ground.box", "referring", "box", {}),
     ("ground.mask", "referring", "mask", {}),
     ("relation.across", "relation", "open", {}),
     ("relation.along", "relation", "open", {}),
     ("relation.contact", "relation", "yes or no", _YES_NO),
     ("count.covers", "count", "yes or no", _YES_NO),
-    ("premise.quarter", "false premise", "choice", {"told": 3, NOWHERE: 1}),
+    ("premise.quarter", "false premise", "choice", {**_OF_QUARTERS, NOWHERE: 1}),
     ("describe.part", "description", "open", {}),
 )}  # fmt: skip
 _LEAST_PRESENT = 3.0
@@ -111,12 +113,12 @@ class _Talk:
 
     def presence(self) -> Iterator[Candidate | None]:
         """Is it there? Of land covers drawn from the whole taxonomy, whether the scene has them or not."""
-        for name in self.dice.mixed("presence", COMMON[1:])[:6]:
+        for name in self.dice.mixed("presence", COMMON[1:])[:5]:
             where = self.part(f"presence/{name}")
             query = Query("present", (self.share(name, where),), limit=_LEAST_PRESENT)
             yield self.made("presence.part", query, unit=" percent", alike=f"{name}/{where == 'scene'}")
         pairs = list(combinations(COMMON[1:], 2))
-        for a, b in islice(self.dice.mixed("both", pairs), 6):
+        for a, b in islice(self.dice.mixed("both", pairs), 4):
             query = Query("present", (self.share(a), self.share(b)), limit=_LEAST_PRESENT)
             yield self.made("presence.both", query, unit=" percent", alike=f"{a}/{b}")
 
@@ -132,31 +134,53 @@ class _Talk:
 
     def areas(self) -> Iterator[Candidate | None]:
         for number in range(2):
-            at = self._by_tenths(f"above/{number}")
-            if at is not None:
-                value = self.percent[_NAMES.index(at[1]), COMMON.index(at[0]) - 1]
-                limit = ladder.share_limit(float(value), self.dice, f"above/{number}")
-                if limit is not None:
-                    yield self.made(
-                        "area.above", Query("above", (self.share(*at),), limit=limit, margin=2.0), unit=" percent"
-                    )
-        for number in range(2):
-            at = self._by_tenths(f"choice/{number}")
-            if at is not None:
-                yield self._choice("area.choice", Query("number", (self.share(*at),)), f"choice/{number}")
-        yield self._open()
+            yield self._above("area.above", _NAMES, f"above/{number}")
+            yield self._ranged("area.choice", _NAMES, f"choice/{number}")
         yield self._hectares()
+        for number in range(2):
+            yield self._open(f"open/{number}")
 
-    def _choice(self, family: str, query: Query, name: str) -> Candidate | None:
-        value = self.ask.value(query)
-        listed = ladder.shares(value, self.dice, name) if isinstance(value, int) else None
-        return None if listed is None else self.made(family, query, unit=" percent", options=listed)
+    def _of(self, name: str, where: str | tuple[int, ...]) -> float | None:
+        if isinstance(where, str):
+            return float(self.percent[_NAMES.index(where), COMMON.index(name) - 1])
+        return self.ask.measured(self.share(name, where))
 
-    def _open(self) -> Candidate | None:
+    def _above(self, family: str, places: Sequence[str | tuple[int, ...]], name: str) -> Candidate | None:
+        """Whether a share exceeds a limit, in a part where it does or in one where it does not, each as likely."""
+        cover_name = self._any(name)
+        limit = float(self.dice.pick(f"{name}/limit", ladder.SHARE_LIMITS))
+        more = self.dice.coin(f"{name}/side")
+        for where in self.dice.mixed(f"{name}/where", places):
+            share = self._of(cover_name, where)
+            far = -1.0 if share is None else share - limit if more else limit - share
+            if 2.0 <= far <= ladder.REACH and share:
+                query = Query("above", (self.share(cover_name, where),), limit=limit, margin=2.0)
+                alike = f"{cover_name}/{limit}/{where == 'scene'}"
+                return self.made(family, query, unit=" percent", alike=alike)
+        return None
+
+    def _any(self, name: str) -> str:
+        """A land cover that the scene has, if it has any."""
+        return self.dice.pick(f"{name}/cover", self.there or COMMON[1:])
+
+    def _ranged(self, family: str, places: Sequence[str | tuple[int, ...]], name: str) -> Candidate | None:
+        """Which range holds a share, in a part where the one that the dice choose does."""
+        cover_name = self._any(name)
+        edges = self.dice.pick(f"{name}/edges", ladder.SHARE_RANGES)
+        wanted = int(self.dice.roll(f"{name}/range") * 4)
+        for where in self.dice.mixed(f"{name}/where", places):
+            share = self._of(cover_name, where)
+            if share and edges[wanted] <= share < edges[wanted + 1]:
+                query = Query("range", (self.share(cover_name, where),), edges=edges, margin=0.8)
+                alike = f"{cover_name}/{edges[1]}/{where == 'scene'}"
+                return self.made(family, query, unit=" percent", options=(0, 1, 2, 3), alike=alike)
+        return None
+
+    def _open(self, name: str) -> Candidate | None:
         """A share in numbers, and the same of another part and another land cover in the next turns."""
         turns: list[Candidate] = []
         for number in range(3):
-            at = self._by_tenths(f"open/{number}")
+            at = self._by_tenths(f"{name}/{number}")
             if at is not None:
                 query = Query("number", (self.share(*at),))
                 turn = self.made("area.open", query, unit=" percent", wording="area.next" if turns else "")
@@ -164,30 +188,30 @@ class _Talk:
         return self.ask.dialogue(turns)
 
     def _hectares(self) -> Candidate | None:
-        if not self.there:
+        """Ground of a land cover in the whole scene; the ranges depend on the scene's size alone."""
+        whole = self.ask.scene.spec.size_m**2 / 1e4
+        edges = tuple(float(round(whole * share)) for share in (0.01, 0.05, 0.15, 0.35, 0.7))
+        if edges[1] - edges[0] < 1:
             return None
-        name, where = self.dice.pick("hectares", self.there), self.part("hectares/where")
-        query = Query("number", (Quantity("hectares", self.label, (name,), where),))
-        value = self.ask.value(query)
-        listed = ladder.ratios(value, self.dice, "hectares") if isinstance(value, int) else None
-        share = self.percent[_NAMES.index(where), COMMON.index(name) - 1]
-        if listed is None or share > 60:  # a larger option would exceed the ground that there is
-            return None
-        return self.made("area.hectares", query, unit=" hectares", options=listed)
+        name = self._any("hectares")
+        query = Query("range", (Quantity("hectares", self.label, (name,)),), edges=edges, margin=0.01 * edges[2])
+        return self.made("area.hectares", query, unit=" hectares", options=(0, 1, 2, 3), alike=name)
 
     def _differing(self, name: str, family: str, op: str) -> Candidate | None:
         """Two parts of one size with clearly different shares of one land cover."""
-        if not self.there:
-            return None
-        cover_name = self.dice.pick(f"{name}/cover", self.there)
+        cover_name = self._any(name)
         pairs = [*combinations(QUARTERS, 2), ("top", "bottom"), ("left", "right")]
         for first, second in self.dice.mixed(f"{name}/pair", pairs):
             a, b = (first, second) if self.dice.coin(f"{name}/order") else (second, first)
             column = COMMON.index(cover_name) - 1
-            if abs(self.percent[_NAMES.index(a), column] - self.percent[_NAMES.index(b), column]) >= _CLEARLY:
+            gap = self.percent[_NAMES.index(a), column] - self.percent[_NAMES.index(b), column]
+            if abs(gap) >= _CLEARLY:
                 keys = (a, b) if op == "largest" else ()
                 query = Query(op, (self.share(cover_name, a), self.share(cover_name, b)), keys, margin=_CLEARLY)
-                return self.made(family, query, unit=" percent")
+                more = a if gap > 0 else b
+                answers, key = ((first, second), more) if keys else even((first, second), more, a)
+                alike = f"{cover_name}/{first}/{second}" if keys else f"{first}/{second}"
+                return self.made(family, query, unit=" percent", alike=alike, answers=answers, key=key)
         return None
 
     def comparisons(self) -> Iterator[Candidate | None]:
@@ -195,6 +219,7 @@ class _Talk:
         yield self._differing("parts/1", "compare.parts", "largest")
         yield self._differing("yes/0", "compare.yes", "more")
         yield self._differing("yes/1", "compare.yes", "more")
+        yield self._differing("yes/2", "compare.yes", "more")
         for number, (a, b) in enumerate(islice(self.dice.mixed("covers", list(combinations(self.there, 2))), 4)):
             where = self.part(f"covers/{number}")
             yield self._versus("compare.covers", a, b, where, f"covers/{number}")
@@ -211,7 +236,7 @@ class _Talk:
             parts = self.dice.mixed(f"rank/{number}", QUARTERS)
             query = Query(op, tuple(self.share(name, p) for p in parts), tuple(parts), margin=_CLEARLY / 2)
             family = "rank.most" if op == "largest" else "rank.least"
-            yield self.made(family, query, options=tuple(parts))
+            yield self.made(family, query, options=tuple(parts), alike=name)
         for name in self.dice.mixed("place", self.there)[:3] if len(self.there) > 1 else ():
             where = self.part(f"place/{name}")
             others = tuple(self.share(n, where) for n in COMMON[1:] if n != name)
@@ -219,39 +244,37 @@ class _Talk:
             yield self.made("rank.cover", query, alike=f"{name}/{where == 'scene'}")
 
     def regions(self) -> Iterator[Candidate | None]:
-        for number in range(2):
-            box = self.dice.pick(f"box/{number}", _BOXES)
+        boxes = self.dice.mixed("boxes", _BOXES)[:8]
+        for number in range(3):
             if len(self.there) > 1:
                 a, b = self.dice.mixed(f"box/{number}/covers", self.there)[:2]
-                yield self._versus("region.box", a, b, box, f"box/{number}")
-            if not self.there:
-                continue
-            share = self.share(self.dice.pick(f"box/{number}/cover", self.there), box)
-            value = self.ask.measured(share)
-            limit = None if value is None else ladder.share_limit(value, self.dice, f"box/{number}")
-            if limit is not None:
-                yield self.made("region.share", Query("above", (share,), limit=limit, margin=2.0), unit=" percent")
-            yield self._choice("region.choice", Query("number", (share,)), f"box/{number}/choice")
-        if self.there:
-            yield from self._referring(self.dice.pick("referring", self.there))
+                yield self._versus("region.box", a, b, boxes[number], f"box/{number}")
+            yield self._above("region.share", boxes, f"box/{number}/above")
+            yield self._ranged("region.choice", boxes, f"box/{number}/choice")
+        for name in self.dice.mixed("referring", self.there)[:2]:
+            yield from self._referring(name)
 
     def _referring(self, name: str) -> Iterator[Candidate | None]:
         """A box or a mask as the answer, of a small part of the scene: a guess of all of it is wrong."""
         share = self.percent[0, COMMON.index(name) - 1]
-        if share <= 40:
+        if share <= 20:
             yield self.made("ground.box", Query("box", (self.share(name),), margin=0.4))
-        if share <= 60:
+        if share <= 50:
             yield self.made("ground.mask", Query("outline", (self.share(name),)))
 
     def relations(self) -> Iterator[Candidate | None]:
-        for number, (a, b) in enumerate(islice(self.dice.mixed("relations", list(combinations(self.there, 2))), 2)):
+        pairs = list(combinations(sorted(self.there), 2))
+        for number, (a, b) in enumerate(islice(self.dice.mixed("relations", pairs), 3)):
             pair = (a, b) if self.dice.coin(f"relations/{number}/order") else (b, a)
             for axis, family, keys in (
                 ("x", "relation.across", ("right of", "left of")),
                 ("y", "relation.along", ("below", "above")),
             ):
                 centres = tuple(Quantity("centre", self.label, (name, axis)) for name in pair)
-                yield self.made(family, Query("largest", centres, keys, margin=80.0))
+                query = Query("largest", centres, keys, margin=80.0)
+                more = pair[0] if self.ask.value(query) == keys[0] else pair[1]
+                answers, key = even((a, b), more, pair[0])
+                yield self.made(family, query, alike=f"{a}/{b}", answers=answers, key=key)
             touch = Query("present", (Quantity("contact", self.label, pair),), limit=6.0)
             yield self.made("relation.contact", touch, alike="/".join(sorted(pair)))
 
@@ -260,21 +283,17 @@ class _Talk:
         for number in self.dice.mixed("covers/number", (2, 3, 4, 5))[:2]:
             query = Query("at least", (Quantity("covers", self.label, (), where),), limit=float(number))
             yield self.made("count.covers", query, alike=f"{number}/{where == 'scene'}")
-        for name in self.dice.mixed("premise", COMMON[1:])[:6]:
+        for name in self.dice.mixed("premise", COMMON[1:])[:5]:
             parts = self.dice.mixed(f"premise/{name}", QUARTERS)
             shares = tuple(self.share(name, p) for p in parts)
             query = Query("largest", shares, tuple(parts), margin=_CLEARLY / 2, allow=NOWHERE)
-            value = self.ask.value(query)
-            if isinstance(value, str):
-                # three quarters and 'nowhere' in any order: where the premise is true, the right quarter is among them
-                left_out = next(p for p in parts if p != value)
-                listed = self.dice.mixed(f"premise/{name}/options", [*(p for p in parts if p != left_out), NOWHERE])
-                key = NOWHERE if value == NOWHERE else "told"
-                yield self.made("premise.quarter", query, alike=name, key=key, options=tuple(listed))
-        yield self._described()
+            listed = self.dice.mixed(f"premise/{name}/options", (*parts, NOWHERE))
+            yield self.made("premise.quarter", query, alike=name, options=tuple(listed))
+        yield self._described("describe/0")
+        yield self._described("describe/1")
 
-    def _described(self) -> Candidate | None:
+    def _described(self, name: str) -> Candidate | None:
         """The land cover of a part in a sentence, and once more in other words."""
-        query = Query("listed", (Quantity("share", self.label, (), self.part("describe")),), limit=LISTED_PERCENT)
+        query = Query("listed", (Quantity("share", self.label, (), self.part(name)),), limit=LISTED_PERCENT)
         turns = [self.made("describe.part", query), self.made("describe.part", query, wording="describe.again")]
         return self.ask.dialogue([t for t in turns if t is not None])

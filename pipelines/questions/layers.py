@@ -8,55 +8,62 @@ from typing import TYPE_CHECKING
 from landweave.asked import UNTOLD, Quantity, Query
 from landweave.phrases import KINDS
 from pipelines.questions import options as ladder
-from pipelines.questions.candidate import Family
+from pipelines.questions.candidate import Family, even
 from pipelines.questions.cover import QUARTERS
+from pipelines.questions.sources import Images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.questions.asker import Asker
     from pipelines.questions.candidate import Candidate
-    from pipelines.questions.sources import Images
 
 _YES_NO = {"yes": 1, "no": 1}
 _TREND = {"rose": 1, "fell": 1}
-_TOLD = {"told": 3, UNTOLD: 1}
+_OF_QUARTERS = dict.fromkeys(QUARTERS, 1)
+_TOLD = {**_OF_QUARTERS, UNTOLD: 1}
+_RANGES = {"0": 1, "1": 1, "2": 1}
+_OF_SHARES = {**_RANGES, "3": 1}
 _TALK = {name: Family(name=name, task=task, form=form, shares=shares) for name, task, form, shares in (
-    ("count.above", "count", "yes or no", {}),
-    ("count.choice", "count", "choice", {}),
+    ("count.above", "count", "yes or no", _YES_NO),
+    ("count.choice", "count", "choice", _RANGES),
     ("count.open", "count", "open", {}),
     ("count.compare", "count", "open", {}),
     ("count.any", "count", "yes or no", _YES_NO),
-    ("length.roads", "length", "choice", {}),
-    ("height.highest", "elevation", "choice", {}),
-    ("height.lowest", "elevation", "choice", {}),
+    ("length.roads", "length", "choice", _RANGES),
+    ("length.open", "length", "open", {}),
+    ("height.highest", "elevation", "choice", _OF_QUARTERS),
+    ("height.lowest", "elevation", "choice", _OF_QUARTERS),
     ("height.pair", "elevation", "yes or no", {}),
-    ("height.top", "elevation", "choice", {}),
-    ("height.range", "elevation", "choice", {}),
-    ("height.slope", "elevation", "yes or no", {}),
+    ("height.top", "elevation", "choice", _RANGES),
+    ("height.range", "elevation", "choice", _RANGES),
+    ("height.open", "elevation", "open", {}),
+    ("height.slope", "elevation", "yes or no", _YES_NO),
     ("untold.height", "unanswerable", "choice", _TOLD),
-    ("radar.quarter", "radar", "choice", {}),
+    ("radar.quarter", "radar", "choice", _OF_QUARTERS),
     ("radar.pair", "radar", "yes or no", {}),
-    ("radar.mean", "radar", "choice", {}),
-    ("radar.dark", "radar", "choice", {}),
+    ("radar.mean", "radar", "choice", _RANGES),
+    ("radar.dark", "radar", "choice", _OF_SHARES),
     ("radar.covers", "radar", "open", {}),
     ("radar.trend", "change", "open", _TREND),
     ("untold.radar", "unanswerable", "choice", _TOLD),
-    ("green.quarter", "vegetation", "choice", {}),
+    ("green.quarter", "vegetation", "choice", _OF_QUARTERS),
     ("green.pair", "vegetation", "yes or no", {}),
     ("untold.green", "unanswerable", "choice", _TOLD),
     ("green.trend", "change", "open", _TREND),
-    ("change.share", "change", "choice", {}),
-    ("change.quarter", "change", "choice", {}),
+    ("change.share", "change", "choice", _OF_SHARES),
+    ("change.quarter", "change", "choice", _OF_QUARTERS),
     ("change.mask", "change", "mask", {}),
-    ("time.gap", "time", "choice", {}),
+    ("time.greener", "time", "open", {"one": 1, "two": 1}),
+    ("time.clearer", "time", "open", {"one": 1, "two": 1}),
+    ("time.gap", "time", "choice", _RANGES),
     ("time.order", "time", "open", {"before": 1, "after": 1}),
     ("time.month", "time", "choice", {}),
     ("time.season", "time", "choice", {}),
     ("place.zone", "place", "choice", {}),
     ("clouds.part", "clouds", "yes or no", _YES_NO),
 )}  # fmt: skip
-_ROAD_STEP_M = 100
+_ROAD_STEP_M, _ROAD_LEAST_M, _TOP_STEP_M, _RADAR_STEP_DB = 10, 500, 50.0, 2.0
 _DARK_DB = {"VV": -15.0, "VH": -22.0, "HH": -15.0, "HV": -22.0}
 """Below this a surface is smooth or turned away from the radar; calm water is darker in each polarisation."""
 _LEAST_DB, _LEAST_M, _LEAST_GREEN = 0.5, 2.0, 0.02
@@ -72,16 +79,15 @@ def objects(ask: Asker, table: str) -> Iterator[Candidate | None]:
     for kind in ask.dice.mixed("objects/there", there)[:3]:
         quantity = Quantity("objects", table, (kind,))
         count = counted[kind] or 0.0
-        limit = ladder.ratio_limit(count, ask.dice, f"objects/{kind}")
+        limit = ladder.near(ladder.COUNTS, count, ask.dice, f"objects/{kind}")
         if limit is not None:
-            yield ask.candidate(_TALK["count.above"], Query("above", (quantity,), limit=limit), ask.looks)
-        listed = ladder.ratios(int(count), ask.dice, f"objects/{kind}/choice")
+            query = Query("above", (quantity,), limit=limit)
+            yield ask.candidate(_TALK["count.above"], query, ask.looks, alike=f"{kind}/{limit}")
+        yield _ranged(ask, "count.choice", quantity, ladder.COUNTS, ask.looks, kind)
         number = Query("number", (quantity,))
-        if listed is not None:
-            yield ask.candidate(_TALK["count.choice"], number, ask.looks, options=listed)
-        if count >= 8:
+        if count >= 15:
             yield ask.candidate(_TALK["count.open"], number, ask.looks)
-    for kind in ask.dice.mixed("objects/any", tuple(KINDS))[:8]:
+    for kind in ask.dice.mixed("objects/any", tuple(KINDS))[:5]:
         query = Query("present", (Quantity("objects", table, (kind,)),), limit=1.0)
         yield ask.candidate(_TALK["count.any"], query, ask.looks, alike=kind)
     for pair in ask.dice.mixed("objects/pairs", list(combinations(there, 2)))[:3]:
@@ -89,11 +95,33 @@ def objects(ask: Asker, table: str) -> Iterator[Candidate | None]:
         query = Query("largest", tuple(Quantity("objects", table, (k,)) for k in keys), keys, margin=1.0)
         answers = tuple(sorted(pair))
         yield ask.candidate(_TALK["count.compare"], query, ask.looks, alike="/".join(answers), answers=answers)
-    roads = Query("number", (Quantity("objects", table, ("road length",)),), step=float(_ROAD_STEP_M))
-    metres = ask.value(roads)
-    listed = ladder.ratios(metres, ask.dice, "roads", _ROAD_STEP_M) if isinstance(metres, int) else None
-    if listed is not None:
-        yield ask.candidate(_TALK["length.roads"], roads, ask.looks, unit=" m", options=listed)
+    roads = Quantity("objects", table, ("road length",))
+    yield _ranged(ask, "length.roads", roads, ladder.LENGTHS, ask.looks, unit=" m")
+    if (ask.measured(roads) or 0) > _ROAD_LEAST_M:
+        query = Query("number", (roads,), step=float(_ROAD_STEP_M))
+        yield ask.candidate(_TALK["length.open"], query, ask.looks, unit=" m")
+
+
+def _ranged(
+    ask: Asker,
+    family: str,
+    quantity: Quantity | tuple[Quantity, ...],
+    scale: tuple[float, ...],
+    looks: tuple[str, ...],
+    alike: str = "",
+    unit: str = "",
+) -> Candidate | None:
+    """Which of some neighbouring ranges of a scale holds a quantity, or a difference of two."""
+    of = quantity if isinstance(quantity, tuple) else (quantity,)
+    known = [m for q in of if (m := ask.measured(q)) is not None]
+    if len(known) < len(of):
+        return None
+    edges = ladder.ranges(scale, known[0] if len(of) == 1 else abs(known[0] - known[1]), ask.dice, f"{family}/{alike}")
+    if edges is None:
+        return None
+    query = Query("range", of, edges=edges, margin=0.0 if of[0].what == "objects" else 0.02 * (edges[1] - edges[0]))
+    listed = tuple(range(len(edges) - 1))
+    return ask.candidate(_TALK[family], query, looks, unit=unit, options=listed, alike=f"{alike}/{edges[0]}")
 
 
 def heights(ask: Asker, ground: str) -> Iterator[Candidate | None]:
@@ -107,63 +135,53 @@ def heights(ask: Asker, ground: str) -> Iterator[Candidate | None]:
     for family, op in (("height.highest", "largest"), ("height.lowest", "smallest")):
         yield _quarter(ask, _TALK[family], op, means, _LEAST_M, looks)
     yield _pair(ask, "height.pair", means, _LEAST_M, looks)
-    yield _maybe(ask, _TALK["untold.height"], means, _LEAST_M, ask.looks or looks)
-    for family, which in (("height.top", "highest"), ("height.range", "range")):
-        query = Query("number", (height(which),))
-        value = ask.value(query)
-        if isinstance(value, int):
-            listed = _heights(value, ask, family)
-            if listed is not None:
-                yield ask.candidate(_TALK[family], query, looks, unit=" m", options=listed)
+    yield _quarter(ask, _TALK["untold.height"], "largest", means, _LEAST_M, ask.looks or looks)
+    top = ask.measured(height("highest"))
+    if top is not None:
+        yield _ranged(ask, "height.top", height("highest"), ladder.steps(top, _TOP_STEP_M), looks, unit=" m")
+    yield _ranged(ask, "height.range", height("range"), ladder.RELIEF, looks, unit=" m")
+    which = ask.dice.pick("height/which", ("highest", "lowest"))
+    yield ask.candidate(
+        _TALK["height.open"], Query("number", (height(which),)), looks, unit=" m", wording=f"height.open.{which}"
+    )
     slope = height("slope")
     value = ask.measured(slope)
-    limit = None if value is None else ladder.ratio_limit(value, ask.dice, "slope", 1.0)
+    limit = None if value is None else ladder.near(ladder.SLOPES, value, ask.dice, "slope")
     if limit is not None:
-        yield ask.candidate(
-            _TALK["height.slope"], Query("above", (slope,), limit=limit, margin=0.3), looks, unit=" degrees"
-        )
-
-
-def _heights(value: int, ask: Asker, name: str) -> tuple[int, ...] | None:
-    if name == "height.range":
-        return ladder.ratios(value, ask.dice, name)
-    gap = 12 + int(ask.dice.roll(f"{name}/gap") * 60)
-    return ladder.steps(value, ask.dice, name, gap) if value > 3 * gap else None
+        query = Query("above", (slope,), limit=limit, margin=0.1)
+        yield ask.candidate(_TALK["height.slope"], query, looks, unit=" degrees", alike=f"{limit}")
 
 
 def _quarter(
-    ask: Asker, family: Family, op: str, parts: dict[str, Quantity], margin: float, looks: tuple[str, ...]
+    ask: Asker,
+    family: Family,
+    op: str,
+    parts: dict[str, Quantity],
+    margin: float,
+    looks: tuple[str, ...],
+    alike: str = "",
 ) -> Candidate | None:
-    """Which quarter has the most (or least) of something."""
+    """Which quarter has the most (or least) of something; where absence is an answer, 'cannot be told' is an option."""
     keys = tuple(ask.dice.mixed(family.name, tuple(parts)))
-    query = Query(op, tuple(parts[k] for k in keys), keys, margin=margin)
-    return ask.candidate(family, query, looks, options=keys)
-
-
-def _maybe(
-    ask: Asker, family: Family, parts: dict[str, Quantity], margin: float, looks: tuple[str, ...], alike: str = ""
-) -> Candidate | None:
-    """The same with 'cannot be told' among the options: it is right where the measurement is absent."""
-    keys = tuple(ask.dice.mixed(family.name, tuple(parts)))
-    query = Query("largest", tuple(parts[k] for k in keys), keys, margin=margin, allow=UNTOLD)
-    value = ask.value(query)
-    if not isinstance(value, str):
-        return None
-    left_out = next(k for k in keys if k != value)
-    listed = ask.dice.mixed(f"{family.name}/options", [*(k for k in keys if k != left_out), UNTOLD])
-    key = UNTOLD if value == UNTOLD else "told"
-    return ask.candidate(family, query, looks, options=tuple(listed), alike=alike, key=key)
+    maybe = UNTOLD in family.shares
+    query = Query(op, tuple(parts[k] for k in keys), keys, margin=margin, allow=UNTOLD if maybe else "")
+    listed = ask.dice.mixed(f"{family.name}/options", (*keys, UNTOLD) if maybe else keys)
+    return ask.candidate(family, query, looks, options=tuple(listed), alike=alike)
 
 
 def _pair(
-    ask: Asker, family: str, parts: dict[str, Quantity], margin: float, looks: tuple[str, ...]
+    ask: Asker, family: str, parts: dict[str, Quantity], margin: float, looks: tuple[str, ...], alike: str = ""
 ) -> Candidate | None:
     """Whether one quarter has more of something than another."""
-    for number, (a, b) in enumerate(ask.dice.mixed(f"{family}/pairs", list(combinations(parts, 2)))):
-        keys = (a, b) if ask.dice.coin(f"{family}/{number}") else (b, a)
-        found = ask.candidate(_TALK[family], Query("more", tuple(parts[k] for k in keys), margin=margin), looks)
-        if found is not None:
-            return found
+    for number, pair in enumerate(ask.dice.mixed(f"{family}/pairs", list(combinations(parts, 2)))):
+        a, b = pair if ask.dice.coin(f"{family}/{number}") else pair[::-1]
+        query = Query("more", (parts[a], parts[b]), margin=margin)
+        value = ask.value(query)
+        if value is not None:
+            answers, key = even(pair, a if value == "yes" else b, a)
+            return ask.candidate(
+                _TALK[family], query, looks, alike=f"{alike}/{'/'.join(pair)}", answers=answers, key=key
+            )
     return None
 
 
@@ -173,20 +191,20 @@ def radar(ask: Asker, images: Images, label: str | None) -> Iterator[Candidate |
     slot = int(ask.dice.roll("radar/slot") * images.slots)
     looks = (f"{images.group}/{slot}",)
     parts = {p: Quantity("mean", images.array, (band,), p, slot) for p in QUARTERS}
-    yield _quarter(ask, _TALK["radar.quarter"], "largest", parts, _LEAST_DB, looks)
-    yield _pair(ask, "radar.pair", parts, _LEAST_DB, looks)
-    yield _maybe(ask, _TALK["untold.radar"], parts, _LEAST_DB, _all_looks(ask, images), f"{band}/{slot}")
+    alike = f"{band}/{slot}"
+    yield _quarter(ask, _TALK["radar.quarter"], "largest", parts, _LEAST_DB, looks, alike)
+    yield _pair(ask, "radar.pair", parts, _LEAST_DB, looks, alike)
+    yield _quarter(ask, _TALK["untold.radar"], "largest", parts, _LEAST_DB, _all_looks(ask, images), alike)
     where = ask.dice.pick("radar/where", (*QUARTERS, "scene"))
-    mean = Query("number", (Quantity("mean", images.array, (band,), where, slot),))
-    value = ask.value(mean)
-    if isinstance(value, int):
-        listed = ladder.steps(value, ask.dice, "radar/mean", 2 + int(ask.dice.roll("radar/gap") * 2))
-        yield ask.candidate(_TALK["radar.mean"], mean, looks, unit=" dB", options=listed)
-    dark = Query("number", (Quantity("dark", images.array, (band, f"{_DARK_DB[band]:g}"), where, slot),))
-    value = ask.value(dark)
-    listed_shares = ladder.shares(value, ask.dice, "radar/dark") if isinstance(value, int) else None
-    if listed_shares is not None:
-        yield ask.candidate(_TALK["radar.dark"], dark, looks, unit=" percent", options=listed_shares)
+    mean = Quantity("mean", images.array, (band,), where, slot)
+    value = ask.measured(mean)
+    if value is not None:
+        yield _ranged(ask, "radar.mean", mean, ladder.steps(value, _RADAR_STEP_DB), looks, alike, " dB")
+    dark = Quantity("dark", images.array, (band, f"{_DARK_DB[band]:g}"), where, slot)
+    edges = ask.dice.pick("radar/edges", ladder.SHARE_RANGES)
+    query = Query("range", (dark,), edges=edges, margin=0.5)
+    more = {"unit": " percent", "options": (0, 1, 2, 3), "alike": f"{alike}/{edges[1]}/{where == 'scene'}"}
+    yield ask.candidate(_TALK["radar.dark"], query, looks, **more)
     if images.slots > 1:
         yield _trend(ask, "radar.trend", "mean", images, (band,), _LEAST_DB)
     if label is not None:
@@ -205,12 +223,18 @@ def _all_looks(ask: Asker, images: Images) -> tuple[str, ...]:
 
 
 def _trend(
-    ask: Asker, family: str, what: str, images: Images, bands: tuple[str, ...], margin: float
+    ask: Asker,
+    family: str,
+    what: str,
+    images: Images,
+    bands: tuple[str, ...],
+    margin: float,
+    keys: tuple[str, str] = ("fell", "rose"),
 ) -> Candidate | None:
-    """Whether a part's mean rose or fell from the first date to the second."""
+    """Which of two dates has more of something in a part: `keys` name the first and the second date, as answers."""
     where = ask.dice.pick(f"{family}/where", (*QUARTERS, "scene"))
     dates = tuple(Quantity(what, images.array, bands, where, slot) for slot in (0, 1))
-    query = Query("largest", dates, ("fell", "rose"), margin=margin)
+    query = Query("largest", dates, keys, margin=margin)
     alike = f"{'/'.join(bands)}/{where == 'scene'}"
     return ask.candidate(_TALK[family], query, (f"{images.group}/0", f"{images.group}/1"), alike=alike)
 
@@ -220,9 +244,9 @@ def optical(ask: Asker, images: Images) -> Iterator[Candidate | None]:
     slot = int(ask.dice.roll("green/slot") * images.slots)
     looks = (f"{images.group}/{slot}",)
     parts = {p: Quantity("greenness", images.array, images.bands, p, slot) for p in QUARTERS}
-    yield _quarter(ask, _TALK["green.quarter"], "largest", parts, _LEAST_GREEN, looks)
-    yield _pair(ask, "green.pair", parts, _LEAST_GREEN, looks)
-    yield _maybe(ask, _TALK["untold.green"], parts, _LEAST_GREEN, _all_looks(ask, images), f"{slot}")
+    yield _quarter(ask, _TALK["green.quarter"], "largest", parts, _LEAST_GREEN, looks, f"{slot}")
+    yield _pair(ask, "green.pair", parts, _LEAST_GREEN, looks, f"{slot}")
+    yield _quarter(ask, _TALK["untold.green"], "largest", parts, _LEAST_GREEN, _all_looks(ask, images), f"{slot}")
     if images.slots > 1:
         yield from _changes(ask, images)
     if images.cloud:
@@ -238,12 +262,16 @@ def _changes(ask: Asker, images: Images) -> Iterator[Candidate | None]:
         return Quantity("faded", images.array, images.bands, where, 0, 1)
 
     yield _trend(ask, "green.trend", "greenness", images, images.bands, _LEAST_GREEN)
+    yield _trend(ask, "time.greener", "greenness", images, images.bands, _LEAST_GREEN, ("one", "two"))
+    if images.cloud:
+        clouds = Images(images.group, images.slots, images.cloud, ())
+        yield _trend(ask, "time.clearer", "clear", clouds, (), 10.0, ("one", "two"))
     yield _quarter(ask, _TALK["change.quarter"], "largest", {p: lost(p) for p in QUARTERS}, 5.0, looks)
-    share = Query("number", (lost("scene"),))
-    value = ask.value(share)
-    listed = ladder.shares(value, ask.dice, "change") if isinstance(value, int) else None
-    if listed is not None:
-        yield ask.candidate(_TALK["change.share"], share, looks, unit=" percent", options=listed)
+    edges = ask.dice.pick("change/edges", ladder.SHARE_RANGES)
+    share = Query("range", (lost("scene"),), edges=edges, margin=0.5)
+    options: tuple[int, ...] = (0, 1, 2, 3)
+    yield ask.candidate(_TALK["change.share"], share, looks, unit=" percent", options=options, alike=f"{edges[1]}")
+    if 3.0 <= (ask.measured(lost("scene")) or 0.0) <= 60.0:
         yield ask.candidate(_TALK["change.mask"], Query("outline", (lost("scene"),)), looks)
 
 
@@ -258,11 +286,8 @@ def times(ask: Asker, dated: tuple[Images, ...]) -> Iterator[Candidate | None]:
         if first.source != second.source:  # within a layer the first image is the earlier one
             alike = "/".join(f"{q.source}/{q.slot}" for q in (first, second))
             yield ask.candidate(_TALK["time.order"], order, looks, alike=alike)
-        gap = Query("difference", (first, second))
-        value = ask.value(gap)
-        listed = ladder.ratios(value, ask.dice, f"times/{number}/gap") if isinstance(value, int) else None
-        if listed is not None:
-            yield ask.candidate(_TALK["time.gap"], gap, looks, unit=" days", options=listed)
+        alike = "/".join(sorted(f"{q.source}/{q.slot}" for q in (first, second)))
+        yield _ranged(ask, "time.gap", (first, second), ladder.DAYS, looks, alike, " days")
     if days:
         yield from _calendar(ask, ask.dice.pick("calendar", days))
 

@@ -1,79 +1,48 @@
-"""Options and limits around a value, so that nothing but the data tells which is right.
+"""Limits and ranges that questions name: fixed scales, so that different samples are asked the same.
 
-Options are a ladder of equal steps on which the value takes each rank as often; limits lie as often above the value as
-below it. A value whose ladder does not fit at every rank is not asked about: otherwise the rank would tell.
+A number near a sample's own value would tell the value. On fixed scales the words of a question are those of many
+samples, and a shard asks them as often where one answer is right as where another is.
 """
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipelines.questions.dice import Dice
 
-OPTIONS = 4
-_LEAST_POINTS = 3.0
-"""Percentage points between a share and a limit, or between two options."""
+SHARE_LIMITS = (5, 10, 20, 30, 40, 50, 60, 70, 80)
+"""Percent."""
+SHARE_RANGES = ((0.0, 10.0, 30.0, 60.0, 100.5), (0.0, 5.0, 15.0, 30.0, 50.0), (0.0, 2.0, 6.0, 12.0, 25.0))
+"""Percent; the ends of four ranges."""
+REACH = 25.0
+"""Percentage points: shares farther from a limit are not asked about, they are too easy."""
+COUNTS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 89.0, 144.0, 233.0, 377.0)
+LENGTHS = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0, 32_000.0, 64_000.0)
+RELIEF = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0, 2560.0)
+SLOPES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0, 25.0)
+DAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+"""Numbers of objects, metres of road, metres of height, degrees, days."""
+RANGES = 3
+"""Ranges that a question on a long scale has as options."""
 
 
-def _ladder(value: int, at: Callable[[int], float], rank: int, step: int, least: int) -> tuple[int, ...] | None:
-    """Options of `at(steps from the value)`, rounded; None if any rank of the value does not fit."""
-    whole = [round(at(k) / step) * step if k else value for k in range(-OPTIONS + 1, OPTIONS)]
-    near = any(b - a < least for a, b in pairwise(whole))
-    return None if near else tuple(whole[OPTIONS - 1 - rank : 2 * OPTIONS - 1 - rank])
-
-
-def shares(value: int, dice: Dice, name: str) -> tuple[int, ...] | None:
-    """Four whole percentages, one of them the value."""
-    rank = int(dice.roll(f"{name}/rank") * OPTIONS)
-    step = 0.45 + 0.45 * dice.roll(f"{name}/step")
-    if not 0 < value < 100:
+def near(scale: tuple[float, ...], value: float, dice: Dice, name: str) -> float | None:
+    """The limit next below the value or next above it, each as likely; None at the end of the scale."""
+    above = bisect_right(scale, value)
+    if not 0 < above < len(scale):
         return None
-    found = _ladder(value, lambda k: _percent(_odds(value) + k * step), rank, 1, int(_LEAST_POINTS))
-    return None if found is None or min(found) < 1 or max(found) > 99 else found
+    return scale[above - 1] if dice.coin(name) else scale[above]
 
 
-def ratios(value: int, dice: Dice, name: str, step: int = 1) -> tuple[int, ...] | None:
-    """Four numbers, each a fixed factor above the last, one of them the value."""
-    if value < 4 * step:
-        return None
-    rank, factor = int(dice.roll(f"{name}/rank") * OPTIONS), 1.3 + 0.5 * dice.roll(f"{name}/step")
-    return _ladder(value, lambda k: value * factor**k, rank, step, step)
+def ranges(scale: tuple[float, ...], value: float, dice: Dice, name: str) -> tuple[float, ...] | None:
+    """Ends of some neighbouring ranges, one of which holds the value, each as likely; None near the scale's ends."""
+    first = bisect_right(scale, value) - 1 - int(dice.roll(name) * RANGES)
+    return scale[first : first + RANGES + 1] if first >= 0 and first + RANGES < len(scale) else None
 
 
-def steps(value: int, dice: Dice, name: str, gap: int) -> tuple[int, ...]:
-    """Four numbers with equal gaps, one of them the value."""
-    rank = int(dice.roll(f"{name}/rank") * OPTIONS)
-    return tuple(value + (k - rank) * gap for k in range(OPTIONS))
-
-
-def share_limit(value: float, dice: Dice, name: str) -> float | None:
-    """A whole percentage that the share exceeds as often as not; None if there is no room on either side."""
-    if not 0 < value < 100:
-        return None
-    far = 0.35 + 0.75 * dice.roll(f"{name}/far")
-    low, high = round(_percent(_odds(value) - far)), round(_percent(_odds(value) + far))
-    if low < 1 or high > 99 or min(value - low, high - value) < _LEAST_POINTS:
-        return None
-    return float(low if dice.coin(f"{name}/side") else high)
-
-
-def ratio_limit(value: float, dice: Dice, name: str, step: float = 1.0) -> float | None:
-    """A number that the value exceeds as often as not."""
-    factor = 1.25 + 0.75 * dice.roll(f"{name}/far")
-    low, high = round(value / factor / step) * step, round(value * factor / step) * step
-    if low < step or min(value - low, high - value) < step:
-        return None
-    return low if dice.coin(f"{name}/side") else high
-
-
-def _odds(percent: float) -> float:
-    return math.log(percent / (100.0 - percent))
-
-
-def _percent(odds: float) -> float:
-    return 100.0 / (1.0 + math.exp(-odds))
+def steps(value: float, step: float) -> tuple[float, ...]:
+    """A scale of equal steps around a value, its numbers whole multiples of the step."""
+    middle = int(value // step)
+    return tuple(step * k for k in range(middle - RANGES - 1, middle + RANGES + 3))

@@ -31,7 +31,7 @@ def chosen(found: Mapping[str, Sequence[Candidate]], most: int, shard: int) -> d
         shard: number of the shard; the draws depend on it.
     """
     dice = Dice(f"shard/{shard}")
-    kept = _balanced(found, dice, max(1, most // 2))
+    kept = _balanced(found, dice, max(1, most * 3 // 4))
     return {sample: _filled(sample, listed, kept[sample], most) for sample, listed in found.items()}
 
 
