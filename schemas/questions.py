@@ -49,8 +49,8 @@ def check_questions(asked: Questions | None, labels: Sequence[str], sources: Seq
 
     Args:
         asked: the section.
-        labels: layers of labels that are read.
-        sources: product and number of dates of each source; 0 = static.
+        labels: layers of labels that are read and lie over the footprint.
+        sources: product and number of dates of each source over the footprint; 0 = static.
 
     Raises:
         MisplacedError: one has none.
@@ -58,7 +58,10 @@ def check_questions(asked: Questions | None, labels: Sequence[str], sources: Seq
     if asked is None:
         return
     if asked.facts_from is not None and asked.facts_from not in labels:
-        raise MisplacedError(f"{asked.facts_from!r} is not among the labels {labels}", ("questions", "facts_from"))
+        raise MisplacedError(
+            f"{asked.facts_from!r} is not among the labels over the footprint, {list(labels)}",
+            ("questions", "facts_from"),
+        )
     has = _held(labels, sources)
     for task in asked.tasks or ():
         needs = _NEEDS[task]

@@ -114,8 +114,8 @@ class Recipe(Strict):
         wanted = self.captions.facts_from if self.captions is not None else None
         if wanted is not None and wanted not in labels:
             raise MisplacedError(f"facts_from {wanted!r} is not among the labels {labels}", ("captions", "facts_from"))
-        products = [(s.modality, len(self.slots_of(s))) for s in self.sources]
-        check_questions(self.questions, [x.layer for x in self.read_labels], products)
+        products = [(s.modality, len(self.slots_of(s))) for s in self.sources if s.name not in self.extents]
+        check_questions(self.questions, [x.layer for x in self.read_labels if x.layer not in self.extents], products)
         check_resolutions(self.grid, self.sources, self.labels)
         check_extents(self.grid, self._edges(), self.fused)
         check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})

@@ -53,16 +53,16 @@ class Sources:
 
 
 def sources_of(spec: DatasetSpec, labels: Sequence[str], terrain: Mapping[str, str]) -> Sources:
-    """The layers of a dataset.
+    """The layers of a dataset; those with an extent of their own are left out, parts of the scene are not theirs.
 
     Args:
         spec: its form.
         labels: label layers to take land cover from, the preferred one first.
         terrain: layer -> its array of elevations, of layers that have one.
     """
-    groups = {g.name: g for g in spec.groups}
+    groups = {g.name: g for g in spec.groups if not g.arrays[0].margin_m}
     ground = next((f"{g}/{name}" for g, name in sorted(terrain.items()) if g in groups and not groups[g].dated), "")
-    images = [g for g in spec.groups if g.kind == "modality" and not g.target]
+    images = [g for g in groups.values() if g.kind == "modality" and not g.target]
     optical = [i for g in images for a in g.arrays if (i := _optical(a, spec)) is not None]
     radar = [i for g in images for a in g.arrays if (i := _radar(a, spec)) is not None]
     first = {i.group: i for i in (*optical, *radar)}

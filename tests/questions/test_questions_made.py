@@ -116,7 +116,7 @@ def test_every_family_has_words_and_every_wording_a_family() -> None:
         (("dem",), {"tasks": ["change"]}, "'change' asks about a radar or optical layer of two or more dates"),
         (("dem",), {"tasks": ["radar"]}, "'radar' asks about a radar layer in decibels with VV or VH"),
         (("sentinel2",), {"tasks": ["elevation"]}, "'elevation' asks about a layer of elevations"),
-        (("dem",), {"facts_from": "corine"}, "'corine' is not among the labels"),
+        (("dem",), {"facts_from": "corine"}, "'corine' is not among the labels over the footprint"),
         (("dem",), {"tasks": ["poetry"]}, "presence"),
         (("dem",), {"per_sample": 0}, "greater than or equal to 1"),
     ],
