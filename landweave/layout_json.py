@@ -35,25 +35,24 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     """The spec as JSON, without the recipe's text (that has its own file). NaN becomes 'NaN'."""
     data = asdict(spec)
     del data["recipe"]
-    if not spec.revision:
-        del data["revision"]
+    data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
+    _without(data, "revision", "attributes", "shared_ground")
     if spec.questions is None:
         del data["questions"]
-    data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
-    for name in ("attributes", "shared_ground"):
-        if not data[name]:
-            del data[name]
     for group in data["groups"]:
-        if not group["revision"]:
-            del group["revision"]
-        if not group["target"]:
-            del group["target"]
+        _without(group, "revision", "target")
         for array in group["arrays"]:
-            if not array["margin_m"]:
-                del array["margin_m"]
+            _without(array, "margin_m")
             if array["nodata"] is not None and math.isnan(array["nodata"]):
                 array["nodata"] = "NaN"
     return data
+
+
+def _without(data: Json, *names: str) -> None:
+    """Leave out fields that say nothing."""
+    for name in names:
+        if not data[name]:
+            del data[name]
 
 
 def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
