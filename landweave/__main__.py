@@ -150,7 +150,8 @@ def _parser() -> argparse.ArgumentParser:
 def _export_command(commands: Any) -> None:
     purpose = (
         "write a selection for other tools: webdataset, MosaicML streaming (mds), litdata, Hugging Face (parquet); "
-        "geotiff: COGs, a static STAC catalogue and a GeoPackage for QGIS"
+        "geotiff: COGs, a static STAC catalogue and a GeoPackage for QGIS; geoparquet: vector objects "
+        "and their relations"
     )
     example = (
         'landweave export parquet data/quickstart out/ --where "worldcover_trees > 0.5" --arrays sentinel2,worldcover'
@@ -159,7 +160,7 @@ def _export_command(commands: Any) -> None:
         "export", help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
     export.add_argument(
-        "format", choices=("webdataset", "mds", "litdata", "parquet", "geotiff"), help="format to write"
+        "format", choices=("webdataset", "mds", "litdata", "parquet", "geotiff", "geoparquet"), help="format to write"
     )
     export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
     export.add_argument("out", type=Path, help="folder to create; an interrupted export continues")

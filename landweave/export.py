@@ -37,6 +37,7 @@ FORMATS = {
     "litdata": "landweave.export_litdata",
     "parquet": "landweave.export_parquet",
     "geotiff": "landweave.export_geotiff",
+    "geoparquet": "landweave.export_geoparquet",
 }
 """Format -> its module."""
 ABOUT = "landweave-export.json"
@@ -55,6 +56,8 @@ class Job:
     """The account of the export."""
     image: GroupSpec | None = None
     """The layer that is drawn for people."""
+    vectors: tuple[str, ...] = ()
+    """Layers whose vector objects are written, and no arrays."""
 
 
 class Writer(Protocol):
@@ -90,7 +93,7 @@ def export(
 
     Args:
         dataset: from `landweave.open`.
-        form: 'webdataset', 'mds', 'litdata', 'parquet' or 'geotiff'.
+        form: 'webdataset', 'mds', 'litdata', 'parquet', 'geotiff' or 'geoparquet' (vector objects and their relations).
         out: folder to create; it must not exist.
         selection: from `Dataset.query`.
         arrays: modalities, labels or single arrays; all if None. Nothing else is read.
@@ -125,7 +128,8 @@ def export(
     said = {"format": form, "compression": compression, "samples_a_file": each}
     about = _about(dataset, chosen, specs, said if image is None else {**said, "image": image.name})
     staging = goal.with_name(f".{goal.name}.{_digest(about)[:12]}.partial")
-    job = Job(arrays=specs, compression=compression, about=about, image=image)
+    vectors = _vectors(dataset, specs) if form == "geoparquet" else ()
+    job = Job(arrays=() if vectors else specs, compression=compression, about=about, image=image, vectors=vectors)
     tree, done = staging / "tree", 0
     by_split = _by_split(dataset, chosen)
     try:
@@ -157,6 +161,18 @@ def export(
     return goal
 
 
+def _vectors(dataset: Dataset, specs: Sequence[ArraySpec]) -> tuple[str, ...]:
+    """Layers of these arrays that have vector objects."""
+    chosen = {array.group for array in specs}
+    found = tuple(g.name for g in dataset.spec.groups if g.vectors and g.name in chosen)
+    if not found:
+        having = [g.name for g in dataset.spec.groups if g.vectors]
+        raise ExportError(
+            f"geoparquet holds vector objects; {'choose one of ' + ', '.join(having) if having else 'no layer has any'}"
+        )
+    return found
+
+
 def _image(dataset: Dataset, form: str, name: str | None) -> GroupSpec | None:
     if name is None:
         return None
@@ -181,7 +197,7 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
     aside = part.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    writer.write_part(aside, (record(dataset.sample(i), job.arrays, job.image) for i in ids), job)
+    writer.write_part(aside, (record(dataset.sample(i), job.arrays, job.image, job.vectors) for i in ids), job)
     _rename_whole(aside, part)
 
 

@@ -14,6 +14,7 @@ from landweave.render import encoded, picture
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, GroupSpec, Json
@@ -38,6 +39,8 @@ class Record:
     """PNG of the layer to be shown; None = no layer was named, or the sample lacks it."""
     footprint: bytes
     """WKB, degrees."""
+    vectors: dict[str, pa.Table]
+    """Layer -> its vector objects (`Sample.vectors`), of the layers that were asked for."""
     metadata: Json
     """Catalogue columns as JSON, and 'present': group -> a bool per date slot; 'transforms': array -> (a, b, c, d, e,
     f) of pixel corners in `epsg`."""
@@ -53,8 +56,10 @@ def flat_name(array: ArraySpec) -> str:
     return array.path.replace("/", ".")
 
 
-def record(sample: Sample, arrays: Iterable[ArraySpec], image: GroupSpec | None = None) -> Record:
-    """Read a sample's arrays, and draw the first date of `image`.
+def record(
+    sample: Sample, arrays: Iterable[ArraySpec], image: GroupSpec | None = None, vectors: Iterable[str] = ()
+) -> Record:
+    """Read a sample's arrays and the objects of the layers `vectors`, and draw the first date of `image`.
 
     Raises:
         CorruptError: the shard is damaged.
@@ -71,7 +76,8 @@ def record(sample: Sample, arrays: Iterable[ArraySpec], image: GroupSpec | None 
     metadata["present"] = {group: list(slots) for group, slots in sample.present.items()}
     metadata["transforms"] = plain(transforms)
     shown = None if image is None else _image(sample, image)
-    return Record(sample.id, found, [c.text for c in sample.captions], shown, sample.item["geometry"], metadata)
+    captions, objects = [c.text for c in sample.captions], {layer: sample.vectors(layer) for layer in vectors}
+    return Record(sample.id, found, captions, shown, sample.item["geometry"], objects, metadata)
 
 
 def _image(sample: Sample, group: GroupSpec) -> bytes | None:
