@@ -175,6 +175,7 @@ VIEWS = {
     "mds": "from landweave.__main__ import main; assert main(['export', 'mds', *sys.argv[1:]]) == 0",
     "litdata": "from landweave.__main__ import main; assert main(['export', 'litdata', *sys.argv[1:]]) == 0",
     "geotiff": "from landweave.__main__ import main; assert main(['export', 'geotiff', *sys.argv[1:]]) == 0",
+    "geoparquet": "from landweave.__main__ import main; assert main(['export', 'geoparquet', *sys.argv[1:]]) == 0",
     "parquet": "from landweave.__main__ import main; assert main(['export', 'parquet', *sys.argv[1:]]) == 0",
 }
 """Extra of the wheel -> what it is for, on a dataset."""
