@@ -101,7 +101,7 @@ def finish(root: Path, splits: dict[str, int], job: Job) -> None:
         path.unlink()
     (root / "samples").rmdir()
     columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
-    columns["geometry"] = [bytes.fromhex(shape) for shape in columns["geometry"]]
+    columns["geometry"] = [bytes.fromhex(row["geometry"]) for row in rows]
     table = pa.table(columns)
     pq.write_table(
         table.replace_schema_metadata(_geo(table.schema).metadata), root / "samples.parquet", compression="zstd"

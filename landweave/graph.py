@@ -46,9 +46,9 @@ def relations_of(shapes: NDArray[np.object_], footprint: BaseGeometry) -> tuple[
     names = _named(sound[one], sound[two])
     swap = np.array([name == "inside" for name in names], bool)
     subject, other = np.where(swap, two, one), np.where(swap, one, two)
-    said = shapely.relate(sound[subject], sound[other]) if len(subject) else []
+    said: list[str] = shapely.relate(sound[subject], sound[other]).tolist() if len(subject) else []
     pairs = [
-        (int(a), int(b), "contains" if name == "inside" else name, str(matrix))
+        (int(a), int(b), "contains" if name == "inside" else name, matrix)
         for a, b, name, matrix in zip(subject, other, names, said, strict=True)
         if name
     ]
