@@ -409,15 +409,25 @@ def catalogue(
             stop(PARTIAL if found.items else ERROR, "\n".join(lines or ["error: no .tif or .tiff in the folder"]))
 
 
-@app.command(epilog="Example: python -m pipelines init first.yaml")
+@app.command(epilog="Example: python -m pipelines init first.yaml --bbox 11.2,48.1,11.9,48.4 --archive earth-search")
 def init(
     path: Annotated[Path, typer.Argument(metavar="RECIPE", help="the file to write; it must not exist")],
+    bbox: Annotated[str | None, typer.Option(help="your area: west,south,east,north in degrees")] = None,
+    area: Annotated[str | None, typer.Option(help="your area: file of polygons, relative to the recipe")] = None,
+    archive: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="planetary-computer (default), earth-search, earthengine, or the address of a STAC API; may be given "
+            "several times: the first that has a layer gives it"
+        ),
+    ] = None,
+    year: Annotated[int, typer.Option(min=1980, max=2200, help="year of the images")] = 2023,
 ) -> None:
-    """Write a minimal recipe with comments, to begin from; nothing is fetched."""
-    from pipelines.describe import write_first
+    """Write a minimal recipe with comments for your area and archives, to begin from; nothing is fetched."""
+    from pipelines.first import write_first
 
     with one_line_errors():
-        write_first(path)
+        write_first(path, bbox, area, archive or (), year)
         echo(f"{path}: written; next: python -m pipelines plan {path} data/{path.stem} --limit 10")
 
 

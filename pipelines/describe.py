@@ -1,9 +1,11 @@
-"""Prints the block of a recipe that describes a collection, and writes a first recipe, so that nobody types bands."""
+"""Prints the block of a recipe that describes a collection, so that nobody types bands."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from pipelines.access.archives import Archives
 from pipelines.access.errors import AccessError
@@ -14,62 +16,11 @@ from schemas.outcome import Reason
 from schemas.place import BBox
 from schemas.provider import Provider
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 Json = dict[str, Any]
 _EARTH = [BBox(-180.0, -90.0, 180.0, 90.0)]
 _TIFF = re.compile(r"tiff|geotiff|jp2", re.IGNORECASE)
 _CLASSES = re.compile(r"(^|[_-])(scl|qa|fmask|mask|classes|classification|quality|state|flags?)([_-]|$)", re.IGNORECASE)
 """Names of assets that are more often codes than measurements."""
-FIRST = """\
-# A first recipe. Plan a trial of ten places:  python -m pipelines plan {name} data/{stem} --limit 10
-# Every key is in docs/recipe.md; products that need no description are listed in docs/language.md.
-name: {stem}
-description: ""
-licence: proprietary # SPDX id of the dataset as a whole
-seed: 1
-
-sampling: # where: uniform points, a grid, or points of a file
-  kind: uniform
-  count: 1000
-  area: {{ bbox: [11.0, 48.0, 12.0, 48.5] }} # west, south, east, north in degrees; or file: area.geojson
-
-grid: {{ size_m: 1920 }} # edge of a sample: 192 pixels of 10 m, 64 of 30 m, 32 of 60 m
-
-windows: # when: one observation from each
-  - {{ name: summer, start: 2023-06-01, end: 2023-08-31 }}
-
-providers: # where images come from; this one asks for no login
-  pc: {{ url: https://planetarycomputer.microsoft.com/api/stac/v1, dialect: planetary-computer }}
-
-sources: # layers of images; print the block of any other collection: python -m pipelines describe URL COLLECTION
-  - {{ kind: sentinel2, providers: [pc], max_cloud: 0.2 }}
-  - {{ kind: sentinel1, providers: [pc] }}
-  - {{ kind: dem, providers: [pc] }}
-
-labels: # weak labels
-  - {{ kind: worldcover, providers: [pc] }}
-
-captions: {{ kind: template }}
-"""
-
-
-def write_first(path: Path) -> None:
-    """Write a minimal recipe with comments.
-
-    Raises:
-        RecipeError: the file exists or cannot be written.
-    """
-    stem = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-")
-    stem = stem if re.match(r"[a-z]", stem) else f"d-{stem}".strip("-")
-    try:
-        with path.open("x") as file:
-            file.write(FIRST.format(name=path.name, stem=stem[:64]))
-    except FileExistsError:
-        raise RecipeError([f"{path}: is there already; name another file"]) from None
-    except OSError as error:
-        raise RecipeError([f"{path}: cannot be written: {error.strerror}"]) from None
 
 
 def describe(url: str, collection: str) -> str:
@@ -85,8 +36,9 @@ def describe(url: str, collection: str) -> str:
     """
     try:
         provider = Provider(url=url)
-    except ValueError as error:
-        raise RecipeError([f"URL: {str(error).splitlines()[-2].strip().removeprefix('Value error, ')}"]) from None
+    except ValidationError as error:
+        why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise RecipeError([f"URL: {why}"]) from None
     with Archives({"p": provider}) as archives:
         document = _document(archives, url, collection)
         item = _one_item(archives, collection)
