@@ -52,6 +52,7 @@ def images_of(planet: Path, foreign: Foreign, rasters: Rasters) -> Iterator[EeIm
     yield from _modis(foreign)
     yield from _era5(foreign)
     yield from _naip(planet)
+    yield from _olci(planet)
     yield _canopy(planet)
 
 
@@ -187,6 +188,19 @@ def _naip(planet: Path) -> Iterator[EeImage]:
                     dtype="uint8",
                 )
             yield EeImage(id=f"USDA/NAIP/DOQQ/m_{zone}_{when:%Y%m%d}", bands=bands, start=when)
+
+
+def _olci(planet: Path) -> Iterator[EeImage]:
+    """COPERNICUS/S3/OLCI: four days of 2021; one shape of the ground in all bands, brighter from band to band."""
+    for month in (2, 5, 8, 11):
+        when = dt.datetime(2021, month, 12, 10, tzinfo=dt.UTC)
+        for zone in ZONES:
+            path = planet / "files" / "sentinel2" / CLEAR[zone] / "B08.tif"
+            bands = {}
+            for n in range(1, 22):
+                brighter = partial(_line, 1.0 + n / 10, 50.0 * n)
+                bands[f"Oa{n:02d}_radiance"] = EeBand(paths=(path,), derive=brighter, dtype="uint16")
+            yield EeImage(id=f"COPERNICUS/S3/OLCI/S3A_{zone}_{when:%Y%m%dT%H%M%S}", bands=bands, start=when)
 
 
 def _canopy(planet: Path) -> EeImage:

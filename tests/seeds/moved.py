@@ -5,10 +5,11 @@
 3. A file that the recipe names is written with the columns that the recipe asks for, at places of that area.
 4. An OpenStreetMap extract becomes the planet's.
 5. Numbers of samples become small; samples may overlap, since the planet is 11 km wide.
-6. A footprint above 3,840 m becomes one of 3,840 m, a spread around places one of 1,500 m, and a grid is dense enough
-   for a few cells in the area.
+6. A footprint above 3,840 m becomes one of 3,840 m, the extent of a layer above 3,600 m one of 3,600 m, a spread around
+   places one of 1,500 m, and a grid is dense enough for a few cells in the area.
 7. A language model becomes the template.
-8. Folders of one's own images, masks and vectors are made of the testbed's orthophotos, in the recipe's system.
+8. Folders of one's own images, masks and vectors are made of the testbed's orthophotos, in the recipe's system. They
+   lie outside the planet: Sentinel-2 beside them becomes a folder of four bands.
 Dates, layers, rules, splits, strata, composites and indices stay as they are written.
 """
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 MOST_M = 3_840.0
 """Largest footprint that is left as it is, metres."""
+MOST_EXTENT_M = 3_600.0
+"""Largest extent of a layer: a whole number of pixels of 300 m."""
 SPREAD_M = 1_500.0
 """Largest spread around the places of a file, metres: the planet is 11 km wide."""
 SAMPLES = 12
@@ -75,7 +78,8 @@ def moved(path: Path, world: World, folder: Path, samples: int = SAMPLES) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     _footprint(tree)
     own = any("://" not in provider.get("url", "://") for provider in tree["providers"].values())
-    area = own_files(tree, folder) if own else world.area(tree["grid"]["size_m"])
+    ground = max([tree["grid"]["size_m"], *tree["grid"].get("extents", {}).values()])
+    area = own_files(tree, folder, ground) if own else world.area(ground)
     (folder / "area.geojson").write_text(json.dumps(area))
     for provider in tree["providers"].values():
         _provider(provider)
@@ -110,6 +114,8 @@ def _provider(provider: Json) -> None:
 
 def _footprint(tree: Json) -> None:
     tree["grid"]["size_m"] = min(tree["grid"]["size_m"], MOST_M)
+    for layer, extent in tree["grid"].get("extents", {}).items():
+        tree["grid"]["extents"][layer] = min(extent, MOST_EXTENT_M)
 
 
 def _sampling(tree: Json, world: World, area: Json, folder: Path, samples: int) -> None:

@@ -26,8 +26,10 @@ HOME = {2154: ORIGIN, 2180: (637_000.0, 487_600.0)}
 EDGE_M = TILES * TILE_PX * PIXEL_M
 
 
-def own_files(tree: Json, folder: Path) -> Json:
-    """Write the folders of images and the vectors that a recipe names; the area that its footprints lie in."""
+def own_files(tree: Json, folder: Path, ground_m: float) -> Json:
+    """Write the folders of images and the vectors that a recipe names; the area that its samples lie in, whose widest
+    ground has an edge of `ground_m`."""
+    _beside(tree)
     made = make_orthophotos(folder / "made")
     code = str(tree["grid"].get("crs", f"EPSG:{EPSG}"))
     epsg = int(code.removeprefix("EPSG:"))
@@ -42,7 +44,19 @@ def own_files(tree: Json, folder: Path) -> Json:
     for label in tree.get("labels", ()):
         if label["kind"] == "vector":
             _vectors(made / "parcels.parquet", folder / label["file"], label)
-    return _area(epsg, tree["grid"]["size_m"])
+    return _area(epsg, ground_m)
+
+
+def _beside(tree: Json) -> None:
+    """Sentinel-2 of an archive as a folder of images: no archive of the testbed has anything at their place."""
+    for number, source in enumerate(tree["sources"]):
+        if source.get("kind") == "sentinel2":
+            bands = {name: f"image#{n}" for n, name in enumerate(("B02", "B03", "B04", "B08"), 1)}
+            arrays = {"bands_10m": {"resolution_m": 10, "dtype": "uint8", "bands": bands}}
+            (name,) = source["providers"]
+            tree["providers"][name] = {"url": "sentinel2/items.parquet"}
+            made = {"layer": "sentinel2", "providers": [name], "collection": "sentinel2", "arrays": arrays}
+            tree["sources"][number] = made | {key: source[key] for key in ("windows",) if key in source}
 
 
 def _wanted(tree: Json, provider: str) -> tuple[int, str]:

@@ -398,6 +398,17 @@ def copernicus_pretrain(built: Built) -> None:
         assert len(seen(sample, "sentinel2")) == len(seen(sample, "sentinel1")) == 4
         assert sample["sentinel2/bands_10m"].shape[-1] == 264
         assert "U_" in sample.id
+        assert len(seen(sample, "sentinel3")) == 4
+        assert sample["sentinel3/radiance"].shape[-3:] == (21, 12, 12), "96 px of the whole cell, cut to the planet"
+        assert sample["dem/elevation"].shape[-2:] == (120, 120)
+        assert middle(sample, "sentinel3/radiance") == middle(sample, "dem/elevation")
+        assert middle(sample, "dem/elevation") == middle(sample, "sentinel2/bands_10m")
+
+
+def middle(sample: Sample, array: str) -> tuple[float, float]:
+    """Centre of an array's ground, metres."""
+    west, south, east, north = sample.bounds(array)
+    return round((west + east) / 2, 6), round((south + north) / 2, 6)
 
 
 def farmseg_vl(built: Built) -> None:
@@ -416,6 +427,8 @@ def flair_hyscdg(built: Built) -> None:
     for sample in built.dataset:
         assert sample.epsg == 2154
         assert sample["ortho/bands"].shape[-3:] == (5, 512, 512)
+        assert sample["sentinel2/bands_10m"].shape[-2:] == (40, 40)
+        assert middle(sample, "sentinel2/bands_10m") == middle(sample, "ortho/bands")
         expected = burnt(built.path.parent / "objects.parquet", classes, sample.transform("objects/classes"), 512)
         stored, empty = sample["objects/classes"].reshape(512, 512), built.dataset.arrays["objects/classes"].nodata
         other = stored != np.where(expected > 0, expected, empty)
