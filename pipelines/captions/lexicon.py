@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEXICON = Path(__file__).with_name("lexicon.txt")
 DROPPED = frozenset(("the", "its", "their", "this", "these", "those"))
@@ -24,10 +27,14 @@ class Lexicon:
 
     phrases: dict[tuple[str, ...], Meanings]
     """Words of a phrase -> its meanings by category."""
-    reach: dict[str, tuple[int, ...]]
-    """First word -> numbers of words of the phrases that begin with it, largest first."""
+    reach: dict[tuple[str, ...], tuple[int, ...]]
+    """First two words -> numbers of words of the phrases that begin with them, largest first."""
     words: frozenset[str]
     """Every word of any phrase."""
+
+    def sizes(self, words: Sequence[str], i: int) -> tuple[int, ...]:
+        """Numbers of words that a phrase from word i may have, largest first."""
+        return (*self.reach.get((words[i], words[i + 1]), ()), 1) if i + 1 < len(words) else (1,)
 
 
 def value_of(text: str) -> Any:
@@ -48,7 +55,7 @@ def lexicon() -> Lexicon:
         ValueError: a line of the file is not 'CATEGORY VALUE: phrase, phrase'.
     """
     phrases: dict[tuple[str, ...], Meanings] = {}
-    sizes: dict[str, set[int]] = {}
+    sizes: dict[tuple[str, ...], set[int]] = {}
     for number, line in enumerate(LEXICON.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -61,6 +68,7 @@ def lexicon() -> Lexicon:
             if not words:
                 raise ValueError(f"{LEXICON.name}, line {number}: an empty phrase")
             phrases.setdefault(words, {}).setdefault(category, value_of(value))
-            sizes.setdefault(words[0], set()).add(len(words))
-    reach = {word: tuple(sorted(found, reverse=True)) for word, found in sizes.items()}
+            if len(words) > 1:
+                sizes.setdefault(words[:2], set()).add(len(words))
+    reach = {pair: tuple(sorted(found, reverse=True)) for pair, found in sizes.items()}
     return Lexicon(phrases, reach, frozenset(word for words in phrases for word in words))

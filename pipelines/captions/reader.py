@@ -71,7 +71,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.codes = list(run_of(self.tokens))
-        self.placed = [t.has("SCOPE") for t in self.tokens]
+        self.placed = ["SCOPE" in t.cats for t in self.tokens]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,9 @@ def _is_glue(token: Token) -> bool:
     return bool(token.cats) and cats <= _GLUE
 
 
+_SET_APART = frozenset(("ADV", "alone", "together", "taken"))
+
+
 def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
     """The tokens without adverbials of time and words that add nothing, and whether 'together' was among these.
 
@@ -170,16 +173,22 @@ def _without_asides(tokens: list[Token]) -> tuple[list[Token], bool]:
     """
     kept: list[Token] = []
     aside = together = False
-    for token in tokens:
-        cats = set(token.cats)
+    for i, token in enumerate(tokens):
+        cats = token.cats.keys()
         if aside and kept and (kept[-1].words, token.words) in ((",", ","), ("(", ")")):
             kept.pop()
             aside = False
             continue
-        first = not kept and (token.has("alone") or token.has("together")) and not cats & _QUANTIFYING
+        if _SET_APART.isdisjoint(cats):
+            aside = False
+            if not token.word("a", "an"):
+                kept.append(token)
+            continue
+        fronted = not cats & _QUANTIFYING or (i + 1 < len(tokens) and tokens[i + 1].word(","))
+        first = not kept and (token.has("alone") or token.has("together")) and fronted
         idle = first or (bool(cats) and cats <= _STRIPPED)
         together = together or (idle and token.has("together"))
-        aside = token.has("ADV") or (idle and token.has("together"))
+        aside = "ADV" in cats or (idle and "together" in cats)
         if not (aside or idle or token.word("a", "an")):
             kept.append(token)
     return kept, together
@@ -291,7 +300,7 @@ def _tried(
     found = []
     for fit, tokens, around in options:
         search.tries += 1
-        if fit.frame.follows and first and not context.subject:
+        if fit.frame.follows and first and (not context.subject or _leads_in(search, tokens, j)):
             continue
         made_clause = _clause(search, fit, tokens, around, context, fronted=fronted)
         for clause in _readings(made_clause, around, _ahead(search.tokens, j)):
@@ -299,6 +308,11 @@ def _tried(
             if claims is not None:
                 found.append((claims, _after(context, clause, claims, fit, fronted=fronted)))
     return found
+
+
+def _leads_in(search: _Search, tokens: list[Token], j: int) -> bool:
+    """'At 62 percent, trees lead': the share is of what comes, and not of what the sentence before spoke of."""
+    return j < len(search.tokens) and bool(tokens) and tokens[0].word("at", "with", "on")
 
 
 def _ahead(tokens: list[Token], j: int) -> tuple[Part, ...]:
@@ -330,7 +344,7 @@ def _executed(search: _Search, clause: Clause, fit: Fit) -> list[Claim] | None:
     if _unused(clause, fit) or _twice(clause):
         return None
     claims = HANDLERS[fit.frame.handler](clause)
-    if claims is None or (any(is_absent(t) for t in clause.tokens) and fit.frame.handler not in _OF_ABSENCE):
+    if claims is None or (fit.frame.handler not in _OF_ABSENCE and any(is_absent(t) for t in clause.tokens)):
         return None
     claims = [_by_degree(c, search.degree) for c in (*claims, *_quantified(clause, fit))]
     why = next(((c, w) for c in claims if (w := refuted(c, search.evidence)) is not None), None)
@@ -356,7 +370,7 @@ def _by_degree(claim: Claim, degree: str) -> Claim:
     return claim
 
 
-_MEASURES = ("NUM", "LEN", "AREA", "DEG", "PERCENT", "relief", "hills", "COVER", "OBJ")
+_MEASURES = frozenset(("NUM", "LEN", "AREA", "DEG", "PERCENT", "relief", "hills", "COVER", "OBJ"))
 _READS_ALL = frozenset(("respective", "respectivelast", "balanced", "slope", "slopeexceeds", "relief", "adjective"))
 """Handlers that look at every token of their clause."""
 
@@ -365,19 +379,20 @@ def _unused(clause: Clause, fit: Fit) -> bool:
     """Whether a clause says a quantity, a land cover, an object or a relief that its handler would not look at."""
     if fit.frame.handler in _READS_ALL:
         return False
-    named = {i for first, end in clause.slots.values() for i in range(first, end)}
-    return any(
-        any(t.has(c) for c in _MEASURES) for i, t in enumerate(clause.tokens) if i not in named and not t.has("SCENE")
-    )
+    saying = [i for i, t in enumerate(clause.tokens) if not _MEASURES.isdisjoint(t.cats) and "SCENE" not in t.cats]
+    spans = clause.slots.values()
+    return not all(any(first <= i < end for first, end in spans) for i in saying)
 
 
 def _twice(clause: Clause) -> bool:
     """Whether a list names one thing twice: 'grass, crops and grass'."""
     for slot in ("a", "b"):
-        names = [t.cats["COVER"].classes for t in clause.part(slot) if t.has("COVER")]
-        names += [t.cats["OBJ"].kinds for t in clause.part(slot) if t.has("OBJ")]
-        if len(names) > len(set(names)):
-            return True
+        part = clause.part(slot)
+        if len(part) > 1:
+            names = [t.cats["COVER"].classes for t in part if "COVER" in t.cats]
+            names += [t.cats["OBJ"].kinds for t in part if "OBJ" in t.cats]
+            if len(names) > len(set(names)):
+                return True
     return False
 
 
@@ -389,7 +404,7 @@ def _quantified(clause: Clause, fit: Fit) -> list[Claim]:
     """'only a trace of shrubs is found': the quantifier of a land cover claims too, whatever the clause says of it."""
     if fit.frame.handler in _OF_PRESENCE:
         return []
-    covers = [t for t in clause.tokens if t.has("COVER") and t.cats["COVER"].span is not None]
+    covers = [t for t in clause.tokens if "COVER" in t.cats and t.cats["COVER"].span is not None]
     return [presence(t, scope) for t in covers for scope in clause.scopes]
 
 
@@ -465,7 +480,7 @@ def _within(context: Context, named: tuple[tuple[str, ...], ...]) -> tuple[tuple
 
 
 def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, fronted: bool) -> Context:
-    classes = [t.cats["COVER"].classes for t in clause.tokens if t.has("COVER")]
+    classes = [t.cats["COVER"].classes for t in clause.tokens if "COVER" in t.cats]
     classes = classes or [t.cats["COVER"].classes for t in clause.covers("a")]  # 'a third is wooded'
     classes += [()] if not classes else []
     listed = tuple(c[0] for c in classes if len(c) == 1)
@@ -473,7 +488,7 @@ def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, f
     if classes[-1]:
         subject = clause.classes("a") if fit.frame.handler in ("share", "lead", "rank", "mostly") else classes[-1]
         subject = subject or classes[-1]
-    objects = tuple(k for t in clause.tokens if t.has("OBJ") for k in t.cats["OBJ"].kinds) or context.objects
+    objects = tuple(k for t in clause.tokens if "OBJ" in t.cats for k in t.cats["OBJ"].kinds) or context.objects
     place = context.place
     span = fit.slots.get("r")
     if span is not None:

@@ -60,6 +60,7 @@ class _Record(_Strict):
     def facts(self) -> Facts:
         """As the checks take them: shares in descending order."""
         values = {name: getattr(self, name) for name in Facts.__dataclass_fields__}
+        values |= {name: _whole(v) for name, v in values.items() if isinstance(v, float) and name != "slope_mean_deg"}
         values["overall"] = _shares(self.overall)
         values["regions"] = {name: _shares(shares) for name, shares in self.regions.items()}
         return Facts(**values)
@@ -73,8 +74,13 @@ class _Line(BaseModel):
     text: str
 
 
+def _whole(percent: float) -> int:
+    """Whole percents as the factory writes them; others stay as they are."""
+    return int(percent) if percent.is_integer() else percent  # type: ignore[return-value]
+
+
 def _shares(shares: tuple[_Share, ...]) -> tuple[ClassShare, ...]:
-    made = [ClassShare(name=s.name, percent=s.percent, pixels=s.pixels) for s in shares]  # type: ignore[arg-type]
+    made = [ClassShare(name=s.name, percent=_whole(s.percent), pixels=s.pixels) for s in shares]
     return tuple(sorted(made, key=lambda s: -s.percent))
 
 

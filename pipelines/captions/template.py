@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from landweave.claims import VEGETATION
 from pipelines.captions.check import CHECKS, refusal_of
 from pipelines.captions.facts import facts_for, facts_sha256
 from pipelines.captions.slots import slots_of
-from pipelines.captions.wording import Chooser, chosen, fill, frames
+from pipelines.captions.wording import Chooser, chosen, fill, frames, slots_in
 from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-TEMPLATE_VERSION = "template-3"
+TEMPLATE_VERSION = "template-4"
 """Raised when a wording changes."""
 
 FORMS = ("long", "medium", "short")
@@ -55,8 +56,9 @@ def template_caption(facts: Facts, sample_id: str, index: int) -> str:
     form = form_of(sample_id, index)
     plan = [chooser.pick(f"topic {number}", topics.split("|")) for number, topics in enumerate(_PLANS[form])]
     told: list[str] = []
+    said = set[_Said]()
     for number, topic in enumerate(plan):
-        sentence = _worded(topic, facts, chooser, f"{topic}/{number}")
+        sentence = _worded(topic, facts, chooser, f"{topic}/{number}", said)
         if sentence is not None and sentence not in told and _words(told, sentence) <= _MOST_WORDS[form]:
             told.append(sentence)
     text = " ".join(told)
@@ -74,13 +76,24 @@ def _words(told: list[str], sentence: str) -> int:
     return sum(len(s.split()) for s in (*told, sentence))
 
 
-def _worded(topic: str, facts: Facts, chooser: Chooser, question: str) -> str | None:
+_Said = tuple[str, frozenset[str]]
+"""A topic, and the slots of a frame: a second frame of the same slots would say the same in other words."""
+_SAID_ONCE = ("rest", "next")
+"""Topics of which a second sentence has to say something else."""
+
+
+def _worded(topic: str, facts: Facts, chooser: Chooser, question: str, said: set[_Said]) -> str | None:
     """A sentence of a topic, not yet checked; None if the facts have the slots of none of some frames."""
-    slots = slots_of(topic, facts, chooser, question)
+    patterns = _patterns(topic, facts)
     for attempt in range(_TRIES):
-        pattern = chooser.pick(f"{question}/{attempt}", _patterns(topic, facts))
+        pattern = chooser.pick(f"{question}/{attempt}", patterns)
+        about = (topic, slots_in(pattern))
+        if topic in _SAID_ONCE and about in said:
+            continue
+        slots = slots_of(topic, facts, chooser, question, about[1])
         text = fill(chosen(pattern, chooser, f"{question}/{attempt}"), slots)
         if text is not None:
+            said.add(about)
             return text
     return None
 
@@ -88,9 +101,10 @@ def _worded(topic: str, facts: Facts, chooser: Chooser, question: str) -> str | 
 def _one_by_one(plan: list[str], facts: Facts, chooser: Chooser, most: int) -> str:
     """The same, where a sentence was refused: each is worded until the facts bear it behind those before it."""
     kept: list[str] = []
+    said = set[_Said]()
     for number, topic in enumerate(plan):
         for attempt in range(_TRIES):
-            sentence = _worded(topic, facts, chooser, f"{topic}/{number}/{attempt}")
+            sentence = _worded(topic, facts, chooser, f"{topic}/{number}/{attempt}", said)
             if sentence is None or sentence in kept or _words(kept, sentence) > most:
                 continue
             if refusal_of(" ".join([*kept, sentence]), facts) is None:
@@ -102,8 +116,18 @@ def _one_by_one(plan: list[str], facts: Facts, chooser: Chooser, most: int) -> s
 def _patterns(topic: str, facts: Facts) -> tuple[str, ...]:
     if topic != "cover":
         return frames()[topic]
-    share = facts.overall[0].percent if facts.overall else 0
-    return frames()["full" if share >= 95 else "lead"] + (frames()["much"] if 50 < share < 95 else ())
+    first = facts.overall[0] if facts.overall else None
+    share = 0 if first is None else first.percent
+    if share >= 95:
+        return frames()["full"]
+    found = frames()["lead"] + frames()["adj"] + (frames()["much"] if share > 50 else ())
+    if first is not None and first.name == "crops":
+        found += frames()["farm"]
+    return found + frames()["green"] if first is not None and first.name in _BLANKETING else found
+
+
+_BLANKETING = frozenset((*VEGETATION, "snow and ice"))
+"""Land covers that may be said to blanket the ground."""
 
 
 def _plain(facts: Facts) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,11 +45,18 @@ class Chooser:
     """Makes choices: always the same for the same seed and question."""
 
     seed: str
+    start: int = field(init=False)
+    """Checksum of the seed, from which that of each question goes on."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", int.from_bytes(hashlib.sha256(self.seed.encode()).digest()[:4], "big"))
 
     def pick(self, question: str, options: Sequence[_T]) -> _T:
         """One of several options."""
-        digest = hashlib.sha256(f"{self.seed}/{question}".encode()).digest()
-        return options[int.from_bytes(digest[:8], "big") % len(options)]
+        mixed = crc32(question.encode(), self.start)
+        mixed = (mixed ^ mixed >> 16) * 0x7FEB352D & 0xFFFFFFFF  # lowbias32 (Wellons 2018): each bit counts
+        mixed = (mixed ^ mixed >> 15) * 0x846CA68B & 0xFFFFFFFF
+        return options[(mixed ^ mixed >> 16) % len(options)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,12 @@ def fill(frame: str, slots: Slots) -> str | None:
                 end = verb.end()
     text = "".join([*made, frame[end:]])
     return text[0].upper() + text[1:] if text[0].isalpha() else None
+
+
+@cache
+def slots_in(pattern: str) -> frozenset[str]:
+    """The slots of a pattern: land covers by their letter, whatever is said of them."""
+    return frozenset(name[0] if name[0].isupper() else name for name, _ in _SLOT.findall(pattern))
 
 
 _VERB = re.compile(

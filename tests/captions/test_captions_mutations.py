@@ -161,7 +161,8 @@ def orders(text: str) -> Iterator[str]:
 
 
 _FIT_OTHERS = re.compile(
-    r" no | (?:free|devoid) of | is without | (?:absent|missing) from | than (?:any|all other parts)"
+    r"(?:^| )[Nn]o |^Neither | lacks | nowhere | (?:free|devoid) of | is without | (?:absent|missing) from "
+    r"| than (?:any|all other parts)"
 )
 
 

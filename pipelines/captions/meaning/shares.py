@@ -150,6 +150,8 @@ def adjective(clause: Clause) -> list[Claim] | None:
             found.append(Claim("relief", ("relief",), against=(str(token.cats["relief"]),), words=token.words))
         elif token.has("rural"):
             found += [Claim("share", ("built",), s, 0.0, 15.0, words=token.words) for s in clause.scopes]
+        elif token.has("mixadj"):
+            found += [Claim("mixed", (), s, 0.0, WHOLE_MOSTLY, words=token.words) for s in clause.scopes]
         elif token.has("adverb"):
             adverb = token.cats["adverb"]
         elif token.has("adj"):

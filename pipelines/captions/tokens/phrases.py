@@ -30,9 +30,29 @@ _LITTLE = re.compile(
 _FAR = re.compile(r"\b(?:far|much|considerably|clearly|vastly) (?:more|less|larger|smaller|exceed|outweigh)")
 
 
+_BY_DEGREE = frozenset(
+    (
+        "slightly",
+        "marginally",
+        "little",
+        "bit",
+        "narrowly",
+        "barely",
+        "far",
+        "much",
+        "considerably",
+        "clearly",
+        "vastly",
+    )
+)
+"""Words of which a sentence that says a degree has one."""
+
+
 def degree_of(sentence: str) -> str:
     """'little' or 'far' where a sentence says by how much one thing exceeds another, else ''."""
     text = sentence.lower()
+    if _BY_DEGREE.isdisjoint(text.split()):
+        return ""
     return "little" if _LITTLE.search(text) else "far" if _FAR.search(text) else ""
 
 
@@ -59,16 +79,23 @@ _IS = re.compile(r"(?<=\bit)'s\b|(?<=here)'s\b|(?<=that)'s\b")
 """'isn't' is 'is not', 'there's' is 'there is'."""
 
 
+_TRIGGERS = frozenset(
+    (
+        "slightly", "somewhat", "far", "much", "clearly", "considerably", "marginally", "noticeably", "markedly", "a",
+        "another", "further", "as", "just", "merely", "solely", "exclusively", "only",
+    )
+)  # fmt: skip
+"""Words of which a sentence has one that the patterns above may change."""
+
+
 def words_of(sentence: str) -> list[str]:
     """The words and marks of a sentence, without those that add nothing."""
     text = sentence.lower().replace("%", " percent ").replace("°", " degrees ")
     if "'" in text:
         text = _NOT.sub(" not", _IS.sub(" is", text)).replace("'re ", " are ").replace("'s ", " s ")
-    text = _DEGREE.sub("", text)
-    text = _ANOTHER.sub("a ", text)
-    text = _AS_MUCH_AS.sub("", text)
-    text = _ONLY.sub("only ", text)
-    text = _THE_ONLY.sub(r"\1 all of ", text)
+    if not _TRIGGERS.isdisjoint(text.split()):
+        text = _AS_MUCH_AS.sub("", _ANOTHER.sub("a ", _DEGREE.sub("", text)))
+        text = _THE_ONLY.sub(r"\1 all of ", _ONLY.sub("only ", text))
     if "-" in text or "\u2013" in text:
         text = re.sub(r"(\d)\s*[-\u2013]\s*(?=\d)", r"\1 to ", text)
         text = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<=\d)-(?=[a-z])", " ", text)
@@ -80,10 +107,10 @@ def phrases_of(words: list[str], literals: frozenset[str]) -> list[Token]:
     """Words to the longest phrases of the lexicon, numbers, and function words of the frames."""
     table, found, unknown, i = lexicon(), [], [], 0
     while i < len(words):
-        for size in table.reach.get(words[i], ()):
+        for size in table.sizes(words, i):
             meanings = table.phrases.get(tuple(words[i : i + size])) if i + size <= len(words) else None
             if meanings is not None and not _cut_short(words, i, i + size, meanings):
-                found.append(Token(dict(meanings), " ".join(words[i : i + size])))
+                found.append(Token(meanings, words[i] if size == 1 else " ".join(words[i : i + size])))
                 i += size
                 break
         else:
@@ -121,8 +148,7 @@ def _cut_short(words: list[str], i: int, end: int, meanings: Meanings) -> bool:
 def _longest(words: list[str], i: int) -> Meanings:
     """The meanings of the longest phrase that begins at word i."""
     table = lexicon()
-    sizes = table.reach.get(words[i], ())
-    return next((m for n in sizes if (m := table.phrases.get(tuple(words[i : i + n]))) is not None), {})
+    return next((m for n in table.sizes(words, i) if (m := table.phrases.get(tuple(words[i : i + n]))) is not None), {})
 
 
 def _is_quantity(words: list[str], i: int) -> bool:
