@@ -18,7 +18,7 @@ from landweave.buffers import Buffers
 from landweave.catalogue import Catalogue
 from landweave.classes import Classes
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
-from landweave.layout import LEDGER, MANIFEST, RECIPE, ZARR, added_recipe
+from landweave.layout import LEDGER, MANIFEST, RECIPE, TEXTS, ZARR, added_recipe
 from landweave.manifest import dataset_from_bytes
 from landweave.notebook import table_html
 from landweave.order import EpochRandom, Order
@@ -180,6 +180,29 @@ class Dataset:
             labels = Fields(parse(self.objects.read(path), path), path).entries("labels", default=())
             made += [one for one in labels if isinstance(one, dict) and one.get("kind") == "fused"]
         return {**built, "labels": [*built.get("labels", ()), *made]} if made else built
+
+    @cached_property
+    def text_files(self) -> dict[str, tuple[str, ...]]:
+        """Name of a set of texts -> paths of its description."""
+        found: dict[str, tuple[str, ...]] = {}
+        for path in self.manifest.objects:
+            if path.startswith(TEXTS):
+                name = path.removeprefix(TEXTS).rsplit(".r", 1)[0]
+                found[name] = (*found.get(name, ()), path)
+        return found
+
+    @cached_property
+    def text_sets(self) -> dict[str, Json]:
+        """Name -> how a set of texts was made: model, prompt with its hash, settings, tokens, how many of each outcome.
+
+        Captions name their set (`Captions.set`); '' are those that came with the pixels.
+        """
+        found = {}
+        for name, (path, *_) in sorted(self.text_files.items()):
+            about = parse(self.objects.read(path), path)
+            Fields(about, path)
+            found[name] = dict(about)
+        return found
 
     @property
     def ledger(self) -> pa.Table:

@@ -16,6 +16,7 @@
 
 Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
 
+    texts/words.r2.json             how a set of texts was made, which came with revision 2
     fusion/fused.json               tables of a fused label: voters, reliability, image model, calibration
     shards/00007.r1.json            manifest of what revision 1 added to the shard
     recipes/r1.json                 the resolved recipe of what was added
@@ -68,6 +69,8 @@ FUSION = "fusion/"
 """Folder with the tables of fused labels: FUSION + layer + '.json'."""
 QUESTIONS = "questions/"
 """Folder with the questions of each shard."""
+TEXTS = "texts/"
+"""Folder with the descriptions of sets of texts: TEXTS + name + '.r2.json', by the revision that they came with."""
 STAGING = ".staging"
 
 VECTOR_KINDS = {"sample_id": "string", "osm_id": "string", "kind": "string", "wkb": "binary"}
@@ -110,6 +113,11 @@ def supplement_manifest(shard: int, revision: int) -> str:
 def added_recipe(revision: int) -> str:
     """Path of the resolved recipe of what a revision added."""
     return f"recipes/r{revision}.json"
+
+
+def texts_file(name: str, revision: int) -> str:
+    """Path of the description of a set of texts."""
+    return f"{TEXTS}{name}.r{revision}.json"
 
 
 def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:

@@ -6,23 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from landweave.claims import Claim, Evidence, refuted
 from landweave.errors import CorruptError, LandweaveError
-from landweave.facts import (
-    COMMON,
-    Facts,
-    objects_of,
-    place_words,
-    region_shares,
-    relief,
-    road_length_of,
-    season_of,
-    shares_of,
-    terrain_of,
-)
+from landweave.facts import Facts
 from landweave.questions import refuted_question
+from landweave.sample_facts import facts_from
 from landweave.scenes import scene_of
 from landweave.strict import parse
 
@@ -144,52 +132,4 @@ def _executed(about: _Sample, sources: tuple[str, ...], claim: Claim, known: dic
 
 def _facts_from(about: _Sample, source: str) -> dict[str, Any]:
     """Fields of `Facts` that one array or table gives."""
-    sample = about.sample
-    group, _, rest = source.partition("/")
-    if source == "catalogue":
-        return {"place": place_words(sample.lonlat[1]), "size_m": round(about.size_m)}
-    if rest == "vectors":
-        return _map(sample, group)
-    if rest.startswith("datetimes/"):
-        return _time(sample, group, rest.partition("/")[2])
-    if rest == "classes":
-        common = _common(sample, group)
-        return {"overall": shares_of(common), "regions": region_shares(common)}
-    return _ground(about, source)
-
-
-def _common(sample: Sample, label: str) -> Any:
-    """(y, x) codes of `COMMON`."""
-    codes = np.asarray(sample[f"{label}/classes"])
-    found = np.zeros(codes.shape, np.uint8)
-    for kind in sample.legend(label):
-        found[codes == kind.code] = COMMON.index(kind.common) if kind.common in COMMON else 0
-    return found
-
-
-def _map(sample: Sample, label: str) -> dict[str, Any]:
-    rows = sample.vectors(label).select(["osm_id", "kind", "tags", "length_m"]).to_pylist()
-    tags = [dict(row["tags"] or ()) for row in rows]
-    lines = [(t, row["length_m"] or 0.0) for t, row in zip(tags, rows, strict=True) if row["kind"] == "line"]
-    objects = objects_of((row["osm_id"], t) for t, row in zip(tags, rows, strict=True))
-    return {"objects": objects, "road_length_m": road_length_of(lines)}
-
-
-def _time(sample: Sample, modality: str, slot: str) -> dict[str, Any]:
-    times = sample.datetimes(modality)
-    when = times[int(slot)] if slot.isdecimal() and int(slot) < len(times) else None
-    if when is None:
-        raise CorruptError(f"sample {sample.id} has no image {modality} in slot {slot}")
-    return {"month": when.month, "year": when.year, "season": season_of(when.month, sample.lonlat[1])}
-
-
-def _ground(about: _Sample, source: str) -> dict[str, Any]:
-    sample = about.sample
-    elevation = np.asarray(sample[source], np.float64)
-    elevation = elevation.reshape(elevation.shape[-2:])
-    valid = sample.get(f"{source.partition('/')[0]}/valid")
-    if valid is not None and np.shape(valid) == elevation.shape:
-        elevation = np.where(valid, elevation, np.nan)
-    low, high, slope = terrain_of(elevation, about.size_m / elevation.shape[1])
-    word = None if low is None or high is None or slope is None else relief(high - low, slope)
-    return {"elevation_min_m": low, "elevation_max_m": high, "slope_mean_deg": slope, "relief": word}
+    return facts_from(about.sample, about.size_m, source)

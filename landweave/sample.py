@@ -68,6 +68,10 @@ class Captions:
     """Version of prompt or template."""
     fallback: bool
     """True if the model's answers were refused and the template was used instead."""
+    set: str = ""
+    """Name of its set of texts (`Dataset.text_sets`); '' for captions that came with the pixels."""
+    why: str = ""
+    """Of a set: why the template speaks for a model; '' where the model speaks."""
     claims: str = ""
     """JSON list of what the text claims, each with the arrays and tables that prove it (`landweave prove`); '' for
     texts of a file, which were not read, and in older datasets."""

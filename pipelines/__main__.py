@@ -1,4 +1,4 @@
-"""The commands plan, build, add, status, objects, judge, describe, catalogue, init and schema."""
+"""The commands plan, build, add, withdraw, status, objects, judge, describe, catalogue, init and schema."""
 
 from __future__ import annotations
 
@@ -134,11 +134,14 @@ def plan(
         from pipelines.fusion.check import check_fused
         from pipelines.jobs import plan_dataset
         from pipelines.plan import outlook_text, plan_text, trouble
+        from pipelines.speak import estimates
 
         summary = plan_dataset(file, out, again=again)
         echo(plan_text(file.recipe, summary))
         for line in check_fused(file):
             echo(f"fused     {line}")
+        for found in estimates(file, out, summary.samples):
+            echo(f"model     {found.text()}")
         echo(objects_text(file.recipe, summary.samples, summary.shards))
         echo(outlook_text(file.recipe, summary, known))
         if lines := trouble(summary):
@@ -243,20 +246,32 @@ def add(
     extra: Annotated[
         str,
         typer.Argument(
-            metavar="EXTRA", help="folder or URL of the finished dataset to add; or a recipe (.yaml) with fused labels"
+            metavar="EXTRA",
+            help="folder or URL of the finished dataset to add; or a recipe (.yaml) with fused labels or texts",
         ),
     ],
     overrides: SetOption = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="worker processes that make fused labels", show_default="one per core")
+        int, typer.Option(min=1, max=256, help="worker processes for labels and texts", show_default="one per core")
     ] = os.cpu_count() or 1,
-    runner: Annotated[str, typer.Option(help="of fused labels: see `build`")] = "local",
+    runner: Annotated[str, typer.Option(help="of fused labels and texts: see `build`")] = "local",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="replace sets of texts of the same names that were made in another way")
+    ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="print what the texts of a model will cost, and ask nothing")
+    ] = False,
+    allow_host: HostOption = None,
     allow_path: PathOption = None,
 ) -> None:
     """Add the modalities, labels and captions of a second dataset to a finished one, without rewriting its shards.
 
     Build the second one from a recipe with the same seed, sampling, grid, splits and shards, and only the new layers.
-    Labels of `kind: fused` need no second dataset: give their recipe instead.
+    Labels of `kind: fused` and sets of `texts` need no second dataset: give their recipe instead. Texts can be made
+    while the dataset is still being built: shards that are there get theirs, and a run after the build adds them. Exit
+    codes: 0 added; 3 not yet, because the dataset is not finished or a batch is under way: run the same command again.
+
+    Example: python -m pipelines add data/quickstart words.yaml --estimate
     """
     from pipelines.progress import ProgressPrinter
     from pipelines.shards import add as add_dataset
@@ -264,12 +279,19 @@ def add(
     with one_line_errors():
         if extra.lower().endswith((".yaml", ".yml")):
             logging.basicConfig(level=logging.ERROR, format="%(message)s")
-            allow((), allow_path or ())
+            allow(allow_host or (), allow_path or ())
             file = _recipe(Path(extra), overrides, None)
             from pipelines.engines import read_engine
-            from pipelines.jobs import add_fused
+            from pipelines.jobs import add_fused, add_text_sets
 
-            add_fused(file, out, read_engine(runner, workers, context.args), echo)
+            if estimate:
+                _print_estimates(file, out)
+                return
+            engine = read_engine(runner, workers, context.args)
+            if file.recipe.fused or not file.recipe.texts:
+                add_fused(file, out, engine, echo)
+            if file.recipe.texts and not add_text_sets(file, out, engine, echo, replace_old=replace):
+                stop(PARTIAL, "not all texts are added yet: run the same command again")
             return
         printer = ProgressPrinter("adding", "shards")
         found = add_dataset(out, extra, progress=printer)
@@ -279,6 +301,29 @@ def add(
             f"added {added}" if found.new else f"{names or 'captions'}: an earlier run added it, nothing was left to do"
         )
         echo(f"revision {found.revision}: {said}")
+
+
+def _print_estimates(file: RecipeFile, out: Path) -> None:
+    from pipelines.speak import estimates
+    from pipelines.tables import PLAN_FOLDER, read_summary
+
+    summary = read_summary(out / PLAN_FOLDER)
+    found = estimates(file, out, 0 if summary is None else summary.samples)
+    for line in found:
+        echo(line.text())
+    if not found:
+        echo("the recipe has no texts of a model: nothing is asked, and nothing is paid")
+
+
+@app.command(epilog="Example: python -m pipelines withdraw data/quickstart words-a")
+def withdraw(
+    out: OutArgument, name: Annotated[str, typer.Argument(metavar="SET", help="name of the set of texts")]
+) -> None:
+    """Take a set of texts out of a finished dataset. Readers that opened it before still see it."""
+    with one_line_errors():
+        from pipelines.jobs import withdraw_text_set
+
+        echo(f"revision {withdraw_text_set(out, name)}: texts {name} are withdrawn")
 
 
 @app.command(epilog="Example: python -m pipelines status data/quickstart --json")

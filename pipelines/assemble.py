@@ -112,7 +112,7 @@ class Factory:
             recipe=recipe,
             summary=summary,
             archives=Archives(recipe.providers, workers=workers, locks=out / WORK_FOLDER / "workers"),
-            captioner=None if captions is None else open_captioner(captions, answers),
+            captioner=None if captions is None else open_captioner(captions, answers, workers),
             extracts={layer: open_extract(path) for layer, path in prepared.items()},
             journal=Journal.join(out / WORK_FOLDER),
         )
@@ -177,8 +177,8 @@ class Factory:
                 derive(stack, self.recipe)
                 measure(stack, self.recipe)
                 _judge(stack, self.recipe)
-                self._caption(stack)
-                yield stack
+            self._caption([stack for stack in stacks if not refused(stack)])
+            yield from stacks
 
     def _observe(self, source: Source, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
         """Pixels of one sensor for all samples together."""
@@ -236,16 +236,17 @@ class Factory:
                 _attach_channels(stack, observed(stack.place, vectors.channels, extract, vectors.licence))
             _attach(stack, classes, None, lost)
 
-    def _caption(self, stack: Stack) -> None:
-        if self.captioner is None or refused(stack):
+    def _caption(self, stacks: Sequence[Stack]) -> None:
+        if self.captioner is None:
             return
-        stack.facts = facts_of(stack, facts_label(stack, self.recipe))
-        captions = self.captioner.caption(stack)
-        if isinstance(captions, Outcome):
-            stack.outcomes.append(captions)
-        else:
-            stack.captions = captions
-            stack.captions = with_claims(stack, stack.facts)
+        for stack in stacks:
+            stack.facts = facts_of(stack, facts_label(stack, self.recipe))
+        for stack, captions in zip(stacks, self.captioner.caption_all(stacks), strict=True):
+            if isinstance(captions, Outcome):
+                stack.outcomes.append(captions)
+            elif stack.facts is not None:
+                stack.captions = captions
+                stack.captions = with_claims(stack, stack.facts)
 
 
 def form_of(recipe: Recipe, plan: PlanSummary) -> DatasetSpec:

@@ -89,6 +89,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.access.holdings import NotHeldError
     from pipelines.access.http.client import AccessError, SettingError
     from pipelines.access.openstreetmap.extract import BadExtractError
+    from pipelines.captions.prompts import PromptError
     from pipelines.engines import RunnerError
     from pipelines.fusion.families import FusionError
     from pipelines.jobs import BuildError
@@ -104,6 +105,7 @@ def _expected() -> tuple[type[Exception], ...]:
         StoreError,
     )
     from pipelines.tables import PlanError
+    from pipelines.texts.errors import TextsError
     from sampling import SamplingError
 
     known = (
@@ -122,8 +124,10 @@ def _expected() -> tuple[type[Exception], ...]:
         PlanError,
         PortError,
         PricesError,
+        PromptError,
         RunnerError,
         SamplingError,
+        TextsError,
     )
     return (*known, StoreError, SettingError, *_engine_errors())
 

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from pipelines.recipes import RecipeFile
     from schemas.recipe import Recipe
 
+
+class PassError(FusionError):
+    """Shards of a pass failed; which, and why the first of them."""
+
+
 LEARNT_PIXELS = 200_000
 """Pixels of all samples together that the image model learns from; at least one of each sample."""
 
@@ -92,12 +97,12 @@ def _fuse(file: RecipeFile, out: Path, base: Finished, engine: Engine) -> int:
     job = _job(base, recipe, read_reference(file, label))
     _check_codes(base, job)
     folder = f"{FOLDER}{job.key(base.stamp)}"
-    first = _place(out, f"{folder}/statistics")
+    first = pass_folder(out, f"{folder}/statistics")
     job.write(first)
     share_plan(first)
     statistics = _collected(first, base, engine, label.layer)
     learned = learn_model(job, statistics)
-    second = _place(out, f"{folder}/labels")
+    second = pass_folder(out, f"{folder}/labels")
     tables = described(learned.to_json(job))
     write_durably(second / MODEL_FILE, tables)
     job.write(second)
@@ -105,7 +110,7 @@ def _fuse(file: RecipeFile, out: Path, base: Finished, engine: Engine) -> int:
     return _labelled(out, second, Labelling(Reading(base, job), learned), engine, tables)
 
 
-def _place(out: Path, path: str) -> Path:
+def pass_folder(out: Path, path: str) -> Path:
     """Folder of a pass: inside the dataset's, or the desk of one inside the store's."""
     store = store_of(out)
     folder = out / path if store is None else desk_of(f"{store.url}/{path}")
@@ -150,11 +155,11 @@ def _check_codes(base: Finished, job: Job) -> None:
                 )
 
 
-def _run(out: Path, todo: Sequence[int], engine: Engine, what: str, done: Callable[[], int]) -> None:
+def run_pass(out: Path, todo: Sequence[int], engine: Engine, what: str, done: Callable[[], int]) -> None:
     """Run one pass over the shards that it lacks.
 
     Raises:
-        FusionError: a shard failed.
+        PassError: a shard failed.
     """
     from pipelines.build import run_shards  # Beam takes seconds to import
 
@@ -162,7 +167,7 @@ def _run(out: Path, todo: Sequence[int], engine: Engine, what: str, done: Callab
     failed = run_shards(out, todo, engine, lambda: printer(min(done(), len(todo)), len(todo)))
     if failed:
         why = (failed[0].error or "").strip()
-        raise FusionError(f"{what}: shards {', '.join(str(b.shard) for b in failed[:8])} failed; run again\n{why}")
+        raise PassError(f"{what}: shards {', '.join(str(b.shard) for b in failed[:8])} failed; run again\n{why}")
 
 
 def _collected(out: Path, base: Finished, engine: Engine, name: str) -> list[Statistics]:
@@ -171,7 +176,7 @@ def _collected(out: Path, base: Finished, engine: Engine, name: str) -> list[Sta
     todo = [s for s in base.shards if statistics_file(s) not in kept_under(out, prefix)]
     left = len(base.shards) - len(todo)
     if todo:
-        _run(out, todo, engine, f"{name}: comparing labels", lambda: len(kept_under(out, prefix)) - left)
+        run_pass(out, todo, engine, f"{name}: comparing labels", lambda: len(kept_under(out, prefix)) - left)
     found = [kept(out, statistics_file(s)) for s in base.shards]
     missing = [str(s) for s, raw in zip(base.shards, found, strict=True) if raw is None]
     if missing:
@@ -185,7 +190,7 @@ def _labelled(out: Path, second: Path, labelling: Labelling, engine: Engine, tab
     there = done_shards(second, form)
     todo = sorted(set(base.shards) - there)
     if todo:
-        _run(second, todo, engine, f"{name}: labelling", lambda: len(done_shards(second, form) - there))
+        run_pass(second, todo, engine, f"{name}: labelling", lambda: len(done_shards(second, form) - there))
     failed = {shard: () for shard in range(form.shards) if shard not in base.shards}
     finalise(second, form, failed, {f"{FUSION}{name}.json": tables.encode()})
     return add(out, address_of(second)).revision

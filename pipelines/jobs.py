@@ -32,6 +32,8 @@ from pipelines.shards import (
     withdraw,
 )
 from pipelines.shards.desk import address_of, is_url
+from pipelines.shards.text_revision import withdraw_texts
+from pipelines.speak import check_texts, speak
 from pipelines.status import SAMPLE, Status, status_of
 from pipelines.tables import (
     PLAN_FOLDER,
@@ -108,6 +110,7 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     """
     os.environ[RECIPE_FOLDER] = str(file.folder)
     check_fused(file)
+    check_texts(file)
     layers = [label.layer for label in file.recipe.fused]
     file = replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
@@ -148,6 +151,7 @@ def build_dataset(
     _check_limits(out, engine, bounds.limits)
     os.environ[RECIPE_FOLDER] = str(file.folder)  # workers inherit it; it is written nowhere
     check_fused(file)
+    check_texts(file, settings=True)
     whole, file = file, replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
@@ -170,7 +174,9 @@ def build_dataset(
         if todo or not is_finished(out):
             _judge_failures(failed, summary.shards, bounds.max_failed, say)
             finalise(out, form, _ledger_of_failed(file, out, failed))
-        fuse_labels(whole, out, engine, say)
+        fuse_labels(replace(whole, recipe=whole.recipe.textless), out, engine, say)
+        if whole.recipe.texts:
+            speak(whole, out, engine, say)
     return status_of(out)
 
 
@@ -194,7 +200,52 @@ def add_fused(file: RecipeFile, out: Path, engine: Engine, say: Callable[[str], 
         )
     check_fused(file)
     with room_needed(out), sole_builder(out):
-        fuse_labels(file, out, engine, say)
+        fuse_labels(replace(file, recipe=file.recipe.textless), out, engine, say)
+
+
+def add_text_sets(
+    file: RecipeFile,
+    out: Path,
+    engine: Engine,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    replace_old: bool = False,
+) -> bool:
+    """Add the sets of texts of a recipe to a dataset that is finished, or make them for the shards of one that grows.
+
+    Args:
+        file: the recipe: the dataset's, with `texts`.
+        out: folder of the dataset, or desk of one in an object store.
+        engine: who reads the shards and asks.
+        say: called with a line about each set.
+        replace_old: whether sets of the same names that were made in another way are replaced.
+
+    Returns:
+        Whether all are added; False where the dataset still grows or a batch is under way.
+
+    Raises:
+        BuildError: a build of `out` is running that could finish meanwhile, or other texts are being added.
+        TextsError, AddError, PromptError, SettingError, EngineError: see `speak`.
+    """
+    check_texts(file, settings=True)
+    with room_needed(out), contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(out, "texts", wait=False))
+        except ClaimedError:
+            raise BuildError(f"{out.name}: texts are being added by another command; wait for it or stop it") from None
+        if is_finished(out):
+            stack.enter_context(sole_builder(out))
+        return speak(file, out, engine, say, replace=replace_old)
+
+
+def withdraw_text_set(out: Path, name: str) -> int:
+    """Take a set of texts out of a finished dataset; returns the revision without it.
+
+    Raises:
+        BuildError: a build of `out` is running. AddError: the dataset has no such set.
+    """
+    with room_needed(out), sole_builder(out):
+        return withdraw_texts(out, name)
 
 
 def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:

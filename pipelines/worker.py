@@ -6,10 +6,13 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pipelines.access.errors import SettingError
 from pipelines.assemble import Factory
 from pipelines.fusion.job import is_fusion
 from pipelines.journal import LimitReached
 from pipelines.shards import FullError, LandweaveError, room_needed
+from pipelines.texts.errors import TextsError
+from pipelines.texts.job import is_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,11 +65,19 @@ def open_worker(out: Path, workers: int = 1) -> Worker:
         PlanError: there is no usable plan.
         SettingError: an environment variable is missing.
     """
-    if not is_fusion(out):
-        return Factory.open(out, workers)
-    from pipelines.fusion.worker import FusionWorker
+    if is_fusion(out):
+        from pipelines.fusion.worker import FusionWorker
 
-    return FusionWorker(out)
+        return FusionWorker(out)
+    if is_texts(out):
+        from pipelines.texts.worker import TextWorker
+
+        return TextWorker(out, workers)
+    return Factory.open(out, workers)
+
+
+_NOT_OURS = (FullError, LandweaveError, SettingError, TextsError)
+"""A full disk, a damaged dataset that labels or texts are added to, a model's endpoint that refuses or is silent."""
 
 
 def attempt(worker: Worker, index: int) -> Built:
@@ -76,7 +87,7 @@ def attempt(worker: Worker, index: int) -> Built:
             return Built(index, worker.build(index))
     except LimitReached as limit:
         return Built(index, left=str(limit))
-    except (FullError, LandweaveError) as error:  # a full disk, or a damaged dataset that labels are added to
+    except _NOT_OURS as error:
         return Built(index, error=str(error))
     except Exception:  # noqa: BLE001 - a bug in one shard must not stop the others
         return Built(index, error=traceback.format_exc())

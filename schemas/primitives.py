@@ -22,7 +22,12 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SERVED = ("http", "https", "s3", "gs")
 
 
-def _relative(path: str) -> str:
+def relative(path: str) -> str:
+    """The path as it is, where it starts from the recipe's folder.
+
+    Raises:
+        ValueError: it is absolute, or an address.
+    """
     foreign = path.startswith(("/", "~")) or path[:5].lower() == "file:" or path[1:3] in (":\\", ":/")
     if foreign or _SCHEME.match(path):
         raise ValueError(
@@ -37,7 +42,7 @@ def _relative(path: str) -> str:
 def _relative_or_served(path: str) -> str:
     scheme = _SCHEME.match(path)
     if scheme is None or scheme[1] not in _SERVED:
-        _relative(path)
+        relative(path)
     return checked_template(path)
 
 
@@ -47,7 +52,7 @@ def beside(path: str) -> str:
     Raises:
         ValueError: it is none, or leads out of the recipe's folder.
     """
-    found = _relative(path)
+    found = relative(path)
     if not found.endswith((".parquet", ".geoparquet", ".json")):
         raise ValueError(
             "expected the http(s) address of an archive, or the path of a catalogue (.parquet, .json) relative to the "
@@ -58,7 +63,7 @@ def beside(path: str) -> str:
     return found
 
 
-RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(relative)]
 """A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
 PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
 """The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from schemas.captions import Captions
+from schemas.captions import Captions, LlmCaptions
 from schemas.consistency import (
     check_crs,
     check_dates_of_labels,
@@ -43,6 +43,7 @@ from schemas.source import DatedSource
 from schemas.splits import AnySplits, FoldSplits, Splits
 from schemas.strata import Subset
 from schemas.strict import MisplacedError, Name, Strict
+from schemas.text_sets import MOST_SETS, Texts, check_text_sets
 from schemas.texts import ColumnCaptions
 from schemas.window import Window, check_windows
 
@@ -86,6 +87,12 @@ class Recipe(Strict):
         exclude_if=lambda stated: stated is None,
         description="questions and answers about every sample, beside the captions",
     )
+    texts: tuple[Texts, ...] = Field(
+        default=(),
+        max_length=MOST_SETS,
+        exclude_if=lambda stated: not stated,
+        description="sets of texts that are added when the dataset is finished, by `build` or `add`; docs/texts.md",
+    )
     quality: Quality = Field(default_factory=Quality)
     splits: AnySplits = Field(default_factory=Splits)
     subset: Subset | None = Field(
@@ -116,6 +123,11 @@ class Recipe(Strict):
             raise MisplacedError(f"facts_from {wanted!r} is not among the labels {labels}", ("captions", "facts_from"))
         products = [(s.modality, len(self.slots_of(s))) for s in self.sources if s.name not in self.extents]
         check_questions(self.questions, [x.layer for x in self.read_labels if x.layer not in self.extents], products)
+        if isinstance(self.captions, LlmCaptions) and self.captions.prompt.endswith(".txt"):
+            raise MisplacedError(
+                "a prompt of your own works in `texts` only: put this entry there, with a name", ("captions", "prompt")
+            )
+        check_text_sets(self.texts, tuple(x.layer for x in self.labels))
         check_resolutions(self.grid, self.sources, self.labels)
         check_extents(self.grid, self._edges(), self.fused)
         check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})
@@ -151,14 +163,20 @@ class Recipe(Strict):
 
     @cached_property
     def base(self) -> Recipe:
-        """The recipe without fused labels: what is planned and built before they are added."""
-        if not self.fused:
+        """The recipe without fused labels and texts: what is planned and built before they are added."""
+        if not self.fused and not self.texts:
             return self
         made, said = {x.layer for x in self.fused}, self.model_dump(mode="json")
+        said.pop("texts", None)
         said["labels"] = [one for one in said["labels"] if one["kind"] != "fused"]
         resolutions = said["grid"]["resolutions"]
         said["grid"]["resolutions"] = {key: value for key, value in resolutions.items() if key not in made}
         return Recipe.model_validate(said)
+
+    @cached_property
+    def textless(self) -> Recipe:
+        """The recipe without texts: what is there before they are added."""
+        return self.model_copy(update={"texts": ()}) if self.texts else self
 
     @property
     def points_file(self) -> str | None:

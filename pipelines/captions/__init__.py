@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from schemas.captions import Captions
 
 
-def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:
-    """The captioner of the recipe's `captions`; a model's answers are kept in `cache_dir`.
+def open_captioner(captions: Captions, cache_dir: Path, workers: int = 1) -> Captioner:
+    """The captioner of the recipe's `captions`; a model's answers are kept in `cache_dir`, and its limits are
+    divided among `workers` processes.
 
     Raises:
         pipelines.access.http.client.SettingError: an endpoint or key is missing from the environment; one clear line.
@@ -28,7 +29,7 @@ def open_captioner(captions: Captions, cache_dir: Path) -> Captioner:
         case LlmCaptions():
             from pipelines.captions.llm import LlmCaptioner
 
-            return LlmCaptioner(captions, cache_dir)
+            return LlmCaptioner(captions, cache_dir, workers=workers)
         case ColumnCaptions() | FileCaptions():
             from pipelines.captions.given import GivenCaptioner
 

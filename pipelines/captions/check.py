@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -61,17 +62,19 @@ def tidied(text: str) -> str:
 
 
 def judge(text: str, facts: Facts) -> Verdict:
-    """The claims of a text, and why it is refused if it is."""
-    last = _LAST.get("verdict")
-    if last is not None and last[0] == text and last[1] is facts:
-        return last[2]  # the template, the caption and its claims ask one after the other
-    verdict = _judged(text, facts)
-    _LAST["verdict"] = (text, facts, verdict)
-    return verdict
+    """The claims of a text, and why it is refused if it is. Threads take turns: the reader keeps what it has read."""
+    with _TURN:
+        last = _LAST.get("verdict")
+        if last is not None and last[0] == text and last[1] is facts:
+            return last[2]  # the template, the caption and its claims ask one after the other
+        verdict = _judged(text, facts)
+        _LAST["verdict"] = (text, facts, verdict)
+        return verdict
 
 
 _LAST: dict[str, tuple[str, Facts, Verdict]] = {}
-"""The verdict asked for last; replaced as a whole, so threads see an old one or a new one."""
+"""The verdict asked for last."""
+_TURN = threading.Lock()
 
 
 def _judged(text: str, facts: Facts) -> Verdict:

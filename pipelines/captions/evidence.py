@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 def with_claims(stack: Stack, facts: Facts) -> list[Caption]:
     """The captions of a sample with their claims in JSON; texts that rest on no facts have none."""
     where = evidence_of(stack, facts)
-    return [c if not c.facts_sha256 else replace(c, claims=_claims(c.text, facts, where)) for c in stack.captions]
+    return [c if not c.facts_sha256 else replace(c, claims=claims_of(c.text, facts, where)) for c in stack.captions]
 
 
-def _claims(text: str, facts: Facts, where: dict[str, str]) -> str:
+def claims_of(text: str, facts: Facts, where: dict[str, str]) -> str:
+    """JSON list of the claims of a text.
+
+    Args:
+        text: an accepted text.
+        facts: that it was checked against.
+        where: what is said about -> the array or table that shows it.
+    """
     found = [{"source": sources_of(claim, where), **claim.record()} for claim in judge(text, facts).claims]
     return json.dumps(found, separators=(",", ":"), ensure_ascii=True)
 

@@ -9,6 +9,8 @@ from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schemas.stack import Stack
     from schemas.texts import GivenCaptions
 
@@ -27,6 +29,10 @@ class GivenCaptioner:
     def tokens_spent(self) -> int:
         """None: no model is asked."""
         return 0
+
+    def caption_all(self, stacks: Sequence[Stack]) -> list[list[Caption] | Outcome]:
+        """`caption` of several samples."""
+        return [self.caption(stack) for stack in stacks]
 
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
         """The sample's texts, or the outcome `caption_refused` if the file has none for it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schemas.caption import Caption
     from schemas.outcome import Outcome
     from schemas.stack import Stack
@@ -18,6 +20,10 @@ class Captioner(Protocol):
 
         The facts are `stack.facts` where they are there, otherwise made from the stack's labels, vectors and images.
         """
+        ...
+
+    def caption_all(self, stacks: Sequence[Stack]) -> list[list[Caption] | Outcome]:
+        """`caption` of several samples, in their order; a model is asked about several at once."""
         ...
 
     @property

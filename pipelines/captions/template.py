@@ -15,6 +15,8 @@ from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schemas.caption import Facts
     from schemas.captions import TemplateCaptions
     from schemas.stack import Stack
@@ -148,6 +150,10 @@ class TemplateCaptioner:
     def tokens_spent(self) -> int:
         """None: no model is asked."""
         return 0
+
+    def caption_all(self, stacks: Sequence[Stack]) -> list[list[Caption] | Outcome]:
+        """`caption` of several samples."""
+        return [self.caption(stack) for stack in stacks]
 
     def caption(self, stack: Stack) -> list[Caption] | Outcome:
         """`per_sample` captions, or the outcome `caption_refused` if the facts support none."""

@@ -93,9 +93,9 @@ def add(out: Path, extra: str, *, progress: Callable[[int, int], None] = lambda 
 def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added:
     store = store_of(out)
     base, more = open_dataset(str(out) if store is None else store.url), open_dataset(extra)
-    target = _Target(out)
-    _mend(target, base)
-    known = revision_with(base, _built_from(more))
+    target = Target(out)
+    mend(target, base)
+    known = revision_with(base, built_from(more))
     if known is not None:
         return Added(manifest=base.manifest, revision=known, new=False)
     groups = _new_groups(base, more)
@@ -104,7 +104,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
         groups=(*base.spec.groups, *groups),
         attributes=tuple(sorted((*base.spec.attributes, *_new_attributes(base, more)), key=lambda a: a.name)),
         revision=base.spec.revision + 1,
-        recipe=canonical_json(_built_from(base)),
+        recipe=canonical_json(built_from(base)),
         questions=base.spec.revision + 1 if _new_questions(base, more) else base.spec.questions,
     )
     _same_places(base, more)
@@ -116,7 +116,7 @@ def _added(out: Path, extra: str, progress: Callable[[int, int], None]) -> Added
     return Added(manifest=_finish(target, base, more, spec, index), revision=spec.revision, new=True)
 
 
-def _built_from(data: Dataset) -> Json:
+def built_from(data: Dataset) -> Json:
     """The resolved recipe of a dataset's own build, without what was added to it."""
     return dict(parse(data.objects.read(RECIPE), RECIPE))
 
@@ -127,13 +127,14 @@ def revision_with(base: Dataset, recipe: Json) -> int | None:
     return next((r for r in revisions if json.loads(base.store.get(added_recipe(r))) == recipe), None)
 
 
-class _Target:
+class Target:
     """Destination of new files: the folder, or the store of the work folder."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.store = out, store_of(out)
 
     def put(self, path: str, content: bytes) -> ObjectSum:
+        """Write or replace a file."""
         if self.store is not None:
             self.store.put(path, content)
         if self.store is None or not path.startswith((ZARR, "vectors", QUESTIONS)):
@@ -141,6 +142,7 @@ class _Target:
         return _sum(content)
 
     def get(self, path: str) -> bytes | None:
+        """A file; None if there is none."""
         if self.store is not None:
             return self.store.get(path)
         return (self.out / path).read_bytes() if (self.out / path).is_file() else None
@@ -220,7 +222,7 @@ def _same_places(base: Dataset, more: Dataset) -> None:
         raise AddError(f"the datasets were not built at the same places: {detail}")
 
 
-def _supplement(target: _Target, base: Dataset, more: Dataset, shard: int, groups: tuple[GroupSpec, ...]) -> Json:
+def _supplement(target: Target, base: Dataset, more: Dataset, shard: int, groups: tuple[GroupSpec, ...]) -> Json:
     """Copy the new groups' objects of one shard and seal a manifest of them; what is there already stays."""
     path, names = supplement_manifest(shard, base.spec.revision + 1), {g.name for g in groups}
     ours = shard_from_bytes(base.store.get(shard_manifest(shard)), shard_manifest(shard))
@@ -270,7 +272,7 @@ def _group_of(path: str) -> str:
     return rest.partition("/")[0] if first in (ZARR, "vectors") else ""
 
 
-def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, index: Json) -> DatasetManifest:
+def _finish(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec, index: Json) -> DatasetManifest:
     """Write the new catalogue and the metadata of the new arrays, then replace `landweave.json` in one step."""
     new = tuple(g for g in spec.groups if g.revision == spec.revision)
     files = {p: raw for p, raw in documents(spec).items() if _group_of(p) in {g.name for g in new}}
@@ -288,10 +290,9 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     statistics = {"split": "train", "values": "stored numbers, before scale and offset"}
     names = {a.path for g in new for a in g.arrays}
     bands = {**base.statistics, **{path: s for path, s in more.statistics.items() if path in names}}
-    objects[spec.at(STATISTICS)] = target.put(spec.at(STATISTICS), _json({**statistics, "bands": bands}))
-    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), _json(_collection(base, more, spec)))
-    objects[spec.at(SHARD_INDEX)] = target.put(spec.at(SHARD_INDEX), _json(index))
-    root = documents(spec)[ROOT]
+    objects[spec.at(STATISTICS)] = target.put(spec.at(STATISTICS), json_bytes({**statistics, "bands": bands}))
+    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), json_bytes(_collection(base, more, spec)))
+    objects[spec.at(SHARD_INDEX)] = target.put(spec.at(SHARD_INDEX), json_bytes(index))
     manifest = dataclasses.replace(
         base.manifest,
         spec=spec,
@@ -299,12 +300,7 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
         attribution=tuple(dict.fromkeys((*base.manifest.attribution, *more.manifest.attribution))),
         objects=objects,
     )
-    changed = {ROOT: root, **{path: text.encode() for path, text in documents_of(manifest).items()}}
-    manifest = dataclasses.replace(
-        manifest,
-        objects=dict(sorted({**objects, **{path: _sum(raw) for path, raw in changed.items()}}.items())),
-        before={path: base.manifest.objects[path] for path in changed if path in base.manifest.objects},
-    )
+    manifest, changed = changed_documents(base, manifest)
     for path, raw in changed.items():
         if path not in manifest.before:
             target.put(path, raw)
@@ -314,7 +310,17 @@ def _finish(target: _Target, base: Dataset, more: Dataset, spec: DatasetSpec, in
     return manifest
 
 
-def _mend(target: _Target, base: Dataset) -> None:
+def changed_documents(base: Dataset, manifest: DatasetManifest) -> tuple[DatasetManifest, dict[str, bytes]]:
+    """The manifest of a revision with the checksums of the files that it replaces, and these files by path."""
+    root = documents(manifest.spec)[ROOT]
+    changed = {ROOT: root, **{path: text.encode() for path, text in documents_of(manifest).items()}}
+    sums = {path: _sum(raw) for path, raw in changed.items()}
+    before = {path: base.manifest.objects[path] for path in changed if path in base.manifest.objects}
+    objects = dict(sorted({**manifest.objects, **sums}.items()))
+    return dataclasses.replace(manifest, objects=objects, before=before), changed
+
+
+def mend(target: Target, base: Dataset) -> None:
     """Finish an addition that was killed after it replaced `landweave.json`: Zarr's root and card are old."""
     texts = {path: text.encode() for path, text in documents_of(base.manifest).items()}
     for path, before in base.manifest.before.items():
@@ -345,5 +351,6 @@ def _sum(content: bytes) -> ObjectSum:
     return ObjectSum(len(content), hashlib.sha256(content).hexdigest())
 
 
-def _json(data: Json) -> bytes:
+def json_bytes(data: Json) -> bytes:
+    """A file of JSON."""
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
