@@ -134,6 +134,8 @@ class Recipe(Strict):
         _ = self.derived_layers, self.measured
         if self.captions is not None and self.captions.kind in ("template", "llm"):
             check_facts(self.extents, wanted)
+        for one in self.texts:
+            check_facts(self.extents, one.facts_from)
         check_splits(self.sampling, self.splits)
         check_subset(self.sampling, self.subset, (*self.carried, *of_files(self.numbers)))
         check_crs(self.grid, self.sampling)

@@ -165,7 +165,8 @@ def sources_of_facts(recipe: Recipe, sample: Sample, labels: Sequence[str], sure
     image = _image(recipe, present)
     if image is not None:
         found["image"] = image
-    if any(g.name == MAP and g.vectors for g in sample.spec.groups) and any(present.get(MAP, ())):
+    mapped = MAP not in recipe.extents and any(g.name == MAP and g.vectors for g in sample.spec.groups)
+    if mapped and any(present.get(MAP, ())):
         found["map"] = f"{MAP}/vectors"
     return found
 
