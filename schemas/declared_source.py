@@ -58,7 +58,7 @@ class DeclaredSource(Described, ImageSource):
             raise ValueError("a declared layer needs a name; add `layer: NAME`")
         return self
 
-    @property
+    @cached_property
     def bands(self) -> dict[str, tuple[str, ...]]:
         """Band -> where to look for it in an item, clouds included."""
         return self.assets_of(None)
@@ -128,7 +128,7 @@ class CloudyLayer(DeclaredSource, OpticalSource):
         self.check_clouds(self.clouds)
         return self
 
-    @property
+    @cached_property
     def bands(self) -> dict[str, tuple[str, ...]]:
         """Band -> where to look for it in an item, clouds included."""
         return self.assets_of(self.clouds)

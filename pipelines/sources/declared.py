@@ -7,6 +7,7 @@ brought to it, a stated fill value goes before the declared one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipelines.access.errors import ItemRefused
 from pipelines.access.stac.items import cloud_share, geometry, identity, licence, text, times
 from pipelines.sources.candidates import Rules, choose
 from pipelines.sources.item_bands import BandAsset, Bands
-from pipelines.sources.rules import RULES
+from pipelines.sources.rules import RULES, shared
 from pipelines.sources.sensor import SensorSource
 from sampling.times import period_of
 from schemas.declared_source import CloudyLayer, DatedLayer
@@ -112,6 +113,8 @@ class Declared(SensorSource):
     def _found(self, item: Item) -> dict[str, BandAsset]:
         """Band -> its place in the item; ItemRefused where one is missing."""
         bands, said = Bands(item), self.config.assets
+        if not said:
+            return {band: bands.declared(band, assets) for band, assets in self.config.bands.items()}
         return {
             band: bands.require(band, (), said[band]) if band in said else bands.declared(band, assets)
             for band, assets in self.config.bands.items()
@@ -122,34 +125,36 @@ class Declared(SensorSource):
         return item_id if how == "item" else f"{platform or ''}|{when:{_DAY[how]}}"
 
     def _radiometry(self, item: Item, found: dict[str, BandAsset], provider: AnyProvider) -> dict[str, Radiometry]:
-        rule = RULES.get(self.config.rule or "")
-        made = {}
+        judge, made = None, {}
         for layer in self.modality.layers:
+            array = self.config.arrays.get(layer.name)
+            measured = layer.kind == "continuous" and array is not None
+            if measured and self.config.rule and judge is None:
+                judge = RULES[self.config.rule](item, provider)
             for band in layer.bands:
-                asset = found[band.name]
-                if rule is not None and layer.kind == "continuous":
-                    made[band.name] = rule(item, asset, layer, provider)
+                name, asset = band.name, found[band.name]
+                if judge is not None and measured:
+                    made[name] = judge(asset, layer)
+                elif measured and array is not None:
+                    stated = (asset.scale, asset.offset or 0.0, asset.nodata)
+                    made[name] = _plainly(name, *stated, array.scale, array.offset or 0.0)
                 else:
-                    made[band.name] = self._plainly(band.name, asset, layer)
+                    made[name] = shared(f"{layer.kind} as delivered", asset.nodata)
         return made
 
-    def _plainly(self, band: str, asset: BandAsset, layer: Layer) -> Radiometry:
-        """Rule by scale and offset: values as delivered, or converted to the declared scale and offset."""
-        nodata = asset.nodata
-        array = self.config.arrays.get(layer.name)
-        if layer.kind != "continuous" or array is None:
-            return Radiometry(nodata=nodata, rule=f"{layer.kind} as delivered")
-        scale, offset = asset.scale, asset.offset or 0.0
-        if array.scale is None:
-            return Radiometry(nodata=nodata, rule="as delivered: the recipe declares no scale")
-        if scale is None:
-            return Radiometry(
-                nodata=nodata, rule=f"as delivered: scale {array.scale:g} is declared, the item states none"
-            )
-        if scale <= 0.0:
-            raise ItemRefused(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
-        gain = round(scale / array.scale, 9)
-        moved = round((offset - (array.offset or 0.0)) / array.scale, 6)
-        said = f"the item states scale {scale:g}, offset {offset:g}"
-        said = f"as delivered: {said}" if (gain, moved) == (1.0, 0.0) else f"{said}: brought to scale {array.scale:g}"
-        return Radiometry(gain=gain, offset_dn=moved, nodata=nodata, rule=said)
+
+@lru_cache(maxsize=4096, typed=True)
+def _plainly(
+    band: str, scale: float | None, offset: float, nodata: float | None, wanted: float | None, wanted_offset: float
+) -> Radiometry:
+    """Rule by scale and offset: values as delivered, or converted to the declared (`wanted`) scale and offset."""
+    if wanted is None:
+        return Radiometry(nodata=nodata, rule="as delivered: the recipe declares no scale")
+    if scale is None:
+        return Radiometry(nodata=nodata, rule=f"as delivered: scale {wanted:g} is declared, the item states none")
+    if scale <= 0.0:
+        raise ItemRefused(Reason.BAD_ITEM, f"{band} declares a scale of {scale:g}")
+    gain, moved = round(scale / wanted, 9), round((offset - wanted_offset) / wanted, 6)
+    said = f"the item states scale {scale:g}, offset {offset:g}"
+    said = f"as delivered: {said}" if (gain, moved) == (1.0, 0.0) else f"{said}: brought to scale {wanted:g}"
+    return Radiometry(gain=gain, offset_dn=moved, nodata=nodata, rule=said)

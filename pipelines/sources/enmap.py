@@ -26,14 +26,17 @@ from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pipelines.sources.sensor import Item
+    from schemas.modality import Layer
     from schemas.provider import AnyProvider
     from schemas.sensors import EnmapSource
 
-_BANDS = tuple(b.name for b in ENMAP.layer("bands_30m").bands)
-_SCALE = ENMAP.layer("bands_30m").scale
+_REFLECTANCE = ENMAP.layer("bands_30m")
+_BANDS = tuple(b.name for b in _REFLECTANCE.bands)
 _FILL = -32768.0
 """enmap:nodata of the provider's items."""
 _ID = re.compile(r"DT(\d+)_(\d{8}T\d{6}Z)_(\d{3})_V(\d+)_(\d{8}T\d{6}Z)")
@@ -50,6 +53,10 @@ class Enmap(DatedSensor):
         """-32768 in the spectral image."""
         return (_FILL,)
 
+    def fill_of(self, layer: Layer) -> tuple[float, ...]:
+        """`fill`, and the cloud mask's own: 255, where nothing was measured."""
+        return self.fill if layer.kind == "continuous" else () if layer.nodata is None else (float(layer.nodata),)
+
     def scene(self, item: Item, provider_name: str, provider: AnyProvider) -> Scene:  # noqa: ARG002 - one dialect for all
         """Parse and judge one item; raises ItemRefused."""
         item_id = identity(item)
@@ -58,7 +65,7 @@ class Enmap(DatedSensor):
             raise ItemRefused(Reason.BAD_ITEM, f"item {item_id!r} is of level {level}, not L2A")
         when, start, end = times(item)
         bands = Bands(item)
-        image = _image(bands, item_id)
+        image, judge = _image(bands, item_id), gains(item)
         cloud = bands.require("QUALITY_CLOUD", ("quality_cloud",), self.config.assets.get("QUALITY_CLOUD"))
         name = _ID.search(item_id)
         take = name.group(1) if name else text(item, "enmap:datatakeID") or item_id
@@ -78,7 +85,7 @@ class Enmap(DatedSensor):
             revision=f"{version}|{name.group(5) if name else text(item, 'enmap:processingDate', 'created') or ''}",
             assets={**{b: a.where for b, a in image.items()}, "QUALITY_CLOUD": cloud.where},
             radiometry={
-                **{b: gains(item, a) for b, a in image.items()},
+                **{b: judge(a, _REFLECTANCE) for b, a in image.items()},
                 "QUALITY_CLOUD": Radiometry(nodata=cloud.nodata, rule="classes as delivered: 1 = cloud"),
             },
             cloud_cover=cloud_share(item),
@@ -111,18 +118,28 @@ def _image(bands: Bands, item_id: str) -> dict[str, BandAsset]:
     return {band: bands.of_asset(key, i) for i, band in enumerate(_BANDS)}
 
 
-def gains(item: Item, asset: BandAsset, scale: float = _SCALE) -> Radiometry:
-    """Gain and offset of one band, as the item states them, brought to `scale`; never guessed."""
-    gain = finite(asset.band.get("enmap:gain_of_band"))
-    offset = finite(asset.band.get("enmap:offset_of_band"))
-    said = "enmap:gain_of_band"
-    if gain is None:
-        gain, offset, said = asset.scale, asset.offset, "the band's scale"
-    if gain is None or gain <= 0.0:
-        raise ItemRefused(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
+def gains(item: Item) -> Callable[[BandAsset, Layer], Radiometry]:
+    """Function (band's asset, its array) -> gain and offset, as the item states them, brought to the array's scale;
+    never guessed.
+
+    Raises (the function):
+        ItemRefused: BAD_ITEM, the item states no gain.
+    """
     nodata = number(properties(item).get("enmap:nodata"))
-    fill = asset.nodata if asset.nodata is not None else nodata if nodata is not None else _FILL
-    gain, moved = round(gain / scale, 9), round((offset or 0.0) / scale, 6)
-    rule = f"{said} is {gain * scale:g}, offset {offset or 0.0:g}"
-    rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {scale:g}"
-    return Radiometry(gain=gain, offset_dn=moved, nodata=fill, rule=rule)
+    usual = _FILL if nodata is None else nodata
+
+    def judge(asset: BandAsset, layer: Layer) -> Radiometry:
+        gain = finite(asset.band.get("enmap:gain_of_band"))
+        offset, scale = finite(asset.band.get("enmap:offset_of_band")), layer.scale
+        said = "enmap:gain_of_band"
+        if gain is None:
+            gain, offset, said = asset.scale, asset.offset, "the band's scale"
+        if gain is None or gain <= 0.0:
+            raise ItemRefused(Reason.BAD_ITEM, f"item {item.get('id')!r} states no gain for its bands")
+        fill = usual if asset.nodata is None else asset.nodata
+        gain, moved = round(gain / scale, 9), round((offset or 0.0) / scale, 6)
+        rule = f"{said} is {gain * scale:g}, offset {offset or 0.0:g}"
+        rule = f"as delivered: {rule}" if (gain, moved) == (1.0, 0.0) else f"{rule}: brought to scale {scale:g}"
+        return Radiometry(gain=gain, offset_dn=moved, nodata=fill, rule=rule)
+
+    return judge

@@ -64,11 +64,12 @@ class Bands:
         self._names: dict[str, list[Entry]] = {}
         self._common: dict[str, list[Entry]] = {}
         self._stated_by_assets: dict[str, bool] = {}
+        self._listed: dict[str, list[dict[str, Any]]] = {}
         self._epsg = _epsg(properties(item))
         at = 0
         for key, asset in self._rasters:
             self._keys.setdefault(_plain(key), []).append((key, asset))
-            for index, entry in enumerate(_entries(asset)):
+            for index, entry in enumerate(self._entries(key, asset)):
                 self._names.setdefault(_name(entry), []).append((at, key, asset, index))
                 common = str(entry.get("eo:common_name") or entry.get("common_name") or "").casefold()
                 self._common.setdefault(common, []).append((at, key, asset, index))
@@ -82,15 +83,11 @@ class Bands:
             said: The recipe's word: an asset's key, and behind '#' the 1-based band in it. Nothing else is tried then.
         """
         if said is not None:
-            key, _, number_ = said.partition("#")
-            asset = self._assets.get(key)
-            if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
-                return None
-            return self._found(key, asset, int(number_ or 1) - 1)
+            return self._keyed(*_said(said)[:2])
         wanted = [n.casefold() for n in names]
         for name in wanted:
             for key, asset in self._keys.get(name, ()):
-                entries = _entries(asset)
+                entries = self._entries(key, asset)
                 index = next((i for i, e in enumerate(entries) if _name(e) in wanted), 0)
                 if len(entries) > 1 and _name(entries[index]) not in wanted:
                     continue
@@ -122,29 +119,45 @@ class Bands:
             ItemRefused: BAD_ITEM, it has none of them.
         """
         for name in assets:
-            found = self._by_role(*name.removeprefix("role:").split("#")) if name.startswith("role:") else None
-            found = found or self.find((), name) or (self.find((name,)) if "#" not in name else None)
-            if found is not None:
+            key, index, role = _said(name)
+            found = None if role is None else self._by_role(role, index)
+            if found is not None or (found := self._keyed(key, index)) is not None:
+                return found
+            if "#" not in name and (found := self.find((name,))) is not None:
                 return found
         return self.require(f"{band} ({' or '.join(assets)})", ())
 
-    def _by_role(self, role: str, number_: str = "1") -> BandAsset | None:
+    def _by_role(self, role: str, index: int) -> BandAsset | None:
         """Band of the asset with this role, where exactly one has it."""
         keys = [k for k, a in self._rasters if isinstance(a.get("roles"), list) and role in a["roles"]]
-        return self.find((), f"{keys[0]}#{number_}") if len(keys) == 1 else None
+        return self._keyed(keys[0], index) if len(keys) == 1 else None
+
+    def _keyed(self, key: str, index: int) -> BandAsset | None:
+        """Band `index` (0-based) of the asset with exactly this key."""
+        asset = self._assets.get(key)
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            return None
+        return self._found(key, asset, index)
 
     def entries(self, key: str) -> tuple[Asset, list[dict[str, Any]]] | None:
         """An asset by its key, with the entries of its bands; None if there is none."""
         found = self._keys.get(key.casefold())
-        return None if not found else (found[0][1], _entries(found[0][1]))
+        return None if not found else (found[0][1], self._entries(*found[0]))
 
     def of_asset(self, key: str, index: int) -> BandAsset:
         """Band `index` (0-based) of the asset `key`, which the item has."""
         asset = next(a for k, a in self._rasters if k == key or _plain(k) == key.casefold())
         return self._found(key, asset, index)
 
+    def _entries(self, key: str, asset: Asset) -> list[dict[str, Any]]:
+        """Entries of an asset's bands."""
+        found = self._listed.get(key)
+        if found is None:
+            found = self._listed[key] = _entries(asset)
+        return found
+
     def _found(self, key: str, asset: Asset, index: int) -> BandAsset:
-        entries = _entries(asset)
+        entries = self._entries(key, asset)
         band = entries[index] if index < len(entries) else {}
         rasters = asset.get("raster:bands")
         raster = rasters[index] if isinstance(rasters, list) and index < len(rasters) else {}
@@ -184,6 +197,14 @@ class Bands:
             own = any(isinstance(a, dict) and a.get(name) is not None for a in self._assets.values())
             self._stated_by_assets[name] = own
         return None if own else properties(self._item).get(name)
+
+
+@lru_cache(maxsize=4096)
+def _said(name: str) -> tuple[str, int, str | None]:
+    """A recipe's word for a band, 'image#3', as the asset's key, the band's number in it, 0-based, and the role that
+    'role:data' names."""
+    key, _, number_ = name.partition("#")
+    return key, int(number_ or 1) - 1, key.removeprefix("role:") if key.startswith("role:") else None
 
 
 def _rasters(assets: dict[str, Any]) -> list[tuple[str, Asset]]:

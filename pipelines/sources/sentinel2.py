@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,7 @@ from schemas.outcome import Reason
 from schemas.scene import Radiometry, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -219,22 +219,22 @@ def _applied(item: Item) -> bool | None:
     return None
 
 
-def offset_of(item: Item, asset: BandAsset, dialect: str, otherwise: str | None = None) -> tuple[float, str]:
-    """Addend for one band, in stored numbers (0 or -1000), and the rule in words; of Level-1C and Level-2A alike.
+def offsets_of(item: Item, dialect: str, otherwise: str | None = None) -> Callable[[BandAsset], tuple[float, str]]:
+    """What the item says of the offset: function of a band's asset -> addend in stored numbers (0 or -1000), and the
+    rule in words; of Level-1C and Level-2A alike.
 
     Args:
         item: the STAC item.
-        asset: of the band.
         dialect: whose conventions the archive follows.
         otherwise: processing baseline of items that state none.
 
-    Raises:
+    Raises (the function):
         ItemRefused: BAD_ITEM, the item does not say enough, or contradicts itself.
     """
     collection = str(item.get("collection") or "")
     if _L1C.search(collection) or _L1C.search(str(item.get("id"))):
         dialect = "generic"  # archives keep Level-1C as it was delivered
-    return _offset(dialect, collection, _baseline(item, otherwise), _applied(item), asset)
+    return partial(_offset, dialect, collection, _baseline(item, otherwise), _applied(item))
 
 
 def _offset(
