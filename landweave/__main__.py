@@ -143,6 +143,15 @@ def _parser() -> argparse.ArgumentParser:
     _selection_arguments(prove)
     prove.add_argument("--json", action="store_true", help="the counts as JSON")
     prove.set_defaults(run=_prove)
+    read = _command(
+        commands,
+        "texts",
+        "print captions, and questions with their answers, to be read",
+        "landweave texts data/quickstart --count 40",
+    )
+    _selection_arguments(read)
+    read.add_argument("--count", type=_positive, default=10, help="captions, and pairs (default 10)")
+    read.set_defaults(run=_texts)
     _export_command(commands)
     return parser
 
@@ -150,8 +159,8 @@ def _parser() -> argparse.ArgumentParser:
 def _export_command(commands: Any) -> None:
     purpose = (
         "write a selection for other tools: webdataset, MosaicML streaming (mds), litdata, Hugging Face (parquet); "
-        "geotiff: COGs, a static STAC catalogue and a GeoPackage for QGIS; geoparquet: vector objects "
-        "and their relations"
+        "geotiff: COGs, a static STAC catalogue and a GeoPackage for QGIS; geoparquet: vector objects and their "
+        "relations; chat: questions, answers and captions as messages with pictures, for fine-tuning"
     )
     example = (
         'landweave export parquet data/quickstart out/ --where "worldcover_trees > 0.5" --arrays sentinel2,worldcover'
@@ -160,7 +169,9 @@ def _export_command(commands: Any) -> None:
         "export", help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
     export.add_argument(
-        "format", choices=("webdataset", "mds", "litdata", "parquet", "geotiff", "geoparquet"), help="format to write"
+        "format",
+        choices=("webdataset", "mds", "litdata", "parquet", "geotiff", "geoparquet", "chat"),
+        help="format to write",
     )
     export.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
     export.add_argument("out", type=Path, help="folder to create; an interrupted export continues")
@@ -405,6 +416,18 @@ def _prove(arguments: argparse.Namespace) -> int:
         if proof.unclaimed:
             _print(f"{proof.unclaimed:,} captions stored without claims")
     return 1 if proof.false else 0
+
+
+def _texts(arguments: argparse.Namespace) -> int:
+    from landweave.texts import texts
+
+    dataset, shown = open_dataset(arguments.dataset), 0
+    for block in texts(dataset, _select(dataset, arguments), arguments.count):
+        _print(block)
+        shown += 1
+    if not shown:
+        _complain(f"{dataset.spec.name} has neither captions nor questions")
+    return 0 if shown else 1
 
 
 class _Progress:

@@ -38,6 +38,7 @@ FORMATS = {
     "parquet": "landweave.export_parquet",
     "geotiff": "landweave.export_geotiff",
     "geoparquet": "landweave.export_geoparquet",
+    "chat": "landweave.export_chat",
 }
 """Format -> its module."""
 ABOUT = "landweave-export.json"
@@ -93,7 +94,8 @@ def export(
 
     Args:
         dataset: from `landweave.open`.
-        form: 'webdataset', 'mds', 'litdata', 'parquet', 'geotiff' or 'geoparquet' (vector objects and their relations).
+        form: 'webdataset', 'mds', 'litdata', 'parquet', 'geotiff', 'geoparquet' (vector objects and
+            their relations) or 'chat'.
         out: folder to create; it must not exist.
         selection: from `Dataset.query`.
         arrays: modalities, labels or single arrays; all if None. Nothing else is read.
@@ -122,6 +124,7 @@ def export(
     chosen = dataset.query() if selection is None else selection
     if not len(chosen):
         raise ExportError("nothing to export: the selection is empty")
+    getattr(writer, "check", lambda _dataset: None)(dataset)
     specs = dataset.select_arrays(arrays)
     decoded = sum(a.chip_bytes * a.slots for a in specs)
     each = max(1, file_bytes // max(1, decoded))
@@ -197,7 +200,9 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
     aside = part.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    writer.write_part(aside, (record(dataset.sample(i), job.arrays, job.image, job.vectors) for i in ids), job)
+    own = getattr(writer, "records", None)  # a format of texts and pictures reads no arrays
+    made = (record(dataset.sample(i), job.arrays, job.image, job.vectors) for i in ids) if own is None else own(dataset, ids, job)
+    writer.write_part(aside, made, job)
     _rename_whole(aside, part)
 
 

@@ -59,13 +59,13 @@ def test_every_file_that_the_documents_link_is_there() -> None:
         assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "analysis", "labels"])
+@pytest.mark.parametrize("name", ["quickstart", "analysis", "labels", "instructions"])
 def test_the_notebook_imports_the_reader_and_is_committed_without_output(name: str) -> None:
     notebook = json.loads((CHECKOUT / "notebooks" / f"{name}.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] for cell in code)
     imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join("".join(c["source"]) for c in code), re.M))
-    assert imported <= {"landweave", "numpy", "matplotlib", "os", "pathlib"}
+    assert imported <= {"landweave", "numpy", "matplotlib", "os", "pathlib", "collections", "datasets", "tempfile"}
 
 
 def test_pinned_versions_name_no_host_and_no_path() -> None:

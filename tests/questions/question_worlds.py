@@ -32,7 +32,7 @@ def recipe(samples: int, *, sources: Sequence[str] = SOURCES, **questions: Any) 
     return type(made).model_validate(said)
 
 
-def build(out: Path, counts: tuple[int, ...] = (40, 24), **asked: Any) -> Path:
+def build(out: Path, counts: tuple[int, ...] = (30, 18), **asked: Any) -> Path:
     """Build a dataset; `asked` as `recipe` takes it."""
     made = recipe(max(counts), **asked)
     spec = dataset_spec(made, len(counts), synthetic.LEGENDS)
