@@ -200,10 +200,13 @@ def _write_part(dataset: Dataset, ids: Sequence[str], part: Path, writer: Writer
     aside = part.with_suffix(".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    own = getattr(writer, "records", None)  # a format of texts and pictures reads no arrays
-    made = (record(dataset.sample(i), job.arrays, job.image, job.vectors) for i in ids) if own is None else own(dataset, ids, job)
-    writer.write_part(aside, made, job)
+    own = getattr(writer, "records", _records)  # a format of texts and pictures reads no arrays
+    writer.write_part(aside, own(dataset, ids, job), job)
     _rename_whole(aside, part)
+
+
+def _records(dataset: Dataset, ids: Sequence[str], job: Job) -> Iterator[Record]:
+    return (record(dataset.sample(i), job.arrays, job.image, job.vectors) for i in ids)
 
 
 def _rename_whole(folder: Path, target: Path) -> None:
