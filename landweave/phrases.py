@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "water": ("water", "open water", "surface water"),
-    "trees": ("tree cover", "woodland", "forest"),
+    "trees": ("woodland", "forest", "wooded land"),
     "shrub": ("shrubland", "scrub", "bushland"),
-    "grass": ("grassland", "grass", "grass cover"),
+    "grass": ("grassland", "grass", "grassy land"),
     "crops": ("cropland", "arable land", "farmed land"),
     "built": ("built-up land", "developed land", "built-up ground"),
-    "bare": ("bare ground", "bare land", "open soil"),
+    "bare": ("bare ground", "bare land", "barren land"),
     "snow and ice": ("snow and ice", "snow or ice", "ice and snow"),
     "wetland": ("wetland", "marshland", "swampland"),
     "moss and lichen": ("moss and lichen", "lichen and moss", "moss or lichen"),
@@ -32,7 +32,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
 """Land cover -> its nouns; all are in the singular, so that verbs agree."""
 KINDS: dict[str, str] = {
     "building": "buildings", "lake": "lakes", "pond": "ponds", "reservoir": "reservoirs", "dam": "dams",
-    "field": "mapped fields", "orchard": "orchards", "vineyard": "vineyards", "park": "parks",
+    "field": "fields", "orchard": "orchards", "vineyard": "vineyards", "park": "parks",
     "sports pitch": "sports pitches", "golf course": "golf courses", "cemetery": "cemeteries",
     "parking lot": "parking lots", "school": "schools", "hospital": "hospitals",
     "place of worship": "places of worship", "quarry": "quarries", "beach": "beaches", "marina": "marinas",
@@ -106,7 +106,7 @@ def _slot(name: str, query: Query, found: Found, noun: int, unit: str) -> str:
 
 _OF_QUANTITIES: dict[str, Callable[[tuple[Quantity, ...], int], str]] = {
     "R": lambda of, noun: part(of[0].where, noun),
-    "S": lambda of, noun: part(of[1].where, noun),
+    "S": lambda of, _noun: part(of[1].where, 0),
     "N": lambda of, _noun: _ORDINALS[of[0].slot],
     "M": lambda of, _noun: _ORDINALS[of[-1].slot or of[-1].other],
     "I": lambda of, _noun: instrument(of[0].source),
@@ -168,7 +168,7 @@ def _word(value: str, query: Query, noun: int) -> str:
         return _untold(query)
     if value in KINDS or value in NOUNS:
         return _named(value, noun)
-    return part(value, noun) if value in PARTS else _WORDS.get(value, value)
+    return part(value, 0) if value in PARTS else _WORDS.get(value, value)
 
 
 def _untold(query: Query) -> str:

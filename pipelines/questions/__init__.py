@@ -70,7 +70,7 @@ def _row(one: Candidate, dice: Dice, name: str) -> Json:
     if one.options:
         evidence["options"] = list(one.options)
     else:
-        evidence["said"] = worded(f"{key} said", dice, name)
+        evidence["said"] = worded(f"{key} said", dice, name, one.found.value)
     if one.unit:
         evidence["unit"] = one.unit
     if one.query.op != "outline":

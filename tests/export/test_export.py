@@ -220,4 +220,4 @@ def test_a_missing_library_is_named(data: landweave.Dataset, tmp_path: Path, mon
     for form in ("mds", "litdata", "webdataset"):
         with pytest.raises(landweave.LandweaveError, match=rf"pip install '\.\[{form}\]'"):
             export(data, form, tmp_path / "x")
-    assert set(FORMATS) == {"webdataset", "mds", "litdata", "parquet", "geotiff", "geoparquet"}
+    assert set(FORMATS) == {"webdataset", "mds", "litdata", "parquet", "geotiff", "geoparquet", "chat"}
