@@ -217,8 +217,10 @@ class Sample:
     def transform(self, name: str) -> Affine:
         """Affine coefficients of an array's pixel corners in `epsg`."""
         array = self._catalogue.array(name)[0]
-        edge, margin = array.resolution_m, array.margin_m
-        return (edge, 0.0, self.item["x_min"] - margin, 0.0, -edge, self.item["y_max"] + margin)
+        edge, left, top = array.resolution_m, self.item["x_min"], self.item["y_max"]
+        if array.margin_m:  # 6862703.2, not 6862703.199999999
+            left, top = round(left - array.margin_m, 6), round(top + array.margin_m, 6)
+        return (edge, 0.0, left, 0.0, -edge, top)
 
     def bounds(self, name: str) -> tuple[float, float, float, float]:
         """(x_min, y_min, x_max, y_max) of an array's pixels, metres in `epsg`: the footprint, the layer's own ground

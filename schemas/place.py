@@ -14,6 +14,9 @@ Split = Literal["train", "val", "test"]
 _TOLERANCE_PX = 1e-6
 """Largest departure from a whole pixel, in pixels, that is rounding and not a part of a pixel."""
 
+_DECIMALS = 6
+"""Of a metre that corners keep: 6862703.2, not 6862703.199999999."""
+
 
 class BBox(NamedTuple):
     """A box by its edges: degrees of WGS 84 (west > east where it crosses the antimeridian), or metres of a CRS."""
@@ -105,8 +108,8 @@ class GeoBox:
         across = pixels_across(size_m, resolution_m)
         return GeoBox(
             epsg=self.epsg,
-            x_min=self.x_min + (self.width * self.resolution_m - size_m) / 2.0,
-            y_max=self.y_max - (self.height * self.resolution_m - size_m) / 2.0,
+            x_min=round(self.x_min + (self.width * self.resolution_m - size_m) / 2.0, _DECIMALS),
+            y_max=round(self.y_max - (self.height * self.resolution_m - size_m) / 2.0, _DECIMALS),
             resolution_m=resolution_m,
             width=across,
             height=across,

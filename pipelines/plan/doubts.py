@@ -70,13 +70,17 @@ def _unaligned(recipe: Recipe) -> list[str]:
         shift = (recipe.size_of(name) - recipe.grid.size_m) / 2.0
         for layer in () if modality is None else modality.layers:
             edge = layer.resolution_m
-            if recipe.resolution_of(name, layer.name) == edge and not snap % edge and shift % edge:
+            if recipe.resolution_of(name, layer.name) == edge and _whole(snap / edge) and not _whole(shift / edge):
                 found.append(
                     f"{name}: with grid.extents {recipe.size_of(name):g} its corners lie {abs(shift):g} m off the "
                     f"footprint's, no whole number of pixels of {edge:g} m: {layer.name} is resampled; an extent that "
                     f"differs from {recipe.grid.size_m:g} by a multiple of {2 * edge:g} m copies its pixels"
                 )
     return found
+
+
+def _whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-6
 
 
 def _idle(recipe: Recipe) -> list[str]:

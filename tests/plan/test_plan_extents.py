@@ -16,6 +16,7 @@ from pipelines.plan.doubts import buffer_for, doubts
 from pipelines.tables import Estimate, PlanSummary
 from sampling.geobox import Footprints, footprints_at
 from sampling.leakage import leakage
+from schemas.place import GeoBox
 from schemas.recipe import Recipe
 from tests.sampling.test_sampling_overlap import cluster
 
@@ -55,6 +56,23 @@ def notes(one: Recipe) -> list[str]:
 def test_a_setting_that_does_less_than_it_seems_is_a_note(grid: dict[str, Any], words: str | None) -> None:
     found = notes(recipe(grid, splits={"buffer_m": 10_000}))
     assert any(words in note for note in found) if words else not found, found
+
+
+def test_pixels_of_a_part_of_a_metre_are_whole_in_spite_of_rounding() -> None:
+    band = {"R": "image#1"}
+    fine = {
+        "layer": "fine", "providers": ["pc"], "collection": "c",
+        "arrays": {"r": {"resolution_m": 0.2, "dtype": "uint8", "bands": band}},
+    }  # fmt: skip
+    for extent, words in ((307.6, 0), (307.4, 1)):
+        grid = {"size_m": 102.4, "resolution_m": 0.2, "snap_m": 0.2, "extents": {"fine": extent}}
+        one = recipe(grid, sources=[fine], splits={"buffer_m": 10_000})
+        assert len(notes(one)) == words
+        box = GeoBox(epsg=2154, x_min=652_000.2, y_max=6_862_600.6, resolution_m=0.2, width=512, height=512)
+        own = box.about(extent, 0.2)
+        assert own.width == round(extent / 0.2)
+        assert own.x_min == round(652_000.2 - (extent - 102.4) / 2, 6)
+        assert own.y_max == round(6_862_600.6 + (extent - 102.4) / 2, 6)
 
 
 def test_the_buffer_that_a_note_names_parts_the_layers_of_two_splits() -> None:
