@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import numpy as np
+
 from pipelines.access.errors import AccessError
 from pipelines.access.http.folder import FolderClient
 from pipelines.access.stac.geoparquet import read_items
@@ -30,7 +32,7 @@ from pipelines.durable import write_durably
 from pipelines.recipes import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _SUFFIXES = (".tif", ".tiff")
 _MOST = 250_000
@@ -109,10 +111,21 @@ def text_of(found: Catalogued, out: Path, folder: Path) -> str:
     where = os.path.relpath(out.resolve(), folder.resolve().parent)
     common = next(item for item in found.items if form_of(item) == forms.most_common(1)[0][0])
     block = block_of(found.collection, {"title": found.collection}, common, "mine")
-    return "\n".join([
-        *lines, "", "providers:", f"  mine: {{ url: {json.dumps(where)} }} # path relative to the recipe", "sources:",
-        block.rstrip(),
-    ])  # fmt: skip
+    lines += [f"  their ground, for `sampling`: {_ground(found.items)}", "", "providers:"]
+    lines += [f"  mine: {{ url: {json.dumps(where)} }} # path relative to the recipe", "sources:", block.rstrip()]
+    return "\n".join(lines)
+
+
+def _ground(items: Sequence[Json]) -> str:
+    """The box around all images as a recipe's area: rounded outwards to 0.0001 degrees (11 m)."""
+    boxes = np.array([item["bbox"] for item in items], dtype=np.float64)
+    if (boxes[:, 0] > boxes[:, 2]).any():  # over the 180th meridian
+        boxes[:, ::2] %= 360.0
+    west, south = np.floor(boxes[:, :2].min(axis=0) * 1e4) / 1e4
+    east, north = np.ceil(boxes[:, 2:].max(axis=0) * 1e4) / 1e4
+    east -= 360.0 if east > 180.0 else 0.0
+    corners = ", ".join(f"{corner:.4f}".rstrip("0").rstrip(".") for corner in (west, south, east, north))
+    return f"area: {{ bbox: [{corners}], land_only: false }}"
 
 
 def _root_of(folder: Path, out: Path) -> Path:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import pipelines.__main__ as commands
 from pipelines.access.archives import Archives
 from pipelines.access.http.folder import RECIPE_FOLDER
-from pipelines.catalogue import Dates, date_in, make_catalogue, period_of
+from pipelines.catalogue import Dates, _ground, date_in, make_catalogue, period_of
 from pipelines.recipes import RecipeError, read_recipe
 from pipelines.sources import open_source
 from pipelines.sources.read_shard import ObservationRequest, gather
@@ -236,3 +236,12 @@ def test_a_catalogue_elsewhere_than_above_its_images_is_refused(tmp_path: Path) 
     assert (tmp_path / "photos" / "mine.parquet").read_bytes() == b"my own parcels"
     assert make_catalogue(tmp_path / "photos", tmp_path / "all.parquet", Dates()).items
     assert pq.read_table(tmp_path / "all.parquet")["assets"][0]["image"]["href"].as_py() == "./photos/a.tif"
+
+
+@pytest.mark.parametrize(("boxes", "said"), [
+    ([[2.34574, 48.85629, 2.354, 48.8617]], "[2.3457, 48.8562, 2.354, 48.8617]"),
+    ([[1.0, 2.0, 3.0, 4.0], [-1.5, 2.5, 0.0, 5.25]], "[-1.5, 2, 3, 5.25]"),
+    ([[179.5, -1.0, -179.5, 1.0], [179.9, -1.0, -179.0, 1.0]], "[179.5, -1, -179, 1]"),
+])  # fmt: skip
+def test_the_ground_of_the_images_is_printed_for_a_recipe(boxes: list[list[float]], said: str) -> None:
+    assert _ground([{"bbox": box} for box in boxes]) == f"area: {{ bbox: {said}, land_only: false }}"

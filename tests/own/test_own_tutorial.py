@@ -44,6 +44,9 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     said = follow(tmp_path)
     assert len(said) == 7
     assert "items.parquet: 4 images of orthos" in said[1]
+    assert (
+        "their ground, for `sampling`: area: { bbox: [2.3457, 48.8562, 2.354, 48.8617], land_only: false }" in said[1]
+    )
     assert "fields.yaml line 26: labels.0: parcels: background: 'other' is no class" in said[2]
     assert re.search(r"parcels +(\d+) of \1$", said[4], re.MULTILINE)
     assert "(8, 1, 3, 256, 256) (8, 256, 256)" in said[6]
