@@ -233,7 +233,7 @@ class Factory:
         for stack, (classes, vectors) in zip(stacks, results, strict=True):
             stack.vectors[label.layer] = vectors
             if vectors.channels is not None:
-                _attach_channels(stack, observed(stack.place, vectors.channels, extract, vectors.licence))
+                _attach_channels(stack, observed(stack.place, vectors, vectors.channels, extract))
             _attach(stack, classes, None, lost)
 
     def _caption(self, stacks: Sequence[Stack]) -> None:

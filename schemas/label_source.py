@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.fused import FusedLabel
-from schemas.label_date import LabelDate, LabelPick
+from schemas.label_date import DAY, LabelDate, LabelPick
 from schemas.label_layer import CrosswalkChoice, LayerName, LegendEntry, crosswalk_field
 from schemas.map_source import MapSource
 from schemas.modality import STATIC_DENSITY, SearchDensity
 from schemas.osm_channels import Channels
-from schemas.primitives import PathOrAddress, Share
+from schemas.primitives import Day, PathOrAddress, Share
 from schemas.source import RasterSource
 from schemas.strict import Strict
 from schemas.vector_label import VectorLabel
+
+
+def _form(given: object) -> str:
+    return "image" if given == "image" else DAY
+
+
+MapDate = Annotated[Annotated[Literal["image"], Tag("image")] | Annotated[Day, Tag(DAY)], Discriminator(_form)]
+"""The day of each sample's image, or one day."""
 
 
 def _layer(default: str) -> Any:
@@ -167,6 +175,12 @@ class OpenStreetMapLabel(Strict):
     )
     required: bool = Field(default=False, description="leave samples without it out of the catalogue")
     crosswalk: CrosswalkChoice = crosswalk_field("common classes, if not those of openstreetmap@1")
+    date: MapDate | None = Field(
+        default=None,
+        exclude_if=lambda said: said is None,
+        description="of full-history files (.osh.pbf): image: the map as of the day of each sample's image; a day: as "
+        "of that day. Both at 00:00 UTC",
+    )
     geoparquet: Annotated[tuple[MapSource, ...], Field(max_length=64)] = Field(
         default=(),
         exclude_if=lambda maps: not maps,
@@ -202,6 +216,10 @@ class OpenStreetMapLabel(Strict):
     def _sourced(self) -> Self:
         if not self.pbf and not self.geoparquet:
             raise ValueError("openstreetmap: give `pbf`, the path or address of an extract, or `geoparquet`")
+        if self.date is not None and (self.geoparquet or not self.pbf):
+            raise ValueError(
+                "openstreetmap: `date` is for the full-history files of `pbf`; each of `geoparquet` has its own"
+            )
         return self
 
     @property

@@ -16,7 +16,7 @@ from sampling.times import day_of_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from pipelines.access.chips import Reduce
     from pipelines.access.openstreetmap.extract import Extract
@@ -130,6 +130,10 @@ class RasterLabeller(Labeller[R], ABC):
 
 class VectorLabeller(Labeller[C], ABC):
     """A label made from map objects."""
+
+    def map_day(self, extract: Extract, image: datetime | None) -> date | None:  # noqa: ARG002
+        """Day whose map a sample gets of a full history; None = the newest map."""
+        return None
 
     def why_none(self, extract: Extract, objects: int, place: Place, image: datetime | None) -> str:  # noqa: ARG002
         """Why a sample has no class, in words; `objects` touch it."""

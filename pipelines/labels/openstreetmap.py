@@ -21,7 +21,7 @@ from schemas.label_source import OpenStreetMapLabel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -35,6 +35,15 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
     """OpenStreetMap with the recipe's settings."""
 
     product = LEGEND
+
+    def map_day(self, extract: Extract, image: datetime | None) -> date | None:
+        """The recipe's day, or the image's; the last one of the history for a later image or a sample without one."""
+        end = extract.snapshot.date()
+        if not extract.dated:
+            return None
+        if self.config.date != "image":
+            return self.config.date
+        return None if image is None or image.date() >= end else image.date()
 
     def layers(
         self,
@@ -59,7 +68,7 @@ class OpenStreetMap(VectorLabeller[OpenStreetMapLabel]):
         """
         drawn = project(features, place.geobox)
         classes = draw(drawn, place.geobox.at(resolution_m))
-        snapshot = extract.snapshot.date()
+        snapshot = self.map_day(extract, reference_time) or extract.snapshot.date()
         label = LabelMap(
             label=self.name,
             classes=classes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.extract import Extract
     from pipelines.access.openstreetmap.features import OsmFeature
     from pipelines.labels.clip import Drawn
+    from schemas.label import VectorLayer
     from schemas.osm_channels import Channel
     from schemas.place import GeoBox, Place
 
@@ -60,7 +62,7 @@ def _shape(one: Drawn) -> BaseGeometry:
     return one.near if rule is None else shapely.buffer(one.near, rule[1] / 2, cap_style="flat")
 
 
-def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract, licence: str) -> Observation | Outcome:
+def observed(place: Place, vectors: VectorLayer, pixels: NDArray[np.uint8], extract: Extract) -> Observation | Outcome:
     """The channels of a sample; an outcome where it is not inside the extract: there the map says nothing."""
     west, south, east, north = lonlat_bbox(place.geobox)
     held = extract.bounds
@@ -75,7 +77,7 @@ def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract, licence:
     return Observation(
         modality=LAYER,
         slot=0,
-        datetime=extract.snapshot,
+        datetime=datetime.combine(vectors.snapshot, time(), UTC) if extract.dated else extract.snapshot,
         arrays={ARRAY: pixels},
         valid=np.ones(pixels.shape[-2:], np.bool_),
         cloud=None,
@@ -85,5 +87,5 @@ def observed(place: Place, pixels: NDArray[np.uint8], extract: Extract, licence:
         provider="",
         radiometry={},
         resampling={ARRAY: "none"},
-        licence=licence,
+        licence=vectors.licence,
     )

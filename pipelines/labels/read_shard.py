@@ -103,7 +103,8 @@ def gather_objects(
     found: list[tuple[LabelMap | Outcome, VectorLayer]] = []
     with FeatureStore(extract.parquet) as store:
         for r in requests:
-            features = store.within(lonlat_bbox(r.place.geobox), whole=False)
+            day = labeller.map_day(extract, r.reference_time)
+            features = store.within(lonlat_bbox(r.place.geobox), whole=False, day=day)
             label, vectors = labeller.layers(r.place, resolution_m, features, extract, r.reference_time)
             if label.valid.any():
                 found.append((label, vectors))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from schemas.texts import ColumnCaptions, FileCaptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
@@ -188,7 +189,7 @@ def map_extract(file: RecipeFile, work: Path, footprints: Footprints | None = No
             extracts = [obtain(pbf, file.folder, work, anywhere=pbf in file.own_words) for pbf in label.extracts]
             grounds = locate(file.recipe, file.folder).footprints if footprints is None else footprints
             near = Near.footprints(grounds.lon, grounds.lat, file.recipe.near_m([label.layer]))
-            prepared = [_prepared(extract, work, near) for extract in extracts]
+            prepared = [_prepared(extract, work, near, label.date) for extract in extracts]
             return merge([*prepared, *prepared_maps(file, label, work, near)], work)
     return None
 
@@ -211,14 +212,14 @@ def _map_size(recipe: Recipe) -> float:
     return max(recipe.size_of(x.layer) for x in recipe.read_labels if isinstance(x, OpenStreetMapLabel))
 
 
-def _prepared(extract: Path, work: Path, near: Near) -> Extract:
+def _prepared(extract: Path, work: Path, near: Near, at: Literal["image"] | date | None) -> Extract:
     progress = ProgressPrinter(f"reading {extract.name}", "MB")
 
     def in_mb(done: int, whole: int) -> None:
         if whole >= 10_000_000:  # less is read at once
             progress(done // 1_000_000, whole // 1_000_000)
 
-    return prepare_obtained(extract, work, near, in_mb)
+    return prepare_obtained(extract, work, near, in_mb, at)
 
 
 def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> LayerFound:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -21,6 +21,7 @@ from schemas.variables import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
     from pathlib import Path
 
     from pipelines.access.openstreetmap.extract import Extract
@@ -79,7 +80,11 @@ def obtain(
 
 
 def prepare_obtained(
-    path: Path, cache_dir: Path, near: Near | None = None, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    cache_dir: Path,
+    near: Near | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    at: Literal["image"] | date | None = None,
 ) -> Extract:
     """Read the extract from `obtain`; remove a download that cannot be repaired, so the next run downloads it again.
 
@@ -89,7 +94,7 @@ def prepare_obtained(
         BadExtractError: it cannot be read right; the text says what mends it.
     """
     try:
-        return prepare(path, cache_dir, near, progress)
+        return prepare(path, cache_dir, near, progress, at)
     except DamagedExtractError:
         if path.is_relative_to(cache_dir) and path.with_name(f"{path.name}.json").is_file():
             path.unlink(missing_ok=True)

@@ -8,15 +8,16 @@ import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from pipelines.access.openstreetmap.history import HistoryCollector, read_history, write_history
 from pipelines.access.openstreetmap.objects import COUNTS, WORDS, Row, id_order, read_objects
 from pipelines.access.openstreetmap.parts import z_order
 from pipelines.access.openstreetmap.pbf import DamagedError, RefusedError
@@ -29,6 +30,7 @@ from schemas.place import BBox
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pipelines.access.openstreetmap.history import Period
     from pipelines.access.openstreetmap.near import Near
 
 FORMAT = 3
@@ -47,6 +49,12 @@ _SCHEMA = pa.schema(
         pa.field("geometry", pa.binary(), nullable=False),
     ]
 )
+
+
+_DATED = _SCHEMA.append(pa.field("since", pa.int32(), nullable=False)).append(
+    pa.field("until", pa.int32(), nullable=False)
+)
+"""With the days of each object: the first, and the one after the last, since 1970-01-01."""
 
 
 class BadExtractError(ValueError):
@@ -77,6 +85,8 @@ class Extract:
     way_areas, relation_areas, old_style_areas (of relations whose tags are on their outer ways, old_style_ways);
     what was not: boundaries (on paper only, see `osm_rules`) and what cannot be drawn, `osm_objects.LOST`."""
 
+    dated: bool = False
+    """Whether the objects have the days on which they are the map (`since`, `until`): read from a full history."""
     bounds: BBox | None = None
     """West, south, east, north of all of the extract's nodes, degrees; None where all objects were read."""
 
@@ -118,7 +128,11 @@ def prepare_as(pbf: Path, target: Path) -> Extract:
 
 
 def prepare(
-    pbf: Path, cache_dir: Path, near: Near | None = None, progress: Callable[[int, int], None] | None = None
+    pbf: Path,
+    cache_dir: Path,
+    near: Near | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    at: Literal["image"] | date | None = None,
 ) -> Extract:
     """Read the objects of a .osm.pbf near some ground into `cache_dir`, or find them there from last time.
 
@@ -128,6 +142,8 @@ def prepare(
             extract. A call continues where an earlier, killed one stopped.
         near: the ground. None = all objects, whose locations and tags are then held in memory.
         progress: gets bytes done and bytes in all.
+        at: 'image': the file is a full history, of which the map of any day is wanted; a day: the map of this day
+            alone; None: the file is a plain extract.
 
     Raises:
         BadExtractError: the file is missing, or cannot be read right; the text says what mends it.
@@ -140,7 +156,8 @@ def prepare(
     except OSError as error:
         raise BadExtractError(f"{pbf.name}: cannot be read ({error.strerror}); give a readable file") from None
     ground = "" if near is None else f"-{near.sha256[:16]}"
-    target = cache_dir / f"osm-{sha256[:32]}{ground}-f{FORMAT}.parquet"
+    dated = "" if at is None else f"-{at}"
+    target = cache_dir / f"osm-{sha256[:32]}{ground}{dated}-f{FORMAT}.parquet"
     if target.is_file():
         try:
             return open_extract(target)
@@ -148,7 +165,11 @@ def prepare(
             pass  # half a file of an older machine: prepared again
     name = f"{pbf.name} sha256:{sha256} rules:{RULES}"
     try:
-        _read(pbf, target, {"name": name, "sha256": sha256}, near, progress)
+        if at is None:
+            _read(pbf, target, {"name": name, "sha256": sha256}, near, progress)
+        else:
+            assert near is not None  # noqa: S101 - a history is never read whole
+            _read_history(pbf, target, {"name": name, "sha256": sha256}, near, (progress, at))
     except DamagedError as error:
         raise DamagedExtractError(f"{pbf.name}: {error}") from None
     except RefusedError as error:
@@ -187,6 +208,37 @@ def _read(
     shutil.rmtree(work)
 
 
+def _read_history(
+    pbf: Path,
+    target: Path,
+    about: dict[str, Any],
+    near: Near,
+    how: tuple[Callable[[int, int], None] | None, Literal["image"] | date],
+) -> None:
+    """Write the GeoParquet of the versions of a full history, part by part."""
+    progress, at = how
+    work = target.with_suffix(".reading")
+    chosen = select(pbf, near, work, progress, (HistoryCollector, write_history))
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+    newest = chosen.about.replicated or chosen.about.newest
+    day = (at - date(1970, 1, 1)).days if isinstance(at, date) else None
+    if isinstance(at, date) and at > newest.date():
+        raise RefusedError(
+            f"its history ends on {newest:%Y-%m-%d}, before {at}; give a newer file, or an earlier `date`"
+        )
+    about |= {"snapshot": newest.isoformat(), "bounds": chosen.bounds, "dated": True}
+
+    def parts() -> Iterator[pa.Table]:
+        for part in chosen.parts:
+            rows, periods, of_part = read_history(part, day)
+            counts.update(of_part)
+            yield table_of(rows, periods)
+
+    with durably(target) as aside:
+        write_tables(parts(), about, counts, aside)
+    shutil.rmtree(work)
+
+
 def open_extract(parquet: Path) -> Extract:
     """The extract behind a Parquet that `prepare` wrote.
 
@@ -206,6 +258,7 @@ def open_extract(parquet: Path) -> Extract:
         sha256=about["sha256"],
         snapshot=datetime.fromisoformat(about["snapshot"]),
         counts=about["counts"],
+        dated=bool(about.get("dated")),
         bounds=BBox(*about["bounds"]) if about.get("bounds") else None,
     )
 
@@ -232,18 +285,20 @@ def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapp
             }
         },
     }
-    with pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
+    schema = _DATED if about.get("dated") else _SCHEMA
+    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROWS)
         whole = about | {"counts": dict(counts)}
         writer.add_key_value_metadata({"geo": json.dumps(geo), "landweave_osm": json.dumps(whole, sort_keys=True)})
 
 
-def table_of(rows: list[Row]) -> pa.Table:
-    """Rows along a space-filling curve, then by id."""
+def table_of(rows: list[Row], periods: list[Period] | None = None) -> pa.Table:
+    """Rows along a space-filling curve, then by id; with the days of each where they have some."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = z_order(boxes)
     order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))
+    days = {} if periods is None else {"since": [periods[i][0] for i in order], "until": [periods[i][1] for i in order]}
     return pa.table(
         {
             "osm_id": [rows[i][0] for i in order],
@@ -254,6 +309,7 @@ def table_of(rows: list[Row]) -> pa.Table:
                 fields=list(_SCHEMA.field("bbox").type),
             ),
             "geometry": pa.array([rows[i][3] for i in order], pa.binary()),
+            **days,
         },
-        schema=_SCHEMA,
+        schema=_SCHEMA if periods is None else _DATED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.access.openstreetmap.objects import id_order
+from pipelines.access.openstreetmap.objects import FOREVER, id_order
 from pipelines.access.openstreetmap.pieces import LARGE_BYTES, large_area
 from schemas.place import BBox
 
@@ -48,12 +49,17 @@ class _Group:
     boxes: NDArray[np.float64]
     """(row, 4): xmin, ymin, xmax, ymax."""
     table: pa.Table
+    days: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+    """(row,) first day, and the one after the last, since 1970-01-01; None where objects have none."""
     read: dict[int, OsmFeature] = field(default_factory=dict)
     """Row -> its object, decoded and validated once for all boxes."""
 
-    def within(self, part: BBox, cut: BBox | None) -> list[OsmFeature]:
-        """Objects whose boxes touch `part`; of large areas what is around `cut`."""
-        rows = np.flatnonzero(_touch(self.boxes, part)).tolist()
+    def within(self, part: BBox, cut: BBox | None, day: int | None) -> list[OsmFeature]:
+        """Objects whose boxes touch `part` on a day; of large areas what is around `cut`."""
+        there = _touch(self.boxes, part)
+        if self.days is not None:
+            there &= self.days[1] == FOREVER if day is None else (self.days[0] <= day) & (day < self.days[1])
+        rows = np.flatnonzero(there).tolist()
         new = [row for row in rows if row not in self.read]
         large: dict[int, OsmFeature] = {}
         if new:
@@ -96,18 +102,20 @@ class FeatureStore:
         low, high = self._boxes.min(axis=0, initial=np.inf), self._boxes.max(axis=0, initial=-np.inf)
         return BBox(float(low[0]), float(low[1]), float(high[2]), float(high[3]))
 
-    def within(self, bbox: BBox, *, whole: bool = True) -> list[OsmFeature]:
+    def within(self, bbox: BBox, *, whole: bool = True, day: date | None = None) -> list[OsmFeature]:
         """Objects whose boxes touch a box in degrees, sorted by osm_id; the line along an area's
         edge comes before the area.
 
-        Not `whole`: of areas with very many corners, only what is around the box.
+        Not `whole`: of areas with very many corners, only what is around the box. Of a full history: those of a `day`,
+        or of its end.
         """
+        number = None if day is None else (day - date(1970, 1, 1)).days
         parts = bbox.sides()
         found: dict[tuple[str, str], OsmFeature] = {}
         for part in parts:
             for group in np.flatnonzero(_touch(self._boxes, part)):
                 cut = None if whole or len(parts) > 1 else part
-                found |= {(f.osm_id, f.kind): f for f in self._group(int(group)).within(part, cut)}
+                found |= {(f.osm_id, f.kind): f for f in self._group(int(group)).within(part, cut, number)}
         return sorted(found.values(), key=lambda f: id_order(f.osm_id, f.kind))
 
     def _group(self, group: int) -> _Group:
@@ -117,7 +125,10 @@ class FeatureStore:
             table = self._file.read_row_group(group)
             struct = table.column("bbox").combine_chunks()
             boxes = np.column_stack([struct.field(i).to_numpy() for i in range(4)])
-            self._groups[group] = _Group(boxes, table)
+            days = None
+            if "since" in table.column_names:
+                days = (table.column("since").to_numpy(), table.column("until").to_numpy())
+            self._groups[group] = _Group(boxes, table, days)
         return self._groups[group]
 
 

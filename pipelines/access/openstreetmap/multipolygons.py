@@ -23,6 +23,11 @@ _REMARKS = frozenset({"attribution", "created_by", "fixme", "FIXME", "name", "no
 """Tags that do not say what a thing is: a relation with no others leaves that to its outer ways."""
 
 
+def is_multipolygon(tags: dict[str, str]) -> bool:
+    """Whether a relation with these tags should give an area that is on the ground."""
+    return tags.get("type") in KINDS and not is_paper(tags)
+
+
 @dataclass
 class Multipolygons:
     """Areas from the relations of an extract."""

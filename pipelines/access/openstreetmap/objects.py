@@ -32,6 +32,8 @@ COUNTS = (
     "tagged_nodes", "tagged_ways", "relations", "areas", "points", "lines", "edge_lines", "way_areas", "relation_areas",
     "old_style_areas", "old_style_ways", "boundaries", *LOST,
 )  # fmt: skip
+FOREVER = 2**31 - 1
+"""Day after the last one of what is there at the end of a full history."""
 _TAGGED = osmium.osm.NODE | osmium.osm.WAY | osmium.osm.RELATION
 
 

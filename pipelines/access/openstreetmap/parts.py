@@ -16,7 +16,7 @@ from osmium.osm.mutable import Node
 from pipelines.access.openstreetmap.store import Growing, Sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ PART_CORNERS = 2_000_000
 
 
 @dataclass
-class _Units:
+class Units:
     """Near objects, grouped so that related ones stay together, and divided into parts of neighbours."""
 
     ways: NDArray[np.int64]
@@ -59,7 +59,7 @@ def write_parts(pbf: Path, files: Mapping[str, Growing], folder: Path) -> None:
         places.close()
 
 
-def _write_nodes(writer: osmium.SimpleWriter, units: _Units, number: int, places: Sorted) -> None:
+def _write_nodes(writer: osmium.SimpleWriter, units: Units, number: int, places: Sorted) -> None:
     """Nodes of one part by rising id: corners of ways, and those with tags."""
     own = {units.points[at][0]: units.points[at] for at in np.flatnonzero(units.point_part == number)}
     refs = units.refs[number]
@@ -71,7 +71,7 @@ def _write_nodes(writer: osmium.SimpleWriter, units: _Units, number: int, places
         writer.add_node(Node(id=node, location=osmium.osm.Location(lon / 1e7, lat / 1e7), tags=tags))
 
 
-def _write_others(pbf: Path, units: _Units, writers: list[osmium.SimpleWriter]) -> None:
+def _write_others(pbf: Path, units: Units, writers: list[osmium.SimpleWriter]) -> None:
     """Ways and relations of all parts, in one reading that never leaves osmium for what is not near."""
     for kind, ids, parts in (
         (osmium.osm.WAY, units.ways, units.way_part),
@@ -79,28 +79,56 @@ def _write_others(pbf: Path, units: _Units, writers: list[osmium.SimpleWriter]) 
     ):
         if not len(ids):
             continue
-        for thing in osmium.FileProcessor(pbf, kind).with_filter(_these(ids, kind)):
+        for thing in osmium.FileProcessor(pbf, kind).with_filter(passing(ids, kind)):
             writers[int(parts[np.searchsorted(ids, thing.id)])].add(thing)
 
 
-def _units(pbf: Path, files: Mapping[str, Growing]) -> _Units:
+def _units(pbf: Path, files: Mapping[str, Growing]) -> Units:
     relations, counts, members = (files[n].read().astype(np.int64) for n in ("relations", "member_counts", "members"))
     near, sizes, refs = (files[n].read().astype(np.int64) for n in ("near_ways", "near_sizes", "near_refs"))
     more, more_sizes, more_refs = _refs_of(pbf, np.setdiff1d(members, near))
     ways = np.concatenate([near, more])
     sizes, refs = np.concatenate([sizes, more_sizes]), np.concatenate([refs, more_refs])
     points = [json.loads(line) for line in files["points"].read().tobytes().decode().splitlines()]
+    boxes = [files[name].read().astype(np.float64).reshape(-1, 4) for name in ("near_boxes", "relation_boxes")]
+    return assigned(ways, sizes, refs, relations, counts, members, points, (near, boxes[0], boxes[1]))
+
+
+def assigned(  # noqa: PLR0913, PLR0917 - the tables of what is near, and they belong together
+    ways: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    refs: NDArray[np.int64],
+    relations: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    members: NDArray[np.int64],
+    points: list[list[Any]],
+    located: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
+) -> Units:
+    """Divide near objects into parts.
+
+    Args:
+        ways: (n,) ids, each once.
+        sizes: (n,) nodes of each.
+        refs: the nodes, one way's behind the other's.
+        relations: (m,) ids, rising.
+        counts: (m,) ways of each.
+        members: the ways, one relation's behind the other's.
+        points: id, longitude, latitude of nodes with tags, 1e-7 degrees.
+        located: ids of k ways, (k, 4) boxes around them and (m, 4) around the relations, 1e-7 degrees.
+    """
     unit_of_way, unit_of_relation, singles = _together(ways, relations, counts, members)
-    centres = _centres(files, len(ways), unit_of_way, unit_of_relation, singles, points)
+    order = np.argsort(ways, kind="stable")
+    near, near_boxes, relation_boxes = located
+    unit_of_near = unit_of_way[order[np.searchsorted(ways[order], near)]]
+    centres = _centres(points, singles, ((unit_of_near, near_boxes), (unit_of_relation, relation_boxes)))
     weights = np.bincount(unit_of_way, sizes, minlength=singles + len(points)).astype(np.float64)
     part = _parts(centres, weights)
-    order = np.argsort(ways, kind="stable")
     way_part = part[unit_of_way]
     owner = np.repeat(way_part, sizes)
     count = int(part.max(initial=-1)) + 1
     by_part = np.argsort(owner, kind="stable")
     cuts = np.searchsorted(owner[by_part], np.arange(count + 1))
-    return _Units(
+    return Units(
         ways=ways[order],
         way_part=way_part[order],
         relations=relations,
@@ -111,7 +139,7 @@ def _units(pbf: Path, files: Mapping[str, Growing]) -> _Units:
     )
 
 
-def _these(ids: NDArray[np.int64], kind: osmium.osm.osm_entity_bits) -> osmium.filter.IdFilter:
+def passing(ids: NDArray[np.int64], kind: osmium.osm.osm_entity_bits) -> osmium.filter.IdFilter:
     """A filter that lets these objects pass: a bit for each id up to the largest."""
     found = osmium.filter.IdFilter(ids.tolist())
     found.enable_for(kind)
@@ -122,7 +150,7 @@ def _refs_of(pbf: Path, ways: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
     """Ids of the ways that are there, number of nodes of each, and the nodes."""
     ids, sizes, refs = [], [], []
     if len(ways):
-        for way in osmium.FileProcessor(pbf, osmium.osm.WAY).with_filter(_these(ways, osmium.osm.WAY)):
+        for way in osmium.FileProcessor(pbf, osmium.osm.WAY).with_filter(passing(ways, osmium.osm.WAY)):
             assert isinstance(way, osmium.osm.Way)  # noqa: S101 - no other kind is asked for
             mine = np.fromiter((node.ref for node in way.nodes), np.int64)
             ids.append(way.id)
@@ -151,18 +179,15 @@ def _together(
 
 
 def _centres(
-    files: Mapping[str, Growing],
-    ways: int,
-    unit_of_way: NDArray[np.int64],
-    unit_of_relation: NDArray[np.int64],
-    singles: int,
-    points: list[list[Any]],
+    points: list[list[Any]], singles: int, located: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]
 ) -> NDArray[np.float64]:
-    """(units, 2): longitude and latitude of each unit, 1e-7 degrees; each point is a unit."""
+    """(units, 2): longitude and latitude of each unit, 1e-7 degrees; each point is a unit.
+
+    `located`: units and boxes in them.
+    """
     centres = np.zeros((singles + len(points), 2))
-    for name, unit in (("near_boxes", unit_of_way[:ways]), ("relation_boxes", unit_of_relation)):
-        boxes = files[name].read().astype(np.float64).reshape(-1, 4)
-        centres[unit[: len(boxes)]] = (boxes[:, :2] + boxes[:, 2:]) / 2
+    for unit, boxes in located:
+        centres[unit] = (boxes[:, :2] + boxes[:, 2:]) / 2
     if points:
         centres[singles:] = [point[1:3] for point in points]
     return centres

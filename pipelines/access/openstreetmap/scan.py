@@ -98,12 +98,25 @@ class Sink(Protocol):
         ...
 
 
+class HistorySink(Sink, Protocol):
+    """Receives all versions of the objects of a full-history file."""
+
+    def versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
+        """Times, seconds since 1970, and visibility of the objects that come next."""
+        ...
+
+    def tagged(self, which: NDArray[np.int64]) -> None:
+        """Positions, among the nodes before, of those that `points` gets next."""
+        ...
+
+
 def scan(path: Path, sink: Sink | None = None, begun: tuple[int, dict[str, Any]] | None = None) -> Scan:
     """Check a .osm.pbf from its first to its last block.
 
     Args:
         path: the file.
-        sink: what gets the objects; None = the file is only checked.
+        sink: what gets the objects; None = the file is only checked. A `HistorySink` gets all versions of a
+            full-history file, and any other file is refused.
         begun: byte and state of a `Sink.safe`, to go on from there.
 
     Raises:
@@ -142,18 +155,20 @@ class _Scanner:
         self._name, self._budget, self._left, self._left_in_block = name, budget, budget, _BLOCK_BYTES
         self._last: tuple[int, int] = (0, -1)
         self._loose = {"node": Loose(), "way": Loose()}
+        self._all_versions = hasattr(sink, "versions")
+        self._several = False
 
     def state(self) -> dict[str, Any]:
         """The state for `go_on`, as JSON."""
         loose = {kind: one.state() for kind, one in self._loose.items()}
         replicated = None if self.found.replicated is None else self.found.replicated.isoformat()
         about = {"newest": self.found.newest.isoformat(), "replicated": replicated}
-        return {"left": self._left, "last": list(self._last), "loose": loose, **about}
+        return {"left": self._left, "last": list(self._last), "loose": loose, "several": self._several, **about}
 
     def go_on(self, state: dict[str, Any]) -> None:
         """Take over the state that `state` of another object returned."""
         self._left, self._last = state["left"], (state["last"][0], state["last"][1])
-        self.found.newest = datetime.fromisoformat(state["newest"])
+        self.found.newest, self._several = datetime.fromisoformat(state["newest"]), state["several"]
         if state["replicated"] is not None:
             self.found.replicated = datetime.fromisoformat(state["replicated"])
         for kind, one in self._loose.items():
@@ -194,8 +209,15 @@ class _Scanner:
         """After the last block: many objects without a reference show that the end of the file is missing.
 
         Raises:
-            RefusedError: the file seems to have been cut between two blocks.
+            RefusedError: the file seems to have been cut between two blocks; or it has no versions and should.
         """
+        if self._all_versions:
+            if not self._several:
+                raise RefusedError(
+                    "it holds no object in two versions, so it is no full-history file, which `date` needs; give "
+                    "an .osh.pbf, or remove `date`"
+                )
+            return
         for kind, users, share in (("node", "way", 0.2), ("way", "relation", 0.6)):
             loose, there = self._loose[kind].count()
             if loose >= (_FEW if loose == there else 100) and loose > share * there:
@@ -227,7 +249,8 @@ class _Scanner:
             raise malformed()
         self._in_order(kind, ids)
         self._tags(kind, objects, block.lengths)
-        self._info(kind, ids, columns(raw, objects.spans[4], (2, 6)), block.step)
+        times, visible = self._info(kind, ids, columns(raw, objects.spans[4], (2, 6)), block.step)
+        self._give_versions(times, visible)
         refs = self._refer(kind, ids, objects)
         if self._sink is not None:
             self._hand_out(kind, block, objects, ids, refs)
@@ -244,7 +267,7 @@ class _Scanner:
             places = block.places(zigzag(objects.numbers[9]), zigzag(objects.numbers[8]))
             sink.nodes(ids, places)
             chosen = np.flatnonzero(tagged)
-            sink.points(ids[chosen], places[chosen], lambda at: tags(int(chosen[at])))
+            self._give_points(ids, places, chosen, lambda at: tags(int(chosen[at])))
         elif kind == "way":
             sink.ways(ids, refs, objects.counts(8), tags, tagged)
         else:
@@ -253,12 +276,22 @@ class _Scanner:
             sizes = np.bincount(np.repeat(np.arange(len(ids)), count)[is_way], minlength=len(ids))
             sink.relations(ids[chosen], refs[is_way], sizes[chosen], lambda at: tags(int(chosen[at])))
 
-    def _info(self, kind: str, ids: NDArray[np.int64], info: Columns, step: int) -> None:
-        """Times of objects; none may be marked as deleted."""
-        deleted = np.flatnonzero(info.there[6] & (info.numbers[6] == 0))
-        if len(deleted):
+    def _give_versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
+        if self._all_versions:
+            self._several |= not bool(visible.all())
+            self._sink.versions(times, visible)  # type: ignore[union-attr]
+
+    def _info(
+        self, kind: str, ids: NDArray[np.int64], info: Columns, step: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Times of objects, seconds, and whether they are there: only in a history may one be marked as deleted."""
+        visible = ~(info.there[6] & (info.numbers[6] == 0))
+        deleted = np.flatnonzero(~visible)
+        if len(deleted) and not self._all_versions:
             raise self._history(f"{kind} {ids[deleted[0]]} is marked as deleted")
-        self._date(int(info.numbers[2].astype(np.int64).max(initial=0)), step)
+        times = info.numbers[2].astype(np.int64)
+        self._date(int(times.max(initial=0)), step)
+        return times * step // 1000, visible
 
     def _dense(self, block: Block, start: int, stop: int) -> None:
         data = block.data
@@ -268,11 +301,12 @@ class _Scanner:
         if any(_count(packed.get(number, b"")) != len(ids) for number in (8, 9)):
             raise malformed()
         self._in_order("node", ids)
-        self._dense_info(packed.get(5, b""), ids, block.step)
+        self._give_versions(*self._dense_info(packed.get(5, b""), ids, block.step))
         strings, ends = self._dense_strings(packed.get(10, b""), ids, block.lengths)
         words = np.diff(ends, prepend=-1) - 1
         tagged = words > 0
-        self._loose["node"].add(ids[~tagged])
+        if not self._all_versions:
+            self._loose["node"].add(ids[~tagged])
         if self._sink is None:
             return
         lat, lon = (np.cumsum(zigzag(numbers(packed.get(number, b"")))) for number in (8, 9))
@@ -284,14 +318,39 @@ class _Scanner:
             mine = strings[last - int(words[chosen[at]]) : last]
             return block.tags(mine[::2], mine[1::2])
 
-        self._sink.points(ids[chosen], places[chosen], tags)
+        self._give_points(ids, places, chosen, tags)
 
-    def _dense_info(self, info: bytes, ids: NDArray[np.int64], step: int) -> None:
+    def _give_points(
+        self,
+        ids: NDArray[np.int64],
+        places: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        tags: Callable[[int], dict[str, str]],
+    ) -> None:
+        sink = self._sink
+        assert sink is not None  # noqa: S101 - the caller looked
+        if self._all_versions:
+            sink.tagged(chosen)  # type: ignore[attr-defined]
+        sink.points(ids[chosen], places[chosen], tags)
+
+    def _dense_info(
+        self, info: bytes, ids: NDArray[np.int64], step: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        times, visible = np.zeros(len(ids), np.int64), np.ones(len(ids), bool)
         for number, at, end in fields(info, 0, len(info)):
             if number == 2 and end >= 0:
-                self._date(int(np.cumsum(zigzag(numbers(info[at:end]))).max(initial=0)), step)
+                steps = np.cumsum(zigzag(numbers(info[at:end])))
+                self._date(int(steps.max(initial=0)), step)
+                if self._all_versions and len(steps) != len(ids):
+                    raise malformed()
+                times = steps * step // 1000
             elif number == 6 and end >= 0 and not (seen := numbers(info[at:end]) != 0).all():
-                raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is marked as deleted")
+                if not self._all_versions:
+                    raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is marked as deleted")
+                if len(seen) != len(ids):
+                    raise malformed()
+                visible = seen
+        return times, visible
 
     def _dense_strings(
         self, packed: bytes, ids: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -317,7 +376,7 @@ class _Scanner:
 
     def _refer(self, kind: str, ids: NDArray[np.int64], objects: Columns) -> NDArray[np.int64]:
         """Nodes that the ways refer to, and what the relations of a group refer to; none for nodes."""
-        if kind in self._loose:
+        if kind in self._loose and not self._all_versions:
             self._loose[kind].add(ids[objects.sizes(2) == 0])
         if kind == "node":
             return ids[:0]
@@ -325,7 +384,8 @@ class _Scanner:
         refs = references(objects.joined(field), objects.counts(field))
         self._spend(_REFERENCE_BYTES * len(refs))
         ways = refs if kind == "way" else refs[numbers(objects.joined(10)) == 1]
-        self._loose["node" if kind == "way" else "way"].refer(ways)
+        if not self._all_versions:
+            self._loose["node" if kind == "way" else "way"].refer(ways)
         return refs
 
     def _in_order(self, kind: str, ids: NDArray[np.int64]) -> None:
@@ -351,6 +411,8 @@ class _Scanner:
             at = int(np.argmax(steps < 0))
             raise self._unsorted(f"{kind} {ids[at]} comes after {kind} {ids[at] - steps[at]}")
         if (steps == 0).any():
+            self._several = True
+        if (steps == 0).any() and not self._all_versions:
             raise self._history(f"{kind} {ids[int(np.argmin(steps))]} occurs more than once")
         self._last = (_RANK[kind], int(ids[-1]))
 
@@ -360,7 +422,7 @@ class _Scanner:
     def _history(self, why: str) -> RefusedError:
         return RefusedError(
             f"{why}: it is a history file, a change file, or joined extracts that overlap; keep the newest version of "
-            f"each object: osmium time-filter {self._name} -o newest.osm.pbf"
+            f"each object: osmium time-filter {self._name} -o newest.osm.pbf (a full history of itself: `date: image`)"
         )
 
     def _date(self, time: int, step: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from pipelines.access.openstreetmap.multipolygons import KINDS
+from pipelines.access.openstreetmap.multipolygons import is_multipolygon
 from pipelines.access.openstreetmap.parts import write_parts
 from pipelines.access.openstreetmap.rules import is_paper
 from pipelines.access.openstreetmap.scan import Scan, scan
@@ -26,7 +26,7 @@ from pipelines.durable import write_durably
 from schemas.place import BBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SAFE_EVERY_S = 20.0
 """Time between two notes of how far the reading is."""
-_FILES = {
+FILES = {
     "node_ids": ("<i8", 1), "node_places": ("<i4", 2), "way_ids": ("<i8", 1), "way_boxes": ("<i4", 4),
     "near_ways": ("<i8", 1), "near_boxes": ("<i4", 4), "near_sizes": ("<i8", 1), "near_refs": ("<i8", 1),
     "relations": ("<i8", 1), "member_counts": ("<i8", 1), "members": ("<i8", 1), "relation_boxes": ("<i4", 4),
@@ -46,7 +46,7 @@ _EDGE = np.array([2**31 - 1, 2**31 - 1, -(2**31), -(2**31)])
 
 
 @dataclass
-class _Collector:
+class Collector:
     """Receives the objects of a scan and keeps those near the samples."""
 
     folder: Path
@@ -55,6 +55,8 @@ class _Collector:
     """Gets the bytes that have been read."""
     size: int
     """Bytes of the extract."""
+    forms: Mapping[str, tuple[str, int]] = field(default_factory=lambda: FILES)
+    """Working file -> type of its numbers, numbers in a row."""
     files: dict[str, Growing] = field(default_factory=dict)
     bounds: NDArray[np.int64] = field(default_factory=_EDGE.copy)
     """West, south, east, north of all nodes, 1e-7 degrees."""
@@ -66,14 +68,14 @@ class _Collector:
 
     def begin(self) -> tuple[int, dict[str, Any]] | None:
         """Open the files, cut back to the last safe state; (byte, state of the scan), or None at the beginning."""
-        self.files = {name: Growing(self.folder / name, *form) for name, form in _FILES.items()}
+        self.files = {name: Growing(self.folder / name, *form) for name, form in self.forms.items()}
         try:
             note = json.loads((self.folder / "safe.json").read_text())
             rows, bounds, at, state = note["rows"], note["bounds"], note["at"], note["scan"]
             lost = Counter(note["lost"])
             enough = all(len(file) >= rows[name] for name, file in self.files.items())
         except (OSError, ValueError, KeyError, TypeError):
-            rows, enough = dict.fromkeys(_FILES, 0), False
+            rows, enough = dict.fromkeys(FILES, 0), False
         for name, file in self.files.items():
             file.cut(rows[name] if enough else 0)
         if not enough:
@@ -95,7 +97,10 @@ class _Collector:
         """Remember where nodes are."""
         self.files["node_ids"].add(ids)
         self.files["node_places"].add(np.clip(places, -(2**31), 2**31 - 1))
-        good = places[_real(places)]
+        self.stretch(places[on_earth(places)])
+
+    def stretch(self, good: NDArray[np.int64]) -> None:
+        """Make the bounds hold places, (n, 2)."""
         low, high = good.min(axis=0, initial=2**31 - 1), good.max(axis=0, initial=-(2**31))
         self.bounds = np.concatenate([np.minimum(self.bounds[:2], low), np.maximum(self.bounds[2:], high)])
 
@@ -120,8 +125,8 @@ class _Collector:
         if self._places is None:
             self._places = Sorted(self.files["node_ids"], self.files["node_places"])
         places, there = self._places.find(refs)
-        there &= _real(places)
-        boxes = _spans(np.hstack([places, places]), there, sizes)
+        there &= on_earth(places)
+        boxes = spans(np.hstack([places, places]), there, sizes)
         mapped = boxes[:, 0] <= boxes[:, 2]
         self.files["way_ids"].add(ids[mapped])
         self.files["way_boxes"].add(boxes[mapped])
@@ -148,10 +153,10 @@ class _Collector:
         """Keep the near multipolygons."""
         if self._boxes is None:
             self._boxes = Sorted(self.files["way_ids"], self.files["way_boxes"])
-        areas = np.array([bool(size) and _is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
+        areas = np.array([bool(size) and is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
         ways, ids, sizes = ways[np.repeat(areas, sizes)], ids[areas], sizes[areas]
         found, there = self._boxes.find(ways)
-        boxes = _spans(found, there, sizes)
+        boxes = spans(found, there, sizes)
         near = boxes[:, 0] <= boxes[:, 2]
         near[near] = self.near.touches(boxes[near])
         whole = np.bincount(np.repeat(np.arange(len(ids)), sizes)[~there], minlength=len(ids)) == 0
@@ -183,7 +188,13 @@ class Selected:
     """Number of objects that lack parts and do not seem to be near, by count of `objects.LOST`."""
 
 
-def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], None] | None = None) -> Selected:
+def select(
+    pbf: Path,
+    near: Near,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    of: tuple[type[Collector], Callable[[Path, Mapping[str, Growing], Path], None]] | None = None,
+) -> Selected:
     """Select the objects near the samples from an extract.
 
     Args:
@@ -191,6 +202,7 @@ def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], N
         near: the ground that is wanted.
         folder: for working files; if an earlier call was killed, its folder is used to continue. The caller removes it.
         progress: gets bytes done and bytes in all, over both readings.
+        of: what collects, and what writes the parts; those of a plain extract if absent.
 
     Raises:
         RefusedError: the file cannot be read right; the text says what mends it.
@@ -200,31 +212,28 @@ def select(pbf: Path, near: Near, folder: Path, progress: Callable[[int, int], N
     folder.mkdir(parents=True, exist_ok=True)
     whole = size + size // 4
     with FileLock(folder / "lock"):
-        collector = _Collector(folder, near, lambda at: progress(at, whole) if progress else None, size)
+        make, write = of or (Collector, write_parts)
+        collector = make(folder, near, lambda at: progress(at, whole) if progress else None, size)
         try:
             about = scan(pbf, collector, collector.begin())
-            write_parts(pbf, collector.files, folder)
+            write(pbf, collector.files, folder)
         finally:
             collector.close()
     if progress:
         progress(whole, whole)
     bounds = collector.bounds / 1e7
-    parts = tuple(sorted(folder.glob("part-*.osm.pbf")))
+    parts = tuple(sorted(folder.glob("part-*.os[mh].pbf")))
     west, south, east, north = bounds.tolist()
     return Selected(parts, about, None if west > east else BBox(west, south, east, north), collector.lost)
 
 
-def _is_multipolygon(tags: dict[str, str]) -> bool:
-    return tags.get("type") in KINDS and not is_paper(tags)
-
-
-def _real(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+def on_earth(places: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) whether a longitude and a latitude are on Earth."""
     found: NDArray[np.bool_] = (np.abs(places[:, 0]) <= 1_800_000_000) & (np.abs(places[:, 1]) <= 900_000_000)
     return found
 
 
-def _spans(boxes: NDArray[np.int64], there: NDArray[np.bool_], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+def spans(boxes: NDArray[np.int64], there: NDArray[np.bool_], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """(groups, 4) boxes around `sizes` rows each, those that are not `there` left out; west > east where none is."""
     found = np.tile(_EDGE, (len(sizes), 1))
     if not there.all():

@@ -79,14 +79,35 @@ class Sorted:
             self._forget()
         return rows[back], known[back]
 
-    def _find_sorted(self, unique: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows of rising ids, and whether each is there."""
+    def find_all(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All rows of ids that may be there several times: (m, width), id by id, and (n,) how many each has."""
+        if not self._count or not len(wanted):
+            return np.zeros((0, self._width), np.int64), np.zeros(len(wanted), np.int64)
+        unique, back = np.unique(wanted, return_inverse=True)
+        rows, counts = [np.zeros((0, self._width), np.int64)], np.zeros(len(unique), np.int64)
+        for start in range(0, len(unique), _AT_ONCE):
+            some = unique[start : start + _AT_ONCE]
+            first, after = self._last(some - 1) + 1, self._last(some) + 1
+            counts[start : start + _AT_ONCE] = after - first
+            rows.append(self._rows[_ranges(first, after - first)].astype(np.int64))
+            self._forget()
+        starts = np.cumsum(counts) - counts
+        return np.concatenate(rows)[_ranges(starts[back], counts[back])], counts[back]
+
+    def _last(self, unique: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Last row whose id is at most each of these; -1 where there is none."""
         low = np.maximum(np.searchsorted(self._firsts, unique, side="right") - 1, 0) * _STEP
         high = np.minimum(low + _STEP, self._count)
         while (high - low > 1).any():
             middle = (low + high) >> 1
             right = self._ids[middle] <= unique
             low, high = np.where(right, middle, low), np.where(right, high, np.maximum(middle, low + 1))
+        found: NDArray[np.int64] = np.where(self._ids[low] <= unique, low, -1)
+        return found
+
+    def _find_sorted(self, unique: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of rising ids, and whether each is there."""
+        low = np.maximum(self._last(unique), 0)
         return self._rows[low].astype(np.int64), self._ids[low] == unique
 
     def _forget(self) -> None:
@@ -99,6 +120,13 @@ class Sorted:
         self._ids = self._rows = None  # type: ignore[assignment]
         for one in self._maps:
             one.close()
+
+
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """starts[0], starts[0] + 1, ..., as many as counts[0]; then those of the next."""
+    ends = np.cumsum(counts)
+    found: NDArray[np.int64] = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+    return found
 
 
 def _mapped(file: Growing) -> mmap.mmap:
