@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-6
 
 
-def check_extents(grid: GridSpec, edges: Mapping[str, Sequence[float]], fused: Sequence[FusedLabel]) -> None:
+def check_extents(
+    grid: GridSpec, edges: Mapping[str, Sequence[float]], fused: Sequence[FusedLabel], images: Sequence[str]
+) -> None:
     """Each extent is of a layer of the recipe and a whole number of its finest pixels.
 
     Args:
         grid: the section.
         edges: source or label that is read -> pixel edges of its arrays, metres.
         fused: the labels that are made of others.
+        images: names of the sources.
 
     Raises:
         MisplacedError: names the layer, what was found and what to write.
@@ -50,8 +53,8 @@ def check_extents(grid: GridSpec, edges: Mapping[str, Sequence[float]], fused: S
                 where,
             )
     for one in fused:
-        voters = [v.label for v in one.named] or list(edges)
-        mixed = sorted(set(grid.extents) & {*voters, *(edges if one.images is None else one.images)})
+        voters = [v.label for v in one.named] or [name for name in edges if name not in images]
+        mixed = sorted(set(grid.extents) & {*voters, *(images if one.images is None else one.images)})
         if mixed:
             raise MisplacedError(
                 f"grid.extents: {mixed[0]} lies on other ground than {one.layer}, which is made of layers over the "

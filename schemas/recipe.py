@@ -129,7 +129,7 @@ class Recipe(Strict):
             )
         check_text_sets(self.texts, tuple(x.layer for x in self.labels))
         check_resolutions(self.grid, self.sources, self.labels)
-        check_extents(self.grid, self._edges(), self.fused)
+        check_extents(self.grid, self._edges(), self.fused, [s.name for s in self.sources])
         check_pixels(self.grid, {n: [(self.size_of(n), edge) for edge in e] for n, e in self._edges().items()})
         _ = self.derived_layers, self.measured
         if self.captions is not None and self.captions.kind in ("template", "llm"):

@@ -221,6 +221,18 @@ def test_windows_are_cut_from_the_ground_that_all_layers_share(folder: Path) -> 
         next(iter(data.stream(batch_size=1, arrays=["near/px", "era/t"], crop_m=160)))
 
 
+def test_a_mask_lies_over_its_image_on_the_ground_and_must_cover_it(folder: Path) -> None:
+    torchgeo = pytest.importorskip("landweave.torchgeo", reason="torch is not installed")
+    data = landweave.open(folder / "out")
+    sample = data.sample("a")
+    with pytest.raises(QueryError, match=r"parcels covers 160 m and near/px 320 m .*: a mask must cover its image"):
+        torchgeo.TorchGeoSamples(data, image="near/px", mask="parcels")
+    found = torchgeo.TorchGeoSamples(data, image="near/px", mask="context/valid")[0]
+    assert found["bounds"][:2].tolist() == [CENTRE[0] - 160, CENTRE[0] + 160]
+    cut = sample["context/valid"][0, 112:144, 112:144]
+    np.testing.assert_array_equal(found["mask"].numpy(), cut.astype(np.int64))
+
+
 def test_the_plan_asks_over_the_layers_ground_and_says_where_it_is_not_covered(folder: Path) -> None:
     wide = RECIPE.replace("context: 2560", "context: 5120")
     (folder / "wide.yaml").write_text(wide)

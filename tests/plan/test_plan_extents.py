@@ -10,6 +10,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
+from pydantic import ValidationError
 
 import sampling.nearness
 from pipelines.plan.doubts import buffer_for, doubts
@@ -121,3 +122,50 @@ def test_leakage_over_another_ground_is_that_of_its_squares(monkeypatch: pytest.
     monkeypatch.setattr(sampling.nearness, "MOST_CROSSING", 10)
     (fewer,) = leakage(border, split)
     assert 0.5 * every.pairs < fewer.pairs < every.pairs
+
+
+LABELS = [
+    {"kind": "worldcover", "providers": ["pc"]},
+    {"kind": "worldcover", "layer": "wide", "providers": ["pc"]},
+    {"kind": "openstreetmap", "pbf": "x.osm.pbf", "channels": {"b": {"building": "*"}}},
+]
+
+
+@pytest.mark.parametrize(
+    ("extents", "more", "words"),
+    [
+        ({"worldcover": 320}, {"captions": {"kind": "template", "facts_from": "worldcover"}}, "captions describe"),
+        ({"openstreetmap": 320}, {"captions": {"kind": "template"}}, "captions name objects of openstreetmap"),
+        ({"wide": 2560}, {"captions": {"kind": "template"}}, None),
+        ({"openstreetmap": 320}, {"captions": {"kind": "file", "file": "t.csv"}}, None),
+        ({"fused": 320}, {"fused": {}}, "fused is fused of other labels"),
+        ({"wide": 2560}, {"fused": {"voters": ["worldcover", "wide"]}}, "wide lies on other ground than fused"),
+        ({"wide": 2560}, {"fused": {"voters": ["worldcover", "openstreetmap"]}}, None),
+        ({"sentinel2": 2560}, {"fused": {"voters": ["worldcover", "openstreetmap"]}}, "sentinel2 lies on other ground"),
+        ({"sentinel2": 2560}, {"fused": {"voters": ["worldcover", "openstreetmap"], "images": []}}, None),
+        ({"wide": 2560}, {"derived": {"d": "wide - worldcover"}}, "lie on ground of another size"),
+        ({"wide": 2560, "sentinel2": 2560}, {"derived": {"d": "where(wide == 10, sentinel2.B08, 0)"}}, None),
+    ],
+)  # fmt: skip
+def test_layers_of_other_ground_are_not_taken_for_the_footprint(
+    extents: dict[str, float], more: dict[str, Any], words: str | None
+) -> None:
+    fused = [{"kind": "fused", **more.pop("fused")}] if "fused" in more else []
+    given = {"labels": [*LABELS, *fused], **more}
+    if words is None:
+        one = recipe({"size_m": 640, "extents": extents}, **given)
+        assert one.size_of("d" if "derived" in given else next(iter(extents))) == next(iter(extents.values()))
+        return
+    with pytest.raises(ValidationError, match=words) as caught:
+        recipe({"size_m": 640, "extents": extents}, **given)
+    assert caught.value.error_count() == 1
+
+
+def test_channels_of_the_map_lie_where_its_classes_do() -> None:
+    one = recipe({"size_m": 640, "extents": {"openstreetmap": 320}}, labels=LABELS)
+    assert one.size_of("openstreetmap_channels") == 320
+    assert one.near_m(["openstreetmap"]) == 660, "the footprint, with the 60 m bands of Sentinel-2"
+    assert recipe({"size_m": 640, "extents": {"wide": 50_000}}, labels=LABELS).near_m(["openstreetmap"]) == 660
+    assert (
+        recipe({"size_m": 640, "extents": {"openstreetmap": 5_000}}, labels=LABELS).near_m(["openstreetmap"]) == 5_000
+    )
