@@ -19,6 +19,7 @@ from pipelines.fusion.learn import learn_model
 from pipelines.fusion.reading import Reading
 from pipelines.fusion.reference import read_reference
 from pipelines.fusion.sight import Band, fine_layers, image_layers
+from pipelines.fusion.strata import height_layer
 from pipelines.fusion.worker import statistics_file
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import FUSION, AddError, add, address_of, clean_staging, done_shards, finalise, share_plan
@@ -86,7 +87,8 @@ def _check_layers(base: Finished, recipe: Recipe, label: FusedLabel) -> None:
                 f"grid.{what} is {getattr(recipe.grid, what):g} in the recipe and {here:g} in {spec.name}"
             )
     needed = [v.label for v in label.named] or [x.layer for x in recipe.read_labels]
-    for layer in (*needed, *image_layers(recipe, label)):
+    height = height_layer(recipe, label)
+    for layer in (*needed, *image_layers(recipe, label), *([height] if height else [])):
         if layer not in held:
             raise FusionError(f"{name}: {spec.name} has no layer {layer!r}; it has {', '.join(held)}")
 
@@ -146,6 +148,8 @@ def _check_codes(base: Finished, job: Job) -> None:
     """Every class that a layer of the dataset has is in the crosswalk of its vote."""
     for family in job.families:
         for one in family.maps:
+            if one.legend is None:
+                continue
             known = {c.code for c in one.legend.classes}
             absent = next((c for c in base.spec.group(one.layer).classes if c.code not in known), None)
             if absent is not None:

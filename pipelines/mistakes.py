@@ -118,7 +118,7 @@ def _is_tag(part: str | int, tree: Any, loc: tuple[str | int, ...]) -> bool:
             node = node.get(step, node)
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
-    if part in _TAGGED or part in ("a text", DAY):
+    if part in _TAGGED or part in ("a text", "a voter", DAY):
         return True
     if not isinstance(node, dict) or part in node:
         return False

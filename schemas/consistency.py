@@ -153,7 +153,8 @@ def check_fused(
     """Fused labels, each with its place in the recipe, are made of labels that are read, and of images."""
     known, images = [x.layer for x in labels], [s.name for s in sources]
     for one, at in fused:
-        _known(f"{one.layer}.voters", [v.label for v in one.named], known, at)
+        _known(f"{one.layer}.voters", [v.label for v in one.named if not v.bands], known, at)
+        _known(f"{one.layer}.voters with bands", [v.label for v in one.named if v.bands], images, at)
         _known(f"{one.layer}.images", one.images or (), images, at)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from pipelines.fusion.families import FusionError, classes_of, families
 from pipelines.fusion.reference import read_reference
 from pipelines.fusion.sight import image_layers
+from pipelines.fusion.soft import check_soft
+from pipelines.fusion.strata import height_layer
 
 if TYPE_CHECKING:
     from pipelines.recipes import RecipeFile
@@ -22,6 +24,8 @@ def check_fused(file: RecipeFile) -> list[str]:
     lines, wrong = [], []
     for label in file.recipe.fused:
         try:
+            check_soft(file.recipe, label)
+            height_layer(file.recipe, label)
             found = families(file.recipe, label)
             classes = classes_of(found, label)
             images = image_layers(file.recipe, label)

@@ -41,6 +41,8 @@ class Statistics:
     """(n,) True = the image is there."""
     fold: NDArray[np.uint8]
     """(n,) fold of their block."""
+    stratum: NDArray[np.int64]
+    """(n,) stratum of their sample."""
     point: NDArray[np.int32]
     """(n,) -1, or the number of the reference point that lies in the pixel, which is not drawn then."""
 
@@ -68,13 +70,14 @@ def collect(reading: Reading, positions: Iterable[int]) -> Statistics:
         read = reading.read(position)
         if read.evidence is None:
             continue
-        patterns.append(Patterns.of(voters, read.evidence.votes))
+        patterns.append(Patterns.of(voters, read.evidence.votes, read.evidence.stratum))
         parts.append((*_drawn(reading, read, read.evidence), read.evidence))
     total = Patterns.total(patterns)
     votes = [e.votes.reshape(len(voters), -1)[:, where] for where, _, e in parts]
     image = [_features(e, where, width) for where, _, e in parts]
     usable = [np.zeros(len(w), bool) if e.usable is None else e.usable.ravel()[w] for w, _, e in parts]
     fold = [np.full(len(where), e.block % FOLDS, np.uint8) for where, _, e in parts]
+    stratum = [np.full(len(where), e.stratum, np.int64) for where, _, e in parts]
     return Statistics(
         keys=total.keys,
         counts=total.counts,
@@ -82,6 +85,7 @@ def collect(reading: Reading, positions: Iterable[int]) -> Statistics:
         image=np.concatenate([np.zeros((0, width), np.int16), *image]),
         usable=np.concatenate([np.zeros(0, bool), *usable]),
         fold=np.concatenate([np.zeros(0, np.uint8), *fold]),
+        stratum=np.concatenate([np.zeros(0, np.int64), *stratum]),
         point=np.concatenate([np.zeros(0, np.int32), *(point for _, point, _ in parts)]),
     )
 

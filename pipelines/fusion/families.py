@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy as np
 from pipelines.crosswalks import CrosswalkError, legend_by
 from pipelines.labels import legend_of
 from pipelines.labels.fusion.voters import Voter, symbols, voter
+from pipelines.labels.fusion.votes import MOST_COMBINATIONS
 from schemas.fused import FusedVoter
+from schemas.label import COMMON_CLASSES
 from schemas.label_layer import StatedCrosswalk
 from schemas.label_source import RasterLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from schemas.label_source import ReadLabel
     from schemas.recipe import Recipe
 
-MOST_COMBINATIONS = 1 << 50
-"""Combinations of all families' symbols that a count can be kept of."""
-
 
 class FusionError(ValueError):
     """A fused label cannot be made; the message is one line: what was found, what was expected and what to do."""
@@ -35,26 +34,30 @@ class FusionError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """One label layer that votes."""
+    """One layer that votes."""
 
     layer: str
     """Its name."""
-    legend: Legend
-    """Its codes, with the common classes of this vote."""
+    legend: Legend | None
+    """Its codes, with the common classes of this vote; None for a source with probabilities."""
+    bands: Mapping[str, str] = field(default_factory=dict)
+    """Of such a source: band -> class of the common taxonomy."""
 
     @property
-    def common(self) -> NDArray[np.uint8]:
-        """(65,536,) code of COMMON_CLASSES of each code, 0 = none."""
-        codes = np.arange(1 << 16)
-        return self.legend.common(codes, np.isin(codes, [c.code for c in self.legend.classes]))
+    def stamp(self) -> str:
+        """Name and hash of the crosswalk; '' where there is none."""
+        return "" if self.legend is None else self.legend.crosswalk
 
-    @property
-    def native(self) -> NDArray[np.uint16]:
-        """(65,536,) place of each code in the legend, from 1; 0 = no label."""
-        table = np.zeros(1 << 16, np.uint16)
-        for place, one in enumerate(self.legend.classes, 1):
-            table[one.code] = place
-        return table
+    def table(self, *, native: bool) -> NDArray[np.uint16]:
+        """(65,536,) vote of each stored code: code of COMMON_CLASSES, or place in the legend from 1; 0 = none."""
+        found = np.zeros(1 << 16, np.uint16)
+        if self.legend is None:
+            found[: len(COMMON_CLASSES)] = np.arange(len(COMMON_CLASSES))
+        else:
+            common = self.legend.common_of()
+            for place, one in enumerate(self.legend.classes, 1):
+                found[one.code] = place if native else common[one.code]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +69,34 @@ class Family:
     form: Voter
     """The form of its symbols."""
 
-    def votes(self, found: Sequence[NDArray[np.integer] | None], gaps: Sequence[int | None]) -> NDArray[np.uint16]:
+    def votes(self, found: Sequence[Vote | None], gaps: Sequence[int | None]) -> NDArray[np.uint16]:
         """(y, x) symbols of one sample.
 
         Args:
-            found: for each map, (y, x) codes of its own legend; None = absent here. At least one is there.
+            found: of each map its vote; None = absent here. At least one is there.
             gaps: for each map, days from the image; None = not known.
         """
-        shape = next(f.shape for f in found if f is not None)
-        tables = [m.native if len(self.maps) == 1 else m.common for m in self.maps]
-        known = [np.zeros(shape, t.dtype) if f is None else t[f] for f, t in zip(found, tables, strict=True)]
+        shape = next(f.codes.shape for f in found if f is not None)
+        native = len(self.maps) == 1
+        known = [
+            np.zeros(shape, np.uint16) if f is None else m.table(native=native)[f.codes]
+            for m, f in zip(self.maps, found, strict=True)
+        ]
+        none = np.full(shape, np.nan, np.float32)
+        sure = [none if f is None or f.share is None else f.share for f in found]
         order = sorted(range(len(known)), key=lambda i: (gaps[i] is None, gaps[i] or 0, i))
-        return symbols(self.form, [known[i] for i in order])
+        soft = any(m.bands for m in self.maps)
+        return symbols(self.form, [known[i] for i in order], [sure[i] for i in order] if soft else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """What one map says of one sample."""
+
+    codes: NDArray[np.integer]
+    """(y, x) codes of its legend; of COMMON_CLASSES for a source with probabilities."""
+    share: NDArray[np.floating] | None = None
+    """(y, x) probability of the class, 0..1, NaN = none; None for a map of classes."""
 
 
 def families(recipe: Recipe, label: FusedLabel) -> tuple[Family, ...]:
@@ -89,6 +108,10 @@ def families(recipe: Recipe, label: FusedLabel) -> tuple[Family, ...]:
     known = {x.layer: x for x in recipe.read_labels}
     grouped: dict[str, list[Map]] = {}
     for chosen in label.named or [FusedVoter(label=name) for name in known]:
+        if chosen.bands:
+            soft = Map(layer=chosen.label, legend=None, bands=chosen.bands)
+            grouped.setdefault(chosen.family or family_named(chosen.label), []).append(soft)
+            continue
         one = known[chosen.label]
         try:
             legend = legend_by(chosen.crosswalk, legend_of(one))
@@ -117,6 +140,11 @@ def family_of(label: ReadLabel) -> str:
     if not isinstance(label, RasterLabel):
         return label.kind
     product = label.crosswalk.product if isinstance(label.crosswalk, StatedCrosswalk) else label.name
+    return family_named(product)
+
+
+def family_named(product: str) -> str:
+    """A product's name without a year at the end."""
     return re.sub(r"[-_.]?\d+$", "", product) or product
 
 
@@ -126,8 +154,6 @@ def classes_of(found: Sequence[Family], label: FusedLabel) -> tuple[int, ...]:
     Raises:
         FusionError: the recipe asks for a class that no voter names.
     """
-    from schemas.label import COMMON_CLASSES
-
     named = {int(code) for family in found for code in family.form.means if code}
     for name in label.classes:
         if COMMON_CLASSES.index(name) not in named:
@@ -138,8 +164,11 @@ def classes_of(found: Sequence[Family], label: FusedLabel) -> tuple[int, ...]:
 
 
 def _form(name: str, maps: Sequence[Map]) -> Voter:
-    if len(maps) > 1:
-        return voter(name, len(maps))
     own = maps[0].legend
+    if len(maps) > 1 or own is None:
+        form = voter(name, len(maps), probabilities=any(m.bands for m in maps))
+        named = {code for m in maps for code in np.unique(m.table(native=False)[1:]) if not m.bands}
+        named |= {COMMON_CLASSES.index(c) for m in maps for c in m.bands.values()}
+        return replace(form, means=np.where(np.isin(form.means, list(named)), form.means, 0).astype(np.uint8))
     codes = own.common_of()
     return voter(name, 1, native=np.array([0, *(codes[c.code] for c in own.classes)], np.uint8))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.labels.fusion.doubt import doubted
 from pipelines.labels.fusion.fuse import Fused, fuse
 from pipelines.shards import DatasetSpec, ShardRows, write_shard
 from pipelines.shards.finished import refused_stack
@@ -45,7 +44,7 @@ COLOURS = {
 def legend_of_fused(job: Job) -> Legend:
     """Classes of a fused label: contiguous codes from 0, named as the common taxonomy does."""
     names = [COMMON_CLASSES[code] for code in job.classes]
-    stamps = dict.fromkeys(m.legend.crosswalk for f in job.families for m in f.maps if m.legend.crosswalk)
+    stamps = dict.fromkeys(m.stamp for f in job.families for m in f.maps if m.stamp)
     return Legend(
         product="Fused land cover",
         nodata=NONE,
@@ -72,9 +71,13 @@ class Labelling:
     @cached_property
     def form(self) -> DatasetSpec:
         """Form of the dataset with the fused layer alone."""
-        layers = [m.layer for f in self.job.families for m in f.maps]
-        legend = legend_of_fused(self.job)
-        return fused_dataset(self.reading.base.spec, self.job.recipe, legend, layers, calibrated=self.learned.points)
+        legend, spec = legend_of_fused(self.job), self.reading.base.spec
+        return fused_dataset(spec, self.job.recipe, legend, self._layers, calibrated=self.learned.points)
+
+    @property
+    def _layers(self) -> list[str]:
+        """Every layer that votes."""
+        return [m.layer for f in self.job.families for m in f.maps]
 
     def build(self, out: Path, shard: int) -> int:
         """Write and publish one shard; returns its samples."""
@@ -137,21 +140,20 @@ class Labelling:
             year=self.reading.base.time(read.row).year,
             date_gap_days=max(gaps, default=None),
             item_ids=tuple(dict.fromkeys(items)),
-            licence=terms_of(self.reading.base.spec, list(self.reading.gaps(read.row)))[0],
+            licence=terms_of(self.reading.base.spec, self._layers)[0],
             more=more,
             measures=self._measures(read, fused, there),
         )
 
-    def _measures(self, read: Read, fused: Fused, there: NDArray[np.bool_]) -> dict[str, float | None]:
+    def _measures(self, read: Read, fused: Fused, there: NDArray[np.bool_]) -> dict[str, float]:
         assert read.evidence is not None  # noqa: S101 - there are labels
         voting = (read.evidence.votes > 0).sum(axis=0)
         said = fused.posterior[there]
         entropy = -(said * np.log(np.maximum(said, 1e-300))).sum(axis=1) / np.log(max(2, len(self.job.classes)))
-        doubt = None if fused.image is None else doubted(fused.classes, fused.image, self.learned.doubt)
         found = (
             float(fused.confidence[there].mean() / 255),
             float((fused.votes[there] / voting[there]).mean()),
             float(entropy.mean()),
-            doubt,
+            float(fused.wrong[there].mean()),
         )
-        return {name: None if v is None else round(v, 6) for name, v in zip(MEASURES, found, strict=True)}
+        return {name: round(v, 6) for name, v in zip(MEASURES, found, strict=True)}

@@ -9,8 +9,8 @@ import numpy as np
 
 from pipelines.fusion.families import FusionError
 from pipelines.fusion.job import VERSION
+from pipelines.fusion.strata import described_stratum
 from pipelines.labels.fusion.calibrate import FEWEST, Calibration, calibrate
-from pipelines.labels.fusion.doubt import Usual
 from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_image
 from pipelines.labels.fusion.image import FOLDS, ImageModel
 from pipelines.labels.fusion.priors import SOURCES
@@ -37,8 +37,6 @@ class Learned:
 
     model: Model
     """Votes, image and calibration."""
-    doubt: NDArray[np.float64]
-    """(CLASSES,) `Usual.limits`."""
     points: int
     """Reference points on labelled pixels; 0 = not calibrated."""
 
@@ -58,13 +56,16 @@ class Learned:
                 {
                     "family": f.form.family,
                     "layers": [m.layer for m in f.maps],
-                    "crosswalks": [m.legend.crosswalk for m in f.maps],
+                    "crosswalks": [m.stamp for m in f.maps],
+                    "bands": [dict(m.bands) for m in f.maps],
                     "means": f.form.means.tolist(),
                     "prior": SOURCES.get(f.form.family, "no publication is known of: 70 %, our assumption"),
                 }
                 for f in job.families
             ],
             "common_classes": list(COMMON_CLASSES),
+            "strata": votes.strata.tolist(),
+            "strata_said": [described_stratum(job.label.strata, s) for s in votes.strata.tolist()],
             "shares": votes.shares.tolist(),
             "emissions": [table.tolist() for table in votes.emissions],
             "bands": [b.to_json() for b in job.bands],
@@ -73,7 +74,6 @@ class Learned:
             else {name: getattr(image, name).tolist() for name in ("known", "mean", "whiten", "logdet")},
             "calibration": None if curve is None else {"raw": curve.raw.tolist(), "share": curve.share.tolist()},
             "points": self.points,
-            "doubt": self.doubt.tolist(),
         }
 
     @classmethod
@@ -81,7 +81,10 @@ class Learned:
         """What `to_json` wrote, number for number."""
         voters = tuple(f.form for f in job.families)
         votes = VoteModel(
-            voters=voters, shares=np.array(said["shares"]), emissions=tuple(np.array(t) for t in said["emissions"])
+            voters=voters,
+            shares=np.array(said["shares"]),
+            emissions=tuple(np.array(t) for t in said["emissions"]),
+            strata=np.array(said["strata"], np.int64),
         )
         image, curve = said["image"], said["calibration"]
         model = Model(
@@ -89,7 +92,7 @@ class Learned:
             image=None if image is None else ImageModel(**{name: np.array(table) for name, table in image.items()}),
             calibration=None if curve is None else Calibration(**{name: np.array(v) for name, v in curve.items()}),
         )
-        return cls(model=model, doubt=np.array(said["doubt"]), points=said["points"])
+        return cls(model=model, points=said["points"])
 
 
 def learn_model(job: Job, statistics: Sequence[Statistics]) -> Learned:
@@ -112,7 +115,7 @@ def learn_model(job: Job, statistics: Sequence[Statistics]) -> Learned:
     folds = [_evidence(drawn, (drawn.fold == fold) & (drawn.point < 0), fold) for fold in range(FOLDS)]
     model = learn_image(votes, [e for e in folds if e.image is not None and e.image.size], IMAGE_ROUNDS)
     points, model = _calibrated(job, drawn, model)
-    return Learned(model=model, doubt=_doubt(model, folds), points=points)
+    return Learned(model=model, points=points)
 
 
 def _together(parts: Sequence[Statistics]) -> Statistics:
@@ -120,7 +123,10 @@ def _together(parts: Sequence[Statistics]) -> Statistics:
     return replace(
         first,
         votes=np.concatenate([p.votes for p in parts], axis=1),
-        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in ("image", "usable", "fold", "point")},
+        **{
+            name: np.concatenate([getattr(p, name) for p in parts])
+            for name in ("image", "usable", "fold", "stratum", "point")
+        },
     )
 
 
@@ -128,7 +134,13 @@ def _evidence(drawn: Statistics, chosen: NDArray[np.bool_], fold: int) -> Eviden
     """The chosen pixels as one sample of one row."""
     image = drawn.image[chosen].astype(np.int32)[None]
     usable = drawn.usable[chosen][None]
-    return Evidence(votes=drawn.votes[:, None, chosen], image=image if image.size else None, usable=usable, block=fold)
+    return Evidence(
+        votes=drawn.votes[:, None, chosen],
+        image=image if image.size else None,
+        usable=usable,
+        block=fold,
+        stratum=drawn.stratum[chosen][None],
+    )
 
 
 def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
@@ -144,9 +156,9 @@ def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
         chosen = np.zeros(len(drawn.point), bool)
         chosen[mine] = True
         fused = fuse(model, _evidence(drawn, chosen, fold))
-        there = fused.posterior.max(axis=-1).ravel() > 0
+        there = fused.raw.ravel() > 0
         truth = job.points[drawn.point[np.flatnonzero(chosen)], 2]
-        raw.append(fused.posterior.max(axis=-1).ravel()[there])
+        raw.append(fused.raw.ravel()[there])
         right.append((fused.classes.ravel() == truth)[there])
     confidence, hit = np.concatenate(raw), np.concatenate(right)
     if len(hit) < FEWEST:
@@ -155,12 +167,3 @@ def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
             f"at least {FEWEST} are needed; add points inside the samples, or remove `reference`"
         )
     return len(hit), replace(model, calibration=calibrate(confidence, hit))
-
-
-def _doubt(model: Model, folds: Sequence[Evidence]) -> NDArray[np.float64]:
-    usual = []
-    for one in folds:
-        fused = fuse(model, one)
-        if fused.image is not None:
-            usual.append(Usual.of(fused.classes, fused.image))
-    return Usual.total(usual).limits

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.fusion.sight import Shot, on_grid, seen
+from pipelines.fusion.families import Vote
+from pipelines.fusion.sight import Shot, clear_pixels, on_grid, seen
+from pipelines.fusion.soft import soft_vote
+from pipelines.fusion.strata import height_layer, stratum_of
 from pipelines.labels.fusion.fuse import Evidence
 from schemas.place import pixels_across
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipelines.fusion.families import Map
     from pipelines.fusion.job import Job
     from pipelines.shards.finished import Finished
 
@@ -44,7 +48,13 @@ class Reading:
         self.grid = (pixels_across(base.spec.size_m, resolution), resolution)
         """(pixels across, metres per pixel) of the fused label."""
         self._edges = {a.path: a.resolution_m for a in base.spec.arrays}
-        self._maps = [m.layer for f in job.families for m in f.maps]
+        maps = [m for f in job.families for m in f.maps]
+        self._maps = [m.layer for m in maps if not m.bands]
+        self._soft = {
+            m.layer: [a for a in base.spec.group(m.layer).arrays if a.role != "valid"] for m in maps if m.bands
+        }
+        height = height_layer(job.recipe, job.label)
+        self._height = None if height is None else base.spec.group(height).arrays[0].path
         self._bands = [sum(len(b.mean) for b in job.bands if b.layer == layer) for layer in job.layers]
         self._images = [b.path for b in job.bands]
         for layer in job.layers:
@@ -54,31 +64,63 @@ class Reading:
     def read(self, position: int) -> Read:
         """The sample at a place in the catalogue."""
         row = self.base.row(position)
-        found = self.base.pixels(position, [f"{layer}/classes" for layer in self._maps])
+        paths = [f"{layer}/classes" for layer in self._maps]
+        for layer, arrays in self._soft.items():
+            paths += [f"{layer}/valid", *(a.path for a in arrays)]
+        found = self.base.pixels(position, paths)
         if all(pixels is None for pixels in found.values()):
             return Read(row=row, evidence=None)
         image, usable = self._image(position) if self.job.layers else (None, None)
         block = int(hashlib.sha256(str(row["block"]).encode()).hexdigest()[:8], 16)
-        votes = self._votes(row, found)
-        return Read(row=row, evidence=Evidence(votes=votes, image=image, usable=usable, block=block))
+        votes, gaps = self._votes(position, row, found), self.gaps(row)
+        stratum = stratum_of(self.job.label.strata, row, gaps.values(), self._heights(position))
+        evidence = Evidence(votes=votes, image=image, usable=usable, block=block, stratum=stratum)
+        return Read(row=row, evidence=evidence)
 
     def gaps(self, row: dict[str, Any]) -> dict[str, int | None]:
-        """Voter -> days from the image to its map; None = not known, or absent."""
+        """Map of classes that votes -> days from the image; None = not known, or absent."""
         return {layer: row[f"{layer}_date_gap_days"] for layer in self._maps}
 
-    def _votes(self, row: dict[str, Any], found: dict[str, NDArray[Any] | None]) -> NDArray[np.uint16]:
+    def _votes(self, position: int, row: dict[str, Any], found: dict[str, NDArray[Any] | None]) -> NDArray[np.uint16]:
         size, gaps = self.grid[0], self.gaps(row)
         votes = np.zeros((len(self.job.families), size, size), np.uint16)
         for vote, family in zip(votes, self.job.families, strict=True):
-            paths = [f"{m.layer}/classes" for m in family.maps]
-            stored = [found[path] for path in paths]
-            if any(s is not None for s in stored):
-                maps = [
-                    None if s is None else on_grid(s, self._edges[path], self.grid)
-                    for path, s in zip(paths, stored, strict=True)
-                ]
-                vote[...] = family.votes(maps, [gaps[m.layer] for m in family.maps])
+            given = [self._vote(position, one, found) for one in family.maps]
+            if any(one is not None for one in given):
+                vote[...] = family.votes(given, [gaps.get(m.layer) for m in family.maps])
         return votes
+
+    def _vote(self, position: int, one: Map, found: dict[str, NDArray[Any] | None]) -> Vote | None:
+        """What a layer says of a sample, on the grid of the fused label; None where it is absent."""
+        if one.bands:
+            return self._soft_vote(position, one, found)
+        path = f"{one.layer}/classes"
+        stored = found[path]
+        return None if stored is None else Vote(codes=on_grid(stored, self._edges[path], self.grid))
+
+    def _soft_vote(self, position: int, one: Map, found: dict[str, NDArray[Any] | None]) -> Vote | None:
+        valid, cloud = (found.get(f"{one.layer}/{mask}") for mask in ("valid", "cloud"))
+        if valid is None:
+            return None
+        clear = clear_pixels(
+            (valid, self._edges[f"{one.layer}/valid"]),
+            None if cloud is None else (cloud, self._edges[f"{one.layer}/cloud"]),
+            self.base.present(position, one.layer),
+            self.grid,
+        )
+        bands: dict[str, NDArray[Any]] = {}
+        for array in self._soft[one.layer]:
+            pixels = found[array.path]
+            if array.role == "pixels" and pixels is not None:
+                whole = on_grid(
+                    pixels.reshape(len(clear), len(array.bands), *pixels.shape[-2:]), array.resolution_m, self.grid
+                )
+                bands |= {band.name: whole[:, i] for i, band in enumerate(array.bands)}
+        codes, share = soft_vote(bands, one.bands, clear)
+        return Vote(codes=codes, share=share)
+
+    def _heights(self, position: int) -> NDArray[Any] | None:
+        return None if self._height is None else self.base.pixels(position, [self._height])[self._height]
 
     def _image(self, position: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         found = self.base.pixels(position, self._images)

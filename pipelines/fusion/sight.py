@@ -61,8 +61,13 @@ def image_layers(recipe: Recipe, label: FusedLabel) -> tuple[str, ...]:
     """
     bands = {s.name: _bands(recipe, s) for s in recipe.sources}
     if label.images is None:
+        votes = {v.label for v in label.named if v.bands}
         radar = [s for s in recipe.sources if isinstance(s, Sentinel1Source)]
-        seen = [s for s in recipe.sources if isinstance(s, OpticalSource) and 0 < bands[s.name] <= MOST_BANDS - 2]
+        seen = [
+            s
+            for s in recipe.sources
+            if s.name not in votes and isinstance(s, OpticalSource) and 0 < bands[s.name] <= MOST_BANDS - 2
+        ]
         return tuple(s.name for s in (*seen[:1], *radar[:1]))
     for name in label.images:
         if not bands[name]:
@@ -112,6 +117,19 @@ def on_grid(pixels: NDArray[Any], edge_m: float, grid: tuple[int, float]) -> NDA
     return pixels[..., where[:, None], where[None, :]]
 
 
+def clear_pixels(
+    valid: tuple[NDArray[np.bool_], float],
+    cloud: tuple[NDArray[np.bool_], float] | None,
+    present: Sequence[bool],
+    grid: tuple[int, float],
+) -> NDArray[np.bool_]:
+    """(time, y, x), True = measured at a date that was obtained, and not under clouds; arguments as in `Shot`."""
+    clear = on_grid(*_dated(valid), grid)
+    if cloud is not None:
+        clear = clear & ~on_grid(*_dated(cloud), grid)
+    return np.asarray(clear & np.array(present)[:, None, None])
+
+
 def seen(
     shots: Sequence[Shot | None], bands: Sequence[int], grid: tuple[int, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -130,10 +148,7 @@ def seen(
             planes += [np.zeros((size, size))] * count
             usable[:] = False
             continue
-        clear = on_grid(*_dated(shot.valid), grid)
-        if shot.cloud is not None:
-            clear = clear & ~on_grid(*_dated(shot.cloud), grid)
-        clear = clear & np.array(shot.present)[:, None, None]
+        clear = clear_pixels(shot.valid, shot.cloud, shot.present, grid)
         usable &= clear.any(axis=0)
         weight = clear / np.maximum(clear.sum(axis=0), 1)
         for band, pixels, edge in shot.arrays:

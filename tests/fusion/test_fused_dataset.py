@@ -104,7 +104,8 @@ def test_pixels_and_columns_say_the_same(fused: Path) -> None:
         assert sample.item["fused_labelled"] == pytest.approx(there.mean())
         assert 0 <= sample.item["fused_agreement"] <= 1
         assert 0 <= sample.item["fused_entropy"] <= 1
-        assert sample.item["fused_version"] == "v1 uncalibrated"
+        assert sample.item["fused_version"] == "v2 uncalibrated"
+        assert 0 < sample.item["fused_mislabelled"] < 1
         assert sample.item["fused_date_gap_days"] == 3
     assert labelled
     for column in ("confidence", "agreement", "entropy"):
@@ -247,7 +248,7 @@ def test_reference_points_calibrate_the_confidence(base: Path, fused: Path, tmp_
     add_fused(recipe_file(tmp_path, reference={"file": file}), out, Engine())
     data = landweave.open(out)
     assert "calibrated with 200 reference points" in data.labels["fused"].title
-    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v1 calibrated"}
+    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v2 calibrated"}
     right = np.concatenate([(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in data])
     raw = np.concatenate(
         [(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in landweave.open(fused)]

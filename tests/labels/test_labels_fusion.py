@@ -203,7 +203,15 @@ def test_a_bad_world_is_one_line(arrays, text, tmp_path):
 
 def test_goals_are_met_missed_or_unjudged():
     row = {"world": "w", "independent": False, "kind": "single", "miou": 50.0}
-    ours = {"kind": "ours", "method": "ours", "miou": 54.0, "ece": 0.01, "points": 9, "auroc": 0.9, "ms_per_sample": 5}
+    ours = {
+        "kind": "ours",
+        "method": "ours",
+        "miou": 54.0,
+        "ece_worst": 0.01,
+        "points": 9,
+        "auroc": 0.9,
+        "ms_per_sample": 5,
+    }
     found = goals([row | {"method": "a", "best": True}, row | ours], {"Snorkel": "not installed"})
     assert [line for line in found["missed"] if "best single product (a): 4" in line]
     assert any(line.startswith("w: ECE after 9 points") for line in found["met"])

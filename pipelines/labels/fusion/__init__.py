@@ -4,7 +4,6 @@
 2. `votes`: expectation maximisation on counts of vote patterns, anchored at published accuracies (`priors`).
 3. `image`: one Gaussian per class from the image, learnt from pixels whose votes are sure, in other blocks.
 4. `calibrate`: isotonic regression of the confidence on reference points.
-5. `doubt`: which labelled pixels are probably wrong, by an image model that has not seen them.
 
 All statistics are sums of whole numbers, so they add over shards in any order and give the same bytes.
 """

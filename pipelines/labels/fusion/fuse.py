@@ -22,6 +22,9 @@ IMAGE_WEIGHT = 0.5
 """Weight of the image's log-likelihood beside that of the votes: neighbouring bands and pixels repeat one another."""
 USUAL_FEATURES = 24
 """More features than these repeat one another still more, and weigh less in proportion."""
+HEDGE, DOUBT = 0.2, 0.4
+"""Share of the votes' own probability of the class in the confidence, and in the estimate of wrong pixels: votes and
+image together are too sure. Measured on five worlds, docs/labels.md."""
 IMAGE_ROUNDS = 2
 """Image models learnt one after another: the second learns from what votes and the first one are sure of."""
 
@@ -38,8 +41,8 @@ class Evidence:
     """(y, x), True = the image is there; None = everywhere."""
     block: int = 0
     """Number of the sample's block on the ground: blocks are folds of the image model."""
-    stratum: int = 0
-    """Region, relief or date gap by which reliability may differ."""
+    stratum: NDArray[np.integer] | int = 0
+    """Region, relief or date gap by which reliability may differ: one number, or (y, x)."""
 
     @property
     def fold(self) -> int:
@@ -62,22 +65,17 @@ class Model:
         """(y, x, CLASSES) P(class); 0 everywhere where no voter names a class."""
         return self.both(one)[0]
 
-    def both(self, one: Evidence) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """(y, x, CLASSES) P(class) as `posterior`, and P(class | image) by itself; None where nothing is learnt.
-
-        The second does not know the votes of the pixel's own fold; it is 0 everywhere where the image is missing.
-        """
-        found, alone = self.votes.log_scores(one.votes, one.stratum), None
-        share = self.votes.shares[one.stratum if one.stratum < len(self.votes.shares) else 0]
-        known = np.zeros(len(share), bool) if self.image is None else self.image.known[one.fold] & (share > 0)
-        if self.image is not None and one.image is not None and known.any():
-            weight = IMAGE_WEIGHT * min(1.0, USUAL_FEATURES / one.image.shape[-1])
-            said = weight * self.image.log_likelihood(one.image, one.fold)
-            usable = True if one.usable is None else one.usable[..., None]
-            found = found + np.where(usable, said, 0)
-            alone = np.where(usable, _normal(np.where(known, said + np.log(np.maximum(share, 1e-300)), -np.inf)), 0)
+    def both(self, one: Evidence) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(y, x, CLASSES) P(class) as `posterior`, and P(class | votes) without the image, 0 where that is."""
+        found = self.votes.log_scores(one.votes, one.stratum)
         voted = np.asarray((one.votes > 0).any(axis=0))[..., None]
-        return np.asarray(np.where(voted, _normal(found), 0)), alone
+        alone = np.where(voted, _normal(found), 0)
+        if self.image is None or one.image is None or not self.image.known[one.fold].any():
+            return alone, alone
+        weight = IMAGE_WEIGHT * min(1.0, USUAL_FEATURES / one.image.shape[-1])
+        said = weight * self.image.log_likelihood(one.image, one.fold)
+        found = found + np.where(True if one.usable is None else one.usable[..., None], said, 0)
+        return np.where(voted, _normal(found), 0), alone
 
 
 def _normal(logs: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -99,15 +97,19 @@ class Fused:
     """(y, x) families that name the class."""
     posterior: NDArray[np.float64]
     """(y, x, CLASSES) P(class) before calibration."""
-    image: NDArray[np.float64] | None = None
-    """(y, x, CLASSES) P(class | image) by itself; None where there is no image model."""
+    raw: NDArray[np.float64]
+    """(y, x) confidence before calibration, 0..1; 0 without a vote."""
+    wrong: NDArray[np.float64]
+    """(y, x) probability that the class is wrong, 0..1."""
 
 
 def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
     """Label one sample; pixels with a confidence below `abstain_below` (0..1), or without a vote, get no class."""
-    posterior, image = model.both(one)
+    posterior, votes = model.both(one)
     classes = posterior.argmax(axis=-1).astype(np.uint8)
-    raw = posterior.max(axis=-1)
+    peak = posterior.max(axis=-1)
+    voted = np.take_along_axis(votes, classes[..., None].astype(np.intp), axis=-1)[..., 0]
+    raw = (1 - HEDGE) * peak + HEDGE * voted
     confidence = raw if model.calibration is None else model.calibration(raw)
     kept = (raw > 0) & (confidence >= abstain_below)
     agree = np.zeros(classes.shape, np.uint8)
@@ -118,7 +120,8 @@ def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
         confidence=np.where(kept, np.rint(confidence * 255), 0).astype(np.uint8),
         votes=np.where(kept, agree, 0).astype(np.uint8),
         posterior=posterior,
-        image=image,
+        raw=raw,
+        wrong=1 - ((1 - DOUBT) * peak + DOUBT * voted if model.calibration is None else confidence),
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BINS = (0.5, 0.7)
 """Edges between low, middle and high probability of a product that has probabilities."""
+MIDDLE = 0.6
+"""Stands for a probability that is not known: that of a map of classes in a family with soft ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ def symbols(
     Args:
         form: the voter.
         maps: codes of the common taxonomy, or native codes of one map; 0 = none. The map nearest to the image first.
-        probabilities: 0..1, of each map's class, in the same shape.
+        probabilities: 0..1, of each map's class, in the same shape; NaN = not known.
     """
     first = np.asarray(maps[0])
     if form.size <= int(first.max(initial=0)):
@@ -102,4 +104,4 @@ def _mean(
         same = (one == chosen) & np.isfinite(probability)
         total += np.where(same, probability, 0)
         count += same
-    return np.asarray(total / np.maximum(count, 1))
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), MIDDLE))

@@ -6,8 +6,8 @@ model collapses. Here each family is one voter, and 5 % of all pixels stand behi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pipelines.labels.fusion.voters import Voter
 
+MOST_COMBINATIONS = 1 << 46
+"""Combinations of all families' symbols that a count can be kept of: with the stratum, they are one number."""
 ANCHOR = 0.05
 """Pixels behind the published accuracy, as a share of all pixels."""
 ROUNDS = 10
@@ -27,6 +29,8 @@ ROUNDS = 10
 LOCAL = 0.02
 """Pixels behind the whole dataset's reliability in one stratum, as a share of all pixels: a stratum with few pixels has
 the reliability of all."""
+FEWEST = 50_000
+"""Pixels of a stratum below which it has the reliability of all: about five samples of 96 x 96."""
 SMALLEST = 1e-12
 
 
@@ -72,7 +76,7 @@ def pattern_keys(
         ValueError: the families have more combinations of symbols than a number holds.
     """
     combinations = int(np.prod([float(v.size) for v in voters]))
-    if combinations > 1 << 50:
+    if combinations > MOST_COMBINATIONS:
         raise ValueError(f"{len(voters)} families have {combinations:.3g} combinations of symbols: fuse fewer families")
     keys = np.broadcast_to(np.asarray(strata, np.int64), votes.shape[1:]).copy()
     for one, vote in zip(voters, votes, strict=True):
@@ -87,9 +91,19 @@ class VoteModel:
     voters: tuple[Voter, ...]
     """The families, in order."""
     shares: NDArray[np.float64]
-    """(strata, CLASSES) share of each class; column 0 is 0."""
+    """(1 + strata, CLASSES) share of each class; column 0 is 0. Row 0 is for all other strata."""
     emissions: tuple[NDArray[np.float64], ...]
-    """Per voter (strata, CLASSES, symbols): P(symbol | class)."""
+    """Per voter (1 + strata, CLASSES, symbols): P(symbol | class)."""
+    strata: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(strata,) ascending: the strata with values of their own."""
+
+    def row(self, strata: NDArray[np.integer] | int) -> NDArray[np.intp]:
+        """Row of each stratum; 0 for those without values of their own."""
+        wanted = np.asarray(strata, np.int64)
+        if not len(self.strata):
+            return np.zeros(wanted.shape, np.intp)
+        place = np.minimum(np.searchsorted(self.strata, wanted), len(self.strata) - 1)
+        return np.where(self.strata[place] == wanted, place + 1, 0)
 
     def log_posterior(self, votes: NDArray[np.uint16], strata: NDArray[np.integer] | int = 0) -> NDArray[np.float64]:
         """(..., CLASSES) log P(class | votes) of each pixel; arguments as in `log_scores`."""
@@ -98,12 +112,11 @@ class VoteModel:
         return np.asarray(found - peak - np.log(np.exp(found - peak).sum(axis=-1, keepdims=True)))
 
     def log_scores(self, votes: NDArray[np.uint16], strata: NDArray[np.integer] | int = 0) -> NDArray[np.float64]:
-        """(..., CLASSES) log P(class and votes); a stratum that was not learnt is stratum 0.
+        """(..., CLASSES) log P(class and votes).
 
         `votes` is (voters, ...); `strata` one number or the shape of a vote.
         """
-        stratum = np.broadcast_to(np.asarray(strata, np.intp), votes.shape[1:])
-        stratum = np.where(stratum < len(self.shares), stratum, 0)
+        stratum = np.broadcast_to(self.row(strata), votes.shape[1:])
         found = np.log(np.maximum(self.shares, 1e-300))[stratum]
         for table, vote in zip(self.emissions, votes, strict=True):
             logs = np.log(np.maximum(table, SMALLEST))
@@ -132,7 +145,7 @@ def learn(
     Raises:
         ValueError: fewer than two families vote anywhere, or no family names any class.
     """
-    strata, votes = _split(voters, patterns)
+    codes, votes = _split(voters, patterns)
     speaking = [v.family for v, vote in zip(voters, votes, strict=True) if (vote > 0).any()]
     if len(speaking) < 2:
         only = f"only {speaking[0]} does" if speaking else "none does"
@@ -143,10 +156,11 @@ def learn(
         raise ValueError("fused: no product names any of the classes anywhere: add products, or name other classes")
     often = [np.bincount(vote, patterns.counts, v.size) for v, vote in zip(voters, votes, strict=True)]
     priors = [emission(v.family, v.means, often=o) for v, o in zip(voters, often, strict=True)]
-    model = _first(voters, priors, allowed, int(strata.max(initial=0)) + 1)
+    model = _first(voters, priors, allowed, _strata(codes, patterns.counts))
+    rows = model.row(codes)
     for _ in range(rounds):
-        weights = np.exp(model.log_posterior(votes, strata)) * patterns.counts[:, None].astype(np.float64)
-        model = _again(model, priors, votes, strata, weights, anchor)
+        weights = np.exp(model.log_posterior(votes, codes)) * patterns.counts[:, None].astype(np.float64)
+        model = _again(model, priors, votes, rows, weights, anchor)
     return model
 
 
@@ -158,13 +172,20 @@ def _split(voters: Sequence[Voter], patterns: Patterns) -> tuple[NDArray[np.intp
     return rest.astype(np.intp), np.stack(votes[::-1])
 
 
+def _strata(codes: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The strata that have enough pixels for values of their own; none where there is one stratum."""
+    found, place = np.unique(codes, return_inverse=True)
+    pixels = np.bincount(place, counts, len(found))
+    return found[pixels >= FEWEST].astype(np.int64) if len(found) > 1 else np.zeros(0, np.int64)
+
+
 def _first(
-    voters: Sequence[Voter], priors: Sequence[NDArray[np.float64]], classes: NDArray[np.uint8], strata: int
+    voters: Sequence[Voter], priors: Sequence[NDArray[np.float64]], classes: NDArray[np.uint8], strata: NDArray[Any]
 ) -> VoteModel:
-    shares = np.zeros((strata, CLASSES))
+    shares = np.zeros((1 + len(strata), CLASSES))
     shares[:, classes] = 1 / max(1, len(classes))
-    tables = tuple(np.repeat(prior[None], strata, axis=0) for prior in priors)
-    return VoteModel(voters=tuple(voters), shares=shares, emissions=tables)
+    tables = tuple(np.repeat(prior[None], len(shares), axis=0) for prior in priors)
+    return VoteModel(voters=tuple(voters), shares=shares, emissions=tables, strata=strata)
 
 
 def _again(
@@ -175,21 +196,24 @@ def _again(
     weights: NDArray[np.floating],
     anchor: float,
 ) -> VoteModel:
-    """One maximisation: `weights` is (patterns, CLASSES), pixels of each pattern by class."""
+    """One maximisation: `weights` is (patterns, CLASSES), pixels of each pattern by class; `strata` its row."""
     everyone, count = weights.sum(), len(model.shares)
     known = model.shares > 0
     shares = np.zeros_like(model.shares)
     np.add.at(shares, strata, weights)
     whole = shares.sum(axis=0) + 1
     shares = np.where(known, shares + LOCAL * everyone * whole / whole.sum(), 0)
+    if count > 1:
+        shares[0] = np.where(known[0], whole, 0)
     tables = []
     for one, prior, vote in zip(model.voters, priors, votes, strict=True):
         sums = np.zeros((count, one.size, CLASSES))
         np.add.at(sums, (strata, vote), weights)
         local = sums.transpose(0, 2, 1)
         general = _rows(local.sum(axis=0) + anchor * everyone * prior)
-        tables.append(general[None] if count == 1 else _rows(local + LOCAL * everyone * general))
-    return VoteModel(voters=model.voters, shares=shares / shares.sum(axis=1, keepdims=True), emissions=tuple(tables))
+        own = _rows(local[1:] + LOCAL * everyone * general)
+        tables.append(np.concatenate([general[None], own]))
+    return replace(model, shares=shares / shares.sum(axis=1, keepdims=True), emissions=tuple(tables))
 
 
 def _rows(table: NDArray[np.float64]) -> NDArray[np.float64]:
