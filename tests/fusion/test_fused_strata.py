@@ -152,7 +152,10 @@ def test_what_cannot_be_made_is_one_line(tmp_path: Path, fused: str, message: st
             "{kind: fused, voters: [worldcover, {label: worldcover2020, bands: {a: water}}]}",
             r"voters with bands: 'worldcover2020' is none of",
         ),
-        ("{kind: fused, voters: [worldcover, {label: sentinel2, bands: {B02: lake}}]}", r"labels.4.voters.1.bands.B02: .* found 'lake'"),
+        (
+            "{kind: fused, voters: [worldcover, {label: sentinel2, bands: {B02: lake}}]}",
+            r"labels.4.voters.1.bands.B02: .* found 'lake'",
+        ),
         ("{kind: fused, voters: [worldcover, {label: sentinel2, bands: {B02: unknown}}]}", r"'unknown' is no class"),
         (
             "{kind: fused, voters: [worldcover, {label: sentinel2, bands: {B02: water}, crosswalk: esri}]}",
