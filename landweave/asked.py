@@ -8,9 +8,9 @@ right, lower).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -72,8 +72,7 @@ class Reads(Protocol):
         """Of the centre, degrees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """One number of a sample."""
 
     what: str
@@ -107,7 +106,7 @@ class Quantity:
         """
         if not isinstance(record, dict) or record.get("what") not in QUANTITIES:
             raise ValueError(f"no quantity {record!r}"[:200])
-        found = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        found = {name: record[name] for name in cls._fields if name in record}
         for name in ("about", "where"):
             if isinstance(found.get(name), list):
                 found[name] = tuple(found[name])
@@ -269,8 +268,10 @@ def _within(table: _Table, box: Box) -> float:
 def _sums(values: NDArray[np.float64]) -> tuple[_Table, _Table, _Table]:
     """Tables of the values, of the numbers of measured pixels, and of all pixels."""
     there = np.isfinite(values)
-    filled = np.where(there, values, 0.0)
     height, width = values.shape
+    if min(height, width) >= EIGHTHS and there.all():
+        return _table(_summed(values)), _sizes(height, width), _sizes(height, width)
+    filled = np.where(there, values, 0.0)
     if min(height, width) < EIGHTHS:  # an eighth would be empty: each pixel is shared out among eighths
         pick = np.ix_(_nearest(EIGHTHS, height), _nearest(EIGHTHS, width))
         return _table(filled[pick]), _table(there[pick]), _table(np.ones((EIGHTHS, EIGHTHS)))
@@ -488,8 +489,7 @@ QUANTITIES: dict[str, Callable[[Scene, Quantity], float | None]] = {
 """Quantity -> how it is measured; None where the sample does not have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What a question asks of a sample: an operation on quantities."""
 
     op: str
@@ -507,7 +507,8 @@ class Query:
     allow: str = ""
     """`UNTOLD` or `NOWHERE`, where such an answer is allowed."""
     edges: tuple[float, ...] = ()
-    """'range': ends of the ranges that the options are, ascending; a value at an end belongs to the range above."""
+    """'range': ends of the ranges that the options are, ascending; a value at an end belongs to the range
+    above, the last end to the last range."""
 
     def record(self) -> Json:
         """Plain values for JSON; what has its default is left out."""
@@ -556,8 +557,7 @@ class Query:
         return cls(op, made, tuple(keys), allow=allow, edges=tuple(edges), **more)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The answer to a query."""
 
     value: Value
@@ -646,11 +646,11 @@ def _range(query: Query, measured: tuple[float | None, ...]) -> Value | None:
     if known is None:
         return None
     value = known[0] if len(known) == 1 else abs(known[0] - known[1])
-    if not query.edges[0] <= value < query.edges[-1]:
+    if not query.edges[0] <= value <= query.edges[-1]:
         return None
     if min(abs(value - edge) for edge in query.edges[1:-1]) < query.margin:
         return None
-    return sum(value >= edge for edge in query.edges) - 1
+    return min(sum(value >= edge for edge in query.edges), len(query.edges) - 1) - 1
 
 
 def _rank(query: Query, measured: tuple[float | None, ...]) -> Value | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -287,6 +288,13 @@ class Dataset:
             raise QueryError(unknown("task", task, TASKS))
         for position in self.selected(selection).positions.tolist():
             yield from (q for q in self.sample(position).questions if task in (None, q.task))
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """Questions by task; {} where the dataset has none. One column of each shard's table is read."""
+        shards = sorted(set(self.catalogue.where[:, 0].tolist()))
+        counts = Counter(task for shard in shards for task in self._pixels.tasks(shard))
+        return dict(sorted(counts.items()))
 
     def sql(self, condition: str) -> Selection:
         """Samples that fulfil an SQL condition, which DuckDB runs: "worldcover_trees > 0.5 and lat > 40".

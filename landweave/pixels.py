@@ -81,6 +81,15 @@ class SamplePixels:
         found: list[Json] = kept[0].take(kept[1].get(sample_id, [])).to_pylist()
         return found
 
+    def tasks(self, shard: int) -> list[str]:
+        """Task of each question of a shard; CorruptError as `questions`."""
+        if self._spec.questions is None:
+            return []
+        path = questions(shard)
+        source = self._objects.table(path, self._shard_object(shard, self._spec.questions, path))
+        found: list[str] = read_table(source, path, columns=["task"])["task"].to_pylist()
+        return found
+
     @cached_property
     def statistics(self) -> Json:
         """See `Dataset.statistics`."""

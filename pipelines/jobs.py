@@ -29,6 +29,7 @@ from pipelines.shards import (
     ledger_of,
     room_needed,
     share_plan,
+    unasked,
     withdraw,
 )
 from pipelines.shards.desk import address_of, is_url
@@ -174,6 +175,9 @@ def build_dataset(
         if todo or not is_finished(out):
             _judge_failures(failed, summary.shards, bounds.max_failed, say)
             finalise(out, form, _ledger_of_failed(file, out, failed))
+            if file.recipe.questions is not None:
+                for line in unasked(out, file.recipe.questions.tasks):
+                    say(line)
         fuse_labels(replace(whole, recipe=whole.recipe.textless), out, engine, say)
         if whole.recipe.texts:
             speak(whole, out, engine, say)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,4 +75,4 @@ class Asker:
 
     def dialogue(self, turns: Sequence[Candidate]) -> Candidate | None:
         """The first turn with those that follow it, all in the same nouns but the last."""
-        return replace(turns[0], follows=tuple(turns[1:])) if turns else None
+        return turns[0]._replace(follows=tuple(turns[1:])) if turns else None

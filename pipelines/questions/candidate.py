@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,7 @@ def even(pair: tuple[str, str], more: str, first: str) -> tuple[tuple[str, ...],
     return tuple(f"{a}, {b}" for a in pair for b in pair), f"{more}, {first}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One question with its answer."""
 
     family: Family

@@ -112,7 +112,7 @@ def _ranged(
     unit: str = "",
 ) -> Candidate | None:
     """Which of some neighbouring ranges of a scale holds a quantity, or a difference of two."""
-    of = quantity if isinstance(quantity, tuple) else (quantity,)
+    of = (quantity,) if isinstance(quantity, Quantity) else quantity
     known = [m for q in of if (m := ask.measured(q)) is not None]
     if len(known) < len(of):
         return None

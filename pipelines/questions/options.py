@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHARE_LIMITS = (5, 10, 20, 30, 40, 50, 60, 70, 80)
 """Percent."""
-SHARE_RANGES = ((0.0, 10.0, 30.0, 60.0, 100.5), (0.0, 5.0, 15.0, 30.0, 50.0), (0.0, 2.0, 6.0, 12.0, 25.0))
+SHARE_RANGES = ((0.0, 10.0, 30.0, 60.0, 100.0), (0.0, 5.0, 15.0, 30.0, 50.0), (0.0, 2.0, 6.0, 12.0, 25.0))
 """Percent; the ends of four ranges."""
 REACH = 25.0
 """Percentage points: shares farther from a limit are not asked about, they are too easy."""

@@ -10,6 +10,7 @@ from landweave.layout import DatasetSpec as DatasetSpec
 from landweave.licences import conflicts as conflicts
 from pipelines.shards.addition import AddError as AddError
 from pipelines.shards.addition import add as add
+from pipelines.shards.asked import unasked as unasked
 from pipelines.shards.claim import ClaimedError as ClaimedError
 from pipelines.shards.claim import claimed as claimed
 from pipelines.shards.claim import held as held

@@ -52,6 +52,7 @@ def object_count(dataset: DatasetSpec) -> int:
     """Objects (files) of the finished dataset: what a file system's inodes and an object store's requests count."""
     parts_and_manifest = 4
     shard = len(dataset.arrays) + parts_and_manifest + sum(g.vectors for g in dataset.groups)
+    shard += dataset.questions is not None
     catalogue_and_manifest, beside = 6, 3
     return dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest + beside
 

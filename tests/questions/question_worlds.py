@@ -25,9 +25,11 @@ SOURCES = ("sentinel2", "sentinel1", "dem")
 SIZE_M = 480.0
 
 
-def recipe(samples: int, *, sources: Sequence[str] = SOURCES, **questions: Any) -> Recipe:
-    """The recipe, with its `questions` section."""
+def recipe(samples: int, *, sources: Sequence[str] = SOURCES, ask: bool = True, **questions: Any) -> Recipe:
+    """The recipe, with its `questions` section; ask=False: without."""
     made = synthetic.recipe(sources=tuple(sources), samples=samples, size_m=SIZE_M)
+    if not ask:
+        return made
     said = {**made.model_dump(mode="json"), "questions": {"kind": "questions", **questions}}
     return type(made).model_validate(said)
 

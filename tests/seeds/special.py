@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 
+from landweave.prove import prove
 from pipelines.recipes import read_recipe
 from sampling import locate
 from sampling.splits import SPLITS
@@ -177,6 +178,8 @@ def dynamicvl(built: Built) -> None:
         for window, when in zip(built.recipe.windows, sample.datetimes("naip"), strict=True):
             assert when is None or window.start <= when.date() <= window.end
         assert sum(sample.present["naip"]) >= 2
+    assert {q.task for q in built.dataset.questions()} <= {"vegetation", "change", "time"}
+    assert list(prove(built.dataset)) == []
 
 
 def geolink(built: Built) -> None:
@@ -491,6 +494,8 @@ def sar_rsvqa(built: Built) -> None:
         assert seen(sample, "sentinel2")
         assert [c.text for c in sample.captions] == [_row_of(rows, sample)["labels"]]
         assert sample.facts
+        assert sample.questions
+    assert list(prove(built.dataset)) == []
 
 
 def skysense(built: Built) -> None:
