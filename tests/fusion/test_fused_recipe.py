@@ -115,7 +115,7 @@ def test_a_fused_label_that_cannot_be_made_is_one_line(tmp_path: Path, fused: st
             "{kind: fused, voters: [{label: worldcover, crosswalk: mine.yaml}]}",
             r"voters.0.crosswalk: .*no row for",
         ),
-        ("{kind: fused}\n  - {kind: fused}", r"labels: fused is listed twice"),
+        ("{kind: fused}\n  - {kind: fused}", r"fused is listed twice"),
         ("{kind: worldcover, providers: [p], year: 2019, layer: old}", r"WorldCover maps 2020 and 2021, found 2019"),
     ],
 )
