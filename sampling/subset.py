@@ -40,7 +40,7 @@ def subset_of(located: Located, recipe: Recipe, subset: Subset) -> Located:
     Raises:
         SamplingError: more samples are asked for than there are, or an attribute has no strata.
     """
-    count = subset.count or max(1, round((subset.fraction or 1.0) * len(located)))
+    count = subset.kept(len(located))
     if count > len(located):
         raise SamplingError(f"subset.count is {count:,}, and there are {len(located):,} samples")
     code, words = _strata(located, subset)

@@ -92,6 +92,10 @@ class Subset(Strict):
             raise ValueError("give `count` (of samples) or `fraction` (0 to 1), one of the two")
         return self
 
+    def kept(self, samples: int) -> int:
+        """Samples that are asked for of so many: at least one, and with `count` perhaps more than there are."""
+        return self.count or max(1, round((self.fraction or 1.0) * samples))
+
 
 def check_strata(
     where: tuple[str, ...], given: Sequence[StratumBy], known: Collection[str], *, balanced: bool, hint: str

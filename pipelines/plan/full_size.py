@@ -170,6 +170,9 @@ def _spread(recipe: Recipe, folder: Path, samples: int | None) -> _Spread:
     if not count:
         name = sampling.file if isinstance(sampling, PointsSampling) else sampling.area.file
         raise SamplingError(f"{name} is not here, so the number of samples is not known: state it with --samples N")
+    if recipe.subset is not None and not (samples or isinstance(sampling, PointsSampling)):  # not counted yet
+        whole, count = count, min(count, recipe.subset.kept(count))
+        per_km2 *= count / whole
     count = min(count, recipe.limit or count)
     return _Spread(count, per_km2, inside_km2 or _LAND_KM2, recipe.shards.size(count))
 

@@ -18,7 +18,9 @@ HERE = Path(__file__).parent
 BOX = {"bbox": [10.0, 45.0, 12.0, 47.0], "land_only": False}
 
 
-def cost(sampling: dict[str, Any], samples: int | None = None, **grid: Any) -> FullSize:
+def cost(
+    sampling: dict[str, Any], samples: int | None = None, subset: dict[str, Any] | None = None, **grid: Any
+) -> FullSize:
     recipe = Recipe.model_validate(
         {
             "name": "x", "seed": 1, "sampling": sampling, "grid": {"size_m": 1920, **grid},
@@ -29,10 +31,18 @@ def cost(sampling: dict[str, Any], samples: int | None = None, **grid: Any) -> F
                 {"kind": "dem", "providers": ["pc"]},
                 {"kind": "sentinel1", "product": "grd", "providers": ["ee"]},
             ],
-            "labels": [{"kind": "worldcover", "providers": ["pc"]}],
+            "labels": [{"kind": "worldcover", "providers": ["pc"]}], "subset": subset,
         }
     )  # fmt: skip
     return full_size(RecipeFile(recipe=recipe, folder=HERE), samples)
+
+
+def test_a_subset_costs_what_its_samples_cost() -> None:
+    uniform = {"kind": "uniform", "count": 1_000, "area": BOX}
+    assert cost(uniform, subset={"fraction": 0.1}).samples == 100
+    assert cost(uniform, subset={"count": 30}).samples == 30
+    assert cost(uniform, 500, subset={"count": 30}).samples == 500, "the user states the number of samples"
+    assert cost(uniform, subset={"fraction": 0.1}).total("requests") < cost(uniform).total("requests")
 
 
 def points(samples: int, **grid: Any) -> FullSize:
