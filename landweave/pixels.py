@@ -38,7 +38,11 @@ class SamplePixels:
         """`objects` and `reader` of the dataset of form `spec`; `buffers`: memory of the arrays."""
         self._objects, self._spec, self._reader, self._buffers = objects, spec, reader, buffers
         self._shards: dict[str, ShardManifest] = {}
+        self._vectors: tuple[str, pa.Table] | None = None
         self._asked: dict[int, tuple[pa.Table, dict[str, list[int]]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_vectors": None}
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
@@ -46,16 +50,19 @@ class SamplePixels:
         return self._reader.read(array, where, present, out, sample_id)
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
-        """Vector objects of one sample.
+        """Vector objects of one sample; those of its shard are kept for its neighbours.
 
         Raises:
             CorruptError: the file is missing or damaged.
         """
         path = vectors(label, shard)
-        source = self._objects.table(path, self._shard_object(shard, self._spec.group(label).revision, path))
-        found = read_table(source, path, filters=pc.field("sample_id") == sample_id)
-        check_columns(found.schema, VECTOR_KINDS, path)
-        return found
+        kept = self._vectors
+        if kept is None or kept[0] != path:
+            source = self._objects.table(path, self._shard_object(shard, self._spec.group(label).revision, path))
+            table = read_table(source, path)
+            check_columns(table.schema, VECTOR_KINDS, path)
+            self._vectors = kept = (path, table)
+        return kept[1].filter(pc.equal(kept[1]["sample_id"], sample_id))
 
     def questions(self, shard: int, sample_id: str) -> list[Json]:
         """Rows of a sample's questions (`landweave.questions.COLUMNS`); [] where the dataset has none.

@@ -283,12 +283,13 @@ def add(
             file = _recipe(Path(extra), overrides, None)
             from pipelines.engines import read_engine
             from pipelines.jobs import add_fused, add_text_sets
+            from pipelines.speak import lacks_fused
 
             if estimate:
                 _print_estimates(file, out)
                 return
             engine = read_engine(runner, workers, context.args)
-            if file.recipe.fused or not file.recipe.texts:
+            if not file.recipe.texts or lacks_fused(file, out):
                 add_fused(file, out, engine, echo)
             if file.recipe.texts and not add_text_sets(file, out, engine, echo, replace_old=replace):
                 stop(PARTIAL, "not all texts are added yet: run the same command again")

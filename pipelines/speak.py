@@ -63,6 +63,13 @@ def prompt_for(file: RecipeFile, entry: LlmCaptions) -> Prompt:
         raise PromptError(f"texts.prompt: {entry.prompt!r} is no text (UTF-8 expected)") from None
 
 
+def lacks_fused(file: RecipeFile, out: Path) -> bool:
+    """Whether a finished dataset has none of a recipe's fused labels: of one that grows, the build makes them."""
+    stored = _finished(out)
+    held = () if stored is None else [g.name for g in stored.spec.groups]
+    return stored is not None and any(label.layer not in held for label in file.recipe.fused)
+
+
 def check_texts(file: RecipeFile, *, settings: bool = False) -> None:
     """Find mistakes in the texts of a recipe before anything is fetched or asked.
 
@@ -107,7 +114,17 @@ def speak(
         EngineError: the engine failed.
     """
     entries = [(entry, prompt_for(file, entry) if isinstance(entry, LlmTexts) else None) for entry in file.recipe.texts]
-    done = [_Set(entry, prompt, out, engine, say).add(replace=replace) for entry, prompt in entries]
+    done = []
+    for entry, prompt in entries:
+        made = _Set(entry, prompt, out, engine, say)
+        if made.stored.data is None and entry.facts_from is None and file.recipe.fused:
+            say(
+                f"texts {entry.name}: facts come from the fused label, which the build makes at its end: nothing is asked "
+                "before; with `facts_from: LABEL` texts can be made while the dataset grows"
+            )
+            done.append(False)
+        else:
+            done.append(made.add(replace=replace))
     return all(done)
 
 
@@ -127,10 +144,10 @@ def estimates(file: RecipeFile, out: Path | None, samples: int) -> list[Estimate
             facts = [] if stored is None else facts_of_some(stored, entry.facts_from, entry.sure)
             number = samples if stored is None or stored.data is None else len(stored.data)
             prompt = prompt_for(file, entry)
-            found.append(estimate(entry, prompt, number, facts or [typical_facts(recipe)], name=f"texts {entry.name}"))
+            found.append(estimate(entry, prompt, number, facts or typical_facts(recipe), name=f"texts {entry.name}"))
     if isinstance(recipe.captions, LlmCaptions):
         prompt = prompt_for(file, recipe.captions)
-        found.append(estimate(recipe.captions, prompt, samples, [typical_facts(recipe)], name="captions"))
+        found.append(estimate(recipe.captions, prompt, samples, typical_facts(recipe), name="captions"))
     return found
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 24
 """Samples of a finished dataset whose questions are counted."""
+_TYPICAL = 6
+"""Typical samples that are counted: their texts have different forms."""
 _SHARES = (("trees", 41), ("crops", 27), ("grass", 19), ("water", 8), ("built", 5))
 _PARTS = ("top left", "top right", "bottom left", "bottom right", "middle")
 _OBJECTS = (("building", 40), ("field", 12), ("road", 11), ("path", 4), ("stream", 2))
@@ -82,7 +84,7 @@ def estimate(config: LlmCaptions, prompt: Prompt, samples: int, facts: Sequence[
         questions=round(len(asked) * scale),
         usage=usage,
         cost=None if prices is None else usage.cost(prices),
-        measured=len(facts) > 1,
+        measured=any(one != facts[0] for one in facts),
     )
 
 
@@ -106,17 +108,17 @@ def facts_of_some(stored: Stored, facts_from: str | None, sure: float) -> list[F
     return found
 
 
-def typical_facts(recipe: Recipe) -> Facts:
-    """Facts of as many things as a sample of a recipe usually has."""
+def typical_facts(recipe: Recipe) -> list[Facts]:
+    """Facts of as many things as a sample of a recipe usually has, as often as texts have forms."""
     ground = any(s.modality.terrain is not None for s in recipe.sources)
     mapped = any(isinstance(x, OpenStreetMapLabel) for x in recipe.labels)
     label = recipe.labels[0].layer if recipe.labels else None
     shares = tuple(ClassShare(name=name, percent=p, pixels=p * 92) for name, p in _SHARES)
     dated = any(recipe.slots_of(s) for s in recipe.sources)
-    return Facts(
+    found = Facts(
         label=label,
         overall=shares if label else (),
-        regions=dict.fromkeys(_PARTS, shares[:3]) if label else {},
+        regions={name: shares[: 2 + n % 2] for n, name in enumerate(_PARTS)} if label else {},
         objects=_OBJECTS if mapped else (),
         road_length_m=5_120 if mapped else None,
         elevation_min_m=412 if ground else None,
@@ -129,3 +131,4 @@ def typical_facts(recipe: Recipe) -> Facts:
         place="northern mid-latitudes",
         size_m=round(recipe.grid.size_m),
     )
+    return [found] * _TYPICAL

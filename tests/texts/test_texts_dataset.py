@@ -271,3 +271,26 @@ def test_other_parallelism_and_kills_give_the_same_bytes(
     assert last.returncode == 0, last.stderr
     assert kills == 3
     assert sums(out) == whole
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_the_estimate_before_a_build_is_near_that_of_real_facts(
+    wordings: int,
+) -> None:
+    from pathlib import Path
+
+    from pipelines.captions.facts import facts_for
+    from pipelines.captions.prompts import shipped_prompt
+    from pipelines.recipes import read_recipe
+    from pipelines.texts.estimate import estimate, typical_facts
+    from schemas.text_sets import LlmTexts
+    from tests.captions.captions_worlds import random_stack
+
+    recipe = read_recipe(Path("recipes/quickstart.yaml")).recipe
+    entry = LlmTexts(**words(per_sample=wordings))
+    stacks = [random_stack(seed) for seed in range(40)]
+    real = [f for f in (facts_for(s, "worldcover") for s in stacks) if f.overall and f.relief and f.objects and f.month]
+    assert len(real) > 8
+    told = [estimate(entry, shipped_prompt("facts-2"), 100, facts, name="x") for facts in (typical_facts(recipe), real)]
+    assert (told[0].measured, told[1].measured) == (False, True)
+    assert abs(told[0].usage.tokens - told[1].usage.tokens) <= 0.15 * told[1].usage.tokens
