@@ -119,8 +119,8 @@ def speak(
         made = _Set(entry, prompt, out, engine, say)
         if made.stored.data is None and entry.facts_from is None and file.recipe.fused:
             say(
-                f"texts {entry.name}: facts come from the fused label, which the build makes at its end: nothing is asked "
-                "before; with `facts_from: LABEL` texts can be made while the dataset grows"
+                f"texts {entry.name}: facts come from the fused label, which the build makes at its end: nothing is "
+                "asked before; with `facts_from: LABEL` texts can be made while the dataset grows"
             )
             done.append(False)
         else:

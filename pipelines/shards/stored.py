@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
@@ -55,9 +56,9 @@ class Stored:
         if self.data is not None:
             self._index = json.loads(self.data.objects.read(self.spec.at(SHARD_INDEX)))
 
-    @property
+    @cached_property
     def shards(self) -> list[int]:
-        """Numbers of the shards that are there, ascending."""
+        """Numbers of the shards that are there when it is first asked, ascending."""
         if self.data is not None:
             return sorted(int(number) for number in self._index if ".r" not in number)
         return [shard for shard in range(self.spec.shards) if self._manifest(shard) is not None]
