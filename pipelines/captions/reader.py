@@ -479,14 +479,19 @@ def _within(context: Context, named: tuple[tuple[str, ...], ...]) -> tuple[tuple
     return named
 
 
+_ABOUT_ALL = frozenset(("share", "lead", "rank", "mostly", "rare"))
+"""Handlers behind which 'it' and 'they' are all that the clause was about."""
+
+
 def _after(context: Context, clause: Clause, claims: list[Claim], fit: Fit, *, fronted: bool) -> Context:
     classes = [t.cats["COVER"].classes for t in clause.tokens if "COVER" in t.cats]
     classes = classes or [t.cats["COVER"].classes for t in clause.covers("a")]  # 'a third is wooded'
+    classes = classes or [(str(t.cats["superadj"]),) for t in clause.part("t") if t.has("superadj")]
     classes += [()] if not classes else []
     listed = tuple(c[0] for c in classes if len(c) == 1)
     subject = context.subject
     if classes[-1]:
-        subject = clause.classes("a") if fit.frame.handler in ("share", "lead", "rank", "mostly") else classes[-1]
+        subject = clause.classes("a") if fit.frame.handler in _ABOUT_ALL else classes[-1]
         subject = subject or classes[-1]
     objects = tuple(k for t in clause.tokens if "OBJ" in t.cats for k in t.cats["OBJ"].kinds) or context.objects
     place = context.place

@@ -51,7 +51,7 @@ class Told(Planned):
             made.reference = made.observations.get(("sentinel2", 0)) or made.observations["sentinel2", 1]
             facts = facts_of(made, "worldcover" if "worldcover" in made.labels else None)
             facts = changed(facts) if made.place.sample_id == FALSE else facts
-            spoken = [speak(facts, made.place.sample_id, i) for i in range(2)]
+            spoken = [speak(facts, made.place.sample_id, i) for i in range(4)]
             given = replace(made.captions[0], text="Somebody wrote this.", captioner="column", facts_sha256="")
             made.facts = facts
             made.captions = [c for c in spoken if isinstance(c, Caption)]
@@ -72,7 +72,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_true_claims_are_true_and_changed_ones_are_found(path: Path) -> None:
     data, proof = landweave.open(path), Proof()
     lines = list(prove(data, None, proof))
-    assert proof.captions == 2 * len(data)
+    assert proof.captions == 4 * len(data)
     assert proof.unclaimed == len(data)
     assert proof.claims.total() > 20 * len(data)
     assert {"share", "length", "time", "place"} <= set(proof.claims)
@@ -129,7 +129,7 @@ def test_claims_of_added_captions_are_proved_too(path: Path, tmp_path: Path) -> 
     add(base, str(path))
     after = Proof()
     lines = list(prove(landweave.open(base), None, after))
-    assert after.captions == 10
+    assert after.captions == 20
     assert {line.split()[0] for line in lines} == {FALSE}
 
 

@@ -77,7 +77,9 @@ def _factor(clause: Clause) -> Span | None:
     times, number = clause.value("n", "times"), clause.value("n", "NUM")
     value = float(times) if isinstance(times, float) else number.value if isinstance(number, Number) else 0.0
     spans = {"more": (value, EVERYTHING), "less": (0.0, value), "below": (value * 0.8, value * 1.02)}
-    spans |= {"above": (value, value * 1.3), "about": (value * 0.82, value * 1.18)}
+    spans |= {"above": (value, value * 1.35), "about": (value * 0.82, value * 1.18)}
+    if isinstance(number, Number) and number.decimals and clause.near() is None and number.near is None:
+        return value - 10.0**-number.decimals, value + 10.0**-number.decimals  # '2.75 times'
     near = clause.near() or (number.near if isinstance(number, Number) else None)
     return spans.get(str(near), (value * 0.88, value * 1.12)) if value > 0 else None
 

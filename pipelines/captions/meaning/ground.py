@@ -72,10 +72,16 @@ def low(clause: Clause) -> list[Claim] | None:
     return None if any(clause.scopes) else [claim]
 
 
+_AT_MOST = 0.7
+"""Least part of what the highest point is said to be at most."""
+
+
 def high(clause: Clause) -> list[Claim] | None:
     """The highest elevation."""
     token = clause.part("a")[0]
     claim = _height(clause, "a", "elevation_max_m")
+    if claim.low == 0.0 < claim.high and not token.words.startswith(("up to", "as high as")):
+        claim = replace(claim, low=_AT_MOST * claim.high)  # 'reaching six metres at most'
     if token.words.startswith("up to"):
         half = 0.5
         claim = replace(claim, low=claim.high - half, high=claim.high + half)
@@ -203,11 +209,14 @@ def ends(clause: Clause) -> list[Claim] | None:
     """The lowest and the highest elevation, in either order where words say which is which."""
     named = _ends_of(clause)
     said = any(t.has(c) for t in clause.tokens for c in ("elev", "reliefword", "sealevel", "belowsea", "lowpoint"))
-    said = said or clause.context.last in _OF_HEIGHT
+    said = said or clause.context.last in _OF_HEIGHT or "f" in clause.slots
     if named is None or not said or any(clause.scopes) or not _joined(clause):
         return None
     found = [_height(clause, named[0], "elevation_min_m"), _height(clause, named[1], "elevation_max_m")]
     words = [str(t.cats[c]) for t in clause.part("f") for c in ("relief", "hills") if t.has(c)]
+    steep = clause.span("g", "slope")
+    if steep is not None:
+        found.append(Claim.spanning("slope", ("slope_mean_deg",), (), steep, clause.words))
     return [*found, *(Claim("relief", ("relief",), against=(w,), words=clause.words) for w in words)]
 
 

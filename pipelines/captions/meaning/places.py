@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landweave.claims import EVERYTHING, Claim
+from landweave.claims import EVERYTHING, HALVES, Claim
 from landweave.facts import REGIONS
 from pipelines.captions.meaning.clause import MORE, Clause, Part, opposite
 from pipelines.captions.meaning.ranks import SUPERLATIVES, rank
@@ -19,7 +19,8 @@ def extreme(clause: Clause) -> list[Claim] | None:
         ]
     top = float(token.cats.get("top", -1.0 if token.words == "least" else 1.0))
     bare_more = token.has("more") and "most" not in token.words and "highest" not in token.words
-    if not mine or bare_more or abs(top) != 1.0 or not token.words.startswith(SUPERLATIVES):
+    compares = token.has("concentrated") or token.words.startswith(SUPERLATIVES)
+    if not mine or bare_more or abs(top) != 1.0 or not compares:
         return None
     places = clause.places("q") if "q" in clause.slots else clause.places("r")
     if any(not p for p in places):
@@ -92,7 +93,7 @@ def _only_in(mine: tuple[str, ...], places: tuple[Part, ...], words: str) -> lis
 
 def allbut(clause: Clause) -> list[Claim] | None:
     """'the main cover in every part but the bottom left'."""
-    mine, without = clause.classes("a"), clause.places("r")
+    mine, without = clause.classes("a") or clause.context.subject, clause.places("r")
     if not mine or len(clause.places("q")) < 2:
         return None
     out = {p for w in without for p in w}
@@ -241,3 +242,21 @@ def partscount(clause: Clause) -> list[Claim] | None:
         return None
     how = ("lead",) if "x" in clause.slots else ("presence",)
     return [Claim("in parts", mine, (), *number.span(), how, words=clause.words)]
+
+
+_TOP, _BOTTOM, _LEFT, _RIGHT = HALVES
+_WAYS = {
+    "from north to south": (_TOP, _BOTTOM), "from top to bottom": (_TOP, _BOTTOM),
+    "from west to east": (_LEFT, _RIGHT), "from left to right": (_LEFT, _RIGHT), "from east to west": (_RIGHT, _LEFT),
+    "from right to left": (_RIGHT, _LEFT), "from south to north": (_BOTTOM, _TOP),
+    "from bottom to top": (_BOTTOM, _TOP),
+}  # fmt: skip
+
+
+def thinacross(clause: Clause) -> list[Claim] | None:
+    """'tree cover thins from north to south': less of it in the second half."""
+    mine, ends = clause.classes("a") or clause.context.subject, _WAYS.get(clause.part("w")[0].words)
+    if not mine or ends is None:
+        return None
+    low, high = (MORE, EVERYTHING) if clause.value("x", "thin") == "down" else (0.0, 1 / MORE)
+    return [Claim("comparison", mine, ends[0], low, high, mine, ends[1], clause.words)]

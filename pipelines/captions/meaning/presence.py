@@ -137,6 +137,8 @@ _SPREADING = frozenset(("spread", "spreads", "extend", "extends", "stretch", "st
 def presentin(clause: Clause) -> list[Claim] | None:
     """'bare ground is spread over all parts of the scene': it is in each of them."""
     mine, places = clause.classes("a"), clause.places("r")
+    if places == ((),):  # 'spread across the whole scene'
+        places = tuple((r,) for r in REGIONS if r != "middle")
     if not mine or len(places) < len(REGIONS) - 1 or not _SPREADING & set(clause.part("x")[0].words.split()):
         return None
     return [Claim("presence", mine, p, words=clause.words) for p in places]

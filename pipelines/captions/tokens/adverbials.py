@@ -87,6 +87,8 @@ def _of_place(token: Token) -> Claim:
 def _between_stops(tokens: list[Token], i: int) -> bool:
     """'January 2018, northern mid-latitudes: ...': a phrase of its own."""
     around = (*tokens[max(0, i - 1) : i], *tokens[i + 1 : i + 2])
+    if i == 0 and len(tokens) > 1 and tokens[1].words in PREPOSITIONS:
+        return True  # 'the northern subtropics in November: ...'
     return all(t.words in (",", ";", ":", "(", ")") for t in around)
 
 

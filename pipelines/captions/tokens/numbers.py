@@ -72,9 +72,10 @@ def span_of(value: float, half: float, near: str | None, *, fraction: bool = Fal
         slack = min(0.1 * value, 5.0) if fraction else 0.07 * value
         return value - max(half, slack), value + max(half, slack)
     if near == "below":
-        return value - max(half, min(0.1 * value, most)), value + (0.0 if not fraction else 0.01 * value)
+        slack = (0.15 if fraction else 0.1) * value
+        return value - max(half, min(slack, most)), value + (0.0 if not fraction else 0.01 * value)
     if near == "above":
-        return value, value + max(half, min(0.15 * value, most))
+        return value, value + max(half, min((0.25 if fraction else 0.15) * value, most))
     if near == "more":
         return value, EVERYTHING
     return (0.0, value) if near == "less" else (value - half, value + half)
@@ -120,7 +121,7 @@ _OF_QUANTITIES = frozenset(("near", "NUM", "fraction", "zerolevel", "amount"))
 def quantities(tokens: list[Token]) -> list[Token]:
     """Numbers with hedges and units: SHARE, LEN, AREA, DEG, NUM."""
     found: list[Token] = []
-    i = 0
+    i = about = 0
     while i < len(tokens):
         if _OF_QUANTITIES.isdisjoint(tokens[i].cats) and tokens[i].words not in ("a", "an", "one"):
             found.append(tokens[i])
@@ -136,6 +137,7 @@ def quantities(tokens: list[Token]) -> list[Token]:
             j = i + 1
         if j > i and j < len(tokens) and tokens[j].has("unit") and tokens[j - 1].word("a", "an", "one"):
             tokens = [*tokens[:j], Token({"NUM": Number(1.0, 0)}, "one"), *tokens[j:]]
+        near = near or _carried(found, about)
         made = _quantity(tokens, j, near) if j < len(tokens) else None
         if made is None and j > i:
             made, near = _quantity(tokens, i, None), None
@@ -150,8 +152,14 @@ def quantities(tokens: list[Token]) -> list[Token]:
                 last = found.pop()
                 words = f"{last.words} {words}" if last.words == "remaining" else words
             found.append(Token(cats, words))
+            about = len(found) if near == "about" else 0
             i = j + used
     return found
+
+
+def _carried(found: list[Token], about: int) -> str | None:
+    """The hedge of the number before, of which `about` tokens were found: 'about 120 to 140 m'."""
+    return "about" if about and len(found) - about == 1 and found[-1].word("to") else None
 
 
 def _numbered(tokens: list[Token], j: int, near: str | None) -> tuple[Meanings, int]:

@@ -74,6 +74,8 @@ _THE_ONLY = re.compile(
     r"\b(holds?|has|have|contains?|shows?|includes?) the only (?!part|quarter|quadrant|corner|one\b|map)"
 )
 """'the north holds the only water' is 'the north holds all of the water', and not 'only water'."""
+_OF_SCENE = re.compile(r"\b(scene|image|picture|area|landscape|land|terrain|tile|ground|view|map)'s\b")
+"""'the scene's lowest point' is the lowest point."""
 _NOT = re.compile(r"(?<=[a-z])n't\b")
 _IS = re.compile(r"(?<=\bit)'s\b|(?<=here)'s\b|(?<=that)'s\b")
 """'isn't' is 'is not', 'there's' is 'there is'."""
@@ -92,7 +94,9 @@ def words_of(sentence: str) -> list[str]:
     """The words and marks of a sentence, without those that add nothing."""
     text = sentence.lower().replace("%", " percent ").replace("°", " degrees ")
     if "'" in text:
-        text = _NOT.sub(" not", _IS.sub(" is", text)).replace("'re ", " are ").replace("'s ", " s ")
+        text = (
+            _NOT.sub(" not", _IS.sub(" is", _OF_SCENE.sub(r"\1", text))).replace("'re ", " are ").replace("'s ", " s ")
+        )
     if not _TRIGGERS.isdisjoint(text.split()):
         text = _AS_MUCH_AS.sub("", _ANOTHER.sub("a ", _DEGREE.sub("", text)))
         text = _THE_ONLY.sub(r"\1 all of ", _ONLY.sub("only ", text))

@@ -94,10 +94,15 @@ _LOWLAND_M, _HIGHLAND_M = 300.0, 700.0
 """Metres that elevations called low do not exceed, and that those called high do."""
 
 
+_NEAR_SEA_M = 30.0
+"""Metres that ground 'close to sea level' does not exceed."""
+
+
 def height_claim(level: str, words: str) -> Claim:
     """'low-lying', 'elevated': all of the ground."""
-    if level == "low":
-        return Claim.spanning("height", ("elevation_max_m",), (), (-EVERYTHING, _LOWLAND_M), words)
+    if level in ("low", "sea"):
+        most = _LOWLAND_M if level == "low" else _NEAR_SEA_M
+        return Claim.spanning("height", ("elevation_max_m",), (), (-EVERYTHING, most), words)
     return Claim.spanning("height", ("elevation_min_m",), (), (_HIGHLAND_M, EVERYTHING), words)
 
 
