@@ -73,8 +73,9 @@ def _unaligned(recipe: Recipe) -> list[str]:
             if recipe.resolution_of(name, layer.name) == edge and _whole(snap / edge) and not _whole(shift / edge):
                 found.append(
                     f"{name}: with grid.extents {recipe.size_of(name):g} its corners lie {abs(shift):g} m off the "
-                    f"footprint's, no whole number of pixels of {edge:g} m: {layer.name} is resampled; an extent that "
-                    f"differs from {recipe.grid.size_m:g} by a multiple of {2 * edge:g} m copies its pixels"
+                    f"footprint's, no whole number of pixels of {edge:g} m: {layer.name} is resampled even from an "
+                    f"archive whose pixels footprints copy; an extent that differs from {recipe.grid.size_m:g} by a "
+                    f"multiple of {2 * edge:g} m keeps to them"
                 )
     return found
 

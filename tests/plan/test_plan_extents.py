@@ -49,7 +49,7 @@ def notes(one: Recipe) -> list[str]:
         ({"size_m": 1920, "resolution_m": 0.5}, "grid.resolution_m: 0.5 is the pixel of no layer"),
         ({"size_m": 1920, "resolution_m": 10}, None),
         ({"size_m": 1920}, None),
-        ({"size_m": 600, "extents": {"sentinel2": 2600}}, "differs from 600 by a multiple of 120 m copies"),
+        ({"size_m": 600, "extents": {"sentinel2": 2600}}, "differs from 600 by a multiple of 120 m keeps to them"),
         ({"size_m": 600, "extents": {"sentinel2": 2520}}, None),
         ({"size_m": 600, "resolution_m": 30, "resolutions": {"sentinel2": 30}}, None),
     ],
