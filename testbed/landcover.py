@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from testbed.terrain import Terrain
 
 
+FARMED = 0.8
+"""Share of a parcel's ground that is ploughed or mown if the parcel is a field."""
+
+
 class Cover(IntEnum):
     """Classes of the truth; 0 is never written."""
 
@@ -73,7 +77,8 @@ class LandCover:
     variety: NDArray[np.uint8]
     """(y, x), 0..255: one number a field (its crop and vigour), a slowly varying one elsewhere."""
     fields: tuple[tuple[Polygon, bool], ...]
-    """Field parcels and whether they are ploughed (else meadow)."""
+    """Parcels that are farmed on four fifths of their ground at least, and whether most of that is ploughed (else
+    meadow). Forest, water or rock covers the others."""
     forests: tuple[Polygon, ...]
     """Forests larger than 1 ha."""
     lakes: tuple[Polygon, ...]
@@ -224,6 +229,18 @@ def _soft(
     return cover, np.where(farmed, lot, slow).astype(np.uint8)
 
 
+def _farmed(parcels: list[Polygon], cover: NDArray[np.uint8], patch: Patch) -> tuple[tuple[Polygon, bool], ...]:
+    """See `LandCover.fields`."""
+    number = _burn([(p, i) for i, p in enumerate(parcels, 1)], patch, np.zeros(patch.shape, dtype=np.uint16))
+    counts = [
+        np.bincount(number[mask], minlength=len(parcels) + 1)[1:]
+        for mask in (cover > 0, cover == Cover.CROPS, cover == Cover.MEADOW)
+    ]
+    whole, ploughed, meadow = counts
+    fields = np.flatnonzero((ploughed + meadow >= FARMED * whole) & (whole > 0))
+    return tuple((parcels[i], bool(ploughed[i] > meadow[i])) for i in fields)
+
+
 def make_landcover(rng: np.random.Generator, terrain: Terrain, settlements: Settlements, patch: Patch) -> LandCover:
     """The truth on a patch: nature by ground and chance, fields, then roads, houses and water on top."""
     window = box(*patch.bounds).buffer(200.0)
@@ -244,7 +261,7 @@ def make_landcover(rng: np.random.Generator, terrain: Terrain, settlements: Sett
         patch=patch,
         cover=cover,
         variety=variety,
-        fields=tuple((p, ploughed) for p, _, ploughed in parcels),
+        fields=_farmed([p for p, _, _ in parcels], cover, patch),
         forests=forests,
         lakes=tuple(lakes),
         rivers=tuple(rivers),

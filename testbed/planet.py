@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
-VERSION = "2"
+VERSION = "3"
 """Of what is made from a seed; another version is made again."""
 MARKER = "planet.json"
 """Written last: a folder with it is whole."""

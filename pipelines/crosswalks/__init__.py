@@ -92,7 +92,11 @@ def legend_by(choice: str | StatedCrosswalk | None, own: Legend) -> Legend:
     known = {c.code: c.common for c in chosen.classes}
     absent = [c.code for c in own.classes if c.code not in known]
     if absent:
-        raise CrosswalkError(f"{chosen.crosswalk.split()[0]}: has no row for code {absent[0]} of {own.product}")
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise CrosswalkError(
+            f"{chosen.crosswalk.split()[0]}: has no row for code {absent[0]}{more} of {own.product}; add it, with "
+            "`relation: none` if it says nothing"
+        )
     classes = tuple(replace(c, common=known[c.code]) for c in own.classes)
     return replace(own, classes=classes, crosswalk=chosen.crosswalk)
 

@@ -126,6 +126,13 @@ def families(recipe: Recipe, label: FusedLabel) -> tuple[Family, ...]:
             "are shared, so add a label of another producer"
         )
     made = tuple(Family(maps=tuple(maps), form=_form(name, maps)) for name, maps in grouped.items())
+    silent = next((f for f in made if not f.form.means.any()), None)
+    if silent is not None:
+        names = ", ".join(f"{m.layer} ({m.stamp.partition(' ')[0]})" for m in silent.maps)
+        raise FusionError(
+            f"{label.layer}.voters: {names} names no class: its crosswalk gives none to any code; choose another "
+            "crosswalk, or leave it out of `voters`"
+        )
     combinations = float(np.prod([float(f.form.size) for f in made]))
     if combinations > MOST_COMBINATIONS:
         raise FusionError(

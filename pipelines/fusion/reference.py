@@ -52,10 +52,9 @@ def _codes(key: str, table: PointTable) -> NDArray[np.float64]:
     wrong = [i for i, name in enumerate(names) if name not in known]
     if wrong:
         more = f" (and {len(wrong) - 1} more rows)" if len(wrong) > 1 else ""
-        raise FusionError(
-            f"{key}: {table.name!r}, {table.where[wrong[0]]}: class {str(names[wrong[0]])[:40]!r} is none of "
-            f"{', '.join(known)}{more}"
-        )
+        first = names[wrong[0]]
+        found = "the class is missing; it must be one" if first is None else f"class {str(first)[:40]!r} is none"
+        raise FusionError(f"{key}: {table.name!r}, {table.where[wrong[0]]}: {found} of {', '.join(known)}{more}")
     return np.array([known[name] for name in names], float)
 
 

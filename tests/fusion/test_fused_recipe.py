@@ -80,6 +80,14 @@ def test_the_recipe_without_fused_labels_is_what_is_built(tmp_path: Path) -> Non
         ("{kind: fused, images: [enmap]}", r"the layers have 224 bands .* at most 24"),
         ("{kind: fused, reference: {file: short.csv}}", r"'short.csv' has 2 points, at least 30"),
         ("{kind: fused, reference: {file: strange.csv}}", r"'strange.csv', line 3: class 'forest' is none of water, "),
+        (
+            "{kind: fused, reference: {file: blank.csv}}",
+            r"'blank.csv', line 2: the class is missing; it must",
+        ),
+        (
+            "{kind: fused, voters: [{label: dynamicworld, crosswalk: silent.yaml}, worldcover]}",
+            r"fused.voters: dynamicworld \(mine@1\) names no class: its crosswalk gives none to any code",
+        ),
         ("{kind: fused, reference: {file: outside.csv}}", r"'outside.csv', line 2: lon 50, lat 46.5 is outside"),
         ("{kind: fused, reference: {file: nocolumn.csv}}", r"fused.reference: .*nocolumn.csv"),
         (
@@ -95,6 +103,9 @@ def test_a_fused_label_that_cannot_be_made_is_one_line(tmp_path: Path, fused: st
     (tmp_path / "outside.csv").write_text("lon,lat,class\n50,46.5,trees\n" + inside)
     (tmp_path / "nocolumn.csv").write_text("lon,lat,kind\n" + inside)
     (tmp_path / "mine.yaml").write_text(CROSSWALK)
+    (tmp_path / "blank.csv").write_text("lon,lat,class\n10.5,46.5,\n" + inside)
+    rows = "".join(f"  - {{code: {code}, name: a{code}, relation: none}}\n" for code in range(9))
+    (tmp_path / "silent.yaml").write_text(CROSSWALK.partition("  - {")[0].replace("[0]", "[255]") + rows)
     with pytest.raises(FusionError, match=message) as caught:
         check_fused(read(tmp_path, fused))
     assert len(str(caught.value).splitlines()) == 1

@@ -236,7 +236,7 @@ def test_a_recipe_holds_what_its_crosswalks_say(tmp_path: Path) -> None:
         ("crosswalk: mine.yaml", "crosswalk: korine", "line 15: labels.2.crosswalk: no crosswalk is named 'korine'"),
         ("    crosswalk: mine.yaml\n", "", "mine: give `classes` or `crosswalk`, found none"),
         ("crosswalk: mine.yaml", "crosswalk: mine.yaml\n    nodata: 3", "`nodata` comes from the crosswalk"),
-        (", layer: worldcover2020", "", "labels: worldcover is listed twice"),
+        (", layer: worldcover2020", "", "labels.1: worldcover is listed twice"),
         ("layer: worldcover2020", "layer: dynamicworld", "'dynamicworld' is the name of a built-in layer"),
         ("layer: worldcover2020", "layer: World-Cover", "labels.0.layer: string should match pattern"),
         ("layer: worldcover2020", "crosswalk: corine, layer: other", "corine@1: has no row for code 10"),
