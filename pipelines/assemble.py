@@ -30,6 +30,7 @@ from pipelines.sources.numbers import measure
 from pipelines.sources.read_shard import ObservationRequest, gather
 from pipelines.sources.reference import reference_image
 from pipelines.sources.requests import anchors_first, request_for
+from pipelines.sources.spill import spilled_observation
 from pipelines.tables import (
     PLAN_FOLDER,
     WORK_FOLDER,
@@ -65,7 +66,8 @@ MANY_OBJECTS = 10_000
 _LABEL_BYTES = 3
 """Of a pixel of a label: a code of 16 bits and its mask."""
 STACKS_BYTES = 512 << 20
-"""Pixels held at once while a shard is built: larger shards are read in several groups of samples."""
+"""Pixels held at once while a shard is built: larger shards are read in several groups of samples, and what is
+observed of a sample that is larger by itself is kept in a file (`pipelines.sources.spill`)."""
 
 
 @dataclass(kw_only=True)
@@ -192,13 +194,16 @@ class Factory:
             [request for _, _, request in wanted if isinstance(request, ObservationRequest)],
             plan.scenes.get(source.name, {}),
             self.archives.reader,
+            self.out / WORK_FOLDER,
         )
+        large = sample_bytes(self.recipe) > STACKS_BYTES
         for stack, slot, request in wanted:
             result = next(results) if isinstance(request, ObservationRequest) else request
             if isinstance(result, Outcome):
                 stack.outcomes.append(result)
                 continue
-            stack.observations[(source.name, slot)] = result
+            kept = spilled_observation(result, self.out / WORK_FOLDER) if large else result
+            stack.observations[(source.name, slot)] = kept
             stack.outcomes.append(_obtained(stack.place, source.name, slot, result.provider, result.item_ids))
 
     def _label(self, label: ReadLabel, plan: ShardPlan, stacks: Sequence[Stack]) -> None:
@@ -298,6 +303,12 @@ def sample_bytes(recipe: Recipe) -> int:
         for layer in source.modality.layers:
             edge = recipe.pixels_of(source.name, recipe.resolution_of(source.name, layer.name))
             total += slots * len(layer.bands) * edge**2 * np.dtype(layer.dtype).itemsize
+    return max(1, total + made_bytes(recipe))
+
+
+def made_bytes(recipe: Recipe) -> int:
+    """Bytes of what is made of one sample besides its images: derived layers, labels, channels of the map."""
+    total = 0
     for derived in recipe.derived_layers:
         edge = recipe.pixels_of(derived.name, derived.resolution_m)
         total += max(1, len(derived.slots)) * edge**2 * np.dtype(np.float32).itemsize
@@ -306,7 +317,7 @@ def sample_bytes(recipe: Recipe) -> int:
     if recipe.channels is not None:
         (layer,) = recipe.channels.layers
         total += (1 + len(layer.bands)) * recipe.pixels_of(recipe.channels.name, layer.resolution_m) ** 2
-    return max(1, total)
+    return total
 
 
 def _attach(stack: Stack, label: LabelMap | Outcome, provider: str | None, detail: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pipelines.plan.doubts import buffer_for, doubts, widest_layer
 from pipelines.plan.licences import contradictions
+from pipelines.plan.memory import memory_text, too_large
 from pipelines.progress import duration
 from pipelines.tables import not_used, words_of
 from schemas.crs import metric
@@ -42,12 +43,13 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
         lines += not_used(summary.layers)
     lines.append("scenes    " + (", ".join(f"{k} {v:,}" for k, v in summary.scenes.items()) or "none"))
-    lines += [f"searches  {summary.searches:,} requests", *_costs(summary)]
+    lines += [f"searches  {summary.searches:,} requests", *_costs(summary), memory_text(recipe)]
     if summary.attributes:
         lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in summary.attributes.items()))
     if recipe.measured:
         lines.append("measured  " + ", ".join(f"{m.name} {m.kind} ({m.description})" for m in recipe.measured))
-    lines += [f"note      {note}" for note in (*summary.notes, *doubts(recipe, summary), *contradictions(recipe))]
+    notes = (*summary.notes, *doubts(recipe, summary), *too_large(recipe), *contradictions(recipe))
+    lines += [f"note      {note}" for note in notes]
     return "\n".join(lines)
 
 

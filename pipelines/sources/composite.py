@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,13 @@ import numpy as np
 from pipelines.access.errors import AccessError
 from pipelines.reading import Attempts
 from pipelines.sources.observation import Layered, asks, assemble, delivered, enlarged, facts_of_scenes
+from pipelines.sources.spill import spilled_layers
 from schemas.outcome import Outcome, Reason
 from schemas.stack import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,6 +43,18 @@ if TYPE_CHECKING:
 Reads = list[tuple["Ask", "Chip"]]
 Read = Callable[[Sequence[tuple[str, list["Ask"]]]], list[Reads | AccessError]]
 """Reads what is asked of providers, all together; of each entry all its chips, or the failure that decides."""
+_REDUCED_BYTES = 32 << 20
+"""Numbers that are reduced at once; sorting them takes about four times as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What fits into memory while composites are made."""
+
+    scenes: int
+    """Scenes of one sample."""
+    folder: Path | None = None
+    """Holds what does not fit; the system's folder for temporary files if absent."""
 
 
 def compose(
@@ -48,15 +63,18 @@ def compose(
     requests: Sequence[ObservationRequest],
     scenes: Mapping[str, Scene],
     read: Read,
+    room: Room,
 ) -> Iterator[Observation | Outcome]:
     """The composite of each request, in order; neighbours are read together.
 
     Args:
         source: the sensor; its configuration says how to reduce.
         recipe: for resolutions.
-        requests: a group that fits into memory with all its scenes.
+        requests: a group that fits into memory with all its scenes, or a single one.
         scenes: item id -> scene.
         read: reads what is asked of providers, as `read_shard` does.
+        room: what fits into memory; a request with more scenes is read in parts, which are kept in a file until all
+            are there.
     """
     wanted = [(r, tuple(scenes[i] for i in c.scenes)) for r in requests for c in r.candidates]
     plan = [
@@ -70,17 +88,30 @@ def compose(
         )
         for r, chosen in wanted
     ]
-    got = iter(read(plan))
+    got = _in_parts(plan, read, room.scenes)
     for request in requests:
-        mine = [(tuple(scenes[i] for i in c.scenes), next(got)) for c in request.candidates]
-        yield _composite(source, recipe, request, mine)
+        mine = ((tuple(scenes[i] for i in c.scenes), next(got)) for c in request.candidates)
+        made = _composite(source, recipe, request, mine, room)
+        for _ in mine:
+            pass  # a failure decided before all was read
+        yield made
+
+
+def _in_parts(plan: Sequence[tuple[str, list[Ask]]], read: Read, at_once: int) -> Iterator[Reads | AccessError]:
+    """What is read of the entries of a plan, in order, some scenes at a time."""
+    for start in range(0, len(plan), at_once):
+        part = read(plan[start : start + at_once])
+        part.reverse()
+        while part:
+            yield part.pop()
 
 
 def _composite(
     source: SensorSource,
     recipe: Recipe,
     request: ObservationRequest,
-    reads: Sequence[tuple[tuple[Scene, ...], Reads | AccessError]],
+    reads: Iterator[tuple[tuple[Scene, ...], Reads | AccessError]],
+    room: Room,
 ) -> Observation | Outcome:
     used: list[tuple[tuple[Scene, ...], dict[str, Layered]]] = []
     tried = Attempts[Observation](
@@ -98,7 +129,10 @@ def _composite(
         }
         problem = unusable(source, scenes, got, layers)
         if problem is None:
-            used.append((scenes, layers))
+            clear = _cleared(source, recipe, layers)
+            used.append(
+                (scenes, spilled_layers(clear, room.folder) if len(request.candidates) > room.scenes else clear)
+            )
         else:
             tried.drop(scenes, *problem)
     if used:
@@ -106,7 +140,7 @@ def _composite(
         if isinstance(made, Observation):
             return made
         return tried.absent([scene for chosen, _ in used for scene in chosen], *made)
-    none = tried.absent(reads[0][0] if reads else (), Reason.NO_SCENE, "there is no scene to reduce")
+    none = tried.absent((), Reason.NO_SCENE, "there is no scene to reduce")
     return next((o for o in tried.failed if o.reason is Reason.TOO_CLOUDY), tried.failed[0] if tried.failed else none)
 
 
@@ -135,10 +169,8 @@ def _reduced(
     request: ObservationRequest,
     used: Sequence[tuple[tuple[Scene, ...], dict[str, Layered]]],
 ) -> Observation | Unusable:
-    modality = source.modality
-    made = {
-        layer.name: reduced_layer(source, recipe, layer, [layers for _, layers in used]) for layer in modality.layers
-    }
+    made = {layer.name: _reduced_layer(source, layer, [layers[layer.name] for _, layers in used])
+            for layer in source.modality.layers}  # fmt: skip
     return composite_of(source, recipe, request, [chosen for chosen, _ in used], made)
 
 
@@ -146,11 +178,27 @@ def reduced_layer(
     source: SensorSource, recipe: Recipe, layer: Layer, scenes: Sequence[Mapping[str, Layered]]
 ) -> Layered:
     """One layer of many scenes as one: `scenes` hold it and the cloud layer."""
-    modality, how = source.modality, source.config.limits.composite or "median"
+    return _reduced_layer(source, layer, [_cleared(source, recipe, layers, layer)[layer.name] for layers in scenes])
+
+
+def _reduced_layer(source: SensorSource, layer: Layer, scenes: Sequence[Layered]) -> Layered:
+    """One layer of many scenes, `valid` where they are clear, as one."""
+    how = source.config.limits.composite or "median"
+    values, known = reduce_clear([x.values for x in scenes], [x.valid for x in scenes], layer, how)
+    return Layered(values, known, _kernel([x.resampling for x in scenes]))
+
+
+def _cleared(
+    source: SensorSource, recipe: Recipe, layers: Mapping[str, Layered], only: Layer | None = None
+) -> dict[str, Layered]:
+    """The layers of a scene (or one of them), `valid` where they are measured and not cloud."""
+    modality = source.modality
     edges = {x.name: recipe.resolution_of(modality.name, x.name) for x in modality.layers}
-    clear = [_clear(source, layers, layer, edges) for layers in scenes]
-    values, known = reduce_clear([layers[layer.name].values for layers in scenes], clear, layer, how)
-    return Layered(values, known, _kernel([layers[layer.name].resampling for layers in scenes]))
+    return {
+        x.name: replace(layers[x.name], valid=_clear(source, layers, x, edges))
+        for x in modality.layers
+        if only is None or x.name == only.name
+    }
 
 
 def composite_of(
@@ -233,14 +281,18 @@ def reduce_clear(
             np.copyto(found, pixels, where=good & ~known)
             known |= good
         return found, known
-    for band in range(len(found)):  # one band of all scenes at a time, in float64
-        numbers = np.stack([np.where(good[band], v[band].astype(np.float64), np.nan)
-                            for v, good in zip(values, clear, strict=True)])  # fmt: skip
-        known[band] = ~np.isnan(numbers).all(axis=0)
-        middle = _median(numbers) if how == "median" else _mean(numbers)
-        if found.dtype.kind != "f":
-            middle = np.floor(middle + 0.5)
-        np.copyto(found[band], middle, where=known[band], casting="unsafe")
+    height, width = values[0].shape[1:]
+    rows = max(1, _REDUCED_BYTES // (len(values) * width * 8))
+    for band in range(len(found)):  # some rows of one band of all scenes at a time, in float64
+        for start in range(0, height, rows):
+            part = (band, slice(start, start + rows))
+            numbers = np.stack([np.where(good[part], v[part].astype(np.float64), np.nan)
+                                for v, good in zip(values, clear, strict=True)])  # fmt: skip
+            known[part] = ~np.isnan(numbers).all(axis=0)
+            middle = _median(numbers) if how == "median" else _mean(numbers)
+            if found.dtype.kind != "f":
+                middle = np.floor(middle + 0.5)
+            np.copyto(found[part], middle, where=known[part], casting="unsafe")
     return found, known
 
 

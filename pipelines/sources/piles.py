@@ -29,7 +29,7 @@ from schemas.stack import Observation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipelines.sources.composite import Read, Reads
+    from pipelines.sources.composite import Read, Reads, Room
     from pipelines.sources.observation import ObservationRequest
     from pipelines.sources.sensor import SensorSource
     from schemas.modality import Layer, Modality
@@ -47,6 +47,7 @@ def compose(
     requests: Sequence[ObservationRequest],
     scenes: Mapping[str, Scene],
     read: Read,
+    room: Room,
 ) -> Iterator[Observation | Outcome]:
     """The composite of each request, in order, reduced at Earth Engine where that gives the same numbers.
 
@@ -61,7 +62,7 @@ def compose(
     for step in (_Job.sky, _Job.arrays):
         _advance(ours, step, read)
     rest = [r for r, job in zip(requests, jobs, strict=True) if job is None or job.broken]
-    one_by_one = composite.compose(source, recipe, rest, scenes, read)
+    one_by_one = composite.compose(source, recipe, rest, scenes, read, room)
     for job in jobs:
         yield next(one_by_one) if job is None or job.broken else job.result()
 

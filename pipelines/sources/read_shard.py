@@ -17,6 +17,7 @@ import numpy as np
 
 from pipelines.access.errors import AccessError
 from pipelines.reading import Attempts, decide, read_chips
+from pipelines.sources.composite import Room
 from pipelines.sources.observation import Ask, asks, assemble, limit_broken, observe
 from pipelines.sources.observation import ObservationRequest as ObservationRequest  # noqa: PLC0414 - what `gather` takes
 from pipelines.sources.piles import compose
@@ -25,13 +26,14 @@ from schemas.stack import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from pipelines.access.chips import Chip, ChipReader
     from pipelines.sources.sensor import SensorSource
     from schemas.recipe import Recipe
     from schemas.scene import Scene
 
-_GROUP_BYTES = 256 << 20
+GROUP_BYTES = 256 << 20
 """Samples are taken in groups whose observations come to about this; a group needs about three times as much."""
 _SERIES_PARTS = 4
 """Groups are smaller by this where one sample has more dates than a group holds: its caller keeps them all until the
@@ -61,6 +63,7 @@ def gather(
     requests: Sequence[ObservationRequest],
     scenes: Mapping[str, Scene],
     reader: Callable[[str], ChipReader],
+    folder: Path | None = None,
 ) -> Iterator[Observation | Outcome]:
     """Observations of one modality for the samples of a shard.
 
@@ -70,20 +73,22 @@ def gather(
         requests: Neighbours together: a scene is read once for a group of them.
         scenes: Item id -> scene, for all item ids of the candidates.
         reader: Provider name -> its reader (`Archives.reader`).
+        folder: Holds composites that do not fit into memory; the system's folder for temporary files if absent.
 
     Yields:
         One result per request, in their order. Memory is bounded as long as the caller does not keep them.
     """
     composed = source.config.limits.composite is not None
     each = max((len(r.candidates) for r in requests), default=1) if composed else 1
-    most = max(1, _GROUP_BYTES // (max(each, 1) * _sample_bytes(source, recipe, requests)))
+    at_once = max(1, GROUP_BYTES // _sample_bytes(source, recipe, requests))
+    most = max(1, at_once // max(each, 1))
     if len(requests) > most * len({r.place.sample_id for r in requests}):
         most = max(1, most // _SERIES_PARTS)
     size = max(1, math.ceil(len(requests) / math.ceil(len(requests) / most))) if requests else 1
     for first in range(0, len(requests), size):
         group = requests[first : first + size]
         if composed:
-            yield from compose(source, recipe, group, scenes, lambda plan: _read(plan, reader))
+            yield from compose(source, recipe, group, scenes, lambda plan: _read(plan, reader), Room(at_once, folder))
             continue
         attempts = [_attempts(source, r, scenes) for r in group]
         if source.modality.cloud_layer is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pipelines.plan.places
+from benchmarks.planning import points_recipe, write_points
 from pipelines.access.archives import Archives
 from pipelines.plan import make_plan
 from pipelines.plan import search as discover
@@ -98,6 +99,22 @@ def test_requests_stay_within_the_stated_number(
     assert plan.parts >= 6
     assert plan.searches <= requests_at_most(3_000, AREA_KM2, plan.parts, DENSITY, days)
     assert asked == plan.searches > plan.parts
+
+
+@pytest.mark.slow
+def test_a_window_for_each_place_takes_at_most_twice_the_requests_of_a_common_one(
+    services: Services, tmp_path: Path
+) -> None:
+    write_points(tmp_path / "points.csv", 2_000)
+    searches = []
+    for own in (False, True):
+        recipe = points_recipe(services.base_url + "/anywhere", own=own)
+        file, out = RecipeFile(recipe=recipe, folder=tmp_path), tmp_path / str(own)
+        with Archives(recipe.providers) as archives:
+            plan = make_plan(file, archives, out / "plan", out, lambda *_: None)
+        assert plan.unavailable == {}
+        searches.append(plan.searches)
+    assert searches[0] < searches[1] <= 2 * searches[0]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from pipelines.access.earthengine.reader import EarthEngineReader
 from pipelines.access.earthengine.session import Session, Settings, open_session
 from pipelines.sources import composite as one_by_one
 from pipelines.sources import open_source, piles
+from pipelines.sources.composite import Room
 from pipelines.sources.read_shard import ObservationRequest, _read
 from schemas.outcome import Outcome, Reason
 from schemas.place import BBox, GeoBox, Place
@@ -89,9 +90,9 @@ def both(
         def read(plan: Any) -> Any:
             return _read(plan, lambda _: reader)
 
-        (apart,) = one_by_one.compose(source, made, [request], by_id, read)
+        (apart,) = one_by_one.compose(source, made, [request], by_id, read, Room(100))
         before = running.service.requests.get("computePixels", 0)
-        (together,) = piles.compose(source, made, [request], by_id, read)
+        (together,) = piles.compose(source, made, [request], by_id, read, Room(100))
     return apart, together, running.service.requests["computePixels"] - before
 
 
