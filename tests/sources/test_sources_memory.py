@@ -23,8 +23,6 @@ from tests.sources.test_sources_gather import LEFT, TOP, item, write_scene
 
 WORKER_BYTES = PEAK_BYTES + STACKS_BYTES
 """What a worker may hold: what reading needs, and the pixels that are held until a sample is whole."""
-_MAPPED_BYTES = WORKER_BYTES + (256 << 20)
-"""What it may map: the stacks of 20 threads, 8 MiB of addresses each, come on top of what is held."""
 _ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 """pyarrow's own allocator maps a gibibyte at its first allocation and holds little of it; the system's does not."""
 
@@ -78,8 +76,9 @@ def test_series_and_composites_of_256_pixels_build_within_the_memory_of_a_worker
             plan = make_plan(file, archives, out / "plan", out / ".work", lambda *_: None)
         assert plan.layers["sentinel2"].found == (scenes if "every" in window else 1)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.sources.bounded_builder", str(out), str(_MAPPED_BYTES)],
-            env=os.environ | _ALLOCATOR, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], timeout=1500,
+            [sys.executable, "-m", "tests.sources.bounded_builder", str(out), str(WORKER_BYTES)],
+            env=os.environ | _ALLOCATOR, capture_output=True, text=True, check=False, timeout=1500,
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
