@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ from sampling import locate
 from sampling.splits import SPLITS
 from schemas.modality import SENTINEL2
 from schemas.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AREA = [0.0, 42.0, 20.0, 55.0]
 """Central Europe: 2 million square kilometres, mostly land."""
@@ -63,14 +66,14 @@ def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
     )  # fmt: skip
 
 
-def write_points(path: Path, count: int) -> None:
+def write_points(path: Path, count: int, area: Sequence[float] = AREA) -> None:
     """One point per cell of a lattice over the area, near the middle of its cell, with a date in spring.
 
     Footprints of 600 m do not overlap up to 1.5 million points: cells are then 1.2 km wide, and a point lies in the
     middle half of its cell.
     """
     rng = np.random.default_rng([7, count])
-    west, south, east, north = AREA
+    west, south, east, north = area
     bottom, top = np.sin(np.radians([south, north]))  # rows of equal area
     rows = math.ceil(math.sqrt(count * (north - south) / (east - west) / math.cos(math.radians((south + north) / 2))))
     columns = math.ceil(count / rows)

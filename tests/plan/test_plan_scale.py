@@ -105,7 +105,7 @@ def test_requests_stay_within_the_stated_number(
 def test_a_window_for_each_place_takes_at_most_twice_the_requests_of_a_common_one(
     services: Services, tmp_path: Path
 ) -> None:
-    write_points(tmp_path / "points.csv", 2_000)
+    write_points(tmp_path / "points.csv", 1_000, (6.0, 45.0, 11.0, 49.0))
     searches = []
     for own in (False, True):
         recipe = points_recipe(services.base_url + "/anywhere", own=own)
