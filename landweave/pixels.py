@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import CorruptError
@@ -18,7 +19,6 @@ from landweave.table import REMEDY, check_columns, read_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from landweave.buffers import Buffers
@@ -85,7 +85,7 @@ class SamplePixels:
             while len(self._asked) >= _KEPT_SHARDS:
                 self._asked.pop(next(iter(self._asked)), None)
             self._asked[shard] = kept
-        found: list[Json] = kept[0].take(kept[1].get(sample_id, [])).to_pylist()
+        found: list[Json] = kept[0].take(pa.array(kept[1].get(sample_id, []), pa.int64())).to_pylist()
         return found
 
     def tasks(self, shard: int) -> list[str]:

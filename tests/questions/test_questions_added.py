@@ -40,6 +40,10 @@ def test_what_nothing_was_asked_about_is_said(tmp_path: Path) -> None:
     assert said == ["questions: none about 'time': the dates of all samples give the same answers"]
     assert unasked(made, None) == []
     nothing = build(tmp_path / "nothing", (2,), tasks=["unanswerable"])
+    data = landweave.open(nothing)
+    assert list(data.questions()) == []
+    assert all(sample.questions == () for sample in data)
+    assert next(iter(data.stream(batch_size=2, arrays=["dem"], columns=["questions"])))["questions"] == [[], []]
     assert unasked(nothing, None) == [
         "questions: none was made: no sample has enough labelled or measured pixels to be asked about"
     ]
