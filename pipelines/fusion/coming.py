@@ -18,11 +18,12 @@ WANTED = ".work/fused.json"
 
 
 def want(out: Path, layers: Sequence[str]) -> None:
-    """Note the fused layers of a recipe; a recipe without any leaves no file behind."""
-    if layers:
-        write_durably(out / WANTED, json.dumps(list(layers)) + "\n")
-    else:
-        (out / WANTED).unlink(missing_ok=True)
+    """Note the fused layers of a recipe; a recipe without any leaves no file behind, and the same ones change none."""
+    path, text = out / WANTED, json.dumps(list(layers)) + "\n"
+    if not layers:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_text() != text:
+        write_durably(path, text)
 
 
 def coming(out: Path, shards: int, *, running: bool) -> list[str]:

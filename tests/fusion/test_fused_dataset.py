@@ -118,6 +118,9 @@ def test_status_names_what_is_still_to_come(base: Path, fused: Path, tmp_path: P
     out = shutil.copytree(base, tmp_path / "data")
     assert coming(out, 3, running=False) == []
     want(out, ["fused", "other"])
+    noted = (out / WANTED).stat().st_mtime_ns
+    want(out, ["fused", "other"])
+    assert (out / WANTED).stat().st_mtime_ns == noted, "a second build changes nothing"
     lines = [f"{name}: is not made yet; run the same command again to make it" for name in ("fused", "other")]
     assert coming(out, 3, running=False) == lines
     passed = out / ".work/fused-0123/statistics/statistics"
