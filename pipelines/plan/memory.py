@@ -30,7 +30,8 @@ def worker_bytes(recipe: Recipe) -> int:
 
 
 def disk_bytes(recipe: Recipe) -> int:
-    """Most bytes that one worker keeps in the work folder until a sample is whole; 0 where samples fit into memory."""
+    """Bytes of pixels, without masks, that one worker keeps in the work folder until a sample is whole; 0 where samples
+    fit into memory."""
     sample = sample_bytes(recipe)
     found = sample if sample > STACKS_BYTES else 0
     for source in recipe.sources:
@@ -44,7 +45,7 @@ def memory_text(recipe: Recipe) -> str:
     """The line that `plan` prints."""
     text = f"memory    at most {worker_bytes(recipe) / 1e9:,.1f} GB per worker process"
     disk = disk_bytes(recipe)
-    return text + (f", and {disk / 1e9:,.1f} GB of its disk while a sample is read" if disk else "")
+    return text + (f", and about {disk / 1e9:,.1f} GB of its disk while a sample is read" if disk else "")
 
 
 def too_large(recipe: Recipe, here: int | None = None) -> list[str]:
