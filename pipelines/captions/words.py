@@ -23,7 +23,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "building": Kind("a building", "buildings", True, "building|buildings"),
-    "road": Kind("a road", "roads", False, "road|roads|street|streets|highway|highways|motorway|motorways"),
+    "road": Kind("a road", "roads", False, "road|roads|street|streets"),
     "path": Kind("a path", "paths", False, "path|paths|footpath|footpaths|track|tracks|trail|trails"),
     "railway": Kind("a railway line", "railway lines", False, "railway|railways|railway line|railway lines|rail"),
     "river": Kind("a river", "river channels", False, "river|rivers"),

@@ -307,3 +307,13 @@ def nocover(clause: Clause) -> list[Claim] | None:
         return None
     against = (f"{(span[0] + span[1]) / 2:g}", "100")
     return [Claim("number", (), s, named, named, against, words=clause.words) for s in clause.scopes]
+
+
+def placesrespective(clause: Clause) -> list[Claim] | None:
+    """'trees cover 30 and 22 percent of the top right and the bottom right': in order."""
+    mine, places = clause.classes("a") or clause.context.subject, clause.places("q")
+    amounts = [_amount(t) if t.has("AMT") else t.cats["NUM"].span() for s in ("s", "t") for t in clause.part(s)]
+    if not mine or len(places) != len(amounts) or not all(isinstance(a, tuple) for a in amounts):
+        return None
+    pairs = zip(places, amounts, strict=True)
+    return [Claim("share", mine, p, float(a[0]), float(a[1]), words=clause.words) for p, a in pairs]  # type: ignore[index]
