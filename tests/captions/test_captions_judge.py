@@ -107,10 +107,10 @@ def test_captions_of_varied_facts(name: str) -> None:
     manner of SkyScript, ChatEarthNet and RSTeller came last (`picture` and the true ones beside it): 36 of 71 true
     ones were refused at first, 7 of 45 and 7 of 32 that were written after the widening; 3 of 103 false ones were
     accepted, then 0 of 42.
-    `fresh` is the third widening: thirteen sets, each written before the grammar saw it, true texts beside lies of every
-    kind. At first sight 24 of 113, 25 of 94, 18 of 67, 21 of 65, 17 of 52, 10 of 46, 9 of 53, 9 of 49, 10 of 47, 4 of
-    40, 6 of 36, 7 of 33 and 5 of 34 true ones were refused, and 4 of 650 false ones accepted (in sets 3, 4 and 13); of 60
-    lies written against the frames one was.
+    `fresh` is the third widening: thirteen sets, each written before the grammar saw it, true texts beside lies of
+    every kind. At first sight 24 of 113, 25 of 94, 18 of 67, 21 of 65, 17 of 52, 10 of 46, 9 of 53, 9 of 49, 10 of 47,
+    4 of 40, 6 of 36, 7 of 33 and 5 of 34 true ones were refused, and 4 of 650 false ones accepted (in sets 3, 4 and
+    13); of 60 lies written against the frames one was.
     Texts that the facts do not bear after all ('a city', 'a coast', objects placed) are left out of the file.
     """
     facts = read_facts(TEXTS / "facts.json")
