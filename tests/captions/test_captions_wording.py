@@ -22,9 +22,10 @@ def round_trips(seeds: range) -> tuple[Counter[str], Counter[str], list[tuple[st
     for seed in seeds:
         facts = distinct_facts(seed)
         whole = replace(facts, overall=tuple(replace(s, percent=97 - 94 * i) for i, s in enumerate(facts.overall[:2])))
+        level = replace(facts, overall=tuple(replace(s, percent=46 - 2 * i) for i, s in enumerate(facts.overall[:2])))
         for topic, patterns in frames().items():
-            known = whole if topic == "full" else facts
             for number, pattern in enumerate(patterns):
+                known = whole if topic == "full" else level if "{even}" in pattern else facts
                 chooser = Chooser(f"{seed}/{number}")
                 text = fill(chosen(pattern, chooser, "x"), slots_of(TOPIC_OF.get(topic, topic), known, chooser, "y"))
                 if text is None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def rank(clause: Clause) -> list[Claim] | None:
     """A land cover has this rank; several share the first ranks."""
     top = clause.value("t", "top")
-    covers = clause.covers("a")
+    covers, number = clause.covers("a"), clause.value("n", "NUM")
+    if isinstance(number, Number) and number.value != len(covers):
+        return None
     if "a" not in clause.slots and clause.words.endswith("covers") and len(clause.context.listed) > 1:
         classes: list[tuple[str, ...]] = [(name,) for name in clause.context.listed]
     elif "a" not in clause.slots and clause.context.subject:
