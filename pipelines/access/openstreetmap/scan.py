@@ -422,7 +422,7 @@ class _Scanner:
     def _history(self, why: str) -> RefusedError:
         return RefusedError(
             f"{why}: it is a history file, a change file, or joined extracts that overlap; keep the newest version of "
-            f"each object: osmium time-filter {self._name} -o newest.osm.pbf (a full history of itself: `date: image`)"
+            f"each object: osmium time-filter {self._name} -o newest.osm.pbf; or, for a full history, add `date: image`"
         )
 
     def _date(self, time: int, step: int) -> None:
