@@ -34,7 +34,7 @@ class Ours(Peer):
     def open(self, url: str | None = None) -> None:
         self._data = landweave.open(self.source if url is None else f"{url}/{self.source.name}")
         self._read = self._data._reading(None, {})
-        self._data.catalogue.where  # noqa: B018 - opening reads the catalogue
+        self._data.catalogue.light  # noqa: B018 - opening reads the catalogue
 
     def one(self, i: int) -> Pixels:
         sample = self._data.sample(i)

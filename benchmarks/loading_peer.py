@@ -53,7 +53,7 @@ class Peer:
         self.folder, self.source = Path(folder), Path(source)
         self.arrays = {a.path: (a.sample_shape, np.dtype(a.dtype)) for a in dataset.spec.arrays}
         self.count = len(dataset)
-        self.where = dataset.catalogue.where
+        self.where = dataset.catalogue.seats(np.arange(len(dataset)))
         self.shard_samples = dataset.spec.shard_samples
         self.url: str | None = None
         self._buffers: Pixels = {}

@@ -101,8 +101,9 @@ class Loading:
         self._failed: BaseException | None = None
         self._corners: NDArray[np.float64] | None = None
         catalogue = source.catalogue
+        catalogue.warm(("id", *source.view.columns), positions)
         self._ids: list[str] = catalogue.ids(positions)
-        self._where: list[list[int]] = catalogue.where[positions].tolist()
+        self._where: list[list[int]] = catalogue.seats(positions).tolist()
         self._batch: Batch = {"id": self._ids}
         self._plan()
         self._running: list[Future[None]] = []
@@ -190,13 +191,13 @@ class Loading:
 
     def _slots(self, group: str, rule: Times, gone: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """(n, k) stored slot of each slot shown; the masks of the group go into the batch."""
-        present = self._source.catalogue.presence(group)[self._positions]
+        present = self._source.catalogue.presence(group, self._positions)
         if rule == "all" and gone is None:
             self._batch[f"{group}/present"] = present
             return np.where(present, np.arange(present.shape[1]), -1)
         days = None
         if isinstance(rule, str) and rule not in ("all", "first", "last"):
-            days = self._source.catalogue.days(group)[self._positions]
+            days = self._source.catalogue.days(group, self._positions)
         width = range(present.shape[1])
         draws = np.zeros((0, 0))
         if isinstance(rule, int):

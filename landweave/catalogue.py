@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,16 +15,19 @@ import pyarrow.parquet as pq
 
 from landweave.errors import CorruptError, QueryError, UnknownNameError, first_line
 from landweave.layout import ITEMS, MANIFEST, SPLITS, Json
-from landweave.query import field
+from landweave.order import Runs
+from landweave.query import NO_HINT, Hint, field
+from landweave.selection import Whole
 from landweave.strict import SAMPLE_ID
 from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
+    from landweave.selection import Positions
     from landweave.table import Objects
 
 
@@ -41,7 +45,8 @@ class Catalogue:
     def __init__(self, objects: Objects, spec: DatasetSpec, samples: int) -> None:
         self._objects = objects
         self._spec = spec
-        self._samples = samples
+        self.samples = samples
+        """Number of samples."""
         self._group: tuple[int, pa.Table] | None = None
         self._columns: dict[str, Any] = {}
         self._texts: dict[str, dict[str, None]] = {}
@@ -62,7 +67,7 @@ class Catalogue:
         """
         present = [f"{g.name}_present" for g in self._spec.groups]
         light = self.read(["id", "shard", "row", "split", *present])
-        for wrong in _impossible(light, self._spec, self._samples):
+        for wrong in impossible(light, self._spec, self.samples):
             raise CorruptError(f"{ITEMS}: {wrong}; {REMEDY}")
         return light
 
@@ -70,12 +75,15 @@ class Catalogue:
     def schema(self) -> pa.Schema:
         """Columns that a query can name."""
         schema = self._metadata.schema.to_arrow_schema()
-        check_columns(schema, _kinds(self._spec), ITEMS)
+        check_columns(schema, kinds(self._spec), ITEMS)
         return schema
 
+    def position(self, sample_id: str) -> int | None:
+        """Position of a sample in the catalogue; None if there is no such sample."""
+        return self._by_id.get(sample_id)
+
     @cached_property
-    def positions(self) -> dict[str, int]:
-        """Sample id -> position in the catalogue."""
+    def _by_id(self) -> dict[str, int]:
         return {sample: i for i, sample in enumerate(self.light["id"].to_pylist())}
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
@@ -103,32 +111,45 @@ class Catalogue:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_letters"}
 
+    def seats(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, 2): shard and row of samples."""
+        return self._seats[positions]
+
     @cached_property
-    def where(self) -> NDArray[np.int64]:
-        """(samples, 2): shard and row of each sample."""
+    def _seats(self) -> NDArray[np.int64]:
         return np.stack([self.light["shard"].to_numpy(), self.light["row"].to_numpy()], axis=1).astype(np.int64)
 
-    def checksum(self, positions: NDArray[np.int64]) -> int:
-        """Checksum of the ids of samples, their shards and rows, and their order."""
-        ids = self._ids.take(pa.array(positions))
-        _, offsets, text = ids.buffers()
-        return zlib.crc32(self.where[positions].tobytes(), zlib.crc32(text or b"", zlib.crc32(offsets)))
+    def runs(self, positions: Positions) -> Runs:
+        """Samples by shard."""
+        return Runs.of(self._seats[positions[:], 0])
 
-    def presence(self, group: str) -> NDArray[np.bool_]:
-        """(samples, slots): whether each observation is there."""
-        if group in self._presence:
-            return self._presence[group]
-        column = self.light[f"{group}_present"].combine_chunks()
-        slots = self._spec.group(group).slot_count
-        values = column.flatten()
-        flat = values.to_numpy(zero_copy_only=False)
-        if flat.size != len(column) * slots or values.null_count:
-            raise CorruptError(
-                f"{ITEMS}: column {group}_present does not have {slots} entries for each sample; {REMEDY}"
-            )
-        found: NDArray[np.bool_] = flat.reshape(-1, slots).astype(np.bool_)
-        self._presence[group] = found
-        return found
+    @property
+    def shards(self) -> list[int]:
+        """Numbers of the shards that have samples, ascending."""
+        return [int(n) for n in np.unique(self._seats[:, 0])]
+
+    def inside(self, shard: int) -> NDArray[np.int64]:
+        """Positions of the samples of a shard, by row."""
+        found = np.flatnonzero(self._seats[:, 0] == shard)
+        return found[np.argsort(self._seats[found, 1], kind="stable")]
+
+    def splits(self, positions: NDArray[np.int64]) -> list[str]:
+        """The split of each sample."""
+        return list(self.light["split"].take(pa.array(positions)).to_pylist())
+
+    def checksum(self, positions: Positions) -> int:
+        """Checksum of the ids of samples, their shards and rows, and their order."""
+        ids = self._ids.take(pa.array(positions[:]))
+        _, offsets, text = ids.buffers()
+        return zlib.crc32(self._seats[positions[:]].tobytes(), zlib.crc32(text or b"", zlib.crc32(offsets)))
+
+    def presence(self, group: str, positions: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """(n, slots): whether each observation of samples is there; of all samples if None."""
+        found = self._presence.get(group)
+        if found is None:
+            slots = self._spec.group(group).slot_count
+            self._presence[group] = found = presence_of(self.light[f"{group}_present"], group, slots)
+        return found if positions is None else found[positions]
 
     def array(self, name: str) -> tuple[ArraySpec, str]:
         """Form and path of an array by 'group/array', of a label's classes also by the label's name alone.
@@ -159,20 +180,14 @@ class Catalogue:
         except KeyError as error:
             raise UnknownNameError(f"no array {name!r}; {group} has {[a.path for a in found.arrays]}") from error
 
-    def days(self, group: str) -> NDArray[np.float64]:
-        """(samples, slots): acquisition times, days since 1970, UTC; NaN where there is none."""
+    def days(self, group: str, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n, slots): acquisition times of samples, days since 1970, UTC; NaN where there is none."""
         name = f"{group}_datetimes"
         if name not in self._columns:
-            slots = self._spec.group(group).slot_count
-            listed = self.read([name])[name].to_pylist()
-            try:
-                stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
-                self._columns[name] = np.array(stamps, np.float64).reshape(len(listed), slots)
-            except ValueError as error:
-                raise CorruptError(f"{ITEMS}: column {name} does not contain {slots} times; {REMEDY}") from error
-        return np.asarray(self._columns[name])
+            self._columns[name] = days_of(self.read([name])[name], group, self._spec.group(group).slot_count)
+        return np.asarray(self._columns[name][positions])
 
-    def texts(self, column: str) -> dict[str, None]:
+    def texts(self, column: str) -> Collection[str]:
         """The distinct texts in a column; for `split` all possible ones."""
         if column not in self._texts:
             read = self.light if column in self.light.column_names else self.read([column])
@@ -189,17 +204,22 @@ class Catalogue:
 
         Integers and bools of a column that lacks some become float64, NaN for null: of all samples alike.
         """
-        if name not in self._columns:
-            whole = self.read([name])[name].combine_chunks()
-            if whole.null_count and (pa.types.is_integer(whole.type) or pa.types.is_boolean(whole.type)):
-                whole = pc.cast(whole, pa.float64(), safe=False)
-            self._columns[name] = whole
-        found = self._columns[name].take(pa.array(positions))
+        found = self._values(name, positions)
         kind = found.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
             return found.to_numpy(zero_copy_only=False)
         values = found.to_pylist()
         return [[c["text"] for c in checked_captions(v)] for v in values] if name == "captions" else values
+
+    def warm(self, columns: Sequence[str], positions: NDArray[np.int64]) -> None:
+        """Ask for columns of samples that will be needed, all at once; here they are read as a whole anyway."""
+
+    def _values(self, name: str, positions: NDArray[np.int64]) -> pa.Array:
+        """A column of some samples, of the type that `column` gives."""
+        if name not in self._columns:
+            whole = self.read([name])[name].combine_chunks()
+            self._columns[name] = with_gaps(whole) if whole.null_count else whole
+        return self._columns[name].take(pa.array(positions))
 
     def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Columns (all if None) of the samples that fulfil `where`.
@@ -212,15 +232,20 @@ class Catalogue:
         self.schema  # noqa: B018 - looked at before anything is read
         if where is None:
             return read_table(source(), ITEMS, columns=columns)
-        try:
+        with fitting():
             return read_table(source(), ITEMS, columns=columns, filters=where)
-        except CorruptError as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
-                raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
-            if "No match for FieldRef" in str(cause):
-                raise QueryError(f"the query names a column that does not exist: {first_line(cause)}") from cause
-            raise
+
+    def rows(self, columns: list[str] | None, positions: Positions, where: pc.Expression | None = None) -> pa.Table:
+        """Columns (all if None) of samples, in their order.
+
+        Args:
+            columns: their names.
+            positions: of the samples.
+            where: the condition that found exactly these, if there is one.
+        """
+        if where is not None:
+            return self.read(columns, where)
+        return self.read(columns).take(pa.array(positions[:]))
 
     def item(self, position: int) -> Json:
         """All columns of one sample: its row group is read, and kept for its neighbours."""
@@ -239,8 +264,8 @@ class Catalogue:
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
         found = read_metadata(self._source(), ITEMS)
-        if found.num_rows != self._samples:
-            raise CorruptError(f"{ITEMS}: {found.num_rows} samples, {MANIFEST} states {self._samples}; {REMEDY}")
+        if found.num_rows != self.samples:
+            raise CorruptError(f"{ITEMS}: {found.num_rows} samples, {MANIFEST} states {self.samples}; {REMEDY}")
         return found
 
     @cached_property
@@ -249,16 +274,63 @@ class Catalogue:
         groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
         return np.cumsum(groups, dtype=np.int64)
 
-    def match(self, where: pc.Expression | None) -> NDArray[np.int64]:
-        """Positions of the samples that fulfil `where`, ascending."""
+    def match(self, where: pc.Expression | None, hint: Hint = NO_HINT) -> Positions:  # noqa: ARG002 - one file is read anyway
+        """Positions of the samples that fulfil `where`, ascending.
+
+        Args:
+            where: the condition.
+            hint: what it certainly requires.
+        """
         if where is None:
-            return np.arange(self.light.num_rows)
+            return Whole(self.samples)
         found = self.read(["id"], where)["id"]
         positions = pc.index_in(found, value_set=self.light["id"].combine_chunks()).to_numpy()
         return np.asarray(positions, np.int64)
 
     def _source(self) -> Any:
         return self._objects.table(self._spec.at(ITEMS))
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Raises QueryError where a table cannot be read because a condition does not fit its columns."""
+    try:
+        yield
+    except CorruptError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
+            raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
+        if "No match for FieldRef" in str(cause):
+            raise QueryError(f"the query names a column that does not exist: {first_line(cause)}") from cause
+        raise
+
+
+def with_gaps(values: pa.Array) -> pa.Array:
+    """Values of which some are null: integers and bools become float64."""
+    if pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
+        return pc.cast(values, pa.float64(), safe=False)
+    return values
+
+
+def presence_of(column: pa.ChunkedArray, group: str, slots: int) -> NDArray[np.bool_]:
+    """(n, slots) bool from a column `<group>_present`; CorruptError if it has another form."""
+    values = column.combine_chunks()
+    flat = values.flatten()
+    found = flat.to_numpy(zero_copy_only=False)
+    if found.size != len(values) * slots or flat.null_count:
+        raise CorruptError(f"{ITEMS}: column {group}_present does not have {slots} entries for each sample; {REMEDY}")
+    return np.asarray(found.reshape(-1, slots).astype(np.bool_))
+
+
+def days_of(column: pa.ChunkedArray, group: str, slots: int) -> NDArray[np.float64]:
+    """(n, slots) days since 1970 from a column `<group>_datetimes`; CorruptError if it does not hold times."""
+    listed = column.to_pylist()
+    try:
+        stamps = [[_day(s) for s in (row or [None] * slots)] for row in listed]
+        return np.array(stamps, np.float64).reshape(len(listed), slots)
+    except ValueError as error:
+        message = f"{ITEMS}: column {group}_datetimes does not contain {slots} times; {REMEDY}"
+        raise CorruptError(message) from error
 
 
 def checked_captions(values: Any) -> list[Json]:
@@ -270,7 +342,7 @@ def checked_captions(values: Any) -> list[Json]:
     return found
 
 
-def _kinds(spec: DatasetSpec) -> dict[str, str]:
+def kinds(spec: DatasetSpec) -> dict[str, str]:
     """Columns that the reader relies on, and what they hold."""
     kinds = dict.fromkeys(("id", "split", "facts", "block"), "string")
     kinds |= dict.fromkeys(("shard", "row", "epsg"), "int32")
@@ -287,7 +359,7 @@ def _kinds(spec: DatasetSpec) -> dict[str, str]:
     return kinds
 
 
-def _impossible(light: pa.Table, spec: DatasetSpec, samples: int) -> Iterator[str]:
+def impossible(light: pa.Table, spec: DatasetSpec, samples: int) -> Iterator[str]:
     """The first error in the light columns, in words."""
     for name in light.column_names:
         if light[name].null_count:

@@ -154,10 +154,14 @@ def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[Shard
 def _presence(dataset: Dataset, manifest: ShardManifest, revision: int) -> list[str]:
     """Checks that catalogue and manifest agree on which observations are present."""
     faults = []
-    inside = np.flatnonzero(dataset.catalogue.where[:, 0] == manifest.shard)
+    inside = dataset.catalogue.inside(manifest.shard)
+    try:
+        seats = dataset.catalogue.seats(inside)
+    except CorruptError as error:
+        return [str(error)]
     for group in (g for g in dataset.spec.groups if g.revision == revision):
-        rows = dataset.catalogue.presence(group.name)[inside]
-        for (_, row), there in zip(dataset.catalogue.where[inside], rows, strict=True):
+        rows = dataset.catalogue.presence(group.name, inside)
+        for (_, row), there in zip(seats, rows, strict=True):
             said = "".join("1" if slot else "0" for slot in there)
             rows_said = manifest.presence.get(group.name, ())
             if row >= len(rows_said) or rows_said[row] != said:

@@ -80,9 +80,9 @@ class Filter:
         return node["op"].lower(), node["args"]
 
     def _matching(self, condition: pc.Expression) -> NDArray[np.bool_]:
-        found = np.zeros(self._catalogue.light.num_rows, np.bool_)
+        found = np.zeros(self._catalogue.samples, np.bool_)
         try:
-            found[self._catalogue.match(condition)] = True
+            found[self._catalogue.match(condition)[:]] = True
         except pa.ArrowException as error:
             raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
         return found
@@ -153,7 +153,7 @@ class Filter:
         if not _is_property(node) or node["property"] != "geometry":
             raise QueryError(f"{op} compares the property 'geometry' with a geometry")
         shape = geometry(literal)
-        near = np.ones(self._catalogue.light.num_rows, np.bool_)
+        near = np.ones(self._catalogue.samples, np.bool_)
         if op != "s_disjoint":
             near = self._matching(_box(self._schema, shape.bounds))
         rows = self._catalogue.read(["geometry"])["geometry"].filter(pa.array(near))

@@ -81,8 +81,8 @@ def tree(
     positions, values = how["positions"], how["values"]
     if values not in ("masked", "stored", "physical"):
         raise QueryError(f"values must be 'masked', 'stored' or 'physical', got {values!r}")
-    ids = catalogue.light["id"].take(positions).to_pylist()
-    places = catalogue.read(["id", *_PLACE]).take(positions)
+    ids = catalogue.ids(positions)
+    places = catalogue.rows(["id", *_PLACE], positions)
     coordinates: dict[str, Any] = {"sample": np.array(ids, object)}
     coordinates |= {
         name: ("sample", np.array(places[name].to_pylist(), object if name == "split" else None)) for name in _PLACE
@@ -104,7 +104,7 @@ def _group(
 ) -> xr.Dataset:
     import xarray as xr
 
-    present = catalogue.presence(group.name)[chosen.positions]
+    present = catalogue.presence(group.name, chosen.positions)
     found: dict[str, Any] = {}
     coordinates: dict[str, Any] = {"sample": np.array(chosen.ids, object)}
     for array in arrays:
@@ -131,7 +131,7 @@ def _lazy(
     da: Any = import_module("dask.array")  # untyped
 
     positions, ids, values = chosen
-    where, present = catalogue.where[positions], catalogue.presence(array.group)[positions]
+    where, present = catalogue.seats(positions), catalogue.presence(array.group, positions)
     dtype = np.dtype(array.dtype) if values == "stored" or array.kind == "mask" else _float(array)
     most = max(1, _CHUNK_BYTES // max(1, array.chip_bytes * array.slots))
     edges = np.flatnonzero(np.diff(where[:, 0])) + 1

@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 
 from landweave.batch import ASKED, Loading, Source
 from landweave.buffers import Buffers
-from landweave.catalogue import Catalogue
 from landweave.classes import Classes
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
 from landweave.layout import LEDGER, MANIFEST, RECIPE, TEXTS, ZARR, added_recipe
 from landweave.manifest import dataset_from_bytes
 from landweave.notebook import table_html
 from landweave.order import EpochRandom, Order
+from landweave.parted import catalogue_of
 from landweave.pixels import SamplePixels
-from landweave.query import BBox, degrees, expression
+from landweave.query import NO_HINT, BBox, degrees, expression, hint
 from landweave.questions import TASKS
 from landweave.sample import Sample
 from landweave.selection import Selection
@@ -103,7 +103,7 @@ class Dataset:
         """Its form."""
         self.objects = Objects(store, manifest.objects, manifest.before)
         """Its files other than pixels, verified before use."""
-        self.catalogue = Catalogue(self.objects, self.spec, manifest.samples)
+        self.catalogue = catalogue_of(store, self.objects, manifest)
         """Its items."""
         self._reader = ShardReader(store, self.spec.shard_samples)
         self._buffers = Buffers()
@@ -231,11 +231,12 @@ class Dataset:
             QueryError: an unknown column, a condition that cannot be parsed, a value of the wrong type or one that no
                 sample has (split="trian"), a reversed period or box.
         """
-        condition = None
+        condition, wanted = None, NO_HINT
         if where is not None or bbox is not None or time is not None or equal:
             schema, texts = self.catalogue.schema, self.catalogue.texts
             condition = expression(schema, bbox=bbox, time=time, where=where, equal=equal, texts=texts)
-        found = Selection(self.catalogue, self.catalogue.match(condition), condition)
+            wanted = hint(bbox=bbox, time=time, where=where, equal=equal)
+        found = Selection(self.catalogue, self.catalogue.match(condition, wanted), condition)
         if not len(found) and bbox is not None:
             self._check_box(bbox)
         return found
@@ -319,8 +320,8 @@ class Dataset:
 
     def _position(self, which: str | int) -> int:
         if isinstance(which, str):
-            position = self.catalogue.positions.get(which, -1)
-            if position < 0:
+            position = self.catalogue.position(which)
+            if position is None:
                 raise UnknownNameError(f"no sample {which!r} among the {len(self)} of this dataset")
         else:
             if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
@@ -369,7 +370,7 @@ class Dataset:
         if on_error not in ("raise", "skip"):
             raise QueryError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         wanted = None if weights is None else chosen.weights(weights)
-        made = Stream(self._source(arrays, view), chosen.positions, Order(**order), wanted, on_error)
+        made = Stream(self._source(arrays, view), chosen.places, Order(**order), wanted, on_error)
         len(made)  # raises an error for an epoch without a batch
         return made
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from landweave.layout import ITEMS, ZARR
+from landweave.layout import ITEMS, ROOT, ZARR
 from landweave.licences import UNSTATED, conflicts
 from landweave.plain import markdown, printable
 
@@ -71,7 +71,7 @@ def card(manifest: DatasetManifest) -> str:
     """README.md."""
     spec = manifest.spec
     head = hub_head(spec.licence, printable(spec.name), manifest.samples)
-    head["configs"] = [{"config_name": "catalogue", "data_files": spec.at(ITEMS)}]
+    head["configs"] = [{"config_name": "catalogue", "data_files": _items(manifest)}]
     lines = [*head_lines(head), f"# {_line(spec.name)}", ""]
     lines += [markdown(spec.description)] if spec.description else []
     counts = ", ".join(f"{name} {count:,}" for name, count in manifest.splits.items())
@@ -90,7 +90,7 @@ def card(manifest: DatasetManifest) -> str:
         "",
     ]
     lines += _legends(spec.groups)
-    lines += _open(spec.groups) + _terms(manifest)
+    lines += _open(manifest) + _terms(manifest)
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +114,14 @@ def _legends(groups: tuple[GroupSpec, ...]) -> list[str]:
     return lines
 
 
-def _open(groups: tuple[GroupSpec, ...]) -> list[str]:
+def _items(manifest: DatasetManifest) -> str:
+    """Path of the items; a pattern where they are in parts."""
+    spec = manifest.spec
+    return f"{spec.at(ROOT).removesuffix('.json')}/*.parquet" if spec.at(ROOT) in manifest.objects else spec.at(ITEMS)
+
+
+def _open(manifest: DatasetManifest) -> list[str]:
+    groups = manifest.spec.groups
     first = groups[0].arrays[0].path if groups else "sentinel2/bands_10m"
     return [
         "## Use",
@@ -126,7 +133,7 @@ def _open(groups: tuple[GroupSpec, ...]) -> list[str]:
         f'pixels = data.sample(0)["{first}"]',
         "```",
         "",
-        f"`{ZARR}` is plain Zarr v3, `{ITEMS}` stac-geoparquet: both can be read without landweave.",
+        f"`{ZARR}` is plain Zarr v3, `{_items(manifest)}` stac-geoparquet: both can be read without landweave.",
         "",
     ]
 
@@ -149,8 +156,7 @@ def _line(text: str) -> str:
 def croissant(manifest: DatasetManifest) -> Json:
     """Croissant 1.0 JSON-LD: the catalogue as a record set, the arrays as files."""
     spec = manifest.spec
-    items, name = spec.at(ITEMS), printable(spec.name)
-    found = manifest.objects[items]
+    name, parted = printable(spec.name), spec.at(ROOT) in manifest.objects
     fields = [
         {
             "@type": "cr:Field",
@@ -158,7 +164,7 @@ def croissant(manifest: DatasetManifest) -> Json:
             "name": column,
             "description": words,
             "dataType": kind,
-            "source": {"fileObject": {"@id": "catalogue"}, "extract": {"column": column}},
+            "source": {_SOURCE[parted]: {"@id": "catalogue"}, "extract": {"column": column}},
         }
         for column, kind, words in _COLUMNS
     ]
@@ -174,18 +180,7 @@ def croissant(manifest: DatasetManifest) -> Json:
         "version": f"1.{spec.revision}.0",
         "keywords": list(TAGS),
         "creditText": "; ".join(printable(line) for line in manifest.attribution),
-        "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": "catalogue",
-                "name": "catalogue",
-                "description": "One row per sample, stac-geoparquet",
-                "contentUrl": items,
-                "contentSize": f"{found.size} B",
-                "encodingFormat": "application/x-parquet",
-                "sha256": found.sha256,
-            }
-        ],
+        "distribution": _distribution(manifest),
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
@@ -196,6 +191,34 @@ def croissant(manifest: DatasetManifest) -> Json:
                 "field": fields,
             }
         ],
+    }
+
+
+_SOURCE = {False: "fileObject", True: "fileSet"}
+
+
+def _distribution(manifest: DatasetManifest) -> list[Json]:
+    """The file of the items, or the files and their set."""
+    pattern = _items(manifest)
+    if pattern in manifest.objects:
+        return [_file("catalogue", pattern, manifest)]
+    paths = [path for path in manifest.objects if path.startswith(pattern[:-9]) and path.endswith(".parquet")]
+    files = [_file(f"catalogue-{number}", path, manifest) for number, path in enumerate(sorted(paths))]
+    together = {"@type": "cr:FileSet", "@id": "catalogue", "name": "catalogue", "includes": pattern}
+    return [*files, {**together, "encodingFormat": "application/x-parquet"}]
+
+
+def _file(name: str, path: str, manifest: DatasetManifest) -> Json:
+    found = manifest.objects[path]
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "description": "One row per sample, stac-geoparquet",
+        "contentUrl": path,
+        "contentSize": f"{found.size} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": found.sha256,
     }
 
 

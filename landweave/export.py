@@ -272,7 +272,7 @@ def _writer(form: str) -> Writer:
 
 def _by_split(dataset: Dataset, chosen: Selection) -> dict[str, list[str]]:
     """Ids of each split, in the catalogue's order; usual splits first."""
-    splits = dataset.catalogue.light["split"].take(chosen.positions).to_pylist()
+    splits = dataset.catalogue.splits(chosen.positions)
     found: dict[str, list[str]] = {s: [] for s in SPLITS}
     for sample, split in zip(chosen.ids, splits, strict=True):
         found[split].append(sample)

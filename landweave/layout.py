@@ -22,8 +22,9 @@ Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2
     recipes/r1.json                 the resolved recipe of what was added
     catalogue/items.r1.parquet ...  the catalogue with it; landweave.json says which revision holds
 
-Layout 3 is either of them with a layer whose ground is not the footprint (`ArraySpec.margin_m`). Nothing else differs:
-the coordinates `x` and `y` of such a layer begin left of and above the footprint's corner, or inside it.
+Layout 3 is either of them with one of these: a layer whose ground is not the footprint (`ArraySpec.margin_m`: the
+coordinates `x` and `y` of such a layer begin left of and above the footprint's corner, or inside it), or a catalogue in
+parts (`landweave.parts`), which more than 131,072 planned samples get.
 
 Rules that the names do not say:
 
@@ -53,14 +54,17 @@ LAYOUT_VERSION = 1
 """Layout version of a build. It increases if a reader of the earlier version would read wrongly."""
 REVISED_VERSION = 2
 """Layout version after the first addition: a reader of layout 1 would look for columns in the old catalogue."""
-EXTENTS_VERSION = 3
-"""Layout version where a layer has ground of another size: a reader of layout 2 would place its pixels wrongly."""
-READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION, EXTENTS_VERSION)
+WIDER_VERSION = 3
+"""Layout version where a layer has ground of another size, or the catalogue is in parts: a reader of layout 2 would
+place its pixels wrongly, or find no items."""
+READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION, WIDER_VERSION)
 FORMAT = "landweave"
 MANIFEST = "landweave.json"
 RECIPE = "recipe.json"
 ZARR = "data.zarr"
 ITEMS = "catalogue/items.parquet"
+ROOT = "catalogue/items.json"
+"""Root of a catalogue in parts, which then replaces ITEMS."""
 LEDGER = "catalogue/ledger.parquet"
 STATISTICS = "catalogue/statistics.json"
 COLLECTION = "catalogue/collection.json"
@@ -386,7 +390,7 @@ class DatasetSpec:
     @property
     def layout(self) -> int:
         """Layout version that its arrays need."""
-        return EXTENTS_VERSION if any(array.margin_m for array in self.arrays) else LAYOUT_VERSION
+        return WIDER_VERSION if any(array.margin_m for array in self.arrays) else LAYOUT_VERSION
 
     def extent_m(self, group: str) -> float:
         """Edge of the ground that a group covers, metres: that of the footprint, or its own around the same centre."""

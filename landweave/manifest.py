@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landweave.errors import CorruptError, LayoutError
-from landweave.layout import FORMAT, LAYOUT_VERSION, READABLE_VERSIONS, REVISED_VERSION, SPLITS, DatasetSpec, Json
+from landweave.layout import (
+    FORMAT,
+    LAYOUT_VERSION,
+    READABLE_VERSIONS,
+    REVISED_VERSION,
+    ROOT,
+    SPLITS,
+    WIDER_VERSION,
+    DatasetSpec,
+    Json,
+)
 from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.strict import NAME, SAMPLE_ID, SHA256, Fields, inside, parse, refuse, text, whole
 
@@ -138,11 +148,12 @@ def shard_from_bytes(raw: bytes, path: str) -> ShardManifest:
 
 def dataset_to_bytes(manifest: DatasetManifest) -> bytes:
     """The sealed `landweave.json`."""
-    revised = manifest.spec.revision > 0
+    revised, parted = manifest.spec.revision > 0, manifest.spec.at(ROOT) in manifest.objects
+    least = WIDER_VERSION if parted else REVISED_VERSION if revised else LAYOUT_VERSION
     return seal(
         {
             "format": FORMAT,
-            "layout": max(manifest.spec.layout, REVISED_VERSION if revised else LAYOUT_VERSION),
+            "layout": max(manifest.spec.layout, least),
             "dataset": spec_to_json(manifest.spec),
             "samples": manifest.samples,
             "splits": manifest.splits,

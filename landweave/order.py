@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from landweave.errors import QueryError, whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 Remainder = Literal["share", "drop", "repeat"]
@@ -53,26 +55,23 @@ class Order:
             raise QueryError(f"remainder must be 'share', 'drop' or 'repeat', got {self.remainder!r}")
 
     def sequence(
-        self, shards: NDArray[np.int64], epoch: int, weights: NDArray[np.float64] | None = None
-    ) -> NDArray[np.int64]:
-        """Indexes into the selection, in the order of that epoch.
+        self, shards: Runs | NDArray[np.int64], epoch: int, weights: NDArray[np.float64] | None = None
+    ) -> Sequence:
+        """Indexes into the selection, in the order of that epoch; made window by window as they are asked for.
 
         Args:
-            shards: (samples,) shard of each sample of the selection.
+            shards: (samples,) shard of each sample of the selection, or the same as runs.
             epoch: 0, 1, ...
             weights: (samples,) how often to draw each, relative to the others; None: each once.
         """
+        runs = shards if isinstance(shards, Runs) else Runs.of(shards)
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        drawn = np.arange(len(shards)) if weights is None else _drawn(weights, rng)
-        if not self.shuffle or not len(drawn):
-            return drawn
-        _, first, where = np.unique(shards[drawn], return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.int64)
-        rank[rng.permutation(len(first))] = np.arange(len(first))
-        window = rank[where] // self.mix
-        return drawn[np.lexsort((rng.permutation(len(drawn)), window))]
+        drawn = None if weights is None else _drawn(weights, rng)
+        if drawn is not None:
+            runs = runs.drawn(drawn)
+        return Sequence(runs, drawn, (self.seed, epoch), self.mix if self.shuffle else 0, rng)
 
-    def batches(self, samples: int, rank: int, ranks: int) -> list[slice]:
+    def batches(self, samples: int, rank: int, ranks: int) -> Batches:
         """Slices of the sequence: the batches of one rank in an epoch.
 
         Raises:
@@ -84,20 +83,145 @@ class Order:
         full, left = divmod(samples, step)
         if self.remainder == "repeat" and left:
             full, left = full + 1, 0
-        sizes = [self.batch_size] * (full * ranks)
+        last: list[int] = []
         if left and self.remainder == "share":
             if left < ranks and full:
-                sizes, left = sizes[:-ranks], left + step
+                full, left = full - 1, left + step
             steps = -(-left // step)
             base, more = divmod(left, steps * ranks)
-            sizes += [base + (i < more) for i in range(steps * ranks)]
+            last = [base + (i < more) for i in range(steps * ranks)]
             if base == 0:
                 raise QueryError(
                     f"{samples} samples in batches of {self.batch_size} leave some of {ranks} ranks without a batch; "
                     "choose remainder='drop' or remainder='repeat'"
                 )
-        ends = np.cumsum([0, *sizes])
-        return [slice(int(ends[i]), int(ends[i + 1])) for i in range(rank, len(sizes), ranks)]
+        return Batches(self.batch_size, full, last, rank, ranks)
+
+
+class Batches:
+    """The batches of one rank in an epoch, as slices of the sequence."""
+
+    def __init__(self, size: int, full: int, last: list[int], rank: int, ranks: int) -> None:
+        """Describe them.
+
+        Args:
+            size: samples of a full batch.
+            full: steps of full batches.
+            last: samples of each batch of the last steps, by step and rank.
+            rank: whose batches.
+            ranks: number of ranks.
+        """
+        self._size, self._full, self._rank, self._ranks = size, full, rank, ranks
+        self._ends = np.cumsum([full * ranks * size, *last]).tolist()
+
+    def __len__(self) -> int:
+        return int(self._full + (len(self._ends) - 1) // self._ranks)
+
+    def __iter__(self) -> Iterator[slice]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> slice:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        place = number * self._ranks + self._rank
+        if number < self._full:
+            return slice(place * self._size, (place + 1) * self._size)
+        place -= self._full * self._ranks
+        return slice(self._ends[place], self._ends[place + 1])
+
+
+class Runs(NamedTuple):
+    """The samples of a selection by shard."""
+
+    ends: NDArray[np.int64]
+    """(shards,) number of samples in each shard and those before it, in order of their numbers; none is empty."""
+    sorter: NDArray[np.int64] | None = None
+    """(samples,) indexes into the selection, by shard; None: the selection is in this order."""
+
+    @classmethod
+    def of(cls, shards: NDArray[np.int64]) -> Runs:
+        """Runs of (samples,) shard numbers in any order."""
+        sorter = None if (shards[1:] >= shards[:-1]).all() else np.argsort(shards, kind="stable")
+        ordered = shards if sorter is None else shards[sorter]
+        return cls(np.append(np.flatnonzero(np.diff(ordered)) + 1, len(ordered))[: len(ordered) or 0], sorter)
+
+    def drawn(self, drawn: NDArray[np.int64]) -> Runs:
+        """Runs of samples that are drawn from these: ascending indexes, each as often as it is drawn."""
+        if self.sorter is None:
+            ends = np.searchsorted(drawn, self.ends)
+            return Runs(ends[np.diff(ends, prepend=0) > 0])
+        numbers = np.empty(len(self.sorter), np.int64)
+        numbers[self.sorter] = np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
+        return Runs.of(numbers[drawn])
+
+
+class Sequence:
+    """The order of an epoch: indexes into a selection; at most two windows of it are in memory. Not for threads."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        drawn: NDArray[np.int64] | None,
+        seed: tuple[int, int],
+        mix: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """Decide the order of the shards.
+
+        Args:
+            runs: the samples by shard.
+            drawn: (samples,) which sample of the selection each is; None: they are the selection.
+            seed: seed and epoch.
+            mix: shards of a window; 0: no shuffling.
+            rng: decides the order of the shards.
+        """
+        self._runs, self._drawn, self._seed, self._mix = runs, drawn, seed, mix
+        self._length = int(runs.ends[-1]) if len(runs.ends) else 0
+        if mix:
+            self._shards = rng.permutation(len(runs.ends))
+            counts = np.diff(runs.ends, prepend=0)[self._shards]
+            self._ends = np.add.reduceat(counts, np.arange(0, len(counts), mix)).cumsum() if len(counts) else counts
+        self._windows: dict[int, NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self[:].tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, which: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) indexes into the selection at these places of the sequence."""
+        places = np.arange(self._length)[which] if isinstance(which, slice) else which
+        if self._mix:
+            numbers = np.searchsorted(self._ends, places, side="right")
+            found = np.empty(len(places), np.int64)
+            for number in np.unique(numbers).tolist():
+                inside = numbers == number
+                first = int(self._ends[number - 1]) if number else 0
+                found[inside] = self._window(number)[places[inside] - first]
+            places = found
+        elif self._drawn is not None:
+            places = self._drawn[places]
+        return np.asarray(places, np.int64)
+
+    def _window(self, number: int) -> NDArray[np.int64]:
+        """The samples of a window of shards, shuffled together."""
+        known = self._windows.get(number)
+        if known is None:
+            ends = self._runs.ends
+            chosen = self._shards[number * self._mix : (number + 1) * self._mix]
+            known = np.concatenate([np.arange(ends[i - 1] if i else 0, ends[i]) for i in chosen.tolist()])
+            rng = np.random.Generator(np.random.PCG64([*self._seed, number]))
+            known = known[rng.permutation(len(known))]
+            known = known if self._runs.sorter is None else self._runs.sorter[known]
+            known = known if self._drawn is None else self._drawn[known]
+            while len(self._windows) > 1:
+                del self._windows[next(iter(self._windows))]
+            self._windows[number] = known
+        return known
 
 
 def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -24,6 +25,54 @@ _LONGEST, _DEEPEST = 1 << 16, 64
 """Characters of a condition, and how deep it may be nested."""
 BBox = tuple[float, float, float, float]
 """west, south, east, north in degrees; west > east crosses the antimeridian."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a condition certainly requires of a sample: a catalogue in parts need not open the others."""
+
+    bbox: BBox | None = None
+    """A box that its footprint touches."""
+    time: tuple[datetime | None, datetime | None] = (None, None)
+    """A period in which it has an observation."""
+    splits: frozenset[str] | None = None
+    """Its split is one of these; None: any."""
+    alone: bool = False
+    """Whether the condition requires nothing else than the split."""
+
+
+NO_HINT = Hint()
+
+
+def hint(*, bbox: Any = None, time: Any = None, where: Any = None, equal: Mapping[str, Any]) -> Hint:
+    """What the arguments of `expression` require; they are valid."""
+    more = equal if not isinstance(where, Mapping) else {**where, **equal}
+    splits = None if "split" not in more else _texts_of(more["split"])
+    others = bbox is not None or time is not None or len(more) > ("split" in more)
+    if isinstance(where, str):
+        found = _split_of(ast.parse(where, mode="eval").body)
+        splits, others = (found, others) if splits is None and found is not None else (splits, True)
+    elif not isinstance(where, Mapping | None):
+        others = True
+    return Hint(
+        bbox=None if bbox is None else degrees(bbox),
+        time=(None, None) if time is None else _edges(time),
+        splits=splits,
+        alone=splits is not None and not others,
+    )
+
+
+def _texts_of(value: Any) -> frozenset[str]:
+    values = [value] if isinstance(value, str) or not _several(value) else list(value)
+    return frozenset(str(v) for v in values if v is not None)
+
+
+def _split_of(node: ast.AST) -> frozenset[str] | None:
+    """The splits of a condition that is `split == 'train'`, and nothing else."""
+    match node:
+        case ast.Compare(left=ast.Name(id="split"), ops=[ast.Eq()], comparators=[ast.Constant(value=str(value))]):
+            return frozenset([value])
+    return None
 
 
 def expression(
@@ -109,7 +158,7 @@ def degrees(bbox: Any) -> BBox:
 def _during(period: Any) -> list[pc.Expression]:
     if not isinstance(period, (tuple, list)) or len(period) != 2:
         raise QueryError(f"time must be (first, last), and either may be None; got {period!r}")
-    first, last = (None if edge is None else moment(edge, latest=bool(n)) for n, edge in enumerate(period))
+    first, last = _edges(period)
     if first is not None and last is not None and first > last:
         raise QueryError(f"time is (first, last), and {period[0]} is after {period[1]}: swap them")
     parts = []
@@ -118,6 +167,11 @@ def _during(period: Any) -> list[pc.Expression]:
     if first is not None:
         parts.append(pc.field("end_datetime") >= pa.scalar(first, pa.timestamp("us", tz="UTC")))
     return parts
+
+
+def _edges(period: Any) -> tuple[datetime | None, datetime | None]:
+    first, last = (None if edge is None else moment(edge, latest=bool(n)) for n, edge in enumerate(period))
+    return first, last
 
 
 def moment(value: Any, *, latest: bool = False) -> datetime:

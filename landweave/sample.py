@@ -95,7 +95,7 @@ class Sample:
 
     @cached_property
     def _where(self) -> tuple[int, int]:
-        shard, row = self._catalogue.where[self._position].tolist()
+        shard, row = self._catalogue.seats(np.array([self._position]))[0].tolist()
         return shard, row
 
     @cached_property
@@ -155,7 +155,7 @@ class Sample:
         return {g.name: tuple(self._slots(g.name)) for g in self._spec.groups}
 
     def _slots(self, group: str) -> list[bool]:
-        found: list[bool] = self._catalogue.presence(group)[self._position].tolist()
+        found: list[bool] = self._catalogue.presence(group, np.array([self._position]))[0].tolist()
         return found
 
     @property

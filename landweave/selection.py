@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from landweave.errors import QueryError, needed, unknown
 from landweave.notebook import table_html
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow.compute as pc
-    from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
 
@@ -25,14 +25,40 @@ _SHOWN = 5
 """Rows that a notebook shows."""
 
 
+class Whole:
+    """Positions of all samples of a catalogue, without an array of them."""
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitem__(self, which: Any) -> NDArray[np.int64]:
+        """Positions of these samples: indexes, a slice or a mask, as numpy takes them."""
+        plain = isinstance(which, np.ndarray) and which.dtype.kind in "iu" and which.size
+        if plain and which.min() >= 0 and which.max() < self._samples:
+            return np.asarray(which, np.int64)
+        return np.asarray(np.arange(self._samples)[which])
+
+
+Positions = Whole | NDArray[np.int64]
+"""Position of each sample in the catalogue."""
+
+
 class Selection:
     """Samples that a query found, in the catalogue's order. Iterates over sample ids."""
 
-    def __init__(self, catalogue: Catalogue, positions: NDArray[np.int64], where: pc.Expression | None) -> None:
+    def __init__(self, catalogue: Catalogue, places: Positions, where: pc.Expression | None) -> None:
         self._catalogue = catalogue
         self._where = where
-        self.positions = positions
+        self.places = places
+        """Position of each sample in the catalogue; all samples are no array."""
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
         """Position of each sample in the catalogue."""
+        return self.places[:] if isinstance(self.places, Whole) else self.places
 
     @property
     def ids(self) -> list[str]:
@@ -47,10 +73,10 @@ class Selection:
     def of(self, catalogue: Catalogue) -> bool:
         """True if the selection was made from this catalogue, in this process or in another one."""
         mine = self._catalogue
-        return mine is catalogue or (mine.place == catalogue.place and mine.light.num_rows == catalogue.light.num_rows)
+        return mine is catalogue or (mine.place == catalogue.place and mine.samples == catalogue.samples)
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.places)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
@@ -58,7 +84,7 @@ class Selection:
     def _repr_html_(self) -> str:
         """In a notebook: the first samples."""
         columns = [n for n in ("id", "split", "lon", "lat", "datetime") if n in self._catalogue.schema.names]
-        first = Selection(self._catalogue, self.positions[:_SHOWN], None)
+        first = self.take(slice(_SHOWN))
         rows = [tuple(row[c] for c in columns) for row in first.table.select(columns).to_pylist()]
         return table_html(f"{len(self)} samples" + (", the first:" if len(rows) < len(self) else ""), columns, rows)
 
@@ -84,7 +110,7 @@ class Selection:
 
     def take(self, which: Any) -> Selection:
         """Some of these samples, in the order given: indexes, a slice or a mask, as numpy takes them."""
-        return Selection(self._catalogue, self.positions[which], None)
+        return Selection(self._catalogue, self.places[which], None)
 
     def column(self, name: str) -> Any:
         """One catalogue column of these samples: numbers as an array, all else as a list."""
@@ -150,6 +176,4 @@ class Selection:
                 raise QueryError(f"weights: column {name!r}: {unknown('value', value, known)}")
 
     def _table(self, columns: list[str] | None) -> pa.Table:
-        if self._where is not None:
-            return self._catalogue.read(columns, self._where)
-        return self._catalogue.read(columns).take(pa.array(self.positions))
+        return self._catalogue.rows(columns, self.places, self._where)

@@ -199,7 +199,7 @@ class _Catalogue(BaseCoreClient):
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         self._known(collection_id)
-        position = self.dataset.catalogue.positions.get(item_id)
+        position = self.dataset.catalogue.position(item_id)
         if position is None:
             raise NotFoundError(f"no item {item_id[:80]!r} in {collection_id[:80]!r}")
         return self._items([position], kwargs["request"])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def search_positions(
         QueryError: one of them cannot be understood.
     """
     catalogue = dataset.catalogue
-    equal = {} if ids is None else {"id": [i for i in ids if i in catalogue.positions]}
+    equal = {} if ids is None else {"id": [i for i in ids if catalogue.position(i) is not None]}
     if ids is not None and not equal["id"]:
         return np.zeros(0, np.int64)
     found = dataset.query(bbox=_flat(bbox), time=_period(interval), **equal).positions
@@ -107,7 +108,7 @@ def sort_positions(dataset: Dataset, positions: NDArray[np.int64], by: list[tupl
     for name, descending in by:
         if name not in names:
             raise QueryError(unknown("property", name[:80], names))
-        columns[name] = dataset.catalogue.read([name])[name].take(pa.array(positions))
+        columns[name] = dataset.catalogue.rows([name], positions)[name]
         keys.append((name, "descending" if descending else "ascending"))
     table = pa.table({**columns, " position": positions})
     order = pc.sort_indices(table, sort_keys=[*keys, (" position", "ascending")])  # nulls last
@@ -209,14 +210,14 @@ def aggregate(dataset: Dataset, positions: NDArray[np.int64], names: list[str]) 
             raise QueryError(unknown("aggregation", name[:80], AGGREGATIONS))
         about: Json = {"name": name, "data_type": AGGREGATIONS[name]}
         if name == "split_frequency":
-            split = dataset.catalogue.light["split"].take(pa.array(positions)).value_counts().to_pylist()
-            buckets = [{"key": s["values"], "data_type": "string", "frequency": s["counts"]} for s in split]
-            found.append({**about, "buckets": sorted(buckets, key=lambda b: str(b["key"])), "overflow": 0})
+            splits = sorted(Counter(dataset.catalogue.splits(positions)).items())
+            buckets = [{"key": name, "data_type": "string", "frequency": count} for name, count in splits]
+            found.append({**about, "buckets": buckets, "overflow": 0})
             continue
         if name == "total_count":
             found.append({**about, "value": len(positions)})
             continue
-        times = dataset.catalogue.read(["datetime"])["datetime"].take(pa.array(positions))
+        times = dataset.catalogue.rows(["datetime"], positions)["datetime"]
         value = (pc.min if name == "datetime_min" else pc.max)(times).as_py()
         found.append({**about, "value": plain(value)})
     return found

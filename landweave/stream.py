@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
     from landweave.batch import Source
     from landweave.layout import ArraySpec
-    from landweave.order import Order
+    from landweave.order import Batches, Order
+    from landweave.selection import Positions
 
 REMOTE_THREADS = 64
 """Number of threads for a URL: most of them wait for an answer."""
+
+_ORDER = 2
+"""Version of the shuffled order: an epoch of another version has other batches."""
 
 
 class StreamSettings(ViewSettings, total=False):
@@ -79,7 +83,7 @@ class Stream:
     def __init__(
         self,
         source: Source,
-        positions: NDArray[np.int64],
+        positions: Positions,
         order: Order,
         weights: NDArray[np.float64] | None = None,
         on_error: OnError = "raise",
@@ -147,9 +151,9 @@ class Stream:
         """Batches of an epoch for each rank."""
         return len(self._batches(self._share))
 
-    def _batches(self, share: Share) -> list[slice]:
+    def _batches(self, share: Share) -> Batches:
         found = self.order.batches(len(self._positions), share.rank, share.ranks)
-        if not found:
+        if not len(found):
             raise QueryError(
                 f"{len(self._positions)} samples are too few for a batch of {self.order.batch_size} on each of "
                 f"{share.ranks} ranks: use a smaller batch_size or remainder='share' (it is {self.order.remainder!r})"
@@ -202,6 +206,7 @@ class Stream:
         """The settings that a state and a stream must share."""
         order = self.order
         return {
+            "order": _ORDER,
             "seed": order.seed,
             "ranks": self._share.ranks,
             "batch_size": order.batch_size,
@@ -249,9 +254,10 @@ class Stream:
         ahead: deque[tuple[int, Loading]] = deque()
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
         random = EpochRandom(self.order.seed, place.epoch)
+        given = 0
         try:
             while True:
-                while len(ahead) <= (self.prefetch if pool else 0):
+                while len(ahead) <= (min(given, self.prefetch) if pool else 0):  # the first batch waits for no other
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
@@ -265,6 +271,7 @@ class Stream:
                 batch, skipped = loading.result(self.on_error)
                 del loading
                 self.skipped += skipped
+                given += 1
                 place.next = number + 1
                 batch["position"] = number + 1
                 yield batch
@@ -277,8 +284,7 @@ class Stream:
 
     def _wanted(self, turn: Turn, share: Share) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """(number, positions) of the remaining batches of a worker."""
-        shards = self.source.catalogue.where[self._positions, 0]
-        sequence = self.order.sequence(shards, turn.epoch, self._weights)
+        sequence = self.order.sequence(self.source.catalogue.runs(self._positions), turn.epoch, self._weights)
         batches = self._batches(share)
         for number in range(turn.next, len(batches)):
             if (number - turn.start) % share.workers == share.worker:

@@ -143,7 +143,7 @@ def read_table(source: Any, path: str, **how: Any) -> pa.Table:
     Raises:
         CorruptError: damaged.
     """
-    with _told(path):
+    with told(path):
         table = pq.read_table(source, page_checksum_verification=True, **how)
         table.validate(full=True)
         return table
@@ -151,7 +151,7 @@ def read_table(source: Any, path: str, **how: Any) -> pa.Table:
 
 def read_row_group(source: Any, path: str, number: int, metadata: pq.FileMetaData) -> pa.Table:
     """One row group, as `read_table`."""
-    with _told(path):
+    with told(path):
         file = pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
         table = file.read_row_group(number)
         table.validate(full=True)
@@ -160,12 +160,13 @@ def read_row_group(source: Any, path: str, number: int, metadata: pq.FileMetaDat
 
 def read_metadata(source: Any, path: str) -> pq.FileMetaData:
     """The file's metadata; errors as for `read_table`."""
-    with _told(path):
+    with told(path):
         return pq.read_metadata(source)
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
+    """Raises CorruptError where a file cannot be read."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

@@ -26,11 +26,11 @@ def dataset_sources(dataset: Dataset) -> Sources:
 def questions_of(dataset: Dataset, most: int) -> Iterator[Question]:
     """The questions that a build with `most` pairs per sample makes of these samples, shard by shard."""
     sources = dataset_sources(dataset)
-    where = dataset.catalogue.where
-    for shard in sorted(set(where[:, 0].tolist())):
+    for shard in dataset.catalogue.shards:
         asked = ShardQuestions(sources, most, shard)
-        for position in (where[:, 0] == shard).nonzero()[0].tolist():
+        inside = dataset.catalogue.inside(shard)
+        for position, (_, row) in zip(inside.tolist(), dataset.catalogue.seats(inside).tolist(), strict=True):
             sample = dataset.sample(position)
-            asked.add(scene_of(sample), sample.id, int(where[position, 1]))
+            asked.add(scene_of(sample), sample.id, row)
         for row in asked.rows():
             yield question_of(row)

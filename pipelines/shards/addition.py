@@ -35,11 +35,13 @@ from landweave.layout import (
     supplement_manifest,
 )
 from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
+from landweave.parted import PartedCatalogue
 from landweave.strict import parse
 from pipelines.durable import move_durably
 from pipelines.shards.desk import store_of
 from pipelines.shards.finalise import ROW_GROUP
 from pipelines.shards.join import joined, joined_schema
+from pipelines.shards.parts import PartsWriter
 from pipelines.shards.publish import checksum, publish, staging
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
@@ -147,6 +149,12 @@ class Target:
             return self.store.get(path)
         return (self.out / path).read_bytes() if (self.out / path).is_file() else None
 
+    def move(self, path: str, aside: Path) -> None:
+        """Move a file to its path."""
+        if self.store is not None:
+            self.store.put(path, aside)
+        move_durably(aside, self.out / path)
+
     def table(self, path: str, tables: Iterable[pa.Table], schema: pa.Schema) -> ObjectSum:
         """Write a Parquet file row group by row group."""
         with staging(self.out, "file") as folder:
@@ -156,10 +164,8 @@ class Target:
                     writer.write_table(table, row_group_size=ROW_GROUP)
                 if schema.metadata:
                     writer.add_key_value_metadata(schema.metadata)
-            if self.store is not None:
-                self.store.put(path, aside)
             found = checksum(aside)
-            move_durably(aside, self.out / path)
+            self.move(path, aside)
         return found
 
 
@@ -280,12 +286,7 @@ def _finish(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec, ind
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
     tables = [path for path in more.manifest.objects if path.startswith(FUSION)]
     objects |= {path: target.put(path, more.objects.read(path)) for path in tables}
-    items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
-    columns = [a.column for a in _new_attributes(base, more)]
-    schema = joined_schema(items.schema_arrow, more.catalogue.schema, new, columns)
-    rest = more.catalogue.read()
-    rows = (joined(items.read_row_group(i), rest, schema, new) for i in range(items.num_row_groups))
-    objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), rows, schema)
+    objects |= _items(target, base, more, spec)
     objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, more, new), base.ledger.schema)
     statistics = {"split": "train", "values": "stored numbers, before scale and offset"}
     names = {a.path for g in new for a in g.arrays}
@@ -308,6 +309,58 @@ def _finish(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec, ind
     for path in manifest.before:
         target.put(path, changed[path])
     return manifest
+
+
+def _items(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec) -> dict[str, ObjectSum]:
+    """Write the items of both."""
+    new = tuple(g for g in spec.groups if g.revision == spec.revision)
+    columns = [a.column for a in _new_attributes(base, more)]
+    schema = joined_schema(schema_of_items(base), more.catalogue.schema, new, columns)
+    if isinstance(more.catalogue, PartedCatalogue):
+
+        def theirs(shard: int) -> pa.Table:
+            return more.catalogue.rows(None, more.catalogue.inside(shard))
+
+    else:
+        rest = more.catalogue.read()
+
+        def theirs(shard: int) -> pa.Table:  # noqa: ARG001
+            return rest
+
+    return revised_items(target, base, spec, schema, lambda table, shard: joined(table, theirs(shard), schema, new))
+
+
+def schema_of_items(base: Dataset) -> pa.Schema:
+    """Columns of a dataset's items, with the metadata of the file."""
+    if isinstance(base.catalogue, PartedCatalogue):
+        return base.catalogue.schema
+    return pq.read_schema(base.objects.table(base.spec.at(ITEMS)))
+
+
+def revised_items(
+    target: Target,
+    base: Dataset,
+    spec: DatasetSpec,
+    schema: pa.Schema,
+    change: Callable[[pa.Table, int], pa.Table],
+) -> dict[str, ObjectSum]:
+    """Write the items of a revision in the form of the base's catalogue; returns path -> checksum.
+
+    Args:
+        target: where to.
+        base: the dataset before.
+        spec: the form of the revision.
+        schema: its columns.
+        change: rows of the base and their shard (-1: of several) -> the rows of the revision, in the same order.
+    """
+    if isinstance(base.catalogue, PartedCatalogue):
+        writer = PartsWriter(target.out, spec, schema, target.move)
+        for shard in base.catalogue.shards:
+            writer.add(shard, change(base.catalogue.rows(None, base.catalogue.inside(shard)), shard))
+        return writer.finish()
+    items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
+    rows = (change(items.read_row_group(i), -1) for i in range(items.num_row_groups))
+    return {spec.at(ITEMS): target.table(spec.at(ITEMS), rows, schema)}
 
 
 def changed_documents(base: Dataset, manifest: DatasetManifest) -> tuple[DatasetManifest, dict[str, bytes]]:
@@ -343,7 +396,9 @@ def _collection(base: Dataset, more: Dataset, spec: DatasetSpec) -> Json:
         ours["summaries"][what] = list(dict.fromkeys((*ours["summaries"][what], *theirs["summaries"][what])))
     for path in (ITEMS, STATISTICS):
         asset = ours["assets"]["items" if path == ITEMS else "statistics"]
-        asset["href"] = asset["href"].rpartition("/")[0] + "/" + spec.at(path).rpartition("/")[2]
+        name = spec.at(path).rpartition("/")[2]
+        name = f"{name.removesuffix('.parquet')}/" if asset["href"].endswith("/") else name
+        asset["href"] = f"{asset['href'].rstrip('/').rpartition('/')[0]}/{name}"
     return dict(ours)
 
 

@@ -29,7 +29,7 @@ from landweave.layout import (
 )
 from landweave.manifest import DatasetManifest, ObjectSum, dataset_to_bytes
 from pipelines.durable import move_durably
-from pipelines.shards import ledger
+from pipelines.shards import ledger, parts
 from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import deliver, refresh
 from pipelines.shards.ledger import IncompleteError, read_part, whole_part
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landweave.layout import DatasetSpec, Json
-    from landweave.manifest import ShardManifest
     from schemas.outcome import Outcome
 
 ROW_GROUP = 8_192
@@ -55,17 +54,35 @@ ROW_GROUP = 8_192
 
 @dataclass(slots=True)
 class _Summary:
-    """Summary of all items for the collection, collected during one pass."""
+    """What is said of all items, collected during one pass."""
 
+    dataset: DatasetSpec
+    items: str = "items.parquet"
     splits: Counter[str] = field(default_factory=Counter)
     licences: set[str] = field(default_factory=set)
     attribution: dict[str, None] = field(default_factory=dict)
     times: list[Any] = field(default_factory=list)
     bounds: list[BBox] = field(default_factory=list)
+    places: dict[str, Any] = field(init=False)
+    """Name of a root array with one number per row -> the array."""
+
+    def __post_init__(self) -> None:
+        self.places = {
+            name: np.full(self.dataset.rows, 0 if dtype == "int32" else np.nan, np.dtype(dtype).newbyteorder("<"))
+            for name, dtype in COORDINATES.items()
+        }
+
+    def coordinates(self) -> Iterator[tuple[str, bytes]]:
+        """Path and content of the root arrays; each is dropped when it was given."""
+        for name in COORDINATES:
+            yield f"{ZARR}/{name}/c/0", self.places.pop(name).tobytes()
 
     def add(self, table: pa.Table) -> None:
         if not table.num_rows:
             return
+        rows = table["shard"].to_numpy().astype(np.int64) * self.dataset.shard_samples + table["row"].to_numpy()
+        for name, values in self.places.items():
+            values[rows] = table[name].to_numpy()
         self.splits.update(table["split"].to_pylist())
         self.licences.update(pc.unique(pc.list_flatten(table["licences"])).to_pylist())
         self.attribution |= dict.fromkeys(pc.unique(pc.list_flatten(table["attribution"])).to_pylist())
@@ -101,23 +118,18 @@ def finalise(
     """
     prepare(out, dataset)
     refresh(out, dataset.shards, always=True)
-    manifests = [read_manifest(out, index, dataset) for index in range(dataset.shards)]
-    missing = [str(i) for i, m in enumerate(manifests) if m is None and i not in failed]
-    if missing:
-        some = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
-        raise IncompleteError(f"{len(missing)} of {dataset.shards} shards are missing ({some}): run the build again")
-    shards = [m for m in manifests if m is not None]
-    if not any(s for m in shards for s in m.samples):
-        raise IncompleteError(f"no sample was kept: {_why_nothing(out, [m.shard for m in shards])}")
+    shards = _shard_index(out, dataset, failed)
+    there = [int(number) for number in shards]
+    if not any(entry["samples"] for entry in shards.values()):
+        raise IncompleteError(f"no sample was kept: {_why_nothing(out, there)}")
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
-    summary = _Summary()
-    there = [m.shard for m in shards]
-    objects[ITEMS] = _compact(out, ITEMS, _item_tables(out, there, summary), _items_schema(dataset))
+    summary = _Summary(dataset)
+    objects |= _items(out, dataset, there, summary)
     objects[LEDGER] = _compact(out, LEDGER, _ledger_tables(out, dataset, failed), ledger.SCHEMA)
     objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset, there)))
     objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
-    objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(_shard_index(out, shards)))
-    objects |= _coordinates(out, dataset)
+    objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(shards))
+    objects |= {path: publish(out, path, raw) for path, raw in summary.coordinates()}
     objects |= {path: publish(out, path, content) for path, content in more.items()}
     manifest = DatasetManifest(
         spec=dataset,
@@ -147,11 +159,24 @@ def _ledger_tables(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequenc
         yield read_part(out, "ledger", index) if index not in failed else ledger.table_of_failed(index, failed[index])
 
 
-def _item_tables(out: Path, shards: Sequence[int], summary: _Summary) -> Iterator[pa.Table]:
+def _items(out: Path, dataset: DatasetSpec, shards: Sequence[int], summary: _Summary) -> dict[str, ObjectSum]:
+    """Write the catalogue's items: one file, or parts if there are many samples."""
+    schema = _items_schema(dataset)
+    if dataset.rows <= parts.WHOLE_ROWS:
+        tables = (table for _, table in _item_tables(out, shards, summary))
+        return {ITEMS: _compact(out, ITEMS, tables, schema)}
+    summary.items = "items/"
+    writer = parts.PartsWriter(out, dataset, schema, lambda path, aside: move_durably(aside, out / path))
+    for shard, table in _item_tables(out, shards, summary):
+        writer.add(shard, table)
+    return writer.finish()
+
+
+def _item_tables(out: Path, shards: Sequence[int], summary: _Summary) -> Iterator[tuple[int, pa.Table]]:
     for index in shards:
         table = read_part(out, "items", index)
         summary.add(table)
-        yield table
+        yield index, table
 
 
 def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema) -> ObjectSum:
@@ -203,35 +228,36 @@ def _collection(dataset: DatasetSpec, summary: _Summary) -> Json:
             "splits": list(summary.splits),
             "licences": sorted(summary.licences),
             "attribution": list(summary.attribution),
+            "items": summary.items,
         },
     )
 
 
-def _shard_index(out: Path, shards: list[ShardManifest]) -> Json:
+def _shard_index(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequence[Outcome]]) -> Json:
+    """Number of each shard that is there -> checksum of its manifest, split, number of samples.
+
+    Raises:
+        IncompleteError: shards are missing that did not fail.
+    """
     index: Json = {}
-    for manifest in shards:
-        found = checksum(out / shard_manifest(manifest.shard))
-        index[str(manifest.shard)] = {
+    missing = []
+    for number in range(dataset.shards):
+        manifest = read_manifest(out, number, dataset)
+        if manifest is None:
+            missing += [] if number in failed else [str(number)]
+            continue
+        found = checksum(out / shard_manifest(number))
+        index[str(number)] = {
             "sha256": found.sha256,
             "size": found.size,
             "split": manifest.split,
             "samples": sum(s is not None for s in manifest.samples),
             "refused": len(manifest.refused),
         }
+    if missing:
+        some = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+        raise IncompleteError(f"{len(missing)} of {dataset.shards} shards are missing ({some}): run the build again")
     return index
-
-
-def _coordinates(out: Path, dataset: DatasetSpec) -> dict[str, ObjectSum]:
-    """The root arrays with one number per row, from the catalogue."""
-    table = pq.read_table(out / ITEMS, columns=["shard", "row", *COORDINATES])
-    rows = table["shard"].to_numpy().astype(np.int64) * dataset.shard_samples + table["row"].to_numpy()
-    objects = {}
-    for name, dtype in COORDINATES.items():
-        values = np.full(dataset.rows, 0 if dtype == "int32" else np.nan, np.dtype(dtype).newbyteorder("<"))
-        values[rows] = table[name].to_numpy()
-        path = f"{ZARR}/{name}/c/0"
-        objects[path] = publish(out, path, values.tobytes())
-    return objects
 
 
 def _json(data: Json) -> bytes:

@@ -64,9 +64,7 @@ class Finished:
 
     def positions(self, shard: int) -> list[int]:
         """Places in the catalogue of a shard's samples, by row."""
-        where = self.data.catalogue.where
-        inside = np.flatnonzero(where[:, 0] == shard)
-        return [int(i) for i in inside[np.argsort(where[inside, 1], kind="stable")]]
+        return [int(i) for i in self.data.catalogue.inside(shard)]
 
     def row(self, position: int) -> dict[str, Any]:
         """Columns of the catalogue about a sample: place, time, and each label's gap and items."""
@@ -79,7 +77,7 @@ class Finished:
 
     def present(self, position: int, layer: str) -> tuple[bool, ...]:
         """Per date slot, whether a layer was obtained."""
-        return tuple(self.data.catalogue.presence(layer)[position].tolist())
+        return tuple(self.data.catalogue.presence(layer, np.array([position]))[0].tolist())
 
     def place(self, row: dict[str, Any]) -> Place:
         """The ground of a sample, from its columns."""

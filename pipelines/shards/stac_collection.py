@@ -30,7 +30,8 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
 
     Args:
         dataset: the dataset's form.
-        summary: 'bbox' (west, south, east, north), 'interval' (two datetimes), 'splits', 'licences', 'attribution'.
+        summary: 'bbox' (west, south, east, north), 'interval' (two datetimes), 'splits', 'licences', 'attribution', and
+            'items', the file or folder of the items.
     """
     licence = {"proprietary": "other"}.get(dataset.licence, dataset.licence)
     return {
@@ -56,7 +57,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
         },
         "assets": {
             "items": {
-                "href": "./items.parquet",
+                "href": f"./{summary['items']}",
                 "type": "application/vnd.apache.parquet",
                 "title": "Items, stac-geoparquet",
                 "roles": ["collection-mirror"],

@@ -76,9 +76,7 @@ class Stored:
     def samples(self, shard: int) -> list[Sample]:
         """The samples of a shard, by row."""
         data = self._growing(shard) if self.data is None else self.data
-        where = data.catalogue.where
-        inside = [i for i in range(len(data)) if where[i, 0] == shard] if self.data is None else _of(where, shard)
-        return [data.sample(i) for i in sorted(inside, key=lambda i: int(where[i, 1]))]
+        return [data.sample(i) for i in data.catalogue.inside(shard).tolist()]
 
     def _manifest(self, shard: int) -> bytes | None:
         try:
@@ -124,10 +122,6 @@ class _Overlaid:
     def size(self, path: str) -> int:
         """See `landweave.store.Store`."""
         return len(self._objects[path]) if path in self._objects else self._store.size(path)
-
-
-def _of(where: Any, shard: int) -> list[int]:
-    return [int(i) for i in (where[:, 0] == shard).nonzero()[0]]
 
 
 def fact_labels(recipe: Recipe, spec: DatasetSpec, chosen: str | None) -> tuple[str, ...]:

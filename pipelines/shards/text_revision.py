@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from landweave.dataset import open_dataset
 from landweave.errors import LandweaveError
@@ -30,7 +29,16 @@ from landweave.layout import (
     texts_file,
 )
 from landweave.manifest import dataset_to_bytes, shard_from_bytes, shard_to_bytes
-from pipelines.shards.addition import AddError, Target, built_from, changed_documents, json_bytes, mend
+from pipelines.shards.addition import (
+    AddError,
+    Target,
+    built_from,
+    changed_documents,
+    json_bytes,
+    mend,
+    revised_items,
+    schema_of_items,
+)
 from pipelines.shards.desk import address_of
 from schemas.canonical import canonical_json
 
@@ -147,9 +155,8 @@ def _write(out: Path, base: Dataset, name: str, made: TextSet | None) -> int:
         path = texts_file(name, spec.revision)
         objects[path] = target.put(path, json_bytes({**made.about, "name": name, "revision": spec.revision}))
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), json_bytes(said))
-    items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
-    schema = _schema(items.schema_arrow)
-    objects[spec.at(ITEMS)] = target.table(spec.at(ITEMS), _tables(items, schema, name, made), schema)
+    schema = _schema(schema_of_items(base))
+    objects |= revised_items(target, base, spec, schema, lambda table, _: _changed(table, schema, name, made))
     objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, name, made), base.ledger.schema)
     for path in (STATISTICS, COLLECTION):
         content = base.objects.read(base.spec.at(path))
@@ -183,24 +190,22 @@ def _schema(schema: pa.Schema) -> pa.Schema:
     return schema.set(at, pa.field("captions", pa.list_(pa.struct(fields))))
 
 
-def _tables(items: pq.ParquetFile, schema: pa.Schema, name: str, made: TextSet | None) -> Iterator[pa.Table]:
-    """The catalogue, row group by row group."""
-    for number in range(items.num_row_groups):
-        table = items.read_row_group(number)
-        captions, facts = [], []
-        known: tuple[int, Mapping[str, SampleTexts]] = (-1, {})
-        columns = [table[c].to_pylist() for c in ("id", "shard", "captions", "facts")]
-        for sample, shard, old, fact in zip(*columns, strict=True):
-            if made is not None and known[0] != shard:
-                known = (shard, made.of_shard(shard))
-            found = known[1].get(sample)
-            kept = [c for c in old or () if c.get("set") != name]
-            captions.append([*kept, *(() if found is None else found.texts)])
-            facts.append(fact if fact is not None or found is None else found.facts)
-        for column, values in (("captions", captions), ("facts", facts)):
-            at = schema.get_field_index(column)
-            table = table.set_column(at, schema.field(at), pa.array(values, schema.field(at).type))
-        yield table.cast(schema)
+def _changed(table: pa.Table, schema: pa.Schema, name: str, made: TextSet | None) -> pa.Table:
+    """Rows of the catalogue with this set of texts, or without it."""
+    captions, facts = [], []
+    known: tuple[int, Mapping[str, SampleTexts]] = (-1, {})
+    columns = [table[c].to_pylist() for c in ("id", "shard", "captions", "facts")]
+    for sample, shard, old, fact in zip(*columns, strict=True):
+        if made is not None and known[0] != shard:
+            known = (shard, made.of_shard(shard))
+        found = known[1].get(sample)
+        kept = [c for c in old or () if c.get("set") != name]
+        captions.append([*kept, *(() if found is None else found.texts)])
+        facts.append(fact if fact is not None or found is None else found.facts)
+    for column, values in (("captions", captions), ("facts", facts)):
+        at = schema.get_field_index(column)
+        table = table.set_column(at, schema.field(at), pa.array(values, schema.field(at).type))
+    return table.cast(schema)
 
 
 def layer_of(name: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landweave
-from landweave.catalogue import _day, _impossible, checked_captions
+from landweave.catalogue import _day, checked_captions, impossible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def test_ids_and_columns_of_any_positions(data: landweave.Dataset, picked: list[
     assert [data.catalogue.id(i) for i in picked] == [items[i]["id"] for i in picked]
     assert data.catalogue.column("split", positions) == [items[i]["split"] for i in picked]
     assert data.catalogue.column("lat", positions).tolist() == [items[i]["lat"] for i in picked]
-    assert data.catalogue.where[positions].tolist() == [[items[i]["shard"], items[i]["row"]] for i in picked]
+    assert data.catalogue.seats(positions).tolist() == [[items[i]["shard"], items[i]["row"]] for i in picked]
 
 
 def test_a_column_that_lacks_some_is_float_and_others_keep_their_type(data: landweave.Dataset) -> None:
@@ -84,7 +84,7 @@ def test_days_are_exact_to_the_microsecond(moment: datetime) -> None:
 
 
 def test_days_of_a_modality_are_its_acquisitions(data: landweave.Dataset) -> None:
-    found, items = data.catalogue.days("sentinel2"), data.catalogue.read().to_pylist()
+    found, items = data.catalogue.days("sentinel2", np.arange(len(data))), data.catalogue.read().to_pylist()
     assert found.shape == data.catalogue.presence("sentinel2").shape
     np.testing.assert_array_equal(np.isfinite(found), data.catalogue.presence("sentinel2"))
     for row, item in zip(found, items, strict=True):
@@ -123,20 +123,20 @@ def light(data: landweave.Dataset, **columns: list[Any]) -> pa.Table:
 )
 def test_what_cannot_be_is_named(data: landweave.Dataset, column: str, change: Any, says: str) -> None:
     values = change(data.catalogue.light[column].to_pylist())
-    found = list(_impossible(light(data, **{column: values}), data.spec, len(data)))
+    found = list(impossible(light(data, **{column: values}), data.spec, len(data)))
     assert any(says in text for text in found), found
 
 
 def test_what_can_be_is_not_named(data: landweave.Dataset) -> None:
     """The first and the last shard and row that there can be, one sample alone, and none."""
     table = data.catalogue.light
-    assert list(_impossible(table, data.spec, len(data))) == []
+    assert list(impossible(table, data.spec, len(data))) == []
     last = light(data, shard=[data.spec.shards - 1] * len(data), row=[data.spec.shard_samples - 1] * len(data))
-    assert list(_impossible(last, data.spec, len(data))) == []
-    assert list(_impossible(table.slice(1, 1), data.spec, 1)) == []
+    assert list(impossible(last, data.spec, len(data))) == []
+    assert list(impossible(table.slice(1, 1), data.spec, 1)) == []
     above = light(data, shard=[1] * len(data), row=[1] * len(data))
-    assert list(_impossible(above, data.spec, len(data))) == []
-    assert list(_impossible(table, data.spec, len(data) + 1)) == [f"22 samples, landweave.json states {len(data) + 1}"]
+    assert list(impossible(above, data.spec, len(data))) == []
+    assert list(impossible(table, data.spec, len(data) + 1)) == [f"22 samples, landweave.json states {len(data) + 1}"]
 
 
 @pytest.mark.parametrize("bad", [[None], [{"text": 1}], [{"text": "a", "captioner": "b", "prompt_version": "c"}]])

@@ -82,7 +82,7 @@ def test_the_same_order_at_any_ranks_and_workers_interrupted_and_resumed(
 ) -> None:
     """A rank's batches come from its workers in turn; resumed, they may be more or fewer workers."""
     order = Order(batch_size=batch, shuffle=True, seed=3, mix=2)
-    sequence = order.sequence(np.arange(samples) // 5, 1)
+    sequence = np.asarray(order.sequence(np.arange(samples) // 5, 1))
     steps = len(order.batches(samples, 0, ranks))
     stop = min(stop, steps)
 
@@ -136,7 +136,7 @@ def damaged(dataset_path: Path, tmp_path: Path) -> tuple[landweave.Dataset, str]
     shutil.copytree(dataset_path, copy)
     data = landweave.open(copy)
     array = data.arrays["dem/elevation"]
-    shard, row = data.catalogue.where[2].tolist()
+    shard, row = data.catalogue.seats(np.array([2]))[0].tolist()
     start, length = data._reader.index(array, shard)[row, 0].tolist()
     with (copy / array.object(shard)).open("r+b") as file:
         file.seek(start + length // 2)

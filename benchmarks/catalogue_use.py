@@ -1,0 +1,49 @@
+"""One task of `benchmarks.catalogue` with a dataset, in a process that imports nothing but the reader."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import landweave
+
+
+def use(task: str, place: str, sample_id: str) -> dict[str, Any]:
+    """Seconds of a task and the largest resident size of this process.
+
+    Args:
+        task: 'open', 'split', 'query', 'item' or 'stream'.
+        place: path or URL of the dataset.
+        sample_id: the sample that 'item' reads.
+    """
+    start_s = time.perf_counter()
+    data = landweave.open(place)
+    opened_s = time.perf_counter() - start_s
+    if task != "open":
+        start_s = time.perf_counter()
+    found = _found(task, data, sample_id)
+    seconds = time.perf_counter() - start_s
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "memory_mb": peak_mb, "opened_s": opened_s, "found": found}
+
+
+def _found(task: str, data: landweave.Dataset, sample_id: str) -> int:
+    match task:
+        case "open":
+            return len(data)
+        case "split":
+            return len(data.query(split="train"))
+        case "query":
+            box, period = (5.0, 40.0, 5.4, 40.2), ("2021-01-01", "2021-08-01")
+            return len(data.query("worldcover_trees > 0.3", bbox=box, time=period))
+        case "item":
+            return int(data.sample(sample_id).item["id"] == sample_id)
+    stream = data.stream(batch_size=32, shuffle=True, arrays=["sentinel1/backscatter"], columns=["captions"])
+    return len(next(iter(stream))["captions"])
+
+
+if __name__ == "__main__":
+    print(json.dumps(use(*sys.argv[1:4])))
