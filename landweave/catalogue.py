@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from landweave.errors import CorruptError, QueryError, UnknownNameError, first_line
 from landweave.layout import ITEMS, MANIFEST, SPLITS, Json
 from landweave.order import Runs
+from landweave.positions import Whole
 from landweave.query import NO_HINT, Hint, field
-from landweave.selection import Whole
 from landweave.strict import SAMPLE_ID
 from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
-    from landweave.selection import Positions
+    from landweave.positions import Positions
     from landweave.table import Objects
 
 

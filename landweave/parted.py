@@ -30,8 +30,8 @@ from landweave.parts import (
     record_bytes,
     root_from_bytes,
 )
+from landweave.positions import Whole
 from landweave.query import NO_HINT
-from landweave.selection import Whole
 from landweave.strict import SAMPLE_ID
 from landweave.table import REMEDY, check_columns, told
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from landweave.layout import Json
     from landweave.manifest import DatasetManifest
     from landweave.parts import Root
+    from landweave.positions import Positions
     from landweave.query import Hint
-    from landweave.selection import Positions
     from landweave.store import Store
     from landweave.table import Objects
 

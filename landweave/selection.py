@@ -8,42 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from landweave.errors import QueryError, needed, unknown
 from landweave.notebook import table_html
+from landweave.positions import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow.compute as pc
+    from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
+    from landweave.positions import Positions
 
 
 _SHOWN = 5
 """Rows that a notebook shows."""
-
-
-class Whole:
-    """Positions of all samples of a catalogue, without an array of them."""
-
-    def __init__(self, samples: int) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return self._samples
-
-    def __getitem__(self, which: Any) -> NDArray[np.int64]:
-        """Positions of these samples: indexes, a slice or a mask, as numpy takes them."""
-        plain = isinstance(which, np.ndarray) and which.dtype.kind in "iu" and which.size
-        if plain and which.min() >= 0 and which.max() < self._samples:
-            return np.asarray(which, np.int64)
-        return np.asarray(np.arange(self._samples)[which])
-
-
-Positions = Whole | NDArray[np.int64]
-"""Position of each sample in the catalogue."""
 
 
 class Selection:

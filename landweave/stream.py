@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from landweave.batch import Source
     from landweave.layout import ArraySpec
     from landweave.order import Batches, Order
-    from landweave.selection import Positions
+    from landweave.positions import Positions
 
 REMOTE_THREADS = 64
 """Number of threads for a URL: most of them wait for an answer."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +45,6 @@ from schemas.place import BBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from landweave.layout import DatasetSpec, Json
     from schemas.outcome import Outcome
@@ -56,33 +57,16 @@ ROW_GROUP = 8_192
 class _Summary:
     """What is said of all items, collected during one pass."""
 
-    dataset: DatasetSpec
     items: str = "items.parquet"
     splits: Counter[str] = field(default_factory=Counter)
     licences: set[str] = field(default_factory=set)
     attribution: dict[str, None] = field(default_factory=dict)
     times: list[Any] = field(default_factory=list)
     bounds: list[BBox] = field(default_factory=list)
-    places: dict[str, Any] = field(init=False)
-    """Name of a root array with one number per row -> the array."""
-
-    def __post_init__(self) -> None:
-        self.places = {
-            name: np.full(self.dataset.rows, 0 if dtype == "int32" else np.nan, np.dtype(dtype).newbyteorder("<"))
-            for name, dtype in COORDINATES.items()
-        }
-
-    def coordinates(self) -> Iterator[tuple[str, bytes]]:
-        """Path and content of the root arrays; each is dropped when it was given."""
-        for name in COORDINATES:
-            yield f"{ZARR}/{name}/c/0", self.places.pop(name).tobytes()
 
     def add(self, table: pa.Table) -> None:
         if not table.num_rows:
             return
-        rows = table["shard"].to_numpy().astype(np.int64) * self.dataset.shard_samples + table["row"].to_numpy()
-        for name, values in self.places.items():
-            values[rows] = table[name].to_numpy()
         self.splits.update(table["split"].to_pylist())
         self.licences.update(pc.unique(pc.list_flatten(table["licences"])).to_pylist())
         self.attribution |= dict.fromkeys(pc.unique(pc.list_flatten(table["attribution"])).to_pylist())
@@ -123,13 +107,14 @@ def finalise(
     if not any(entry["samples"] for entry in shards.values()):
         raise IncompleteError(f"no sample was kept: {_why_nothing(out, there)}")
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
-    summary = _Summary(dataset)
-    objects |= _items(out, dataset, there, summary)
+    summary = _Summary()
+    with _Coordinates(out, dataset) as places:
+        objects |= _items(out, dataset, there, summary, places)
+        objects |= places.finish()
     objects[LEDGER] = _compact(out, LEDGER, _ledger_tables(out, dataset, failed), ledger.SCHEMA)
     objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset, there)))
     objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
     objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(shards))
-    objects |= {path: publish(out, path, raw) for path, raw in summary.coordinates()}
     objects |= {path: publish(out, path, content) for path, content in more.items()}
     manifest = DatasetManifest(
         spec=dataset,
@@ -159,23 +144,72 @@ def _ledger_tables(out: Path, dataset: DatasetSpec, failed: Mapping[int, Sequenc
         yield read_part(out, "ledger", index) if index not in failed else ledger.table_of_failed(index, failed[index])
 
 
-def _items(out: Path, dataset: DatasetSpec, shards: Sequence[int], summary: _Summary) -> dict[str, ObjectSum]:
+class _Coordinates:
+    """Writes the root arrays with one number per row, shard by shard, in the order of their numbers."""
+
+    def __init__(self, out: Path, dataset: DatasetSpec) -> None:
+        self._out, self._dataset, self._next = out, dataset, 0
+        self._files: dict[str, BinaryIO] = {}
+
+    def __enter__(self) -> _Coordinates:
+        self._open = ExitStack()
+        folder = self._open.enter_context(staging(self._out, "file"))
+        self._files = {name: self._open.enter_context((folder / name).open("wb")) for name in COORDINATES}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def add(self, shard: int, table: pa.Table) -> None:
+        """Take the items of a shard; rows without one, and shards that are left out, are holes."""
+        while self._next < shard:
+            self._write(None)
+        self._write(table)
+
+    def finish(self) -> dict[str, ObjectSum]:
+        """Put the arrays in place; returns path -> checksum."""
+        while self._next < self._dataset.shards:
+            self._write(None)
+        found = {}
+        for name, file in self._files.items():
+            file.close()
+            path = f"{ZARR}/{name}/c/0"
+            found[path] = checksum(Path(file.name))
+            move_durably(Path(file.name), self._out / path)
+        return found
+
+    def _write(self, table: pa.Table | None) -> None:
+        for name, dtype in COORDINATES.items():
+            hole = 0 if dtype == "int32" else np.nan
+            values = np.full(self._dataset.shard_samples, hole, np.dtype(dtype).newbyteorder("<"))
+            if table is not None:
+                values[table["row"].to_numpy()] = table[name].to_numpy()
+            self._files[name].write(values.tobytes())
+        self._next += 1
+
+
+def _items(
+    out: Path, dataset: DatasetSpec, shards: Sequence[int], summary: _Summary, places: _Coordinates
+) -> dict[str, ObjectSum]:
     """Write the catalogue's items: one file, or parts if there are many samples."""
     schema = _items_schema(dataset)
     if dataset.rows <= parts.WHOLE_ROWS:
-        tables = (table for _, table in _item_tables(out, shards, summary))
+        tables = (table for _, table in _item_tables(out, shards, summary, places))
         return {ITEMS: _compact(out, ITEMS, tables, schema)}
     summary.items = "items/"
     writer = parts.PartsWriter(out, dataset, schema, lambda path, aside: move_durably(aside, out / path))
-    for shard, table in _item_tables(out, shards, summary):
+    for shard, table in _item_tables(out, shards, summary, places):
         writer.add(shard, table)
     return writer.finish()
 
 
-def _item_tables(out: Path, shards: Sequence[int], summary: _Summary) -> Iterator[tuple[int, pa.Table]]:
+def _item_tables(
+    out: Path, shards: Sequence[int], summary: _Summary, places: _Coordinates
+) -> Iterator[tuple[int, pa.Table]]:
     for index in shards:
         table = read_part(out, "items", index)
         summary.add(table)
+        places.add(index, table)
         yield index, table
 
 
