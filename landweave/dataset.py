@@ -293,8 +293,7 @@ class Dataset:
     @property
     def tasks(self) -> dict[str, int]:
         """Questions by task; {} where the dataset has none. One column of each shard's table is read."""
-        shards = sorted(set(self.catalogue.where[:, 0].tolist()))
-        counts = Counter(task for shard in shards for task in self._pixels.tasks(shard))
+        counts = Counter(task for shard in self.catalogue.shards for task in self._pixels.tasks(shard))
         return dict(sorted(counts.items()))
 
     def sql(self, condition: str) -> Selection:
