@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def small_parts(dataset_path: Path) -> Iterator[None]:  # noqa: ARG001 - that one is built before
+def small_parts(dataset_path: Path) -> Iterator[None]:
     """Parts of six samples and row groups of three, at any size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "WHOLE_ROWS", 0)
