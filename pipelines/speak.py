@@ -302,16 +302,20 @@ class _Set:
         spent = sum((p.spent for p in parts.values()), Usage())
         if not stopped:
             return {}
-        tokens = None if budget.tokens is None else (budget.tokens - spent.tokens) // len(stopped)
-        cost = None if budget.cost is None else (budget.cost - spent.cost(config.prices)) / len(stopped)
+        left = Allotment(
+            tokens=None if budget.tokens is None else budget.tokens - spent.tokens,
+            cost=None if budget.cost is None else budget.cost - spent.cost(config.prices),
+        )
+        some = stopped[: _takers(left, [(self.job.allotment(s), parts[s].spent) for s in stopped], config)]
         found = dict(self.job.allotments)
-        for shard in stopped:
+        for shard in some:
             used = parts[shard].spent
             found[shard] = Allotment(
-                tokens=None if tokens is None else used.tokens + tokens,
-                cost=None if cost is None else round(used.cost(config.prices) + cost, 12),
+                tokens=None if left.tokens is None else used.tokens + left.tokens // len(some),
+                cost=None if left.cost is None else round(used.cost(config.prices) + left.cost / len(some), 12),
             )
-        return found if found != self.job.allotments else {}
+        gained = any(_more_than(found[s], self.job.allotment(s)) for s in some)
+        return found if gained else {}
 
     def _added(self, *, replace: bool) -> bool:
         shards = self.stored.shards
@@ -358,6 +362,24 @@ class _Set:
             "completion_tokens": spent.completion,
             "cost": None if config is None or config.prices is None else round(spent.cost(config.prices), 6),
         }
+
+
+def _takers(left: Allotment, held: Sequence[tuple[Allotment, Usage]], config: LlmTexts) -> int:
+    """How many shards divide what is left: so few that each can ask several questions. A shard stops when less than the
+    worst case of one question is left to it, so what it did not spend says how much that is."""
+    numbers = [len(held)]
+    if left.tokens is not None:
+        worst = max((a.tokens or 0) - spent.tokens for a, spent in held)
+        numbers.append(left.tokens // max(1, 4 * worst))
+    if left.cost is not None:
+        dear = max((a.cost or 0.0) - spent.cost(config.prices) for a, spent in held)
+        numbers.append(int(left.cost / max(1e-12, 4 * dear)))
+    return max(1, min(numbers))
+
+
+def _more_than(one: Allotment, other: Allotment) -> bool:
+    """Whether one allotment lets a shard ask more than another."""
+    return (one.tokens or 0) > (other.tokens or 0) or (one.cost or 0.0) > (other.cost or 0.0) + 1e-12
 
 
 def _told(about: dict[str, Any]) -> str:

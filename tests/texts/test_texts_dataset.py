@@ -294,3 +294,16 @@ def test_the_estimate_before_a_build_is_near_that_of_real_facts(
     told = [estimate(entry, shipped_prompt("facts-2"), 100, facts, name="x") for facts in (typical_facts(recipe), real)]
     assert (told[0].measured, told[1].measured) == (False, True)
     assert abs(told[0].usage.tokens - told[1].usage.tokens) <= 0.15 * told[1].usage.tokens
+
+
+def test_what_shards_leave_of_a_budget_is_used_by_others(out: Path, model: LanguageModel) -> None:
+    done, said = add(out, words(attempts=1, max_tokens=100, budget={"tokens": 15_000}))
+    assert done
+    about = landweave.open(out).text_sets["words"]
+    assert (about["questions"], about["stopped"]) == (8, 0), said
+    assert about["prompt_tokens"] + about["completion_tokens"] <= 15_000
+    done, said = add(out, words(name="short", attempts=1, max_tokens=100, budget={"tokens": 7_000}))
+    about = landweave.open(out).text_sets["short"]
+    assert 0 < about["questions"] < 8
+    assert about["questions"] + about["stopped"] == 8
+    assert about["prompt_tokens"] + about["completion_tokens"] <= 7_000
