@@ -140,6 +140,18 @@ def refuted_question(question: Question, scene: Scene) -> str | None:
     return None
 
 
+def query_of(question: Question) -> Query:
+    """The operation and the quantities that an answer is made of.
+
+    Raises:
+        CorruptError: the evidence is not what this version reads.
+    """
+    try:
+        return Query.from_record(_evidence(question))
+    except ValueError as error:
+        raise CorruptError(f"evidence of a question of sample {question.sample_id}: {error}") from None
+
+
 def _evidence(question: Question) -> Json:
     where = f"evidence of a question of sample {question.sample_id}"
     found: Any = parse(question.evidence.encode(), where)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landweave.selection import Selection
 
 WEB = Path(__file__).parent / "web"
+_DAMAGED = "the dataset is damaged here: run landweave check"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -94,7 +95,10 @@ def application(dataset: Dataset, selection: Selection, place: str, hosts: tuple
         number = request.path_params["number"]
         if number >= len(selection):
             return Response("no such sample", 404)
-        return JSONResponse(pages.sample_json(number))
+        try:
+            return JSONResponse(pages.sample_json(number))
+        except CorruptError:
+            return Response(_DAMAGED, 500)
 
     def picture(request: Any) -> Response:
         asked = request.path_params
@@ -103,7 +107,7 @@ def application(dataset: Dataset, selection: Selection, place: str, hosts: tuple
         except (AbsentError, IndexError):
             return Response("no such picture", 404)
         except CorruptError:
-            return Response("the dataset is damaged here: run landweave check", 500)
+            return Response(_DAMAGED, 500)
         return Response(drawn, media_type=PICTURE_TYPE, headers={"Cache-Control": "max-age=600"})
 
     with tempfile.TemporaryDirectory(prefix="landweave-browse-") as folder:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from landweave.browse.asked import conversations_json
 from landweave.claims import EVERYTHING, Claim
 from landweave.plain import printable
 from landweave.record import plain
@@ -91,6 +92,11 @@ class Pages:
             _ = sample.item
         return sample
 
+    def _questions(self, sample: Sample) -> list[Json]:
+        with self._lock:
+            asked = sample.questions
+        return conversations_json(self._dataset.spec, asked)
+
     def pictures(self, number: int) -> list[tuple[int, int]]:
         """(number of the group, slot) of each observation that the sample has."""
         present = self._sample(number).present
@@ -108,7 +114,11 @@ class Pages:
         return encoded(drawn, lossless=array_to_draw(spec).kind == "classes")
 
     def sample_json(self, number: int) -> Json:
-        """Everything about one sample but its pixels."""
+        """Everything about one sample but its pixels.
+
+        Raises:
+            CorruptError: the dataset is damaged here.
+        """
         sample = self._sample(number)
         lon, lat = sample.lonlat
         return {
@@ -120,6 +130,7 @@ class Pages:
             ],
             "layers": [self._layer(sample, i, group) for i, group in enumerate(self._dataset.spec.groups)],
             "captions": [_caption(c) for c in sample.captions],
+            "questions": self._questions(sample),
             "absent": self._absent(sample.id),
             "values": [
                 [name, printable(str(plain(value)))[:_LONGEST]]

@@ -27,7 +27,9 @@ from PIL import Image
 
 import landweave
 from landweave.browse import WEB, ExistsError, application, write
+from landweave.questions import LETTERS
 from landweave.render import picture
+from tests.questions.question_worlds import build
 
 BROWSER = next((b for b in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if b), None)
 CHECKOUT = Path(__file__).parents[2]
@@ -101,6 +103,49 @@ def test_a_sample_says_its_captions_and_why_something_is_absent(data: landweave.
         assert all(a["reason"] for a in said["absent"])
         absent += len(said["absent"])
     assert absent > 0
+
+
+@pytest.fixture(scope="module")
+def asked_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with questions about every sample."""
+    return build(tmp_path_factory.mktemp("browse") / "asked", (12, 6))
+
+
+@pytest.fixture(scope="module")
+def asked(asked_path: Path) -> landweave.Dataset:
+    return landweave.open(asked_path)
+
+
+def test_a_sample_says_its_questions_their_answers_and_what_proves_them(asked: landweave.Dataset) -> None:
+    forms = set()
+    with served(asked, asked.query()) as url:
+        for number, sample in enumerate(asked):
+            said = requests.get(f"{url}samples/{number}.json", timeout=30).json()["questions"]
+            turns = [turn for conversation in said for turn in conversation["turns"]]
+            assert [(t["question"], tuple(t["options"]), t["answer"]) for t in turns] == [
+                (q.question, q.options, q.answer) for q in sample.questions
+            ]
+            for turn, question in zip(turns, sample.questions, strict=True):
+                forms.add(question.form)
+                if question.options:
+                    assert turn["answer"] == f"{LETTERS[turn['right']]}. {turn['options'][turn['right']]}"
+                else:
+                    assert turn["right"] is None
+                assert (turn["mask"] is not None) == bool(question.mask)
+                for quantity in json.loads(question.evidence)["of"]:
+                    assert f"({quantity['source']}" in turn["proof"]
+    assert {"yes or no", "choice"} <= forms
+
+
+def test_damaged_questions_are_said_not_a_traceback(asked_path: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(asked_path, damaged)
+    for table in (damaged / "questions").iterdir():
+        table.write_bytes(b"PAR1" + b"\0" * 60)
+    data = landweave.open(damaged)
+    with served(data, data.query()) as url:
+        answer = requests.get(f"{url}samples/0.json", timeout=30)
+    assert (answer.status_code, "landweave check" in answer.text) == (500, True)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +244,18 @@ def test_a_link_reopens_a_sample_and_mistakes_are_said(data: landweave.Dataset, 
         files = dom(url)
     assert 'data-ready="yes"' in files
     assert f"{len(data)} of {len(data)} samples" in files
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_the_page_shows_questions_with_their_options(asked: landweave.Dataset) -> None:
+    with served(asked, asked.query()) as url:
+        shown = html.unescape(dom(f"{url}#sample=0"))
+    assert 'data-ready="yes"' in shown
+    for question in asked[0].questions:
+        assert question.question in shown
+        assert (question.answer.partition(". ")[2] if question.options else question.answer) in shown
+        for option in question.options:
+            assert f">{option}</li>" in shown
+    masks = [q for q in asked[0].questions if q.mask]
+    assert shown.count('class="mask"') == len(masks)

@@ -126,6 +126,7 @@ async function open(n) {
   $('date').max = most - 1
   $('date').value = state.date = Math.min(state.date, most - 1)
   $('captions').replaceChildren(...(sample.captions.length ? sample.captions.flatMap((c) => [marked(c), element('p', c.claims.length ? `${c.by}; underlined words are claims, point at one to see what shows it` : c.by, 'soft')]) : [element('p', 'This sample has no caption.', 'soft')]))
+  $('questions').replaceChildren(...(sample.questions.length ? [element('h3', 'Questions'), ...sample.questions.map(conversation)] : []))
   const absent = sample.absent.map((a) => {
     const row = element('tr')
     row.append(...[a.layer, a.reason, a.detail].map((t) => element('td', t)))
@@ -164,6 +165,35 @@ function marked(caption) {
   }
   quote.append(caption.text.slice(at))
   return quote
+}
+
+// A conversation: what it is about, then each question with its options, its answer and what proves it.
+function conversation({ about, looks, turns }) {
+  const made = element('div', undefined, 'asked')
+  made.append(element('span', [about, ...looks].join(' · '), 'soft'))
+  for (const turn of turns) {
+    const options = element('ol')
+    options.append(...turn.options.map((option, i) => element('li', option, i === turn.right ? 'right' : undefined)))
+    made.append(element('p', turn.question), ...(turn.options.length ? [options] : []))
+    if (turn.right === null) made.append(element('p', turn.answer, 'right'))
+    if (turn.mask) made.append(mask(turn.mask))
+    made.append(element('p', `proved by ${turn.proof}`, 'soft'))
+  }
+  return made
+}
+
+// COCO's run lengths: column by column, first outside, then inside.
+function mask({ size: [height, width], counts }) {
+  const made = element('canvas', undefined, 'mask')
+  made.width = width
+  made.height = height
+  const context = made.getContext('2d')
+  context.fillStyle = '#1f6f54'
+  let at = 0
+  counts.forEach((count, i) => {
+    for (const end = at + count; at < end; at++) if (i % 2) context.fillRect(Math.floor(at / height), at % height, 1, 1)
+  })
+  return made
 }
 
 function layers(sample) {
