@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from landweave.phrases import part
@@ -13,7 +15,7 @@ from landweave.texts import conversations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from landweave.asked import Quantity
+    from landweave.asked import Quantity, Query
     from landweave.layout import DatasetSpec, Json
     from landweave.questions import Question
 
@@ -27,7 +29,7 @@ def conversations_json(spec: DatasetSpec, questions: Sequence[Question]) -> list
     return [
         {
             "about": printable(f"{turns[0].task} ({turns[0].form})"),
-            "looks": [printable(layer) for layer in turns[0].layers],
+            "looks": [_look(layer) for layer in turns[0].layers],
             "turns": [_turn(spec, question) for question in turns],
         }
         for turns in conversations(questions)
@@ -36,21 +38,38 @@ def conversations_json(spec: DatasetSpec, questions: Sequence[Question]) -> list
 
 def _turn(spec: DatasetSpec, question: Question) -> Json:
     letter = question.answer.partition(". ")[0] if question.options else ""
-    query = query_of(question)
     return {
         "question": printable(question.question, lines=True),
         "options": [printable(option) for option in question.options],
         "right": LETTERS.index(letter) if len(letter) == 1 and letter in LETTERS else None,
         "answer": printable(question.answer, lines=True),
         "mask": json.loads(question.mask) if question.mask else None,
-        "proof": f"{query.op}: " + "; ".join(_quantity(spec, quantity) for quantity in query.of),
+        "proof": _proof(spec, query_of(question)),
     }
 
 
-def _quantity(spec: DatasetSpec, quantity: Quantity) -> str:
-    """'share trees, the top-left quarter (worldcover/classes)'; dates are counted from 1, as the page's slider does."""
-    dated = any(group.name == quantity.source.partition("/")[0] and group.slot_count > 1 for group in spec.groups)
+def _proof(spec: DatasetSpec, query: Query) -> str:
+    """'largest: share trees, the top-left quarter; share trees, the scene (worldcover/classes)': each source once."""
+    shown = [(_measured(quantity), _source(spec, quantity)) for quantity in query.of]
+    groups = groupby(shown, key=itemgetter(1))
+    listed = [f"{'; '.join(words for words, _ in group)} ({source})" for source, group in groups]
+    return printable(f"{query.op}: " + "; ".join(listed))
+
+
+def _measured(quantity: Quantity) -> str:
+    return f"{' '.join((quantity.what, *quantity.about))}, {part(quantity.where, 0)}"
+
+
+def _source(spec: DatasetSpec, quantity: Quantity) -> str:
+    """Array or table, and its dates counted from 1, as the page's slider does."""
+    name = quantity.source.partition("/")[0]
+    if not any(group.name == name and group.slot_count > 1 for group in spec.groups):
+        return quantity.source
     dates = [quantity.slot + 1] + ([quantity.other + 1] if quantity.other else [])
-    when = f", date {' and '.join(map(str, dates))}" if dated else ""
-    words = " ".join((quantity.what, *quantity.about))
-    return printable(f"{words}, {part(quantity.where, 0)} ({quantity.source}{when})")
+    return f"{quantity.source}, date {' and '.join(map(str, dates))}"
+
+
+def _look(layer: str) -> str:
+    """'sentinel2, date 2' for 'sentinel2/1'."""
+    name, _, slot = layer.partition("/")
+    return printable(f"{name}, date {int(slot) + 1}" if slot.isdecimal() else layer)

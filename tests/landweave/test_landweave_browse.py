@@ -134,6 +134,12 @@ def test_a_sample_says_its_questions_their_answers_and_what_proves_them(asked: l
                 assert (turn["mask"] is not None) == bool(question.mask)
                 for quantity in json.loads(question.evidence)["of"]:
                     assert f"({quantity['source']}" in turn["proof"]
+                    assert quantity["what"] in turn["proof"]
+            looked = [looks for conversation in said for looks in conversation["looks"]]
+            firsts = [q for q in sample.questions if q.turn == 0]
+            assert [int(looks.rpartition(" ")[2]) - 1 for looks in looked if ", date " in looks] == [
+                int(layer.partition("/")[2]) for q in firsts for layer in q.layers if "/" in layer
+            ]
     assert {"yes or no", "choice"} <= forms
 
 
