@@ -19,7 +19,7 @@ from landweave.order import Runs
 from landweave.positions import Whole
 from landweave.query import NO_HINT, Hint, field
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
+from landweave.table import REMEDY, check_columns, first_row, indexes, read_metadata, read_row_group, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -90,7 +90,7 @@ class Catalogue:
         """Ids of samples by position."""
         if len(positions) <= _FEW:
             return [self.id(i) for i in positions.tolist()]
-        return list(self._ids.take(pa.array(positions)).to_pylist())
+        return list(self._ids.take(indexes(positions)).to_pylist())
 
     def id(self, position: int) -> str:
         """Id of a sample."""
@@ -135,11 +135,11 @@ class Catalogue:
 
     def splits(self, positions: NDArray[np.int64]) -> list[str]:
         """The split of each sample."""
-        return list(self.light["split"].take(pa.array(positions)).to_pylist())
+        return list(self.light["split"].take(indexes(positions)).to_pylist())
 
     def checksum(self, positions: Positions) -> int:
         """Checksum of the ids of samples, their shards and rows, and their order."""
-        ids = self._ids.take(pa.array(positions[:]))
+        ids = self._ids.take(indexes(positions[:]))
         _, offsets, text = ids.buffers()
         return zlib.crc32(self._seats[positions[:]].tobytes(), zlib.crc32(text or b"", zlib.crc32(offsets)))
 
@@ -219,7 +219,7 @@ class Catalogue:
         if name not in self._columns:
             whole = self.read([name])[name].combine_chunks()
             self._columns[name] = with_gaps(whole) if whole.null_count else whole
-        return self._columns[name].take(pa.array(positions))
+        return self._columns[name].take(indexes(positions))
 
     def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Columns (all if None) of the samples that fulfil `where`.
@@ -245,7 +245,7 @@ class Catalogue:
         """
         if where is not None:
             return self.read(columns, where)
-        return self.read(columns).take(pa.array(positions[:]))
+        return self.read(columns).take(indexes(positions[:]))
 
     def item(self, position: int) -> Json:
         """All columns of one sample: its row group is read, and kept for its neighbours."""
@@ -255,7 +255,7 @@ class Catalogue:
             table = self._row_group(number)
             self._group = kept = (number, table)
         first = int(self._ends[number]) - kept[1].num_rows
-        return dict(kept[1].slice(position - first, 1).to_pylist()[0])
+        return first_row(kept[1].slice(position - first, 1))
 
     def _row_group(self, number: int) -> pa.Table:
         self.schema  # noqa: B018 - looked at before anything is read

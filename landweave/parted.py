@@ -33,7 +33,7 @@ from landweave.parts import (
 from landweave.positions import Whole
 from landweave.query import NO_HINT
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, told
+from landweave.table import REMEDY, check_columns, first_row, indexes, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -242,7 +242,7 @@ class PartedCatalogue(Catalogue):
 
     def item(self, position: int) -> Json:
         """All columns of one sample: its row group is read, and kept for its neighbours."""
-        return dict(self._gathered(None, np.array([position])).to_pylist()[0])
+        return first_row(self._gathered(None, np.array([position])))
 
     def match(self, where: pc.Expression | None, hint: Hint = NO_HINT) -> Positions:
         """Positions of the samples that fulfil `where`, ascending; opens the parts that can hold some."""
@@ -295,10 +295,10 @@ class PartedCatalogue(Catalogue):
         local = positions - np.array([firsts[n] + g * self._root.row_group for n, g in keys])[inverse]
         order = np.argsort(inverse, kind="stable")
         edges = np.searchsorted(inverse[order], np.arange(len(keys) + 1))
-        taken = [table.take(pa.array(local[order[edges[i] : edges[i + 1]]])) for i, table in enumerate(tables)]
+        taken = [table.take(indexes(local[order[edges[i] : edges[i + 1]]])) for i, table in enumerate(tables)]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        return pa.concat_tables(taken).take(pa.array(place))
+        return pa.concat_tables(taken).take(indexes(place))
 
     def _keys(self, positions: NDArray[np.int64]) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
         """The (part, row group) pairs that hold samples, and for each sample its pair; the parts are open."""
