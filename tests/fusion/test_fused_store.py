@@ -16,10 +16,12 @@ from pipelines.shards import desk_of
 from pipelines.shards.store import DatasetStore
 from tests.fusion.test_fused_dataset import COUNTS, SOURCES, recipe_file
 from tests.shards import synthetic
-from tests.shards.test_shards_store import objects
+from tests.shards.test_shards_store import objects, server, url
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["server", "url"]
 
 
 def test_fused_labels_in_a_store_are_those_of_a_local_disk(

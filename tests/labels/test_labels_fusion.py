@@ -67,7 +67,8 @@ def test_fused_labels_beat_the_best_product_and_know_how_sure_they_are(whole, wo
     wrong = (found != truth).reshape(len(truth), -1).mean(axis=1)
     said = np.stack([f.wrong for f in fused]).reshape(len(truth), -1).mean(axis=1)
     assert abs(said.mean() - wrong.mean()) < 0.03, "as many wrong pixels as it says"
-    assert np.abs(said - wrong).mean() < np.abs(wrong.mean() - wrong).mean(), "and in the samples that it says"
+    assert np.abs(said - wrong).mean() < 0.025, "and near as many in each sample"
+    assert np.corrcoef(said, wrong)[0, 1] > 0.7, "so that samples with more of them can be told"
     points = np.random.default_rng(0).choice(found.size, 500, replace=False)
     right = (found == truth).ravel()
     curve = calibrate(confidence.ravel()[points], right[points])
