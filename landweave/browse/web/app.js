@@ -203,7 +203,7 @@ function layers(sample) {
     const slot = layer.slots[at]
     const box = element('div', undefined, 'picture')
     const legend = element('div', undefined, 'legend')
-    legend.append(...layer.classes.map((c) => swatch(c.colour, `${c.name} ${c.share}`)))
+    legend.append(...layer.classes.map((c) => swatch(c.colour, `${c.name} ${c.share.replace(' ', '\u00a0')}`)))
     box.append(element('h4', layer.title), slot.present ? image(state.sample, layer.group, at, layer) : element('div', 'absent', 'absent'), element('span', slot.note, 'soft'), legend)
     return box
   }))
