@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from landweave.browse.asked import conversations_json
+from landweave.browse.marks import pieces
 from landweave.claims import EVERYTHING, Claim
 from landweave.plain import printable
 from landweave.record import plain
@@ -207,18 +208,27 @@ def _caption(caption: Captions) -> Json:
     found: dict[str, list[str]] = {}
     for entry in json.loads(caption.claims) if caption.claims else []:
         claim = Claim.from_record(entry)
-        span = "" if claim.high >= EVERYTHING and claim.low == 0 else f", {claim.low:g} to {claim.high:g}"
-        what = " ".join(printable(word) for word in (claim.predicate, *claim.about, *claim.where))
+        against = ("against", *claim.against) if claim.predicate == "comparison" else claim.against
+        words = (claim.predicate, *claim.about, *against, *claim.where)
+        what = " ".join(printable(word) for word in words) + _bounds(claim)
         shown = ", ".join(printable(source) for source in entry.get("source", []))
-        found.setdefault(printable(claim.words), []).append(f"{what}{span} ({shown})")
-    text = printable(caption.text, lines=True)
+        found.setdefault(claim.words, []).append(f"{what} ({shown})")
+    cut, unplaced = pieces(caption.text, found)
     return {
-        "text": text,
+        "text": printable(caption.text, lines=True),
         "by": printable(caption.model or caption.captioner),
-        "claims": [
-            {"words": words, "says": "; ".join(says)} for words, says in found.items() if words in text and words
-        ],
+        "pieces": [{"text": printable(text, lines=True), "says": "; ".join(says)} for text, says in cut],
+        "unplaced": unplaced,
     }
+
+
+def _bounds(claim: Claim) -> str:
+    """The values that a claim allows, ', 57.5 to 67.5', or the place in a ranking; '' where it holds or not."""
+    if claim.high < EVERYTHING:
+        return f", {claim.low:g} to {claim.high:g}"
+    if claim.predicate in ("rank", "order"):
+        return f", from place {claim.low:g}" if claim.predicate == "order" else f", place {claim.low:g}"
+    return f", at least {claim.low:g}" if claim.low > 1 else ""
 
 
 def _kind(column: Any) -> str:

@@ -27,8 +27,11 @@ from PIL import Image
 
 import landweave
 from landweave.browse import WEB, ExistsError, application, write
+from landweave.browse.marks import pieces, place
+from landweave.browse.pages import _caption
 from landweave.questions import LETTERS
 from landweave.render import picture
+from landweave.sample import Captions
 from tests.questions.question_worlds import build
 
 BROWSER = next((b for b in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if b), None)
@@ -99,10 +102,50 @@ def test_a_sample_says_its_captions_and_why_something_is_absent(data: landweave.
         said = requests.get(f"{page}samples/{number}.json", timeout=30).json()
         assert said["id"] == sample.id
         assert [c["text"] for c in said["captions"]] == [c.text for c in sample.captions]
+        assert ["".join(p["text"] for p in c["pieces"]) for c in said["captions"]] == [c.text for c in sample.captions]
         assert len(said["absent"]) == sum(not there for slots in sample.present.values() for there in slots)
         assert all(a["reason"] for a in said["absent"])
         absent += len(said["absent"])
     assert absent > 0
+
+
+def test_words_of_claims_are_found_in_the_text() -> None:
+    text = "Woods on about five-eighths. The scene is wooded, rising from 3 m to 40 m. Woods rule."
+    cases = {
+        "woods about five eighths": "Woods on about five-eighths",
+        "wooded": "wooded",
+        "scene is wooded , rising from 3 m to 40 m": "scene is wooded, rising from 3 m to 40 m",
+        "woods": "Woods",
+    }
+    for words, wanted in cases.items():
+        found = place(text, words)
+        assert found is not None
+        assert text[slice(*found)] == wanted
+    for absent in ("forest", "wooded woods", "", ",", "rule woods"):
+        assert place(text, absent) is None
+    cut, unplaced = pieces(text, {**{words: [words] for words in cases}, "forest": ["trees lead"]})
+    assert "".join(part for part, _ in cut) == text
+    assert unplaced == ["trees lead"]
+    for words, wanted in cases.items():
+        assert "".join(part for part, says in cut if words in says) == wanted
+    assert pieces("", {}) == ([], [])
+
+
+def test_claims_are_told_without_endless_bounds() -> None:
+    def told(**claim: object) -> str:
+        claims = json.dumps([{"source": ["worldcover/classes"], "words": "Woods", "about": ["trees"], **claim}])
+        caption = Captions(
+            text="Woods rule.", captioner="template", model=None, prompt_version="1", fallback=False, claims=claims
+        )
+        found: str = _caption(caption)["pieces"][0]["says"]
+        return found
+
+    assert told(predicate="share", low=57.5, high=67.5) == "share trees, 57.5 to 67.5 (worldcover/classes)"
+    assert told(predicate="rank", low=2.0) == "rank trees, place 2 (worldcover/classes)"
+    assert told(predicate="comparison", low=1.5, against=["grass"]) == (
+        "comparison trees against grass, at least 1.5 (worldcover/classes)"
+    )
+    assert told(predicate="presence", low=0.0, where=["top"]) == "presence trees top (worldcover/classes)"
 
 
 @pytest.fixture(scope="module")

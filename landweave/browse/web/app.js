@@ -125,7 +125,7 @@ async function open(n) {
   $('dates').hidden = most < 2
   $('date').max = most - 1
   $('date').value = state.date = Math.min(state.date, most - 1)
-  $('captions').replaceChildren(...(sample.captions.length ? sample.captions.flatMap((c) => [marked(c), element('p', c.claims.length ? `${c.by}; underlined words are claims, point at one to see what shows it` : c.by, 'soft')]) : [element('p', 'This sample has no caption.', 'soft')]))
+  $('captions').replaceChildren(...(sample.captions.length ? sample.captions.flatMap((c) => [marked(c), element('p', by(c), 'soft')]) : [element('p', 'This sample has no caption.', 'soft')]))
   $('questions').replaceChildren(...(sample.questions.length ? [element('h3', 'Questions'), ...sample.questions.map(conversation)] : []))
   const absent = sample.absent.map((a) => {
     const row = element('tr')
@@ -153,18 +153,20 @@ async function open(n) {
 // The caption, with the words that claim something marked; their titles say what is claimed and what shows it.
 function marked(caption) {
   const quote = element('blockquote')
-  const spans = caption.claims.map((c) => ({ from: caption.text.indexOf(c.words), to: caption.text.indexOf(c.words) + c.words.length, says: c.says })).sort((a, b) => a.from - b.from || b.to - a.to)
-  let at = 0
-  for (const span of spans) {
-    if (span.from < at) continue
-    quote.append(caption.text.slice(at, span.from))
-    const mark = element('mark', caption.text.slice(span.from, span.to))
-    mark.title = span.says
-    quote.append(mark)
-    at = span.to
-  }
-  quote.append(caption.text.slice(at))
+  quote.append(...caption.pieces.map(({ text, says }) => {
+    if (!says) return text
+    const mark = element('mark', text)
+    mark.title = says
+    return mark
+  }))
   return quote
+}
+
+function by(caption) {
+  const parts = [caption.by]
+  if (caption.pieces.some((piece) => piece.says)) parts.push('underlined words are claims, point at one to see what shows it')
+  if (caption.unplaced.length) parts.push(`its claims in other words: ${caption.unplaced.join('; ')}`)
+  return parts.join('; ')
 }
 
 // A conversation: what it is about, then each question with its options, its answer and what proves it.
