@@ -110,14 +110,15 @@ class Status:
             wanted = sum(reasons.values())
             rest = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items() if reason != Reason.OK)
             lines.append(
-                f"  {layer:{self._widest}} {reasons.get(Reason.OK, 0):>9,} of {wanted:,} obtained" + (f"; {rest}" if rest else "")
+                f"  {layer:{self._widest}} {reasons.get(Reason.OK, 0):>9,} of {wanted:,} obtained"
+                + (f"; {rest}" if rest else "")
             )
         return "\n".join([*lines, *(f"  {line}" for line in self.to_come), *self.not_used, *self._spent_lines(prices)])
 
     @property
     def _widest(self) -> int:
         """Width of the column of names, characters."""
-        return max(15, *map(len, (*self.outcomes, *self.spent.requests)), 0)
+        return max(15, *map(len, (*self.outcomes, *self.spent.requests)))
 
     def _spent_lines(self, prices: Prices | None) -> list[str]:
         lines = [
