@@ -192,3 +192,16 @@ def test_openmetrics_are_read_by_prometheus_own_parser() -> None:
     assert found["landweave_outcomes", "x", "dem", "unavailable"] == 1
     assert found["landweave_requests_total", "x", "a"] == 7
     assert found["landweave_left_seconds", "x"] == 30.0
+
+
+def test_numbers_of_a_status_stand_in_one_column() -> None:
+    status = Status(
+        name="x", shards=1, done=1, finished=True, running=False, run="r1", failed={}, building=[], samples=10,
+        outcomes={"dem": {"ok": 3}, "a-layer-with-a-rather-long-name": {"ok": 12}}, undelivered=[],
+        spent=Spent(requests={"planetary-computer": 7, "dlr": 1_234}), estimate=Estimate(), seconds_left=None,
+    )  # fmt: skip
+    lines = status.text().splitlines()
+    ends = [line.index(" of ") for line in lines if " obtained" in line]
+    ends += [line.index(" requests") for line in lines if " MB, " in line]
+    assert len(ends) == 4
+    assert len(set(ends)) == 1
