@@ -551,12 +551,12 @@ class AnswerTarget(Target):
 
     def read(self, data: bytes) -> str:
         from pipelines.captions.check import refusal_of
-        from pipelines.captions.llm import _read
+        from pipelines.captions.replies import read_reply
 
-        answer = _read(data)
-        if answer.text is None:
+        answer = read_reply(data, [])
+        if answer.texts is None:
             return "no caption"
-        refused = refusal_of(answer.text, self._facts[zlib.crc32(data) % len(self._facts)])
+        refused = refusal_of(answer.texts[0], self._facts[zlib.crc32(data) % len(self._facts)])
         return "caption" if refused is None else "refused"
 
 

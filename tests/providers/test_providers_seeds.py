@@ -26,7 +26,7 @@ def test_a_recipe_is_one_and_names_no_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pixels", "dates"), [("ssl4eo-s12", 264, 4), ("major-tom", 1068, 1), ("spectral-earth", 384, 4)]
+    ("name", "pixels", "dates"), [("ssl4eo-s12", 264, 4), ("major-tom", 1068, 1), ("spectral-earth", 384, 8)]
 )
 def test_seeds_have_the_size_and_dates_of_what_they_follow(name: str, pixels: int, dates: int) -> None:
     recipe = read_recipe(FOLDER / "seeds" / f"{name}.yaml").recipe
