@@ -58,7 +58,7 @@ LINES: dict[str, tuple[tuple[str, str], ...]] = {
             '        case "cbers":\n            return write_cbers(scenery, files / "cbers")\n{old}',
         ),
         ("*enmap, *hls,", '*enmap, *hls, cbers_item(scenery, found[Job(product="cbers")]),'),
-        ('VERSION = "2"', 'VERSION = "new"'),
+        ('VERSION = "3"', 'VERSION = "new"'),
     ),
     "testbed/items_static.py": (('    "HLSS30_2.0":', '    "CB4-WFI-L4-SR-1": "CC-BY-SA-3.0",\n{old}'),),
 }

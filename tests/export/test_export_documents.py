@@ -56,9 +56,9 @@ def test_exports(place: Path) -> None:
         python = sys.executable if "geotiff" in words else loaders
         run(python, f"import sys\nfrom landweave.__main__ import main\nsys.exit(main({words!r}))", place)
     codes = blocks("exports.md", "python")
-    assert len(codes) == 5
+    assert len(codes) == 7
     for code in codes:
-        run(sys.executable if "pystac" in code else loaders, code, place)
+        run(sys.executable if "pystac" in code or "geopandas" in code else loaders, code, place)
 
 
 @pytest.mark.slow
