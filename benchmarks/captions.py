@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import landweave
+from benchmarks.report import print_goals, print_row
 from pipelines.captions.check import judge
 from pipelines.captions.records import FactsError, read_facts
 from pipelines.captions.template import FORMS, form_of, template_caption
@@ -64,17 +65,8 @@ def main() -> None:
     except (landweave.LandweaveError, FactsError, OSError, ValueError, KeyError) as error:
         raise SystemExit(f"benchmarks.captions: {error}") from None
     for row in rows:
-        print(json.dumps(row) if asked.json else "  ".join(f"{k} {_shown(v)}" for k, v in row.items()), flush=True)
-    said = goals(rows)
-    if asked.json:
-        print(json.dumps({"summary": True, **said}))
-        return
-    for kind, lines in said.items():
-        print(f"\n{kind}:", *lines, sep="\n  ")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        print_row(row, as_json=asked.json)
+    print_goals(goals(rows), as_json=asked.json)
 
 
 def facts_of_dataset(place: str) -> dict[str, Facts]:

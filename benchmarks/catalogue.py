@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.catalogue_data import EACH, make_parts, spec_of
+from benchmarks.report import print_goals, print_row
 from benchmarks.server import serve
 from pipelines.shards import finalise
 
@@ -65,17 +66,8 @@ def main() -> None:
         rows = []
         for row in _measured(asked.folder or Path(scratch), sizes):
             rows.append(row)
-            print(json.dumps(row) if asked.json else "  ".join(f"{k} {_shown(v)}" for k, v in row.items()), flush=True)
-    said = goals(rows)
-    if asked.json:
-        print(json.dumps({"summary": True, **said}))
-        return
-    for kind, lines in said.items():
-        print(f"\n{kind}:", *lines, sep="\n  ")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+            print_row(row, as_json=asked.json, digits=3)
+    print_goals(goals(rows), as_json=asked.json)
 
 
 def _measured(folder: Path, sizes: Sequence[int]) -> Iterator[Row]:

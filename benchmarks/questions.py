@@ -28,6 +28,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 import landweave
+from benchmarks.report import print_goals, print_row
 from landweave.patches import mask_of
 from landweave.questions import LETTERS, refuted_question
 from landweave.scenes import scene_of
@@ -79,17 +80,8 @@ def main() -> None:
     except (landweave.LandweaveError, OSError, ValueError) as error:
         raise SystemExit(f"benchmarks.questions: {error}") from None
     for row in rows:
-        print(json.dumps(row) if asked.json else "  ".join(f"{k} {_shown(v)}" for k, v in row.items()), flush=True)
-    said = goals(rows)
-    if asked.json:
-        print(json.dumps({"summary": True, **said}))
-        return
-    for kind, lines in said.items():
-        print(f"\n{kind}:", *lines, sep="\n  ")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        print_row(row, as_json=asked.json)
+    print_goals(goals(rows), as_json=asked.json)
 
 
 def measured(dataset: Dataset, pairs: int) -> Iterator[Row]:
