@@ -97,6 +97,11 @@ class PartedCatalogue(Catalogue):
         return np.cumsum([p.samples for p in self._root.parts], dtype=np.int64)
 
     @cached_property
+    def _firsts(self) -> NDArray[np.int64]:
+        """Position of the first sample of each part."""
+        return np.concatenate([[0], self._ends[:-1]]).astype(np.int64)
+
+    @cached_property
     def light(self) -> pa.Table:
         """See `Catalogue.light`; reads every part."""
         present = [f"{g.name}_present" for g in self._spec.groups]
@@ -249,9 +254,8 @@ class PartedCatalogue(Catalogue):
         if where is None:
             return Whole(self.samples)
         numbers = [n for n, part in enumerate(self._root.parts) if _can_hold(part, hint)]
-        firsts = self._ends - [p.samples for p in self._root.parts]
         if hint.alone:
-            spans = [np.arange(firsts[n], self._ends[n]) for n in numbers]
+            spans = [np.arange(self._firsts[n], self._ends[n]) for n in numbers]
             return np.concatenate(spans) if spans else np.zeros(0, np.int64)
         tables = self._together([lambda n=n: self._scanned(n, ("shard", "row"), where, hint) for n in numbers])  # type: ignore[misc]
         return self._positions(pa.concat_tables(tables)) if tables else np.zeros(0, np.int64)
@@ -291,8 +295,7 @@ class PartedCatalogue(Catalogue):
             return self._part(0).scan(None if columns is None else list(columns), pc.scalar(False), None)
         keys, inverse = self._keys(positions)
         tables = self._together([lambda n=n, g=g: self._rows_of(n, g, columns) for n, g in keys])  # type: ignore[misc]
-        firsts = self._ends - [p.samples for p in self._root.parts]
-        local = positions - np.array([firsts[n] + g * self._root.row_group for n, g in keys])[inverse]
+        local = positions - np.array([self._firsts[n] + g * self._root.row_group for n, g in keys])[inverse]
         order = np.argsort(inverse, kind="stable")
         edges = np.searchsorted(inverse[order], np.arange(len(keys) + 1))
         taken = [table.take(indexes(local[order[edges[i] : edges[i + 1]]])) for i, table in enumerate(tables)]
@@ -303,8 +306,7 @@ class PartedCatalogue(Catalogue):
     def _keys(self, positions: NDArray[np.int64]) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
         """The (part, row group) pairs that hold samples, and for each sample its pair; the parts are open."""
         parts = np.searchsorted(self._ends, positions, side="right")
-        firsts = self._ends - [p.samples for p in self._root.parts]
-        numbers = parts * 2**32 + (positions - firsts[parts]) // self._root.row_group
+        numbers = parts * 2**32 + (positions - self._firsts[parts]) // self._root.row_group
         found, inverse = np.unique(numbers, return_inverse=True)
         keys = [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found]
         lacking = sorted({n for n, _ in keys if n not in self._open})
@@ -315,7 +317,8 @@ class PartedCatalogue(Catalogue):
         """See `Catalogue.warm`."""
         if self._store.remote and len(positions):
             keys, _ = self._keys(positions)
-            wanted = [(n, g, (name,)) for name in columns for n, g in keys if (n, g, (name,)) not in self._groups]
+            held = [name for name in columns if name in self.schema.names]  # a stream's 'questions' are no column
+            wanted = [(n, g, (name,)) for name in held for n, g in keys if (n, g, (name,)) not in self._groups]
             self._together([lambda n=n, g=g, c=c: self._rows_of(n, g, c) for n, g, c in wanted])  # type: ignore[misc]
 
     def _rows_of(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landweave
+from benchmarks.server import serve
 from landweave.check import check
 from landweave.documents import CROISSANT
 from landweave.errors import CorruptError, QueryError, UnknownNameError
@@ -233,7 +234,7 @@ def test_croissant_is_valid_and_gives_the_samples(parted_path: Path, parted: lan
     assert sorted(row["samples/id"].decode() for row in rows) == sorted(parted.query().ids)
 
 
-def _answers(place: Path) -> list[Any]:
+def _answers(place: Path | str) -> list[Any]:
     data = landweave.open(place)
     stream = data.stream(batch_size=5, shuffle=True, arrays=["dem"], columns=["captions"])
     return [
@@ -243,6 +244,13 @@ def _answers(place: Path) -> list[Any]:
         [batch["captions"] for batch in stream],
         [batch["id"] for batch in data.stream(batch_size=5, arrays=["dem"])],
     ]
+
+
+def test_over_http_it_answers_the_same(parted_path: Path) -> None:
+    """Parts, records and row groups are asked for together there."""
+    with serve(parted_path.parent) as server:
+        url = f"{server.url('parted')}/{parted_path.name}"
+        assert _answers(url) == _answers(parted_path)
 
 
 def test_any_damage_is_told_or_changes_nothing(parted_path: Path, tmp_path: Path) -> None:
