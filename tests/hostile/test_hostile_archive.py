@@ -171,18 +171,20 @@ def test_what_comes_through_the_gate_is_sane() -> None:
 
 
 def test_memory_stays_small_whatever_is_unpacked() -> None:
-    """In a process of its own: a page of 300 MB, one of 19 million values, one without end."""
+    """In a process of its own: a page of 300 MB, one of 19 million values, one without end, each a few times."""
     script = (
         "import re, tests.hostile.test_hostile_archive as t\n"
+        "peak = lambda: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "peak()\n"
         "for lie in ('300 MB in 300 kB', '19 million values in 20 kB', 'an endless body'):\n"
         "    with t.liar(t.LIES[lie]) as server:\n"
         "        try: t.found(server, t.Client(retries=0))\n"
-        "        except t.AccessError: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "        except t.AccessError: peak()\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     peaks_mib = [int(line) >> 10 for line in run.stdout.split()]
-    assert len(peaks_mib) == 3
-    assert max(peaks_mib) < 700
+    assert len(peaks_mib) == 4
+    assert max(peaks_mib) - peaks_mib[0] < 250  # a page may have 64 MiB; before it was refused, 340 were kept
 
 
 @pytest.mark.parametrize("length", ["announced", "unknown"])

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 18
 _LARGE_CHUNK_BYTES = 16 << 20
 """A body of known length comes in one piece up to this size: more than the largest merged range."""
+_UNPACKED_BYTES = 1 << 20
+"""A packed body is unpacked in pieces of this size, so that one that is too large is noticed early."""
 _REFUSAL_BYTES = 1 << 16
 """Read at most of the body of an answer that is a refusal or a redirect."""
 _REST_BYTES = 1 << 20
@@ -142,6 +144,7 @@ def _joined(chunks: Iterable[bytes], wanted: Wanted) -> bytes:
     for chunk in chunks:
         size += len(chunk)
         if size > wanted.allowed:
+            found.clear()  # an error keeps the frames it went through
             raise _too_large(wanted)
         found.append(chunk)
     return found[0] if len(found) == 1 else b"".join(found)
@@ -158,7 +161,7 @@ def _unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
             while left:
                 if inflate.eof:  # RFC 1952 section 2.2: members stand one after the other
                     inflate = zlib.decompressobj(47)
-                plain = inflate.decompress(left, _LARGE_CHUNK_BYTES)
+                plain = inflate.decompress(left, _UNPACKED_BYTES)
                 left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
                 if plain:
                     yield plain
