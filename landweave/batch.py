@@ -10,12 +10,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from landweave.errors import CorruptError
 from landweave.shard import fill_value
+from landweave.timing import Timing
 from landweave.view import chosen_slots, corners, held_back
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class Loading:
             positions: (n,) in the catalogue.
             random: the random choices of the epoch.
         """
+        began = perf_counter()
         self._source, self._positions, self._random = source, positions, random
         self._parts: deque[_Part] = deque()
         self._damage: dict[int, CorruptError] = {}
@@ -107,6 +110,7 @@ class Loading:
         self._batch: Batch = {"id": self._ids}
         self._plan()
         self._running: list[Future[None]] = []
+        self._timings = [Timing(collating_s=perf_counter() - began)]
 
     def start(self, pool: ThreadPoolExecutor, threads: int) -> Loading:
         """Start reading in threads of a pool; returns itself."""
@@ -129,6 +133,11 @@ class Loading:
                 self._read(part)
             except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
                 self._failed = error
+
+    @property
+    def timings(self) -> list[Timing]:
+        """Seconds of planning, and of each part that has been read."""
+        return self._timings
 
     def stop(self) -> None:
         """Stop: nobody will ask for the batch."""
@@ -222,7 +231,11 @@ class Loading:
                     out = (batch[i, k] if dated else batch[i]) if plain else None
                     chips.append((where[i][1], slot, (i, k), out))
         finish = None if plain else self._finisher(part)
-        for (i, _), error in self._source.reader.read_chips(shown.array, part.shard, chips, finish):
+        timing, began = Timing(), perf_counter()
+        damaged = self._source.reader.read_chips(shown.array, part.shard, chips, finish, timing)
+        timing.decoding_s = perf_counter() - began - timing.bytes_s - timing.collating_s
+        self._timings.append(timing)
+        for (i, _), error in damaged:
             self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
 
     def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from landweave import codec
 from landweave.errors import CorruptError
+from landweave.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -115,6 +117,7 @@ class ShardReader:
         shard: int,
         chips: list[Chip],
         finish: Callable[[tuple[int, int], NDArray[Any]], None] | None = None,
+        timing: Timing | None = None,
     ) -> list[tuple[tuple[int, int], str]]:
         """Chips of one array in one shard, read together: ranges are merged; each chunk is verified and decoded.
 
@@ -124,6 +127,7 @@ class ShardReader:
             chips: (row, slot, key, out): out has array.chip_shape and array.dtype, C-contiguous; None: the chip is
                 decoded into memory that is used again, and `finish` must copy what it wants of it.
             finish: called with (key, chip) where out is None.
+            timing: gets the seconds of waiting for bytes and of `finish`.
 
         Returns:
             (key, what is wrong) of each chip that is absent, truncated, changed or undecodable.
@@ -146,8 +150,9 @@ class ShardReader:
             chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
             spans = [span for span in spans if span[0] != codec.ABSENT]
         scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
+        timing = Timing() if timing is None else timing
         try:
-            for (_, _, key, place), data in zip(chips, self.store.get_ranges(path, spans), strict=True):
+            for (_, _, key, place), data in zip(chips, self._found(path, spans, timing), strict=True):
                 out = scratch if place is None else place
                 assert out is not None  # noqa: S101 - by the contract of `chips`
                 try:
@@ -156,10 +161,19 @@ class ShardReader:
                     damage.append((key, f"{array.path} in shard {shard}: {error}; {_REMEDY}"))
                     continue
                 if place is None and finish is not None:
+                    decoded = perf_counter()
                     finish(key, out)
+                    timing.collating_s += perf_counter() - decoded
         except FileNotFoundError:
             return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
         return damage
+
+    def _found(self, path: str, spans: list[tuple[int, int]], timing: Timing) -> Iterable[bytes | memoryview]:
+        """Bytes of ranges; the seconds of waiting for them are counted."""
+        began = perf_counter()
+        found = self.store.get_ranges(path, spans)
+        timing.bytes_s += perf_counter() - began
+        return found if isinstance(found, (list, tuple)) else _timed(iter(found), timing)
 
     def _decode(self, data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]) -> None:
         """Decode a chunk. Chunks of a single value (a mask that is True everywhere) are decoded once and kept."""
@@ -174,6 +188,17 @@ class ShardReader:
                 self._tiny[key] = out.copy()
         else:
             np.copyto(out, known)
+
+
+def _timed(found: Iterator[bytes | memoryview], timing: Timing) -> Iterator[bytes | memoryview]:
+    """The same ranges, read one at a time."""
+    while True:
+        began = perf_counter()
+        data = next(found, None)
+        timing.bytes_s += perf_counter() - began
+        if data is None:
+            return
+        yield data
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:

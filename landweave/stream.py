@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Required
 
 import numpy as np
@@ -17,6 +18,7 @@ from landweave.epochs import Epochs, Turn
 from landweave.errors import QueryError, whole_number
 from landweave.notebook import table_html
 from landweave.order import EpochRandom, Remainder
+from landweave.timing import Timing
 from landweave.view import ViewSettings
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ class Stream:
         the iterating thread decodes too."""
         self.prefetch = 2
         """Batches that are read ahead."""
+        self.timing = Timing()
+        """Who makes the trainer wait: print it after an epoch."""
 
     def _repr_html_(self) -> str:
         """In a notebook: what a batch holds."""
@@ -254,9 +258,10 @@ class Stream:
         ahead: deque[tuple[int, Loading]] = deque()
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
         random = EpochRandom(self.order.seed, place.epoch)
-        given = 0
+        given, timing = 0, self.timing
         try:
             while True:
+                asked = perf_counter()
                 while len(ahead) <= (min(given, self.prefetch) if pool else 0):  # the first batch waits for no other
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
@@ -269,13 +274,17 @@ class Stream:
                 if pool is None or not source.reader.store.remote:
                     loading.drain()
                 batch, skipped = loading.result(self.on_error)
+                timing.add(*loading.timings)
                 del loading
                 self.skipped += skipped
                 given += 1
                 place.next = number + 1
                 batch["position"] = number + 1
+                handed = perf_counter()
+                timing.add(Timing(1, handed - asked))
                 yield batch
                 del batch
+                timing.trainer_s += perf_counter() - handed
         finally:
             for _, loading in ahead:
                 loading.stop()
