@@ -3,8 +3,8 @@
 The same samples in one run, each loader in its own process, jobs of all loaders in turn: single random samples,
 batches of 32 random samples, a shuffled stream in a torch DataLoader with 0, 1 and 2 workers, and both over HTTP with
 20 ms latency: on a link of 125 MB/s, which the best loader should fill, and on one of 500 MB/s, which holds nobody up.
-Peers that need packages of their own run in the environment that `python -m benchmarks.loading_venv` makes; what cannot
-run is named in the summary.
+Peers that need packages of their own run in the environments that `python -m benchmarks.loading_venv` makes; what
+cannot run is named in the summary. zarr-python's fused pipeline and insitubatch need Python 3.12.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ OURS = {
 PEERS = {
     "memmap raw": "Memmap", "mosaicml raw": "Mosaic", "mosaicml zstd": "MosaicZstd", "litdata raw": "LitData",
     "litdata zstd": "LitDataZstd", "webdataset": "Webdataset", "hf datasets": "Datasets", "parquet": "Parquet",
-    "h5py": "H5py", "zarr-python": "ZarrPython", "zarrs": "Zarrs", "tensorstore": "TensorStore",
+    "h5py": "H5py", "zarr-python": "ZarrPython", "zarrs": "Zarrs", "tensorstore": "TensorStore", "lance raw": "Lance",
+    "streaming-community raw": "Community", "zarr fused": "ZarrFused", "insitubatch": "Insitubatch",
 }  # fmt: skip
+NEWEST = ("hf datasets", "lance raw", "streaming-community raw", "zarr fused", "insitubatch")
+"""Those of the second environment."""
 QUICK = ("memmap raw", "parquet", "zarr-python", "tensorstore")
 """The ceiling, the strongest compressed peers, and what Zarr's users have."""
 BATCH, LATENCY_MS, LINKS_MB_S = 32, 20, (125, 500)
@@ -147,6 +150,12 @@ class Bench:
             "disk_mb": round(about["size"] / 1e6, 1),
             **more,
         }
+        each = [a["p99_s"] / a["p50_s"] for a in answers if a.get("p50_s")]
+        if each:
+            row["p99_of_median"] = round(statistics.median(each), 2)
+        starved = [a["timing"] for a in answers if a.get("timing")]
+        if starved:
+            row["threads_spent"] = {k: round(statistics.median(t[k] for t in starved), 2) for k in starved[0]}
         if "first_s" in answers[0]:
             row["first_batch_ms"] = round(statistics.median(a["first_s"] for a in answers) * 1e3, 1)
         if what == "one":
@@ -200,7 +209,7 @@ def local(bench: Bench, singles: int, batches: int, workers: Sequence[int]) -> N
         def ask(loader: Loader, number: int, much: int, workers: int = count) -> Row:
             return loader.stream(batch_size=BATCH, epoch=number, epochs=much, workers=workers)
 
-        bench.task(what, "stream", ask, round_s=WORKERS_S if count else ROUND_S)
+        bench.task(what, "workers" if count else "stream", ask, round_s=WORKERS_S if count else ROUND_S)
         bench.compare(what)
 
 
@@ -244,7 +253,16 @@ def shown(row: Row) -> str:
     """One line for people."""
     line = f"{row['task']:<20} {row['loader']:<14} {row['samples_s']:>8.1f} samples/s {row['cpu_ms']:>8.2f} ms CPU "
     line += f"{row['disk_mb']:>7.1f} MB on disk {row['peak_mb']:>6} MB peak"
-    more = ("first_batch_ms", "open_ms", "link_used", "requests", "ours_is", "ours_cpu_is")
+    more = (
+        "first_batch_ms",
+        "p99_of_median",
+        "open_ms",
+        "link_used",
+        "requests",
+        "ours_is",
+        "ours_cpu_is",
+        "threads_spent",
+    )
     return line + "".join(f"  {name} {row[name]}" for name in more if row.get(name) is not None)
 
 
@@ -261,19 +279,21 @@ def main() -> None:
         "--quick", action="store_true", help="fewer samples, loaders and rounds: under a minute once all forms are made"
     )
     parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks" / "data", help="folder for all forms, 5 GB")
-    parser.add_argument("--peer-python", help="Python that the peers' packages are installed for")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each job")
     parser.add_argument("--only", nargs="*", help="peers to run, of: " + ", ".join(PEERS))
     asked = parser.parse_args()
     samples = 64 if asked.quick else 256
     source = make_dataset(asked.cache / str(samples), samples)
-    own = loading_venv.python()
-    python = asked.peer_python or (str(own) if own else sys.executable)
+    first, newest = loading_venv.python(), loading_venv.python("newest", loading_venv.NEWEST)
     wanted = asked.only if asked.only is not None else list(QUICK if asked.quick else PEERS)
     with serve(source.parent) as server, ExitStack() as stack:
         bench = Bench(source, samples, 2 if asked.quick else asked.rounds, server, as_json=asked.json)
         ours = [(name, sys.executable, where) for name, where in OURS.items()]
-        bench.start([*ours, *((n, python, f"benchmarks.loading_peers:{PEERS[n]}") for n in wanted)], stack)
+        theirs = [
+            (n, str((newest if n in NEWEST else first) or sys.executable), f"benchmarks.loading_peers:{PEERS[n]}")
+            for n in wanted
+        ]
+        bench.start([*ours, *theirs], stack)
         same_pixels(bench)
         with suppress(KeyboardInterrupt):
             if asked.quick:

@@ -1,4 +1,4 @@
-"""Peers with their own chunk files: MosaicML streaming, litData, Hugging Face, Parquet."""
+"""Peers with their own chunk files: MosaicML streaming and its fork, litData, Hugging Face, Parquet, Lance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.loading_peer import Peer, Pixels, flat, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import landweave
 
@@ -92,6 +92,12 @@ class MosaicZstd(Mosaic):
     @property
     def size(self) -> int:
         return super().size + tree_bytes(self._cache)
+
+
+class Community(Mosaic):
+    """The community's fork of MosaicML streaming. Its package has the same name, so both cannot be installed."""
+
+    name = "streaming-community raw"
 
 
 class LitData(Peer):
@@ -235,3 +241,44 @@ class Parquet(Peer):
 
     def close(self) -> None:
         self._file.close()
+
+
+class Lance(Peer):
+    """Lance: a column of raw bytes for each array, its stable file format; a batch of rows is taken by number."""
+
+    name, needs = "lance raw", ("lance",)
+    can = frozenset({"one", "batch", "stream"})
+    context = "forkserver"
+
+    def write(self, dataset: landweave.Dataset) -> None:
+        import lance
+        import pyarrow as pa
+
+        schema = pa.schema([(flat(p), pa.large_binary()) for p in self.arrays])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for sample in dataset:
+                row = [pa.array([sample[p].tobytes()], pa.large_binary()) for p in self.arrays]
+                yield pa.record_batch(row, schema=schema)
+
+        reader = pa.RecordBatchReader.from_batches(schema, batches())
+        lance.write_dataset(reader, str(self.folder / "data.lance"), data_storage_version="stable")
+
+    def opened(self) -> None:
+        import lance
+
+        self._data = lance.dataset(str(self.folder / "data.lance"))
+
+    def one(self, i: int) -> Pixels:
+        table = self._data.take([int(i)])
+        return {p: self._pixels(table, p, 0) for p in self.arrays}
+
+    def fill(self, indices: Sequence[int], out: Pixels) -> None:
+        table = self._data.take([int(i) for i in indices])
+        for path, pixels in out.items():
+            for k in range(len(indices)):
+                pixels[k] = self._pixels(table, path, k)
+
+    def _pixels(self, table: Any, path: str, row: int) -> Any:
+        shape, dtype = self.arrays[path]
+        return np.frombuffer(table.column(flat(path))[row].as_buffer(), dtype).reshape(shape)

@@ -17,12 +17,16 @@ from landweave.stream import cores
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from landweave.timing import Timing
+
 
 class Ours(Peer):
     """landweave: the dataset as the writer leaves it."""
 
     name, compressed = "landweave", True
     can = frozenset({"one", "batch", "stream", "http"})
+    timing: Timing | None = None
+    """Of the last stream in this process."""
 
     def write(self, dataset: landweave.Dataset) -> None:
         """Nothing: the dataset is its form."""
@@ -49,7 +53,9 @@ class Ours(Peer):
 
         from landweave.torch import TorchStream
 
-        made = TorchStream(self._data.stream(batch_size=batch_size, shuffle=True), unsigned=True)
+        stream = self._data.stream(batch_size=batch_size, shuffle=True)
+        self.timing = None if workers else stream.timing  # workers keep their own
+        made = TorchStream(stream, unsigned=True)
         made.set_epoch(epoch)
         loader = DataLoader(made, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
         for _ in range(epochs):

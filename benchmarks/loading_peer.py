@@ -37,6 +37,8 @@ class Peer:
     """Whether its bytes at rest are compressed."""
     can = frozenset({"one", "batch", "stream"})
     """What it is able to do: 'one', 'batch', 'stream', 'http'."""
+    own_threads = False
+    """Whether it reads in threads of its own only: its manual forbids workers of a DataLoader."""
     context: str | None = None
     """How a DataLoader starts its workers: None = fork, torch's default on Linux."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.loading_chunks import Datasets, LitData, LitDataZstd, Mosaic, MosaicZstd, Parquet
+from benchmarks.loading_chunks import Community, Datasets, Lance, LitData, LitDataZstd, Mosaic, MosaicZstd, Parquet
 from benchmarks.loading_peer import Peer, Pixels, flat
-from benchmarks.loading_zarr import TensorStore, ZarrPython, Zarrs
+from benchmarks.loading_zarr import Insitubatch, TensorStore, ZarrFused, ZarrPython, Zarrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +143,7 @@ class Webdataset(Peer):
 
 
 PEERS: tuple[type[Peer], ...] = (
-    Memmap, Mosaic, MosaicZstd, LitData, LitDataZstd, Webdataset, Datasets, Parquet, H5py,
-    ZarrPython, Zarrs, TensorStore,
+    Memmap, Mosaic, MosaicZstd, Community, LitData, LitDataZstd, Webdataset, Datasets, Parquet, Lance, H5py,
+    ZarrPython, ZarrFused, Zarrs, TensorStore, Insitubatch,
 )  # fmt: skip
 """In the order of the table."""

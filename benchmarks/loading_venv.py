@@ -1,10 +1,11 @@
-"""Creates an environment for conflicting packages: MosaicML needs NumPy below 2.2, datasets an older fsspec.
+"""Creates environments for conflicting packages: MosaicML needs NumPy below 2.2, and its fork has the same name.
 
 python -m benchmarks.loading_venv
 
-makes it once, in $LANDWEAVE_CACHE or ~/.cache/landweave: these packages in front, and behind them, by a .pth file, all
-that our own environment has. So torch is not downloaded a second time, and landweave's own dependencies are there.
-`benchmarks.loading` reads its peers with it, and tests/export reads exports back.
+makes two, once, in $LANDWEAVE_CACHE or ~/.cache/landweave: these packages in front, and behind them, by a .pth file,
+all that our own environment has. So torch is not downloaded a second time, and landweave's own dependencies are there.
+`benchmarks.loading` reads its peers with them, and tests/export reads exports back with the first. The second has what
+is newest; zarr 3.4 and insitubatch need Python 3.12 and are left out before it.
 """
 
 from __future__ import annotations
@@ -60,6 +61,38 @@ PACKAGES = (
     "zstd==1.5.7.2",
 )
 """Versions that were installed and measured together. Without what MosaicML asks for and only some clouds need."""
+NEWEST = (
+    "brotli==1.2.1",
+    "catalogue==2.0.10",
+    "cramjam==2.14.0",
+    "crc32c==2.8",
+    "datasets==5.2.0",
+    "dill==0.4.1",
+    "donfig==0.8.1.post1",
+    "fsspec==2026.9.0",
+    "hf-xet==1.8.0",
+    "httpcore2==2.16.2",
+    "httpx2==2.16.2",
+    "huggingface-hub==2.4.0",
+    "lance-namespace-urllib3-client==0.13.0",
+    "lance-namespace==0.13.0",
+    "multiprocess==0.70.19",
+    "pylance==14.0.2",
+    "python-snappy==0.7.3",
+    "regex==2026.11.19",
+    "safetensors==0.8.0",
+    "streaming-community==0.14.2",
+    "tokenizers==0.23.3",
+    "torchvision==0.29.2",
+    "tqdm==4.70.1",
+    "transformers==5.24.0",
+    "truststore==0.10.5",
+    "typer==0.29.2",
+    "xxhash==4.1.0",
+    "zstandard==0.25.0",
+    "zstd==1.5.7.2",
+) + (("insitubatch==0.2.0", "msgspec==0.23.0", "zarr==3.4.2") if sys.version_info >= (3, 12) else ())
+"""The same for the newest of each, the community's fork of MosaicML among them."""
 
 
 def home(kind: str = "loaders", packages: tuple[str, ...] = PACKAGES) -> Path:
@@ -104,3 +137,4 @@ def _behind() -> Path:
 
 if __name__ == "__main__":
     print(make())
+    print(make("newest", NEWEST))

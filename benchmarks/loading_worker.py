@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
     """'wall_s'; 'cpu_s', children included; 'samples'; 'peak_bytes', of this process, and 'peak_child_bytes', of its
-    largest child, both since they began; for streams 'first_s', until the first batch came."""
+    largest child, both since they began; for streams 'first_s', until the first batch came; for batches and streams
+    'p50_s' and 'p99_s' of one batch, where there were 20 or more."""
 
 
 class Loader:
@@ -112,7 +113,8 @@ class _Inside:
 
     def do_about(self, _: dict[str, Any]) -> Answer:
         c = self._class
-        return {"name": c.name, "compressed": c.compressed, "can": sorted(c.can), "missing": c.missing()}
+        can = c.can | {"workers"} if "stream" in c.can and not c.own_threads else c.can
+        return {"name": c.name, "compressed": c.compressed, "can": sorted(can), "missing": c.missing()}
 
     def do_make(self, _: dict[str, Any]) -> Answer:
         self._peer = self._class(landweave.open(self._source), self._source, self._folder)
@@ -128,28 +130,40 @@ class _Inside:
         return self._timed(lambda: sum(1 for i in job["indices"] if self._peer.one(i)))
 
     def do_batch(self, job: dict[str, Any]) -> Answer:
+        each: list[float] = []
+
         def read() -> int:
             for indices in job["batches"]:
+                began = time.perf_counter()
                 self._peer.batch(indices)
+                each.append(time.perf_counter() - began)
             return sum(map(len, job["batches"]))
 
-        return self._timed(read)
+        return {**self._timed(read), **_tail(each)}
 
     def do_stream(self, job: dict[str, Any]) -> Answer:
-        more: dict[str, float] = {}
+        more: dict[str, Any] = {}
+        each: list[float] = []
 
         def read() -> int:
-            began, samples = time.perf_counter(), 0
+            began = last = time.perf_counter()
+            samples = 0
             wanted = {k: job[k] for k in ("batch_size", "epoch", "epochs", "workers")}
             for number, batch in enumerate(self._peer.stream(**wanted)):
                 samples += len(next(v for v in batch.values() if hasattr(v, "shape")))
-                more.setdefault("first_s", time.perf_counter() - began)
+                now = time.perf_counter()
+                more.setdefault("first_s", now - began)
+                each.append(now - last)
+                last = now
                 more.setdefault("first_samples", samples)
                 if number + 1 == job["limit"]:
                     break
             return samples
 
-        return {**self._timed(read), **more}
+        took = self._timed(read)
+        if (timing := getattr(self._peer, "timing", None)) is not None:
+            more["timing"] = timing.shares
+        return {**took, **more, **_tail(each[1:])}
 
     def do_pixels(self, job: dict[str, Any]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -168,6 +182,13 @@ class _Inside:
             "peak_child_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         }
         return {"wall_s": wall, "cpu_s": _cpu_s() - busy, "samples": samples, **peaks}
+
+
+def _tail(each: list[float]) -> dict[str, float]:
+    """Median and 99th percentile of the seconds of a batch."""
+    if len(each) < 20:
+        return {}
+    return {"p50_s": float(np.quantile(each, 0.5)), "p99_s": float(np.quantile(each, 0.99))}
 
 
 def _cpu_s() -> float:

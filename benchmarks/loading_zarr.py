@@ -1,14 +1,16 @@
-"""Other readers of landweave's shards: zarr-python, zarr-python with zarrs' codecs, tensorstore."""
+"""Other readers of landweave's shards: zarr-python with three pipelines, tensorstore; insitubatch of its own Zarr."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.loading_peer import Peer, Pixels, tree_bytes
+import numpy as np
+
+from benchmarks.loading_peer import Peer, Pixels, flat, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import landweave
 
@@ -77,6 +79,71 @@ class Zarrs(ZarrPython):
         import zarrs  # noqa: F401 - registers the pipeline
 
         super().opened()
+
+
+class ZarrFused(ZarrPython):
+    """The same with zarr-python's own fused pipeline: experimental, from version 3.4 on, which needs Python 3.12."""
+
+    name = "zarr fused"
+    can = frozenset({"one", "batch", "stream"})
+    pipeline = "zarr.core.codec_pipeline.FusedCodecPipeline"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        why = super().missing()
+        if why is None:
+            from zarr.core import codec_pipeline
+
+            if not hasattr(codec_pipeline, "FusedCodecPipeline"):
+                why = "zarr is older than 3.4, which needs Python 3.12"
+        return why
+
+
+class Insitubatch(Peer):
+    """insitubatch: Zarr with chunks of 8 samples, read whole; it shuffles chunks, and samples within 16 chunks.
+
+    It has no random access: its interface is the stream of an epoch. It reads in threads of its own, without workers.
+    """
+
+    name, compressed, needs = "insitubatch", True, ("insitubatch",)
+    can = frozenset({"stream", "http"})
+    own_threads = True
+
+    def write(self, dataset: landweave.Dataset) -> None:
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        group = zarr.create_group(str(self.folder / "data.zarr"))
+        made = {
+            path: group.create_array(
+                flat(path), shape=(self.count, *shape), dtype=dtype, chunks=(8, *shape),
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+            )
+            for path, (shape, dtype) in self.arrays.items()
+        }  # fmt: skip
+        for first in range(0, self.count, 8):
+            samples = [dataset.sample(i) for i in range(first, min(first + 8, self.count))]
+            for path, array in made.items():
+                array[first : first + len(samples)] = np.stack([s[path] for s in samples])
+
+    def opened(self) -> None:
+        import insitubatch
+
+        where = f"{self.url}/data.zarr" if self.url else f"file://{(self.folder / 'data.zarr').resolve()}"
+        more: dict[str, Any] = {"client_options": {"allow_http": True}} if self.url else {}
+        self._store = insitubatch.obstore_store(where, **more)
+
+    def stream(self, *, batch_size: int, epoch: int, epochs: int, workers: int) -> Iterator[dict[str, Any]]:
+        import insitubatch
+        from torch.utils.data import DataLoader
+
+        geometries = insitubatch.open_geometries(self._store, variables=[flat(p) for p in self.arrays])
+        split = insitubatch.split_by_chunk(next(iter(geometries.values())), fractions=(1.0, 0.0, 0.0))
+        data = insitubatch.InSituDataset(self._store, split, geometries=geometries, batch_size=batch_size, seed=epoch)
+        for number in range(epoch, epoch + epochs):
+            data.set_epoch(number)
+            for batch in DataLoader(insitubatch.as_torch(data.train), batch_size=None, num_workers=workers):
+                yield {p: batch[flat(p)] for p in self.arrays}
 
 
 class TensorStore(Peer):
