@@ -254,7 +254,7 @@ class Lance(Peer):
         import lance
         import pyarrow as pa
 
-        schema = pa.schema([(flat(p), pa.large_binary()) for p in self.arrays])
+        schema = pa.schema([(_column(p), pa.large_binary()) for p in self.arrays])
 
         def batches() -> Iterator[pa.RecordBatch]:
             for sample in dataset:
@@ -281,4 +281,9 @@ class Lance(Peer):
 
     def _pixels(self, table: Any, path: str, row: int) -> Any:
         shape, dtype = self.arrays[path]
-        return np.frombuffer(table.column(flat(path))[row].as_buffer(), dtype).reshape(shape)
+        return np.frombuffer(table.column(_column(path))[row].as_buffer(), dtype).reshape(shape)
+
+
+def _column(path: str) -> str:
+    """A name without dots, which Lance takes for nested fields."""
+    return flat(path).replace(".", "__")
