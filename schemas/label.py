@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CommonClass = Literal[
-    "unknown",
+GroundClass = Literal[
     "water",
     "trees",
     "shrub",
@@ -25,9 +24,15 @@ CommonClass = Literal[
     "wetland",
     "moss and lichen",
 ]
-"""Name of a class of the common taxonomy."""
+"""Name of a class of the common taxonomy that ground can have."""
+CommonClass = Literal["unknown", GroundClass]
+"""The same, or 'unknown': no class."""
 COMMON_CLASSES: tuple[str, ...] = get_args(CommonClass)
 """The common taxonomy, code = position, 0 = unknown. The join of WorldCover's and Dynamic World's legends."""
+
+
+EDITED_SINCE = "edited_since"
+"""Column of the catalogue: share of OpenStreetMap's labelled pixels whose object was edited after the image's day."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,6 +76,12 @@ class MapColumns(Strict):
         default=None,
         description="column with an id; an object that is in several files counts once. Kept as the tag id",
     )
+    edited: ColumnPath | None = Field(
+        default=None,
+        exclude_if=lambda said: said is None,
+        description="column with the date or time of an object's last edit, ISO 8601: 'sources[].update_time' (the "
+        "newest of them); the catalogue's openstreetmap_edited_since counts from it",
+    )
     tags: dict[_Tag, Rules] = Field(
         default_factory=dict,
         max_length=256,

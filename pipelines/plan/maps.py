@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 _WHERE = "labels: openstreetmap: geoparquet: from"
 
 
+def notes_of_edits(extract: Extract | None) -> list[str]:
+    """A note on each file of the map whose objects do not say when they were edited."""
+    found = []
+    for name in () if extract is None else extract.untimed:
+        mend = "give an extract with metadata" if name.endswith(".pbf") else "name their column as `edited`"
+        found.append(
+            f"openstreetmap: {name} has no times of edits, so openstreetmap_edited_since is empty where its objects "
+            f"are; {mend}"
+        )
+    return found
+
+
 def prepared_maps(file: RecipeFile, label: OpenStreetMapLabel, work: Path, near: Near) -> list[Extract]:
     """What each map has near the samples; those of an earlier run are found in `work`.
 

@@ -14,7 +14,7 @@ from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
-from pipelines.plan.maps import prepared_maps
+from pipelines.plan.maps import notes_of_edits, prepared_maps
 from pipelines.plan.own_vectors import notes_of, own_vectors, prepare_vectors
 from pipelines.progress import ProgressPrinter
 from pipelines.tables import PLACES, PLAN_VERSION, LayerFound, Why, write_samples, write_shard_table, write_texts
@@ -118,7 +118,7 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     write_shard_table(folder, groups, np.diff(shards.starts))
     for number, group in enumerate(groups):
         write_samples(folder, number, ((s, located.columns(shards.shard(s))) for s in group.tolist()), attributes)
-    notes = [*located.notes, *_give_texts(file, folder, located, shards), *notes_of(vectors)]
+    notes = [*located.notes, *_give_texts(file, folder, located, shards), *notes_of(vectors), *notes_of_edits(extract)]
     split = np.bincount(located.split, minlength=len(SPLITS)).tolist()
     inputs = identity["inputs"] | ({} if extract is None else {"openstreetmap": extract.name})
     inputs |= {layer: one.name for layer, one in vectors.items()}

@@ -18,8 +18,10 @@ import shapely.geometry
 
 from landweave.layout import ZARR
 from pipelines.shards.fused_spec import MEASURES
+from pipelines.shards.stored import MAP
 from schemas.canonical import canonical_json
 from schemas.caption import facts_json
+from schemas.label import EDITED_SINCE
 from schemas.place import BBox
 
 if TYPE_CHECKING:
@@ -279,7 +281,9 @@ def _label_row(stack: Stack, group: GroupSpec) -> Json:
 
 
 def _measures(group: GroupSpec) -> tuple[str, ...]:
-    """Columns of a label that has a confidence."""
+    """Further columns: of a label that has a confidence, and of OpenStreetMap."""
+    if group.name == MAP:
+        return (EDITED_SINCE,)
     return MEASURES if len(group.arrays) > 1 else ()
 
 

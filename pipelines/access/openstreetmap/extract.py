@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.access.openstreetmap.history import Period
     from pipelines.access.openstreetmap.near import Near
 
-FORMAT = 3
+FORMAT = 4
 """Version of the GeoParquet that this file writes; part of its name, so another version is prepared again."""
 ROWS = 4096
 """Rows in a group: what one small box reads."""
@@ -49,8 +49,8 @@ _SCHEMA = pa.schema(
         pa.field("geometry", pa.binary(), nullable=False),
     ]
 )
-
-
+_EDITED = _SCHEMA.append(pa.field("edited", pa.int32()))
+"""With the day of each object's last edit, since 1970-01-01."""
 _DATED = _SCHEMA.append(pa.field("since", pa.int32(), nullable=False)).append(
     pa.field("until", pa.int32(), nullable=False)
 )
@@ -89,6 +89,8 @@ class Extract:
     """Whether the objects have the days on which they are the map (`since`, `until`): read from a full history."""
     bounds: BBox | None = None
     """West, south, east, north of all of the extract's nodes, degrees; None where all objects were read."""
+    untimed: tuple[str, ...] = ()
+    """Files whose objects do not say when they were edited."""
 
     @property
     def file(self) -> str:
@@ -196,12 +198,13 @@ def _read(
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
     counts.update(chosen.lost)
     about |= {"snapshot": (chosen.about.replicated or chosen.about.newest).isoformat(), "bounds": chosen.bounds}
+    about |= {"edited": True, "untimed": [] if chosen.about.timed else [pbf.name]}
 
     def parts() -> Iterator[pa.Table]:
         for part in chosen.parts:
             rows, of_part = read_objects(part)
             counts.update(of_part)
-            yield table_of(rows)
+            yield table_of(rows, edited=chosen.edited.of([row[0] for row in rows]))
 
     with durably(target) as aside:
         write_tables(parts(), about, counts, aside)
@@ -260,6 +263,7 @@ def open_extract(parquet: Path) -> Extract:
         counts=about["counts"],
         dated=bool(about.get("dated")),
         bounds=BBox(*about["bounds"]) if about.get("bounds") else None,
+        untimed=tuple(about.get("untimed", ())),
     )
 
 
@@ -273,7 +277,8 @@ def is_extract(parquet: Path) -> bool:
 
 
 def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapping[str, int], aside: Path) -> None:
-    """The GeoParquet; `counts` are complete after the last table."""
+    """The GeoParquet; `counts` are complete after the last table. `about` says whether the tables have the columns for
+    days (`dated`) or for the last edit (`edited`)."""
     geo = {
         "version": "1.1.0",
         "primary_column": "geometry",
@@ -285,7 +290,7 @@ def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapp
             }
         },
     }
-    schema = _DATED if about.get("dated") else _SCHEMA
+    schema = _DATED if about.get("dated") else _EDITED if about.get("edited") else _SCHEMA
     with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROWS)
@@ -293,12 +298,15 @@ def write_tables(tables: Iterable[pa.Table], about: dict[str, Any], counts: Mapp
         writer.add_key_value_metadata({"geo": json.dumps(geo), "landweave_osm": json.dumps(whole, sort_keys=True)})
 
 
-def table_of(rows: list[Row], periods: list[Period] | None = None) -> pa.Table:
-    """Rows along a space-filling curve, then by id; with the days of each where they have some."""
+def table_of(rows: list[Row], periods: list[Period] | None = None, edited: list[int | None] | None = None) -> pa.Table:
+    """Rows along a space-filling curve, then by id; with each one's days, or the day of its last edit."""
     boxes = shapely.bounds(shapely.from_wkb([row[3] for row in rows])) if rows else np.zeros((0, 4))
     curve = z_order(boxes)
     order = sorted(range(len(rows)), key=lambda i: (int(curve[i]), id_order(*rows[i][:2])))
-    days = {} if periods is None else {"since": [periods[i][0] for i in order], "until": [periods[i][1] for i in order]}
+    days: dict[str, list[Any]] = (
+        {} if periods is None else {"since": [periods[i][0] for i in order], "until": [periods[i][1] for i in order]}
+    )
+    days |= {} if edited is None else {"edited": [edited[i] for i in order]}
     return pa.table(
         {
             "osm_id": [rows[i][0] for i in order],
@@ -311,5 +319,5 @@ def table_of(rows: list[Row], periods: list[Period] | None = None) -> pa.Table:
             "geometry": pa.array([rows[i][3] for i in order], pa.binary()),
             **days,
         },
-        schema=_SCHEMA if periods is None else _DATED,
+        schema=_DATED if periods is not None else _SCHEMA if edited is None else _EDITED,
     )

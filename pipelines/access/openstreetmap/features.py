@@ -40,6 +40,8 @@ class OsmFeature:
     """Area of the whole object, square degrees, where `geometry` may be its part around the box that was asked for."""
     valid: bool = False
     """Whether `geometry` is known to be valid; False: not known."""
+    edited: int | None = None
+    """Day of its last edit, since 1970-01-01; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ def _features(table: pa.Table, rows: list[int], cut: BBox | None) -> Iterator[tu
     """(row, whether it is large, object) of each row of a table."""
     wkb = table.column("geometry").to_numpy(zero_copy_only=False)
     columns = [table.column(name).to_pylist() for name in ("osm_id", "kind", "tags")]
+    edited = _edited(table)
     large = np.array(
         [kind == "area" and len(shape) >= LARGE_BYTES for kind, shape in zip(columns[1], wkb, strict=True)], bool
     )
@@ -155,6 +158,21 @@ def _features(table: pa.Table, rows: list[int], cut: BBox | None) -> Iterator[tu
         if cut is not None and large[at]:
             area = large_area(wkb[at])
             near = area.near(cut)
-            yield rows[at], True, OsmFeature(osm_id, kind, dict(tags), near, area.area_deg2, near is not area.shape)
+            yield (
+                rows[at],
+                True,
+                OsmFeature(osm_id, kind, dict(tags), near, area.area_deg2, near is not area.shape, edited[at]),
+            )
         else:
-            yield rows[at], bool(large[at]), OsmFeature(osm_id, kind, dict(tags), shapes[at], valid=valid[at])
+            yield (
+                rows[at],
+                bool(large[at]),
+                OsmFeature(osm_id, kind, dict(tags), shapes[at], None, valid[at], edited[at]),
+            )
+
+
+def _edited(table: pa.Table) -> list[int | None]:
+    """Day of the last edit of each object; in a full history the day before the first one of its map, 00:00 UTC."""
+    if "since" in table.column_names:
+        return [since - 1 for since in table.column("since").to_pylist()]
+    return table.column("edited").to_pylist() if "edited" in table.column_names else [None] * len(table)

@@ -12,14 +12,13 @@ import json
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import osmium
 import osmium.osm
 from osmium.osm.mutable import Node, Relation, Way
 
-from pipelines.access.openstreetmap.multipolygons import is_multipolygon
 from pipelines.access.openstreetmap.objects import FOREVER, read_objects
 from pipelines.access.openstreetmap.parts import assigned, passing
 from pipelines.access.openstreetmap.pbf import RefusedError
@@ -48,8 +47,8 @@ Period = tuple[int, int]
 class HistoryCollector(Collector):
     """Receives the versions of a scan; keeps the ids of objects of which one is near the samples."""
 
-    forms: Mapping[str, tuple[str, int]] = field(default_factory=lambda: FILES | {"node_places": ("<i4", 3)})
-    _times: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    forms: Mapping[str, tuple[str, int]] = field(default_factory=lambda: FILES | {"way_boxes": ("<i4", 4)})
+    all_versions: ClassVar[bool] = True
     _visible: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
@@ -80,10 +79,6 @@ class HistoryCollector(Collector):
         if lines:
             self.files["points"].add(np.frombuffer(("\n".join(lines) + "\n").encode(), np.uint8))
 
-    def tagged(self, which: NDArray[np.int64]) -> None:
-        """Positions, among the nodes before, of those that `points` gets."""
-        self._tagged = which
-
     def ways(
         self,
         ids: NDArray[np.int64],
@@ -93,9 +88,7 @@ class HistoryCollector(Collector):
         tagged: NDArray[np.bool_],
     ) -> None:
         """Remember the box of each version over all places that its nodes ever had."""
-        if self._places is None:
-            self._places = Sorted(self.files["node_ids"], self.files["node_places"])
-        places, counts = self._places.find_all(refs)
+        places, counts = self._of_nodes.find_all(refs)
         owner = np.repeat(np.repeat(np.arange(len(ids)), sizes), counts)
         there = on_earth(places)
         boxes = spans(np.hstack([places[:, :2]] * 2), there, np.bincount(owner, minlength=len(ids)))
@@ -115,11 +108,9 @@ class HistoryCollector(Collector):
         tags: Callable[[int], dict[str, str]],
     ) -> None:
         """Keep the multipolygons of which one version is near."""
-        if self._boxes is None:
-            self._boxes = Sorted(self.files["way_ids"], self.files["way_boxes"])
-        areas = np.array([bool(size) and is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
-        ways, ids, sizes = ways[np.repeat(areas, sizes)], ids[areas], sizes[areas]
-        found, counts = self._boxes.find_all(ways)
+        areas, ways, sizes = self._multipolygons(ways, sizes, tags)
+        ids = ids[areas]
+        found, counts = self._of_ways.find_all(ways)
         owner = np.repeat(np.repeat(np.arange(len(ids)), sizes), counts)
         boxes = spans(found, np.ones(len(found), bool), np.bincount(owner, minlength=len(ids)))
         near = boxes[:, 0] <= boxes[:, 2]
@@ -268,8 +259,6 @@ class _Expansion:
         cuts = {
             edge for ref in set(refs) for one in known.get(ref, ()) for edge in one[:2] if period[0] < edge < period[1]
         }
-        if self._day is not None:
-            return [period]
         return list(itertools.pairwise([period[0], *sorted(cuts), period[1]]))
 
     def _at(self, letter: str, number: int, day: int) -> int:

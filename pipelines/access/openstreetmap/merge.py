@@ -43,7 +43,8 @@ def merge(extracts: Sequence[Extract], cache_dir: Path) -> Extract:
         "name": "; ".join(one.name for one in extracts),
         "sha256": hashlib.sha256("".join(one.sha256 for one in extracts).encode()).hexdigest(),
         "snapshot": min(one.snapshot for one in extracts).isoformat(),
-        **({"dated": True} if extracts[0].dated else {}),
+        **({"dated": True} if extracts[0].dated else {"edited": True}),
+        "untimed": [name for one in extracts for name in one.untimed],
         "bounds": [f(c[i] for c in corners) for i, f in enumerate((min, min, max, max))] if corners else None,
     }
     newest_first = sorted(extracts, key=lambda one: one.snapshot, reverse=True)

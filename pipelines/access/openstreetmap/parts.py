@@ -64,7 +64,7 @@ def _write_nodes(writer: osmium.SimpleWriter, units: Units, number: int, places:
     own = {units.points[at][0]: units.points[at] for at in np.flatnonzero(units.point_part == number)}
     refs = units.refs[number]
     where, there = places.find(refs)
-    corners = dict(zip(refs[there].tolist(), where[there].tolist(), strict=True))
+    corners = dict(zip(refs[there].tolist(), where[there, :2].tolist(), strict=True))
     for node in sorted(corners.keys() | own.keys()):
         lon, lat = own[node][1:3] if node in own else corners[node]
         tags = own[node][3] if node in own else {}

@@ -60,9 +60,27 @@ class Scan:
     newest: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     """Time of the newest object, UTC."""
 
+    @property
+    def timed(self) -> bool:
+        """Whether objects say when they were edited."""
+        return self.newest.year > 1970
+
 
 class Sink(Protocol):
     """Receives the objects of a scan during the check; every array holds objects of one block, in file order."""
+
+    @property
+    def all_versions(self) -> bool:
+        """Whether it wants all versions of a full-history file; then any other file is refused."""
+        ...
+
+    def versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
+        """Times, seconds since 1970 (0: the file has none), and visibility of the objects that come next."""
+        ...
+
+    def tagged(self, which: NDArray[np.int64]) -> None:
+        """Positions, among the objects of the last `versions`, of those that `points` or `relations` gets next."""
+        ...
 
     def nodes(self, ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
         """Nodes and their longitudes and latitudes, (n, 2), 1e-7 degrees."""
@@ -98,25 +116,12 @@ class Sink(Protocol):
         ...
 
 
-class HistorySink(Sink, Protocol):
-    """Receives all versions of the objects of a full-history file."""
-
-    def versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
-        """Times, seconds since 1970, and visibility of the objects that come next."""
-        ...
-
-    def tagged(self, which: NDArray[np.int64]) -> None:
-        """Positions, among the nodes before, of those that `points` gets next."""
-        ...
-
-
 def scan(path: Path, sink: Sink | None = None, begun: tuple[int, dict[str, Any]] | None = None) -> Scan:
     """Check a .osm.pbf from its first to its last block.
 
     Args:
         path: the file.
-        sink: what gets the objects; None = the file is only checked. A `HistorySink` gets all versions of a
-            full-history file, and any other file is refused.
+        sink: what gets the objects; None = the file is only checked.
         begun: byte and state of a `Sink.safe`, to go on from there.
 
     Raises:
@@ -155,7 +160,7 @@ class _Scanner:
         self._name, self._budget, self._left, self._left_in_block = name, budget, budget, _BLOCK_BYTES
         self._last: tuple[int, int] = (0, -1)
         self._loose = {"node": Loose(), "way": Loose()}
-        self._all_versions = hasattr(sink, "versions")
+        self._all_versions = sink is not None and sink.all_versions
         self._several = False
 
     def state(self) -> dict[str, Any]:
@@ -274,12 +279,13 @@ class _Scanner:
             chosen, count = np.flatnonzero(tagged), objects.counts(9)
             is_way = (numbers(objects.joined(10)) == 1) & np.repeat(tagged, count)
             sizes = np.bincount(np.repeat(np.arange(len(ids)), count)[is_way], minlength=len(ids))
+            sink.tagged(chosen)
             sink.relations(ids[chosen], refs[is_way], sizes[chosen], lambda at: tags(int(chosen[at])))
 
     def _give_versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:
-        if self._all_versions:
-            self._several |= not bool(visible.all())
-            self._sink.versions(times, visible)  # type: ignore[union-attr]
+        self._several |= not bool(visible.all())
+        if self._sink is not None:
+            self._sink.versions(times, visible)
 
     def _info(
         self, kind: str, ids: NDArray[np.int64], info: Columns, step: int
@@ -329,8 +335,7 @@ class _Scanner:
     ) -> None:
         sink = self._sink
         assert sink is not None  # noqa: S101 - the caller looked
-        if self._all_versions:
-            sink.tagged(chosen)  # type: ignore[attr-defined]
+        sink.tagged(chosen)
         sink.points(ids[chosen], places[chosen], tags)
 
     def _dense_info(
@@ -341,7 +346,7 @@ class _Scanner:
             if number == 2 and end >= 0:
                 steps = np.cumsum(zigzag(numbers(info[at:end])))
                 self._date(int(steps.max(initial=0)), step)
-                if self._all_versions and len(steps) != len(ids):
+                if len(steps) != len(ids):
                     raise malformed()
                 times = steps * step // 1000
             elif number == 6 and end >= 0 and not (seen := numbers(info[at:end]) != 0).all():

@@ -1,9 +1,9 @@
 """Cuts from an extract the objects near the samples: one checked reading of the file, then one for their tags.
 
-Locations of nodes and boxes of ways lie in files beside the cache (16 and 24 bytes each) and not in memory. The near
-objects are written as small .osm.pbf files, each with at most about `PART_CORNERS` corners, in which every way has its
-nodes and every multipolygon its ways. What is in memory: 400 MB for a block of the file and the tables, 32 bytes per
-near object, and one such part.
+Locations of nodes and boxes of ways, with the times of their edits, lie in files beside the cache (20 and 28 bytes
+each) and not in memory. The near objects are written as small .osm.pbf files, each with at most about `PART_CORNERS`
+corners, in which every way has its nodes and every multipolygon its ways. What is in memory: 400 MB for a block of the
+file and the tables, 48 bytes per near object, and one such part.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from filelock import FileLock
 
+from pipelines.access.openstreetmap.edited import EditDays, latest, rows_of
 from pipelines.access.openstreetmap.multipolygons import is_multipolygon
 from pipelines.access.openstreetmap.parts import write_parts
 from pipelines.access.openstreetmap.rules import is_paper
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 _SAFE_EVERY_S = 20.0
 """Time between two notes of how far the reading is."""
 FILES = {
-    "node_ids": ("<i8", 1), "node_places": ("<i4", 2), "way_ids": ("<i8", 1), "way_boxes": ("<i4", 4),
+    "node_ids": ("<i8", 1), "node_places": ("<i4", 3), "way_ids": ("<i8", 1), "way_boxes": ("<i4", 5),
     "near_ways": ("<i8", 1), "near_boxes": ("<i4", 4), "near_sizes": ("<i8", 1), "near_refs": ("<i8", 1),
     "relations": ("<i8", 1), "member_counts": ("<i8", 1), "members": ("<i8", 1), "relation_boxes": ("<i4", 4),
-    "points": ("<u1", 1),
+    "points": ("<u1", 1), "edited": ("<i8", 2),
 }  # fmt: skip
-"""Working file -> type of its numbers, numbers in a row. `points` holds lines of JSON: id, place, tags."""
+"""Working file -> type of its numbers, numbers in a row. `points` holds lines of JSON: id, place, tags. The time of the
+last edit, seconds, stands after places and boxes; `edited` is of the near objects (`edited.rows_of`)."""
 _EDGE = np.array([2**31 - 1, 2**31 - 1, -(2**31), -(2**31)])
 
 
@@ -65,6 +67,10 @@ class Collector:
     _places: Sorted | None = None
     _boxes: Sorted | None = None
     _last_safe: float = field(default_factory=time.monotonic)
+    _times: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Of the objects that come next, seconds since 1970; 0 = not known."""
+    _tagged: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    all_versions: ClassVar[bool] = False
 
     def begin(self) -> tuple[int, dict[str, Any]] | None:
         """Open the files, cut back to the last safe state; (byte, state of the scan), or None at the beginning."""
@@ -93,10 +99,18 @@ class Collector:
         write_durably(self.folder / "safe.json", json.dumps(note))
         self._last_safe = time.monotonic()
 
+    def versions(self, times: NDArray[np.int64], visible: NDArray[np.bool_]) -> None:  # noqa: ARG002
+        """Times of the objects that come next."""
+        self._times = np.clip(times, 0, 2**31 - 1)
+
+    def tagged(self, which: NDArray[np.int64]) -> None:
+        """Positions, among the objects before, of those that `points` or `relations` gets."""
+        self._tagged = which
+
     def nodes(self, ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-        """Remember where nodes are."""
+        """Remember where nodes are, and when they were edited."""
         self.files["node_ids"].add(ids)
-        self.files["node_places"].add(np.clip(places, -(2**31), 2**31 - 1))
+        self.files["node_places"].add(np.column_stack([np.clip(places, -(2**31), 2**31 - 1), self._times]))
         self.stretch(places[on_earth(places)])
 
     def stretch(self, good: NDArray[np.int64]) -> None:
@@ -112,6 +126,7 @@ class Collector:
         lines = [json.dumps([int(ids[at]), *places[at].tolist(), tags(int(at))]) for at in chosen]
         if lines:
             self.files["points"].add(np.frombuffer(("\n".join(lines) + "\n").encode(), np.uint8))
+            self.files["edited"].add(rows_of("n", ids[chosen], self._times[self._tagged[chosen]]))
 
     def ways(
         self,
@@ -122,14 +137,12 @@ class Collector:
         tagged: NDArray[np.bool_],
     ) -> None:
         """Remember the boxes of ways, and keep the near ones that say something."""
-        if self._places is None:
-            self._places = Sorted(self.files["node_ids"], self.files["node_places"])
-        places, there = self._places.find(refs)
+        places, there = self._of_nodes.find(refs)
         there &= on_earth(places)
-        boxes = spans(np.hstack([places, places]), there, sizes)
+        boxes, times = spans(places[:, [0, 1, 0, 1]], there, sizes), latest(self._times, places[:, 2] * there, sizes)
         mapped = boxes[:, 0] <= boxes[:, 2]
         self.files["way_ids"].add(ids[mapped])
-        self.files["way_boxes"].add(boxes[mapped])
+        self.files["way_boxes"].add(np.column_stack([boxes, times])[mapped])
         kept = np.flatnonzero(mapped & tagged)
         kept = kept[self.near.touches(boxes[kept])]
         chosen = np.zeros(len(ids), bool)
@@ -140,6 +153,7 @@ class Collector:
             self.lost["incomplete"] += sum(not is_paper(tags(int(at))) for at in torn)
         self.files["near_ways"].add(ids[kept])
         self.files["near_boxes"].add(boxes[kept])
+        self.files["edited"].add(rows_of("w", ids[kept], times[kept]))
         self.files["near_sizes"].add(sizes[kept])
         self.files["near_refs"].add(refs[np.repeat(chosen, sizes)])
 
@@ -151,12 +165,10 @@ class Collector:
         tags: Callable[[int], dict[str, str]],
     ) -> None:
         """Keep the near multipolygons."""
-        if self._boxes is None:
-            self._boxes = Sorted(self.files["way_ids"], self.files["way_boxes"])
-        areas = np.array([bool(size) and is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
-        ways, ids, sizes = ways[np.repeat(areas, sizes)], ids[areas], sizes[areas]
-        found, there = self._boxes.find(ways)
-        boxes = spans(found, there, sizes)
+        areas, ways, sizes = self._multipolygons(ways, sizes, tags)
+        ids, own = ids[areas], self._times[self._tagged][areas]
+        found, there = self._of_ways.find(ways)
+        boxes, times = spans(found[:, :4], there, sizes), latest(own, found[:, 4] * there, sizes)
         near = boxes[:, 0] <= boxes[:, 2]
         near[near] = self.near.touches(boxes[near])
         whole = np.bincount(np.repeat(np.arange(len(ids)), sizes)[~there], minlength=len(ids)) == 0
@@ -165,6 +177,29 @@ class Collector:
         self.files["relation_boxes"].add(boxes[near])
         self.files["member_counts"].add(sizes[near])
         self.files["members"].add(ways[np.repeat(near, sizes)])
+        self.files["edited"].add(rows_of("r", ids[near], times[near]))
+
+    @staticmethod
+    def _multipolygons(
+        ways: NDArray[np.int64], sizes: NDArray[np.int64], tags: Callable[[int], dict[str, str]]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        """Which relations are multipolygons, their ways, and the number of ways of each."""
+        areas = np.array([bool(size) and is_multipolygon(tags(at)) for at, size in enumerate(sizes.tolist())], bool)
+        return areas, ways[np.repeat(areas, sizes)], sizes[areas]
+
+    @property
+    def _of_ways(self) -> Sorted:
+        """Boxes of ways, all of which have been read."""
+        if self._boxes is None:
+            self._boxes = Sorted(self.files["way_ids"], self.files["way_boxes"])
+        return self._boxes
+
+    @property
+    def _of_nodes(self) -> Sorted:
+        """Places of nodes, all of which have been read."""
+        if self._places is None:
+            self._places = Sorted(self.files["node_ids"], self.files["node_places"])
+        return self._places
 
     def close(self) -> None:
         """Close files; those of locations stay."""
@@ -186,6 +221,8 @@ class Selected:
     """West, south, east, north of all nodes of the extract, degrees; None without nodes."""
     lost: Counter[str]
     """Number of objects that lack parts and do not seem to be near, by count of `objects.LOST`."""
+    edited: EditDays
+    """Of the near objects; of a full history, whose rows have days of their own, none."""
 
 
 def select(
@@ -217,6 +254,7 @@ def select(
         try:
             about = scan(pbf, collector, collector.begin())
             write(pbf, collector.files, folder)
+            edited = EditDays(collector.files["edited"].read().astype(np.int64))
         finally:
             collector.close()
     if progress:
@@ -224,7 +262,7 @@ def select(
     bounds = collector.bounds / 1e7
     parts = tuple(sorted(folder.glob("part-*.os[mh].pbf")))
     west, south, east, north = bounds.tolist()
-    return Selected(parts, about, None if west > east else BBox(west, south, east, north), collector.lost)
+    return Selected(parts, about, None if west > east else BBox(west, south, east, north), collector.lost, edited)
 
 
 def on_earth(places: NDArray[np.int64]) -> NDArray[np.bool_]:

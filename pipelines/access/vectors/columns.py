@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _OVERTURE = Path(__file__).with_name("overture.yaml")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]*)\]")
+_EPOCH = date(1970, 1, 1).toordinal()
 _Row = dict[str, Any]
 
 
@@ -33,7 +35,8 @@ def overture() -> dict[str, MapColumns]:
 def columns_of(mapping: MapColumns) -> tuple[str, ...]:
     """The columns, dotted where nested, that the rules need: no other is read."""
     rules = [rule for one in mapping.tags.values() for rule in one]
-    paths = [mapping.id, *mapping.maps, *(r.column for r in rules), *(path for r in rules for path in r.when)]
+    named = [mapping.id, mapping.edited, *mapping.maps]
+    paths = [*named, *(r.column for r in rules), *(path for r in rules for path in r.when)]
     return tuple(dict.fromkeys(path.partition("[")[0] for path in paths if path is not None))
 
 
@@ -55,6 +58,23 @@ def tags_of(row: _Row, mapping: MapColumns) -> dict[str, str]:
 def id_of(row: _Row, mapping: MapColumns) -> str | None:
     """Text of a row's id."""
     return None if mapping.id is None else next(filter(None, map(text_of, _values(row, mapping.id))), None)
+
+
+def edited_of(row: _Row, mapping: MapColumns) -> int | None:
+    """Day of a row's last edit, since 1970-01-01: the newest at its path; None where it gives none."""
+    values = () if mapping.edited is None else _values(row, mapping.edited)
+    return max((day for value in values if (day := _day(value)) is not None), default=None)
+
+
+def _day(value: object) -> int | None:
+    """Days since 1970-01-01 of a date, a time (UTC where it states no zone), or the text of one in ISO 8601."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(moment, datetime) and moment.tzinfo is not None:
+            moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return date.toordinal(moment) - _EPOCH if isinstance(moment, date) else None
 
 
 def number_of(text: str) -> int:

@@ -20,7 +20,7 @@ import shapely
 from pipelines.access.openstreetmap.extract import FORMAT, is_extract, open_extract, table_of, write_tables
 from pipelines.access.openstreetmap.near import UNITS
 from pipelines.access.openstreetmap.objects import COUNTS, UNREADABLE
-from pipelines.access.vectors.columns import columns_of, id_of, number_of, overture, tags_of
+from pipelines.access.vectors.columns import columns_of, edited_of, id_of, number_of, overture, tags_of
 from pipelines.access.vectors.read import BadVectorsError
 from pipelines.durable import durably, make_folder
 from schemas.canonical import canonical_json
@@ -94,7 +94,9 @@ def prepare_map(
         parts.append(open_extract(part))
         if progress is not None:
             progress(number + 1, len(chosen))
-    _join(parts, target, {"name": f"{_name(source)} sha256:{sha256}", "sha256": sha256, "snapshot": _noon(source)})
+    untimed = [] if any(mapping.edited for _, mapping in chosen) else [_name(source)]
+    about = {"name": f"{_name(source)} sha256:{sha256}", "sha256": sha256, "snapshot": _noon(source)}
+    _join(parts, target, about | {"edited": True, "untimed": untimed})
     shutil.rmtree(work)
     return open_extract(target)
 
@@ -152,6 +154,7 @@ def _kind(file: MapFile, source: MapSource) -> str:
 def _prepare_file(file: MapFile, mapping: MapColumns, near: Near, part: Path, source: MapSource) -> None:
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
     about: dict[str, Any] = {"name": "part", "sha256": "", "snapshot": _noon(source), "bounds": None}
+    about["edited"] = True
     what = ascii(file.name[-120:])
     try:
         with pq.ParquetFile(pa.PythonFile(file.opened(), mode="r"), pre_buffer=True) as parquet, durably(part) as aside:
@@ -198,7 +201,7 @@ class _Reading:
             if (box is None or self._touch(np.array([box]))[0]) and (rows := self._near_rows(group)) is not None:
                 found = list(self._rows(group, rows, start, file))
                 if found:
-                    yield table_of(found)
+                    yield table_of([row for row, _ in found], edited=[day for _, day in found])
             start += about.num_rows
 
     def _touch(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -232,7 +235,8 @@ class _Reading:
         near = self._touch(np.column_stack(sides))
         return near if near.any() else None
 
-    def _rows(self, group: int, near: NDArray[np.bool_], start: int, file: str) -> Iterator[Row]:
+    def _rows(self, group: int, near: NDArray[np.bool_], start: int, file: str) -> Iterator[tuple[Row, int | None]]:
+        """Near rows of a group, and the day of each one's last edit."""
         about = self._file.metadata.row_group(group)
         wanted = [*self._columns, self._form.geometry]
         packed = sum(
@@ -255,7 +259,7 @@ class _Reading:
                 yield from self._of(pa.Table.from_batches([batch]).take(mine), numbers.tolist(), file)
             at += len(batch)
 
-    def _of(self, table: pa.Table, numbers: list[int], file: str) -> Iterator[Row]:
+    def _of(self, table: pa.Table, numbers: list[int], file: str) -> Iterator[tuple[Row, int | None]]:
         raw = table.column(self._form.geometry).to_pylist()
         shapes = shapely.force_2d(shapely.from_wkb(np.array(raw, dtype=object), on_invalid="ignore"))
         bounds = shapely.bounds(shapes)
@@ -270,7 +274,8 @@ class _Reading:
             number = number_of(f"{file}#{numbers[i]}" if said is None else said)
             kind = _KINDS[dimensions[i]]
             self._counts[f"{kind}s"] += 1
-            yield f"v{number}", kind, tags_of(rows[i], self._mapping), shapely.to_wkb(shapes[i])
+            row = (f"v{number}", kind, tags_of(rows[i], self._mapping), shapely.to_wkb(shapes[i]))
+            yield row, edited_of(rows[i], self._mapping)
 
 
 def _form(what: str, parquet: pq.ParquetFile) -> _Form:
