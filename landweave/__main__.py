@@ -32,7 +32,9 @@ _RAW = argparse.RawDescriptionHelpFormatter
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     limit = _address_space()
     if limit is not None and limit < LEAST_BYTES:
         sys.stderr.write(
@@ -183,7 +185,7 @@ def _export_command(commands: Any) -> None:
     export.add_argument(
         "--image", metavar="LAYER", help="of parquet: add a column of pictures of this layer's first date"
     )
-    export.set_defaults(run=_export)
+    export.set_defaults(run=_export, parser=export)
 
 
 def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
@@ -191,6 +193,7 @@ def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.A
         name, help=purpose, description=purpose, epilog=f"example: {example}", formatter_class=_RAW
     )
     command.add_argument("dataset", help="path or URL (http(s)://, s3://, gs://, az://, hf://)")
+    command.set_defaults(parser=command)
     return command
 
 

@@ -29,22 +29,26 @@ def conflicts(stated: str, layers: Mapping[str, str]) -> list[str]:
         by_licence.setdefault(licence, []).append(layer)
     lines = []
     for licence, names in sorted(by_licence.items()):
-        why = _why(stated.lower(), licence.lower())
+        why = _why(stated.lower(), licence.lower(), several=len(names) > 1)
         if why:
             lines.append(f"licence: {stated} is stated for the dataset, but {', '.join(names)} ({licence}) {why}")
     return lines
 
 
-def _why(stated: str, licence: str) -> str:
-    """Why the dataset's licence `stated` contradicts the licence of an input; '' = no known contradiction."""
+def _why(stated: str, licence: str, *, several: bool) -> str:
+    """Why the dataset's licence `stated` contradicts that of one input, or several; '' = no known contradiction."""
     if stated == licence or licence.startswith(PUBLIC):
         return ""
+    have, their, require, them = ("have", "their", "require", "them") if several else ("has", "its", "requires", "it")
     reasons = (
-        (licence in UNSTATED, "have their own terms, which grant less: read their attribution, and state it too"),
+        (
+            licence in UNSTATED,
+            f"{have} {their} own terms, which grant less: read {their} attribution, and state it too",
+        ),
         ("-nc" in licence and "-nc" not in stated, "may not be used commercially, which this licence allows"),
         ("-nd" in licence, "may not be shared with changes"),
-        (licence.startswith("odbl"), "require ODbL-1.0 for a database made of them"),
-        ("-sa" in licence, f"require {licence.upper()} for works made of them"),
-        (stated.startswith(PUBLIC), "require attribution, but this licence does not"),
+        (licence.startswith("odbl"), f"{require} ODbL-1.0 for a database made of {them}"),
+        ("-sa" in licence, f"{require} {licence.upper()} for works made of {them}"),
+        (stated.startswith(PUBLIC), f"{require} attribution, but this licence does not"),
     )
     return next((words for holds, words in reasons if holds), "")

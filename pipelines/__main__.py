@@ -356,12 +356,13 @@ def objects(
 ) -> None:
     """Write the objects of an OpenStreetMap extract as GeoParquet, for `sampling.from` (osm_id, kind, tags, shapes)."""
     from pipelines.access.openstreetmap.extract import prepare_as
+    from pipelines.progress import counted
 
     with one_line_errors():
         if out.suffix.lower() not in (".parquet", ".geoparquet"):
             stop(USAGE, f"error: {out.name}: the file to write is GeoParquet; end its name in .parquet")
         found = prepare_as(extract, out)
-        echo(f"{out.name}: {found.objects:,} objects of {found.file}, {found.snapshot:%Y-%m-%d}")
+        echo(f"{out.name}: {counted(found.objects, 'object')} of {found.file}, {found.snapshot:%Y-%m-%d}")
         for words, number in found.lost.items():
             echo(f"left out: {number:,} {words}")
 

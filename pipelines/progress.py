@@ -46,6 +46,12 @@ class ProgressPrinter:
         sys.stderr.flush()
 
 
+def counted(number: float, noun: str) -> str:
+    """'1 pair' or '1,234 pairs'."""
+    text = f"{number:,.0f}"
+    return f"{text} {noun}" if text == "1" else f"{text} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """'3 h 07 min', '2 min 05 s' or '12 s'."""
     minutes, rest = divmod(round(seconds), 60)

@@ -19,7 +19,7 @@ from schemas.recipe import Recipe
 from schemas.sensors import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MAX_RECIPE_BYTES = 1_000_000
@@ -109,19 +109,26 @@ def _crosswalks(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> 
         said = label.get("crosswalk")
         if not isinstance(said, str):
             continue
-
-        def find(name: str) -> Path:
-            return local_file("labels.crosswalk", name, path.resolve().parent, anywhere=name in own_words)
-
         try:
-            found = resolve(said, find, kind)
+            found = resolve(said, _finder(path, where, own_words), kind)
         except (CrosswalkError, SettingError) as error:
-            line, key = _line_of(tree, where), ".".join(map(str, where))
-            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: {key}: {error}")
+            lines.append(_at_key(path, tree, where, error))
             continue
         label["crosswalk"] = found.crosswalk.model_dump(mode="json") | {"sha256": found.sha256}
     if lines:
         raise RecipeError(lines[:MOST_LINES])
+
+
+def _finder(path: Path, where: tuple[str | int, ...], own_words: frozenset[str]) -> Callable[[str], Path]:
+    """Finds the file that a key of a recipe names."""
+    key = ".".join(map(str, where))
+    return lambda name: local_file(key, name, path.resolve().parent, anywhere=name in own_words)
+
+
+def _at_key(path: Path, tree: dict[str, Any], where: tuple[str | int, ...], error: Exception) -> str:
+    """An error as a line with the place of its key in the recipe; a `SettingError` names the key itself."""
+    line, key = _line_of(tree, where), "" if isinstance(error, SettingError) else ".".join(map(str, where)) + ": "
+    return f"{path.name}{'' if line is None else f' line {line}'}: {key}{error}"
 
 
 def _with_crosswalks(tree: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any], str]]:
@@ -149,15 +156,11 @@ def _presets(path: Path, tree: dict[str, Any], own_words: frozenset[str]) -> Non
         kind = source.get("kind") if isinstance(source, dict) else None
         if not isinstance(kind, str) or not is_preset(kind):
             continue
-
-        def find(name: str) -> Path:
-            return local_file("sources.kind", name, path.resolve().parent, anywhere=name in own_words)
-
+        where = ("sources", number, "kind")
         try:
-            file, preset = read_preset(kind, find)
+            file, preset = read_preset(kind, _finder(path, where, own_words))
         except (PresetError, SettingError) as error:
-            line = _line_of(tree, ("sources", number, "kind"))
-            lines.append(f"{path.name}{'' if line is None else f' line {line}'}: sources.{number}.kind: {error}")
+            lines.append(_at_key(path, tree, where, error))
             continue
         lines += _wrong_in(file, preset)
         sources[number] = merged(source, preset, file.stem)

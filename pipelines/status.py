@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.assemble import form_of
 from pipelines.fusion.coming import coming
 from pipelines.journal import Record, Spent, records_of, total
-from pipelines.progress import duration
+from pipelines.progress import counted, duration
 from pipelines.shards import added_outcomes, done_shards, held, is_finished, ledger_of, why_absent
 from pipelines.tables import (
     PLAN_FILE,
@@ -99,7 +99,8 @@ class Status:
     def text(self, prices: Prices | None = None) -> str:
         """The status as a table to print."""
         state = "finished" if self.finished else "building" if self.running else "not finished"
-        lines = [f"{self.name}: {state}, {self.done:,} of {self.shards:,} shards, {self.samples:,} samples planned"]
+        built, planned = f"{self.done:,} of {counted(self.shards, 'shard')}", counted(self.samples, "sample")
+        lines = [f"{self.name}: {state}, {built}, {planned} planned"]
         if self.seconds_left is not None:
             lines.append(f"  about {duration(self.seconds_left)} left")
         if self.failed:
@@ -133,7 +134,7 @@ class Status:
         if comparable:
             requests, size = self.estimate.all_requests, self.estimate.all_bytes
             whole = [
-                f"{self.spent.all_requests:,} requests (estimated {requests:,.0f})",
+                f"{counted(self.spent.all_requests, 'request')} (estimated {requests:,.0f})",
                 f"{self.spent.all_bytes / 1e6:,.1f} MB (estimated {size / 1e6:,.1f})",
                 f"worker time {duration(self.spent.seconds)} (estimated {duration(self.estimate.seconds)})",
             ]
@@ -170,7 +171,9 @@ class Planning:
     def text(self) -> str:
         """The status as a line to print."""
         state = "is being planned" if self.running else "planning was interrupted"
-        how = f"{self.planned:,} of {self.parts:,} partitions planned, {self.samples:,} samples placed"
+        how = (
+            f"{self.planned:,} of {counted(self.parts, 'partition')} planned, {counted(self.samples, 'sample')} placed"
+        )
         line = f"{self.name}: {state}, {how if self.parts else 'before its samples were placed'}"
         return line if self.running else f"{line}; run the same command again to continue"
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.label import CommonClass, LabelClass, Legend
+from schemas.label import LabelClass, Legend
+from schemas.primitives import MappedClass
 from schemas.strict import Name, Strict
 
 MOST_CODE = 65_535
@@ -46,7 +47,7 @@ class CrosswalkRow(Strict):
     native: str = Field(default="", max_length=32, description="the product's own code, if it is not a number (A11)")
     colour: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$", description="'#rrggbb' for pictures")
     relation: Relation = Field(description="exact, narrower, broader, mixture or none")
-    to: dict[CommonClass, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
+    to: dict[MappedClass, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
         default_factory=dict, description="common class -> weight; weights add up to 1; empty with relation: none"
     )
     traits: tuple[Trait, ...] = Field(default=(), description="second level: mangrove, tree crops, needleleaf, ...")
@@ -56,8 +57,6 @@ class CrosswalkRow(Strict):
     @model_validator(mode="after")
     def _weighed(self) -> Self:
         where, count = f"code {self.code} ({self.name})", len(self.to)
-        if "unknown" in self.to:
-            raise ValueError(f"{where}: 'unknown' is no class to map to; write `relation: none` without `to`")
         least, most = {"exact": (1, 1), "narrower": (1, 1), "broader": (1, 99), "mixture": (2, 99), "none": (0, 0)}[
             self.relation
         ]

@@ -167,7 +167,7 @@ class DeclaredClouds(Strict):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if bool(self.bits) == bool(self.values):
-            raise ValueError("clouds: give `bits` or `values`, one of the two")
+            raise ValueError("give `bits` or `values`, one of the two")
         return self
 
 
@@ -185,7 +185,7 @@ class SceneDensity(Strict):
 def _only_plain(value: dict[str, Any]) -> dict[str, Any]:
     for name, wanted in value.items():
         if isinstance(wanted, tuple) and not wanted:
-            raise ValueError(f"where: {name}: the list is empty, so no item would do")
+            raise ValueError(f"{name}: the list is empty, so no item would do")
     return value
 
 
@@ -193,7 +193,7 @@ def _readable(value: Any) -> Any:
     for name, wanted in value.items() if isinstance(value, dict) else ():
         values = wanted if isinstance(wanted, list | tuple) else [wanted]
         if not all(isinstance(v, Plain) for v in values):
-            raise ValueError(f"where: {name}: give a text, a number or true/false, or a list of these")
+            raise ValueError(f"{name}: give a text, a number or true/false, or a list of these")
     return value
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from schemas.primitives import http_address
 from schemas.strict import Strict
-from schemas.variables import checked_template
 
 SLOTS = 40
 """Concurrent requests of a project, standard and high-volume endpoint each
@@ -69,4 +69,4 @@ class EarthEngineProvider(Strict):
             return None
         if "@" in value or "?" in value:
             raise ValueError("url must not contain a user, password or query: credentials come from the environment")
-        return checked_template(value)
+        return http_address(value)

@@ -6,9 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from schemas.label import CommonClass
 from schemas.label_layer import CrosswalkChoice, LayerName
-from schemas.primitives import RelativePath, Share
+from schemas.primitives import MappedClass, RelativePath, Share
 from schemas.sampling import Column
 from schemas.strict import Strict
 
@@ -24,7 +23,7 @@ class FusedVoter(Strict):
     label: LayerName = Field(
         description="name of a label layer of this recipe; with `bands`: of a source with a probability per class"
     )
-    bands: dict[str, CommonClass] = Field(
+    bands: dict[str, MappedClass] = Field(
         default_factory=dict,
         max_length=256,
         exclude_if=lambda bands: not bands,
@@ -75,7 +74,7 @@ class FusedLabel(Strict):
         max_length=MOST_VOTERS,
         description="the label layers that vote, of at least two families; all others of the recipe if absent",
     )
-    classes: tuple[CommonClass, ...] = Field(
+    classes: tuple[MappedClass, ...] = Field(
         default=(), max_length=16, description="classes that the map may have; all that a voter names if absent"
     )
     images: tuple[LayerName, ...] | None = Field(
@@ -117,8 +116,6 @@ class FusedLabel(Strict):
         soft = next((v.label for v in self.named if v.bands and v.crosswalk is not None), None)
         if soft is not None:
             raise ValueError(f"{self.layer}: voters: {soft}: give `bands` or `crosswalk`, not both")
-        if "unknown" in (*self.classes, *(name for v in self.named for name in v.bands.values())):
-            raise ValueError(f"{self.layer}: 'unknown' is no class; pixels that are not known have none")
         if len(self.classes) == 1:
             raise ValueError(f"{self.layer}: `classes` names one class; a map needs at least two")
         return self

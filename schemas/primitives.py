@@ -6,10 +6,22 @@ import re
 from datetime import date
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from schemas.label import GroundClass
 from schemas.variables import checked_template
 
+
+def _mapped(name: object) -> object:
+    if name == "unknown":
+        raise ValueError(
+            "'unknown' is no class to map to: leave it out; a code without a class has `relation: none` in a crosswalk"
+        )
+    return name
+
+
+MappedClass = Annotated[GroundClass, BeforeValidator(_mapped)]
+"""A class of the common taxonomy that something is mapped to."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share 0..1."""
 Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
@@ -67,8 +79,23 @@ RelativePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidat
 """A path that starts from the recipe's folder; `pipelines.access.http.permission` sees to it that it stays below."""
 PathOrAddress = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_relative_or_served)]
 """The same, or an http, https, s3 or gs address; a variable that a recipe may name can be its beginning."""
-Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(checked_template)]
-"""An address; an environment variable that a recipe may name can be its beginning."""
+
+
+def http_address(address: str) -> str:
+    """The address as it is, where it is one of http or https, or begins with a variable that a recipe may name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    scheme = _SCHEME.match(address)
+    if not checked_template(address).startswith("$") and (scheme is None or scheme[1].lower() not in _SERVED[:2]):
+        found = "none" if scheme is None else f"{scheme[1]}://"
+        raise ValueError(f"expected an address that begins with https:// or http://, found {found}")
+    return address
+
+
+Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(http_address)]
+"""An http or https address; an environment variable that a recipe may name can be its beginning."""
 _FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)
 Day = Annotated[date, Field(ge=_FIRST, le=_LAST)]
 """A day that calendars and archives can reckon with."""

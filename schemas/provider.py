@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.earthengine import EarthEngineProvider
-from schemas.primitives import Address, beside
+from schemas.primitives import Address, beside, http_address
 from schemas.strict import Strict
 
 
@@ -55,7 +55,9 @@ class Provider(Strict):
     """An archive behind a STAC API, or a static STAC catalogue."""
 
     kind: Literal["stac"] = "stac"
-    url: Address = Field(
+    url: str = Field(
+        min_length=1,
+        max_length=2048,
         description="root of a STAC API; or address of a static catalogue's catalog.json or collection.json, or of a "
         "stac-geoparquet file (.parquet); may begin with an environment variable, $LANDWEAVE_...; or, for images of "
         "your own, path of their catalogue (.parquet, .json) relative to the recipe: `python -m pipelines catalogue`",
@@ -80,7 +82,7 @@ class Provider(Strict):
     @field_validator("url")
     @classmethod
     def _no_secret(cls, value: str) -> str:
-        return _without_secret(value) if "://" in value or value.startswith("$") else beside(value)
+        return _without_secret(http_address(value)) if "://" in value or value.startswith("$") else beside(value)
 
     @property
     def is_beside(self) -> bool:

@@ -34,7 +34,7 @@ class Budget(Strict):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if self.tokens is None and self.cost is None:
-            raise ValueError("budget: state tokens, cost, or both")
+            raise ValueError("state tokens, cost, or both")
         return self
 
 

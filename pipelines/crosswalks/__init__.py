@@ -162,7 +162,7 @@ def _first(file: str, tree: Any, detail: dict[str, Any]) -> str:
         if part not in lines:
             break
         line, node = lines[part], node[part] if isinstance(node, dict | list) else None
-    where = ".".join(str(part) for part in location)
+    where = ".".join(str(part) for part in location if part != "[key]")
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         message = "unknown key"

@@ -27,7 +27,7 @@ from pipelines.plan.estimate import (
     STORED_SHARE,
 )
 from pipelines.plan.places import PART_SAMPLES
-from pipelines.progress import duration
+from pipelines.progress import counted, duration
 from pipelines.sources.piles import side_by_side
 from sampling import SamplingError, locate
 from sampling.land import on_land
@@ -138,8 +138,8 @@ def full_size_text(found: FullSize) -> str:
         engine = f", {cost.eecu_hours:,.3g} EECU-hours" if cost.eecu_hours else ""
         dates = f"{cost.dates:,.3g} x {cost.scenes:,.3g}"
         lines.append(f"  {name:15} {cost.requests:>14,.0f}, {_size(cost.bytes)}{engine}, for {dates}")
-    lines.append(f"searches  at most {found.total('searches'):,.0f} requests")
-    lines.append(f"to fetch  about {found.total('requests'):,.0f} requests, {_size(found.total('bytes'))}")
+    lines.append(f"searches  at most {counted(found.total('searches'), 'request')}")
+    lines.append(f"to fetch  about {counted(found.total('requests'), 'request')}, {_size(found.total('bytes'))}")
     lines.append(f"to store  about {_size(found.stored_bytes)} of pixels before compression")
     lines.append(f"to build  about {duration(found.seconds)} with one worker")
     lines.append(

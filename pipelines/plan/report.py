@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pipelines.plan.doubts import buffer_for, doubts, widest_layer
 from pipelines.plan.licences import contradictions
 from pipelines.plan.memory import memory_text, too_large
-from pipelines.progress import duration
+from pipelines.progress import counted, duration
 from pipelines.tables import not_used, words_of
 from schemas.crs import metric
 from schemas.place import Split
@@ -29,7 +29,7 @@ _KEEPERS = {
 
 def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
     """The plan as lines for a person."""
-    lines = [f"samples   {summary.samples:,} in {summary.shards:,} shards"]
+    lines = [f"samples   {summary.samples:,} in {counted(summary.shards, 'shard')}"]
     lines.append("splits    " + ", ".join(_splits(recipe, summary)))
     lines += [f"left out  {reason.replace('_', ' ')} {n:,} ({_keeper(recipe, reason)})" for reason, n in _lost(summary)]
     lines += [
@@ -43,7 +43,7 @@ def plan_text(recipe: Recipe, summary: PlanSummary) -> str:
         lines += [_layer(name, layer) for name, layer in summary.layers.items()]
         lines += not_used(summary.layers)
     lines.append("scenes    " + (", ".join(f"{k} {v:,}" for k, v in summary.scenes.items()) or "none"))
-    lines += [f"searches  {summary.searches:,} requests", *_costs(summary), memory_text(recipe)]
+    lines += [f"searches  {counted(summary.searches, 'request')}", *_costs(summary), memory_text(recipe)]
     if summary.attributes:
         lines.append("carried   " + ", ".join(f"{name} {kind}" for name, kind in summary.attributes.items()))
     if recipe.measured:
@@ -95,7 +95,8 @@ def _leak(found: dict[str, Any], recipe: Recipe) -> str:
         what = f"grounds of {recipe.widest_m:,.10g} m ({widest_layer(recipe)}, the widest layer)"
         cure = buffer_for(recipe)
     if found["pairs"]:
-        return f"{who}: {found['pairs']:,} pairs of {what} overlap (splits.buffer_m: {cure} leaves them out)"
+        verb = "overlaps" if found["pairs"] == 1 else "overlap"
+        return f"{who}: {counted(found['pairs'], 'pair')} of {what} {verb} (splits.buffer_m: {cure} leaves them out)"
     return f"{who}: no {what} overlap, the nearest are {found['nearest_m']:,.0f} m apart"
 
 
@@ -111,12 +112,12 @@ def _layer(name: str, layer: LayerFound) -> str:
 def _costs(summary: PlanSummary) -> list[str]:
     e = summary.estimate
     lines = [
-        f"to fetch  about {e.requests:,.0f} requests, {e.bytes / 1e6:,.1f} MB",
+        f"to fetch  about {counted(e.requests, 'request')}, {e.bytes / 1e6:,.1f} MB",
         f"to build  about {duration(e.seconds)} with one worker",
     ]
     if (engine := e.earthengine) is not None:
         lines.append(
-            f"at Earth Engine  about {engine.requests:,.0f} requests, "
+            f"at Earth Engine  about {counted(engine.requests, 'request')}, "
             f"{engine.bytes / 1e6:,.1f} MB, {engine.eecu_hours:,.3g} EECU-hours "
             f"({engine.eecu_hours_least:,.3g} to {engine.eecu_hours_most:,.3g}: no prices are published), "
             f"{duration(3600 * engine.hours)} at the quota"

@@ -66,6 +66,18 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert "usage: landweave" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["info x", "query x", "show x y.png", "export parquet x y", "check x", "texts x"])
+def test_an_unknown_argument_is_answered_with_the_commands_own_usage(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command.split(), "--kount", "3"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: landweave {command.split(maxsplit=1)[0]} ")
+    assert "unrecognized arguments: --kount" in said
+
+
 @pytest.mark.parametrize("command", ["info", "query", "show", "check"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

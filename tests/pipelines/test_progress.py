@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines import progress
-from pipelines.progress import ProgressPrinter
+from pipelines.progress import ProgressPrinter, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,3 +39,13 @@ def test_the_time_left_falls_while_nothing_ends(
     assert lines[4].endswith("200 of 400 samples, 2 min 00 s, about 2 min 00 s left")
     assert "left" not in lines[5], "longer than expected: nothing is promised"
     assert lines[6] == "building x: 400 of 400 samples, 5 min 10 s"
+
+
+def test_numbers_of_things() -> None:
+    assert [counted(n, "pair") for n in (0, 1, 2, 1234, 0.6)] == [
+        "0 pairs",
+        "1 pair",
+        "2 pairs",
+        "1,234 pairs",
+        "1 pair",
+    ]

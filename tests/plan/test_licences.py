@@ -15,15 +15,25 @@ SENTINEL = {"sentinel2": COPERNICUS_LICENCE}
 @pytest.mark.parametrize(
     ("stated", "layers", "said"),
     [
-        ("CC-BY-4.0", {"openstreetmap": "ODbL-1.0"}, ["require ODbL-1.0 for a database made of them"]),
+        (
+            "CC-BY-4.0",
+            {"openstreetmap": "ODbL-1.0"},
+            ["openstreetmap (ODbL-1.0) requires ODbL-1.0 for a database made of it"],
+        ),
         ("ODbL-1.0", {"openstreetmap": "ODbL-1.0", **SENTINEL}, []),
         ("odbl-1.0", {"openstreetmap": "ODbL-1.0"}, []),
         ("CC-BY-4.0", {"worldcover": "CC-BY-4.0", **SENTINEL, "landsat": "PDDL-1.0"}, []),
-        ("CC0-1.0", {"worldcover": "CC-BY-4.0", "hls": "CC0-1.0"}, ["require attribution"]),
-        ("CC0-1.0", SENTINEL, ["require attribution"]),
+        ("CC0-1.0", {"worldcover": "CC-BY-4.0", "hls": "CC0-1.0"}, ["worldcover (CC-BY-4.0) requires attribution"]),
+        ("CC0-1.0", SENTINEL, ["requires attribution"]),
+        (
+            "CC-BY-4.0",
+            {"openstreetmap": "ODbL-1.0", "mine": "ODbL-1.0"},
+            ["openstreetmap, mine (ODbL-1.0) require ODbL-1.0 for a database made of them"],
+        ),
+        ("CC-BY-4.0", {"enmap": "proprietary"}, ["enmap (proprietary) has its own terms, which grant less: read its"]),
         ("CC-BY-4.0", {"mine": "CC-BY-NC-4.0"}, ["may not be used commercially"]),
         ("CC-BY-NC-4.0", {"mine": "CC-BY-NC-4.0"}, []),
-        ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["require CC-BY-SA-4.0 for"]),
+        ("CC-BY-4.0", {"mine": "CC-BY-SA-4.0"}, ["requires CC-BY-SA-4.0 for works made of it"]),
         ("CC-BY-NC-SA-4.0", {"mine": "CC-BY-ND-4.0"}, ["may not be shared with changes"]),
         (
             "CC-BY-4.0",

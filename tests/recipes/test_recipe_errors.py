@@ -256,3 +256,70 @@ def test_a_mistake_across_sections_says_its_line(tmp_path: Path, tree: dict[str,
     key = where.partition(":")[0].split(".")[0]
     text = path.read_text().splitlines()
     assert any(text[i].startswith(key) for i in range(number)), (line, text)
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        (
+            changed("labels", 0, "crosswalk", to="mine.yaml"),
+            "labels.0.crosswalk: 'mine.yaml' does not exist; its path is relative to the recipe",
+        ),
+        (
+            changed("labels", 0, "crosswalk", to="no-such"),
+            "labels.0.crosswalk: no crosswalk is named 'no-such'; shipped are ",
+        ),
+        (
+            changed("sources", 0, "kind", to="mine.yaml"),
+            "sources.0.kind: 'mine.yaml' does not exist; its path is relative to the recipe",
+        ),
+        (
+            changed("sources", 0, "where", to={"sat:orbit_state": []}),
+            "sources.0.where: sat:orbit_state: the list is empty, so no item would do",
+        ),
+        (
+            changed("sources", 0, "where", to={"a": {"b": 1}}),
+            "sources.0.where: a: give a text, a number or true/false, or a list of these",
+        ),
+        *(
+            (
+                changed("providers", "earth-search", to=to),
+                f"providers.earth-search.{key}: expected an address that {{}}",
+            )
+            for key, to in (
+                ("url", {"url": "ftp://x/stac"}),
+                ("url", {"url": "S3://bucket/items.parquet"}),
+                ("signing.url", {"url": "https://x", "signing": {"url": "ftp://x"}}),
+            )
+        ),
+        (
+            engine("providers", "ee", "url", to="ftp://x"),
+            "providers.ee.url: expected an address that begins with https:// or http://, found ftp://",
+        ),
+        (
+            changed("captions", to={"kind": "llm", "model": "m", "base_url": "localhost:8000/v1"}),
+            "captions.base_url: expected an address that begins with https:// or http://, found none",
+        ),
+    ],
+)
+def test_a_mistake_names_its_place_once(tmp_path: Path, tree: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        read_recipe(write(tmp_path, tree))
+    (line,) = refused.value.lines
+    place, words = said.replace("{}", "begins with https:// or http://, found ").split(": ", 1)
+    assert line.partition(": ")[2].startswith(f"{place}: {words}"), line
+
+
+@pytest.mark.parametrize("kind", ["classes", "bands"])
+def test_an_unknown_class_is_not_offered_as_one(tmp_path: Path, kind: str) -> None:
+    for word, said in (("tree", "input should be 'water', 'trees'"), ("unknown", "'unknown' is no class to map to")):
+        fused = {
+            "classes": {"classes": ["water", word]},
+            "bands": {"voters": ["worldcover", {"label": "sentinel2", "bands": {"B02": word}}]},
+        }[kind]
+        tree = changed("labels", to=[*GOOD["labels"], {"kind": "fused", **fused}])
+        with pytest.raises(RecipeError) as refused:
+            read_recipe(write(tmp_path, tree))
+        (line,) = refused.value.lines
+        assert said in line
+        assert line.count("unknown") == (2 if word == "unknown" and "found" in line else word == "unknown")
