@@ -42,10 +42,11 @@ OURS = {
 PEERS = {
     "memmap raw": "Memmap", "mosaicml raw": "Mosaic", "mosaicml zstd": "MosaicZstd", "litdata raw": "LitData",
     "litdata zstd": "LitDataZstd", "webdataset": "Webdataset", "hf datasets": "Datasets", "parquet": "Parquet",
-    "h5py": "H5py", "zarr-python": "ZarrPython", "zarrs": "Zarrs", "tensorstore": "TensorStore", "lance raw": "Lance",
+    "h5py": "H5py", "zarr-python": "ZarrPython", "zarrs": "Zarrs", "tensorstore": "TensorStore", "lance": "Lance",
+    "lance raw": "LanceRaw",
     "streaming-community raw": "Community", "zarr fused": "ZarrFused", "insitubatch": "Insitubatch",
 }  # fmt: skip
-NEWEST = ("hf datasets", "lance raw", "streaming-community raw", "zarr fused", "insitubatch")
+NEWEST = ("hf datasets", "lance", "lance raw", "streaming-community raw", "zarr fused", "insitubatch")
 """Those of the second environment."""
 QUICK = ("memmap raw", "parquet", "zarr-python", "tensorstore")
 """The ceiling, the strongest compressed peers, and what Zarr's users have."""

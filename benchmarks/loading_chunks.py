@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from benchmarks.loading_peer import Peer, Pixels, flat, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import landweave
 
@@ -244,9 +245,11 @@ class Parquet(Peer):
 
 
 class Lance(Peer):
-    """Lance: a column of raw bytes for each array, its stable file format; a batch of rows is taken by number."""
+    """Lance: a column of bytes for each array, its stable file format; a batch of rows is taken by number."""
 
-    name, needs = "lance raw", ("lance",)
+    name, compressed, needs = "lance", True, ("lance",)
+    settings: Mapping[str, str] = MappingProxyType({})
+    """Metadata of each column; empty: Lance chooses, and compresses."""
     can = frozenset({"one", "batch", "stream"})
     context = "forkserver"
 
@@ -254,7 +257,8 @@ class Lance(Peer):
         import lance
         import pyarrow as pa
 
-        schema = pa.schema([(_column(p), pa.large_binary()) for p in self.arrays])
+        fields = [pa.field(_column(p), pa.large_binary(), metadata=dict(self.settings)) for p in self.arrays]
+        schema = pa.schema(fields)
 
         def batches() -> Iterator[pa.RecordBatch]:
             for sample in dataset:
@@ -282,6 +286,13 @@ class Lance(Peer):
     def _pixels(self, table: Any, path: str, row: int) -> Any:
         shape, dtype = self.arrays[path]
         return np.frombuffer(table.column(_column(path))[row].as_buffer(), dtype).reshape(shape)
+
+
+class LanceRaw(Lance):
+    """The same without compression."""
+
+    name, compressed = "lance raw", False
+    settings: Mapping[str, str] = MappingProxyType({"lance-encoding:compression": "none"})
 
 
 def _column(path: str) -> str:

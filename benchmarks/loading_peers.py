@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.loading_chunks import Community, Datasets, Lance, LitData, LitDataZstd, Mosaic, MosaicZstd, Parquet
+from benchmarks.loading_chunks import (
+    Community,
+    Datasets,
+    Lance,
+    LanceRaw,
+    LitData,
+    LitDataZstd,
+    Mosaic,
+    MosaicZstd,
+    Parquet,
+)
 from benchmarks.loading_peer import Peer, Pixels, flat
 from benchmarks.loading_zarr import Insitubatch, TensorStore, ZarrFused, ZarrPython, Zarrs
 
@@ -143,7 +153,7 @@ class Webdataset(Peer):
 
 
 PEERS: tuple[type[Peer], ...] = (
-    Memmap, Mosaic, MosaicZstd, Community, LitData, LitDataZstd, Webdataset, Datasets, Parquet, Lance, H5py,
+    Memmap, Mosaic, MosaicZstd, Community, LitData, LitDataZstd, Webdataset, Datasets, Parquet, Lance, LanceRaw, H5py,
     ZarrPython, ZarrFused, Zarrs, TensorStore, Insitubatch,
 )  # fmt: skip
 """In the order of the table."""
