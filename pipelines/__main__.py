@@ -109,8 +109,12 @@ def main(
     """Options that come before a command."""
 
 
-@app.command(epilog="Example: python -m pipelines plan recipes/quickstart.yaml data/quickstart")
+@app.command(
+    epilog="Example: python -m pipelines plan recipes/quickstart.yaml data/quickstart",
+    context_settings={"allow_extra_args": True},
+)
 def plan(
+    context: typer.Context,
     recipe: RecipeArgument,
     out: OutArgument,
     overrides: SetOption = None,
@@ -118,25 +122,42 @@ def plan(
     again: Annotated[
         bool, typer.Option("--again", help="repeat only the requests that the archives did not answer")
     ] = False,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            help="plan the partitions of a large recipe on an engine, as `build` does: local (processes), flink, ...",
+            show_default="two threads of this process",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="worker processes of --runner local", show_default="one per core")
+    ] = None,
     prices: PricesOption = None,
     allow_host: HostOption = None,
     allow_path: PathOption = None,
 ) -> None:
     """Choose places, dates and scenes; print what was found, why the rest is missing, and the cost of a build.
 
-    It fetches metadata only. The table at the end simulates 1 to 1,000 workers: time, cost and bottleneck. Exit codes:
-    0 planned; 3 planned, but a whole layer is empty or an archive did not answer (both are named); 1 failed.
+    It fetches metadata only. The table at the end simulates 1 to 1,000 workers: time, cost and bottleneck. Options
+    after -- go to the runner. Exit codes: 0 planned; 3 planned, but a whole layer is empty or an archive did not answer
+    (both are named); 1 failed.
     """
     with one_line_errors():
         allow(allow_host or (), allow_path or ())
         file, known = _recipe(recipe, overrides, limit), _prices(prices)
         from pipelines.assemble import objects_text  # seconds: not before the recipe is one
+        from pipelines.engines import read_engine
         from pipelines.fusion.check import check_fused
         from pipelines.jobs import plan_dataset
         from pipelines.plan import outlook_text, plan_text, trouble
         from pipelines.speak import estimates
 
-        summary = plan_dataset(file, out, again=again)
+        engine = None
+        if runner or workers:
+            engine = read_engine(runner or "local", workers or os.cpu_count() or 1, context.args)
+        elif context.args:
+            stop(USAGE, f"{context.args[0]}: is for a runner, and there is none; name it with --runner, or remove this")
+        summary = plan_dataset(file, out, again=again, engine=engine)
         echo(plan_text(file.recipe, summary))
         for line in check_fused(file):
             echo(f"fused     {line}")

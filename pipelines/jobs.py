@@ -17,7 +17,7 @@ from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
 from pipelines.fusion.coming import want
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
-from pipelines.plan import complete_plan, make_plan, map_extract, plan_text, vector_extracts
+from pipelines.plan import complete_plan, make_plan, map_extract, plan_elsewhere, plan_text, vector_extracts
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import (
     ClaimedError,
@@ -98,10 +98,13 @@ class Bounds:
     """Share of the shards that may have failed in a dataset that is finished without them."""
 
 
-def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
+def plan_dataset(file: RecipeFile, out: Path, *, again: bool, engine: Engine | None = None) -> PlanSummary:
     """Plan, unless `out` already has this recipe's plan; `again` repeats the requests that archives did not answer.
 
+    The plan is the same, byte for byte, whoever plans its partitions: an `engine`, or threads of this process.
+
     Raises:
+        EngineError: the engine failed; the partitions that are planned stay.
         PlanError: `out` belongs to another recipe.
         FusionError: a fused label of the recipe cannot be made.
         BuildError: a build of `out` is running.
@@ -115,8 +118,8 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
     layers = [label.layer for label in file.recipe.fused]
     file = replace(file, recipe=file.recipe.base)
     with room_needed(out), sole_builder(out):
-        check_settings(file.recipe, out / WORK_FOLDER)
-        summary = _planned(file, out, again=again)
+        check_settings(file.recipe, out / WORK_FOLDER, 1 if engine is None else engine.workers)
+        summary = _planned(file, out, again=again, engine=engine)
         want(out, layers)
         return summary
 
@@ -157,7 +160,9 @@ def build_dataset(
     with room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, engine.workers)
         known = read_summary(out / PLAN_FOLDER)
-        summary = _planned(file, out, again=retry_failed and bool(known and known.unavailable))
+        summary = _planned(
+            file, out, again=retry_failed and bool(known and known.unavailable), engine=_sharing(out, engine)
+        )
         check_whole(out / PLAN_FOLDER, summary.parts)
         want(out, [label.layer for label in whole.recipe.fused])
         _with_extract(file, out, summary)
@@ -349,18 +354,46 @@ def _ledger_of_failed(file: RecipeFile, out: Path, failed: Sequence[Built]) -> d
     return rows
 
 
-def _planned(file: RecipeFile, out: Path, *, again: bool) -> PlanSummary:
+def _sharing(out: Path, engine: Engine) -> Engine | None:
+    """The engine, if its workers share the folder of `out`, and so the plan that grows in it; else None."""
+    return None if engine.beam != LOCAL and not engine.command and is_url(address_of(out)) else engine
+
+
+def _on(out: Path, engine: Engine | None) -> Callable[[Sequence[int], Callable[[int], None], bool], None] | None:
+    """What plans partitions on an engine; None = nothing beside this process.
+
+    Raises:
+        BuildError: the workers of the engine share no folder.
+    """
+    if engine is None or (engine.beam == LOCAL and not engine.command and engine.workers == 1):
+        return None
+    if _sharing(out, engine) is None:
+        raise BuildError(
+            f"plan --runner: the workers of {engine.beam} share no folder with this machine, and a plan grows in one; "
+            "plan without --runner, or with local or flink"
+        )
+
+    def run(folder: Path, parts: Sequence[int], watch: Callable[[], None]) -> list[str]:
+        from pipelines.build import run_shards  # Beam takes seconds to import
+
+        return [built.error or "" for built in run_shards(folder, parts, engine, watch)]
+
+    return lambda parts, progress, again: plan_elsewhere(out, parts, run, progress, again=again)
+
+
+def _planned(file: RecipeFile, out: Path, *, again: bool, engine: Engine | None = None) -> PlanSummary:
     summary = read_summary(out / PLAN_FOLDER)
     _same_recipe(file, out, summary)
     if summary is not None and not again:
         return summary
+    elsewhere = _on(out, engine)
     with Archives(file.recipe.providers) as archives:
         archives.check()
         work = out / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         printer = ProgressPrinter(f"planning {file.recipe.name}", "locations")
         plan = make_plan if summary is None else complete_plan
-        written = plan(file, archives, out / PLAN_FOLDER, work, printer)
+        written = plan(file, archives, out / PLAN_FOLDER, work, printer, elsewhere)
         prepared = [name for name in (written.extract, *written.vectors.values()) if name is not None]
         share_plan(out, [f"{WORK_FOLDER}/{name}" for name in prepared])
         return written

@@ -1,4 +1,6 @@
-"""Opens what builds the shards of a folder: of a planned dataset, or of a pass over a finished one."""
+"""Opens what builds the shards of a folder: of a planned dataset, or of a pass over a finished one.
+
+A planning on an engine is such a folder too: its partitions go to workers as shards do."""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from pipelines.access.errors import SettingError
 from pipelines.assemble import Factory
 from pipelines.fusion.job import is_fusion
 from pipelines.journal import LimitReached
+from pipelines.plan import PlanWorker, is_planning
 from pipelines.shards import FullError, LandweaveError, room_needed
+from pipelines.tables import PlanError
 from pipelines.texts.errors import TextsError
 from pipelines.texts.job import is_texts
 
@@ -65,6 +69,8 @@ def open_worker(out: Path, workers: int = 1) -> Worker:
         PlanError: there is no usable plan.
         SettingError: an environment variable is missing.
     """
+    if is_planning(out):
+        return PlanWorker.open(out, workers)
     if is_fusion(out):
         from pipelines.fusion.worker import FusionWorker
 
@@ -76,8 +82,9 @@ def open_worker(out: Path, workers: int = 1) -> Worker:
     return Factory.open(out, workers)
 
 
-_NOT_OURS = (FullError, LandweaveError, SettingError, TextsError)
-"""A full disk, a damaged dataset that labels or texts are added to, a model's endpoint that refuses or is silent."""
+_NOT_OURS = (FullError, LandweaveError, PlanError, SettingError, TextsError)
+"""A full disk, a damaged plan, a damaged dataset that labels or texts are added to, a model's endpoint that refuses or
+is silent."""
 
 
 def attempt(worker: Worker, index: int) -> Built:

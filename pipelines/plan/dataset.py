@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.access.holdings import holdings_of
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from schemas.recipe import Recipe
 
     Progress = Callable[[int, int], None]
+    Elsewhere = Callable[[Sequence[int], Callable[[int], None], bool], None]
+    """Plans partitions on an engine: their numbers, what is called with how many of them are planned, and whether the
+    plan that is there is completed."""
 
 AGAIN = "again.json"
 """In a plan that is being completed: plan.json of the one it comes from."""
@@ -70,6 +74,7 @@ def make_plan(
     folder: Path,
     work: Path,
     progress: Callable[[int, int], None],
+    elsewhere: Elsewhere | None = None,
 ) -> PlanSummary:
     """Plan a dataset, or continue an interrupted planning.
 
@@ -82,6 +87,7 @@ def make_plan(
         folder: where the plan will be; until it is whole it grows beside, as '.NAME-next'.
         work: folder for the prepared map extract.
         progress: called with (locations planned, locations in all).
+        elsewhere: who plans the partitions after the first; None = threads of this process.
 
     Raises:
         NotHeldError: an archive does not list a collection that is asked of it; nothing was searched.
@@ -93,13 +99,15 @@ def make_plan(
     if known is None or known.identity != identity_of(file):
         shutil.rmtree(growing, ignore_errors=True)
     try:
-        return _planned(file, archives, folder, work, progress)
+        return _planned(file, archives, folder, work, progress, elsewhere)
     except DamagedPlanError:  # an earlier run left an incomplete plan: start again
         shutil.rmtree(growing, ignore_errors=True)
-        return _planned(file, archives, folder, work, progress)
+        return _planned(file, archives, folder, work, progress, elsewhere)
 
 
-def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, progress: Progress) -> PlanSummary:
+def _planned(
+    file: RecipeFile, archives: Archives, folder: Path, work: Path, progress: Progress, elsewhere: Elsewhere | None
+) -> PlanSummary:
     """Plan the partitions that are missing in `folder`."""
     growing = growing_of(folder)
     _sweep(growing)
@@ -108,12 +116,17 @@ def _planned(file: RecipeFile, archives: Archives, folder: Path, work: Path, pro
     laid = lay(file, growing, work)
     missing = [part for part in range(laid.parts) if _facts(growing, part) is None]
     notes = out_of_extent(file.recipe, laid.bounds, holdings)
-    _plan_parts(growing, archives, missing, laid, progress)
+    _plan_parts(_Under(growing, archives, laid), missing, progress, elsewhere)
     return _finish(file.recipe, growing, folder, laid, notes)
 
 
 def complete_plan(
-    file: RecipeFile, archives: Archives, folder: Path, work: Path, progress: Callable[[int, int], None]
+    file: RecipeFile,
+    archives: Archives,
+    folder: Path,
+    work: Path,
+    progress: Callable[[int, int], None],
+    elsewhere: Elsewhere | None = None,
 ) -> PlanSummary:
     """Plan again the partitions for which an archive did not answer; answered parts stay.
 
@@ -143,7 +156,7 @@ def complete_plan(
         shutil.rmtree(growing, ignore_errors=True)
         _begin_again(folder, growing, laid, set(lacking))
     missing = [part for part in lacking if _facts(growing, part) is None]
-    _plan_parts(growing, archives, missing, laid, progress, old=folder)
+    _plan_parts(_Under(growing, archives, laid, folder), missing, progress, elsewhere)
     return _finish(file.recipe, growing, folder, laid, [n for n in summary.notes if n not in laid.notes])
 
 
@@ -193,37 +206,49 @@ def plan_part(
     return facts
 
 
-def _plan_parts(
-    folder: Path,
-    archives: Archives,
-    missing: Sequence[int],
-    laid: Laid,
-    progress: Progress,
-    old: Path | None = None,
-) -> None:
+@dataclass(frozen=True)
+class _Under:
+    """A plan under way."""
+
+    folder: Path
+    archives: Archives
+    laid: Laid
+    old: Path | None = None
+    """Folder of the plan that it completes."""
+
+
+def _plan_parts(plan: _Under, missing: Sequence[int], progress: Progress, elsewhere: Elsewhere | None) -> None:
     """Plan partitions in parallel; the first failure ends planning, and finished partitions stay."""
-    shares = dict.fromkeys(missing, 0.0)
+    laid, shares = plan.laid, dict.fromkeys(missing, 0.0)
     lock = threading.Lock()
+
+    def said(done: float) -> None:
+        progress(round((laid.parts - len(shares) + done) / laid.parts * laid.samples), laid.samples)
 
     def one(part: int) -> None:
         def share(done: float) -> None:
             with lock:
                 shares[part] = done
-                already = laid.parts - len(shares)
-                progress(round((already + sum(shares.values())) / laid.parts * laid.samples), laid.samples)
+                said(sum(shares.values()))
 
-        plan_part(folder, part, archives, share, old)
+        plan_part(plan.folder, part, plan.archives, share, plan.old)
 
     rest = list(missing)
-    with _seldom_collecting(), threads(PARTS_AT_ONCE, "plan") as pool:
+    with seldom_collecting():
         if rest and rest[0] == 0:
             one(rest.pop(0))
-        for _ in pool.map(one, rest):
-            pass
+        if elsewhere is not None and len(rest) > 1:
+            before = len(missing) - len(rest)
+            elsewhere(rest, lambda planned: said(before + planned), plan.old is not None)
+            return
+        with threads(PARTS_AT_ONCE, "plan") as pool:
+            for _ in pool.map(one, rest):
+                pass
 
 
 @contextmanager
-def _seldom_collecting() -> Iterator[None]:
+def seldom_collecting() -> Iterator[None]:
+    """Let Python look for cycles seldom."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECT_AFTER, *before[1:])
     try:

@@ -142,9 +142,15 @@ class Statistics:
                 clear = None if observation.cloud is None else ~_on_grid(observation.cloud, pixels.shape[-2:])
                 for band, plane in zip(array.bands, pixels, strict=True):
                     there = _measured(plane, array)
-                    self.moments[array.path, band.name, "all"].add(plane[there])
-                    if clear is not None:
-                        self.moments[array.path, band.name, "clear"].add(plane[there & clear])
+                    whole = self.moments[array.path, band.name, "all"]
+                    if clear is None:
+                        whole.add(plane[there])
+                        continue
+                    seen = Moments(whole.dtype)
+                    seen.add(plane[there & clear])
+                    self.moments[array.path, band.name, "clear"].merge(seen)
+                    whole.merge(seen)  # each pixel is counted once: the clear ones here, the others below
+                    whole.add(plane[there & ~clear])
 
     def merge(self, other: Statistics) -> None:
         """Add the statistics of another shard."""
@@ -224,7 +230,8 @@ def _float_sums(values: NDArray[Any]) -> tuple[int, int]:
     whole = np.ldexp(mantissa, 24).astype(np.int64)
     shift = exponent.astype(np.int64) - 24 + _SUM_UNIT
     total = squares = 0
-    for step in np.unique(shift):
+    lowest = int(shift.min())
+    for step in np.flatnonzero(np.bincount(shift - lowest)) + lowest:
         m = whole[shift == step]
         high, low = np.abs(m) >> 12, np.abs(m) & 0xFFF
         square = (int((high * high).sum()) << 24) + (int((high * low).sum()) << 13) + int((low * low).sum())

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines.engines import Engine
-from pipelines.jobs import build_dataset
+from pipelines.jobs import build_dataset, plan_dataset
+from pipelines.recipes import RecipeFile
+from testbed.anywhere import serve_anywhere
 from tests.cluster.elevation import served, tree
+from tests.plan.bounded_planner import recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +81,22 @@ def test_flink_builds_the_bytes_of_one_machine_though_a_taskmanager_is_killed(
     assert list((tmp_path / "failures").iterdir()) == []
     assert build_dataset(elevation.file(), out, Engine(workers=1), retry_failed=False).finished
     assert tree(out) == expected
+
+
+def test_flink_plans_the_bytes_of_one_machine(
+    flink: Flink, cluster: FlinkCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.plan.places.PART_SAMPLES", 64)
+    with serve_anywhere() as services:
+        recipe = recipe_of(services.base_url + "/anywhere", 360)
+        shards = recipe.shards.model_copy(update={"samples": 16})
+        file = RecipeFile(recipe=recipe.model_copy(update={"shards": shards}), folder=tmp_path)
+        options = (f"--flink-master={cluster.address}", "--parallelism=2")
+        engine = Engine(command=("python", "-m", "deploy.flink.submit"), options=options)
+        alone = plan_dataset(file, tmp_path / "alone", again=False)
+        assert plan_dataset(file, tmp_path / "flink", again=False, engine=engine) == alone
+    assert alone.parts >= 5
+    assert tree(tmp_path / "flink" / "plan") == tree(tmp_path / "alone" / "plan")
 
 
 def test_a_worker_without_a_plan_says_so(flink: Flink, cluster: FlinkCluster, tmp_path: Path) -> None:
