@@ -20,7 +20,6 @@ from rasterio.warp import transform_bounds
 
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.raster import open_raster
-from pipelines.access.rasters.tiff import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ def _runs(raster: Raster, boxes: Sequence[tuple[float, float, float, float]], jo
     image = raster.levels[0].image
     assert image is not None  # noqa: S101 - the files of this benchmark are TIFFs
     assert raster.crs is not None  # noqa: S101
-    layout = Layout(image, raster._source.read)
+    layout = raster.layout(image)
     rows, columns = image.grid
     tiles: set[tuple[int, int]] = set()
     for box in boxes:
@@ -74,7 +73,7 @@ def _runs(raster: Raster, boxes: Sequence[tuple[float, float, float, float]], jo
         across = range(int(left + 1e-6) // image.block_width, int(right - 1e-6) // image.block_width + 1)
         tiles.update((y, x) for y in lines for x in across if 0 <= y < rows and 0 <= x < columns)
     planes = range(raster.count if image.separate else 1)
-    spans = sorted(layout.span((p, y, x)) for p in planes for y, x in tiles)
+    spans = sorted(span for p in planes for y, x in tiles for span in layout.spans((p, y, x)))
     more = (raster.href, (image.block_height, image.block_width), raster.dtype, job.get("predictor", 2))
     run: list[tuple[int, int]] = []
     for span in spans:

@@ -84,13 +84,20 @@ def overview_factors(longest_px: int) -> list[int]:
     return factors
 
 
-def write_jpeg2000(source: Path, folder: Path) -> None:
-    """Write every .tif of a folder as lossless JPEG 2000 with tiles of 1,024, as Sentinel-2 products hold them."""
+def write_jpeg2000(source: Path, folder: Path, *, listed: bool) -> None:
+    """Write every .tif of a folder as lossless JPEG 2000 with tiles of 256: Sentinel-2 has 1,024 in larger granules.
+
+    Args:
+        source: folder of the granule.
+        folder: the granule's folder is made here.
+        listed: True = with TLM and PLT markers, as newer products have them; False = without.
+    """
     for path in sorted(source.glob("*.tif")):
         target = folder / source.name / f"{path.stem}.jp2"
         target.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(path) as file, rasterio.Env(GDAL_NUM_THREADS="1"):
-            options = {"quality": 100, "reversible": "yes", "blockxsize": 1024, "blockysize": 1024}
+            options = {"quality": 100, "reversible": "yes", "blockxsize": 256, "blockysize": 256}
+            options |= {"TLM": "YES", "PLT": "YES"} if listed else {}
             shape = {"width": file.width, "height": file.height, "count": 1, "dtype": file.dtypes[0]}
             place = {"crs": file.crs, "transform": file.transform}
             with MemoryFile() as memory:

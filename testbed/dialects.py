@@ -67,6 +67,9 @@ _RESOLUTION = {band.name: int(layer.resolution_m) for layer in SENTINEL2.layers 
 JPEG2000 = "_N0400_"
 """Mark of the Sentinel-2 processing that is written as JPEG 2000 too, as the Copernicus Data Space delivers."""
 
+LISTED_ZONE = 33
+"""UTM zone of the granule whose JPEG 2000 files list their tile-parts (TLM); those of the others are read whole."""
+
 DIALECTS: tuple[Dialect, ...] = (
     Dialect(
         name="earth-search",

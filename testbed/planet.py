@@ -20,7 +20,7 @@ from testbed import items as scenes
 from testbed import items_static as statics
 from testbed.cog import write_jpeg2000
 from testbed.dem import write_dem
-from testbed.dialects import DIALECTS, JPEG2000, spoken
+from testbed.dialects import DIALECTS, JPEG2000, LISTED_ZONE, spoken
 from testbed.enmap import write_enmap
 from testbed.hls import HLS_PASSES, hls_item, write_hls
 from testbed.items_sentinel2 import sentinel2_earth_search, sentinel2_planetary_computer
@@ -109,7 +109,8 @@ def _sentinel2(scenery: Scenery, job: Job, files: Path) -> dict[str, dict[str, f
     shares = write_sentinel2(scenery, mine, job.zone, files / "sentinel2")
     for taken in mine:
         if JPEG2000.strip("_") in taken.name:
-            write_jpeg2000(files / "sentinel2" / f"{taken.name}_T{job.zone}", files / "jp2" / "sentinel2")
+            granule, listed = files / "sentinel2" / f"{taken.name}_T{job.zone}", job.zone == LISTED_ZONE
+            write_jpeg2000(granule, files / "jp2" / "sentinel2", listed=listed)
     return shares
 
 

@@ -16,7 +16,7 @@ from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.access.threads import threads
 from pipelines.durable import move_durably, sync_tree
 from pipelines.plan.doubts import out_of_extent
-from pipelines.plan.estimate import cut_of, estimate, examples_of
+from pipelines.plan.estimate import cut_of, estimate, examples_of, read_whole
 from pipelines.plan.own_vectors import check_vectors
 from pipelines.plan.partition import complete, find, share_scenes
 from pipelines.plan.places import identity_of, inputs_of, laid_in, lay, map_extract, vector_extracts
@@ -189,6 +189,7 @@ def plan_part(
     shown = {} if first is None else {k: (name, hrefs.expand(href)) for k, (name, href) in first["examples"].items()}
     shown = examples_of(part) | shown
     cuts = {key: cut for key in sorted(shown) if (cut := cut_of(archives, shown[key])) is not None}
+    part.words.update(read_whole(part, cuts))
     layers = tally_of(part)
     for name, known in before.get("layers", {}).items():
         layers[name].dropped += LayerFound.from_json(known).dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipelines.access.errors import AccessError
-from pipelines.access.rasters.raster import open_raster
+from pipelines.access.rasters.raster import look_at
 from pipelines.assemble import sample_bytes
 from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
 from pipelines.plan.raster_reads import Seen, seen_of
@@ -57,6 +58,8 @@ class Cut:
     """True where each band has its own blocks."""
     seen: Seen | None = None
     """That raster; None if none could be read."""
+    whole_bytes: int | None = None
+    """Size of that raster, if any of its pixels cost all of it."""
 
 
 @dataclass(kw_only=True)
@@ -199,7 +202,10 @@ def _raster(asset: AssetBand, cut: Cut, planes: int, chips: _Chips, tally: Tally
     """Count one raster, of which `planes` are read; `known` keeps (runs, bytes), or (blocks, runs) where no raster of
     the layer could be looked at."""
     under = tuple(map(id, chips.boxes))  # of one shard, whose chips outlive the count
-    if cut.seen is not None:
+    if cut.whole_bytes is not None:
+        tally.open(asset.href)
+        tally.add(1, 1, cut.whole_bytes)
+    elif cut.seen is not None:
         tally.open(asset.href, cut.seen.head_bytes)
         key: tuple[object, ...] = (id(cut), under, chips.resolution_m, planes, asset.transform)
         if key not in known:
@@ -237,15 +243,33 @@ def examples_of(plan: PartPlan) -> dict[str, Example]:
 def cut_of(archives: Archives, example: Example) -> Cut | None:
     """Block layout of a raster, from its header; None if it cannot be read. Read once."""
     try:
-        raster = open_raster(archives.client(example[0]), example[1])
+        raster = look_at(archives.client(example[0]), example[1])
     except AccessError:
         return None
+    if isinstance(raster, int):
+        return Cut(edge_px=BLOCK_PX, block_bytes=raster, separate=False, whole_bytes=raster)
     image = raster.levels[0].image
     if image is None:
         return None
     edge = (image.block_width * image.block_height) ** 0.5
     stored = raster.mean_block_bytes(image)
     return Cut(edge_px=edge, block_bytes=stored, separate=image.separate, seen=seen_of(raster, image))
+
+
+def read_whole(plan: PartPlan, cuts: Mapping[str, Cut]) -> Counter[str]:
+    """What to say of files that cannot be read by range -> the number of them in a partition's scenes."""
+    found: Counter[str] = Counter()
+    scenes = [(layer, s) for layer, some in plan.scenes.items() for s in some.values() if not at_earth_engine(s)]
+    for layer, scene in scenes:
+        for part in _parts(plan.recipe, layer, scene):
+            cut = cuts.get(cut_key(layer, part.name))
+            if cut is not None and cut.whole_bytes is not None:
+                found[
+                    f"{layer} of {scene.provider}: files of {part.name or 'classes'} that are read whole, "
+                    f"about {cut.whole_bytes / 1e6:,.1f} MB each, because the one that was looked at does not list its "
+                    "tile-parts (a JPEG 2000 without TLM markers, see docs/providers.md)"
+                ] += len(part.rasters)
+    return found
 
 
 def _parts(recipe: Recipe, layer: str, scene: Scene) -> list[_Part]:

@@ -15,8 +15,10 @@ from schemas.place import BBox, GeoBox
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipelines.access.rasters.jpeg2000_tiles import Tiles
+    from pipelines.access.rasters.levels import Image
     from pipelines.access.rasters.raster import Raster
-    from pipelines.access.rasters.tiff import Block, Directory, Layout
+    from pipelines.access.rasters.tiff import Block, Layout
     from schemas.scene import Coefficients
 
 _REACH_PX = 3
@@ -27,7 +29,7 @@ _REACH_PX = 3
 class Seen:
     """Block positions of one raster; other rasters of its layer are assumed to have the same."""
 
-    layout: Layout
+    layout: Layout | Tiles
     grid: tuple[int, int]
     """(rows, columns) of blocks."""
     block: tuple[int, int]
@@ -51,8 +53,7 @@ class Seen:
         """
         touched = {at for box in boxes for at in self._touched(box, resolution_m, transform or self.transform)}
         blocks: list[Block] = [(plane, row, column) for plane in range(planes) for row, column in touched]
-        spans = sorted((*self.layout.span(block), block) for block in blocks)
-        spans = [s for s in spans if s[1] > 0]
+        spans = sorted((*span, block) for block in blocks for span in self.layout.spans(block))
         ranges = [(g[0][0], max(s[0] + s[1] for s in g)) for g in merged(spans, gap_limit(spans))]
         ranges = [r for r in ranges if r[1] > self.head_bytes]  # the header's read brought the others along
         return len(ranges), sum(end - start for start, end in ranges)
@@ -70,7 +71,7 @@ class Seen:
                 yield row, column
 
 
-def seen_of(raster: Raster, image: Directory) -> Seen:
+def seen_of(raster: Raster, image: Image) -> Seen:
     """Full-resolution layout from a raster's header."""
     geographic = raster.crs.to_wkt() if raster.crs is not None and raster.crs.is_geographic else None
     a, b, c, d, e, f = raster.levels[0].transform[:6]

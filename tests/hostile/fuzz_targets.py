@@ -307,7 +307,8 @@ class Jpeg2000Target(RasterTarget):
 
         pixels = np.random.default_rng(1).integers(1, 4000, (1, 96, 80)).astype("uint16")
         kinds: list[dict[str, Any]] = [{}, {"BLOCKXSIZE": 64, "BLOCKYSIZE": 64}, {"CODEC": "J2K"},
-                                       {"BLOCKXSIZE": 64, "BLOCKYSIZE": 64, "TILEPARTS": "RESOLUTIONS"}]  # fmt: skip
+                                       {"BLOCKXSIZE": 64, "BLOCKYSIZE": 64, "TILEPARTS": "RESOLUTIONS"},
+                                       {"tiled": True, "blockxsize": 32, "blockysize": 32, "TLM": "YES"}]  # fmt: skip
         found = []
         for number, how in enumerate(kinds):
             path = self.folder / f"{number}.jp2"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pipelines.access.chips import Chip, ChipRequest
     from pipelines.access.http.client import Client
-    from pipelines.access.rasters.tiff import Directory
+    from pipelines.access.rasters.levels import Image
 
 _MAX_FRAME_BYTES = 1 << 27
 """Source pixels of one chip: 0.3 m pixels for a chip of 2.5 km; the warp takes three to six times as much."""
@@ -206,7 +206,7 @@ class Reader:
         self._pour(raster.mask_file or raster, level.mask, targets, lambda t: t.mask)
 
     def _pour(
-        self, raster: Raster, image: Directory, targets: list[Target], into: Callable[[Target], NDArray[Any] | None]
+        self, raster: Raster, image: Image, targets: list[Target], into: Callable[[Target], NDArray[Any] | None]
     ) -> None:
         """Decode the blocks that the targets touch and copy each into all windows it belongs to."""
         users = users_of(raster, image, targets)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from affine import Affine
 
+    from pipelines.access.rasters.jpeg2000_tiles import Tiles
     from pipelines.access.rasters.tiff import Directory
+
+    Image = Directory | Tiles
+    """Pixels that are stored in blocks: those of a TIFF, or the tiles of a JPEG 2000 file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +23,9 @@ class Level:
     """Pixel corner coordinates of this level."""
     width: int
     height: int
-    image: Directory | None
-    """Its directory; None for a file that is not a TIFF."""
-    mask: Directory | None
+    image: Image | None
+    """Its blocks; None for a file that is read whole."""
+    mask: Image | None
     """Its validity mask, if it has one: in the same file, or in `Raster.mask_file`."""
 
 

@@ -6,7 +6,7 @@ the unused bytes stay below a small share of the needed bytes.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +25,31 @@ RANGE_BYTES = 8 << 20
 """Largest merged range, so that one failure repeats little."""
 AHEAD_BYTES = 16 << 20
 """Stored bytes of one raster that are fetched or being fetched and not decoded yet."""
+
+
+class Pieces:
+    """Puts blocks together that are stored in several pieces, as they arrive in the order of the file."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        """`spans`: all pieces that will arrive."""
+        self._due = Counter(block for _, _, block in spans)
+        self._came: dict[Block, list[bytes]] = {}
+
+    def joined(self, block: Block, piece: memoryview) -> memoryview | bytes | None:
+        """The stored block, if this was its last piece; None while pieces are missing, or one is lost."""
+        if self._due[block] <= 1:
+            return piece if self._due[block] else None
+        came = self._came.setdefault(block, [])
+        came.append(bytes(piece))
+        return b"".join(self._came.pop(block)) if len(came) == self._due[block] else None
+
+    def lost(self, group: Sequence[Span]) -> Iterator[Block]:
+        """Blocks that cannot be put together any more, each once, because these pieces did not arrive."""
+        for block in dict.fromkeys(block for _, _, block in group):
+            if self._due[block]:
+                self._due[block] = 0
+                self._came.pop(block, None)
+                yield block
 
 
 def gap_limit(spans: Sequence[Span]) -> int:

@@ -16,10 +16,11 @@ from pipelines.access.rasters.decode import deflate_of
 from pipelines.access.rasters.decoded_size import sound
 from pipelines.access.rasters.description import described, described_once, opened
 from pipelines.access.rasters.grid import unusable
-from pipelines.access.rasters.jpeg2000 import incomplete, is_jpeg2000, mended, tile_bytes
+from pipelines.access.rasters.jpeg2000 import incomplete, is_jpeg2000, mended, tile_bytes, tiles_in
+from pipelines.access.rasters.jpeg2000_tiles import Tiles, tiles_of
 from pipelines.access.rasters.levels import Level, levels_of
 from pipelines.access.rasters.memory_budget import Room
-from pipelines.access.rasters.ranges import fetched, gap_limit, merged
+from pipelines.access.rasters.ranges import Pieces, fetched, gap_limit, merged
 from pipelines.access.rasters.source import Source
 from pipelines.access.rasters.tiff import Block, Directory, Layout, directories, is_tiff
 from pipelines.access.rasters.tiff_tags import DATE_TIME
@@ -33,18 +34,21 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
     from pipelines.access.http.client import Client
+    from pipelines.access.rasters.levels import Image
     from pipelines.access.rasters.window import Window
 
     _Submit = Callable[..., Callable[[], bytes]]
     """Runs a function in the background; what it returns waits for the result."""
 
 _T = TypeVar("_T")
+_Content = bytes | Tiles | list[Directory]
+"""A file as its header shows it: read whole, the tiles of a JPEG 2000, or the directories of a TIFF."""
 
 
 _WHOLE_BYTES = 1 << 28
-"""Largest file of another format than TIFF: it is read whole."""
+"""Largest file that is read whole: no TIFF, and no JPEG 2000 that lists its tile-parts."""
 _TOGETHER_BYTES = 16 << 20
-"""Decoded or stored bytes of the blocks that GDAL is given in one file in memory."""
+"""Decoded or stored bytes of the blocks that are decoded together: by GDAL, in one file in memory."""
 _BLOCKS = Room(320 << 20)
 """Decoded bytes of the blocks at work in this process: a block of the largest that are read is decoded alone."""
 _DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("int", "uint", "float")) - {"float8"}
@@ -54,23 +58,23 @@ _DTYPES = frozenset(f"{kind}{8 * size}" for size in (1, 2, 4, 8) for kind in ("i
 class Raster:
     """One file of an archive. Made by `open_raster`; used by one thread at a time."""
 
-    def __init__(self, client: Client, href: str, source: Source, memory: bytes | None) -> None:
+    def __init__(self, client: Client, href: str, source: Source, content: _Content) -> None:
         """Describe the file from its header, which `source` holds already."""
         self.href = href
         self._client = client
         self._source = source
-        self._tile_bytes = 0
-        if memory is not None and not memory:  # rasterio takes it for a file to be written
-            raise AccessError(Reason.CORRUPT, f"{shown(href)} is empty, so it is not a raster")
-        if memory is not None and is_jpeg2000(memory):
-            if (problem := incomplete(memory)) is not None:
-                raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
-            self._tile_bytes = tile_bytes(memory)
-            memory = mended(memory)
-        self.memory = memory
-        images = [] if memory is not None else self._parsed(directories)
+        self.memory = content if isinstance(content, bytes) else None
+        """The file, where it was read whole."""
+        self._tile_bytes = tile_bytes(content) if isinstance(content, bytes) and is_jpeg2000(content) else 0
+        images = content if isinstance(content, list) else []
         try:
-            said = described(memory) if memory is not None else described_once(header_tiff(images[0], source.read))
+            if isinstance(content, bytes):
+                said = described(content)
+            elif isinstance(content, Tiles) and source.whole:
+                said = described(source.head)
+            else:
+                tiled = content.head.file() if isinstance(content, Tiles) else None
+                said = described_once(tiled or header_tiff(images[0], source.read))
         except GDAL_ERRORS as error:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error
         width, height = (images[0].width, images[0].height) if images else (said.width, said.height)
@@ -86,22 +90,15 @@ class Raster:
         self.alpha: int | None = said.alpha
         self.bands: tuple[tuple[str, str], ...] = said.bands
         self.levels = levels_of(images, said.transform, width, height)
+        if isinstance(content, Tiles):
+            self.levels = (replace(self.levels[0], image=content),)
         self.mask_file: Raster | None = None
         """The file that the masks are in; None if they are in this one."""
         self._mask_sought = False
-        self._layouts: dict[int, Layout] = {}
+        self._layouts: dict[int, Layout | Tiles] = {}
         self._lies_in: dict[int, bool] = {}
 
-    def _parsed(self, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
-        """Parsed parts of the header; an error names the file."""
-        try:
-            return parse(self._source.read)
-        except AccessError as error:
-            if error.reason is not Reason.CORRUPT or shown(self.href) in error.detail:
-                raise
-            raise AccessError(error.reason, f"{shown(self.href)}: {error.detail}") from error
-
-    def mean_block_bytes(self, image: Directory) -> float:
+    def mean_block_bytes(self, image: Image) -> float:
         """Mean stored size of a block of one of the file's images, bytes."""
         return self.layout(image).mean_bytes
 
@@ -109,7 +106,8 @@ class Raster:
     def date_time(self) -> str | None:
         """The file's TIFFTAG_DATETIME as it stands there; None if it has none."""
         image = self.levels[0].image
-        raw = None if image is None else self._parsed(lambda read: image.tag(DATE_TIME, read))
+        tiff = image if isinstance(image, Directory) else None
+        raw = None if tiff is None else _parsed(self.href, self._source, lambda read: tiff.tag(DATE_TIME, read))
         return None if raw is None else raw.rstrip(b"\0").decode("ascii", "replace")
 
     def check_whole(self) -> None:
@@ -158,15 +156,15 @@ class Raster:
             self._lies_in[epsg] = self.crs is not None and same(self.crs, epsg)
         return self._lies_in[epsg]
 
-    def layout(self, image: Directory) -> Layout:
+    def layout(self, image: Image) -> Layout | Tiles:
         """Positions of the blocks of one of the file's images."""
+        if isinstance(image, Tiles):
+            return image
         if id(image) not in self._layouts:
-            self._layouts[id(image)] = self._parsed(lambda read: Layout(image, read))
+            self._layouts[id(image)] = _parsed(self.href, self._source, lambda read: Layout(image, read))
         return self._layouts[id(image)]
 
-    def blocks(
-        self, image: Directory, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit
-    ) -> Generator[_Decoded]:
+    def blocks(self, image: Image, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit) -> Generator[_Decoded]:
         """Fetch and decode blocks, in the order in which they lie in the file.
 
         Args:
@@ -182,16 +180,15 @@ class Raster:
         with _BLOCKS.taken(image.block_bytes):
             yield from self._blocks(image, plan, workers)
 
-    def _blocks(
-        self, image: Directory, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit
-    ) -> Iterator[_Decoded]:
+    def _blocks(self, image: Image, plan: Mapping[Block, tuple[int, int, int]], workers: _Submit) -> Iterator[_Decoded]:
         layout = self.layout(image)
-        spans = sorted(span for block in plan if (span := (*layout.span(block), block))[1] > 0)
+        spans = sorted((*span, block) for block in plan for span in layout.spans(block))
         strange = {s[2]: problem for s in spans if (problem := layout.absurd(s[2], self._source.total)) is not None}
         yield from (self._refused(block, problem) for block, problem in strange.items())
         spans = [s for s in spans if s[2] not in strange]
         groups = list(merged(spans, gap_limit(spans)))
-        fast = deflate_of(image, self.dtype)
+        pieces = Pieces(spans)
+        fast = deflate_of(image, self.dtype) if isinstance(image, Directory) else None
         room = np.zeros(0 if fast is None else fast.bytes_of(image.block_height), np.uint8)
         left: dict[Block, bytes] = {}
         held = 0
@@ -199,24 +196,26 @@ class Raster:
             try:
                 piece = memoryview(wait())
             except AccessError as error:
-                yield from (_Decoded(block, None, error) for _, _, block in group)
+                yield from (_Decoded(block, None, error) for block in pieces.lost(group))
                 continue
             for offset, size, block in group:
-                raw = piece[offset - group[0][0] : offset - group[0][0] + size]
+                raw = pieces.joined(block, piece[offset - group[0][0] : offset - group[0][0] + size])
+                if raw is None:
+                    continue
                 pixels = None if fast is None else fast.decode(raw, image.rows_of(block), plan[block], room)
                 if pixels is not None:
                     height, width = _cut(image, block)
                     yield _Decoded(block, pixels[:, :height, :width], None)
                     continue
                 left[block] = bytes(raw)
-                held += max(image.block_bytes, size)
+                held += max(image.block_bytes, len(raw))
                 if held >= _TOGETHER_BYTES:
                     yield from self._decode(image, left)
                     left, held = {}, 0
         if left:
             yield from self._decode(image, left)
 
-    def _decode(self, image: Directory, data: dict[Block, bytes]) -> Iterator[_Decoded]:
+    def _decode(self, image: Image, data: dict[Block, bytes]) -> Iterator[_Decoded]:
         planes = sorted({b[0] for b in data}) if image.separate else [0]
         try:
             yield from list(self._read(image, planes, data))
@@ -227,15 +226,15 @@ class Raster:
             for block, raw in data.items():  # one bad block must not cost the others
                 yield from self._decode(image, {block: raw})
 
-    def _again(self, image: Directory, block: Block, raw: bytes, error: Exception) -> _Decoded:
+    def _again(self, image: Image, block: Block, raw: bytes, error: Exception) -> _Decoded:
         """Fetch a block again that could not be decoded: if it is the same, it is corrupt; else it was damaged."""
-        offset, size = self._layouts[id(image)].span(block)
+        spans = self.layout(image).spans(block)
         problem = AccessError(
             Reason.UNAVAILABLE, f"a block of {shown(self.href)} arrives damaged, differently each time"
         )
         try:
             for _ in range(self._client.tries):
-                before, raw = raw, self._source.anew(offset, size)
+                before, raw = raw, b"".join(self._source.anew(*span) for span in spans)
                 if raw == before:
                     return self._refused(block, error.detail if isinstance(error, AccessError) else "cannot be decoded")
                 try:
@@ -267,7 +266,10 @@ class Raster:
         """
         self._source.confirm()
 
-    def _read(self, image: Directory, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
+    def _read(self, image: Image, planes: Sequence[int], data: dict[Block, bytes]) -> Iterator[_Decoded]:
+        if isinstance(image, Tiles):
+            yield from (_Decoded(block, image.decode(block, raw), None) for block, raw in data.items())
+            return
         sound_data = {block: sound(image, block, raw, self._source.read) for block, raw in data.items()}
         file, (top, left) = block_tiff(image, self._source.read, planes, sound_data)
         with opened(file, self.href) as dataset:
@@ -292,7 +294,9 @@ class Raster:
         if self.memory is None:
             raise AssertionError("only files in formats other than TIFF are kept in memory as a whole")
         try:
-            with _BLOCKS.taken(self._tile_bytes), opened(self.memory, self.href) as dataset:
+            # with several threads GDAL takes memory for pixels where a tile of a JPEG 2000 cannot be decoded
+            alone = rasterio.Env(GDAL_NUM_THREADS="1")
+            with _BLOCKS.taken(self._tile_bytes), alone, opened(self.memory, self.href) as dataset:
                 pixels: NDArray[Any] = dataset.read(
                     list(bands), window=rasterio.windows.Window(column, row, width, height)
                 )
@@ -315,7 +319,7 @@ def _not_ours(dtypes: frozenset[str]) -> str | None:
     return f"contains {min(strange)} numbers; supported are {', '.join(sorted(_DTYPES))}" if strange else None
 
 
-def _cut(image: Directory, block: Block) -> tuple[int, int]:
+def _cut(image: Image, block: Block) -> tuple[int, int]:
     """(rows, columns) of a block that lie inside the image."""
     return (
         min(image.block_height, image.height - block[1] * image.block_height),
@@ -333,25 +337,72 @@ class _Decoded:
 
 
 def open_raster(client: Client, href: str) -> Raster:
-    """Read a raster's header: one request for most files.
+    """Read a raster's header: one request for most files; the whole file where pixels cannot be had by range.
 
     Raises:
         AccessError: classed; CORRUPT if it is no raster, and the same bytes came twice.
     """
+    raster = _opened(client, href, whole=True)
+    assert isinstance(raster, Raster)  # noqa: S101 - asked for
+    return raster
+
+
+def look_at(client: Client, href: str) -> Raster | int:
+    """A raster, from its header alone; or the size of a file, bytes, that must be read whole for any of its pixels.
+
+    Raises:
+        AccessError: as `open_raster`.
+    """
+    return _opened(client, href, whole=False)
+
+
+def _opened(client: Client, href: str, *, whole: bool) -> Raster | int:
     before: list[tuple[int, bytes]] = []
     for _ in range(max(2, client.tries)):
         source = Source(client, href)
         try:
-            if is_tiff(source.head):
-                return Raster(client, href, source, None)
-            if not source.whole:
+            content = _content(href, source)
+            if content is None:
+                if not whole and source.total is not None:
+                    return source.total
                 source.take_whole(client.get_all(href, _WHOLE_BYTES))
-            return Raster(client, href, source, source.head)
+                content = _in_memory(href, source.head)
+            return Raster(client, href, source, content)
         except AccessError as error:
             if error.reason is not Reason.CORRUPT or source.pieces == before:
                 raise
             before = source.pieces
     raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} arrives damaged, differently each time")
+
+
+def _content(href: str, source: Source) -> _Content | None:
+    """What the header of a file leads to: its directories, its tiles, or a short file; None = it must be read whole."""
+    if is_tiff(source.head):
+        return _parsed(href, source, directories)
+    if source.whole:
+        return _in_memory(href, source.head)
+    return _parsed(href, source, lambda read: tiles_of(read, source.total)) if is_jpeg2000(source.head) else None
+
+
+def _in_memory(href: str, data: bytes) -> _Content:
+    """A file that was read whole: its tiles, or all of it where GDAL must decode it."""
+    if not data:  # rasterio takes it for a file to be written
+        raise AccessError(Reason.CORRUPT, f"{shown(href)} is empty, so it is not a raster")
+    if not is_jpeg2000(data):
+        return data
+    if (problem := incomplete(data)) is not None:
+        raise AccessError(Reason.CORRUPT, f"{shown(href)} {problem}")
+    return tiles_in(data) or mended(data)
+
+
+def _parsed(href: str, source: Source, parse: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+    """Parsed parts of the header; an error names the file."""
+    try:
+        return parse(source.read)
+    except AccessError as error:
+        if error.reason is not Reason.CORRUPT or shown(href) in error.detail:
+            raise
+        raise AccessError(error.reason, f"{shown(href)}: {error.detail}") from error
 
 
 def _is_page(client: Client, href: str) -> bool:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from pipelines.access.chips import ChipRequest
     from pipelines.access.http.client import AccessError
+    from pipelines.access.rasters.levels import Image
     from pipelines.access.rasters.raster import Raster
-    from pipelines.access.rasters.tiff import Block, Directory
+    from pipelines.access.rasters.tiff import Block
     from pipelines.access.rasters.warp import Frame, Part
 
 
@@ -77,7 +78,7 @@ def bands_of(raster: Raster, target: Target) -> tuple[int, ...]:
     return bands if alpha is None or target.part.level.mask is not None or bands == (alpha,) else (*bands, alpha)
 
 
-def users_of(raster: Raster, image: Directory, targets: Sequence[Target]) -> dict[Block, list[Target]]:
+def users_of(raster: Raster, image: Image, targets: Sequence[Target]) -> dict[Block, list[Target]]:
     """Block -> the targets whose windows it touches."""
     users: dict[Block, list[Target]] = defaultdict(list)
     for target in targets:
@@ -92,7 +93,7 @@ def users_of(raster: Raster, image: Directory, targets: Sequence[Target]) -> dic
     return users
 
 
-def needed_of(image: Directory, block: Block, targets: Sequence[Target]) -> tuple[int, int, int]:
+def needed_of(image: Image, block: Block, targets: Sequence[Target]) -> tuple[int, int, int]:
     """(first row, row after the last, column after the last) in a block of all that the targets take from it."""
     y, x = block[1] * image.block_height, block[2] * image.block_width
     windows = [target.part.window for target in targets]
@@ -104,7 +105,7 @@ def needed_of(image: Directory, block: Block, targets: Sequence[Target]) -> tupl
 
 
 def copy_block(
-    image: Directory, block: Block, pixels: NDArray[Any], target: Target, bands: tuple[int, ...], out: NDArray[Any]
+    image: Image, block: Block, pixels: NDArray[Any], target: Target, bands: tuple[int, ...], out: NDArray[Any]
 ) -> None:
     """Copy what a target takes of a block: `pixels` (band, y, x) to `out`, ([band,] y, x) of the target."""
     row, column, height, width = target.part.window

@@ -55,6 +55,7 @@ class Source:
         if self.total is not None and len(data) != self.total:
             raise AccessError(Reason.UNAVAILABLE, f"{shown(self._href)} changed while it was read")
         self.pieces = [(0, data)]
+        self.whole = True
 
     def fetch(self, offset: int, length: int) -> bytes:
         """Bytes of the file, from memory or from the archive; not kept."""

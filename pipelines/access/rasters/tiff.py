@@ -212,6 +212,11 @@ class Layout:
             size = min(size, self._directory.stored_bytes(self._directory.rows_of(block)))
         return offset, size
 
+    def spans(self, block: Block) -> tuple[tuple[int, int], ...]:
+        """(offset, size) of each stored piece of a block: one, or none where the file leaves it out."""
+        span = self.span(block)
+        return (span,) if span[1] > 0 else ()
+
     def absurd(self, block: Block, total: int | None) -> str | None:
         """The reason why a block cannot be at its listed position; None if it can.
 
