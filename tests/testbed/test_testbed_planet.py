@@ -140,6 +140,8 @@ def _path(href: str) -> str:
 def test_jpeg2000_twins_hold_the_same_pixels(planet: Path, items: dict[str, list[Json]]) -> None:
     assets = [a for i in items["copernicus-data-space"] for a in i["assets"].values() if a["href"].endswith(".jp2")]
     assert len(assets) == 2 * 13
+    listed = [b"\xff\x55\x00" in (planet / "files" / _path(a["href"])).read_bytes()[:8192] for a in assets]
+    assert sum(listed) == 13, "one granule lists its tile-parts (TLM), the other does not"
     for asset in assets[::5]:
         path = _path(asset["href"])
         assert asset["type"] == "image/jp2"
