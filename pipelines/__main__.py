@@ -384,7 +384,7 @@ def objects(
             stop(USAGE, f"error: {out.name}: the file to write is GeoParquet; end its name in .parquet")
         found = prepare_as(extract, out)
         echo(f"{out.name}: {counted(found.objects, 'object')} of {found.file}, {found.snapshot:%Y-%m-%d}")
-        for words, number in found.lost.items():
+        for (_, words), number in found.lost.items():
             echo(f"left out: {number:,} {words}")
 
 

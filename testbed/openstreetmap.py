@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,8 @@ HOSTILE: tuple[Mapping[str, str], ...] = (
     },
 )
 """Tags of points of interest that try to be instructions, paths, queries, markup or just too much."""
-_WHEN = "2022-06-01T00:00:00Z"
+_NODES_WHEN, _FIRST_EDIT, _EDIT_DAYS = "2015-01-01T00:00:00Z", datetime(2016, 1, 1, tzinfo=UTC), 2300
+"""Times of the last edits: of all nodes, of the first way, and the days over which those of ways are spread."""
 
 
 @dataclass
@@ -185,6 +187,11 @@ def write_osm(world: World, path: Path) -> dict[str, int]:
     return {"nodes": len(sheet.nodes), "ways": len(sheet.ways), "relations": len(sheet.relations)}
 
 
+def _edited(number: int) -> datetime:
+    """When the way or relation of a number was edited last: spread evenly over the years before the extract."""
+    return _FIRST_EDIT + timedelta(days=number * 1_000_003 % _EDIT_DAYS)
+
+
 def _save(sheet: _Sheet, path: Path, bounds: BBox) -> None:
     header = osmium.io.Header()
     west, south = sheet.to_lonlat.transform(bounds.west, bounds.south)
@@ -197,15 +204,24 @@ def _save(sheet: _Sheet, path: Path, bounds: BBox) -> None:
     tags_of: dict[int, dict[str, str]] = {}
     for number, tags in sheet.points:
         tags_of.setdefault(number, {}).update(tags)
-    common: Any = {"version": 1, "visible": True, "changeset": 1, "timestamp": _WHEN, "uid": 1, "user": "testbed"}
+    common: Any = {"version": 1, "visible": True, "changeset": 1, "uid": 1, "user": "testbed"}
     writer = osmium.SimpleWriter(str(path), header=header)
     try:
         for (lon, lat), number in sheet.nodes.items():
-            writer.add_node(Node(id=number, location=(lon / 1e7, lat / 1e7), tags=tags_of.get(number, {}), **common))
+            writer.add_node(
+                Node(
+                    id=number,
+                    location=(lon / 1e7, lat / 1e7),
+                    tags=tags_of.get(number, {}),
+                    timestamp=_NODES_WHEN,
+                    **common,
+                )
+            )
         for number, (refs, tags) in enumerate(sheet.ways, 1):
-            writer.add_way(Way(id=number, nodes=refs, tags=tags, **common))
+            writer.add_way(Way(id=number, nodes=refs, tags=tags, timestamp=_edited(number), **common))
         for number, (members, tags) in enumerate(sheet.relations, 1):
             triples = [("w", ref, role) for ref, role in members]
-            writer.add_relation(Relation(id=number, members=triples, tags=tags, **common))
+            edited = _edited(number)
+            writer.add_relation(Relation(id=number, members=triples, tags=tags, timestamp=edited, **common))
     finally:
         writer.close()

@@ -118,8 +118,10 @@ def gather_objects(
 
 def lost_of(extract: Extract) -> str:
     """Objects of an extract near the samples that could not be drawn, for the ledger; '' if there are none."""
-    lost = ", ".join(f"{words} {number:,}" for words, number in extract.lost.items())
-    return f"not drawn, of {extract.file} near the samples: {lost}" if lost else ""
+    lost: dict[str, list[str]] = {}
+    for (file, words), number in extract.lost.items():
+        lost.setdefault(file, []).append(f"{words} {number:,}")
+    return "; ".join(f"not drawn, of {file} near the samples: {', '.join(said)}" for file, said in lost.items())
 
 
 def _read(

@@ -237,8 +237,8 @@ def _map_found(extract: Extract, footprints: Footprints, size_m: float) -> Layer
         )
         why = Why(reason=Reason.LABEL_MISSING.value, provider=extract.file, detail=f"it has no object here: {covered}")
         layer.absent[why] = layer.wanted - layer.found
-    for words, number in extract.lost.items():
-        layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=extract.file, detail=words)] = number
+    for (name, words), number in extract.lost.items():
+        layer.dropped[Why(reason=Reason.BAD_ITEM.value, provider=name, detail=words)] = number
     return layer
 
 

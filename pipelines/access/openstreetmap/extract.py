@@ -92,10 +92,13 @@ class Extract:
     untimed: tuple[str, ...] = ()
     """Files whose objects do not say when they were edited."""
 
+    merged: tuple[tuple[str, dict[str, int]], ...] = ()
+    """Of an extract that is made of several: file name and counts of each; `counts` then has the rows of each kind."""
+
     @property
     def file(self) -> str:
-        """Name of the .osm.pbf."""
-        return self.name.rsplit(" sha256:", 1)[0]
+        """Name of the .osm.pbf, or of all."""
+        return ", ".join(file for file, _ in self.merged) or self.name.rsplit(" sha256:", 1)[0]
 
     @property
     def objects(self) -> int:
@@ -103,9 +106,12 @@ class Extract:
         return int(pq.read_metadata(self.parquet).num_rows)
 
     @property
-    def lost(self) -> dict[str, int]:
-        """Reason why objects of the extract could not be drawn -> number of objects."""
-        return {words: self.counts[name] for name, words in WORDS.items() if self.counts.get(name)}
+    def lost(self) -> dict[tuple[str, str], int]:
+        """(file, reason why objects of it could not be drawn) -> number of objects; one in two files is in both."""
+        of_each = self.merged or ((self.file, self.counts),)
+        return {
+            (file, words): counts[name] for file, counts in of_each for name, words in WORDS.items() if counts.get(name)
+        }
 
 
 def file_sha256(path: Path) -> str:
@@ -264,6 +270,7 @@ def open_extract(parquet: Path) -> Extract:
         dated=bool(about.get("dated")),
         bounds=BBox(*about["bounds"]) if about.get("bounds") else None,
         untimed=tuple(about.get("untimed", ())),
+        merged=tuple((file, counts) for file, counts in about.get("merged", ())),
     )
 
 

@@ -35,26 +35,25 @@ def merge(extracts: Sequence[Extract], cache_dir: Path) -> Extract:
             return open_extract(target)
         except BadExtractError:
             pass  # half a file: merged again
-    counts: Counter[str] = Counter()
-    for one in extracts:
-        counts.update(one.counts)
     corners = [one.bounds for one in extracts if one.bounds is not None]
     about = {
         "name": "; ".join(one.name for one in extracts),
         "sha256": hashlib.sha256("".join(one.sha256 for one in extracts).encode()).hexdigest(),
         "snapshot": min(one.snapshot for one in extracts).isoformat(),
         **({"dated": True} if extracts[0].dated else {"edited": True}),
+        "merged": [(one.file, one.counts) for one in extracts],
         "untimed": [name for one in extracts for name in one.untimed],
         "bounds": [f(c[i] for c in corners) for i, f in enumerate((min, min, max, max))] if corners else None,
     }
+    counts: Counter[str] = Counter()
     newest_first = sorted(extracts, key=lambda one: one.snapshot, reverse=True)
     with durably(target) as aside:
-        write_tables(_tables(newest_first), about, counts, aside)
+        write_tables(_tables(newest_first, counts), about, counts, aside)
     return open_extract(target)
 
 
-def _tables(extracts: Sequence[Extract]) -> Iterator[pa.Table]:
-    """Row groups of every extract without the objects of those before it."""
+def _tables(extracts: Sequence[Extract], counts: Counter[str]) -> Iterator[pa.Table]:
+    """Row groups of every extract without the objects of those before it; `counts` gets the rows of each kind."""
     seen = pa.array([], pa.string())
     for number, one in enumerate(extracts):
         ids = []
@@ -65,5 +64,6 @@ def _tables(extracts: Sequence[Extract]) -> Iterator[pa.Table]:
                 if number:
                     table = table.filter(pc.invert(pc.is_in(table.column("osm_id"), seen)))
                 if table.num_rows:
+                    counts.update(f"{kind}s" for kind in table.column("kind").to_pylist())
                     yield table
         seen = pa.concat_arrays([seen, *(chunk for column in ids for chunk in column.chunks)]).unique()

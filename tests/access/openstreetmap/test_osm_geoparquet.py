@@ -331,7 +331,7 @@ def test_shapes_and_boxes_that_lie_are_counted_and_never_lose_others(tmp_path: P
     pq.write_table(table, path)
     found = _one(tmp_path)
     assert sorted(kind for kind, *_ in _rows(found).values()) == ["area", "point"]
-    assert found.lost == {"objects without a geometry that can be read": 1}
+    assert found.lost == {("map", "objects without a geometry that can be read"): 1}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pipelines.access.openstreetmap.extract import Extract, prepare
 from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
+from pipelines.labels.read_shard import lost_of
 from schemas.place import BBox
 from tests.access.openstreetmap.osm_files import nodes, relate, ring, tree, way, written
 from tests.access.openstreetmap.osm_large import large_extract
@@ -186,6 +187,26 @@ def test_two_extracts_of_neighbours(tmp_path: Path) -> None:
         assert {(f[0], f[2].get("name")) for f in _all(found)} == {("w1", "new"), ("w2", None), ("n9", None)}
         assert [part.split()[0] for part in found.name.split("; ")] == [path.name for path in order]
         assert found.snapshot.year == 2024
+        assert found.file == ", ".join(path.name for path in order)
+        assert found.counts == {"areas": 1, "lines": 1, "points": 1}, "an object in both counts once"
+
+
+def test_what_each_of_two_extracts_lacks_is_counted_under_its_name(tmp_path: Path) -> None:
+    """A way that both have, with a node that neither has, is one of the broken ways of each and not two of a sum."""
+
+    def fill(writer: osmium.SimpleWriter) -> None:
+        nodes(writer, 1, ((0.0, 0.0), (1.0, 0.0)))
+        way(writer, 1, [1, 2, 3], highway="track")
+
+    def more(writer: osmium.SimpleWriter) -> None:
+        fill(writer)
+        way(writer, 9, [1, 2], highway="path")
+
+    paths = [written(tmp_path / "a.osm.pbf", fill), written(tmp_path / "b.osm.pbf", more)]
+    found = merge([prepare(path, tmp_path, EVERYWHERE) for path in paths], tmp_path)
+    words = "objects with missing or impossible nodes"
+    assert found.lost == {("a.osm.pbf", words): 1, ("b.osm.pbf", words): 1}
+    assert lost_of(found) == "; ".join(f"not drawn, of {x}.osm.pbf near the samples: {words} 1" for x in "ab")
 
 
 def test_boxes_at_180_degrees_and_at_the_poles() -> None:
