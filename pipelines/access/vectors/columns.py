@@ -15,12 +15,13 @@ from schemas.map_source import MapColumns
 from schemas.vector_label import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from schemas.map_source import TagRule
 
 _OVERTURE = Path(__file__).with_name("overture.yaml")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]*)\]")
+_INDEX = re.compile(r"\[[0-9]*\]")
 _EPOCH = date(1970, 1, 1).toordinal()
 _Row = dict[str, Any]
 
@@ -33,11 +34,24 @@ def overture() -> dict[str, MapColumns]:
 
 
 def columns_of(mapping: MapColumns) -> tuple[str, ...]:
-    """The columns, dotted where nested, that the rules need: no other is read."""
+    """The columns, dotted where nested in structs or in lists of them, that the rules need: no other is read."""
     rules = [rule for one in mapping.tags.values() for rule in one]
     named = [mapping.id, mapping.edited, *mapping.maps]
     paths = [*named, *(r.column for r in rules), *(path for r in rules for path in r.when)]
-    return tuple(dict.fromkeys(path.partition("[")[0] for path in paths if path is not None))
+    return tuple(dict.fromkeys(_INDEX.sub("", path) for path in paths if path is not None))
+
+
+def leaves_of(column: str, paths: Iterable[str]) -> list[str]:
+    """Those of a Parquet file's paths ('sources.list.element.update_time') that belong to a column of `columns_of`
+    ('sources.update_time'): the names that Parquet puts between a list and its entries differ from writer to writer."""
+    first, *rest = column.split(".")
+    found = []
+    for path in paths:
+        top, *inner = path.split(".")
+        steps = iter(inner)
+        if top == first and all(name in steps for name in rest):
+            found.append(path)
+    return found
 
 
 def tags_of(row: _Row, mapping: MapColumns) -> dict[str, str]:

@@ -20,7 +20,7 @@ import shapely
 from pipelines.access.openstreetmap.extract import FORMAT, is_extract, open_extract, table_of, write_tables
 from pipelines.access.openstreetmap.near import UNITS
 from pipelines.access.openstreetmap.objects import COUNTS, UNREADABLE
-from pipelines.access.vectors.columns import columns_of, edited_of, id_of, number_of, overture, tags_of
+from pipelines.access.vectors.columns import columns_of, edited_of, id_of, leaves_of, number_of, overture, tags_of
 from pipelines.access.vectors.read import BadVectorsError
 from pipelines.durable import durably, make_folder
 from schemas.canonical import canonical_json
@@ -177,11 +177,12 @@ class _Reading:
         self._what, self._file, self._mapping, self._near, self._counts = what, parquet, mapping, near, counts
         self._form = _form(what, parquet)
         names = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
-        absent = [c for c in columns_of(mapping) if not any(n == c or n.startswith(f"{c}.") for n in names)]
+        leaves = {column: leaves_of(column, sorted(names)) for column in columns_of(mapping)}
+        absent = [column for column, found in leaves.items() if not found]
         tops = sorted({name.partition(".")[0] for name in names})
-        if absent and (len(absent) == len(columns_of(mapping)) or mapping not in overture().values()):
+        if absent and (len(absent) == len(leaves) or mapping not in overture().values()):
             raise BadVectorsError(f"{what}: has no column {absent[0]!a}; it has {ascii(', '.join(tops)[:400])[1:-1]}")
-        self._columns = [c for c in columns_of(mapping) if c not in absent]
+        self._columns = list(dict.fromkeys(path for found in leaves.values() for path in found))
 
     @property
     def bounds(self) -> list[float] | None:
@@ -242,10 +243,7 @@ class _Reading:
         packed = sum(
             about.column(i).total_compressed_size
             for i in range(about.num_columns)
-            if any(
-                about.column(i).path_in_schema == c or about.column(i).path_in_schema.startswith(f"{c}.")
-                for c in wanted
-            )
+            if about.column(i).path_in_schema in wanted
         )
         if packed > _MOST_GROUP:
             raise BadVectorsError(
