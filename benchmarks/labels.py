@@ -288,7 +288,7 @@ def main() -> None:
     if asked.unet:
         from benchmarks.labels_unet import prove
 
-        for row in prove(brought[0] if brought else make("shared", asked.seed)):
+        for row in prove(asked.seed, brought[0] if brought else None):
             rows.append(row)
             print(json.dumps(row), flush=True)
     judged = goals(rows, failed)

@@ -28,7 +28,7 @@ def goals(rows: Sequence[Row], failed: Mapping[str, str]) -> dict[str, list[str]
 
 
 def _found(rows: Sequence[Row]) -> Iterator[Found]:
-    worlds = list(dict.fromkeys(r["world"] for r in rows if r["kind"] != "proof"))
+    worlds = list(dict.fromkeys(r["world"] for r in rows if r["kind"] not in {"proof", "beside"}))
     for world in worlds:
         yield from _world([r for r in rows if r["world"] == world])
     yield "worlds judged", float(len(worlds)) if len(worlds) >= 4 else None, 4, True
