@@ -24,6 +24,7 @@ from benchmarks import labels_venv
 from benchmarks.labels_goals import goals
 from benchmarks.labels_worlds import PROCESSES, World, make, read
 from pipelines.labels.fusion.calibrate import calibrate, expected_calibration_error
+from pipelines.labels.fusion.doubt import Doubt, learn_doubt
 from pipelines.labels.fusion.fuse import Evidence, Fused, fuse, learn_all
 from pipelines.labels.fusion.image import features
 from pipelines.labels.fusion.voters import symbols, voter
@@ -46,8 +47,8 @@ PEER_PIXELS = 40_000
 QUICK = ("shared", "persistent")
 """Worlds of `--quick`: one like the real products, and the hardest."""
 _SHOWN = (
-    *("ms_per_sample", "ece_raw", "ece", "ece_worst", "auroc", "auroc_fused"),
-    *("wrong", "wrong_said", "wrong_off", "wrong_r", "wrong_off_calibrated"),
+    *("ms_per_sample", "ece_raw", "ece", "ece_worst", "auroc", "auroc_fused", "auroc_fused_calibrated"),
+    *("wrong", "wrong_said", "wrong_off", "wrong_spread", "wrong_r", "wrong_off_calibrated"),
 )
 
 
@@ -115,35 +116,46 @@ def measure(world: World) -> Iterator[Row]:
 
 def confidence(fused: list[Fused], truth: Map) -> Row:
     """Calibration error before and after calibration on POINTS random pixels, measured on the others, mean and worst of
-    DRAWS draws of the points; and how well wrong pixels of the fused map are found and counted per sample."""
+    DRAWS draws of the points; and how well wrong pixels of the fused map are found and counted per sample, without
+    points and with the first draw."""
     raw = np.stack([f.raw.astype(np.float32) for f in fused])
     right = np.stack([f.classes for f in fused]) == truth
     usable = (truth > 0) & (raw > 0)
     raws, rights = raw[usable], right[usable]
-    curves, errors = [], []
-    for draw in range(DRAWS):
-        picked = np.zeros(len(raws), bool)
-        picked[np.random.default_rng(draw).choice(len(raws), min(POINTS, len(raws) // 2), replace=False)] = True
-        curves.append(calibrate(raws[picked], rights[picked]))
-        errors.append(expected_calibration_error(curves[-1](raws[~picked]), rights[~picked]))
-    doubt = np.stack([f.wrong.astype(np.float32) for f in fused])
-    found: dict[str, NDArray[Any]] = {"": doubt, "_calibrated": 1 - curves[0](raw)}
+    errors = []
+    for picked in _draws(len(raws)):
+        curve = calibrate(raws[picked], rights[picked])
+        errors.append(expected_calibration_error(curve(raws[~picked]), rights[~picked]))
+    told = np.stack([f.signs.astype(np.float32) for f in fused])
+    picked = next(_draws(len(raws)))
+    learnt = learn_doubt(told[usable][picked].astype(np.float64), ~rights[picked])
+    found = {"": Doubt()(told), "_calibrated": learnt(told)}
     return {
         "points": min(POINTS, len(raws) // 2),
         "ece_raw": round(expected_calibration_error(raws, rights), 4),
         "ece": round(float(np.mean(errors)), 4),
         "ece_worst": round(max(errors), 4),
-        "auroc_fused": round(auroc(doubt[usable], ~rights), 4),
+        **{f"auroc_fused{k}": round(auroc(each[usable], ~rights), 4) for k, each in found.items()},
         **{k + name: v for name, each in found.items() for k, v in counted(each, right, usable).items()},
     }
 
 
+def _draws(count: int) -> Iterator[NDArray[np.bool_]]:
+    """DRAWS times: which of the labelled pixels are reference points."""
+    for draw in range(DRAWS):
+        picked = np.zeros(count, bool)
+        picked[np.random.default_rng(draw).choice(count, min(POINTS, count // 2), replace=False)] = True
+        yield picked
+
+
 def counted(doubt: NDArray[np.floating], right: NDArray[np.bool_], usable: NDArray[np.bool_]) -> Row:
-    """The estimated share of wrong pixels of a sample against the true one: means, correlation, mean difference."""
+    """The estimated share of wrong pixels of a sample against the true one: means, correlation, mean difference; and
+    the mean difference of an estimate that knows the true mean of all samples, and says it of each."""
     kept = [i for i in range(len(right)) if usable[i].any()]
     said = np.array([doubt[i][usable[i]].mean() for i in kept])
     true = np.array([1 - right[i][usable[i]].mean() for i in kept])
     shown = {"wrong_said": said.mean(), "wrong_off": np.abs(said - true).mean(), "wrong": true.mean()}
+    shown["wrong_spread"] = np.abs(true - true.mean()).mean()
     if len(kept) > 2 and said.std() > 0 and true.std() > 0:
         shown["wrong_r"] = np.corrcoef(said, true)[0, 1]
     return {name: round(float(value), 4) for name, value in shown.items()}

@@ -43,7 +43,9 @@ def _world(rows: list[Row]) -> Iterator[Found]:
     best = next(r for r in rows if r.get("best"))
     yield f"{name}: mIoU over the best single product ({best['method']})", ours["miou"] - best["miou"], 5, True
     yield f"{name}: ECE after {ours['points']} points, worst draw", ours["ece_worst"], 0.03, False
-    yield f"{name}: AUROC of mislabelled pixels", ours["auroc"], 0.85, True
+    yield f"{name}: AUROC of the wrong pixels of {best['method']}", ours["auroc"], 0.85, True
+    yield f"{name}: AUROC of the fused map's own wrong pixels, no points", ours["auroc_fused"], 0.85, True
+    yield f"{name}: the same after {ours['points']} points", ours["auroc_fused_calibrated"], 0.85, True
     yield f"{name}: CPU milliseconds per sample, learning and labelling", ours["ms_per_sample"], 100, False
     least = -1.0 if rows[0]["independent"] else 0.0
     for row in rows:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from benchmarks.labels_worlds import World
 
-SEEDS, STEPS, BATCH, CROP, LEAST = 5, 120, 12, 48, 0.5
+SEEDS, STEPS, BATCH, CROP, LEAST = 5, 120, 12, 48, 0.25
 """Trainings per label, steps of a training, crops of a step, their pixels across; least share of a map to train on."""
 JUDGED = "fused"
 """The way of training that the goal is about: all labelled pixels alike."""

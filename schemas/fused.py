@@ -95,6 +95,11 @@ class FusedLabel(Strict):
     )
     abstain_below: Share = Field(default=0.0, description="pixels with a lower confidence get no class")
     probabilities: bool = Field(default=False, description="also store the probability of each class")
+    mislabelled: bool = Field(
+        default=False,
+        exclude_if=lambda wanted: not wanted,
+        description="also store the probability that the class of each pixel is wrong",
+    )
 
     @property
     def named(self) -> tuple[FusedVoter, ...]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipelines.fusion.reading import Read, Reading
     from pipelines.labels.fusion.fuse import Evidence
 
+WINDOW = 9
+"""Pixels that are kept of each reference point: its own, and those around, which tell of errors too."""
 DEGREE_M = 110_000.0
 """Metres of a degree of latitude, at least: points farther from a sample's centre are not looked at."""
 
@@ -44,7 +46,8 @@ class Statistics:
     stratum: NDArray[np.int64]
     """(n,) stratum of their sample."""
     point: NDArray[np.int32]
-    """(n,) -1, or the number of the reference point that lies in the pixel, which is not drawn then."""
+    """(n,) -1 for a pixel that was drawn, else the number of a reference point: `WINDOW` rows for each, of the 3 x 3
+    pixels around it in order, the point's own in the middle. At the edge the outermost pixels come again."""
 
     def to_bytes(self) -> bytes:
         """The shard's file: NumPy's .npz, whose parts have checksums."""
@@ -98,7 +101,7 @@ def _features(one: Evidence, where: NDArray[np.intp], width: int) -> NDArray[np.
 
 
 def _drawn(reading: Reading, read: Read, one: Evidence) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Pixels of a sample, drawn by its id alone, and behind them the pixels with a reference point."""
+    """Pixels of a sample, drawn by its id alone, and behind them the windows of its reference points."""
     count = one.votes[0].size
     seed = int.from_bytes(hashlib.sha256(str(read.row["id"]).encode()).digest()[:8], "big")
     each = min(reading.job.pixels_each, count) if reading.job.bands else 0
@@ -109,7 +112,7 @@ def _drawn(reading: Reading, read: Read, one: Evidence) -> tuple[NDArray[np.intp
 
 
 def _points(reading: Reading, read: Read) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Pixels of a sample with a reference point, and its number."""
+    """Pixels of the windows of a sample's reference points, and for each the number of its point."""
     row, points = read.row, reading.job.points
     size, resolution = reading.grid
     reach = 2 * reading.base.spec.size_m / DEGREE_M
@@ -121,4 +124,7 @@ def _points(reading: Reading, read: Read) -> tuple[NDArray[np.intp], NDArray[np.
     column = np.floor((x - row["x_min"]) / resolution).astype(np.intp)
     line = np.floor((row["y_max"] - y) / resolution).astype(np.intp)
     inside = (column >= 0) & (column < size) & (line >= 0) & (line < size)
-    return (line * size + column)[inside], number[inside]
+    step = np.arange(-1, 2)
+    lines = np.clip(line[inside, None, None] + step[:, None], 0, size - 1)
+    columns = np.clip(column[inside, None, None] + step, 0, size - 1)
+    return (lines * size + columns).ravel(), number[inside].repeat(WINDOW)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KIND = "fusion"
 """What the plan's file says that it is of."""
-VERSION = 2
+VERSION = 3
 """Of the algorithm: labels of another version are made again from the beginning."""
 PLAN_FILE = "plan/plan.json"
 MODEL_FILE = "plan/model.json"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from pipelines.fusion.collect import WINDOW
 from pipelines.fusion.families import FusionError
 from pipelines.fusion.job import VERSION
 from pipelines.fusion.strata import described_stratum
 from pipelines.labels.fusion.calibrate import FEWEST, Calibration, calibrate
+from pipelines.labels.fusion.doubt import SIGNS, Doubt, learn_doubt
 from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_image
 from pipelines.labels.fusion.image import FOLDS, ImageModel
 from pipelines.labels.fusion.priors import SOURCES
@@ -73,6 +75,7 @@ class Learned:
             if image is None
             else {name: getattr(image, name).tolist() for name in ("known", "mean", "whiten", "logdet")},
             "calibration": None if curve is None else {"raw": curve.raw.tolist(), "share": curve.share.tolist()},
+            "doubt": self.model.doubt.weights.tolist(),
             "points": self.points,
         }
 
@@ -91,6 +94,7 @@ class Learned:
             votes=votes,
             image=None if image is None else ImageModel(**{name: np.array(table) for name, table in image.items()}),
             calibration=None if curve is None else Calibration(**{name: np.array(v) for name, v in curve.items()}),
+            doubt=Doubt(weights=np.array(said["doubt"])),
         )
         return cls(model=model, points=said["points"])
 
@@ -112,7 +116,9 @@ def learn_model(job: Job, statistics: Sequence[Statistics]) -> Learned:
     except ValueError as error:
         raise FusionError(str(error)) from None
     drawn = _together(statistics)
-    folds = [_evidence(drawn, (drawn.fold == fold) & (drawn.point < 0), fold) for fold in range(FOLDS)]
+    folds = [
+        _evidence(drawn, np.flatnonzero((drawn.fold == fold) & (drawn.point < 0))[None], fold) for fold in range(FOLDS)
+    ]
     model = learn_image(votes, [e for e in folds if e.image is not None and e.image.size], IMAGE_ROUNDS)
     points, model = _calibrated(job, drawn, model)
     return Learned(model=model, points=points)
@@ -130,40 +136,43 @@ def _together(parts: Sequence[Statistics]) -> Statistics:
     )
 
 
-def _evidence(drawn: Statistics, chosen: NDArray[np.bool_], fold: int) -> Evidence:
-    """The chosen pixels as one sample of one row."""
-    image = drawn.image[chosen].astype(np.int32)[None]
-    usable = drawn.usable[chosen][None]
+def _evidence(drawn: Statistics, chosen: NDArray[np.intp], fold: int) -> Evidence:
+    """Rows of the statistics, (y, x) numbers, as one sample of that shape."""
+    image = drawn.image[chosen].astype(np.int32)
     return Evidence(
-        votes=drawn.votes[:, None, chosen],
+        votes=drawn.votes[:, chosen],
         image=image if image.size else None,
-        usable=usable,
+        usable=drawn.usable[chosen],
         block=fold,
-        stratum=drawn.stratum[chosen][None],
+        stratum=drawn.stratum[chosen],
     )
 
 
 def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
-    """How many points the confidence is calibrated with, and the model that is; of one point in two samples the first
-    counts."""
+    """How many points the model is calibrated with, and the model that is: its confidence, and its estimate of wrong
+    pixels. Of one point in two samples the first counts."""
     if not len(job.points):
         return 0, model
-    where = np.flatnonzero(drawn.point >= 0)
-    _, first = np.unique(drawn.point[where], return_index=True)
-    raw, right = [], []
+    windows = np.flatnonzero(drawn.point >= 0).reshape(-1, WINDOW)
+    _, first = np.unique(drawn.point[windows[:, 0]], return_index=True)
+    raw, told, right = [np.zeros(0)], [np.zeros((0, SIGNS))], [np.zeros(0, bool)]
     for fold in range(FOLDS):
-        mine = where[first][drawn.fold[where[first]] == fold]
-        chosen = np.zeros(len(drawn.point), bool)
-        chosen[mine] = True
-        fused = fuse(model, _evidence(drawn, chosen, fold))
-        there = fused.raw.ravel() > 0
-        truth = job.points[drawn.point[np.flatnonzero(chosen)], 2]
-        raw.append(fused.raw.ravel()[there])
-        right.append((fused.classes.ravel() == truth)[there])
+        mine = windows[first][drawn.fold[windows[first, 0]] == fold]
+        if not len(mine):
+            continue
+        # windows one below the other: the middle of each has its own neighbours around it, and no others
+        fused = fuse(model, _evidence(drawn, mine.reshape(-1, 3), fold))
+        middle = (slice(1, None, 3), 1)
+        there = fused.raw[middle] > 0
+        truth = job.points[drawn.point[mine[:, 0]], 2]
+        raw.append(fused.raw[middle][there])
+        told.append(fused.signs[middle][there])
+        right.append((fused.classes[middle] == truth)[there])
     confidence, hit = np.concatenate(raw), np.concatenate(right)
     if len(hit) < FEWEST:
         raise FusionError(
             f"{job.label.layer}.reference: {len(hit)} of {len(job.points)} points lie on labelled pixels of samples, "
             f"at least {FEWEST} are needed; add points inside the samples, or remove `reference`"
         )
-    return len(hit), replace(model, calibration=calibrate(confidence, hit))
+    doubt = learn_doubt(np.concatenate(told), ~hit)
+    return len(hit), replace(model, calibration=calibrate(confidence, hit), doubt=doubt)

@@ -1,4 +1,4 @@
-"""The form on disk of a fused label: classes, confidence, votes and, on demand, probabilities."""
+"""The form on disk of a fused label: classes, confidence, votes; on demand, errors and probabilities."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ def _group(base: DatasetSpec, recipe: Recipe, legend: Legend, layers: Sequence[s
     sure = f"calibrated with {calibrated} reference points" if calibrated else "uncalibrated"
     arrays = [_array(base, recipe, "classes", legend.nodata), _array(base, recipe, "confidence", 0)]
     arrays.append(_array(base, recipe, "votes", 0))
+    if label.mislabelled:
+        arrays.append(_array(base, recipe, "mislabelled", 0))
     if label.probabilities:
         arrays.append(_array(base, recipe, "probabilities", None, tuple(BandSpec(name=c.name) for c in classes)))
     return GroupSpec(

@@ -58,7 +58,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fused(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset with a fused layer, made in this process."""
     out = shutil.copytree(base, tmp_path_factory.mktemp("fused") / "data")
-    add_fused(recipe_file(out, probabilities=True, abstain_below=0.4), out, Engine())
+    add_fused(recipe_file(out, probabilities=True, mislabelled=True, abstain_below=0.4), out, Engine())
     return out
 
 
@@ -70,7 +70,7 @@ def test_old_objects_keep_their_bytes_and_the_layer_is_read(base: Path, fused: P
     data = landweave.open(fused)
     assert list(check(data)) == []
     group = data.labels["fused"]
-    assert [a.name for a in group.arrays] == ["classes", "confidence", "votes", "probabilities"]
+    assert [a.name for a in group.arrays] == ["classes", "confidence", "votes", "mislabelled", "probabilities"]
     assert [c.code for c in group.classes] == list(range(len(group.classes)))
     assert "uncalibrated" in group.title
     assert group.licence == "ODbL-1.0"
@@ -104,8 +104,11 @@ def test_pixels_and_columns_say_the_same(fused: Path) -> None:
         assert sample.item["fused_labelled"] == pytest.approx(there.mean())
         assert 0 <= sample.item["fused_agreement"] <= 1
         assert 0 <= sample.item["fused_entropy"] <= 1
-        assert sample.item["fused_version"] == "v2 uncalibrated"
+        assert sample.item["fused_version"] == "v3 uncalibrated"
+        wrong = sample["fused/mislabelled"]
+        assert (wrong[~there] == 0).all()
         assert 0 < sample.item["fused_mislabelled"] < 1
+        assert sample.item["fused_mislabelled"] == pytest.approx(wrong[there].mean() / 255, abs=0.5 / 255 + 1e-5)
         assert sample.item["fused_date_gap_days"] == 3
     assert labelled
     for column in ("confidence", "agreement", "entropy"):
@@ -188,7 +191,7 @@ def test_a_weighted_loss_in_a_data_loader(fused: Path) -> None:
 def test_a_second_call_adds_nothing_and_other_settings_need_another_name(fused: Path, tmp_path: Path) -> None:
     out = shutil.copytree(fused, tmp_path / "data")
     before = sums(out)
-    add_fused(recipe_file(out, probabilities=True, abstain_below=0.4), out, Engine())
+    add_fused(recipe_file(out, probabilities=True, mislabelled=True, abstain_below=0.4), out, Engine())
     assert sums(out) == before
     with pytest.raises(AddError, match=r"fused: synthetic has a layer of that name already; write `layer: NAME`"):
         add_fused(recipe_file(out), out, Engine())
@@ -251,7 +254,7 @@ def test_reference_points_calibrate_the_confidence(base: Path, fused: Path, tmp_
     add_fused(recipe_file(tmp_path, reference={"file": file}), out, Engine())
     data = landweave.open(out)
     assert "calibrated with 200 reference points" in data.labels["fused"].title
-    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v2 calibrated"}
+    assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v3 calibrated"}
     right = np.concatenate([(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in data])
     raw = np.concatenate(
         [(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in landweave.open(fused)]
@@ -289,10 +292,12 @@ def test_a_damaged_map_of_the_dataset_is_one_line_and_nothing_is_added(base: Pat
 def test_other_parallelism_and_kills_give_the_same_bytes(base: Path, fused: Path, tmp_path: Path) -> None:
     whole = sums(fused)
     several = shutil.copytree(base, tmp_path / "several")
-    add_fused(recipe_file(several, probabilities=True, abstain_below=0.4), several, Engine(workers=2))
+    add_fused(recipe_file(several, probabilities=True, mislabelled=True, abstain_below=0.4), several, Engine(workers=2))
     assert sums(several) == whole
     out, kills = shutil.copytree(base, tmp_path / "killed"), 0
-    (tmp_path / "recipe.json.yaml").write_text(recipe(probabilities=True, abstain_below=0.4).model_dump_json())
+    (tmp_path / "recipe.json.yaml").write_text(
+        recipe(probabilities=True, mislabelled=True, abstain_below=0.4).model_dump_json()
+    )
     command = [sys.executable, "-m", "pipelines", "add", str(out), str(tmp_path / "recipe.json.yaml"), "--workers", "1"]
     for pattern in ("statistics/statistics/00001.npz", "labels/shards/00001.json", "labels/landweave.json"):
         child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

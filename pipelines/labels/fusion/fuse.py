@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.labels.fusion.doubt import Doubt, signs
 from pipelines.labels.fusion.image import FOLDS, ImageModel, Moments, Sureness
 from pipelines.labels.fusion.votes import Patterns, VoteModel, learn
 
@@ -22,9 +23,9 @@ IMAGE_WEIGHT = 0.5
 """Weight of the image's log-likelihood beside that of the votes: neighbouring bands and pixels repeat one another."""
 USUAL_FEATURES = 24
 """More features than these repeat one another still more, and weigh less in proportion."""
-HEDGE, DOUBT = 0.2, 0.4
-"""Share of the votes' own probability of the class in the confidence, and in the estimate of wrong pixels: votes and
-image together are too sure. Measured on five worlds, docs/labels.md."""
+HEDGE = 0.2
+"""Share of the votes' own probability of the class in the confidence: votes and image together are too sure. Measured
+on five worlds, docs/labels.md."""
 IMAGE_ROUNDS = 2
 """Image models learnt one after another: the second learns from what votes and the first one are sure of."""
 
@@ -60,6 +61,8 @@ class Model:
     """What the image says; None = nothing."""
     calibration: Calibration | None = None
     """None = the confidence is not calibrated."""
+    doubt: Doubt = field(default_factory=Doubt)
+    """Which pixels are probably wrong."""
 
     def posterior(self, one: Evidence) -> NDArray[np.float64]:
         """(y, x, CLASSES) P(class); 0 everywhere where no voter names a class."""
@@ -99,15 +102,17 @@ class Fused:
     """(y, x, CLASSES) P(class) before calibration."""
     raw: NDArray[np.float64]
     """(y, x) confidence before calibration, 0..1; 0 without a vote."""
+    signs: NDArray[np.float64]
+    """(y, x, SIGNS) what tells of errors: `doubt.signs`."""
     wrong: NDArray[np.float64]
-    """(y, x) probability that the class is wrong, 0..1."""
+    """(y, x) probability that the class is wrong, 0..1; without meaning where there is no vote."""
 
 
 def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
     """Label one sample; pixels with a confidence below `abstain_below` (0..1), or without a vote, get no class."""
     posterior, votes = model.both(one)
     classes = posterior.argmax(axis=-1).astype(np.uint8)
-    peak = posterior.max(axis=-1)
+    peak, told = posterior.max(axis=-1), signs(posterior)
     voted = np.take_along_axis(votes, classes[..., None].astype(np.intp), axis=-1)[..., 0]
     raw = (1 - HEDGE) * peak + HEDGE * voted
     confidence = raw if model.calibration is None else model.calibration(raw)
@@ -121,7 +126,8 @@ def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
         votes=np.where(kept, agree, 0).astype(np.uint8),
         posterior=posterior,
         raw=raw,
-        wrong=1 - ((1 - DOUBT) * peak + DOUBT * voted if model.calibration is None else confidence),
+        signs=told,
+        wrong=model.doubt(told),
     )
 
 
