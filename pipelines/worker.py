@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipelines.access.errors import SettingError
 from pipelines.assemble import Factory
-from pipelines.fusion.job import is_fusion
+from pipelines.fusion.job import KIND as FUSION
 from pipelines.journal import LimitReached
+from pipelines.passes import is_pass
 from pipelines.plan import PlanWorker, is_planning
 from pipelines.shards import FullError, LandweaveError, room_needed
 from pipelines.tables import PlanError
 from pipelines.texts.errors import TextsError
-from pipelines.texts.job import is_texts
+from pipelines.texts.job import KIND as TEXTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,11 +72,11 @@ def open_worker(out: Path, workers: int = 1) -> Worker:
     """
     if is_planning(out):
         return PlanWorker.open(out, workers)
-    if is_fusion(out):
+    if is_pass(out, FUSION):
         from pipelines.fusion.worker import FusionWorker
 
         return FusionWorker(out)
-    if is_texts(out):
+    if is_pass(out, TEXTS):
         from pipelines.texts.worker import TextWorker
 
         return TextWorker(out, workers)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipelines.durable import read_regular, write_durably
 from pipelines.fusion.families import Family, classes_of, families
 from pipelines.fusion.sight import Band
-from pipelines.shards import address_of
+from pipelines.passes import WORK, read_plan, write_plan
 from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,14 +26,9 @@ KIND = "fusion"
 """What the plan's file says that it is of."""
 VERSION = 3
 """Of the algorithm: labels of another version are made again from the beginning."""
-PLAN_FILE = "plan/plan.json"
 MODEL_FILE = "plan/model.json"
-FOLDER = ".work/fused-"
+FOLDER = f"{WORK}fused-"
 """Passes lie in folders of this name inside the dataset."""
-_HEAD = b'{"kind": "fusion"'
-"""How a plan's file begins."""
-MOST_BYTES = 1 << 28
-"""Of a plan's file; the points of the reference are most of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,32 +82,18 @@ class Job:
 
     def write(self, out: Path) -> None:
         """Put the plan's file into a pass's folder."""
-        write_durably(out / PLAN_FILE, self.text())
+        write_plan(out, self.text())
 
     @classmethod
     def read(cls, out: Path) -> Self:
         """From a pass's folder."""
-        said = json.loads(read_regular(out / PLAN_FILE, MOST_BYTES))
+        said = read_plan(out)
         return cls(
             recipe=Recipe.model_validate(said["recipe"]),
             pixels_each=said["pixels_each"],
             bands=tuple(Band.of_json(b) for b in said["bands"]),
             points=np.array(said["points"], float).reshape(-1, 3),
         )
-
-
-def is_fusion(out: Path) -> bool:
-    """Whether a folder is one of a fusion's pass, and not of a dataset that is planned."""
-    path = out / PLAN_FILE
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_HEAD)) == _HEAD
-
-
-def base_of(out: Path) -> str:
-    """Folder or URL of the dataset that a pass's folder lies in: the passes of one dataset are in its work folder."""
-    return address_of(out).rsplit(f"/{FOLDER}", maxsplit=1)[0]
 
 
 def described(model: dict[str, Any]) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.durable import read_regular
 from pipelines.fusion.collect import collect
-from pipelines.fusion.job import MODEL_FILE, MOST_BYTES, Job, base_of
+from pipelines.fusion.job import MODEL_FILE, Job
 from pipelines.fusion.label import Labelling
 from pipelines.fusion.learn import Learned
 from pipelines.fusion.reading import Reading
+from pipelines.passes import MOST_BYTES, base_of
 from pipelines.shards.desk import keep
 from pipelines.shards.finished import Finished
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipelines.access.archives import Archives
 from pipelines.durable import read_regular, write_durably
+from pipelines.passes import is_pass
 from pipelines.plan.dataset import plan_part, seldom_collecting
 from pipelines.tables import (
     PLAN_FILE,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 PLANNING = f"{WORK_FOLDER}/planning"
 """Folder of a planning on an engine, inside the dataset's. It is there as long as the engine runs."""
-_HEAD = b'{"kind": "planning"'
-"""How its plan file begins."""
+_KIND = "planning"
+"""What its plan file says that it is of."""
 _MOST_BYTES = 4096
 """Of that file."""
 
@@ -57,7 +58,7 @@ def plan_elsewhere(
     folder = out / PLANNING
     shutil.rmtree(folder, ignore_errors=True)
     (folder / WORK_FOLDER).mkdir(parents=True)
-    write_durably(folder / PLAN_FOLDER / PLAN_FILE, json.dumps({"kind": "planning", "again": again}) + "\n")
+    write_durably(folder / PLAN_FOLDER / PLAN_FILE, json.dumps({"kind": _KIND, "again": again}) + "\n")
     lacking = set(parts)
 
     def watch() -> None:
@@ -76,11 +77,7 @@ def plan_elsewhere(
 
 def is_planning(out: Path) -> bool:
     """Whether a folder is one of a planning on an engine, and not of a dataset that is planned."""
-    path = out / PLAN_FOLDER / PLAN_FILE
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_HEAD)) == _HEAD
+    return is_pass(out, _KIND)
 
 
 @dataclass(frozen=True)

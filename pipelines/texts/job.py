@@ -13,8 +13,7 @@ from pydantic import TypeAdapter
 from pipelines.captions.check import CHECKS_VERSION
 from pipelines.captions.prompts import Prompt
 from pipelines.captions.template import TEMPLATE_VERSION
-from pipelines.durable import read_regular, write_durably
-from pipelines.shards import address_of
+from pipelines.passes import WORK, read_plan, write_plan
 from pipelines.shards.stored import fact_labels
 from schemas.canonical import canonical_json
 from schemas.text_sets import LlmTexts, Texts
@@ -28,12 +27,8 @@ KIND = "texts"
 """What the plan's file says that it is of."""
 VERSION = 1
 """Of the form of kept answers and parts."""
-PLAN_FILE = "plan/plan.json"
-FOLDER = ".work/texts-"
+FOLDER = f"{WORK}texts-"
 """Passes lie in folders of this name inside the dataset."""
-_HEAD = b'{"kind": "texts"'
-"""How a plan's file begins."""
-_MOST_BYTES = 1 << 28
 _BESIDE = frozenset(
     {
         "budget",
@@ -123,12 +118,12 @@ class TextJob:
             "dialect": self.dialect,
             "allotments": {str(s): [a.tokens, a.cost] for s, a in self.allotments.items()},
         }
-        write_durably(out / PLAN_FILE, json.dumps(said, ensure_ascii=False) + "\n")
+        write_plan(out, json.dumps(said, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, out: Path) -> Self:
         """From the pass's folder."""
-        said = json.loads(read_regular(out / PLAN_FILE, _MOST_BYTES))
+        said = read_plan(out)
         return cls(
             entry=_ENTRY.validate_python(said["entry"]),
             prompt=None if said["prompt"] is None else Prompt(**said["prompt"]),
@@ -136,17 +131,3 @@ class TextJob:
             dialect=said["dialect"],
             allotments={int(s): Allotment(tokens=t, cost=c) for s, (t, c) in said["allotments"].items()},
         )
-
-
-def is_texts(out: Path) -> bool:
-    """Whether a folder is one of a pass of texts."""
-    path = out / PLAN_FILE
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_HEAD)) == _HEAD
-
-
-def base_of(out: Path) -> str:
-    """Folder or URL of the dataset that a pass's folder lies in."""
-    return address_of(out).rsplit(f"/{FOLDER}", maxsplit=1)[0]

@@ -16,12 +16,13 @@ from pipelines.captions.endpoint import Endpoint, UnavailableError
 from pipelines.captions.prompts import schema
 from pipelines.captions.subject import Picture
 from pipelines.captions.template import speak
+from pipelines.passes import base_of
 from pipelines.shards.desk import keep
 from pipelines.shards.stored import Stored, fact_labels, sources_of_facts, stored_facts, stored_pictures
 from pipelines.texts.allowance import Allowance, Usage
 from pipelines.texts.answers import Answers, name_of
 from pipelines.texts.errors import TextsError
-from pipelines.texts.job import TextJob, base_of
+from pipelines.texts.job import TextJob
 from pipelines.texts.parts import Part, texts_of
 from schemas.caption import Caption
 from schemas.outcome import Outcome, Reason
