@@ -9,9 +9,7 @@ the summary. `--unet` adds the training proof (`benchmarks.labels_unet`).
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -23,6 +21,7 @@ import numpy as np
 from benchmarks import labels_venv
 from benchmarks.labels_goals import goals
 from benchmarks.labels_worlds import PROCESSES, World, make, read
+from benchmarks.report import print_goals, print_row
 from pipelines.labels.fusion.calibrate import calibrate, expected_calibration_error
 from pipelines.labels.fusion.doubt import Doubt, learn_doubt
 from pipelines.labels.fusion.fuse import Evidence, Fused, fuse, learn_all
@@ -46,10 +45,6 @@ PEER_PIXELS = 40_000
 """Pixels that peers see: crowd-kit holds a table row per pixel and map."""
 QUICK = ("shared", "persistent")
 """Worlds of `--quick`: one like the real products, and the hardest."""
-_SHOWN = (
-    *("ms_per_sample", "ece_raw", "ece", "ece_worst", "auroc", "auroc_fused", "auroc_fused_calibrated"),
-    *("wrong", "wrong_said", "wrong_off", "wrong_spread", "wrong_r", "wrong_off_calibrated"),
-)
 
 
 def evidence(world: World) -> tuple[list[Voter], list[Evidence]]:
@@ -270,12 +265,6 @@ def _cost(start: float, truth: Map) -> Row:
     return {"ms_per_sample": round((time.process_time() - start) * 1000 / (truth.size / 96**2), 1)}
 
 
-def _shown(row: Row) -> str:
-    extra = [f"{k} {row[k]:g}" for k in _SHOWN if k in row]
-    star = " (best single)" if row.get("best") else ""
-    return f"{row['world']:16} {row['method']:28} {row['accuracy']:6.1f} {row['miou']:6.1f}  {'  '.join(extra)}{star}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one object per row, last a summary")
@@ -291,25 +280,18 @@ def main() -> None:
     names = () if brought else QUICK if asked.quick else tuple(PROCESSES)
     rows: list[Row] = []
     failed: dict[str, str] = {}
-    if not asked.json:
-        print(f"{'world':16} {'method':28} {'right':>6} {'mIoU':>6}  percent")
     for world in (*brought, *(make(name, asked.seed) for name in names)):
         for row in _rows(world, failed):
             rows.append(row)
-            print(json.dumps(row) if asked.json else _shown(row), flush=True)
+            print_row(row, as_json=asked.json)
     if asked.unet:
         from benchmarks.labels_unet import prove
 
         for row in prove(asked.seed, brought[0] if brought else None):
             rows.append(row)
-            print(json.dumps(row), flush=True)
-    judged = goals(rows, failed)
-    if asked.json:
-        print(json.dumps({"summary": True, **judged, "not_run": failed}))
-        return
-    for kind, lines in judged.items():
-        print(f"\n{kind}:", *lines, sep="\n  ")
-    print(*(f"not run: {name}: {why}" for name, why in failed.items()), sep="\n", file=sys.stderr)
+            print_row(row, as_json=asked.json)
+    not_run = [f"{name}: {why}" for name, why in failed.items()]
+    print_goals({**goals(rows, failed), "not_run": not_run}, as_json=asked.json)
 
 
 def _rows(world: World, failed: dict[str, str]) -> Iterator[Row]:

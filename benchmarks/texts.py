@@ -8,7 +8,6 @@ endpoint counted; `estimate` is what `plan` and `add --estimate` predict for the
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import print_goals, print_row
 from pipelines.captions.prompts import shipped_prompt
 from pipelines.shards import address_of
 from pipelines.shards.stored import Stored
@@ -53,16 +53,9 @@ def main() -> None:
         _measured(data, model, {"at_once": 16}, quick=True)  # the grammar is compiled, files are in memory
         model.latency_s = LATENCY_S
         rows = [{"way": name, **_measured(data, model, how, quick=asked.quick)} for name, how in WAYS]
-    goals = _goals(rows)
-    if asked.json:
-        for row in rows:
-            print(json.dumps(row))
-        print(json.dumps({"goals": goals, "met": all(goals.values())}))
-        return
     for row in rows:
-        print(_line(row))
-    for goal, met in goals.items():
-        print(f"{'met' if met else 'MISSED'}: {goal}")
+        print_row(row, as_json=asked.json)
+    print_goals(_goals(rows), as_json=asked.json)
 
 
 def _measured(data: Path, model: LanguageModel, how: dict[str, Any], *, quick: bool) -> dict[str, Any]:
@@ -97,21 +90,16 @@ def _measured(data: Path, model: LanguageModel, how: dict[str, Any], *, quick: b
     }
 
 
-def _goals(rows: list[dict[str, Any]]) -> dict[str, bool]:
+def _goals(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """'met' and 'missed'."""
     speed = {row["way"]: row["texts_per_s"] for row in rows}
     times = speed["32 under way"] / speed["one at a time"]
-    return {
-        f"32 under way is {times:.1f} times one at a time; goal {LEAST_TIMES:g}": times >= LEAST_TIMES,
-        f"every estimate is within {MOST_OFF:.0%}": all(abs(row["estimate_off"]) <= MOST_OFF for row in rows),
+    off = max(abs(row["estimate_off"]) for row in rows)
+    found = {
+        f"32 under way is {times:.1f} times one at a time (goal: at least {LEAST_TIMES:g})": times >= LEAST_TIMES,
+        f"estimates of tokens are off by {off:.1%} at most (goal: at most {MOST_OFF:.0%})": off <= MOST_OFF,
     }
-
-
-def _line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['way']:40} {row['texts']:>6,} texts {row['questions']:>6,} questions {row['seconds']:>8.2f} s "
-        f"{row['texts_per_s']:>8.2f} texts/s {row['cpu_ms_per_text']:>6.1f} ms CPU per text "
-        f"{row['tokens']:>9,} tokens, estimate {row['estimate_off']:+.1%}"
-    )
+    return {kind: [line for line, met in found.items() if met == (kind == "met")] for kind in ("met", "missed")}
 
 
 if __name__ == "__main__":
