@@ -82,6 +82,27 @@ DYNAMIC_WORLD = Errors(
     },
 )
 """Dynamic World V1: smooth 50 m shapes, shrub wherever it is unsure, other errors on every date."""
+ESRI = Errors(
+    unit_px=5,
+    border=0.08,
+    blob_m=260.0,
+    confusion={
+        "grass": (("crops", 0.24), ("trees", 0.06), ("built", 0.03)),
+        "crops": (("grass", 0.21), ("built", 0.02)),
+        "trees": (("grass", 0.12), ("shrub", 0.03)),
+        "shrub": (("trees", 0.18), ("crops", 0.06), ("bare", 0.05)),
+        "wetland": (("grass", 0.20), ("water", 0.10), ("crops", 0.06)),
+        "built": (("grass", 0.10), ("crops", 0.07)),
+        "bare": (("grass", 0.20), ("built", 0.08)),
+        "water": (("wetland", 0.03),),
+        "snow and ice": (("bare", 0.15),),
+    },
+)
+"""A yearly map like Esri's: large units; grass and shrub are one class, rangeland; three quarters of it are right."""
+PERSISTING = 0.8
+"""Share of the variance of a yearly map's errors that all its years have in common."""
+ESRI_CODE = dict(zip(COMMON_CLASSES, (0, 1, 2, 11, 11, 5, 7, 8, 9, 4, 0), strict=True))
+"""Common class -> code of the Impact Observatory's annual map (Planetary Computer, io-lulc-annual-v02)."""
 WORLDCOVER_CODE = dict(zip(COMMON_CLASSES, (0, 80, 10, 20, 30, 40, 50, 60, 70, 90, 100), strict=True))
 """Common class -> WorldCover code (ESA WorldCover product user manual)."""
 DYNAMIC_WORLD_CODE = dict(zip(COMMON_CLASSES, (255, 0, 1, 5, 2, 4, 6, 7, 8, 3, 255), strict=True))
@@ -99,12 +120,24 @@ def _winner(classes: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
     return out
 
 
-def spoil(classes: NDArray[np.uint8], errors: Errors, rng: np.random.Generator, step_m: float) -> NDArray[np.uint8]:
-    """A product's version of a map of common classes (y, x): unit, then blobs of confusion, then frayed borders."""
+def spoil(
+    classes: NDArray[np.uint8],
+    errors: Errors,
+    rng: np.random.Generator,
+    step_m: float,
+    own: np.random.Generator | None = None,
+) -> NDArray[np.uint8]:
+    """A product's version of a map of common classes (y, x): unit, then blobs of confusion, then frayed borders.
+
+    With `own`, the chance of one year, `PERSISTING` of what the blobs hang on comes from `rng`, which the years share.
+    """
     out = _winner(classes, errors.unit_px)
     truth = out.copy()
     side = 768
     field = fractal(rng, (side, side), step_m, errors.blob_m * 4, 3.0)
+    if own is not None:
+        here = fractal(own, (side, side), step_m, errors.blob_m * 4, 3.0)
+        field, rng = np.sqrt(PERSISTING) * field + np.sqrt(1 - PERSISTING) * here, own
     reps = (classes.shape[0] // side + 1, classes.shape[1] // side + 1)
     rank = ndtr(np.tile(field, reps)[: classes.shape[0], : classes.shape[1]])
     for name, wrong in errors.confusion.items():
