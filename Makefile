@@ -98,7 +98,7 @@ schema: $(VENV)/.factory  ## write the recipe's JSON Schema for editors, and its
 	$(RUN) -m pipelines schema --page > docs/recipe.md
 
 # The site is built into build/site; every warning is an error.
-site: $(VENV)/.check  ## build the documentation's site into build/site
+site: $(VENV)/.check quickstart  ## build the documentation's site into build/site; its notebooks show the quick start
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 

@@ -46,7 +46,7 @@ class GridSpec(Strict):
         max_length=200,
         exclude_if=lambda extents: not extents,
         description="edge of the ground of a layer that does not cover the footprint alone, metres, around the same "
-        "centre: 'era5: 60000' adds the surroundings, 'parcels: 320' takes the middle only",
+        "centre: 'era5: 66792' adds the surroundings, 'parcels: 320' takes the middle only",
     )
 
     @model_validator(mode="before")

@@ -59,7 +59,7 @@ def test_every_file_that_the_documents_link_is_there() -> None:
         assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "analysis", "labels", "instructions"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CHECKOUT / "notebooks").glob("*.ipynb")))
 def test_the_notebook_imports_the_reader_and_is_committed_without_output(name: str) -> None:
     notebook = json.loads((CHECKOUT / "notebooks" / f"{name}.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]

@@ -15,12 +15,16 @@ import pyarrow.parquet as pq
 from landweave.browse.asked import conversations_json
 from landweave.browse.marks import pieces
 from landweave.claims import EVERYTHING, Claim
+from landweave.layout import LEDGER
 from landweave.plain import printable
 from landweave.record import plain
 from landweave.render import array_to_draw, class_colours, encoded, picture
+from landweave.table import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from landweave.dataset import Dataset
     from landweave.layout import GroupSpec, Json
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
 
 PICTURE_TYPE = "image/webp"
 _ROWS = 100_000
-"""Rows of a group of the index: the page reads whole groups."""
+"""Rows of a group of the index: the page reads a column of a whole group, or some pages of it."""
+_PAGE_BYTES = 16_384
+"""Of a column of the index: what the page reads for the id of one sample."""
 _LEFT_OUT = ("type", "geometry", "bbox", "links", "assets", "stac_extensions", "stac_version", "captions", "facts")
 _LONGEST = 600
 """Characters of one value in the table of a sample."""
@@ -81,14 +87,23 @@ class Pages:
 
     def write_index(self, path: Path) -> None:
         """The plain columns of the selection, in its order, as Parquet that a browser reads by ranges."""
-        table = self._selection.table.select([name for name, _ in self._columns])
-        times = [i for i, column in enumerate(table.schema) if pa.types.is_temporal(column.type)]
-        for i in times:
+        names, places = [name for name, _ in self._columns], self._selection.places
+        schema = self._index_rows(names, places[:0]).schema
+        with pq.ParquetWriter(
+            path, schema, compression="snappy", data_page_size=_PAGE_BYTES, write_page_index=True
+        ) as file:
+            for start in range(0, len(places), _ROWS):
+                file.write_table(self._index_rows(names, places[start : start + _ROWS]))
+
+    def _index_rows(self, names: list[str], places: NDArray[np.int64]) -> pa.Table:
+        """Columns of some samples; times as text."""
+        table = self._dataset.catalogue.rows(names, places).replace_schema_metadata(None)
+        for i in [i for i, column in enumerate(table.schema) if pa.types.is_temporal(column.type)]:
             table = table.set_column(i, table.schema[i].name, pc.strftime(table.column(i), "%Y-%m-%dT%H:%M:%SZ"))
-        pq.write_table(table.replace_schema_metadata(None), path, row_group_size=_ROWS, compression="snappy")
+        return table
 
     def _sample(self, number: int) -> Sample:
-        sample = self._dataset.sample(self._selection.ids[number])
+        sample = self._dataset.sample(int(self._selection.places[number]))
         with self._lock:
             _ = sample.item
         return sample
@@ -132,7 +147,7 @@ class Pages:
             "layers": [self._layer(sample, i, group) for i, group in enumerate(self._dataset.spec.groups)],
             "captions": [_caption(c) for c in sample.captions],
             "questions": self._questions(sample),
-            "absent": self._absent(sample.id),
+            "absent": self._absent(sample),
             "values": [
                 [name, printable(str(plain(value)))[:_LONGEST]]
                 for name, value in sample.item.items()
@@ -181,17 +196,15 @@ class Pages:
             for c in there
         ]
 
-    @cached_property
-    def _absences(self) -> pa.Table:
-        ledger = self._dataset.ledger
-        return ledger.filter(pc.not_equal(ledger["reason"], "ok")).select(
-            ["sample_id", "layer", "slot", "reason", "detail"]
+    def _absent(self, sample: Sample) -> list[Json]:
+        """Rows of the ledger; only those of the sample's shard are read."""
+        here = (pc.field("shard") == sample.item["shard"]) & (pc.field("sample_id") == sample.id)
+        source, columns = (
+            self._dataset.objects.table(self._dataset.spec.at(LEDGER)),
+            ["layer", "slot", "reason", "detail"],
         )
-
-    def _absent(self, sample_id: str) -> list[Json]:
         with self._lock:
-            absences = self._absences
-        rows = absences.filter(pc.equal(absences["sample_id"], sample_id)).to_pylist()
+            rows = read_table(source, LEDGER, columns=columns, filters=here & (pc.field("reason") != "ok")).to_pylist()
         slots = {group.name: group.slot_count for group in self._dataset.spec.groups}
         return [
             {

@@ -37,14 +37,18 @@ def run(services: testbed.Services, *words: str | Path, fresh: bool = False, **v
         started = start(services, *words, **variables)
         out, err = started.communicate(timeout=600)
         return Done(started.args, started.returncode, out, err)
-    environment = environment_of(services, variables)
-    with tempfile.TemporaryDirectory() as folder:
-        said = [Path(folder) / name for name in ("out", "err")]
-        process = forks().Process(target=_command, args=([*map(str, words)], environment, said))
+    return forked(["pipelines", *map(str, words)], environment_of(services, variables), CHECKOUT)
+
+
+def forked(words: list[str], environment: Mapping[str, str], folder: Path) -> Done:
+    """`python -m MODULE ...`, or the file of Python that `words` begins with, in such a fork, to its end."""
+    with tempfile.TemporaryDirectory() as kept:
+        said = [Path(kept) / name for name in ("out", "err")]
+        process = forks().Process(target=_become, args=(words, dict(environment), folder, said))
         process.start()
         process.join()
         out, err = (path.read_text() for path in said)
-    return Done(["pipelines", *map(str, words)], process.exitcode or 0, out, err)
+    return Done(words, process.exitcode or 0, out, err)
 
 
 def environment_of(services: testbed.Services, variables: Mapping[str, str | None]) -> dict[str, str]:
@@ -66,19 +70,22 @@ def start(services: testbed.Services, *words: str | Path, **variables: str | Non
     )
 
 
-def _command(words: list[str], environment: dict[str, str], said: list[Path]) -> None:
+def _become(words: list[str], environment: dict[str, str], folder: Path, said: list[Path]) -> None:
     """In the fork: become the command."""
     os.setsid()
-    os.chdir(CHECKOUT)
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     for number, path in zip((1, 2), said, strict=True):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(handle, number)
         os.close(handle)
-    sys.argv = ["pipelines", *words]
-    sys.modules.pop("pipelines.__main__", None)  # so that it runs anew, as the main module
-    runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+    sys.argv = words
+    if words[0].endswith(".py"):
+        runpy.run_path(words[0], run_name="__main__")
+        return
+    sys.modules.pop(f"{words[0]}.__main__", None)  # so that it runs anew, as the main module
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
 def tree_of(out: Path) -> Tree:

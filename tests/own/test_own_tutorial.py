@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +14,24 @@ from affine import Affine
 
 import landweave
 from tests.flow.job import CHECKOUT
+from tests.flow.reader_of_pages import Reader
 
 PAGE = CHECKOUT / "docs" / "tutorial_own_images.md"
-BLOCK = re.compile(r"^```(sh|python|yaml)(?: exit=(\d+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SAVED = re.compile(r"Save this as `([^`]+)`")
-
-
-def follow(folder: Path) -> list[str]:
-    """Do what the page says in a folder; what each command printed."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PATH": path}
-    text, said = PAGE.read_text(), []
-    for found in BLOCK.finditer(text):
-        kind, expected, body = found.groups()
-        if kind == "yaml":
-            (folder / SAVED.findall(text[: found.start()])[-1]).write_text(body)
-            continue
-        command = ["bash", "-ec", body] if kind == "sh" else [sys.executable, "-c", body]
-        done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
-        assert done.returncode == int(expected or 0), f"{body}\n{done.stdout}\n{done.stderr}"
-        said.append(done.stdout + done.stderr)
-    return said
 
 
 @pytest.mark.slow
 def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
-    said = follow(tmp_path)
-    assert len(said) == 7
-    assert "items.parquet: 4 images of orthos" in said[1]
+    reader = Reader(PAGE, tmp_path, os.environ, port=0)
+    reader.follow()
+    said = reader.said
+    assert len(said) == 9
+    assert "items.parquet: 4 images of orthos" in said[2]
     assert (
-        "their ground, for `sampling`: area: { bbox: [2.3457, 48.8562, 2.354, 48.8617], land_only: false }" in said[1]
+        "their ground, for `sampling`: area: { bbox: [2.3457, 48.8562, 2.354, 48.8617], land_only: false }" in said[2]
     )
-    assert "fields.yaml line 26: labels.0: parcels: background: 'other' is no class" in said[2]
-    assert re.search(r"parcels +(\d+) of \1$", said[4], re.MULTILINE)
-    assert "(8, 1, 3, 256, 256) (8, 256, 256)" in said[6]
+    assert "fields.yaml line 26: labels.0: parcels: background: 'other' is no class" in said[3]
+    assert re.search(r"parcels +(\d+) of \1$", said[5], re.MULTILINE)
+    assert "(8, 1, 3, 256, 256) (8, 256, 256)" in said[8]
     for text in said:
         assert str(tmp_path) not in text
     out = tmp_path / "data" / "own" / "dataset"

@@ -11,11 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nbclient import NotebookClient
 from PIL import Image
 
 import landweave
@@ -142,29 +140,6 @@ def test_datasets_loads_it_and_the_notebook_runs(asked: Path, chat: Path, tmp_pa
     assert said["rows"] == {s: len(list(lines(chat / f"{s}.jsonl"))) for s in ("train", "test")}
     ours = next(r for r in lines(chat / "train.jsonl") if r["id"] == said["id"])
     assert said["messages"][-1]["content"][-1]["text"] == ours["messages"][-1]["content"]
-    run_notebook(python, asked, tmp_path)
-
-
-def run_notebook(python: Path, dataset: Path, folder: Path) -> None:
-    """Run the notebook in the environment of `python`, which has `datasets`."""
-    spec = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "x",
-            "language": "python", "env": {"LANDWEAVE_DATASET": str(dataset), "PYTHONPATH": str(CHECKOUT)}}  # fmt: skip
-    kernel = folder / "kernels" / "loaders" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps(spec))
-    notebook = nbformat.read(CHECKOUT / "notebooks" / "instructions.ipynb", as_version=4)
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = str(folder)
-    try:
-        where = {"metadata": {"path": str(CHECKOUT)}}
-        NotebookClient(notebook, timeout=240, kernel_name="loaders", resources=where).execute()
-    finally:
-        if before is None:
-            del os.environ["JUPYTER_PATH"]
-        else:
-            os.environ["JUPYTER_PATH"] = before
-    shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
-    assert any("image/png" in out.get("data", {}) for out in shown)
 
 
 def test_the_commands_say_what_they_do(asked: Path) -> None:

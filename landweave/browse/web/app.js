@@ -1,10 +1,11 @@
 // The page of `landweave browse`. All text of the dataset is data: it is set as textContent, never as HTML.
 
 import { asyncBufferFromUrl, parquetMetadataAsync, parquetRead } from './vendor/hyparquet.js'
-import { columnsOf, holds, parse } from './condition.js'
+import { columnsOf, parse, rowsThatHold } from './condition.js'
 import { PointMap, scaled } from './map.js'
 
 const PAGE = 24
+const NEAR = 500 // rows between two rows that are worth reading with them
 const $ = (id) => document.getElementById(id)
 const state = { q: '', layer: '0-0', colour: 'split', page: 0, sample: null, date: 0 }
 const loaded = {}
@@ -23,19 +24,39 @@ async function json(path) {
   return answer.json()
 }
 
+const plain = (value) => typeof value === 'bigint' ? Number(value) : value ?? null
+
+// Rows of one column of the index, or all of them: `take` gets (values, number of the first row), a piece after the other.
+const read = (name, take, range = {}) => parquetRead({
+  file, metadata, columns: [name], useOffsetIndex: true, ...range, onChunk: ({ columnData, rowStart }) => take(columnData, rowStart),
+})
+
 // One column of the index, read when it is first needed: only its bytes are fetched.
 function column(name) {
   loaded[name] ??= (async () => {
-    const values = dataset.columns.find((c) => c.name === name).type === 'number' ? new Float64Array(dataset.samples).fill(NaN) : new Array(dataset.samples).fill(null)
-    await parquetRead({
-      file, metadata, columns: [name],
-      onChunk: ({ columnData, rowStart }) => {
-        for (let i = 0; i < columnData.length; i++) if (columnData[i] !== null && columnData[i] !== undefined) values[rowStart + i] = typeof columnData[i] === 'bigint' ? Number(columnData[i]) : columnData[i]
-      },
+    const isNumber = dataset.columns.find((c) => c.name === name).type === 'number'
+    const values = isNumber ? new Float64Array(dataset.samples).fill(NaN) : new Array(dataset.samples).fill(null)
+    await read(name, (piece, first) => {
+      if (ArrayBuffer.isView(piece) && !(piece instanceof BigInt64Array)) return values.set(piece, first)
+      for (let i = 0; i < piece.length; i++) if (piece[i] !== null && piece[i] !== undefined) values[first + i] = plain(piece[i])
     })
     return values
   })()
   return loaded[name]
+}
+
+// Values of a column at some rows, in ascending order; rows that are neighbours are read together.
+async function valuesAt(name, rows) {
+  if (loaded[name]) { const values = await loaded[name]; return Object.fromEntries(rows.map((n) => [n, values[n]])) }
+  const found = {}, wanted = new Set(rows), ranges = []
+  for (const n of rows) {
+    if (ranges.length && n - ranges.at(-1).rowEnd < NEAR) ranges.at(-1).rowEnd = n + 1
+    else ranges.push({ rowStart: n, rowEnd: n + 1 })
+  }
+  await Promise.all(ranges.map((range) => read(name, (piece, first) => {
+    for (let i = 0; i < piece.length; i++) if (wanted.has(first + i)) found[first + i] = plain(piece[i])
+  }, range)))
+  return found
 }
 
 function say(text, bad = false) {
@@ -43,7 +64,11 @@ function say(text, bad = false) {
   $('message').className = bad ? 'bad' : ''
 }
 
-const everything = () => Uint32Array.from({ length: dataset.samples }, (_, i) => i)
+function everything() {
+  const rows = new Uint32Array(dataset.samples)
+  for (let i = 0; i < rows.length; i++) rows[i] = i
+  return rows
+}
 
 async function select() {
   if (!state.q.trim()) {
@@ -52,9 +77,7 @@ async function select() {
     const tree = parse(state.q, dataset.columns)
     const names = [...new Set(columnsOf(tree))]
     const columns = Object.fromEntries(await Promise.all(names.map(async (n) => [n, await column(n)])))
-    const found = []
-    for (let i = 0; i < dataset.samples; i++) if (holds(tree, (n) => columns[n][i]) === true) found.push(i)
-    chosen = Uint32Array.from(found)
+    chosen = rowsThatHold(tree, columns, dataset.samples)
   }
   const of = dataset.whole === dataset.samples ? '' : ` (a part of ${dataset.whole.toLocaleString('en')})`
   say(`${chosen.length.toLocaleString('en')} of ${dataset.samples.toLocaleString('en')} samples${of}`)
@@ -66,6 +89,7 @@ async function colourPoints() {
   const { colours, key } = scaled(values, known.type)
   $('key').replaceChildren(...key.map(([colour, words]) => swatch(colour, words)))
   map.show(chosen, colours)
+  performance.mark('coloured')
 }
 
 function swatch(colour, words) {
@@ -93,7 +117,7 @@ async function gallery() {
   const { group, slot, spec } = layerOf()
   $('legend').replaceChildren(...spec.classes.map((c) => swatch(c.colour, c.name)))
   const shown = [...chosen.slice(state.page * PAGE, (state.page + 1) * PAGE)]
-  const [ids, splits, there] = await Promise.all([column('id'), column('split'), spec.present ? column(spec.present) : null])
+  const [ids, splits, there] = await Promise.all(['id', 'split', spec.present].map((name) => name && valuesAt(name, shown)))
   if (mine !== drawing) return
   $('cards').replaceChildren(...shown.map((n) => {
     const card = element('button', undefined, 'card')

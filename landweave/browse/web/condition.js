@@ -89,31 +89,42 @@ export function columnsOf(tree) {
   return tree.column ? [tree.column] : (tree.all ?? tree.any).flatMap(columnsOf)
 }
 
-// True, false or null (unknown, where a value is missing), as SQL has it.
-export function holds(tree, value) {
+const NO = 0, YES = 1, UNKNOWN = 2
+const TESTS = {
+  '==': (wanted) => (value) => value === wanted,
+  '!=': (wanted) => (value) => value !== wanted,
+  '<': (wanted) => (value) => value < wanted,
+  '<=': (wanted) => (value) => value <= wanted,
+  '>': (wanted) => (value) => value > wanted,
+  '>=': (wanted) => (value) => value >= wanted,
+  in: (wanted) => { const set = new Set(wanted); return (value) => set.has(value) },
+}
+
+// NO, YES or UNKNOWN (where a value is missing) for each row, as SQL has it. `columns` holds a column's values by name.
+export function holds(tree, columns, count) {
   if (tree.not) {
-    const inner = holds(tree.not, value)
-    return inner === null ? null : !inner
+    const found = holds(tree.not, columns, count)
+    for (let i = 0; i < count; i++) if (found[i] !== UNKNOWN) found[i] ^= 1
+    return found
   }
-  if (tree.all || tree.any) {
-    const decided = Boolean(tree.any)
-    let unknown = false
-    for (const part of tree.all ?? tree.any) {
-      const answer = holds(part, value)
-      if (answer === decided) return decided
-      unknown ||= answer === null
+  if (tree.column) {
+    const values = columns[tree.column], found = new Uint8Array(count), test = TESTS[tree.op](tree.value)
+    for (let i = 0; i < count; i++) {
+      const value = values[i]
+      found[i] = value === null || value !== value ? UNKNOWN : test(value) ? YES : NO
     }
-    return unknown ? null : !decided
+    return found
   }
-  const found = value(tree.column)
-  if (found === null || found === undefined || Number.isNaN(found)) return null
-  switch (tree.op) {
-    case '==': return found === tree.value
-    case '!=': return found !== tree.value
-    case '<': return found < tree.value
-    case '<=': return found <= tree.value
-    case '>': return found > tree.value
-    case '>=': return found >= tree.value
-    default: return tree.value.includes(found)
+  const decides = tree.any ? YES : NO, [found, ...others] = (tree.all ?? tree.any).map((part) => holds(part, columns, count))
+  for (const other of others) {
+    for (let i = 0; i < count; i++) if (found[i] !== decides && (other[i] === decides || other[i] === UNKNOWN)) found[i] = other[i]
   }
+  return found
+}
+
+export const rowsThatHold = (tree, columns, count) => {
+  const found = holds(tree, columns, count), rows = new Uint32Array(count)
+  let n = 0
+  for (let i = 0; i < count; i++) if (found[i] === YES) rows[n++] = i
+  return rows.slice(0, n)
 }

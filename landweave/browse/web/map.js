@@ -1,8 +1,10 @@
-// A map of points: longitude and latitude, the first squeezed by the cosine of the middle's latitude. A million points are painted into one image: no element per point.
+// A map of points: longitude and latitude, the first squeezed by the cosine of the middle's latitude. A million points
+// are painted into one image, some milliseconds per frame: no element per point.
 
 const PALETTE = ['#1b78b5', '#e07b1f', '#2f9e5b', '#c23b4b', '#8461b3', '#8a5a4c', '#d56fb0', '#7d8288', '#a8a52b', '#22a7b8']
 const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]] // viridis
 const MOST_NAMES = 10
+const CROWD = 3e5 // points in the picture from which each is one pixel
 
 const hex = ([r, g, b]) => '#' + [r, g, b].map((v) => Math.round(v).toString(16).padStart(2, '0')).join('')
 const packed = (colour) => {
@@ -27,13 +29,12 @@ export function scaled(values, type) {
     for (let i = 0; i < values.length; i++) colours[i] = Number.isFinite(values[i]) ? table[Math.round((255 * (values[i] - low)) / span)] : none
     return { colours, key: low > high ? [] : [[shades[0], Number(low.toPrecision(4)).toString()], [shades[255], Number(high.toPrecision(4)).toString()]] }
   }
-  const counts = {}
-  for (const v of values) if (v !== null) counts[v] = (counts[v] ?? 0) + 1
-  const names = Object.keys(counts).sort((a, b) => counts[b] - counts[a] || (a < b ? -1 : 1)).slice(0, MOST_NAMES)
-  const table = Object.create(null)
-  names.forEach((name, i) => { table[name] = packed(PALETTE[i]) })
-  for (let i = 0; i < values.length; i++) colours[i] = values[i] === null ? none : (table[values[i]] ?? none)
-  return { colours, key: names.map((name, i) => [PALETTE[i], `${name} (${counts[name].toLocaleString('en')})`]) }
+  const counts = new Map()
+  for (const v of values) if (v !== null) counts.set(v, (counts.get(v) ?? 0) + 1)
+  const names = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1)).slice(0, MOST_NAMES)
+  const table = new Map(names.map((name, i) => [name, packed(PALETTE[i])]))
+  for (let i = 0; i < values.length; i++) colours[i] = table.get(values[i]) ?? none
+  return { colours, key: names.map((name, i) => [PALETTE[i], `${name} (${counts.get(name).toLocaleString('en')})`]) }
 }
 
 export class PointMap {
@@ -169,12 +170,41 @@ export class PointMap {
     this.graticule(paper, style.getPropertyValue('--soft'))
     const image = paper.getImageData(0, 0, width, height)
     const cells = new Uint32Array(image.data.buffer)
-    const half = Math.round((this.points.length > 2e5 ? 0.5 : this.points.length > 5e3 ? 1.2 : 2.2) * sharp)
-    for (const i of this.points) {
-      const px = Math.round(this.x(this.lon[i]) * sharp), py = Math.round(this.y(this.lat[i]) * sharp)
-      if (px < -half || py < -half || px >= width + half || py >= height + half) continue
-      for (let dy = Math.max(0, py - half); dy <= Math.min(height - 1, py + half); dy++) cells.fill(this.colours[i], dy * width + Math.max(0, px - half), dy * width + Math.min(width, px + half + 1))
-    }
+    const seen = this.inside(width, height, sharp)
+    if (seen > CROWD) this.dots(cells, seen)
+    else this.squares(cells, seen, width, height, Math.round((seen > 5e3 ? 1.2 : 2.2) * sharp))
     paper.putImageData(image, 0, 0)
+  }
+
+  // Finds the points inside the picture: fills `cell` with their pixel and `ink` with their colour, returns their number.
+  inside(width, height, sharp) {
+    const { points, colours, lon, lat } = this
+    if (!this.cell || this.cell.length < points.length) { this.cell = new Uint32Array(points.length); this.ink = new Uint32Array(points.length) }
+    const { cell, ink } = this, across = this.degree * this.squeeze * sharp, down = this.degree * sharp
+    const left = 0.5 - this.west * across, top = 0.5 + this.north * down
+    let seen = 0
+    for (let k = 0; k < points.length; k++) {
+      const i = points[k], x = lon[i] * across + left, y = top - lat[i] * down
+      if (x >= 0 && x < width && y >= 0 && y < height) {
+        cell[seen] = (y | 0) * width + (x | 0)
+        ink[seen++] = colours[i]
+      }
+    }
+    return seen
+  }
+
+  dots(cells, seen) {
+    const { cell, ink } = this
+    for (let k = 0; k < seen; k++) cells[cell[k]] = ink[k]
+  }
+
+  squares(cells, seen, width, height, half) {
+    for (let k = 0; k < seen; k++) {
+      const x = this.cell[k] % width, y = (this.cell[k] - x) / width
+      const from = Math.max(0, x - half), to = Math.min(width, x + half + 1)
+      for (let row = Math.max(0, y - half); row <= Math.min(height - 1, y + half); row++) {
+        for (let at = row * width + from; at < row * width + to; at++) cells[at] = this.ink[k]
+      }
+    }
   }
 }
