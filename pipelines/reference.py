@@ -30,7 +30,7 @@ _NAMED: Json = {
     "resolution_m": 10, "snap_m": 60, "url": "https://stac.example/v1", "file": "places.geojson", "layer": "s1-asc",
     "providers": ["pc"], "collection": "sentinel-2-l2a", "collections": {"pc": "landsat-c2-l2"},
     "where": {"sat:orbit_state": "ascending"}, "assets": {"B02": "blue_band"}, "windows": ["summer"],
-    "resolutions": {"landsat": 10}, "extents": {"era5": 60000},
+    "resolutions": {"landsat": 10}, "extents": {"era5": 66792},
     "start": "2021-06-01", "end": "2021-08-31", "target": "2021-07-15",
     "bbox": [11.0, 48.0, 12.0, 48.5], "asset": "image#1", "bits": [1, 2, 3], "values": [3, 8, 9, 10], "dtype": "uint16",
     "nodata": 0, "scale": 0.0001, "unit": "reflectance", "bands": {"red": "image#1", "green": "image#2"},

@@ -208,9 +208,10 @@ class _Set:
             Endpoint(self.config)
 
     def _key(self) -> str:
-        """Of what decides the texts: settings, content of the shards, and the budget."""
+        """Of what decides the texts: settings, content of the shards, and the budget, however it was divided."""
         budget = None if self.config is None or self.config.budget is None else self.config.budget.model_dump()
-        parts = [self.job.part_file(self.stored, shard) for shard in self.stored.shards]
+        undivided = dataclasses.replace(self.job, allotments={})
+        parts = [undivided.part_file(self.stored, shard) for shard in self.stored.shards]
         return hashlib.sha256(canonical_json([self.job.key, budget, parts]).encode()).hexdigest()
 
     def _made(self) -> bool:

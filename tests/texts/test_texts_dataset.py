@@ -302,6 +302,10 @@ def test_what_shards_leave_of_a_budget_is_used_by_others(out: Path, model: Langu
     about = landweave.open(out).text_sets["words"]
     assert (about["questions"], about["stopped"]) == (8, 0), said
     assert about["prompt_tokens"] + about["completion_tokens"] <= 15_000
+    asked = len(model.requests)
+    done, said = add(out, words(attempts=1, max_tokens=100, budget={"tokens": 15_000}))
+    assert (done, len(model.requests)) == (True, asked), "a budget is what the recipe says, not how shards divided it"
+    assert all("has them already" in line for line in said)
     done, said = add(out, words(name="short", attempts=1, max_tokens=100, budget={"tokens": 7_000}))
     about = landweave.open(out).text_sets["short"]
     assert 0 < about["questions"] < 8
