@@ -63,7 +63,7 @@ def prepared(folder: Path, text: str, clean: Path, recipe: Path, earth: Path) ->
     for name in (recipe.name, "aoi.geojson"):
         shutil.copy(recipe.parent / name, folder)
     (folder / recipe.name).rename(folder / "recipe.yaml")
-    (folder / "recipes").symlink_to(CHECKOUT / "recipes")
+    shutil.copytree(CHECKOUT / "recipes", folder / "recipes")
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "earth").symlink_to(earth)
     shutil.copy(CHECKOUT / "pipelines" / "crosswalks" / "worldcover@1.yaml", folder / "own.yaml")
