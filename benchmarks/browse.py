@@ -95,8 +95,9 @@ def measured(folder: Path, samples: int, browser: str) -> Row:
         watching = subprocess.Popen([browser, *words, f"--user-data-dir={profile}", address], stderr=subprocess.DEVNULL)
         peak_mb = max(_resident_mb(watching, server))
         row = dict(json.loads(said.readline()))
-        for process in (*psutil.Process(watching.pid).children(recursive=True), watching):
+        for process in psutil.Process(watching.pid).children(recursive=True):
             process.kill()
+        watching.kill()
         watching.wait()
         shutil.rmtree(profile, ignore_errors=True)
     if "error" in row:
