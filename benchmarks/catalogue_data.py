@@ -86,22 +86,24 @@ def make_parts(out: Path, samples: int) -> DatasetSpec:
     shutil.rmtree(out, ignore_errors=True)
     shards = -(-samples // EACH)
     spec = spec_of(shards)
-    names = _names(0)
+    names = names_of(0)
     plan = ShardRows(index=0, split="train", sample_ids=names)
     places = [_place(names[row], row) for row in range(EACH)]
     write_shard(out, plan, _stacks(spec, places), spec, {p.sample_id: _footprint(p) for p in places})
     model = shard_from_bytes((out / shard_manifest(0)).read_bytes(), shard_manifest(0))
     items, ledger = (pq.read_table(out / part(kind, 0), partitioning=None) for kind in ("items", "ledger"))
     for number in range(1, shards):
-        _copy(out, spec, model, items, ledger, number, _split(number, shards))
+        _copy(out, spec, model, items, ledger, number, split_of(number, shards))
     return spec
 
 
-def _split(number: int, shards: int) -> str:
+def split_of(number: int, shards: int) -> str:
+    """The split of a shard: 8 of 10 are train."""
     return "train" if number < shards * 0.8 else "val" if number < shards * 0.9 else "test"
 
 
-def _names(number: int) -> tuple[str, ...]:
+def names_of(number: int) -> tuple[str, ...]:
+    """Ids of the samples of a shard."""
     return tuple(hashlib.blake2b(f"{number}/{row}".encode(), digest_size=10).hexdigest() for row in range(EACH))
 
 
@@ -109,7 +111,7 @@ def _copy(
     out: Path, spec: DatasetSpec, model: ShardManifest, items: pa.Table, ledger: pa.Table, number: int, split: str
 ) -> None:
     """The model shard at another place."""
-    names = _names(number)
+    names = names_of(number)
     objects: dict[str, ObjectSum] = {}
     for array in spec.arrays:
         target = out / array.object(number)
@@ -117,7 +119,7 @@ def _copy(
         target.hardlink_to(out / array.object(0))
         objects[array.object(number)] = model.objects[array.object(0)]
     east, north = (number % 50) * 0.9, (number // 50) * 0.4
-    table = _moved(items, names, number, split, east, north)
+    table = moved(items, names, number, split, east, north)
     rows = ledger.set_column(0, "sample_id", pa.array(np.repeat(names, len(ledger) // EACH)))
     rows = rows.set_column(rows.schema.get_field_index("shard"), "shard", pa.array([number] * len(rows), pa.int32()))
     for kind, content in (("items", table), ("ledger", rows)):
@@ -130,7 +132,7 @@ def _copy(
     (out / shard_manifest(number)).write_bytes(shard_to_bytes(manifest))
 
 
-def _moved(items: pa.Table, names: tuple[str, ...], number: int, split: str, east: float, north: float) -> pa.Table:
+def moved(items: pa.Table, names: tuple[str, ...], number: int, split: str, east: float, north: float) -> pa.Table:
     """The items of the model shard at another place, with their dates some days later."""
     lon, lat = pc.add(items["lon"], east), pc.add(items["lat"], north)
     edges = items["bbox"].combine_chunks().flatten()

@@ -58,30 +58,38 @@ def make_dataset(folder: Path, samples: int) -> Path:
     if mark.exists() and mark.read_text() == made and (out / "landweave.json").exists():
         return out
     shutil.rmtree(out, ignore_errors=True)
-    spec = _spec(samples)
+    spec = spec_of(SHARDS, samples // SHARDS)
     each = samples // SHARDS
     for number in range(SHARDS):
         names = tuple(f"p{number}_{row:03d}" for row in range(each))
-        plan = ShardRows(index=number, split="train" if number < SHARDS - 1 else "val", sample_ids=names)
-        places = [_place(plan, row) for row in range(each)]
-        write_shard(out, plan, _stacks(spec, places), spec, {p.sample_id: _footprint(p) for p in places})
+        write_rows(
+            out, spec, ShardRows(index=number, split="train" if number < SHARDS - 1 else "val", sample_ids=names)
+        )
     finalise(out, spec)
     mark.write_text(made)
     return out
 
 
+def write_rows(out: Path, spec: DatasetSpec, plan: ShardRows) -> None:
+    """Write one shard."""
+    places = [_place(plan, row) for row in range(len(plan.sample_ids))]
+    write_shard(out, plan, _stacks(spec, places), spec, {p.sample_id: _footprint(p) for p in places})
+
+
 def _codecs(samples: int) -> dict[str, list[Any]]:
-    return {a.path: [a.codec.cname, a.codec.level, a.codec.shuffle] for a in _spec(samples).arrays}
+    arrays = spec_of(SHARDS, samples // SHARDS).arrays
+    return {a.path: [a.codec.cname, a.codec.level, a.codec.shuffle] for a in arrays}
 
 
-def _spec(samples: int) -> DatasetSpec:
+def spec_of(shards: int, each: int) -> DatasetSpec:
+    """The form of the dataset with this many shards of `each` samples."""
     recipe = Recipe.model_validate(
         {
             "name": "loading",
             "description": "made for benchmarks.loading",
             "licence": "CC-BY-4.0",
             "seed": 1,
-            "sampling": {"kind": "uniform", "count": samples},
+            "sampling": {"kind": "uniform", "count": shards * each},
             "grid": {"size_m": SIZE_M},
             "windows": [{"name": "summer", "start": "2021-06-01", "end": "2021-08-31"}],
             "providers": {"earth": {"url": "http://localhost/stac"}},
@@ -92,10 +100,10 @@ def _spec(samples: int) -> DatasetSpec:
                 {"kind": "openstreetmap", "pbf": "x.osm.pbf"},
             ],
             "captions": {"kind": "template"},
-            "shards": {"samples": samples // SHARDS},
+            "shards": {"samples": each},
         }
     )
-    return dataset_spec(recipe, SHARDS, dict.fromkeys(LABELS, _LEGEND))
+    return dataset_spec(recipe, shards, dict.fromkeys(LABELS, _LEGEND))
 
 
 def _place(plan: ShardRows, row: int) -> Place:

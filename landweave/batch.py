@@ -1,11 +1,13 @@
 """Makes one batch: several threads find, fetch, check and decode its chunks into place.
 
 The work of a batch is a queue of (array, shard) pairs; threads take the next one. Fetching, checksums and decoding
-release the GIL, so threads use all cores; for a URL there are more threads than cores, because most of them wait.
+release the GIL, so threads use all cores. From a URL everything that a batch needs is asked for at once
+(`landweave.hedge`), and threads decode what has come.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from landweave.arrivals import Arrivals
 from landweave.errors import CorruptError
-from landweave.shard import fill_value
+from landweave.hedge import begin
+from landweave.shard import Fetched, fill_value
 from landweave.timing import Timing
 from landweave.view import chosen_slots, corners, held_back
 
@@ -41,6 +45,7 @@ together (from afar, neighbours are one request)."""
 OnError = Literal["raise", "skip"]
 
 
+_NOTHING = Fetched([], [], [])
 ASKED = "questions"
 """Column of a batch that the catalogue does not have."""
 
@@ -111,9 +116,18 @@ class Loading:
         self._plan()
         self._running: list[Future[None]] = []
         self._timings = [Timing(collating_s=perf_counter() - began)]
+        self._fetching: Future[None] | None = None
+        self._arrivals: Arrivals[tuple[_Part, Fetched]] | None = None
 
-    def start(self, pool: ThreadPoolExecutor, threads: int) -> Loading:
-        """Start reading in threads of a pool; returns itself."""
+    def start(self, pool: ThreadPoolExecutor | None, threads: int) -> Loading:
+        """Start reading in threads of a pool; returns itself. Without a pool (URLs alone), `result` decodes."""
+        if self._source.reader.store.remote:
+            parts = list(self._parts)
+            self._parts.clear()
+            self._arrivals = Arrivals(len(parts), self._decode, pool, threads)
+            self._fetching = begin(self._fetch(parts, self._arrivals))
+            return self
+        assert pool is not None  # noqa: S101 - by the contract
         self._running = [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
@@ -139,9 +153,40 @@ class Loading:
         """Seconds of planning, and of each part that has been read."""
         return self._timings
 
+    async def _fetch(self, parts: list[_Part], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+        try:
+            await asyncio.gather(*(self._fetch_part(part, arrivals) for part in parts))
+        except BaseException as error:
+            arrivals.fail(error)
+            raise
+
+    async def _fetch_part(self, part: _Part, arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+        chips, began = self._chips(part), perf_counter()
+        try:
+            found = await self._source.reader.fetch(part.shown.array, part.shard, chips) if chips else _NOTHING
+        except CorruptError as error:
+            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in chips])
+        self._timings.append(Timing(bytes_s=perf_counter() - began))
+        arrivals.put((part, found))
+
+    def _decode(self, come: tuple[_Part, Fetched]) -> None:
+        part, (chips, found, damage) = come
+        finish = None if part.shown.plain else self._finisher(part)
+        timing, began = Timing(), perf_counter()
+        damage = damage + self._source.reader.decode(part.shown.array, part.shard, chips, found, finish, timing)
+        timing.decoding_s = perf_counter() - began - timing.collating_s
+        self._timings.append(timing)
+        self._wrong(damage)
+
+    def _wrong(self, damage: list[tuple[tuple[int, int], str]]) -> None:
+        for (i, _), error in damage:
+            self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
+
     def stop(self) -> None:
         """Stop: nobody will ask for the batch."""
         self._parts.clear()
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     def result(self, on_error: OnError = "raise") -> tuple[Batch, list[tuple[str, str]]]:
         """The batch, and (sample id, what is wrong) of damaged samples that were left out of it.
@@ -151,6 +196,8 @@ class Loading:
         """
         for done in self._running:
             done.result()
+        if self._arrivals is not None:
+            self._arrivals.wait()
         if self._failed is not None:
             raise self._failed
         if not self._damage:
@@ -222,6 +269,15 @@ class Loading:
         return np.where(there, slots, -1)
 
     def _read(self, part: _Part) -> None:
+        chips = self._chips(part)
+        finish = None if part.shown.plain else self._finisher(part)
+        timing, began = Timing(), perf_counter()
+        damaged = self._source.reader.read_chips(part.shown.array, part.shard, chips, finish, timing)
+        timing.decoding_s = perf_counter() - began - timing.bytes_s - timing.collating_s
+        self._timings.append(timing)
+        self._wrong(damaged)
+
+    def _chips(self, part: _Part) -> list[Chip]:
         shown, _, rows, slots, batch, _ = part
         plain, dated, where = shown.plain, shown.dated, self._where
         chips: list[Chip] = []
@@ -230,13 +286,7 @@ class Loading:
                 if slot >= 0:
                     out = (batch[i, k] if dated else batch[i]) if plain else None
                     chips.append((where[i][1], slot, (i, k), out))
-        finish = None if plain else self._finisher(part)
-        timing, began = Timing(), perf_counter()
-        damaged = self._source.reader.read_chips(shown.array, part.shard, chips, finish, timing)
-        timing.decoding_s = perf_counter() - began - timing.bytes_s - timing.collating_s
-        self._timings.append(timing)
-        for (i, _), error in damaged:
-            self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
+        return chips
 
     def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:
         shown, array = part.shown, part.shown.array

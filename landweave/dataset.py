@@ -30,7 +30,7 @@ from landweave.sample import Sample
 from landweave.selection import Selection
 from landweave.shard import ShardReader
 from landweave.store import open_store
-from landweave.stream import REMOTE_THREADS, Stream, cores
+from landweave.stream import Stream, cores
 from landweave.strict import Fields, parse
 from landweave.table import Objects, read_table
 from landweave.view import View, shown
@@ -442,7 +442,7 @@ class Dataset:
             loading = Loading(source, positions, random)
             if self.store.remote or source.sample_bytes * len(positions) > _ALONE_BYTES:
                 pool, threads = self._pool()
-                if threads:
+                if threads or self.store.remote:
                     loading.start(pool, threads)
             loading.drain()
             return loading.result()[0]
@@ -468,7 +468,7 @@ class Dataset:
 
     def _pool(self) -> tuple[ThreadPoolExecutor, int]:
         """Threads besides the caller's, for single batches; a forked child starts its own."""
-        threads = REMOTE_THREADS if self.store.remote else cores() - 1
+        threads = cores() if self.store.remote else cores() - 1
         if self._threads is None or self._threads[0] != os.getpid():
             self._threads = (os.getpid(), ThreadPoolExecutor(max(1, threads), thread_name_prefix="landweave"))
         return self._threads[1], threads

@@ -6,19 +6,25 @@ gets an error that asks for spawn.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
-from landweave.errors import AccessError, CorruptError, first_line
+from landweave.errors import AccessError, CorruptError, LandweaveError, first_line
+from landweave.hedge import Asker, run
 from landweave.strict import MOST_JSON, inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 
+T = TypeVar("T")
+_WHOLE_BYTES = 1 << 16
+"""Taken as the size of an object that nobody knows yet."""
 _GAP_BYTES = 1 << 15
 """Ranges nearer than this are one request: of 64 that wait 20 ms side by side each costs a link of 125 MB/s 40 kB."""
 
@@ -36,6 +42,8 @@ class RemoteStore:
         self.url = public(self._url)
         self._opened: Any = None
         self._suffixes = True
+        self.asker = Asker()
+        """Sends the requests, and asks again where an answer is late."""
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[str]]:
@@ -43,63 +51,106 @@ class RemoteStore:
 
     def get(self, path: str, most: int = MOST_JSON) -> bytes:
         """See `Store.get`."""
-        found = self._ask(path)
-        size = int(found.meta["size"])
-        if size > most:
-            raise CorruptError(f"{path}: has {size} bytes, expected at most {most}")
-        return self._taken(path, found)
+        return self._run(self._whole(path, most))
+
+    async def _whole(self, path: str, most: int) -> bytes:
+        async def read() -> bytes:
+            import obstore
+
+            found = await obstore.get_async(connection, inside(path))
+            size = int(found.meta["size"])
+            if size > most:
+                raise CorruptError(f"{path}: has {size} bytes, expected at most {most}")
+            return bytes(await found.bytes_async())
+
+        connection = self._store()
+        return await self._asked(path, read, min(most, _WHOLE_BYTES))
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """See `Store.get_range`."""
-        return self._taken(path, self._ask(path, (start, start + length)))
+        return bytes(self._run(self._part(path, (start, start + length), length))[0])
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
         """See `Store.get_ranges`."""
+        return self._run(self.ranges(path, spans))
+
+    async def ranges(self, path: str, spans: list[tuple[int, int]]) -> list[memoryview]:
+        """As `get_ranges`, in the loop of `landweave.hedge`: all at the same time."""
         import obstore
 
-        connection = self._store()
-        starts, lengths = [s for s, _ in spans], [n for _, n in spans]
-        try:
-            found = obstore.get_ranges(connection, inside(path), starts=starts, lengths=lengths, coalesce=_GAP_BYTES)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(path) from error
-        except Exception as error:
-            raise self._unreachable(path, error) from error
-        return [memoryview(data) for data in found]
+        self._store()
+        merged = _merged(spans)
+        connection, where = self._store(), inside(path)
+
+        def part(start: int, length: int) -> Any:
+            return self._asked(
+                path, lambda: obstore.get_range_async(connection, where, start=start, length=length), length
+            )
+
+        if len(merged) == 1:
+            found = [await part(*merged[0])]
+        else:
+            found = await asyncio.gather(*(part(start, length) for start, length in merged))
+        held = [(start, memoryview(data)) for (start, _), data in zip(merged, found, strict=True)]
+        firsts = [start for start, _ in held]
+        pieces = []
+        for start, length in spans:
+            first, data = held[bisect_right(firsts, start) - 1]
+            pieces.append(data[start - first : start - first + length])
+        return pieces
 
     def get_tail(self, path: str, length: int) -> bytes:
-        """See `Store.get_tail`; from the object's size where a server cannot count from the end (Azure, some HTTP)."""
+        """See `Store.get_tail`."""
+        return self._run(self.tail(path, length))
+
+    async def tail(self, path: str, length: int) -> bytes:
+        """As `get_tail`, in the loop; from the object's size where a server cannot count from the end (Azure, some)."""
         if self._suffixes:
             try:
-                return self._taken(path, self._ask(path, {"suffix": length}))
+                return bytes((await self._part(path, {"suffix": length}, length))[0])
             except AccessError as error:
                 if not _RANGES.search(str(error)):
                     raise
-        start = max(0, (size := self.size(path)) - length)
-        found = self.get_range(path, start, size - start)
+        _, size = await self._part(path, (0, 1), 1)
+        start = max(0, size - length)
+        found = bytes((await self._part(path, (start, size), length))[0])
         self._suffixes = False
         return found
 
     def size(self, path: str) -> int:
         """See `Store.size`: asked for with the first byte, since some servers refuse HEAD."""
-        return int(self._ask(path, (0, 1)).meta["size"])
+        return int(self._run(self._part(path, (0, 1), 1))[1])
 
-    def _ask(self, path: str, span: Any = None) -> Any:
-        import obstore
+    async def _part(self, path: str, span: Any, length: int) -> tuple[Any, int]:
+        """(bytes, size of the object)."""
+
+        async def read() -> tuple[Any, int]:
+            import obstore
+
+            found = await obstore.get_async(connection, inside(path), options={"range": span})
+            return await found.bytes_async(), int(found.meta["size"])
 
         connection = self._store()
+        return await self._asked(path, read, length)
+
+    async def _asked(self, path: str, send: Callable[[], Awaitable[T]], size: int) -> T:
+        """The answer to a request; errors as those of `Store`."""
         try:
-            return obstore.get(connection, inside(path), options={} if span is None else {"range": span})
+            return await self.asker.ask(send, size)
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
+        except LandweaveError:
+            raise
         except Exception as error:
             raise self._unreachable(path, error) from error
 
-    def _taken(self, path: str, found: Any) -> bytes:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return bytes(found.bytes())
-        except Exception as error:
-            raise self._unreachable(path, error) from error
+            self._store()  # says what is wrong after a fork
+        except BaseException:
+            work.close()
+            raise
+        return run(work)
 
     def _store(self) -> Any:
         with self._lock:
@@ -111,6 +162,18 @@ class RemoteStore:
 
     def _unreachable(self, path: str, error: Exception) -> AccessError:
         return AccessError(f"{self.url}: {path} cannot be read: {explained(error)}")
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(start, length) of the ranges to ask for, ascending: neighbours are one."""
+    found: list[tuple[int, int]] = []
+    for start, length in sorted(spans):
+        if found and start - sum(found[-1]) <= _GAP_BYTES:
+            first, held = found[-1]
+            found[-1] = (first, max(held, start + length - first))
+        else:
+            found.append((start, length))
+    return found
 
 
 _RANGES = re.compile(r"byte ranges|suffix range|Content-Range|Requested \d+\.\.|status code: (400|405|416|501)\b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,7 @@ _TINY_BYTES, _TINY_CHUNKS = 512, 64
 Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
 """Row and slot in the shard, a key of the caller's, where to decode it."""
 _REMEDY = "run `landweave check` and restore the object, or build the shard again"
+_REPLACED = "; if it was replaced since the dataset was opened, open the dataset again"
 
 
 class _Opened(NamedTuple):
@@ -40,6 +42,16 @@ class _Opened(NamedTuple):
     """The same in one row: its numbers come quicker than numpy's."""
 
 
+class Fetched(NamedTuple):
+    """Bytes of chips that have come from a store."""
+
+    chips: list[Chip]
+    found: list[memoryview]
+    """Of each chip."""
+    damage: list[tuple[tuple[int, int], str]]
+    """(key, what is wrong) of chips that are not there."""
+
+
 class ShardReader:
     """Reads inner chunks of any array and shard of a dataset; picklable; safe in threads.
 
@@ -51,6 +63,7 @@ class ShardReader:
         self.shard_samples = shard_samples
         self._opened: dict[tuple[str, str, int], _Opened] = {}
         self._tiny: dict[tuple[bytes, tuple[int, ...], str], NDArray[Any]] = {}
+        self._asked: dict[tuple[str, str, int], asyncio.Future[_Opened]] = {}
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
@@ -64,22 +77,26 @@ class ShardReader:
         return self._open(array, shard).entries
 
     def _open(self, array: ArraySpec, shard: int) -> _Opened:
-        key = (array.group, array.name, shard)
-        known = self._opened.get(key)
+        known = self._opened.get((array.group, array.name, shard))
         if known is not None:
             return known
+        path, length = array.object(shard), codec.index_bytes(self.shard_samples * array.slots)
+        try:
+            tail = self.store.get_tail(path, length)
+        except FileNotFoundError as error:
+            raise _missing(array, shard) from error
+        return self._keep(array, shard, tail)
+
+    def _keep(self, array: ArraySpec, shard: int, tail: bytes) -> _Opened:
         path, chunks = array.object(shard), self.shard_samples * array.slots
         try:
-            tail = self.store.get_tail(path, codec.index_bytes(chunks))
             entries = codec.decode_index(tail, chunks, codec.most_bytes(array.chip_bytes)).reshape(
                 self.shard_samples, array.slots, 2
             )
-        except FileNotFoundError as error:
-            raise CorruptError(f"shard {shard}: {array.path} is missing ({path}); {_REMEDY}") from error
         except codec.DamageError as error:
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
-        self._opened[key] = found = _Opened(path, array.slots, entries, numbers)
+        self._opened[array.group, array.name, shard] = found = _Opened(path, array.slots, entries, numbers)
         if len(self._opened) > _INDEXES:
             with suppress(KeyError, RuntimeError):  # another thread was quicker
                 del self._opened[next(iter(self._opened))]
@@ -138,34 +155,69 @@ class ShardReader:
         if not chips:
             return []
         try:
-            path, slots, _, numbers = self._open(array, shard)
+            opened = self._open(array, shard)
         except CorruptError as error:
             return [(key, str(error)) for _, _, key, _ in chips]
-        damage: list[tuple[tuple[int, int], str]] = []
-        places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
-        spans = [(numbers[at], numbers[at + 1]) for at in places]
-        if codec.ABSENT in [start for start, _ in spans]:
-            lacking = f"{array.path} is in the catalogue but not in shard {shard}; {_REMEDY}"
-            damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
-            chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
-            spans = [span for span in spans if span[0] != codec.ABSENT]
-        scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
+        chips, spans, damage = _spans(array, shard, opened, chips)
         timing = Timing() if timing is None else timing
         try:
-            for (_, _, key, place), data in zip(chips, self._found(path, spans, timing), strict=True):
-                out = scratch if place is None else place
-                assert out is not None  # noqa: S101 - by the contract of `chips`
-                try:
-                    self._decode(data, out)
-                except codec.DamageError as error:
-                    damage.append((key, f"{array.path} in shard {shard}: {error}; {_REMEDY}"))
-                    continue
-                if place is None and finish is not None:
-                    decoded = perf_counter()
-                    finish(key, out)
-                    timing.collating_s += perf_counter() - decoded
+            return damage + self.decode(array, shard, chips, self._found(opened.path, spans, timing), finish, timing)
         except FileNotFoundError:
             return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
+
+    async def fetch(self, array: ArraySpec, shard: int, chips: list[Chip]) -> Fetched:
+        """Bytes of chips of one array in one shard, in the loop of a store that has one (`RemoteStore`).
+
+        Raises:
+            CorruptError: the object is missing or its index is damaged. AccessError: it cannot be reached.
+        """
+        store: Any = self.store
+        try:
+            opened = self._opened.get((array.group, array.name, shard)) or await self._opening(array, shard)
+            chips, spans, damage = _spans(array, shard, opened, chips)
+            return Fetched(chips, await store.ranges(opened.path, spans), damage)
+        except FileNotFoundError as error:
+            raise _missing(array, shard) from error
+
+    async def _opening(self, array: ArraySpec, shard: int) -> _Opened:
+        """The index of an array in a shard: those who want it at the same time ask for it once."""
+        key = (array.group, array.name, shard)
+        asked = self._asked.get(key)
+        if asked is None:
+            self._asked[key] = asked = asyncio.ensure_future(self._ask(array, shard))
+            asked.add_done_callback(lambda _: self._asked.pop(key, None))
+        return await asyncio.shield(asked)
+
+    async def _ask(self, array: ArraySpec, shard: int) -> _Opened:
+        store: Any = self.store
+        length = codec.index_bytes(self.shard_samples * array.slots)
+        return self._keep(array, shard, await store.tail(array.object(shard), length))
+
+    def decode(
+        self,
+        array: ArraySpec,
+        shard: int,
+        chips: list[Chip],
+        found: Iterable[bytes | memoryview],
+        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None,
+        timing: Timing,
+    ) -> list[tuple[tuple[int, int], str]]:
+        """Verify and decode the bytes of chips; see `read_chips`."""
+        damage: list[tuple[tuple[int, int], str]] = []
+        scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
+        for (_, _, key, place), data in zip(chips, found, strict=True):
+            out = scratch if place is None else place
+            assert out is not None  # noqa: S101 - by the contract of `chips`
+            try:
+                self._decode(data, out)
+            except codec.DamageError as error:
+                replaced = _REPLACED if self.store.remote else ""
+                damage.append((key, f"{array.path} in shard {shard}: {error}; {_REMEDY}{replaced}"))
+                continue
+            if place is None and finish is not None:
+                decoded = perf_counter()
+                finish(key, out)
+                timing.collating_s += perf_counter() - decoded
         return damage
 
     def _found(self, path: str, spans: list[tuple[int, int]], timing: Timing) -> Iterable[bytes | memoryview]:
@@ -199,6 +251,25 @@ def _timed(found: Iterator[bytes | memoryview], timing: Timing) -> Iterator[byte
         if data is None:
             return
         yield data
+
+
+def _spans(
+    array: ArraySpec, shard: int, opened: _Opened, chips: list[Chip]
+) -> tuple[list[Chip], list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
+    """The chips that are there, where their bytes are, and what is wrong with the others."""
+    _, slots, _, numbers = opened
+    places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
+    spans = [(numbers[at], numbers[at + 1]) for at in places]
+    if codec.ABSENT not in [start for start, _ in spans]:
+        return chips, spans, []
+    lacking = f"{array.path} is in the catalogue but not in shard {shard}; {_REMEDY}"
+    damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
+    chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
+    return chips, [span for span in spans if span[0] != codec.ABSENT], damage
+
+
+def _missing(array: ArraySpec, shard: int) -> CorruptError:
+    return CorruptError(f"shard {shard}: {array.path} is missing ({array.object(shard)}); {_REMEDY}")
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:

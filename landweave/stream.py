@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from landweave.order import Batches, Order
     from landweave.positions import Positions
 
-REMOTE_THREADS = 64
-"""Number of threads for a URL: most of them wait for an answer."""
-
 _ORDER = 2
 """Version of the shuffled order: an epoch of another version has other batches."""
 
@@ -105,8 +102,9 @@ class Stream:
         self._place: _Place | None = None
         self.threads: int | None = None
         """Threads that read ahead; None: the number of cores (of the worker) minus one for the iterating thread,
-        at least one if nothing else reads ahead, or 64 for a URL; 0: none. While it waits for a batch of a local disk,
-        the iterating thread decodes too."""
+        at least one if nothing else reads ahead; for a URL the number of cores; 0: none. While it waits for a batch of
+        a local disk, the iterating thread decodes too. From a URL all bytes of a batch are asked for at once, whatever
+        the number of threads."""
         self.prefetch = 2
         """Batches that are read ahead."""
         self.timing = Timing()
@@ -258,7 +256,7 @@ class Stream:
         ahead: deque[tuple[int, Loading]] = deque()
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
         random = EpochRandom(self.order.seed, place.epoch)
-        given, timing = 0, self.timing
+        given, timing, remote = 0, self.timing, source.reader.store.remote
         try:
             while True:
                 asked = perf_counter()
@@ -267,12 +265,11 @@ class Stream:
                     if positions is None:
                         break
                     loading = Loading(source, positions, random)
-                    ahead.append((number, loading.start(pool, threads) if pool else loading))
+                    ahead.append((number, loading.start(pool, threads) if pool or remote else loading))
                 if not ahead:
                     break
                 number, loading = ahead.popleft()
-                if pool is None or not source.reader.store.remote:
-                    loading.drain()
+                loading.drain()
                 batch, skipped = loading.result(self.on_error)
                 timing.add(*loading.timings)
                 del loading
@@ -304,7 +301,7 @@ class Stream:
         if self.threads is not None:
             return self.threads
         if self.source.reader.store.remote:
-            return REMOTE_THREADS
+            return cores()
         least = 1 if workers == 1 else 0
         return max(least, cores() // workers - 1)
 

@@ -21,7 +21,7 @@ class Timing:
     trainer_s: float = 0.0
     """The code that iterates worked with a batch."""
     bytes_s: float = 0.0
-    """Threads waited for bytes: disk, network, cache."""
+    """Threads waited for bytes of a disk; from a URL: each part of a batch waited for its bytes, many at a time."""
     decoding_s: float = 0.0
     """Threads verified and decompressed chunks."""
     collating_s: float = 0.0

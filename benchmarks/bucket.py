@@ -1,0 +1,171 @@
+"""`python -m benchmarks.bucket`: reading a dataset of a million samples from a bucket that is slow now and then.
+
+    python -m benchmarks.bucket                 10^6 samples (some minutes; 2 GB below the folder, made once)
+    python -m benchmarks.bucket --quick --json  135,000 samples and fewer batches, as JSON
+
+A server on loopback waits as buckets do: 98 of 100 requests a lognormal time of 30 ms, one of 100 2 s, one of 100 for
+ever (`benchmarks.server`). A sample is 1.0 MB in 17 arrays. Each task runs in its own process. The server and the
+reader share the cores of this machine: shares of a link are those that this machine can serve and decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.bucket_data import make_bucket
+from benchmarks.report import print_goals, print_row
+from benchmarks.server import serve
+from benchmarks.workers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.server import Server
+
+    Row = dict[str, Any]
+
+SAMPLES, QUICK = 1_000_000, 135_000
+LATENCY_MS = 30
+GOALS: tuple[tuple[str, str, bool, float], ...] = (
+    ("first batch", "seconds", False, 0.3),
+    ("random", "requests_sample", False, 4.0),
+    ("random", "p99_to_median", False, 3.0),
+    ("random", "more_bytes", False, 0.02),
+    ("link 500 MB/s", "used", True, 0.9),
+    ("link 125 MB/s", "used", True, 0.95),
+    ("second epoch", "of_local", True, 0.9),
+    ("3 of 12 bands", "bytes_to_share", False, 1.2),
+    ("3 of 12 bands", "cpu_to_share", False, 1.2),
+)
+"""(task, measure, whether more is better, bound)."""
+
+
+def _alone(server: Server, tag: str, url: str, asked: Row) -> Row:
+    """A task in a fresh process, with the requests and bytes that its tag was served."""
+    command = [sys.executable, "-m", "benchmarks.bucket_use", json.dumps({"place": url, **asked})]
+    before = (0, 0)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdin is not None  # noqa: S101 - asked for
+        assert process.stdout is not None  # noqa: S101
+        found = json.loads(process.stdout.readline())
+        if found.get("ready"):
+            before = server.counted(tag)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            found = json.loads(process.stdout.readline())
+    requests, size = server.counted(tag)
+    return {**found, "requests": requests - before[0], "bytes": size - before[1]}
+
+
+def _first(server: Server, name: str, times: int) -> Row:
+    found = [
+        _alone(server, f"first{i}", f"{server.url(f'first{i}', LATENCY_MS, kind='t')}/{name}",
+               {"task": "first", "number": i})
+        for i in range(times)
+    ]  # fmt: skip
+    seconds = sorted(f["first_s"] for f in found)
+    return {
+        "task": "first batch", "seconds": float(np.median(seconds)), "slowest_s": seconds[-1],
+        "opened_s": float(np.median([f["opened_s"] for f in found])), "requests": found[0]["requests"],
+        "read_mb": found[0]["bytes"] / 1e6, "peak_mb": max(f["peak_mb"] for f in found),
+    }  # fmt: skip
+
+
+def _random(server: Server, name: str, task: str, batches: int, **asked: Any) -> Row:
+    """Random samples: with `kind` '', nothing is late, which says what they need."""
+    kind = asked.pop("kind", "t")
+    tag = task.replace(" ", "-") + kind
+    found = _alone(server, tag, f"{server.url(tag, LATENCY_MS, kind=kind)}/{name}",
+                   {"task": "random", "shards": 4, "batches": batches, **asked})  # fmt: skip
+    seconds = np.array(found["seconds"])
+    return {
+        "task": task, "store": {"t": "slow now and then", "w": "wide", "": "steady"}[kind],
+        "median_s": float(np.median(seconds)), "p99_to_median": float(np.quantile(seconds, 0.99) / np.median(seconds)),
+        "requests_sample": found["requests"] / found["samples"], "kb_sample": found["bytes"] / found["samples"] / 1e3,
+        "cpu_ms": found["cpu_s"] / found["samples"] * 1e3, "peak_mb": found["peak_mb"],
+    }  # fmt: skip
+
+
+def _link(server: Server, name: str, link: int, batches: int) -> Row:
+    tag = f"link{link}"
+    url = f"{server.url(tag, LATENCY_MS, link, 't')}/{name}"
+    found = _alone(server, tag, url, {"task": "stream", "batches": batches})
+    return {
+        "task": f"link {link} MB/s", "used": found["bytes"] / found["wall_s"] / 1e6 / link,
+        "samples_s": found["samples"] / found["wall_s"], "cpu_ms": found["cpu_s"] / found["samples"] * 1e3,
+        "requests_sample": found["requests"] / found["samples"], "peak_mb": found["peak_mb"],
+    }  # fmt: skip
+
+
+def _bands(server: Server, name: str, batches: int) -> Iterator[Row]:
+    """Three of Sentinel-2's twelve bands, one of each grid, beside all twelve: bytes and CPU to their share."""
+    arrays = [f"sentinel2/bands_{m}m" for m in (10, 20, 60)]
+    every = _random(server, name, "12 bands", batches, kind="", arrays=arrays)
+    few = _random(server, name, "3 of 12 bands", batches, kind="", arrays=arrays[:1], bands={"sentinel2": list(THREE)})
+    yield every
+    share = 3 * 264**2 / (4 * 264**2 + 6 * 132**2 + 2 * 44**2)
+    few["bytes_to_share"] = few["kb_sample"] / every["kb_sample"] / share
+    few["cpu_to_share"] = few["cpu_ms"] / every["cpu_ms"] / share
+    yield few
+
+
+THREE = ("B02", "B03", "B04")
+
+
+def _rows(server: Server, name: str, quick: bool) -> Iterator[Row]:
+    yield _first(server, name, 3 if quick else 9)
+    batches = 30 if quick else 200
+    steady = _random(server, name, "random", 10, kind="")
+    yield steady
+    late = _random(server, name, "random", batches)
+    late["more_bytes"] = late["kb_sample"] / steady["kb_sample"] - 1
+    yield late
+    yield _random(server, name, "random", batches // 3, kind="w")
+    for link, much in ((500, 96), (125, 32)):
+        yield _link(server, name, link, much // 3 if quick else much)
+    yield from _bands(server, name, 5 if quick else 20)
+
+
+def goals(rows: list[Row]) -> dict[str, list[str]]:
+    """'met', 'missed' and 'unjudged'."""
+    found: dict[str, list[str]] = {"met": [], "missed": [], "unjudged": []}
+    for task, measure, more, bound in GOALS:
+        values = [r[measure] for r in rows if r["task"] == task and measure in r and r.get("store") != "wide"]
+        if not values:
+            found["unjudged"].append(f"{task}: {measure}: no such row in this run")
+            continue
+        value = values[-1]
+        text = f"{task}: {measure} {value:.3g} (goal: at {'least' if more else 'most'} {bound:g})"
+        found["met" if (value >= bound if more else value <= bound) else "missed"].append(text)
+    return found
+
+
+def main() -> None:
+    """Run, print, decide the goals."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bucket", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="one object per row, last a summary")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} samples, fewer batches")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".benchmarks" / "data", help="where datasets are made and kept"
+    )
+    asked = parser.parse_args()
+    made = make_bucket(asked.folder, QUICK if asked.quick else SAMPLES)
+    rows = []
+    with serve(asked.folder) as server:
+        for row in _rows(server, made.name, asked.quick):
+            rows.append(row)
+            print_row(row, as_json=asked.json, digits=3)
+    print_goals(goals(rows), as_json=asked.json)
+
+
+if __name__ == "__main__":
+    main()

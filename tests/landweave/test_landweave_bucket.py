@@ -1,0 +1,179 @@
+"""A store that answers late, never, half, or with another object than before: right pixels or one clear line."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import Counter
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import landweave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Bucket:
+    """Serves a folder, and does to an answer what `habit` says."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.sent = 0
+        self.habit: Any = lambda path, times: None  # noqa: ARG005
+        """(path, how often this range was asked for) -> None, 'stall', 'cut', or seconds to wait."""
+        self.over = threading.Event()
+        self.url = ""
+
+
+@contextmanager
+def bucket(root: Path) -> Iterator[Bucket]:
+    made = Bucket(root)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", "")
+            key = (self.path, wanted)
+            made.asked[key] += 1
+            habit = made.habit(self.path, made.asked[key])
+            if habit == "stall":
+                made.over.wait()
+                self.close_connection = True
+                return
+            if isinstance(habit, float):
+                made.over.wait(habit)
+            path = made.root / self.path.lstrip("/")
+            if not path.is_file():
+                self.send_response(404)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self._send(path.read_bytes(), wanted.removeprefix("bytes="), cut=habit == "cut")
+
+        def _send(self, raw: bytes, wanted: str, *, cut: bool) -> None:
+            total, start, status = len(raw), 0, 200
+            if wanted:
+                first, last = wanted.split("-")
+                start, status = int(first) if first else max(0, total - int(last)), 206
+                raw = raw[start : int(last) + 1] if first and last else raw[start:]
+            self.send_response(status)
+            self.send_header("Content-Range", f"bytes {start}-{start + len(raw) - 1}/{total}")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            with suppress(ConnectionError):  # it was asked for twice, and the other answer came first
+                self.wfile.write(raw[: len(raw) // 2] if cut else raw)
+                made.sent += len(raw)
+            self.close_connection = cut
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    made.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield made
+    finally:
+        made.over.set()
+        server.shutdown()
+        server.server_close()
+
+
+def same(there: landweave.Dataset, here: landweave.Dataset) -> None:
+    for a, b in zip(there.stream(batch_size=6), here.stream(batch_size=6), strict=True):
+        assert a["id"] == b["id"]
+        for name in here.arrays:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_requests_that_never_get_an_answer_are_sent_again(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        # every ninth object or range is not answered at first
+        order: dict[str, int] = {}
+        store.habit = lambda path, times: (
+            "stall" if times == 1 and order.setdefault(path, len(order)) % 9 == 8 else None
+        )
+        data = landweave.open(store.url)
+        same(data, landweave.open(dataset_path))
+        asker: Any = data.store
+        assert asker.asker.again + asker.asker.given_up > 0
+
+
+def test_second_requests_are_few_where_all_answers_are_slow(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        store.habit = lambda path, times: 0.3  # noqa: ARG005
+        data = landweave.open(store.url)
+        store.asked.clear()
+        same(data, landweave.open(dataset_path))
+        again = sum(n - 1 for n in store.asked.values())
+        assert 0 < again <= 8 + 0.05 * len(store.asked) + 1
+
+
+def test_a_store_that_stops_answering_is_an_error_of_one_line(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        data: Any = landweave.open(store.url)
+        data.catalogue.light  # noqa: B018
+        store.habit = lambda path, times: "stall"  # noqa: ARG005
+        data.store.asker.deadline_s = 0.5
+        with pytest.raises(
+            landweave.AccessError, match=r"data.zarr/.* cannot be read: no answer within .* s"
+        ) as failed:
+            next(iter(data.stream(batch_size=4)))
+        assert "\n" not in str(failed.value)
+        with pytest.raises(landweave.AccessError, match="no answer within"):
+            data.sample(0)["dem/elevation"]
+        with pytest.raises(landweave.AccessError, match=r"landweave.json cannot be read|no answer"):
+            data.objects.read("recipe.json")
+
+
+def test_answers_that_are_cut_short_once_are_asked_for_again(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        store.habit = lambda path, times: "cut" if times == 1 and path.endswith("/0") else None
+        same(landweave.open(store.url), landweave.open(dataset_path))
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "gone", "index"])
+def test_an_object_that_changes_while_it_is_read(dataset_path: Path, tmp_path: Path, how: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset_path, copy)
+    with bucket(copy) as store:
+        data = landweave.open(store.url)
+        expected = data.sample(0)["dem/elevation"].copy()
+        array = data.arrays["dem/elevation"]
+        path = copy / array.object(data.catalogue.shards[0])
+        raw = path.read_bytes()
+        if how == "gone":
+            path.unlink()
+        else:
+            path.write_bytes({"cut": raw[: len(raw) // 8], "changed": raw[7:] + raw[:7], "index": raw[:-1]}[how])
+        if how == "index":  # the chunks are what they were: the index is known
+            np.testing.assert_array_equal(data.sample(0)["dem/elevation"], expected)
+            data = landweave.open(store.url)
+        with pytest.raises((landweave.CorruptError, landweave.AccessError)) as failed:
+            list(data.stream(batch_size=4, arrays=["dem"]))
+        assert "dem/elevation" in str(failed.value)
+        assert "\n" not in str(failed.value)
+
+
+def test_a_stream_that_is_left_cancels_what_it_asked_for(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        store.habit = lambda path, times: "stall" if "/c/4/" in path or "/c/5/" in path else None  # noqa: ARG005
+        data = landweave.open(store.url)
+        remote: Any = data.store
+        remote.asker.deadline_s = 20.0
+        batches = iter(data.stream(batch_size=4))
+        for _ in range(3):
+            next(batches)
+        batches.close()  # returns, although what is read ahead is never answered
+        store.habit = lambda path, times: None  # noqa: ARG005
+        same(data, landweave.open(dataset_path))
