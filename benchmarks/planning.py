@@ -5,6 +5,7 @@
                                                    date of each
     python -m benchmarks.planning --quick --json   10^3 and 10^4, as JSON
     python -m benchmarks.planning --sizes --sampling --points 100000    the points alone
+    python -m benchmarks.planning --sizes 1000000 --sampling --points --workers 1 2    planned by so many processes
 
 Against `testbed anywhere`, in its own process, over HTTP. Each size is planned in a fresh process.
 """
@@ -25,8 +26,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as pacsv
 
+from benchmarks.building_meter import Meter
 from benchmarks.ours import peak_bytes
 from pipelines.access.archives import Archives
+from pipelines.engines import Engine
+from pipelines.jobs import plan_dataset
 from pipelines.plan import make_plan
 from pipelines.plan.blocks import KM_A_DEG, days_of, requests_at_most
 from pipelines.progress import ProgressPrinter
@@ -44,6 +48,8 @@ AREA = [0.0, 42.0, 20.0, 55.0]
 SEASONS = (("spring", "03-01", "05-31"), ("summer", "06-01", "08-31"), ("autumn", "09-01", "11-30"))
 WINTER = {"name": "winter", "start": "2021-12-01", "end": "2022-02-28"}
 SPRING_DAYS = 92
+CROWDED = 2_000_000
+"""More locations than this do not find room in the area with footprints of 600 m."""
 KINDS = ("common window", "window of each")
 """What is planned at points of a file."""
 
@@ -57,7 +63,7 @@ def recipe_of(count: int, url: str, *, everywhere: bool = False) -> Recipe:
     windows = [{"name": name, "start": f"2021-{a}", "end": f"2021-{b}"} for name, a, b in SEASONS]
     return Recipe.model_validate(
         {
-            "name": "planning", "seed": 1, "grid": {"size_m": 600},
+            "name": "planning", "seed": 1, "grid": {"size_m": 600 if count <= CROWDED else 240},
             "sampling": {"kind": "uniform", "count": count, "area": {} if everywhere else {"bbox": AREA}},
             "windows": [*windows, WINTER],
             "providers": {"anywhere": {"url": url, "dialect": "earth-search", "retries": 0}},
@@ -119,16 +125,20 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
         recipe = points_recipe(job["url"], own=job["what"] == KINDS[1])
     else:
         recipe = recipe_of(job["count"], job["url"], everywhere=job["everywhere"])
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, meter = time.perf_counter(), Meter()
     found: dict[str, Any] = {}
     if job["what"] == "sampling":
         located = locate(recipe, Path())
         found = {"locations": len(located), "shards": len(located.packed(recipe.shards))}
     else:
-        out = folder / f"plan-{job['what']}-{job['count']}"
-        with Archives(recipe.providers) as archives:
-            file = RecipeFile(recipe=recipe, folder=folder)
-            summary = make_plan(file, archives, out / "plan", out, ProgressPrinter("planning", "locations"))
+        out = folder / f"plan-{job['what']}-{job['count']}-{job.get('workers')}"
+        file = RecipeFile(recipe=recipe, folder=folder)
+        if job.get("workers"):
+            summary = plan_dataset(file, out, again=False, engine=Engine(workers=job["workers"]))
+            job["what"] = f"plan, workers: {job['workers']}"
+        else:
+            with Archives(recipe.providers) as archives:
+                summary = make_plan(file, archives, out / "plan", out, ProgressPrinter("planning", "locations"))
         size = sum(p.stat().st_size for p in (out / "plan").rglob("*") if p.is_file())
         found = {
             "locations": summary.samples, "shards": summary.shards, "parts": summary.parts,
@@ -137,7 +147,7 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
             "scenes": sum(summary.scenes.values()), "plan_bytes": size,
         }  # fmt: skip
     return found | {
-        "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1),
+        "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": meter.read()["cpu_s"],
         "peak_mib": peak_bytes() >> 20,
         "what": job["what"],
     }  # fmt: skip
@@ -155,6 +165,12 @@ def jobs_of(sizes: list[int], sampling: list[int], points: list[int], folder: st
     plans = [{**base, "count": n, "what": "plan"} for n in sizes]
     plans += [{**base, "count": n, "what": "sampling", "everywhere": True} for n in sampling]
     return plans + [{**base, "count": n, "what": kind} for n in points for kind in KINDS]
+
+
+def on_workers(jobs: list[dict[str, Any]], workers: Sequence[int]) -> list[dict[str, Any]]:
+    """The jobs, those that plan sizes once for each number of workers."""
+    many = [job | {"workers": n} for job in jobs if job["what"] == "plan" for n in workers]
+    return many + [job for job in jobs if not (many and job["what"] == "plan")]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -179,6 +195,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", help="locations to plan, instead")
     parser.add_argument("--sampling", type=int, nargs="*", help="locations to place without planning, instead")
     parser.add_argument("--points", type=int, nargs="*", help="points of a file to plan in both ways, instead")
+    parser.add_argument("--workers", type=int, nargs="*", help="processes that plan the sizes, one run for each number")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.job:
@@ -192,7 +209,8 @@ def main() -> None:
         try:
             url = server.stdout.readline().strip() if server.stdout else ""
             rows = []
-            for job in jobs_of(sizes, sampling, points, folder, url):
+            jobs = jobs_of(sizes, sampling, points, folder, url)
+            for job in on_workers(jobs, asked.workers or []):
                 rows.append(in_a_process(job))
                 if not asked.json:
                     show(rows[-1:])
