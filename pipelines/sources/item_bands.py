@@ -208,7 +208,7 @@ def _said(name: str) -> tuple[str, int, str | None]:
 
 
 def _rasters(assets: dict[str, Any]) -> list[tuple[str, Asset]]:
-    """Assets that hold measurements; JPEG 2000 only where the item has no TIFF (a block of it costs the whole file)."""
+    """Assets that hold measurements; JPEG 2000 only where the item has no TIFF (some are read whole)."""
     tiffs, others = [], []
     for key, asset in assets.items():
         if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):

@@ -46,9 +46,11 @@ _MAX_SAMPLES = 1 << 32
 _MAX_COMPONENTS = 4096
 _MAX_TILES = 65_535
 """Isot, the number of a tile, has 16 bits (A.4.2)."""
-_MAX_CODE_BLOCKS = 1 << 20
-"""Code-blocks, or precincts, of a tile: decoders allocate some hundred bytes for each. 1.2e8 samples in code-blocks of
-32 x 32 are 1.2e5."""
+_MAX_CODE_BLOCKS = 1 << 19
+"""Code-blocks of a tile: OpenJPEG allocates 400 bytes for each (measured). 1.2e8 samples in blocks of 32 x 32 are
+1.2e5."""
+_MAX_PRECINCTS = 1 << 16
+"""Precincts of a tile, 1,600 bytes each (measured). A tile of Sentinel-2 has 27."""
 _MAX_PACKETS = 1 << 25
 """Packets of a tile, each of which a decoder keeps a mark of 2 bytes for."""
 
@@ -166,18 +168,16 @@ def too_fine(segment: bytes, size: Size) -> str | None:
         return f"states {levels} levels, {layers} layers and code-blocks of 2^{wide + 2} x 2^{high + 2} pixels"
     exponents = struct.unpack_from(f">{levels + 1}B", segment, at + 5) if own else (0xFF,) * (levels + 1)
     across, down = min(size.wide, size.across), min(size.high, size.down)
-    most = packets = 0
+    blocks = precincts = 0
     for level, exponent in enumerate(exponents):
         less = levels - level
         columns, rows = (across >> less) + 2, (down >> less) + 2
         x, y = exponent & 15, exponent >> 4
         if level and not (x and y):
             return "states precincts without pixels"
-        precincts = ((columns >> x) + 2) * ((rows >> y) + 2)
-        blocks = (columns >> min(x, wide + 2)) * (rows >> min(y, high + 2))
-        most = max(most, size.components * max(precincts, blocks))
-        packets = max(packets, precincts)
-    if most > _MAX_CODE_BLOCKS or packets * size.components * (levels + 1) * (layers + 1) > _MAX_PACKETS:
+        precincts += size.components * ((columns >> x) + 1) * ((rows >> y) + 1)
+        blocks += size.components * (columns >> min(x, wide + 2)) * (rows >> min(y, high + 2))
+    if blocks > _MAX_CODE_BLOCKS or precincts > _MAX_PRECINCTS or precincts * (layers + 1) > _MAX_PACKETS:
         return f"cuts a tile of {across} x {down} pixels into too many code-blocks, precincts or layers"
     return None
 

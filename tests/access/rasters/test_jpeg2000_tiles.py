@@ -370,8 +370,14 @@ def test_absurd_sizes_are_refused(
 
 @pytest.mark.parametrize(
     ("at", "values"),
-    [(14, (0x11, 0x11, 0x11, 0x11, 0x11, 0x11)), (6, (0xFF, 0xFF)), (9, (200,)), (10, (9, 9))],
-    ids=["precincts of 2 pixels", "65,535 layers", "200 levels", "code-blocks of 2^22 pixels"],
+    [(14, (0x11, 0x11, 0x11, 0x11, 0x11, 0x11)), (6, (0xFF, 0xFF)), (9, (200,)), (10, (9, 9)), (10, (0, 0))],
+    ids=[
+        "precincts of 2 pixels",
+        "65,535 layers",
+        "200 levels",
+        "code-blocks of 2^22 pixels",
+        "code-blocks of 4 x 4 pixels",
+    ],
 )
 def test_tiles_that_would_take_much_memory_are_refused(
     at: int, values: tuple[int, ...], made: Callable[..., bytes], served: Served
