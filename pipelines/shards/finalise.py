@@ -220,7 +220,7 @@ def _compact(out: Path, path: str, tables: Iterator[pa.Table], schema: pa.Schema
         waiting: list[pa.Table] = []
         with pq.ParquetWriter(aside, schema, **PARQUET) as writer:
             for table in tables:
-                waiting.append(table.cast(schema))
+                waiting.append(ledger.in_form(table, schema))
                 while sum(t.num_rows for t in waiting) >= ROW_GROUP:
                     rows = pa.concat_tables(waiting).combine_chunks()
                     writer.write_table(rows.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)

@@ -123,6 +123,14 @@ def read_part(
         return pq.read_table(out / part(kind, shard), columns=columns, partitioning=None)
 
 
+def in_form(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A part of a table in the form of the whole: a column that the shard's version did not have yet is empty."""
+    absent = [field for field in schema if field.nullable and field.name not in table.column_names]
+    for field in absent:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    return (table.select(schema.names) if absent else table).cast(schema)
+
+
 def why_absent(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Layer -> 'not_found 34 (earth-search: HTTP 404 from https://...)', for layers that no row has obtained.
 

@@ -27,6 +27,7 @@ from landweave.parts import (
     record_bytes,
     root_to_bytes,
 )
+from pipelines.shards.ledger import in_form
 from pipelines.shards.publish import DamagedError, checksum, staging
 from pipelines.shards.write import PARQUET
 
@@ -84,7 +85,7 @@ class PartsWriter:
         if self._waiting and self._waiting[0]["split"][0] != table["split"][0]:
             self._write()
         self._note(shard, table, rows)
-        self._waiting.append(table.cast(self._schema))
+        self._waiting.append(in_form(table, self._schema))
         if sum(t.num_rows for t in self._waiting) >= PART_ROWS:
             self._write()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import geopandas
@@ -19,13 +20,13 @@ import stac_geoparquet.arrow
 from pystac.validation.local_validator import get_local_schema_cache
 from referencing.jsonschema import DRAFT7
 
+import landweave
 from pipelines.captions.facts import facts_sha256
-from pipelines.shards.stac_items import bbox
+from pipelines.shards.ledger import in_form
+from pipelines.shards.stac_items import bbox, schema
 from tests.shards.synthetic import planned
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+GOLDEN = Path(__file__).parents[1] / "golden"
 PLAN = planned((3, 3, 2), sources=("sentinel2", "sentinel1", "dem"))
 PROJECTION = {
     "type": "object",
@@ -161,3 +162,15 @@ def test_bbox_of_a_footprint_across_the_antimeridian() -> None:
     assert bbox(shapely.MultiPolygon([east, west])) == (179.9, -17, -179.9, -16.9)
     pole = shapely.box(-180, 89, 180, 90)
     assert bbox(pole) == (-180, 89, 180, 90)
+
+
+@pytest.mark.parametrize("version", ["v1", "v3"])
+def test_shards_of_an_older_version_go_into_todays_catalogue(version: str) -> None:
+    """A dataset that an older version began can be finished: columns that it did not know are empty."""
+    folder = GOLDEN / version
+    whole = schema(landweave.open(folder).spec)
+    table = pq.read_table(folder / "parts" / "items" / "00000.parquet", partitioning=None)
+    found = in_form(table, whole)
+    assert found.schema.equals(whole)
+    assert found.column("openstreetmap_edited_since").null_count == len(table)
+    assert found.select(table.column_names).to_pylist() == table.to_pylist()

@@ -146,7 +146,7 @@ def prepare(
 
     Args:
         pbf: the extract; by the hash of its content it is found again.
-        cache_dir: for the GeoParquet, and for working files while it is made: 16 bytes per node and 24 per way of the
+        cache_dir: for the GeoParquet, and for working files while it is made: 20 bytes per node and 28 per way of the
             extract. A call continues where an earlier, killed one stopped.
         near: the ground. None = all objects, whose locations and tags are then held in memory.
         progress: gets bytes done and bytes in all.
