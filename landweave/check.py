@@ -6,24 +6,28 @@ import hashlib
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landweave import codec
+from landweave.documents import EDITED
 from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import ITEMS, MANIFEST, SHARD_INDEX, shard_manifest, supplement_manifest
-from landweave.manifest import shard_from_bytes
-from landweave.strict import Fields, parse, text, whole
+from landweave.manifest import ObjectSum, shard_from_bytes
+from landweave.strict import Fields, inside, parse, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from landweave.dataset import Dataset
-    from landweave.manifest import ObjectSum, ShardManifest
+    from landweave.manifest import ShardManifest
 
 _PIECE_BYTES = 1 << 24
 _NUMBER = re.compile(r"[0-9]{1,8}(\.r[0-9]{1,5})?")
+_COLLECTION = re.compile(r"catalogue/collection(\.r[0-9]+)?\.json")
+_MULTIHASH = re.compile("1220[0-9a-f]{64}")
 _Seat = tuple[str, str]
 """(sample id, split) of a row."""
 
@@ -38,8 +42,9 @@ def check(
         threads: shards that are looked at together; each holds 16 MiB of an object in memory.
         progress: called with (shards done, shards) after each.
 
-    Checked: size and SHA-256 of every object; every sample in exactly one row, and the catalogue, the shard manifests
-    and the shard indexes must agree on the samples and observations; one split per shard and per block.
+    Checked: size and SHA-256 of every object, and of every STAC file that the collection leads to; every sample in
+    exactly one row, and the catalogue, the shard manifests and the shard indexes must agree on the samples and
+    observations; one split per shard and per block. Of the files that people edit (`EDITED`), only that they exist.
     """
     for path, expected in sorted(dataset.manifest.objects.items()):
         fault = _object(dataset, path, expected)
@@ -55,6 +60,9 @@ def check(
         return
     yield from _splits(dataset)
     with ThreadPoolExecutor(threads) as pool:
+        collections = [path for path in dataset.manifest.objects if _COLLECTION.fullmatch(path)]
+        for faults in pool.map(lambda page: _page(dataset, page), _linked(dataset, collections)):
+            yield from faults
         # shards that failed were left out and are not in the index
         built = sorted(int(number) for number in index if ".r" not in number)
         jobs = [pool.submit(_shard, dataset, i, index, catalogue.get(i, {})) for i in sorted({*built, *catalogue})]
@@ -67,6 +75,8 @@ def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
     """The fault of an object; reads it in pieces, and only if its length is right."""
     try:
         size, digest = dataset.store.size(path) if expected.size else 0, hashlib.sha256()
+        if path in EDITED:
+            return None
         if size != expected.size:
             return f"{path}: has {size} bytes, expected {expected.size}"
         for start in range(0, size, _PIECE_BYTES):
@@ -76,6 +86,28 @@ def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
     except LandweaveError as error:
         return f"{path}: {error}"
     return None if digest.hexdigest() == expected.sha256 else f"{path}: content differs from its checksum"
+
+
+def _linked(dataset: Dataset, paths: list[str]) -> Iterator[tuple[str, ObjectSum]]:
+    """Path and checksum of each STAC file that these STAC files link to, of those that the build wrote."""
+    for path in paths:
+        with suppress(FileNotFoundError, LandweaveError):  # its own fault has been reported
+            found = Fields(parse(dataset.store.get(path), path), path)
+            for link in found.objects("links"):
+                if "file:checksum" in link:
+                    name = link.text("href").removeprefix("./")
+                    target = inside(f"{path.rpartition('/')[0]}/{name}", f"{path}: ")
+                    digest = link.text("file:checksum", _MULTIHASH).removeprefix("1220")
+                    yield target, ObjectSum(link.whole("file:size", 0, 2**40), digest)
+
+
+def _page(dataset: Dataset, page: tuple[str, ObjectSum]) -> list[str]:
+    """Faults of the STAC catalogue of a shard, and of its items."""
+    fault = _object(dataset, *page)
+    if fault:
+        return [fault]
+    faults = (_object(dataset, *item) for item in _linked(dataset, [page[0]]))
+    return [fault for fault in faults if fault]
 
 
 def _index(data: Any, path: str, dataset: Dataset) -> dict[str, Fields]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from landweave.manifest import DatasetManifest
 
 CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"
+EDITED = (CARD, CITATION)
+"""Files that who publishes a dataset may edit."""
 HUB_LICENCES = frozenset(("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "odbl", "apache-2.0", "mit"))
 """Identifiers of https://huggingface.co/docs/hub/repositories-licenses that datasets of this kind have."""
 TAGS = ("earth-observation", "remote-sensing", "multi-modal", "weak-labels")

@@ -12,6 +12,8 @@
     parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
     vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
     questions/00007.parquet         questions and answers with their evidence, where the recipe asks for them
+    thumbnails/00007/ID.webp        a picture of each sample   } of datasets of at most 16,384
+    catalogue/stac/00007/ID.json    a STAC item of each sample } planned samples
     catalogue/{items,ledger}.parquet, catalogue/{collection,statistics,shards}.json
 
 Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
@@ -132,6 +134,11 @@ def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
 def vectors(label: str, shard: int) -> str:
     """Path of a shard's vector objects."""
     return f"vectors/{label}/{shard_name(shard)}.parquet"
+
+
+def thumbnail(shard: int, sample: str) -> str:
+    """'thumbnails/00007/4998U_808R.webp'."""
+    return f"thumbnails/{shard_name(shard)}/{sample}.webp"
 
 
 def questions(shard: int) -> str:
@@ -376,11 +383,18 @@ class DatasetSpec:
     """Number of additions since the dataset was finished."""
     questions: int | None = None
     """Revision that questions and answers came with; None = there are none."""
+    pages: bool = False
+    """Whether every sample has a picture and, in each revision, a STAC item in a file of its own."""
 
     def at(self, path: str) -> str:
         """Path of a catalogue file in this revision: 'catalogue/items.r1.parquet'."""
         stem, dot, ending = path.rpartition(".")
         return f"{stem}.r{self.revision}{dot}{ending}" if self.revision else path
+
+    @property
+    def page_folder(self) -> str:
+        """Folder of this revision's STAC items: 'catalogue/stac', 'catalogue/stac.r1'."""
+        return f"catalogue/stac.r{self.revision}" if self.revision else "catalogue/stac"
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:

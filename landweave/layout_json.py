@@ -36,7 +36,7 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     data = asdict(spec)
     del data["recipe"]
     data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
-    _without(data, "revision", "attributes", "shared_ground")
+    _without(data, "revision", "attributes", "shared_ground", "pages")
     if spec.questions is None:
         del data["questions"]
     for group in data["groups"]:
@@ -78,6 +78,7 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
         shared_ground=tuple(_shared(s) for s in found.objects("shared_ground", default=[])),
         revision=revision,
         questions=None if asked is None else whole(asked, found.at("questions"), 0, revision),
+        pages=found.flag("pages", default=False),
     )
     for what, names in (("groups", spec.groups), ("attributes", spec.attributes)):
         if len({n.name for n in names}) != len(names):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,19 +86,25 @@ def _image(sample: Sample, group: GroupSpec) -> bytes | None:
 
 
 def plain(value: Any) -> Any:
-    """The value for JSON: times in ISO 8601, tuples as lists, NaN and infinity as null."""
+    """The value for JSON: times in RFC 3339 (UTC), tuples as lists, bytes in hex, NaN and infinity as null."""
     match value:
         case dict():
             return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple():
             return [plain(v) for v in value]
-        case datetime() | date():
-            return value.isoformat()
+        case date():
+            return _stamp(value)
         case bytes():
             return value.hex()
         case float() if not math.isfinite(value):
             return None
     return value
+
+
+def _stamp(value: date) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat()
 
 
 def description(array: ArraySpec) -> Json:

@@ -38,7 +38,8 @@ _EXAGGERATION = 2.0
 class Pictured(Protocol):
     """What a picture needs of a `landweave.sample.Sample`."""
 
-    id: str
+    @property
+    def id(self) -> str: ...  # noqa: D102
 
     @property
     def spec(self) -> DatasetSpec: ...  # noqa: D102 - see Sample
@@ -75,26 +76,36 @@ def picture(sample: Pictured, group: GroupSpec, slot: int = 0) -> NDArray[np.uin
     if array.kind == "classes":
         return _classes(sample.spec, sample, group, array, slot)
     physical = sample.physical(array.path)
-    values: NDArray[np.float64] = (physical[slot] if array.dated else physical).astype(np.float64)
-    values = values[None] if values.ndim == 2 else values
-    limits = _limits(sample, array, values)
+    chip = physical[slot] if array.dated else physical
+    bands = drawn_bands(array)
+    values: NDArray[np.float64] = (chip[bands] if chip.ndim == 3 else chip[None]).astype(np.float64)
+    if len(values) == 1 and array.unit == "m":
+        return _shaded(values[0], array.resolution_m)
+    limits = [_limits(sample, array, band, values[i]) for i, band in enumerate(bands)]
     if len(values) == 1:
-        return (
-            _shaded(values[0], array.resolution_m)
-            if array.unit == "m"
-            else _colours([_stretch(values[0], *limits[0])] * 3)
-        )
-    if _visible(array) >= 3:
-        centres = np.array([np.inf if b.center_um is None else b.center_um for b in array.bands])
-        bands = [int(np.abs(centres - um).argmin()) for um in _RGB_UM]
-        low, high = min(limits[b][0] for b in bands), max(limits[b][1] for b in bands)
-        return _colours([_stretch(values[b], low, high) for b in bands])
-    if len(values) >= 3:
-        return _colours([_stretch(values[b], *limits[b]) for b in range(3)])
+        return _colours([_stretch(values[0], *limits[0])] * 3)
+    if in_colour(array):
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        return _colours([_stretch(band, low, high) for band in values])
+    if len(values) == 3:
+        return _colours([_stretch(band, *ends) for band, ends in zip(values, limits, strict=True)])
     ratio = (
         values[0] - values[1] if array.unit.startswith("dB") else values[0] / np.where(values[1] > 0, values[1], np.nan)
     )
     return _colours([*(_stretch(values[b], *limits[b]) for b in (0, 1)), _stretch(ratio, *_own_limits(ratio))])
+
+
+def in_colour(array: ArraySpec) -> bool:
+    """Whether an array has the bands of a picture in true colour."""
+    return _visible(array) >= 3
+
+
+def drawn_bands(array: ArraySpec) -> list[int]:
+    """Bands that are drawn: those nearest to red, green and blue; without them the first three, or all."""
+    if not in_colour(array):
+        return list(range(min(3, len(array.bands))))
+    centres = np.array([np.inf if b.center_um is None else b.center_um for b in array.bands])
+    return [int(np.abs(centres - um).argmin()) for um in _RGB_UM]
 
 
 def has_confidence(group: GroupSpec) -> bool:
@@ -179,19 +190,15 @@ def _visible(array: ArraySpec) -> int:
     return sum(b.center_um is not None and _VISIBLE_UM[0] <= b.center_um <= _VISIBLE_UM[1] for b in array.bands)
 
 
-def _limits(sample: Pictured, array: ArraySpec, values: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Physical value that is drawn black and white, per band."""
-    limits = []
-    for i, band in enumerate(array.bands):
-        figures = sample.statistics.get(array.path, {}).get(band.name, {})
-        best = figures.get("clear", {}) if figures.get("clear", {}).get("count") else figures.get("all", {})
-        ends = [best.get("percentiles", {}).get(p) for p in ("2", "98")]
-        if best.get("count") and None not in ends:
-            low, high = (end * array.scale + array.offset for end in ends)
-            limits.append((low, high))
-        else:
-            limits.append(_own_limits(values[i]))
-    return limits
+def _limits(sample: Pictured, array: ArraySpec, band: int, values: NDArray[np.float64]) -> tuple[float, float]:
+    """Physical values of a band that are drawn black and white."""
+    figures = sample.statistics.get(array.path, {}).get(array.bands[band].name, {})
+    best = figures.get("clear", {}) if figures.get("clear", {}).get("count") else figures.get("all", {})
+    ends = [best.get("percentiles", {}).get(p) for p in ("2", "98")]
+    if not best.get("count") or None in ends:
+        return _own_limits(values)
+    low, high = (end * array.scale + array.offset for end in ends)
+    return low, high
 
 
 def _own_limits(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -259,7 +259,7 @@ class _Catalogue(BaseCoreClient):
         base, files = _base(request), self._files(request)
         with self._lock, _Told():
             rows = [self.dataset.catalogue.item(position) for position in positions]
-        return [item(row, base, files) for row in rows]
+        return [item(row, self.dataset.spec, base, files) for row in rows]
 
 
 def _found(dataset: Dataset, asked: dict[str, Any]) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from landweave.cql2 import Filter, geometry, queryable
 from landweave.errors import QueryError, unknown
-from landweave.layout import COLLECTION
+from landweave.layout import COLLECTION, shard_name
+from landweave.record import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.dataset import Dataset
-    from landweave.layout import Json
+    from landweave.layout import DatasetSpec, GroupSpec, Json
 
 MOST_ITEMS = 1_000
 """Items of a page at most."""
@@ -33,6 +34,13 @@ _OUTSIDE = frozenset(
 )
 """Columns that are no properties of an item."""
 _GEOJSON = "application/geo+json"
+STAC_VERSION = "1.1.0"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+_LONG = ("_radiometry", "_resampling", "_provenance")
+"""Ends of the columns that would be most of an item's file; the Parquet and the API have them."""
+_CAPTION = ("text", "captioner", "model", "set")
+"""What an item's file has of a caption."""
 AGGREGATIONS = {
     "total_count": "integer",
     "datetime_min": "datetime",
@@ -115,62 +123,85 @@ def sort_positions(dataset: Dataset, positions: NDArray[np.int64], by: list[tupl
     return np.asarray(positions[order.to_numpy()])
 
 
-def item(row: Mapping[str, Any], base: str, files: str) -> Json:
-    """A STAC item from a row of the catalogue.
+def item(row: Mapping[str, Any], spec: DatasetSpec, base: str, files: str) -> Json:
+    """A STAC item of the API from a row of the catalogue.
 
     Args:
         row: all columns.
+        spec: the dataset's form.
         base: URL of the API, ending in '/'.
         files: URL of the dataset's files, ending in '/'.
     """
-    import shapely
-    import shapely.geometry
-
-    box = row["bbox"]
     collection = f"{base}collections/{row['collection']}"
-    properties = {name: plain(value) for name, value in row.items() if name not in _OUTSIDE and value is not None}
-    if isinstance(properties.get("facts"), str):
-        with suppress(ValueError):
-            properties["facts"] = json.loads(properties["facts"])
-    assets = {
-        name: {
-            key: _href(value, files) if key == "href" else value for key, value in asset.items() if value is not None
-        }
-        for name, asset in (row["assets"] or {}).items()
-        if asset is not None
-    }
     links = [
         {"rel": "self", "href": f"{collection}/items/{row['id']}", "type": _GEOJSON},
         {"rel": "parent", "href": collection, "type": "application/json"},
         {"rel": "collection", "href": collection, "type": "application/json"},
         {"rel": "root", "href": base, "type": "application/json"},
-        *({**link, "href": _href(link["href"], files)} for link in row["links"] or () if link["rel"] == "store"),
     ]
+    return _feature(row, spec, links, files)
+
+
+def static_item(row: Mapping[str, Any], spec: DatasetSpec, collection: str) -> Json:
+    """A STAC item as a file two folders below the catalogue's: without the long texts of provenance.
+
+    Args:
+        row: all columns.
+        spec: the dataset's form.
+        collection: address of the collection from the item's file.
+    """
+    shard = f"../{shard_name(row['shard'])}.json"
+    hrefs = {"root": collection, "parent": shard, "collection": collection}
+    links = [{"rel": rel, "href": href, "type": "application/json"} for rel, href in hrefs.items()]
+    kept = {name: value for name, value in row.items() if not name.endswith(_LONG) and name != "facts"}
+    captions = [{name: c[name] for name in _CAPTION if c.get(name)} for c in row.get("captions") or ()]
+    return _feature({**kept, "captions": captions}, spec, links, "../../../")
+
+
+def _feature(row: Mapping[str, Any], spec: DatasetSpec, links: list[Json], files: str) -> Json:
+    import shapely
+    import shapely.geometry
+
+    box = row["bbox"]
+    properties = {name: plain(value) for name, value in row.items() if name not in _OUTSIDE and value is not None}
+    if isinstance(properties.get("facts"), str):
+        with suppress(ValueError):
+            properties["facts"] = json.loads(properties["facts"])
+    assets = {
+        name: {**{key: v for key, v in asset.items() if v is not None}, "href": _href(asset["href"], files)}
+        for name, asset in (row["assets"] or {}).items()
+        if asset is not None
+    }
+    legends = {g.name: legend(g) for g in spec.groups if g.classes and g.name in assets}
+    for name, classes in legends.items():
+        assets[name]["classification:classes"] = classes
+    stored = [{**link, "href": _href(link["href"], files)} for link in row["links"] or () if link["rel"] == "store"]
     return {
         "type": "Feature",
         "stac_version": row["stac_version"],
-        "stac_extensions": row["stac_extensions"],
+        "stac_extensions": [*row["stac_extensions"], *([CLASSIFICATION] if legends else [])],
         "id": row["id"],
         "collection": row["collection"],
         "geometry": shapely.geometry.mapping(shapely.from_wkb(row["geometry"])),
         "bbox": [box[edge] for edge in ("xmin", "ymin", "xmax", "ymax")],
         "properties": properties,
-        "links": links,
+        "links": [*links, *stored],
         "assets": assets,
     }
 
 
-def plain(value: Any) -> Any:
-    """A value of the catalogue as JSON."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+def legend(group: GroupSpec) -> list[Json]:
+    """The classes of a label as https://github.com/stac-extensions/classification has them."""
+    return [
+        {
+            "value": c.code,
+            "name": re.sub(r"[^0-9A-Za-z]+", "_", c.name).strip("_").lower() or f"class_{c.code}",
+            "title": c.name,
+            "description": f"{c.name}: {c.common}",
+            "color_hint": c.colour.removeprefix("#").upper(),
+        }
+        for c in group.classes
+    ]
 
 
 def _href(href: str, files: str) -> str:
@@ -260,7 +291,7 @@ def collection(dataset: Dataset, base: str, files: str) -> Json:
         *(
             {**link, "href": _href(link["href"], files)}
             for link in found["links"]
-            if link["rel"] in ("store", "license")
+            if link["rel"] in ("store", "license", "describedby", "cite-as")
         ),
     ]
     for asset in found.get("assets", {}).values():

@@ -266,7 +266,9 @@ def _legends(recipe: Recipe) -> dict[str, Legend]:
 def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
     """Predicted number of objects of the dataset, with advice if there are too many."""
     count, one, two = (object_count(dataset_spec(recipe, n, _legends(recipe))) for n in (shards, 1, 2))
-    text = f"objects   {count:,} on disk or in the store"
+    pages = object_count(dataset_spec(recipe, shards, _legends(recipe)), samples) - count
+    text = f"objects   {count + pages:,} on disk or in the store"
+    text += f", {pages:,} of them pictures and STAC items of single samples" if pages else ""
     if count <= MANY_OBJECTS:
         return text
     each = two - one

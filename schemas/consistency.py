@@ -199,7 +199,7 @@ def check_doubles(
             f"{both[0]!r} is the name of a source and of a label; give the source another `layer`", where
         )
 
-    reserved = sorted({"attr", "sample", CHANNELS} & set(listed["sources"]))
+    reserved = sorted({"attr", "sample", "thumbnail", CHANNELS} & set(listed["sources"]))
     if reserved:
         where = ("sources", listed["sources"].index(reserved[0]))
         raise MisplacedError(f"{reserved[0]!r} has another meaning in the catalogue; choose another `layer`", where)
@@ -210,8 +210,10 @@ def check_label_names(labels: Sequence[Label]) -> None:
     for number, label in enumerate(labels):
         if label.layer in {*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"} - {label.kind}:
             raise MisplacedError(f"{label.layer!r} is the name of a built-in layer; choose another", ("labels", number))
-        if label.layer == "attr":
-            raise MisplacedError("'attr' is the prefix of attribute columns; choose another name", ("labels", number))
+        if label.layer in ("attr", "thumbnail"):
+            raise MisplacedError(
+                f"{label.layer!r} has another meaning in the catalogue; choose another name", ("labels", number)
+            )
 
 
 def check_dates_of_labels(labels: Sequence[Label], sources: Sequence[Source], known: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landweave.dataset import Dataset, open_dataset
+from landweave.documents import EDITED
 from landweave.documents import documents as documents_of
 from landweave.errors import LandweaveError
 from landweave.layout import (
@@ -41,14 +42,15 @@ from pipelines.durable import move_durably
 from pipelines.shards.desk import store_of
 from pipelines.shards.finalise import ROW_GROUP
 from pipelines.shards.join import joined, joined_schema
+from pipelines.shards.pages import Pages
 from pipelines.shards.parts import PartsWriter
-from pipelines.shards.publish import checksum, publish, staging
+from pipelines.shards.publish import checksum, publish, publish_many, staging
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
 from schemas.canonical import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from landweave.layout import AttributeSpec, DatasetSpec, GroupSpec, Json
@@ -142,6 +144,13 @@ class Target:
         if self.store is None or not path.startswith((ZARR, "vectors", QUESTIONS)):
             publish(self.out, path, content)
         return _sum(content)
+
+    def put_many(self, files: Mapping[str, bytes]) -> None:
+        """Write or replace small files."""
+        if self.store is not None:
+            for path, content in files.items():
+                self.store.put(path, content)
+        publish_many(self.out, files)
 
     def get(self, path: str) -> bytes | None:
         """A file; None if there is none."""
@@ -286,13 +295,14 @@ def _finish(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec, ind
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), more.store.get(RECIPE))
     tables = [path for path in more.manifest.objects if path.startswith(FUSION)]
     objects |= {path: target.put(path, more.objects.read(path)) for path in tables}
-    objects |= _items(target, base, more, spec)
+    items, children = _items(target, base, more, spec)
+    objects |= items
     objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, more, new), base.ledger.schema)
     statistics = {"split": "train", "values": "stored numbers, before scale and offset"}
     names = {a.path for g in new for a in g.arrays}
     bands = {**base.statistics, **{path: s for path, s in more.statistics.items() if path in names}}
     objects[spec.at(STATISTICS)] = target.put(spec.at(STATISTICS), json_bytes({**statistics, "bands": bands}))
-    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), json_bytes(_collection(base, more, spec)))
+    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), json_bytes(_collection(base, more, spec, children)))
     objects[spec.at(SHARD_INDEX)] = target.put(spec.at(SHARD_INDEX), json_bytes(index))
     manifest = dataclasses.replace(
         base.manifest,
@@ -311,8 +321,8 @@ def _finish(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec, ind
     return manifest
 
 
-def _items(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec) -> dict[str, ObjectSum]:
-    """Write the items of both."""
+def _items(target: Target, base: Dataset, more: Dataset, spec: DatasetSpec) -> tuple[dict[str, ObjectSum], list[Json]]:
+    """Write the items of both; returns what `revised_items` does."""
     new = tuple(g for g in spec.groups if g.revision == spec.revision)
     columns = [a.column for a in _new_attributes(base, more)]
     schema = joined_schema(schema_of_items(base), more.catalogue.schema, new, columns)
@@ -343,8 +353,8 @@ def revised_items(
     spec: DatasetSpec,
     schema: pa.Schema,
     change: Callable[[pa.Table, int], pa.Table],
-) -> dict[str, ObjectSum]:
-    """Write the items of a revision in the form of the base's catalogue; returns path -> checksum.
+) -> tuple[dict[str, ObjectSum], list[Json]]:
+    """Write the items of a revision in the form of the base's catalogue.
 
     Args:
         target: where to.
@@ -352,25 +362,47 @@ def revised_items(
         spec: the form of the revision.
         schema: its columns.
         change: rows of the base and their shard (-1: of several) -> the rows of the revision, in the same order.
+
+    Returns:
+        Path -> checksum, and the collection's links to the catalogues of the shards.
     """
+    pages = Pages(spec, target.put_many)
     if isinstance(base.catalogue, PartedCatalogue):
         writer = PartsWriter(target.out, spec, schema, target.move)
         for shard in base.catalogue.shards:
             writer.add(shard, change(base.catalogue.rows(None, base.catalogue.inside(shard)), shard))
-        return writer.finish()
+        return writer.finish(), []
     items = pq.ParquetFile(base.objects.table(base.spec.at(ITEMS)))
-    rows = (change(items.read_row_group(i), -1) for i in range(items.num_row_groups))
-    return {spec.at(ITEMS): target.table(spec.at(ITEMS), rows, schema)}
+
+    def changed() -> Iterator[pa.Table]:
+        for i in range(items.num_row_groups):
+            table = change(items.read_row_group(i), -1)
+            pages.add(table)
+            yield table
+
+    objects = {spec.at(ITEMS): target.table(spec.at(ITEMS), changed(), schema)}
+    return objects, pages.finish()
 
 
 def changed_documents(base: Dataset, manifest: DatasetManifest) -> tuple[DatasetManifest, dict[str, bytes]]:
     """The manifest of a revision with the checksums of the files that it replaces, and these files by path."""
     root = documents(manifest.spec)[ROOT]
     changed = {ROOT: root, **{path: text.encode() for path, text in documents_of(manifest).items()}}
+    for path in [path for path in EDITED if _edited(base, path)]:
+        del changed[path]
     sums = {path: _sum(raw) for path, raw in changed.items()}
     before = {path: base.manifest.objects[path] for path in changed if path in base.manifest.objects}
     objects = dict(sorted({**manifest.objects, **sums}.items()))
     return dataclasses.replace(manifest, objects=objects, before=before), changed
+
+
+def _edited(base: Dataset, path: str) -> bool:
+    """Whether a file of the dataset is not as landweave wrote it: then it stays as it is."""
+    known = {about[path] for about in (base.manifest.objects, base.manifest.before) if path in about}
+    try:
+        return bool(known) and _sum(base.store.get(path)) not in known
+    except FileNotFoundError:
+        return False
 
 
 def mend(target: Target, base: Dataset) -> None:
@@ -387,19 +419,32 @@ def _ledgers(base: Dataset, more: Dataset, new: tuple[GroupSpec, ...]) -> list[p
     return [ours, theirs.filter(pa.array([layer in names for layer in theirs["layer"].to_pylist()]))]
 
 
-def _collection(base: Dataset, more: Dataset, spec: DatasetSpec) -> Json:
+def _collection(base: Dataset, more: Dataset, spec: DatasetSpec, children: list[Json]) -> Json:
     ours, theirs = (json.loads(d.objects.read(d.spec.at(COLLECTION))) for d in (base, more))
     names = {g.name for g in spec.groups}
     ours["summaries"] |= {a.column: theirs["summaries"][a.column] for a in _new_attributes(base, more)}
     ours["item_assets"] |= {name: asset for name, asset in theirs["item_assets"].items() if name in names}
     for what in ("licences", "attribution"):
         ours["summaries"][what] = list(dict.fromkeys((*ours["summaries"][what], *theirs["summaries"][what])))
+    return moved_collection(ours, spec, children)
+
+
+def moved_collection(collection: Json, spec: DatasetSpec, children: list[Json]) -> Json:
+    """A base's collection with the addresses of a revision's files.
+
+    Args:
+        collection: of the base.
+        spec: the form of the revision.
+        children: links to the catalogues of its shards.
+    """
     for path in (ITEMS, STATISTICS):
-        asset = ours["assets"]["items" if path == ITEMS else "statistics"]
+        asset = collection["assets"]["items" if path == ITEMS else "statistics"]
         name = spec.at(path).rpartition("/")[2]
         name = f"{name.removesuffix('.parquet')}/" if asset["href"].endswith("/") else name
         asset["href"] = f"{asset['href'].rstrip('/').rpartition('/')[0]}/{name}"
-    return dict(ours)
+    links = [link for link in collection["links"] if link["rel"] not in ("root", "child")]
+    root = {"rel": "root", "href": f"./{spec.at(COLLECTION).rpartition('/')[2]}", "type": "application/json"}
+    return {**collection, "links": [root, *links, *children]}
 
 
 def _sum(content: bytes) -> ObjectSum:

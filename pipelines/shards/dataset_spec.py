@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
+from pipelines.shards.pages import PAGED_ROWS
 from schemas.canonical import canonical_json
 from schemas.label_source import OpenStreetMapLabel, RasterLabel
 from schemas.number import of_files
@@ -68,13 +69,14 @@ def dataset_spec(
         groups.append(_label(recipe, label, legends[label.layer]))
     if recipe.channels is not None:
         groups.append(_modality(recipe, recipe.channels, ()))
+    each = recipe.shards.size(0) if shard_samples is None else shard_samples
     return DatasetSpec(
         name=recipe.name,
         description=recipe.description,
         licence=recipe.licence,
         recipe_sha256=recipe.sha256,
         shards=shards,
-        shard_samples=recipe.shards.size(0) if shard_samples is None else shard_samples,
+        shard_samples=each,
         size_m=recipe.grid.size_m,
         resolution_m=recipe.grid.resolution_m,
         groups=tuple(groups),
@@ -82,6 +84,7 @@ def dataset_spec(
         shared_ground=tuple(SharedGround(**one) for one in shared),
         recipe=canonical_json(recipe.model_dump(mode="json")),
         questions=None if recipe.questions is None else 0,
+        pages=shards * each <= PAGED_ROWS,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -35,7 +36,8 @@ from pipelines.shards import ledger, parts
 from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import deliver, refresh
 from pipelines.shards.ledger import IncompleteError, read_part, whole_part
-from pipelines.shards.publish import checksum, prepare, publish, read_manifest, staging
+from pipelines.shards.pages import Pages
+from pipelines.shards.publish import checksum, prepare, publish, publish_many, read_manifest, staging
 from pipelines.shards.stac_collection import collection
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.write import PARQUET
@@ -58,6 +60,7 @@ class _Summary:
     """What is said of all items, collected during one pass."""
 
     items: str = "items.parquet"
+    first: tuple[int, str] | None = None
     splits: Counter[str] = field(default_factory=Counter)
     licences: set[str] = field(default_factory=set)
     attribution: dict[str, None] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class _Summary:
     def add(self, table: pa.Table) -> None:
         if not table.num_rows:
             return
+        self.first = self.first or (table["shard"][0].as_py(), table["id"][0].as_py())
         self.splits.update(table["split"].to_pylist())
         self.licences.update(pc.unique(pc.list_flatten(table["licences"])).to_pylist())
         self.attribution |= dict.fromkeys(pc.unique(pc.list_flatten(table["attribution"])).to_pylist())
@@ -107,13 +111,13 @@ def finalise(
     if not any(entry["samples"] for entry in shards.values()):
         raise IncompleteError(f"no sample was kept: {_why_nothing(out, there)}")
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
-    summary = _Summary()
+    summary, pages = _Summary(), Pages(dataset, partial(publish_many, out))
     with _Coordinates(out, dataset) as places:
-        objects |= _items(out, dataset, there, summary, places)
+        objects |= _items(out, dataset, _item_tables(out, there, summary, places, pages), summary)
         objects |= places.finish()
     objects[LEDGER] = _compact(out, LEDGER, _ledger_tables(out, dataset, failed), ledger.SCHEMA)
     objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset, there)))
-    objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary)))
+    objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary, pages.finish())))
     objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(shards))
     objects |= {path: publish(out, path, content) for path, content in more.items()}
     manifest = DatasetManifest(
@@ -127,7 +131,7 @@ def finalise(
     beside = {path: publish(out, path, text.encode()) for path, text in documents_of(manifest).items()}
     manifest = replace(manifest, objects=dict(sorted({**objects, **beside}.items())))
     publish(out, MANIFEST, dataset_to_bytes(manifest))
-    deliver(out, manifest.objects)
+    deliver(out, [*pages.paths, *manifest.objects])
     return manifest
 
 
@@ -189,27 +193,27 @@ class _Coordinates:
 
 
 def _items(
-    out: Path, dataset: DatasetSpec, shards: Sequence[int], summary: _Summary, places: _Coordinates
+    out: Path, dataset: DatasetSpec, tables: Iterator[tuple[int, pa.Table]], summary: _Summary
 ) -> dict[str, ObjectSum]:
     """Write the catalogue's items: one file, or parts if there are many samples."""
     schema = _items_schema(dataset)
     if dataset.rows <= parts.WHOLE_ROWS:
-        tables = (table for _, table in _item_tables(out, shards, summary, places))
-        return {ITEMS: _compact(out, ITEMS, tables, schema)}
+        return {ITEMS: _compact(out, ITEMS, (table for _, table in tables), schema)}
     summary.items = "items/"
     writer = parts.PartsWriter(out, dataset, schema, lambda path, aside: move_durably(aside, out / path))
-    for shard, table in _item_tables(out, shards, summary, places):
+    for shard, table in tables:
         writer.add(shard, table)
     return writer.finish()
 
 
 def _item_tables(
-    out: Path, shards: Sequence[int], summary: _Summary, places: _Coordinates
+    out: Path, shards: Sequence[int], summary: _Summary, places: _Coordinates, pages: Pages
 ) -> Iterator[tuple[int, pa.Table]]:
     for index in shards:
         table = read_part(out, "items", index)
         summary.add(table)
         places.add(index, table)
+        pages.add(table)
         yield index, table
 
 
@@ -253,7 +257,7 @@ def _statistics(out: Path, dataset: DatasetSpec, shards: Sequence[int]) -> Json:
     return {"split": "train", "values": "stored numbers, before scale and offset", "bands": total.summary()}
 
 
-def _collection(dataset: DatasetSpec, summary: _Summary) -> Json:
+def _collection(dataset: DatasetSpec, summary: _Summary, children: list[Json]) -> Json:
     return collection(
         dataset,
         {
@@ -263,6 +267,8 @@ def _collection(dataset: DatasetSpec, summary: _Summary) -> Json:
             "licences": sorted(summary.licences),
             "attribution": list(summary.attribution),
             "items": summary.items,
+            "children": children,
+            "first": summary.first,
         },
     )
 

@@ -42,6 +42,7 @@ def fused_dataset(
         attributes=(),
         shared_ground=(),
         revision=0,
+        pages=False,
         recipe=canonical_json(recipe.model_dump(mode="json")),
     )
 

@@ -22,7 +22,7 @@ from pipelines.shards.desk import adopt, refresh, store_of
 from pipelines.shards.zarr_metadata import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from landweave.layout import DatasetSpec
     from landweave.manifest import ShardManifest
@@ -275,6 +275,19 @@ def publish(out: Path, path: str, content: bytes) -> ObjectSum:
         aside.write_bytes(content)
         move_durably(aside, out / path)
     return ObjectSum(len(content), hashlib.sha256(content).hexdigest())
+
+
+def publish_many(out: Path, files: Mapping[str, bytes]) -> None:
+    """Put small files in place, each atomically, after all of them are on disk; folders are synced once."""
+    with staging(out, "file") as folder:
+        for number, content in enumerate(files.values()):
+            (folder / str(number)).write_bytes(content)
+            sync(folder / str(number))
+        for number, path in enumerate(files):
+            make_folder((out / path).parent)
+            (folder / str(number)).replace(out / path)
+        for parent in sorted({(out / path).parent for path in files}):
+            sync(parent)
 
 
 def checksum(path: Path) -> ObjectSum:

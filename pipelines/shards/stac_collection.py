@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from landweave.documents import CARD, CITATION, CROISSANT
 from landweave.documents import TAGS as KEYWORDS
-from landweave.layout import STATISTICS, ZARR
-from pipelines.shards.stac_items import PROJECTION, STAC_VERSION, ZARR_MEDIA_TYPE, role, schema, stamp
+from landweave.layout import COLLECTION, STATISTICS, ZARR
+from landweave.stac import CLASSIFICATION, FILE, STAC_VERSION, legend
+from pipelines.shards.stac_items import PROJECTION, THUMBNAIL, ZARR_MEDIA_TYPE, role, schema, stamp, thumbnail_asset
 
 if TYPE_CHECKING:
     from landweave.layout import ArraySpec, AttributeSpec, BandSpec, DatasetSpec, GroupSpec, Json
 
 
-CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 TABLE = "https://stac-extensions.github.io/table/v1.2.0/schema.json"
@@ -31,13 +30,14 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
     Args:
         dataset: the dataset's form.
         summary: 'bbox' (west, south, east, north), 'interval' (two datetimes), 'splits', 'licences', 'attribution', and
-            'items', the file or folder of the items.
+            'items', the file or folder of the items; 'children', links to the catalogues of the shards; 'first', the
+            (shard, id) of the sample that stands for all.
     """
     licence = {"proprietary": "other"}.get(dataset.licence, dataset.licence)
     return {
         "type": "Collection",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [PROJECTION, CLASSIFICATION, EO, RASTER, TABLE, ITEM_ASSETS],
+        "stac_extensions": [PROJECTION, CLASSIFICATION, EO, RASTER, TABLE, ITEM_ASSETS, FILE],
         "id": dataset.name,
         "title": dataset.name,
         "description": dataset.description or f"Multi-modal training dataset {dataset.name}, built by landweave.",
@@ -71,13 +71,16 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
                 "title": "Statistics of the train split",
                 "roles": ["metadata"],
             },
+            **({THUMBNAIL: thumbnail_asset(*summary["first"])} if dataset.pages else {}),
         },
         "item_assets": {g.name: _item_asset(g) for g in dataset.groups},
         "links": [
+            {"rel": "root", "href": f"./{dataset.at(COLLECTION).rpartition('/')[2]}", "type": "application/json"},
             {"rel": "store", "href": f"../{ZARR}", "type": ZARR_MEDIA_TYPE},
             {"rel": "describedby", "href": f"../{CARD}", "type": "text/markdown", "title": "Dataset card"},
             {"rel": "describedby", "href": f"../{CROISSANT}", "type": "application/ld+json", "title": "Croissant"},
             {"rel": "cite-as", "href": f"../{CITATION}", "type": "application/yaml", "title": "Citation file"},
+            *summary["children"],
         ],
     }
 
@@ -86,16 +89,7 @@ def _item_asset(group: GroupSpec) -> Json:
     bands = [_band(array, band) for array in group.arrays if array.role == "pixels" for band in array.bands]
     asset: Json = {"type": ZARR_MEDIA_TYPE, "title": group.title, "roles": [role(group)], "bands": bands}
     if group.classes:
-        asset["classification:classes"] = [
-            {
-                "value": c.code,
-                "name": re.sub(r"[^0-9A-Za-z]+", "_", c.name).strip("_").lower() or f"class_{c.code}",
-                "title": c.name,
-                "description": f"{c.name}: {c.common}",
-                "color_hint": c.colour.removeprefix("#").upper(),
-            }
-            for c in group.classes
-        ]
+        asset["classification:classes"] = legend(group)
     return asset
 
 

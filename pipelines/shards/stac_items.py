@@ -16,7 +16,8 @@ import pyarrow as pa
 import shapely
 import shapely.geometry
 
-from landweave.layout import ZARR
+from landweave.layout import ZARR, thumbnail
+from landweave.stac import STAC_VERSION
 from pipelines.shards.fused_spec import MEASURES
 from pipelines.shards.stored import MAP
 from schemas.canonical import canonical_json
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from schemas.place import GeoBox
     from schemas.stack import Stack
 
-STAC_VERSION = "1.1.0"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 ZARR_MEDIA_TYPE = "application/vnd.zarr; version=3"
+THUMBNAIL = "thumbnail"
+"""Asset with the picture of a sample."""
+STRAIGHT_DEG = 1e-7
+"""Points of a footprint that lie so near to a straight line are left out: coordinates are rounded to this, 1 cm."""
 _TIME = pa.timestamp("us", tz="UTC")
 _STRINGS = pa.list_(pa.string())
 _LINK = pa.struct([("rel", pa.string()), ("href", pa.string()), ("type", pa.string())])
@@ -73,7 +77,7 @@ def schema(dataset: DatasetSpec) -> pa.Schema:
         ("stac_version", pa.string()),
         ("stac_extensions", _STRINGS),
         ("links", pa.list_(_LINK)),
-        ("assets", pa.struct([(g.name, _asset_type(g)) for g in dataset.groups])),
+        ("assets", pa.struct([*((g.name, _asset_type(g)) for g in dataset.groups), *_thumbnail_type(dataset)])),
         ("datetime", _TIME),
         ("start_datetime", _TIME),
         ("end_datetime", _TIME),
@@ -99,6 +103,15 @@ def schema(dataset: DatasetSpec) -> pa.Schema:
     for group in dataset.groups:
         fields += _modality_fields(group) if group.kind == "modality" else _label_fields(group)
     return pa.schema([*fields, ("captions", pa.list_(_CAPTION)), ("facts", pa.string())])
+
+
+def _thumbnail_type(dataset: DatasetSpec) -> list[tuple[str, pa.DataType]]:
+    return [(THUMBNAIL, _ASSET)] if dataset.pages else []
+
+
+def thumbnail_asset(shard: int, sample: str) -> Json:
+    """The picture of a sample as an asset of a file in the catalogue's folder."""
+    return {"href": f"../{thumbnail(shard, sample)}", "type": "image/webp", "title": "Picture", "roles": [THUMBNAIL]}
 
 
 def _asset_type(group: GroupSpec) -> pa.DataType:
@@ -164,10 +177,11 @@ def item(stack: Stack, shard: int, row: int, split: str, footprint: dict[str, An
         dataset: the dataset's form.
     """
     place, box = stack.place, stack.place.geobox
-    geometry = shapely.geometry.shape(footprint)
+    geometry = shapely.simplify(shapely.geometry.shape(footprint), STRAIGHT_DEG)
     times = sorted(o.datetime for (name, _), o in stack.observations.items() if dataset.group(name).dated)
     times = times or sorted(o.datetime for o in stack.observations.values()) or _label_years(stack)
     present = [g for g in dataset.groups if _slots_present(stack, g).count("1")]
+    pictures = {THUMBNAIL: thumbnail_asset(shard, place.sample_id)} if dataset.pages else {}
     found: Json = {
         "type": "Feature",
         "id": place.sample_id,
@@ -189,7 +203,8 @@ def item(stack: Stack, shard: int, row: int, split: str, footprint: dict[str, An
                 **_own_ground(g, box, dataset.extent_m(g.name)),
             }
             for g in present
-        },
+        }
+        | pictures,
         "datetime": times[0],
         "start_datetime": times[0],
         "end_datetime": times[-1],

@@ -17,7 +17,6 @@ from landweave.dataset import open_dataset
 from landweave.errors import LandweaveError
 from landweave.layout import (
     COLLECTION,
-    ITEMS,
     LEDGER,
     MANIFEST,
     SHARD_INDEX,
@@ -36,6 +35,7 @@ from pipelines.shards.addition import (
     changed_documents,
     json_bytes,
     mend,
+    moved_collection,
     revised_items,
     schema_of_items,
 )
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landweave.dataset import Dataset
-    from landweave.layout import DatasetSpec, Json
+    from landweave.layout import Json
     from landweave.manifest import ObjectSum
 
 TEXT_FIELDS = (
@@ -156,11 +156,13 @@ def _write(out: Path, base: Dataset, name: str, made: TextSet | None) -> int:
         objects[path] = target.put(path, json_bytes({**made.about, "name": name, "revision": spec.revision}))
     objects[added_recipe(spec.revision)] = target.put(added_recipe(spec.revision), json_bytes(said))
     schema = _schema(schema_of_items(base))
-    objects |= revised_items(target, base, spec, schema, lambda table, _: _changed(table, schema, name, made))
+    items, children = revised_items(target, base, spec, schema, lambda table, _: _changed(table, schema, name, made))
+    objects |= items
     objects[spec.at(LEDGER)] = target.table(spec.at(LEDGER), _ledgers(base, name, made), base.ledger.schema)
-    for path in (STATISTICS, COLLECTION):
-        content = base.objects.read(base.spec.at(path))
-        objects[spec.at(path)] = target.put(spec.at(path), _moved(content, spec) if path == COLLECTION else content)
+    statistics, collection = (base.objects.read(base.spec.at(path)) for path in (STATISTICS, COLLECTION))
+    objects[spec.at(STATISTICS)] = target.put(spec.at(STATISTICS), statistics)
+    moved = json_bytes(moved_collection(json.loads(collection), spec, children))
+    objects[spec.at(COLLECTION)] = target.put(spec.at(COLLECTION), moved)
     objects[spec.at(SHARD_INDEX)] = target.put(spec.at(SHARD_INDEX), json_bytes(index))
     manifest, changed = changed_documents(base, dataclasses.replace(base.manifest, spec=spec, objects=objects))
     for path, raw in changed.items():
@@ -242,12 +244,3 @@ def _missing(sample: str, shard: int, row: int, name: str, one: Json) -> dict[st
         "shard": shard,
         "row": row,
     }
-
-
-def _moved(content: bytes, spec: DatasetSpec) -> bytes:
-    """The collection with the addresses of this revision's files."""
-    found: Json = json.loads(content)
-    for path, asset in ((ITEMS, "items"), (STATISTICS, "statistics")):
-        href = found["assets"][asset]["href"]
-        found["assets"][asset]["href"] = href.rpartition("/")[0] + "/" + spec.at(path).rpartition("/")[2]
-    return json_bytes(found)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from landweave import codec
 from landweave.layout import part, questions, shard_manifest, shard_name, vectors
+from landweave.layout import thumbnail as thumbnail_path
 from landweave.manifest import ShardManifest, shard_to_bytes
 from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from pipelines.shards import ledger
@@ -24,6 +25,7 @@ from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import hand_over
 from pipelines.shards.publish import checksum, prepare, publish_shard, read_manifest, room_needed, staging
 from pipelines.shards.statistics import Statistics
+from pipelines.shards.thumbnails import thumbnail
 from pipelines.shards.verify import pixels_crc, verify
 
 if TYPE_CHECKING:
@@ -196,6 +198,7 @@ class _ShardWriter:
         self._items: list[Json] = []
         self._ledger: list[Json] = []
         self._vectors: dict[str, list[Json]] = {g.name: [] for g in dataset.groups if g.vectors}
+        self._pictures: list[str] = []
         self._statistics = Statistics(dataset)
         self.reasons: Counter[str] = Counter()
 
@@ -218,6 +221,9 @@ class _ShardWriter:
             self._presence[name].append(slots)
         for array, slot, pixels in _chips(stack, self._dataset):
             self._array(array).add(row, slot, pixels)
+        if self._dataset.pages:
+            self._pictures.append(thumbnail_path(self._shard.index, sample))
+            self._path(self._pictures[-1]).write_bytes(thumbnail(stack, self._dataset))
         if self._shard.split == "train":
             self._statistics.add(stack)
         for name, rows in self._vectors.items():
@@ -230,7 +236,7 @@ class _ShardWriter:
         index = self._shard.index
         verify(self._folder, self._dataset, index, {path: w.written for path, w in self._arrays.items()})
         paths = [a.object(index) for a in self._dataset.arrays if a.path in self._arrays]
-        paths += [part("items", index), part("ledger", index), part("statistics", index)]
+        paths += [part("items", index), part("ledger", index), part("statistics", index), *self._pictures]
         _write_parquet(self._path(part("items", index)), self._items, catalogue.schema(self._dataset))
         _write_parquet(self._path(part("ledger", index)), self._ledger, ledger.SCHEMA)
         self._statistics.write(self._path(part("statistics", index)))

@@ -48,13 +48,19 @@ def documents(dataset: DatasetSpec) -> Mapping[str, bytes]:
     return MappingProxyType(dict(sorted(files.items())))
 
 
-def object_count(dataset: DatasetSpec) -> int:
-    """Objects (files) of the finished dataset: what a file system's inodes and an object store's requests count."""
+def object_count(dataset: DatasetSpec, samples: int = 0) -> int:
+    """Objects (files) of the finished dataset: what a file system's inodes and an object store's requests count.
+
+    Args:
+        dataset: its form.
+        samples: of the plan, for the picture and the STAC item of each; 0 = without these.
+    """
+    pages = 2 * samples + dataset.shards if samples and dataset.pages else 0
     parts_and_manifest = 4
     shard = len(dataset.arrays) + parts_and_manifest + sum(g.vectors for g in dataset.groups)
     shard += dataset.questions is not None
     catalogue_and_manifest, beside = 6, 3
-    return dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest + beside
+    return pages + dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest + beside
 
 
 def _root_attributes(dataset: DatasetSpec) -> Json:

@@ -29,7 +29,7 @@ def test_the_count_of_objects_is_that_on_disk(tmp_path: Path) -> None:
     plan.build(tmp_path)
     files = [p for p in tmp_path.rglob("*") if p.is_file() and not p.relative_to(tmp_path).parts[0].startswith(".")]
     lacking = sum(not (tmp_path / a.object(s)).exists() for a in plan.dataset.arrays for s in (0, 1))
-    assert object_count(plan.dataset) == len(files) + lacking
+    assert object_count(plan.dataset, 5) == len(files) + lacking
 
 
 def test_a_million_samples_of_five_sensors_stay_below_ten_thousand_objects() -> None:
