@@ -39,6 +39,8 @@ CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _LONG = ("_radiometry", "_resampling", "_provenance")
 """Ends of the columns that would be most of an item's file; the Parquet and the API have them."""
+_CLASS = ("value", "name", "title", "color_hint")
+"""What an item has of a class; the collection has the description too."""
 _CAPTION = ("text", "captioner", "model", "set")
 """What an item's file has of a caption."""
 AGGREGATIONS = {
@@ -174,7 +176,7 @@ def _feature(row: Mapping[str, Any], spec: DatasetSpec, links: list[Json], files
     }
     legends = {g.name: legend(g) for g in spec.groups if g.classes and g.name in assets}
     for name, classes in legends.items():
-        assets[name]["classification:classes"] = classes
+        assets[name]["classification:classes"] = [{n: c[n] for n in _CLASS} for c in classes]
     stored = [{**link, "href": _href(link["href"], files)} for link in row["links"] or () if link["rel"] == "store"]
     return {
         "type": "Feature",

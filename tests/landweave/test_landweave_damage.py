@@ -16,6 +16,7 @@ import pytest
 import landweave
 from landweave import codec
 from landweave.check import check
+from landweave.documents import EDITED
 from landweave.layout import CodecSpec
 from landweave.manifest import seal
 from tests.hostile.datasets import resealed
@@ -42,7 +43,7 @@ def test_a_sound_dataset_has_no_fault(dataset_path: Path) -> None:
 
 def test_a_flipped_byte_anywhere_is_found_by_check(copy: Path) -> None:
     rng = random.Random(1)
-    files = sorted(p for p in copy.rglob("*") if p.is_file() and p.stat().st_size)
+    files = sorted(p for p in copy.rglob("*") if p.is_file() and p.stat().st_size and p.name not in EDITED)
     for path in [*rng.sample(files, 30), *(copy / n for n in ("landweave.json", "shards/00002.json", "recipe.json"))]:
         sound = path.read_bytes()
         flip(path, rng.randrange(len(sound)))

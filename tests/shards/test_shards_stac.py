@@ -75,6 +75,7 @@ def test_items_are_valid(items: list[dict[str, Any]]) -> None:
         made = pystac.Item.from_dict(item)
         assert made.bbox == pytest.approx(list(shapely.geometry.shape(item["geometry"]).bounds))
         hrefs = {name: asset.href for name, asset in made.assets.items()}
+        assert hrefs.pop("thumbnail") == f"../thumbnails/{item['properties']['shard']:05d}/{item['id']}.webp"
         assert all(href == f"../data.zarr/{name}" for name, href in hrefs.items())
         present = {g.name for g in PLAN.dataset.groups if any(item["properties"][f"{g.name}_present"])}
         assert set(hrefs) == present
@@ -84,7 +85,10 @@ def test_items_are_valid(items: list[dict[str, Any]]) -> None:
 def test_assets_point_at_groups(out: Path, items: list[dict[str, Any]]) -> None:
     assert any(item["assets"] for item in items)
     for item in items:
-        for asset in item["assets"].values():
+        for name, asset in item["assets"].items():
+            if name == "thumbnail":
+                assert (out / "catalogue" / asset["href"]).is_file()
+                continue
             node = json.loads((out / "catalogue" / asset["href"] / "zarr.json").read_text())
             assert node["node_type"] == "group"
             assert asset["type"] == "application/vnd.zarr; version=3"
