@@ -12,8 +12,9 @@
     parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
     vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
     questions/00007.parquet         questions and answers with their evidence, where the recipe asks for them
-    thumbnails/00007/ID.webp        a picture of each sample   } of datasets of at most 16,384
-    catalogue/stac/00007/ID.json    a STAC item of each sample } planned samples
+    thumbnails/map.webp             where the samples lie      } of datasets of at most 16,384
+    thumbnails/00007/ID.webp        a picture of each sample   }
+    catalogue/stac/00007/ID.json    a STAC item of each sample } rows
     catalogue/{items,ledger}.parquet, catalogue/{collection,statistics,shards}.json
 
 Layout 2 is layout 1 with something added since it was finished (`revision` 1, 2, ...; nothing of before is touched)::
@@ -134,6 +135,10 @@ def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
 def vectors(label: str, shard: int) -> str:
     """Path of a shard's vector objects."""
     return f"vectors/{label}/{shard_name(shard)}.parquet"
+
+
+MAP = "thumbnails/map.webp"
+"""Where the samples lie, by split."""
 
 
 def thumbnail(shard: int, sample: str) -> str:

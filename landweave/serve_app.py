@@ -41,6 +41,7 @@ from landweave.errors import LandweaveError, QueryError
 from landweave.stac import (
     AGGREGATIONS,
     MOST_ITEMS,
+    STAC_VERSION,
     aggregate,
     collection,
     item,
@@ -70,12 +71,11 @@ def application(dataset: Dataset) -> FastAPI:
     items: Any = create_request_model(
         "ItemCollectionURI", ItemCollectionUri, [items_filter, TokenPaginationExtension()], request_type="GET"
     )
-    client = _Catalogue(dataset=dataset)
+    client = _Catalogue(dataset=dataset, landing_page_id=dataset.spec.name, stac_version=STAC_VERSION)
     api = StacApi(
         settings=ApiSettings(
             stac_fastapi_title=dataset.spec.name,
             stac_fastapi_description=dataset.spec.description or f"Samples of {dataset.spec.name}",
-            stac_fastapi_landing_id=dataset.spec.name,
             stac_fastapi_version="1.0.0",
             enable_response_models=False,
         ),

@@ -24,6 +24,7 @@ from landweave.layout import (
     ITEMS,
     LEDGER,
     MANIFEST,
+    MAP,
     SHARD_INDEX,
     STATISTICS,
     ZARR,
@@ -40,6 +41,7 @@ from pipelines.shards.pages import Pages
 from pipelines.shards.publish import checksum, prepare, publish, publish_many, read_manifest, staging
 from pipelines.shards.stac_collection import collection
 from pipelines.shards.statistics import Statistics
+from pipelines.shards.thumbnails import map_of
 from pipelines.shards.write import PARQUET
 from pipelines.shards.zarr_metadata import documents
 from schemas.canonical import canonical_json
@@ -60,7 +62,8 @@ class _Summary:
     """What is said of all items, collected during one pass."""
 
     items: str = "items.parquet"
-    first: tuple[int, str] | None = None
+    places: list[tuple[str, Json]] = field(default_factory=list)
+    """(split, box) of each sample, where a map is drawn."""
     splits: Counter[str] = field(default_factory=Counter)
     licences: set[str] = field(default_factory=set)
     attribution: dict[str, None] = field(default_factory=dict)
@@ -70,7 +73,6 @@ class _Summary:
     def add(self, table: pa.Table) -> None:
         if not table.num_rows:
             return
-        self.first = self.first or (table["shard"][0].as_py(), table["id"][0].as_py())
         self.splits.update(table["split"].to_pylist())
         self.licences.update(pc.unique(pc.list_flatten(table["licences"])).to_pylist())
         self.attribution |= dict.fromkeys(pc.unique(pc.list_flatten(table["attribution"])).to_pylist())
@@ -113,11 +115,13 @@ def finalise(
     objects: dict[str, ObjectSum] = {path: checksum(out / path) for path in documents(dataset)}
     summary, pages = _Summary(), Pages(dataset, partial(publish_many, out))
     with _Coordinates(out, dataset) as places:
-        objects |= _items(out, dataset, _item_tables(out, there, summary, places, pages), summary)
+        objects |= _items(out, dataset, _item_tables(out, there, (summary, places, pages)), summary)
         objects |= places.finish()
     objects[LEDGER] = _compact(out, LEDGER, _ledger_tables(out, dataset, failed), ledger.SCHEMA)
     objects[STATISTICS] = publish(out, STATISTICS, _json(_statistics(out, dataset, there)))
     objects[COLLECTION] = publish(out, COLLECTION, _json(_collection(dataset, summary, pages.finish())))
+    if dataset.pages:
+        objects[MAP] = publish(out, MAP, map_of(summary.places))
     objects[SHARD_INDEX] = publish(out, SHARD_INDEX, _json(shards))
     objects |= {path: publish(out, path, content) for path, content in more.items()}
     manifest = DatasetManifest(
@@ -207,13 +211,16 @@ def _items(
 
 
 def _item_tables(
-    out: Path, shards: Sequence[int], summary: _Summary, places: _Coordinates, pages: Pages
+    out: Path, shards: Sequence[int], takers: tuple[_Summary, _Coordinates, Pages]
 ) -> Iterator[tuple[int, pa.Table]]:
+    summary, places, pages = takers
     for index in shards:
         table = read_part(out, "items", index)
         summary.add(table)
         places.add(index, table)
         pages.add(table)
+        if pages.wanted:
+            summary.places += zip(table["split"].to_pylist(), table["bbox"].to_pylist(), strict=True)
         yield index, table
 
 
@@ -268,7 +275,6 @@ def _collection(dataset: DatasetSpec, summary: _Summary, children: list[Json]) -
             "attribution": list(summary.attribution),
             "items": summary.items,
             "children": children,
-            "first": summary.first,
         },
     )
 

@@ -36,6 +36,8 @@ class Pages:
             put: puts files, given as path from the dataset's root -> content, in place.
         """
         self._dataset, self._put = dataset, put
+        self.wanted = dataset.pages
+        """Whether the dataset has pages."""
         self._waiting: list[Json] = []
         self._links: list[Json] = []
         self.paths: list[str] = []
@@ -43,7 +45,7 @@ class Pages:
 
     def add(self, table: pa.Table) -> None:
         """Take rows; those of a shard follow one another."""
-        if not self._dataset.pages:
+        if not self.wanted:
             return
         for shard, rows in groupby(table.to_pylist(), key=lambda row: row["shard"]):
             if self._waiting and self._waiting[0]["shard"] != shard:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landweave.documents import CARD, CITATION, CROISSANT
 from landweave.documents import TAGS as KEYWORDS
-from landweave.layout import COLLECTION, STATISTICS, ZARR
+from landweave.layout import COLLECTION, MAP, STATISTICS, ZARR
 from landweave.stac import CLASSIFICATION, FILE, STAC_VERSION, legend
 from pipelines.shards.stac_items import PROJECTION, THUMBNAIL, ZARR_MEDIA_TYPE, role, schema, stamp, thumbnail_asset
 
@@ -30,8 +30,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
     Args:
         dataset: the dataset's form.
         summary: 'bbox' (west, south, east, north), 'interval' (two datetimes), 'splits', 'licences', 'attribution', and
-            'items', the file or folder of the items; 'children', links to the catalogues of the shards; 'first', the
-            (shard, id) of the sample that stands for all.
+            'items', the file or folder of the items; 'children', links to the catalogues of the shards.
     """
     licence = {"proprietary": "other"}.get(dataset.licence, dataset.licence)
     return {
@@ -71,7 +70,7 @@ def collection(dataset: DatasetSpec, summary: Json) -> Json:
                 "title": "Statistics of the train split",
                 "roles": ["metadata"],
             },
-            **({THUMBNAIL: thumbnail_asset(*summary["first"])} if dataset.pages else {}),
+            **({THUMBNAIL: thumbnail_asset(MAP, "Samples by split")} if dataset.pages else {}),
         },
         "item_assets": {g.name: _item_asset(g) for g in dataset.groups},
         "links": [

@@ -109,9 +109,9 @@ def _thumbnail_type(dataset: DatasetSpec) -> list[tuple[str, pa.DataType]]:
     return [(THUMBNAIL, _ASSET)] if dataset.pages else []
 
 
-def thumbnail_asset(shard: int, sample: str) -> Json:
-    """The picture of a sample as an asset of a file in the catalogue's folder."""
-    return {"href": f"../{thumbnail(shard, sample)}", "type": "image/webp", "title": "Picture", "roles": [THUMBNAIL]}
+def thumbnail_asset(path: str, title: str) -> Json:
+    """A picture as an asset of a file in the catalogue's folder."""
+    return {"href": f"../{path}", "type": "image/webp", "title": title, "roles": [THUMBNAIL]}
 
 
 def _asset_type(group: GroupSpec) -> pa.DataType:
@@ -181,7 +181,7 @@ def item(stack: Stack, shard: int, row: int, split: str, footprint: dict[str, An
     times = sorted(o.datetime for (name, _), o in stack.observations.items() if dataset.group(name).dated)
     times = times or sorted(o.datetime for o in stack.observations.values()) or _label_years(stack)
     present = [g for g in dataset.groups if _slots_present(stack, g).count("1")]
-    pictures = {THUMBNAIL: thumbnail_asset(shard, place.sample_id)} if dataset.pages else {}
+    pictures = {THUMBNAIL: thumbnail_asset(thumbnail(shard, place.sample_id), "Picture")} if dataset.pages else {}
     found: Json = {
         "type": "Feature",
         "id": place.sample_id,

@@ -1,4 +1,4 @@
-"""A small picture of each sample, for STAC clients and lists of samples."""
+"""Small pictures for STAC clients: one of each sample, and a map of all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from landweave.render import array_to_draw, drawn_bands, encoded, in_colour, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 EDGE_PX = 256
 """Pixels along an edge of a picture, at most half as many again: of larger chips every second (third, ...) is drawn."""
+LEAST_PX = 96
+"""Smaller chips are enlarged by a whole factor up to this edge."""
+_SPLITS = {"train": (0, 114, 178), "val": (230, 159, 0), "test": (204, 121, 167)}
+"""Colours of the map that the colour-blind tell apart (Okabe and Ito 2008)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class _Chip:
     array: ArraySpec
     stored: NDArray[Any]
     """As stored: ([band,] y, x)."""
+    clear: NDArray[np.bool_]
+    """(y, x) False where there are clouds: these do not decide what is drawn black and white."""
 
     @property
     def present(self) -> dict[str, tuple[bool, ...]]:
@@ -38,7 +44,18 @@ class _Chip:
 
     @property
     def statistics(self) -> Json:
-        return {}
+        if self.array.kind != "continuous" or self.clear.all():
+            return {}
+        physical = self.stored.reshape(-1, *self.clear.shape)[:, self.clear]
+        bands = zip(self.array.bands, physical, strict=True)
+        return {self.array.path: {band.name: {"all": self._ends(values)} for band, values in bands}}
+
+    def _ends(self, stored: NDArray[Any]) -> Json:
+        known = stored[np.isfinite(stored) & (stored != self.array.nodata)]
+        if not len(known):
+            return {}
+        low, high = np.percentile(known, [2, 98]).tolist()
+        return {"count": len(known), "percentiles": {"2": low, "98": high}}
 
     def physical(self, name: str) -> NDArray[np.float32]:
         stored = self[name]
@@ -66,13 +83,51 @@ def thumbnail(stack: Stack, dataset: DatasetSpec) -> bytes:
     stored = _stored(stack, group, array, shown[3])
     step = max(1, round(max(stored.shape[-2:]) / EDGE_PX))
     stored = (stored[bands] if stored.ndim == 3 else stored)[..., ::step, ::step]
+    clear = _clear(stack, group, shown[3], stored.shape[-2:])
     array = dataclasses.replace(
         array,
         bands=tuple(array.bands[band] for band in bands),
         resolution_m=array.resolution_m * step,
     )
-    chip = _Chip(stack.place.sample_id, dataset, array, stored)
-    return encoded(picture(chip, dataclasses.replace(group, arrays=(array,))), lossless=array.kind == "classes")
+    chip = _Chip(stack.place.sample_id, dataset, array, stored, clear)
+    found = picture(chip, dataclasses.replace(group, arrays=(array,)))
+    factor = max(1, LEAST_PX // max(found.shape[:2]))
+    return encoded(found.repeat(factor, axis=0).repeat(factor, axis=1), lossless=array.kind == "classes")
+
+
+def map_of(places: Iterable[tuple[str, Json]]) -> bytes:
+    """A WebP picture of where the samples lie, by split; it covers their box in degrees, transparent between them.
+
+    Args:
+        places: (split, bbox as the catalogue has it) of each sample, at least one.
+    """
+    splits, boxes = zip(*places, strict=True)
+    west, south, east, north = (np.array([box[edge] for box in boxes]) for edge in ("xmin", "ymin", "xmax", "ymax"))
+    whole = [-180.0, 180.0] if (west > east).any() else [west.min(), east.max()]
+    wide, high = max(whole[1] - whole[0], 1e-9), max(north.max() - south.min(), 1e-9)
+    scale = 2 * EDGE_PX / max(wide, high)
+    shape = (max(8, round(high * scale)), max(8, round(wide * scale)))
+    drawn = np.zeros((*shape, 4), np.uint8)
+    rows = _pixels(north.max() - np.stack([north, south]), high, shape[0])
+    for split, top, lower, left, right in zip(splits, *rows.tolist(), west.tolist(), east.tolist(), strict=True):
+        for start, end in [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]:
+            first, last = _pixels(np.array([start, end]) - whole[0], wide, shape[1]).tolist()
+            drawn[top : max(lower, top + 1), first : max(last, first + 1)] = (*_SPLITS[split], 255)
+    return encoded(drawn, lossless=True)
+
+
+def _pixels(degrees: NDArray[np.float64], span: float, count: int) -> NDArray[np.int64]:
+    """Pixel of each distance from the edge of the map."""
+    return np.clip(np.round(degrees / span * count), 0, count - 1).astype(np.int64)
+
+
+def _clear(stack: Stack, group: GroupSpec, slot: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(y, x) without clouds, on the pixels that are drawn."""
+    found = None if group.kind == "label" else stack.observations[group.name, slot].cloud
+    if found is None:
+        return np.ones(shape, np.bool_)
+    rows, columns = (np.arange(count) * have // count for count, have in zip(shape, found.shape, strict=True))
+    return np.asarray(~found[np.ix_(rows, columns)])
 
 
 def _candidates(stack: Stack, dataset: DatasetSpec) -> Iterator[tuple[int, int, float, int]]:

@@ -55,7 +55,7 @@ def object_count(dataset: DatasetSpec, samples: int = 0) -> int:
         dataset: its form.
         samples: of the plan, for the picture and the STAC item of each; 0 = without these.
     """
-    pages = 2 * samples + dataset.shards if samples and dataset.pages else 0
+    pages = 2 * samples + dataset.shards + 1 if samples and dataset.pages else 0
     parts_and_manifest = 4
     shard = len(dataset.arrays) + parts_and_manifest + sum(g.vectors for g in dataset.groups)
     shard += dataset.questions is not None

@@ -103,7 +103,7 @@ def test_a_plan_says_how_many_objects_and_what_to_do() -> None:
         }
     )
     assert objects_text(made, 640, 10) == (
-        "objects   1,378 on disk or in the store, 1,290 of them pictures and STAC items of single samples"
+        "objects   1,379 on disk or in the store, 1,291 of them pictures and STAC items of single samples"
     )
     said = objects_text(made, 1_000_000, 15_625)
     assert said.startswith("objects   93,778 on disk or in the store: this is many; with shards.samples: 602 there are")
