@@ -214,7 +214,7 @@ def _href(href: str, files: str) -> str:
 def queryables(dataset: Dataset, url: str) -> Json:
     """JSON Schema of the properties that a filter can name."""
     kinds = {"string": "string", "bool": "boolean", "double": "number", "float": "number"}
-    properties: Json = {"geometry": {"$ref": "https://geojson.org/schema/Geometry.json"}}
+    properties: Json = {"geometry": {"title": "geometry", "format": "geometry-any"}}
     schema = dataset.catalogue.schema
     for field in map(schema.field, queryable(schema)):
         kind: Json = {"type": kinds.get(str(field.type), "integer")}

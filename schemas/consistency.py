@@ -210,10 +210,10 @@ def check_label_names(labels: Sequence[Label]) -> None:
     for number, label in enumerate(labels):
         if label.layer in {*MODALITIES, "worldcover", "dynamicworld", "openstreetmap"} - {label.kind}:
             raise MisplacedError(f"{label.layer!r} is the name of a built-in layer; choose another", ("labels", number))
-        if label.layer in ("attr", "thumbnail"):
-            raise MisplacedError(
-                f"{label.layer!r} has another meaning in the catalogue; choose another name", ("labels", number)
-            )
+        if label.layer == "attr":
+            raise MisplacedError("'attr' is the prefix of attribute columns; choose another name", ("labels", number))
+        if label.layer == "thumbnail":
+            raise MisplacedError("'thumbnail' is the picture of a sample; choose another name", ("labels", number))
 
 
 def check_dates_of_labels(labels: Sequence[Label], sources: Sequence[Source], known: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ EDGE_PX = 256
 """Pixels along an edge of a picture, at most half as many again: of larger chips every second (third, ...) is drawn."""
 LEAST_PX = 96
 """Smaller chips are enlarged by a whole factor up to this edge."""
-_SPLITS = {"train": (0, 114, 178), "val": (230, 159, 0), "test": (204, 121, 167)}
+_SPLITS = {"train": (0, 114, 178, 255), "val": (230, 159, 0, 255), "test": (204, 121, 167, 255)}
 """Colours of the map that the colour-blind tell apart (Okabe and Ito 2008)."""
 
 
@@ -108,17 +108,18 @@ def map_of(places: Iterable[tuple[str, Json]]) -> bytes:
     scale = 2 * EDGE_PX / max(wide, high)
     shape = (max(8, round(high * scale)), max(8, round(wide * scale)))
     drawn = np.zeros((*shape, 4), np.uint8)
-    rows = _pixels(north.max() - np.stack([north, south]), high, shape[0])
-    for split, top, lower, left, right in zip(splits, *rows.tolist(), west.tolist(), east.tolist(), strict=True):
-        for start, end in [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]:
-            first, last = _pixels(np.array([start, end]) - whole[0], wide, shape[1]).tolist()
-            drawn[top : max(lower, top + 1), first : max(last, first + 1)] = (*_SPLITS[split], 255)
+    rows = _pixels(north.max() - np.stack([north, south], axis=1), high, shape[0])
+    for split, down, left, right in zip(splits, rows, west.tolist(), east.tolist(), strict=True):
+        for ends in [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]:
+            drawn[slice(*down), slice(*_pixels(np.array([ends]) - whole[0], wide, shape[1])[0])] = _SPLITS[split]
     return encoded(drawn, lossless=True)
 
 
-def _pixels(degrees: NDArray[np.float64], span: float, count: int) -> NDArray[np.int64]:
-    """Pixel of each distance from the edge of the map."""
-    return np.clip(np.round(degrees / span * count), 0, count - 1).astype(np.int64)
+def _pixels(degrees: NDArray[np.float64], span: float, count: int) -> list[tuple[int, int]]:
+    """(first, last + 1) pixel of each (start, end) in degrees from the edge of the map, one pixel at least."""
+    start, end = np.round(degrees / span * count).astype(np.int64).T
+    start = np.clip(start, 0, count - 1)
+    return list(zip(start.tolist(), np.maximum(end, start + 1).tolist(), strict=True))
 
 
 def _clear(stack: Stack, group: GroupSpec, slot: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from landweave.render import picture
 from pipelines.shards import add, dataset_spec, finalise
 from pipelines.shards.pages import PAGED_ROWS
 from pipelines.shards.stac_items import STRAIGHT_DEG, item
-from pipelines.shards.thumbnails import thumbnail
+from pipelines.shards.thumbnails import map_of, thumbnail
 from sampling.geobox import footprint
 from schemas.place import GeoBox
 from tests.shards.synthetic import LEGENDS, Planned, planned, recipe
@@ -158,8 +158,8 @@ def test_large_datasets_have_no_file_for_each_sample(tmp_path: Path) -> None:
     assert list(check(landweave.open(out))) == []
 
 
-def drawn(raw: bytes) -> np.ndarray[Any, Any]:
-    return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
+def drawn(raw: bytes, enlarged: int = 1) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))[::enlarged, ::enlarged]
 
 
 def test_the_picture_is_the_first_image_in_colour_or_else_what_is_there(whole: Path) -> None:
@@ -168,16 +168,53 @@ def test_the_picture_is_the_first_image_in_colour_or_else_what_is_there(whole: P
     for number in (0, 1):
         cloud = {("sentinel2", number): 0.1, ("sentinel2", 1 - number): 0.9}
         seen = {k: dataclasses.replace(o, cloud_fraction=cloud.get(k)) for k, o in stack.observations.items()}
-        found = drawn(thumbnail(dataclasses.replace(stack, observations=seen), PLAN.dataset)).astype(float)
+        found = drawn(thumbnail(dataclasses.replace(stack, observations=seen), PLAN.dataset), 8).astype(float)
         shown = [picture(data.sample(stack.place.sample_id), data.spec.group("sentinel2"), slot) for slot in (0, 1)]
         same = [np.corrcoef(found.ravel(), one.ravel().astype(float))[0, 1] for one in shown]
         assert int(np.argmax(same)) == number
     labels = dataclasses.replace(stack, observations={})
     first = next(g for g in PLAN.dataset.groups if g.kind == "label")
     exact = picture(data.sample(stack.place.sample_id), data.spec.group(first.name))
-    np.testing.assert_array_equal(drawn(thumbnail(labels, PLAN.dataset)), exact)
+    np.testing.assert_array_equal(drawn(thumbnail(labels, PLAN.dataset), 8), exact)
     with pytest.raises(ValueError, match="has nothing to draw"):
         thumbnail(dataclasses.replace(labels, labels={}), PLAN.dataset)
+
+
+def test_clouds_do_not_darken_the_picture() -> None:
+    plan = planned((1, 1), sources=("sentinel2",), size_m=960.0, labels=False)
+    stack = next(plan.stacks(plan.shards[0]))
+    seen = stack.observations["sentinel2", 0]
+    ground = np.broadcast_to(np.linspace(500, 1500, 96).astype(np.uint16), (4, 96, 96)).copy()
+    white = ground.copy()
+    white[:, :48] = 12_000
+    cloud = np.zeros((48, 48), np.bool_)
+    cloud[:24] = True
+    found = []
+    for pixels, mask in ((ground, ~cloud & cloud), (white, cloud)):
+        arrays = {**seen.arrays, "bands_10m": pixels}
+        one = dataclasses.replace(seen, arrays=arrays, cloud=mask, cloud_fraction=0.0)
+        found.append(
+            drawn(thumbnail(dataclasses.replace(stack, observations={("sentinel2", 0): one}), plan.dataset)).astype(int)
+        )
+    assert np.abs(found[0][56:] - found[1][56:]).mean() < 8
+    assert found[1][:40].min() > 230
+
+
+def test_the_map_shows_where_samples_lie_by_split() -> None:
+    def box(west: float, south: float, east: float, north: float) -> dict[str, float]:
+        return {"xmin": west, "ymin": south, "xmax": east, "ymax": north}
+
+    places = [("train", box(10, 40, 11, 41)), ("test", box(29, 49, 30, 50)), ("val", box(10, 49, 10.001, 49.001))]
+    seen = np.asarray(Image.open(io.BytesIO(map_of(places))))
+    assert seen.shape == (256, 512, 4)
+    colours = {tuple(c) for c in seen.reshape(-1, 4).tolist()}
+    assert len(colours) == 4
+    assert seen[250, 5].tolist() == [0, 114, 178, 255]
+    assert seen[5, 508].tolist() == [204, 121, 167, 255]
+    assert seen[128, 256].tolist() == [0, 0, 0, 0]
+    across = np.asarray(Image.open(io.BytesIO(map_of([("val", box(179, -17, -179, -16))]))))
+    assert (across[:, [0, -1], 3] == 255).all()
+    assert (across[:, 100:-100, 3] == 0).all()
 
 
 def test_pictures_of_large_chips_are_small() -> None:
