@@ -398,18 +398,23 @@ def changed_documents(base: Dataset, manifest: DatasetManifest) -> tuple[Dataset
 
 def _edited(base: Dataset, path: str) -> bool:
     """Whether a file of the dataset is not as landweave wrote it: then it stays as it is."""
-    known = {about[path] for about in (base.manifest.objects, base.manifest.before) if path in about}
+    known = [about[path] for about in (base.manifest.objects, base.manifest.before) if path in about]
+    return bool(known) and _stored(base, path) not in (None, *known)
+
+
+def _stored(base: Dataset, path: str) -> ObjectSum | None:
+    """Checksum of a file of the dataset as it is now; None if somebody removed it."""
     try:
-        return bool(known) and _sum(base.store.get(path)) not in known
+        return _sum(base.store.get(path))
     except FileNotFoundError:
-        return False
+        return None
 
 
 def mend(target: Target, base: Dataset) -> None:
     """Finish an addition that was killed after it replaced `landweave.json`: Zarr's root and card are old."""
     texts = {path: text.encode() for path, text in documents_of(base.manifest).items()}
     for path, before in base.manifest.before.items():
-        if _sum(base.store.get(path)) == before:
+        if _stored(base, path) in (None, before):
             target.put(path, documents(base.spec)[ROOT] if path == ROOT else texts[path])
 
 

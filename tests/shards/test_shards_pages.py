@@ -132,6 +132,10 @@ def test_a_revision_has_items_of_its_own_and_the_old_ones_stay(out: Path, whole:
         assert Path(found.assets["thumbnail"].get_absolute_href() or "").is_file()
         assert found.get_root().get_self_href().endswith("collection.r1.json")
     validated(json.loads((out / "catalogue/collection.r1.json").read_text()))
+    card = (out / "README.md").read_text()
+    (out / "README.md").unlink()
+    assert not add(out, str(second)).new
+    assert (out / "README.md").read_text() == card
     path = out / "catalogue/stac.r1/00001/s001_000.json"
     path.write_bytes(path.read_bytes()[:-1])
     assert [fault.partition(":")[0] for fault in check(landweave.open(out))] == [path.relative_to(out).as_posix()]
