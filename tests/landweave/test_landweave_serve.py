@@ -75,6 +75,10 @@ def test_items_say_what_the_catalogue_says(client: Client, data: landweave.Datas
     assert shapely.geometry.shape(item.geometry).equals(shapely.from_wkb(row["geometry"]))
     assert item.properties["split"] == row["split"]
     assert item.datetime == row["datetime"]
+    shown = requests.get(item.assets.pop("thumbnail").href, headers={"Origin": "http://elsewhere.example"}, timeout=30)
+    assert (shown.headers["content-type"], shown.content[8:12]) == ("image/webp", b"WEBP")
+    assert shown.headers["access-control-allow-origin"] == "*"
+    assert {c["title"] for c in item.assets["worldcover"].extra_fields["classification:classes"]} >= {"Tree cover"}
     for asset in item.assets.values():
         metadata = requests.get(f"{asset.href}/zarr.json", timeout=30)
         assert metadata.json()["node_type"] == "group"
