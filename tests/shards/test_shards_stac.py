@@ -177,4 +177,6 @@ def test_shards_of_an_older_version_go_into_todays_catalogue(version: str) -> No
     found = in_form(table, whole)
     assert found.schema.equals(whole)
     assert found.column("openstreetmap_edited_since").null_count == len(table)
-    assert found.select(table.column_names).to_pylist() == table.to_pylist()
+    kept = [name for name in table.column_names if name != "captions"]  # whose entries got a field since v1
+    assert found.select(kept).to_pylist() == table.select(kept).to_pylist()
+    assert [len(row) for row in found["captions"].to_pylist()] == [len(row) for row in table["captions"].to_pylist()]
