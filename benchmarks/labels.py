@@ -22,7 +22,7 @@ from benchmarks import labels_venv
 from benchmarks.labels_goals import goals
 from benchmarks.labels_worlds import PROCESSES, World, make, read
 from benchmarks.report import print_goals, print_row
-from pipelines.labels.fusion.calibrate import calibrate, expected_calibration_error
+from pipelines.labels.fusion.calibrate import expected_calibration_error
 from pipelines.labels.fusion.doubt import Doubt, learn_doubt
 from pipelines.labels.fusion.fuse import Evidence, Fused, fuse, learn_all
 from pipelines.labels.fusion.image import features
@@ -117,14 +117,10 @@ def confidence(fused: list[Fused], truth: Map) -> Row:
     right = np.stack([f.classes for f in fused]) == truth
     usable = (truth > 0) & (raw > 0)
     raws, rights = raw[usable], right[usable]
-    errors = []
-    for picked in _draws(len(raws)):
-        curve = calibrate(raws[picked], rights[picked])
-        errors.append(expected_calibration_error(curve(raws[~picked]), rights[~picked]))
-    told = np.stack([f.signs.astype(np.float32) for f in fused])
-    picked = next(_draws(len(raws)))
-    learnt = learn_doubt(told[usable][picked].astype(np.float64), ~rights[picked])
-    found = {"": Doubt()(told), "_calibrated": learnt(told)}
+    told = np.stack([f.signs for f in fused])
+    learnt = [(picked, learn_doubt(told[usable][picked], ~rights[picked])) for picked in _draws(len(raws))]
+    errors = [expected_calibration_error(1 - doubt(told[usable][~picked]), rights[~picked]) for picked, doubt in learnt]
+    found = {"": Doubt()(told), "_calibrated": learnt[0][1](told)}
     return {
         "points": min(POINTS, len(raws) // 2),
         "ece_raw": round(expected_calibration_error(raws, rights), 4),

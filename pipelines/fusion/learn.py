@@ -11,8 +11,7 @@ from pipelines.fusion.collect import WINDOW
 from pipelines.fusion.families import FusionError
 from pipelines.fusion.job import VERSION
 from pipelines.fusion.strata import described_stratum
-from pipelines.labels.fusion.calibrate import FEWEST, Calibration, calibrate
-from pipelines.labels.fusion.doubt import SIGNS, Doubt, learn_doubt
+from pipelines.labels.fusion.doubt import FEWEST, SIGNS, Doubt, learn_doubt
 from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_image
 from pipelines.labels.fusion.image import FOLDS, ImageModel
 from pipelines.labels.fusion.priors import SOURCES
@@ -49,7 +48,7 @@ class Learned:
 
     def to_json(self, job: Job) -> dict[str, Any]:
         """The tables, for the workers and for the dataset: arrays as nested lists, classes in their common order."""
-        votes, image, curve = self.model.votes, self.model.image, self.model.calibration
+        votes, image, doubt = self.model.votes, self.model.image, self.model.doubt
         return {
             "version": VERSION,
             "layer": job.label.layer,
@@ -74,8 +73,7 @@ class Learned:
             "image": None
             if image is None
             else {name: getattr(image, name).tolist() for name in ("known", "mean", "whiten", "logdet")},
-            "calibration": None if curve is None else {"raw": curve.raw.tolist(), "share": curve.share.tolist()},
-            "doubt": self.model.doubt.weights.tolist(),
+            "doubt": None if doubt is None else doubt.weights.tolist(),
             "points": self.points,
         }
 
@@ -89,12 +87,11 @@ class Learned:
             emissions=tuple(np.array(t) for t in said["emissions"]),
             strata=np.array(said["strata"], np.int64),
         )
-        image, curve = said["image"], said["calibration"]
+        image, doubt = said["image"], said["doubt"]
         model = Model(
             votes=votes,
             image=None if image is None else ImageModel(**{name: np.array(table) for name, table in image.items()}),
-            calibration=None if curve is None else Calibration(**{name: np.array(v) for name, v in curve.items()}),
-            doubt=Doubt(weights=np.array(said["doubt"])),
+            doubt=None if doubt is None else Doubt(weights=np.array(doubt)),
         )
         return cls(model=model, points=said["points"])
 
@@ -155,7 +152,7 @@ def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
         return 0, model
     windows = np.flatnonzero(drawn.point >= 0).reshape(-1, WINDOW)
     _, first = np.unique(drawn.point[windows[:, 0]], return_index=True)
-    raw, told, right = [np.zeros(0)], [np.zeros((0, SIGNS))], [np.zeros(0, bool)]
+    told, right = [np.zeros((0, SIGNS))], [np.zeros(0, bool)]
     for fold in range(FOLDS):
         mine = windows[first][drawn.fold[windows[first, 0]] == fold]
         if not len(mine):
@@ -165,14 +162,12 @@ def _calibrated(job: Job, drawn: Statistics, model: Model) -> tuple[int, Model]:
         middle = (slice(1, None, 3), 1)
         there = fused.raw[middle] > 0
         truth = job.points[drawn.point[mine[:, 0]], 2]
-        raw.append(fused.raw[middle][there])
         told.append(fused.signs[middle][there])
         right.append((fused.classes[middle] == truth)[there])
-    confidence, hit = np.concatenate(raw), np.concatenate(right)
+    hit = np.concatenate(right)
     if len(hit) < FEWEST:
         raise FusionError(
             f"{job.label.layer}.reference: {len(hit)} of {len(job.points)} points lie on labelled pixels of samples, "
             f"at least {FEWEST} are needed; add points inside the samples, or remove `reference`"
         )
-    doubt = learn_doubt(np.concatenate(told), ~hit)
-    return len(hit), replace(model, calibration=calibrate(confidence, hit), doubt=doubt)
+    return len(hit), replace(model, doubt=learn_doubt(np.concatenate(told), ~hit))

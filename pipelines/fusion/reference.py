@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.fusion.families import FusionError
-from pipelines.labels.fusion.calibrate import FEWEST
+from pipelines.labels.fusion.doubt import FEWEST
 from sampling.errors import SamplingError
 from sampling.points import read_points
 from sampling.region import region_of

@@ -251,8 +251,12 @@ def points(base: Path, folder: Path, count: int) -> str:
 def test_reference_points_calibrate_the_confidence(base: Path, fused: Path, tmp_path: Path) -> None:
     out = shutil.copytree(base, tmp_path / "data")
     file = points(base, tmp_path, 200)
-    add_fused(recipe_file(tmp_path, reference={"file": file}), out, Engine())
+    add_fused(recipe_file(tmp_path, reference={"file": file}, mislabelled=True), out, Engine())
     data = landweave.open(out)
+    for sample in data:
+        there = sample["fused/classes"] != 255
+        said = sample["fused/confidence"].astype(int) + sample["fused/mislabelled"]
+        assert (np.abs(said[there] - 255) <= 1).all(), "with points, an error is what is left of the confidence"
     assert "calibrated with 200 reference points" in data.labels["fused"].title
     assert set(data.catalogue.read(["fused_version"])["fused_version"].to_pylist()) == {"v3 calibrated"}
     right = np.concatenate([(s["fused/confidence"][s["fused/classes"] != 255]).ravel() / 255 for s in data])

@@ -1,5 +1,7 @@
 """Fused labels: statistics that add, votes, image, calibration, and that sharing errors is seen through."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from scipy.optimize import minimize
 from benchmarks.labels import auroc, dawid_skene, evidence, miou
 from benchmarks.labels_goals import goals
 from benchmarks.labels_worlds import PROCESSES, PUBLISHED, make, read, write
-from pipelines.labels.fusion.calibrate import calibrate, expected_calibration_error
+from pipelines.labels.fusion.calibrate import expected_calibration_error
 from pipelines.labels.fusion.doubt import SIGNS, SPREAD, USUAL, Doubt, learn_doubt, signs
 from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_all, moments
 from pipelines.labels.fusion.image import ImageModel, Moments, Sureness, features
@@ -74,8 +76,12 @@ def test_fused_labels_beat_the_best_product_and_know_how_sure_they_are(whole, wo
     assert np.corrcoef(said, wrong)[0, 1] > 0.7, "so that samples with more of them can be told"
     points = np.random.default_rng(0).choice(found.size, 500, replace=False)
     right = (found == truth).ravel()
-    curve = calibrate(confidence.ravel()[points], right[points])
-    assert expected_calibration_error(curve(confidence.ravel()), right) < 0.04
+    signs_of = np.stack([f.signs for f in fused]).reshape(-1, SIGNS)
+    known = replace(model, doubt=learn_doubt(signs_of[points], ~right[points]))
+    again = [fuse(known, s) for s in samples]
+    assert (np.stack([f.classes for f in again]) == found).all(), "points change no class"
+    assert all((f.confidence == np.rint((1 - f.wrong) * 255)).all() for f in again)
+    assert expected_calibration_error(1 - np.stack([f.wrong for f in again]).ravel(), right) < 0.03
 
 
 def test_statistics_add_over_shards_in_any_order_to_the_same_bytes(small):
@@ -152,22 +158,6 @@ def test_a_prior_is_a_distribution_without_no_vote(family):
     table = emission(family, voter(family, 2).means)
     assert np.allclose(table.sum(axis=1), 1)
     assert (table[:, 0] == 0).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=30, max_size=80))
-def test_calibration_never_falls_and_keeps_the_mean(points):
-    raw, right = np.array([p for p, _ in points]), np.array([r for _, r in points])
-    curve = calibrate(raw, right)
-    assert (np.diff(curve.share) >= 0).all()
-    assert (np.diff(curve(np.linspace(0, 1, 50))) >= -1e-12).all()
-    assert 0 <= curve.share[0] <= right.mean() + 1e-12
-    assert right.mean() <= curve.share[-1] + 1e-12 <= 1 + 1e-9
-
-
-def test_calibration_refuses_too_few_points():
-    with pytest.raises(ValueError, match="at least 30 reference points on labelled pixels, found 3"):
-        calibrate(np.ones(3), np.ones(3, bool))
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.labels.fusion.calibrate import Calibration
     from pipelines.labels.fusion.voters import Voter
 
 IMAGE_WEIGHT = 0.5
@@ -59,10 +58,9 @@ class Model:
     """What votes say."""
     image: ImageModel | None = None
     """What the image says; None = nothing."""
-    calibration: Calibration | None = None
-    """None = the confidence is not calibrated."""
-    doubt: Doubt = field(default_factory=Doubt)
-    """Which pixels are probably wrong."""
+    doubt: Doubt | None = None
+    """Which pixels are probably wrong, learnt from reference points; None = there are none, and the confidence is not
+    calibrated."""
 
     def posterior(self, one: Evidence) -> NDArray[np.float64]:
         """(y, x, CLASSES) P(class); 0 everywhere where no voter names a class."""
@@ -105,7 +103,8 @@ class Fused:
     signs: NDArray[np.float64]
     """(y, x, SIGNS) what tells of errors: `doubt.signs`."""
     wrong: NDArray[np.float64]
-    """(y, x) probability that the class is wrong, 0..1; without meaning where there is no vote."""
+    """(y, x) probability that the class is wrong, 0..1; 1 - confidence with reference points. Without meaning where
+    there is no vote."""
 
 
 def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
@@ -115,7 +114,8 @@ def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
     peak, told = posterior.max(axis=-1), signs(posterior)
     voted = np.take_along_axis(votes, classes[..., None].astype(np.intp), axis=-1)[..., 0]
     raw = (1 - HEDGE) * peak + HEDGE * voted
-    confidence = raw if model.calibration is None else model.calibration(raw)
+    wrong = (model.doubt or Doubt())(told)
+    confidence = raw if model.doubt is None else 1 - wrong
     kept = (raw > 0) & (confidence >= abstain_below)
     agree = np.zeros(classes.shape, np.uint8)
     for voter, vote in zip(model.votes.voters, one.votes, strict=True):
@@ -127,7 +127,7 @@ def fuse(model: Model, one: Evidence, abstain_below: float = 0.0) -> Fused:
         posterior=posterior,
         raw=raw,
         signs=told,
-        wrong=model.doubt(told),
+        wrong=wrong,
     )
 
 
