@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MAX_TILE_SAMPLES = 1 << 25
 """Largest tile that is decoded alone and whole, samples; of larger ones GDAL decodes only what a window needs."""
+_MAX_TAIL_BYTES = 1 << 16
+"""Boxes behind the codestream that are fetched too: the place on the ground may be in them."""
 _THREADS = min(8, os.cpu_count() or 1)
 """Threads that decode the code-blocks of one tile."""
 _SIGNED = 0x80
@@ -38,19 +40,31 @@ class Tiles:
     separate = False
     sparse = False
 
-    def __init__(self, head: Head, parts: Parts, end: int, *, listed: bool = False) -> None:
-        """`end` is the byte after the codestream; `listed`: the header states the parts (TLM), they were not seen."""
+    def __init__(self, head: Head, parts: Parts, end: int, *, tail: bytes | None = None) -> None:
+        """Describe them from the header.
+
+        Args:
+            head: Of the file.
+            parts: Its tile-parts.
+            end: Byte after the codestream.
+            tail: What follows, where the header states the parts (TLM); None = the parts were seen in the whole file.
+        """
         self.head = head
         self.end = end
+        self._tail = tail or b""
         size = head.size
         self._parts = parts
-        self._source = "the file's list of tile-parts (TLM)" if listed else "the order of tile-parts"
+        self._source = "the file's list of tile-parts (TLM)" if tail is not None else "the order of tile-parts"
         self.width, self.height = size.width, size.height
         self.block_width, self.block_height = size.wide, size.high
         self.samples = size.components
         self.grid = size.grid
         depth = (size.rest[0] & ~_SIGNED) + 1
         self._dtype = np.dtype(f"{'int' if size.rest[0] & _SIGNED else 'uint'}{8 if depth == 8 else 16}")
+
+    def described(self) -> bytes:
+        """A file with the same boxes and header, and no pixels."""
+        return self.head.file() + self._tail
 
     @property
     def block_bytes(self) -> int:
@@ -136,8 +150,8 @@ def tiles_of(read: Callable[[int, int], bytes], total: int | None) -> Tiles | No
     except struct.error:
         return None
     end = total if head.end is None else head.end
-    parts = parts_of(head, end) if end == total and usual(head) else None
-    return None if parts is None else Tiles(head, parts, end, listed=True)
+    parts = parts_of(head, end) if 0 <= total - end <= _MAX_TAIL_BYTES and usual(head) else None
+    return None if parts is None else Tiles(head, parts, end, tail=read(end, total - end) if end < total else b"")
 
 
 def usual(head: Head) -> bool:

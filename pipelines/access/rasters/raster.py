@@ -73,7 +73,7 @@ class Raster:
             elif isinstance(content, Tiles) and source.whole:
                 said = described(source.head)
             else:
-                tiled = content.head.file() if isinstance(content, Tiles) else None
+                tiled = content.described() if isinstance(content, Tiles) else None
                 said = described_once(tiled or header_tiff(images[0], source.read))
         except GDAL_ERRORS as error:
             raise AccessError(Reason.CORRUPT, f"{shown(href)} is not a raster that GDAL can read") from error

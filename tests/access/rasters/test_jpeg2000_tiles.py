@@ -113,6 +113,13 @@ def split_list(raw: bytes) -> bytes:
     return rebuilt(raw, tlm(found[4:], number=7) + tlm(found[:4], number=2))
 
 
+def placed_last(raw: bytes) -> bytes:
+    """The boxes that say where the image lies stand behind its pixels."""
+    at, start = raw.index(b"jp2h") - 4, stream_at(raw) - 8
+    at += struct.unpack_from(">L", raw, at)[0]
+    return raw[:at] + raw[start:] + raw[at:start]
+
+
 @pytest.fixture(scope="module")
 def made() -> Callable[..., bytes]:
     """`jp2`, each kind once."""
@@ -136,6 +143,7 @@ KINDS: dict[str, tuple[dict[str, Any], Callable[[bytes], bytes]]] = {
     "tiles in another order": ({**LOSSLESS}, scattered),
     "parts of a tile apart": (RESOLUTIONS, scattered),
     "parts of a tile together": (RESOLUTIONS, with_list),
+    "place behind the pixels": ({**LOSSLESS, "TLM": "YES"}, placed_last),
     "no boxes": ({**LOSSLESS, "CODEC": "J2K"}, with_list),
     "colours, 8 bits": ({**LOSSLESS, "dtype": "uint8", "count": 3, "TLM": "YES"}, bytes),
     "colours, 8 bits, lossy": ({**LOSSY, "dtype": "uint8", "count": 3, "TLM": "YES"}, bytes),
@@ -262,10 +270,10 @@ def test_a_chip_costs_the_head_and_its_tile_parts(made: Callable[..., bytes], se
         lambda raw: rebuilt(raw, tlm([(t, 0) for t, _ in listing(raw)])),
         lambda raw: rebuilt(raw, tlm(listing(raw)[:4], 1) + tlm(listing(raw)[4:], 1)),
         lambda raw: rebuilt(raw, tlm(listing(raw))[:5] + b"\x70" + tlm(listing(raw))[6:]),
-        lambda raw: rebuilt(raw, tlm(listing(raw))) + b"\0\0\0\x0cfree\0\0\0\0",
+        lambda raw: rebuilt(raw, tlm(listing(raw))) + struct.pack(">L4s", 80_000, b"free") + bytes(79_992),
     ],
     ids=["none", "one missing", "one too short", "a tile twice", "no such tile", "beyond the file", "no bytes",
-         "same number twice", "no such kind", "a box behind the pixels"],
+         "same number twice", "no such kind", "a large box behind the pixels"],
 )  # fmt: skip
 def test_a_list_that_cannot_be_right_is_not_used(
     change: Callable[[bytes], bytes], made: Callable[..., bytes], served: Served
