@@ -41,6 +41,8 @@ _WINDOWS = Room(512 << 20)
 """Source pixels at work in this process."""
 _KEPT_HEADERS = 4096
 """Headers kept between calls of one reader; each is some tens of kilobytes."""
+_KEPT_BYTES = 1 << 28
+"""Bytes of files read whole that are kept between calls of one reader."""
 
 
 class Reader:
@@ -138,7 +140,16 @@ class Reader:
 
         opened = dict(zip(hrefs, self._ranges.map(one, hrefs), strict=True))
         self._headers.update({h: r for h, r in opened.items() if isinstance(r, Raster)})
+        if sum(raster.whole_bytes for raster in opened.values() if isinstance(raster, Raster)):
+            self._forget()
         return opened
+
+    def _forget(self) -> None:
+        """Keep no file that was read whole for the next call, once together they are too large."""
+        whole = [(href, size) for href, raster in list(self._headers.items()) if (size := raster.whole_bytes)]
+        if sum(size for _, size in whole) > _KEPT_BYTES:
+            for href, _ in whole:  # other threads may use the same reader
+                self._headers.pop(href, None)
 
     def _seek_masks(self, requests: Sequence[ChipRequest], opened: dict[str, Raster | AccessError]) -> None:
         """Find the mask files of rasters that do not state measured pixels in another way."""

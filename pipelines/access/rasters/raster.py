@@ -128,6 +128,11 @@ class Raster:
         """Bytes from the file's start that came with its header."""
         return len(self._source.head)
 
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes in memory of a file that was read whole; 0 of one that is read by range."""
+        return len(self._source.head) if self._source.whole else 0
+
     def seek_mask(self) -> None:
         """Look once for the validity mask that GDAL writes beside a file (`<file>.msk`), if nothing in it says which
         pixels are measured: no nodata, no mask, no alpha band.

@@ -426,6 +426,21 @@ def test_65535_tiles_are_listed_and_read(served: Served) -> None:
     assert found.pixels.tolist() == [[[0 if raster.dtype.kind == "i" else 1 << 15]]]
 
 
+def test_files_read_whole_do_not_pile_up(
+    made: Callable[..., bytes], served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader lives as long as its worker: between calls it keeps whole files up to a limit only."""
+    raw = made(**LOSSLESS)
+    monkeypatch.setattr("pipelines.access.rasters.cog._KEPT_BYTES", int(2.5 * len(raw)))
+    hrefs = [served.put(raw) for _ in range(3)]
+    with Reader(Client(), workers=1) as reader:
+        for href in (*hrefs[:2], hrefs[0], hrefs[2], hrefs[0]):
+            asked = ChipRequest(hrefs=(href,), bands=(1,), geobox=box(0, 0, 9, 9), kernel="nearest", fill=(0,))
+            (chip,) = reader.read_chips([asked])
+            assert isinstance(chip, Chip), chip
+    assert [sum(n > 32_768 for n in served.sent(href)) for href in hrefs] == [2, 1, 1]
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_shortened_file_is_corrupt_and_never_pixels(share: float, made: Callable[..., bytes], served: Served) -> None:
     raw = made(**LOSSLESS, TLM="YES")
