@@ -121,7 +121,7 @@ def test_captions_and_pairs_are_printed_to_be_read(asked: Path, capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_datasets_loads_it_and_the_notebook_runs(asked: Path, chat: Path, tmp_path: Path) -> None:
+def test_datasets_loads_it(asked: Path, chat: Path, tmp_path: Path) -> None:
     """With `datasets` in an environment of its own; pictures come back as pictures, splits under the Hub's names."""
     from benchmarks.loading_venv import make
 
