@@ -14,12 +14,14 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.bucket_data import make_bucket
+from benchmarks.loading_data import make_dataset
 from benchmarks.report import print_goals, print_row
 from benchmarks.server import serve
 from benchmarks.workers import ROOT
@@ -116,10 +118,34 @@ def _bands(server: Server, name: str, batches: int) -> Iterator[Row]:
     yield few
 
 
+def _second_epoch(server: Server, folder: Path, epochs: int) -> Row:
+    """Epochs of a small dataset that lies in the cache, beside the same from a local disk, both in turn."""
+    small = make_dataset(folder / "64", 64)
+    asked = {"task": "stream", "epochs": epochs}
+    rates: dict[str, list[float]] = {"kept": [], "local": []}
+    cpu: dict[str, list[float]] = {"kept": [], "local": []}
+    requests = []
+    with tempfile.TemporaryDirectory() as cache:
+        for number in range(3):
+            url = f"{server.url(f'epoch{number}', LATENCY_MS, kind='t')}/64/{small.name}"
+            places = {"kept": (url, {"cache_dir": cache}), "local": (str(small), {})}
+            for name, (place, how) in places.items():
+                found = _alone(server, f"epoch{number}", place, {**asked, "open": how})
+                rates[name] += [e["samples"] / e["wall_s"] for e in found["epochs"][1:]]
+                cpu[name] += [e["cpu_s"] / e["samples"] * 1e3 for e in found["epochs"][1:]]
+                requests += [found["requests"]] if name == "kept" else []
+    kept, local = (float(np.median(rates[name])) for name in ("kept", "local"))
+    return {
+        "task": "second epoch", "of_local": kept / local, "samples_s": kept,
+        "cpu_ms": float(np.median(cpu["kept"])), "cpu_ms_local": float(np.median(cpu["local"])),
+        "requests_first": requests[0], "requests_opened_again": requests[-1],
+    }  # fmt: skip
+
+
 THREE = ("B02", "B03", "B04")
 
 
-def _rows(server: Server, name: str, quick: bool) -> Iterator[Row]:
+def _rows(server: Server, folder: Path, name: str, quick: bool) -> Iterator[Row]:
     yield _first(server, name, 3 if quick else 9)
     batches = 30 if quick else 200
     steady = _random(server, name, "random", 10, kind="")
@@ -130,6 +156,7 @@ def _rows(server: Server, name: str, quick: bool) -> Iterator[Row]:
     yield _random(server, name, "random", batches // 3, kind="w")
     for link, much in ((500, 96), (125, 32)):
         yield _link(server, name, link, much // 3 if quick else much)
+    yield _second_epoch(server, folder, 5 if quick else 20)
     yield from _bands(server, name, 5 if quick else 20)
 
 
@@ -161,7 +188,7 @@ def main() -> None:
     made = make_bucket(asked.folder, QUICK if asked.quick else SAMPLES)
     rows = []
     with serve(asked.folder) as server:
-        for row in _rows(server, made.name, asked.quick):
+        for row in _rows(server, asked.folder, made.name, asked.quick):
             rows.append(row)
             print_row(row, as_json=asked.json, digits=3)
     print_goals(goals(rows), as_json=asked.json)

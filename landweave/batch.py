@@ -45,7 +45,7 @@ together (from afar, neighbours are one request)."""
 OnError = Literal["raise", "skip"]
 
 
-_NOTHING = Fetched([], [], [])
+_NOTHING = Fetched([], [], [], [])
 ASKED = "questions"
 """Column of a batch that the catalogue does not have."""
 
@@ -122,12 +122,17 @@ class Loading:
     def start(self, pool: ThreadPoolExecutor | None, threads: int) -> Loading:
         """Start reading in threads of a pool; returns itself. Without a pool (URLs alone), `result` decodes."""
         if self._source.reader.store.remote:
-            parts = list(self._parts)
+            reader = self._source.reader
+            kept = [reader.kept(p.shown.array, p.shard, self._chips(p)) for p in self._parts]
+            parts = [p for p, here in zip(self._parts, kept, strict=True) if not here]
+            here = [p for p, here in zip(self._parts, kept, strict=True) if here]
             self._parts.clear()
-            self._arrivals = Arrivals(len(parts), self._decode, pool, threads)
-            self._fetching = begin(self._fetch(parts, self._arrivals))
+            self._parts.extend(here)
+            if parts:
+                self._arrivals = Arrivals(len(parts), self._decode, pool, threads)
+                self._fetching = begin(self._fetch(parts, self._arrivals))
+        if pool is None:
             return self
-        assert pool is not None  # noqa: S101 - by the contract
         self._running = [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
@@ -165,15 +170,18 @@ class Loading:
         try:
             found = await self._source.reader.fetch(part.shown.array, part.shard, chips) if chips else _NOTHING
         except CorruptError as error:
-            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in chips])
+            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in chips], [])
         self._timings.append(Timing(bytes_s=perf_counter() - began))
         arrivals.put((part, found))
 
     def _decode(self, come: tuple[_Part, Fetched]) -> None:
-        part, (chips, found, damage) = come
+        part, (chips, found, damage, _) = come
         finish = None if part.shown.plain else self._finisher(part)
         timing, began = Timing(), perf_counter()
-        damage = damage + self._source.reader.decode(part.shown.array, part.shard, chips, found, finish, timing)
+        reader = self._source.reader
+        damage = damage + reader.decode(part.shown.array, part.shard, chips, found, finish, timing)
+        if not damage:
+            reader.keep(part.shown.array, part.shard, come[1])
         timing.decoding_s = perf_counter() - began - timing.collating_s
         self._timings.append(timing)
         self._wrong(damage)

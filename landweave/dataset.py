@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from landweave.batch import ASKED, Loading, Source
 from landweave.buffers import Buffers
 from landweave.classes import Classes
 from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
+from landweave.kept import Kept, size_of
 from landweave.layout import LEDGER, MANIFEST, RECIPE, TEXTS, ZARR, added_recipe
 from landweave.manifest import dataset_from_bytes
 from landweave.notebook import table_html
@@ -26,6 +28,7 @@ from landweave.parted import catalogue_of
 from landweave.pixels import SamplePixels
 from landweave.query import NO_HINT, BBox, degrees, expression, hint
 from landweave.questions import TASKS
+from landweave.remote_store import RemoteStore
 from landweave.sample import Sample
 from landweave.selection import Selection
 from landweave.shard import ShardReader
@@ -55,19 +58,32 @@ _ALONE_BYTES = 1 << 20
 """The caller's thread decodes this many bytes alone: it takes 1 ms, and waking other threads costs a tenth of that."""
 
 
-def open_dataset(place: str | os.PathLike[str]) -> Dataset:
+def open_dataset(
+    place: str | os.PathLike[str],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_size: int | str = "100GB",
+) -> Dataset:
     """Open a finished dataset by local path or URL (file:, http(s)://, s3://, gs://, az://, hf://).
+
+    Args:
+        place: where it is.
+        cache_dir: folder on this machine that keeps what is read from a URL, for the next epoch and for other processes
+            (`landweave.kept`); made if it is missing. None: nothing is kept. A local dataset needs none.
+        cache_size: most bytes of that folder, or a text such as '500GB'; what was used longest ago is removed.
 
     Raises:
         NotADatasetError: there is no dataset of landweave. UnfinishedError: it is still being built.
         LayoutError: this version does not read the layout. CorruptError: its manifest is damaged.
-        AccessError: the place cannot be reached.
+        AccessError: the place cannot be reached. QueryError: cache_size is no size.
     """
     store = open_store(place)
     try:
         raw = store.get(MANIFEST)
     except FileNotFoundError:
         raise _not_there(store) from None
+    if cache_dir is not None and isinstance(store, RemoteStore):
+        store.keep(Kept(cache_dir, size_of(cache_size), hashlib.sha256(raw).hexdigest()))
     return Dataset(store, dataset_from_bytes(raw, MANIFEST))
 
 

@@ -21,10 +21,14 @@ from landweave.strict import MOST_JSON, inside
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
+    from landweave.kept import Kept
+
 
 T = TypeVar("T")
 _WHOLE_BYTES = 1 << 16
 """Taken as the size of an object that nobody knows yet."""
+_TAIL = 2**60
+"""Where the tail of an object is kept: beyond the end of any."""
 _GAP_BYTES = 1 << 15
 """Ranges nearer than this are one request: of 64 that wait 20 ms side by side each costs a link of 125 MB/s 40 kB."""
 
@@ -37,7 +41,15 @@ class RemoteStore:
 
     remote = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, kept: Kept | None = None) -> None:
+        """Read from a URL.
+
+        Args:
+            url: with or without credentials.
+            kept: where bytes are kept on this machine; None: nowhere.
+        """
+        self.kept = kept
+        """Where bytes are kept on this machine."""
         self._url = url.rstrip("/")
         self.url = public(self._url)
         self._opened: Any = None
@@ -46,8 +58,25 @@ class RemoteStore:
         """Sends the requests, and asks again where an answer is late."""
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[RemoteStore], tuple[str]]:
-        return (RemoteStore, (self._url,))
+    def __reduce__(self) -> tuple[type[RemoteStore], tuple[str, Kept | None]]:
+        return (RemoteStore, (self._url, self.kept))
+
+    def keep(self, kept: Kept) -> None:
+        """Keep what is read from now on; the dataset's manifest has been read."""
+        self.kept = kept
+
+    def has(self, path: str, spans: list[tuple[int, int]]) -> bool:
+        """Whether all these ranges are kept on this machine."""
+        return self.kept is not None and self.kept.has(path, spans)
+
+    def _held(self, path: str, start: int, length: int) -> bytes | None:
+        """A copy of a range that is kept on this machine."""
+        found = None if self.kept is None else self.kept.read(path, start, length)
+        return None if found is None else bytes(found)
+
+    def _keep(self, path: str, start: int, data: Any) -> None:
+        if self.kept is not None:
+            self.kept.put(path, start, data)
 
     def get(self, path: str, most: int = MOST_JSON) -> bytes:
         """See `Store.get`."""
@@ -68,14 +97,37 @@ class RemoteStore:
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """See `Store.get_range`."""
-        return bytes(self._run(self._part(path, (start, start + length), length))[0])
+        held = self._held(path, start, length)
+        if held is None:
+            held = bytes(self._run(self._part(path, (start, start + length), length))[0])
+            self._keep(path, start, held)
+        return held
 
     def get_ranges(self, path: str, spans: list[tuple[int, int]]) -> Iterable[bytes | memoryview]:
         """See `Store.get_ranges`."""
+        if self.has(path, spans):
+            return (self._one(path, *span) for span in spans)
         return self._run(self.ranges(path, spans))
 
+    def _one(self, path: str, start: int, length: int) -> bytes | memoryview:
+        """A range that is kept on this machine, or was a moment ago."""
+        assert self.kept is not None  # noqa: S101 - `has` was true
+        found = self.kept.read(path, start, length)
+        return self._run(self.ranges(path, [(start, length)]))[0] if found is None else found
+
     async def ranges(self, path: str, spans: list[tuple[int, int]]) -> list[memoryview]:
-        """As `get_ranges`, in the loop of `landweave.hedge`: all at the same time."""
+        """As `get_ranges`, in the loop of `landweave.hedge`: all at the same time; what is kept is not asked for."""
+        pieces: dict[tuple[int, int], bytes | memoryview] = {}
+        for span in spans if self.kept is not None else ():
+            held = self._held(path, *span)
+            if held is not None:
+                pieces[span] = held
+        lacking = [span for span in spans if span not in pieces]
+        pieces |= zip(lacking, await self._asked_for(path, lacking), strict=True)
+        return [memoryview(pieces[span]) for span in spans]
+
+    async def _asked_for(self, path: str, spans: list[tuple[int, int]]) -> list[memoryview]:
+        """Ranges from the URL."""
         import obstore
 
         self._store()
@@ -104,7 +156,16 @@ class RemoteStore:
         return self._run(self.tail(path, length))
 
     async def tail(self, path: str, length: int) -> bytes:
-        """As `get_tail`, in the loop; from the object's size where a server cannot count from the end (Azure, some)."""
+        """As `get_tail`, in the loop."""
+        held = self._held(path, _TAIL, length)
+        if held is None:
+            held = await self._tail(path, length)
+            if len(held) == length:
+                self._keep(path, _TAIL, held)
+        return held
+
+    async def _tail(self, path: str, length: int) -> bytes:
+        """From the object's size where a server cannot count from the end (Azure, some HTTP)."""
         if self._suffixes:
             try:
                 return bytes((await self._part(path, {"suffix": length}, length))[0])

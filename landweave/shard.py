@@ -50,6 +50,8 @@ class Fetched(NamedTuple):
     """Of each chip."""
     damage: list[tuple[tuple[int, int], str]]
     """(key, what is wrong) of chips that are not there."""
+    spans: list[tuple[int, int]]
+    """Where each lies in the object: (start, length)."""
 
 
 class ShardReader:
@@ -165,6 +167,22 @@ class ShardReader:
         except FileNotFoundError:
             return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
 
+    def kept(self, array: ArraySpec, shard: int, chips: list[Chip]) -> bool:
+        """Whether the bytes of these chips lie on this machine (`cache_dir`), and their index is known."""
+        opened = self._opened.get((array.group, array.name, shard))
+        store: Any = self.store
+        if opened is None or store.kept is None:
+            return False
+        return bool(store.has(opened.path, _spans(array, shard, opened, chips)[1]))
+
+    def keep(self, array: ArraySpec, shard: int, come: Fetched) -> None:
+        """Keep bytes that have been verified on this machine, where the dataset was opened with `cache_dir`."""
+        store: Any = self.store
+        if store.kept is not None:
+            path = array.object(shard)
+            for (start, _), data in zip(come.spans, come.found, strict=True):
+                store.kept.put(path, start, data)
+
     async def fetch(self, array: ArraySpec, shard: int, chips: list[Chip]) -> Fetched:
         """Bytes of chips of one array in one shard, in the loop of a store that has one (`RemoteStore`).
 
@@ -175,7 +193,7 @@ class ShardReader:
         try:
             opened = self._opened.get((array.group, array.name, shard)) or await self._opening(array, shard)
             chips, spans, damage = _spans(array, shard, opened, chips)
-            return Fetched(chips, await store.ranges(opened.path, spans), damage)
+            return Fetched(chips, await store.ranges(opened.path, spans), damage, spans)
         except FileNotFoundError as error:
             raise _missing(array, shard) from error
 

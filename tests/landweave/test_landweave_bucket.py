@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 import landweave
+from landweave.kept import Kept, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,3 +181,102 @@ def test_a_stream_that_is_left_cancels_what_it_asked_for(dataset_path: Path) -> 
         batches.close()  # returns, although what is read ahead is never answered
         store.habit = lambda path, times: None  # noqa: ARG005
         same(data, landweave.open(dataset_path))
+
+
+def cached(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_second_epoch_and_another_process_read_what_is_kept(dataset_path: Path, tmp_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        local = landweave.open(dataset_path)
+        data = landweave.open(store.url, cache_dir=tmp_path / "cache")
+        same(data, local)
+        before = store.asked.total()
+        same(data, local)
+        assert store.asked.total() == before  # the second epoch asks for nothing
+        again = landweave.open(store.url, cache_dir=tmp_path / "cache", cache_size="1GB")
+        store.asked.clear()
+        same(again, local)
+        assert not any("data.zarr" in path for path, _ in store.asked)
+        pickled = pickle.loads(pickle.dumps(again))  # noqa: S301
+        same(pickled, local)
+        np.testing.assert_array_equal(again.sample(0)["dem/elevation"], local.sample(0)["dem/elevation"])
+
+
+@pytest.mark.parametrize("how", ["zeros", "short", "list", "torn list"])
+def test_what_is_kept_and_damaged_is_fetched_again(dataset_path: Path, tmp_path: Path, how: str) -> None:
+    with bucket(dataset_path) as store:
+        local = landweave.open(dataset_path)
+        same(landweave.open(store.url, cache_dir=tmp_path), local)
+        for path in cached(tmp_path):
+            raw = path.read_bytes()
+            if path.suffix == ".bytes" and how in ("zeros", "short"):
+                path.write_bytes(bytes(len(raw)) if how == "zeros" else raw[: len(raw) // 2])
+            if path.suffix == ".spans" and how in ("list", "torn list"):
+                path.write_bytes(raw[::-1] if how == "list" else raw[: len(raw) - 7])
+        same(landweave.open(store.url, cache_dir=tmp_path), local)
+
+
+def test_a_dataset_that_was_built_again_shares_nothing(tmp_path: Path) -> None:
+    before, after = (Kept(tmp_path, size_of("1GB"), manifest) for manifest in ("before", "after"))
+    before.put("data.zarr/a", 0, b"before")
+    assert after.read("data.zarr/a", 0, 6) is None
+    after.put("data.zarr/a", 0, b"after!")
+    for kept, expected in ((before, b"before"), (after, b"after!")):
+        found = kept.read("data.zarr/a", 0, 6)
+        assert found is not None
+        assert bytes(found) == expected
+
+
+@pytest.mark.parametrize("folder", ["/proc/nothing", "/dev/null/cache", "a file"])
+def test_a_folder_that_cannot_be_used_is_one_warning(dataset_path: Path, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "a file").write_text("")
+    with bucket(dataset_path) as store:
+        data = landweave.open(store.url, cache_dir=tmp_path / folder)
+        with pytest.warns(RuntimeWarning, match="nothing more can be kept there") as warned:
+            same(data, landweave.open(dataset_path))
+        assert len(warned) == 1
+
+
+def test_the_size_is_kept_and_what_is_removed_comes_again(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, size_of("64MB"), "dataset")
+    piece = np.random.default_rng(1).bytes(1 << 20)
+    for number in range(200):
+        kept.put(f"object{number // 20}", number % 20 << 20, piece)
+        assert sum(p.stat().st_blocks * 512 for p in cached(tmp_path)) <= 64e6
+    assert kept.read("object9", 19 << 20, 1 << 20) == piece
+    assert kept.read("object0", 0, 1 << 20) is None
+
+
+def test_a_disk_that_is_full_ends_keeping_and_not_reading(dataset_path: Path, tmp_path: Path) -> None:
+    # a limit of the size of files fails as a full disk does
+    with bucket(dataset_path) as store:
+        code = (
+            "import resource, warnings, landweave; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+            f"data = landweave.open({store.url!r}, cache_dir={str(tmp_path)!r})\n"
+            "with warnings.catch_warnings(record=True) as found:\n"
+            "    warnings.simplefilter('always')\n"
+            "    print(sum(len(b['id']) for b in data.stream(batch_size=4)), len(found))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(landweave.open(dataset_path))), "1"]
+
+
+def test_a_reader_that_is_killed_leaves_a_cache_that_is_whole(dataset_path: Path, tmp_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        code = (
+            "import os, signal, landweave\n"
+            f"data = landweave.open({store.url!r}, cache_dir={str(tmp_path)!r})\n"
+            "for number, _ in enumerate(data.stream(batch_size=2)):\n"
+            "    if number == 3: os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+        assert cached(tmp_path)
+        same(landweave.open(store.url, cache_dir=tmp_path), landweave.open(dataset_path))
+
+
+@pytest.mark.parametrize("size", ["much", "12", -1, True, "63MB", ""])
+def test_sizes_that_are_none(size: Any) -> None:
+    with pytest.raises(landweave.QueryError, match="cache_size"):
+        size_of(size)

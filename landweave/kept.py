@@ -1,0 +1,249 @@
+"""Keeps what was read from a URL in a folder on this machine, for the next epoch and for other processes.
+
+::
+
+    FOLDER/landweave-cache/<key>/<segment>.bytes   bytes of an object at their places, in a sparse file
+    FOLDER/landweave-cache/<key>/<segment>.spans   what is there: (start, length, crc32c) of each piece, 16 bytes
+
+A key is a hash of the dataset's manifest and of the path of the object. The manifest holds the checksums of all
+others, so a dataset that was built again has other keys: what is read from here belongs to the dataset as it was
+opened. A piece is written first and listed after that; it is checked when it is read, so a process that is killed at
+any moment, or a disk that damages bytes, makes a piece to be fetched again and nothing else. Processes need no lock:
+they write the same bytes to the same places.
+
+The folder holds at most the given number of bytes, and a segment of each process more for a moment: before a segment is
+begun, those that were used longest ago are removed. A reader that has one open reads on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+import struct
+import threading
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from awscrt.checksums import crc32c
+
+from landweave.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SEGMENT = 1 << 25
+"""Bytes of an object that one pair of files holds: what is removed at a time."""
+_PIECE = struct.Struct("<QII")
+_OPEN = 256
+"""Segments that are open at a time, two files each."""
+_LOOK_EVERY = 1 << 24
+"""The size of the folder is looked at after this many bytes were written."""
+_UNITS = {"": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
+_UNITS |= {f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)}
+_LEAST = 64 * 10**6
+
+
+def size_of(text: int | str) -> int:
+    """Bytes of a size: a number, or '500GB' or '64 GiB'.
+
+    Raises:
+        QueryError: it is none, or below 64 MB.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(text).strip())
+    if isinstance(text, bool) or found is None or found[2].upper() not in _UNITS:
+        raise QueryError(f"cache_size must be bytes, or a text such as '100GB', got {text!r}")
+    size = int(float(found[1]) * _UNITS[found[2].upper()])
+    if size < _LEAST:
+        raise QueryError(f"cache_size must be at least 64 MB, got {text!r}")
+    return size
+
+
+class _Segment:
+    """One pair of files."""
+
+    def __init__(self, stem: str) -> None:
+        try:
+            self._open(stem, os.O_RDWR | os.O_CREAT)
+        except OSError:  # a folder that may be read alone
+            self._open(stem, os.O_RDONLY)
+        self.used = 0.0
+        """When it was used last, seconds since 1970."""
+        self.marked = 0.0
+        """When it was used last before its files were marked with that time."""
+        self._read = 0
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def _open(self, stem: str, flags: int) -> None:
+        self.bytes = os.open(f"{stem}.bytes", flags | os.O_CLOEXEC, 0o666)
+        self._spans = os.open(f"{stem}.spans", flags | os.O_CLOEXEC | os.O_APPEND, 0o666)
+
+    def __del__(self) -> None:
+        for handle in ("bytes", "_spans"):
+            if hasattr(self, handle):
+                os.close(getattr(self, handle))
+
+    def has(self, start: int, length: int) -> bool:
+        """Whether a piece is listed."""
+        known = self._known.get(start) or self._look(start)
+        return known is not None and known[0] == length
+
+    def read(self, start: int, memory: memoryview) -> bool:
+        """Read a piece that fills this memory; False if it is not there, or not whole."""
+        if not self.has(start, len(memory)):
+            return False
+        found = os.preadv(self.bytes, [memory], start % _SEGMENT)
+        if found == len(memory) and crc32c(memory) == self._known[start][1]:
+            return True
+        self._known.pop(start, None)
+        return False
+
+    def _look(self, start: int) -> tuple[int, int] | None:
+        """Look at what this or another process has listed meanwhile."""
+        more = os.pread(self._spans, 1 << 22, self._read)
+        whole = len(more) // _PIECE.size * _PIECE.size
+        self._read += whole
+        for at, length, crc in _PIECE.iter_unpack(more[:whole]):
+            self._known[at] = (length, crc)
+        return self._known.get(start)
+
+    def put(self, start: int, data: bytes | memoryview) -> None:
+        """Write a piece, then list it."""
+        if os.pwrite(self.bytes, data, start % _SEGMENT) == len(data):
+            os.write(self._spans, _PIECE.pack(start, len(data), int(crc32c(data))))
+
+
+class Kept:
+    """The folder of one dataset; picklable; safe in threads. A folder that cannot be used is a warning, no error."""
+
+    def __init__(self, folder: str | os.PathLike[str], size: int, dataset: str) -> None:
+        """Use a folder.
+
+        Args:
+            folder: made if it is missing; other datasets and processes may use it too.
+            size: most bytes of it.
+            dataset: identity of the dataset: checksum of its manifest.
+        """
+        self.folder, self.size, self._dataset = Path(folder).absolute() / "landweave-cache", size, dataset
+        self.hits = self.misses = 0
+        """Pieces that were there, and that were not."""
+        self._open: dict[str, _Segment] = {}
+        self._off = False
+        self._look_every = min(_LOOK_EVERY, size // 16)
+        self._since = self._look_every
+        self._folders: dict[str, str] = {}
+        self._scratch = threading.local()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[str, int, str]]:
+        return (Kept, (str(self.folder.parent), self.size, self._dataset))
+
+    def has(self, path: str, spans: Iterable[tuple[int, int]]) -> bool:
+        """Whether all these pieces, (start, length), are listed."""
+        try:
+            for start, length in spans:
+                segment = self._segment(path, start, write=False)
+                if segment is None or not segment.has(start, length):
+                    return False
+        except OSError as error:
+            self._stop(error)
+            return False
+        return True
+
+    def read(self, path: str, start: int, length: int) -> memoryview | None:
+        """A piece, or None if it is not there or not whole. It is good until this thread reads the next."""
+        memory = self._memory(length)
+        there = False
+        try:
+            segment = self._segment(path, start, write=False)
+            there = segment is not None and segment.read(start, memory)
+        except OSError as error:
+            self._stop(error)
+        self.hits += there
+        self.misses += not there
+        return memory if there else None
+
+    def _memory(self, length: int) -> memoryview:
+        """Memory of this thread: new pages for every piece would cost as much as decoding it."""
+        memory: memoryview | None = getattr(self._scratch, "memory", None)
+        if memory is None or len(memory) < length:
+            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, 1 << 16), mmap.MAP_PRIVATE))
+        return memory[:length]
+
+    def put(self, path: str, start: int, data: bytes | memoryview) -> None:
+        """Keep bytes of an object."""
+        if self._off or self.has(path, [(start, len(data))]):
+            return
+        try:
+            self._since += len(data)
+            if self._since >= self._look_every:
+                self._since = 0
+                self._make_room()
+            segment = self._segment(path, start, write=True)
+            if segment is not None:
+                segment.put(start, data)
+        except OSError as error:
+            self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        """One warning; from then on nothing is added: what is there is read, the rest comes from the URL."""
+        if not self._off:
+            self._off = True
+            why = error.strerror or type(error).__name__
+            warnings.warn(
+                f"cache_dir {self.folder.parent.name}: nothing more can be kept there ({why}); reading goes on without",
+                RuntimeWarning, stacklevel=2,
+            )  # fmt: skip
+
+    def _segment(self, path: str, start: int, *, write: bool) -> _Segment | None:
+        folder = self._folders.get(path)
+        if folder is None:
+            key = hashlib.sha256(f"{self._dataset}\0{path}".encode()).hexdigest()[:32]
+            folder = self._folders[path] = f"{self.folder}/{key}"
+        stem = f"{folder}/{start // _SEGMENT:06d}"
+        known = self._open.get(stem)
+        if known is None:
+            if not write and not os.path.exists(f"{stem}.spans"):  # noqa: PTH110 - called for every chunk
+                return None
+            if write:
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
+            self._open[stem] = known = _Segment(stem)
+            while len(self._open) > _OPEN:
+                with suppress(KeyError, RuntimeError, StopIteration):  # another thread was quicker
+                    self._open.pop(next(iter(self._open)), None)
+        known.used = time.time()
+        return known
+
+    def _make_room(self) -> None:
+        """Remove the segments that were used longest ago, down to nine tenths of the size."""
+        self._mark()
+        found, total = [], 0
+        for spans in self.folder.glob("*/*.spans"):
+            with suppress(FileNotFoundError):
+                about = spans.stat()
+                blocks = spans.with_suffix(".bytes").stat().st_blocks * 512 + about.st_blocks * 512
+                found.append((about.st_mtime, spans, blocks))
+                total += blocks
+        if total + self._look_every <= self.size:
+            return
+        for _, spans, blocks in sorted(found):
+            if total <= 0.9 * self.size - self._look_every:
+                break
+            self._open.pop(str(spans.with_suffix("")), None)
+            for file in (spans, spans.with_suffix(".bytes")):
+                file.unlink(missing_ok=True)
+            total -= blocks
+
+    def _mark(self) -> None:
+        """Note when the open segments were used; forget those that another process has removed."""
+        for stem, segment in list(self._open.items()):
+            if segment.used == segment.marked:
+                continue
+            segment.marked = segment.used
+            try:
+                os.utime(f"{stem}.spans", (segment.used, segment.used))
+            except OSError:
+                self._open.pop(stem, None)
