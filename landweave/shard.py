@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from landweave.layout import ArraySpec
     from landweave.store import Store
 
-_INDEXES = 8_192
-"""Shard indexes kept: 4 kB each for 256 samples at one date, so some 32 MB."""
+_INDEX_BYTES = 1 << 28
+"""Memory of the shard indexes that are kept: 64 kB each for 4,096 samples at one date."""
 _TINY_BYTES, _TINY_CHUNKS = 512, 64
 """Compressed size and number of decoded chunks that are remembered: those of a single value."""
 Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
@@ -99,7 +99,7 @@ class ShardReader:
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
         self._opened[array.group, array.name, shard] = found = _Opened(path, array.slots, entries, numbers)
-        if len(self._opened) > _INDEXES:
+        if len(self._opened) > _INDEX_BYTES // codec.index_bytes(chunks):
             with suppress(KeyError, RuntimeError):  # another thread was quicker
                 del self._opened[next(iter(self._opened))]
         return found
