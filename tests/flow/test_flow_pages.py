@@ -23,7 +23,7 @@ NOT_RUN = {
     "all tests share one miniature Earth": 1,
     "it is what CI does": 1,
     "needs a bucket": 1,
-    "needs a cluster": 2,
+    "needs a cluster": 3,
     "needs a dataset with these numbers": 1,
     "needs an account of Earth Engine": 1,
     "needs docker": 1,
