@@ -39,7 +39,7 @@ def places_of(out: Path) -> list[dict[str, Any]]:
 
 
 def compared(out: Path, theirs: Path, places: list[dict[str, Any]], most: int = 20) -> dict[str, float]:
-    """Share of equal numbers for each array, over `most` samples; where both have a pixel."""
+    """Share of equal numbers for each array, over about `most` samples, where both have a pixel."""
     import zarr
 
     dataset = landweave.open(out)
@@ -49,9 +49,10 @@ def compared(out: Path, theirs: Path, places: list[dict[str, Any]], most: int = 
     for position in range(0, len(places), max(1, len(places) // most)):
         sample = dataset.sample(places[position]["id"])
         for name, ours in NAMES.items():
-            if name in group:
+            mine = sample.get(ours)
+            if name in group and mine is not None:
                 found = np.asarray(group[name][position])
-                mine = sample[ours][: len(found)] if found.ndim > 2 else sample[ours]  # as many dates as they have
+                mine = mine[: len(found)] if found.ndim > 2 else mine  # as many dates as they have
                 same.setdefault(name, []).append(_equal(mine, found, name))
     return {name: round(float(np.mean(shares)), 5) for name, shares in same.items()}
 
