@@ -19,7 +19,8 @@ from landweave.order import Runs
 from landweave.positions import Whole
 from landweave.query import NO_HINT, Hint, field
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, first_row, indexes, read_metadata, read_row_group, read_table
+from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
+from landweave.values import first_row, indexes, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -117,7 +118,7 @@ class Catalogue:
 
     @cached_property
     def _seats(self) -> NDArray[np.int64]:
-        return np.stack([self.light["shard"].to_numpy(), self.light["row"].to_numpy()], axis=1).astype(np.int64)
+        return np.stack([numbers_of(self.light[n]) for n in ("shard", "row")], axis=1).astype(np.int64)
 
     def runs(self, positions: Positions) -> Runs:
         """Samples by shard."""
@@ -207,7 +208,7 @@ class Catalogue:
         found = self._values(name, positions)
         kind = found.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-            return found.to_numpy(zero_copy_only=False)
+            return numbers_of(found)
         values = found.to_pylist()
         return [[c["text"] for c in checked_captions(v)] for v in values] if name == "captions" else values
 
@@ -284,8 +285,7 @@ class Catalogue:
         if where is None:
             return Whole(self.samples)
         found = self.read(["id"], where)["id"]
-        positions = pc.index_in(found, value_set=self.light["id"].combine_chunks()).to_numpy()
-        return np.asarray(positions, np.int64)
+        return numbers_of(pc.index_in(found, value_set=self.light["id"].combine_chunks())).astype(np.int64)
 
     def _source(self) -> Any:
         return self._objects.table(self._spec.at(ITEMS))
@@ -316,7 +316,7 @@ def presence_of(column: pa.ChunkedArray, group: str, slots: int) -> NDArray[np.b
     """(n, slots) bool from a column `<group>_present`; CorruptError if it has another form."""
     values = column.combine_chunks()
     flat = values.flatten()
-    found = flat.to_numpy(zero_copy_only=False)
+    found = numbers_of(flat)
     if found.size != len(values) * slots or flat.null_count:
         raise CorruptError(f"{ITEMS}: column {group}_present does not have {slots} entries for each sample; {REMEDY}")
     return np.asarray(found.reshape(-1, slots).astype(np.bool_))

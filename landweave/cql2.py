@@ -6,6 +6,7 @@ filter is data: it names columns of the catalogue and constants, and nothing els
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
 from landweave.query import expression, moment
+from landweave.values import array_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,8 +106,11 @@ class Filter:
             name, field = self._field(_pair(args, op)[0])
             if not isinstance(args[1], list) or len(args[1]) > _MOST_NODES:
                 raise QueryError(f"in needs a list of at most {_MOST_NODES} values")
-            values = [self._constant(name, v) for v in args[1]]
-            return field.isin(pa.array([v.as_py() for v in values], self._schema.field(name).type))
+            kind = self._schema.field(name).type
+            values = [self._checked(name, v) for v in args[1]]
+            if pa.types.is_integer(kind):  # no whole number is 1.5
+                values = [v for v in values if int(v) == v]
+            return field.isin(self._array(name, values, kind))
         if op == "like":
             name, field = self._field(_pair(args, op)[0])
             if not isinstance(args[1], str) or self._schema.field(name).type != pa.string():
@@ -128,18 +133,30 @@ class Filter:
 
     def _constant(self, name: str, value: Any) -> pa.Scalar:
         kind = self._schema.field(name).type
-        text = isinstance(value, str)
+        found = self._checked(name, value)
+        return self._array(name, [found], pa.float64() if isinstance(found, float) else kind)[0]
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A constant that a property can be compared with."""
+        kind = self._schema.field(name).type
+        if pa.types.is_timestamp(kind):
+            with suppress(TypeError, ValueError):
+                return _moment(value)
+        alike = pa.types.is_string(kind) == isinstance(value, str)
+        if alike and isinstance(value, bool) == pa.types.is_boolean(kind) and isinstance(value, (str, int, float)):
+            if not isinstance(value, float) or np.isfinite(value):
+                return value
+        raise self._unlike(name, value)
+
+    def _array(self, name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
         try:
-            if pa.types.is_timestamp(kind):
-                return pa.scalar(_moment(value), kind)
-            alike = pa.types.is_string(kind) == text and isinstance(value, bool) == pa.types.is_boolean(kind)
-            if alike and not isinstance(value, (dict, list)):
-                if isinstance(value, float) and pa.types.is_integer(kind):
-                    return pa.scalar(value)
-                return pa.scalar(value, kind)
-        except (TypeError, ValueError, OverflowError, pa.ArrowException):
-            pass
-        raise QueryError(f"property {name!r} holds {kind}; it cannot be compared with {str(value)[:80]!r}")
+            return array_of(values, kind)
+        except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+            raise self._unlike(name, values[0] if len(values) == 1 else values) from error
+
+    def _unlike(self, name: str, value: Any) -> QueryError:
+        kind = self._schema.field(name).type
+        return QueryError(f"property {name!r} holds {kind}; it cannot be compared with {str(value)[:80]!r}")
 
     def _spatial(self, op: str, args: list[Any]) -> NDArray[np.bool_]:
         left, right = _pair(args, op)

@@ -33,7 +33,8 @@ from landweave.parts import (
 from landweave.positions import Whole
 from landweave.query import NO_HINT
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, first_row, indexes, told
+from landweave.table import REMEDY, check_columns, told
+from landweave.values import array_of, first_row, indexes, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -263,7 +264,7 @@ class PartedCatalogue(Catalogue):
     def _positions(self, seats: pa.Table) -> NDArray[np.int64]:
         """Positions of samples from their shards and rows."""
         found = []
-        shards, rows = seats["shard"].to_numpy(), seats["row"].to_numpy()
+        shards, rows = numbers_of(seats["shard"]), numbers_of(seats["row"])
         for shard in np.unique(shards).tolist():
             held = self.inside(shard)
             chosen = np.sort(rows[shards == shard])

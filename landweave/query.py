@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
+from landweave.values import TIME, array_of, empty_table, scalar_of
 
 _COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater"}
 _COMPARE[ast.GtE] = "greater_equal"
@@ -124,7 +125,7 @@ def expression(
 def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
     """Raises QueryError if a condition does not fit the columns."""
     try:
-        schema.empty_table().filter(condition)
+        empty_table(schema).filter(condition)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
 
@@ -134,9 +135,10 @@ def _overlaps(bbox: Any) -> pc.Expression:
     if west > east:
         return _overlaps((west, south, 180.0, north)) | _overlaps((-180.0, south, east, north))
     box = [pc.field("bbox", edge) for edge in ("xmin", "ymin", "xmax", "ymax")]
-    starts, ends = box[0] <= east, box[2] >= west
+    edges = array_of([west, south, east, north], pa.float64())
+    starts, ends = box[0] <= edges[2], box[2] >= edges[0]
     wraps = box[0] > box[2]
-    return ((~wraps & starts & ends) | (wraps & (starts | ends))) & (box[1] <= north) & (box[3] >= south)
+    return ((~wraps & starts & ends) | (wraps & (starts | ends))) & (box[1] <= edges[3]) & (box[3] >= edges[1])
 
 
 def degrees(bbox: Any) -> BBox:
@@ -163,9 +165,9 @@ def _during(period: Any) -> list[pc.Expression]:
         raise QueryError(f"time is (first, last), and {period[0]} is after {period[1]}: swap them")
     parts = []
     if last is not None:
-        parts.append(pc.field("start_datetime") <= pa.scalar(last, pa.timestamp("us", tz="UTC")))
+        parts.append(pc.field("start_datetime") <= scalar_of(last, TIME))
     if first is not None:
-        parts.append(pc.field("end_datetime") >= pa.scalar(first, pa.timestamp("us", tz="UTC")))
+        parts.append(pc.field("end_datetime") >= scalar_of(first, TIME))
     return parts
 
 
@@ -211,7 +213,7 @@ class _Asked:
         if pa.types.is_timestamp(kind):
             there = [moment(v) for v in there]
         try:
-            listed = found.isin(pa.array(there, kind))
+            listed = found.isin(array_of(there, kind))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise QueryError(f"column {column!r} contains {kind}, it cannot be one of {there!r}") from error
         return listed | found.is_null() if len(there) < len(values) else listed
@@ -238,7 +240,7 @@ class _Asked:
         elif isinstance(value, int) and pa.types.is_integer(kind):
             kind = pa.int64()
         try:
-            return pa.scalar(value, kind)
+            return scalar_of(value, kind)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise QueryError(f"column {column!r} contains {kind}, it cannot be compared with {value!r}") from error
 
@@ -272,7 +274,8 @@ def _parse(asked: _Asked, text: str) -> pc.Expression:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
         hint = "write == for equality" if re.search(r"(?<![=!<>])=(?!=)", text) else error.msg
-        raise QueryError(f"cannot read the condition {text!r}: {hint}; for SQL use Dataset.sql") from error
+        said = quoted_names(asked.schema.names, text) or f"{hint}; for SQL use Dataset.sql"
+        raise QueryError(f"cannot read the condition {text!r}: {said}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise QueryError(f"cannot read the condition {text[:200]!r}: {first_line(error)}") from error
     _check_depth(tree)
@@ -303,26 +306,55 @@ def _condition(asked: _Asked, node: ast.AST, text: str) -> pc.Expression:
             return _joined([_condition(asked, v, text) for v in values], both=isinstance(op, ast.And))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_condition(asked, operand, text)
-        case ast.Compare(left=ast.Name(id=column), ops=[ast.In() | ast.NotIn() as op], comparators=[values]):
-            listed = _constant(values, text)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if (column := _column(left, text)) is not None:
+            return _comparison(asked, column, op, right, text)
+    column = _column(node, text)
+    if column is not None:
+        return field(asked.schema, column)
+    raise _unreadable(asked, text)
+
+
+def _comparison(asked: _Asked, column: str, op: ast.cmpop, right: ast.AST, text: str) -> pc.Expression:
+    match op, right:
+        case (ast.In() | ast.NotIn(), _):
+            listed = _constant(right, text)
             if not _several(listed):
                 raise QueryError(
                     f"cannot read the condition {text!r}: 'in' needs a list, such as {column} in ['a', 'b']"
                 )
             found = asked.equals(column, listed)
             return ~found if isinstance(op, ast.NotIn) else found
-        case ast.Compare(
-            left=ast.Name(id=column), ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]
-        ):
+        case (ast.Is() | ast.IsNot(), ast.Constant(None)):
             return asked.compared("not_equal" if isinstance(op, ast.IsNot) else "equal", column, None)
-        case ast.Compare(left=ast.Name(id=column), ops=[op], comparators=[value]) if type(op) in _COMPARE:
-            return asked.compared(_COMPARE[type(op)], column, _constant(value, text))
-        case ast.Name(id=column):
-            return field(asked.schema, column)
-    raise QueryError(
-        f"cannot read the condition {text!r}: write comparisons of a column with a value, joined by and, or, not: "
+    if type(op) not in _COMPARE:
+        raise _unreadable(asked, text)
+    return asked.compared(_COMPARE[type(op)], column, _constant(right, text))
+
+
+def _unreadable(asked: _Asked, text: str) -> QueryError:
+    said = quoted_names(asked.schema.names, text) or (
+        "write comparisons of a column with a value, joined by and, or, not: "
         "\"worldcover_trees > 0.5 and split == 'train'\""
     )
+    return QueryError(f"cannot read the condition {text!r}: {said}")
+
+
+def _column(node: ast.AST, text: str) -> str | None:
+    """The column that a node names: a plain name, or any name in double quotes, as in SQL; None: it names none."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Constant(value=str(name)) if (ast.get_source_segment(text, node) or "").startswith('"'):
+            return name
+    return None
+
+
+def quoted_names(names: Iterable[str], text: str) -> str | None:
+    """What to say if a condition has a column's name without the double quotes that it needs; None: it has none."""
+    for name in sorted(names, key=len, reverse=True):
+        if not name.isidentifier() and re.search(rf"(?<![\w\"'-]){re.escape(name)}(?![\w\"'-])", text):
+            return f'put the column\'s name in double quotes: "{name}"'
+    return None
 
 
 def _constant(node: ast.AST, text: str) -> Any:

@@ -161,7 +161,12 @@ class Sample:
     @property
     def lonlat(self) -> tuple[float, float]:
         """Centre of the footprint, degrees, WGS 84."""
-        return (self.item["lon"], self.item["lat"])
+        if "item" in self.__dict__:
+            return self.item["lon"], self.item["lat"]
+        names, here = ("lon", "lat"), np.array([self._position])
+        self._catalogue.warm(names, here)
+        lon, lat = (float(self._catalogue.column(name, here)[0]) for name in names)
+        return lon, lat
 
     @property
     def attributes(self) -> dict[str, bool | int | float | str | None]:

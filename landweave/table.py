@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from awscrt.checksums import crc32c
@@ -24,8 +22,6 @@ from landweave.store import ObjectFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from landweave.manifest import ObjectSum
     from landweave.store import Store
@@ -175,27 +171,6 @@ def told(path: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise CorruptError(f"{path} cannot be read: {first_line(error)}; {REMEDY}") from error
-
-
-def indexes(places: NDArray[np.int64]) -> pa.Array:
-    """(n,) places as Arrow takes them; `pa.array` would import pandas, which takes half a second."""
-    held = np.ascontiguousarray(places, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
-
-
-def first_row(table: pa.Table) -> dict[str, Any]:
-    """The first row as Python values. Times are made here: Arrow would import pandas for them."""
-    found: dict[str, Any] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if column.type == _TIME:
-            micros = column.slice(0, 1).cast(pa.int64())[0].as_py()
-            found[name] = None if micros is None else _EPOCH + timedelta(microseconds=micros)
-        else:
-            found[name] = column[0].as_py()
-    return found
-
-
-_TIME, _EPOCH = pa.timestamp("us", tz="UTC"), datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_columns(schema: pa.Schema, kinds: Mapping[str, str], path: str) -> None:
