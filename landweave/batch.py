@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
 from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -108,11 +107,8 @@ class Loading:
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
         self._corners: NDArray[np.float64] | None = None
-        catalogue = source.catalogue
-        catalogue.warm(("id", *source.view.columns), positions)
-        self._ids: list[str] = catalogue.ids(positions)
-        self._where: list[list[int]] = catalogue.seats(positions).tolist()
-        self._batch: Batch = {"id": self._ids}
+        self._where: list[list[int]] = source.catalogue.seats(positions).tolist()
+        self._batch: Batch = {"id": []}
         self._plan()
         self._running: list[Future[None]] = []
         self._timings = [Timing(collating_s=perf_counter() - began)]
@@ -133,7 +129,9 @@ class Loading:
                 self._fetching = begin(self._fetch(parts, self._arrivals))
         if pool is None:
             return self
-        self._running = [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
+        columns = [pool.submit(self._columns)] if self._source.reader.store.remote else []
+        drains = (pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts))))
+        self._running = [*columns, *drains]
         return self
 
     def drain(self, *, smallest: bool = False) -> None:
@@ -188,7 +186,7 @@ class Loading:
 
     def _wrong(self, damage: list[tuple[tuple[int, int], str]]) -> None:
         for (i, _), error in damage:
-            self._damage.setdefault(i, CorruptError(f"sample {self._ids[i]}: {error}"))
+            self._damage.setdefault(i, CorruptError(f"sample {self._name(i)}: {error}"))
 
     def stop(self) -> None:
         """Stop: nobody will ask for the batch."""
@@ -202,6 +200,8 @@ class Loading:
         Raises:
             CorruptError: a sample is damaged and `on_error` is 'raise', or none of the batch can be read.
         """
+        if self._source.reader.store.remote and not self._running:
+            self._columns()
         for done in self._running:
             done.result()
         if self._arrivals is not None:
@@ -211,14 +211,15 @@ class Loading:
         if not self._damage:
             return self._batch, []
         first = self._damage[min(self._damage)]
-        if on_error == "raise" or len(self._damage) == len(self._ids):
+        ids = self._batch["id"]
+        if on_error == "raise" or len(self._damage) == len(ids):
             raise first
-        keep = [i for i in range(len(self._ids)) if i not in self._damage]
+        keep = [i for i in range(len(ids)) if i not in self._damage]
         batch = {name: _rows(value, keep) for name, value in self._batch.items()}
-        return batch, [(self._ids[i], str(error)) for i, error in sorted(self._damage.items())]
+        return batch, [(ids[i], str(error)) for i, error in sorted(self._damage.items())]
 
     def _plan(self) -> None:
-        source, n = self._source, len(self._ids)
+        source, n = self._source, len(self._positions)
         gone: dict[str, Any] = {}
         if source.view.missing:
             modalities = [g.name for g, _ in source.groups if g.is_input]
@@ -243,9 +244,20 @@ class Loading:
             parts += [_Part(shown, shard, rows, stored, out, each * len(rows)) for shard, rows in groups[most]]
         parts.sort(key=attrgetter("size"), reverse=True)
         self._parts.extend(parts)
-        for name in source.view.columns:
-            asked = source.asked if name == ASKED and source.spec.questions is not None else None
-            self._batch[name] = (asked or partial(source.catalogue.column, name))(self._positions)
+        self._batch |= dict.fromkeys(source.view.columns)
+        if not remote:
+            self._columns()
+
+    def _columns(self) -> None:
+        """Read what the catalogue says of the samples: from a URL while pixels come."""
+        source, began = self._source, perf_counter()
+        names = ["id", *source.view.columns]
+        if ASKED in names and source.asked is not None and source.spec.questions is not None:
+            names.remove(ASKED)
+            self._batch[ASKED] = source.asked(self._positions)
+        self._batch |= source.catalogue.columns(names, self._positions)
+        if source.reader.store.remote:
+            self._timings.append(Timing(bytes_s=perf_counter() - began))
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source
@@ -295,6 +307,9 @@ class Loading:
                     out = (batch[i, k] if dated else batch[i]) if plain else None
                     chips.append((where[i][1], slot, (i, k), out))
         return chips
+
+    def _name(self, i: int) -> str:
+        return self._source.catalogue.ids(self._positions[i : i + 1])[0]
 
     def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:
         shown, array = part.shown, part.shown.array

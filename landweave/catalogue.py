@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _FEW = 16
 """Up to this many values, reading them one by one is faster."""
+_BATCH = 1 << 13
+"""Samples of a batch of a catalogue in one file."""
 _CAPTION = {"text": str, "captioner": str, "prompt_version": str, "fallback": bool}
 """Fields of a caption."""
 _ARROW = {"float64": "double"}
@@ -82,6 +84,10 @@ class Catalogue:
     def position(self, sample_id: str) -> int | None:
         """Position of a sample in the catalogue; None if there is no such sample."""
         return self._by_id.get(sample_id)
+
+    def places(self, sample_ids: Sequence[str]) -> list[int | None]:
+        """Position of each of these samples in the catalogue; None for an id that no sample has."""
+        return [self.position(one) for one in sample_ids]
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
@@ -205,15 +211,11 @@ class Catalogue:
 
         Integers and bools of a column that lacks some become float64, NaN for null: of all samples alike.
         """
-        found = self._values(name, positions)
-        kind = found.type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-            return numbers_of(found)
-        values = found.to_pylist()
-        return [[c["text"] for c in checked_captions(v)] for v in values] if name == "captions" else values
+        return as_given(name, self._values(name, positions))
 
-    def warm(self, columns: Sequence[str], positions: NDArray[np.int64]) -> None:
-        """Ask for columns of samples that will be needed, all at once; here they are read as a whole anyway."""
+    def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> dict[str, Any]:
+        """Several columns of some samples, by name, as `column` gives them; from a URL they are read together."""
+        return {name: self.column(name, positions) for name in names}
 
     def _values(self, name: str, positions: NDArray[np.int64]) -> pa.Array:
         """A column of some samples, of the type that `column` gives."""
@@ -258,6 +260,10 @@ class Catalogue:
         first = int(self._ends[number]) - kept[1].num_rows
         return first_row(kept[1].slice(position - first, 1))
 
+    def items(self, positions: Sequence[int]) -> list[Json]:
+        """All columns of some samples."""
+        return [self.item(position) for position in positions]
+
     def _row_group(self, number: int) -> pa.Table:
         self.schema  # noqa: B018 - looked at before anything is read
         return read_row_group(self._source(), ITEMS, number, self._metadata)
@@ -287,6 +293,22 @@ class Catalogue:
         found = self.read(["id"], where)["id"]
         return numbers_of(pc.index_in(found, value_set=self.light["id"].combine_chunks())).astype(np.int64)
 
+    def batches(
+        self, columns: Sequence[str], where: pc.Expression | None = None, hint: Hint = NO_HINT, start: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """Positions and columns of the samples that fulfil `where`, batch by batch, ascending.
+
+        Args:
+            columns: their names.
+            where: the condition; None: all samples.
+            hint: what it certainly requires.
+            start: the first position that is of interest.
+        """
+        positions = self.match(where, hint)[:]
+        table = self.rows(list(columns), positions, where)
+        for first in range(int(np.searchsorted(positions, start)), len(positions), _BATCH):
+            yield positions[first : first + _BATCH], table.slice(first, _BATCH)
+
     def _source(self) -> Any:
         return self._objects.table(self._spec.at(ITEMS))
 
@@ -303,6 +325,15 @@ def fitting() -> Iterator[None]:
         if "No match for FieldRef" in str(cause):
             raise QueryError(f"the query names a column that does not exist: {first_line(cause)}") from cause
         raise
+
+
+def as_given(name: str, values: pa.Array) -> Any:
+    """Values of a column: numbers as an array, all else as a list; captions as texts."""
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return numbers_of(values)
+    listed = values.to_pylist()
+    return [[c["text"] for c in checked_captions(v)] for v in listed] if name == "captions" else listed
 
 
 def with_gaps(values: pa.Array) -> pa.Array:

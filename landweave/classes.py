@@ -11,6 +11,7 @@ import numpy as np
 from landweave.errors import CorruptError, UnknownNameError
 from landweave.layout import ITEMS
 from landweave.table import REMEDY
+from landweave.values import rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,19 +79,20 @@ class Classes:
             UnknownNameError: no sample is of that split.
         """
         name, array = self.group.name, self.group.arrays[0]
-        table = self.catalogue.read(["split", f"{name}_labelled", f"{name}_shares"])
-        chosen = [r for r in table.to_pylist() if split is None or r["split"] == split]
-        if not chosen:
-            raise UnknownNameError(f"no sample is of split {split!r}; give 'train', 'val', 'test', or None for all")
         each, place = array.chip_shape[-1] * array.chip_shape[-2], {n: i for i, n in enumerate(self.names)}
-        counts = np.zeros(len(self), np.int64)
-        try:
-            for row in chosen:
-                for one in row[f"{name}_shares"] or ():
-                    counts[place[one["name"]]] += round(one["share"] * row[f"{name}_labelled"] * each)
-        except (KeyError, TypeError, ValueError) as error:
-            wrong = f"{ITEMS}: column {name}_shares has a class or share that cannot be; {REMEDY}"
-            raise CorruptError(wrong) from error
+        counts, samples = np.zeros(len(self), np.int64), 0
+        for _, table in self.catalogue.batches(["split", f"{name}_labelled", f"{name}_shares"]):
+            chosen = [r for r in rows_of(table) if split is None or r["split"] == split]
+            samples += len(chosen)
+            try:
+                for row in chosen:
+                    for one in row[f"{name}_shares"] or ():
+                        counts[place[one["name"]]] += round(one["share"] * row[f"{name}_labelled"] * each)
+            except (KeyError, TypeError, ValueError) as error:
+                wrong = f"{ITEMS}: column {name}_shares has a class or share that cannot be; {REMEDY}"
+                raise CorruptError(wrong) from error
+        if not samples:
+            raise UnknownNameError(f"no sample is of split {split!r}; give 'train', 'val', 'test', or None for all")
         return counts
 
     def weights(self, split: str | None = "train") -> NDArray[np.float32]:

@@ -7,18 +7,19 @@ filter is data: it names columns of the catalogue and constants, and nothing els
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
-from landweave.query import expression, moment
-from landweave.values import array_of
+from landweave.query import Hint, joined, moment, overlaps
+from landweave.values import array_of, empty_table, indexes, numbers_of, truths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -36,7 +37,65 @@ _COMPARE: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
     ">=": lambda a, b: a >= b,
 }
 _SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_INDEX, _SHAPE = "__index", "__shape"
+"""Columns that no catalogue has."""
 _SPATIAL = ("s_intersects", "s_within", "s_contains", "s_disjoint", "s_overlaps", "s_touches", "s_crosses", "s_equals")
+
+
+class Shape(NamedTuple):
+    """A spatial predicate: it becomes a column of truth values, which the condition names."""
+
+    column: str
+    """Name of that column."""
+    test: str
+    """Name of shapely's predicate."""
+    geometry: Any
+    """What footprints are compared with."""
+    swapped: bool
+    """True = the footprint is the second argument."""
+
+    def of(self, table: pa.Table) -> pa.Array:
+        """(n,) bool of samples, from their `geometry` and `bbox`."""
+        import shapely
+
+        near = np.ones(table.num_rows, np.bool_)
+        if self.test != "disjoint":
+            near[:] = False
+            box = table.append_column(_INDEX, indexes(np.arange(table.num_rows))).filter(overlaps(self.geometry.bounds))
+            near[numbers_of(box[_INDEX])] = True
+        places = np.flatnonzero(near)
+        shapes = shapely.from_wkb(table["geometry"].take(indexes(places)).to_pylist())
+        test = getattr(shapely, self.test)
+        shapely.prepare(self.geometry)
+        found = np.zeros(table.num_rows, np.bool_)
+        found[places] = test(self.geometry, shapes) if self.swapped else test(shapes, self.geometry)
+        return truths(found)
+
+
+class Condition(NamedTuple):
+    """A filter that has been understood."""
+
+    where: pc.Expression
+    """Over columns of the catalogue and of `shapes`."""
+    columns: frozenset[str]
+    """Columns of the catalogue that it looks at."""
+    shapes: tuple[Shape, ...]
+    """Spatial predicates."""
+    hint: Hint
+    """What it certainly requires."""
+
+
+def both(plain: pc.Expression | None, required: Hint, condition: Condition | None) -> Condition | None:
+    """A condition on columns, with what it requires, and another one; None where there is neither."""
+    if plain is None:
+        return condition
+    columns = required.columns or frozenset()
+    if condition is None:
+        return Condition(plain, columns, (), required)
+    more = condition.hint
+    splits = required.splits if more.splits is None else more.splits
+    known = replace(required, bbox=required.bbox or more.bbox, splits=splits)
+    return Condition(plain & condition.where, columns | condition.columns, condition.shapes, known)
 
 
 class Filter:
@@ -46,30 +105,72 @@ class Filter:
         self._catalogue = catalogue
         self._schema = catalogue.schema
         self._nodes = 0
+        self._columns: set[str] = set()
+        self._shapes: list[Shape] = []
 
     def positions(self, cql2: Any) -> NDArray[np.int64]:
-        """Positions of the samples that fulfil a CQL2-JSON filter, ascending.
+        """Positions of the samples that fulfil a CQL2-JSON filter, ascending; raises as `condition`."""
+        return np.concatenate([np.zeros(0, np.int64), *(found for found, _ in self.batches(self.condition(cql2)))])
+
+    def condition(self, cql2: Any) -> Condition:
+        """A CQL2-JSON filter as a condition over columns.
 
         Raises:
             QueryError: not CQL2, an unknown property, an operator that is not supported, a constant of a wrong type.
         """
-        self._nodes = 0
-        return np.flatnonzero(self._mask(cql2, wanted=True, depth=0))
+        self._nodes, self._columns, self._shapes = 0, set(), []
+        where = self._node(cql2, 0)
+        columns = self._columns | ({"geometry", "bbox"} if self._shapes else set())
+        return Condition(where, frozenset(columns), tuple(self._shapes), self._hint(cql2))
 
-    def _mask(self, node: Any, *, wanted: bool, depth: int) -> NDArray[np.bool_]:
-        """Which samples fulfil a node (or its negation); nulls fulfil neither, as in SQL."""
+    def batches(
+        self, condition: Condition, columns: Sequence[str] = (), start: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """Positions and columns of the samples that fulfil a condition, as `Catalogue.batches` gives them."""
+        try:
+            hint = replace(condition.hint, columns=condition.columns, alone=False)
+            if not condition.shapes:
+                yield from self._catalogue.batches(columns, condition.where, hint, start)
+                return
+            needed = [*dict.fromkeys([*columns, *condition.columns])]
+            for positions, table in self._catalogue.batches(needed, None, hint, start):
+                whole = table.append_column(_INDEX, indexes(np.arange(len(positions))))
+                for shape in condition.shapes:
+                    whole = whole.append_column(shape.column, shape.of(table))
+                kept = numbers_of(whole.filter(condition.where)[_INDEX])
+                yield positions[kept], table.select(list(columns)).take(indexes(kept))
+        except pa.ArrowException as error:
+            raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
+
+    def _hint(self, node: Any) -> Hint:
+        """Box and splits that a filter requires, where they are joined by "and" with the rest."""
+        op, args = node["op"].lower(), node["args"]
+        hints = [self._hint(a) for a in args] if op == "and" else []
+        if op in _SPATIAL and op != "s_disjoint":
+            hints = [Hint(bbox=shape.geometry.bounds) for shape in self._shapes[:1] if len(self._shapes) == 1]
+        if op == "=" and args[0] == {"property": "split"} and isinstance(args[1], str):
+            hints = [Hint(splits=frozenset([args[1]]))]
+        box = next((h.bbox for h in hints if h.bbox is not None), None)
+        splits = next((h.splits for h in hints if h.splits is not None), None)
+        return Hint(bbox=box, splits=splits)
+
+    def _node(self, node: Any, depth: int) -> pc.Expression:
+        """A node as an expression; nulls fulfil neither it nor its negation, as in SQL."""
         op, args = self._operator(node, depth)
         if op == "not":
-            return self._mask(_one(args, op), wanted=not wanted, depth=depth + 1)
+            return ~self._node(_one(args, op), depth + 1)
         if op in ("and", "or"):
-            masks = [self._mask(a, wanted=wanted, depth=depth + 1) for a in args]
-            join = np.logical_and if (op == "and") == wanted else np.logical_or
-            return np.asarray(join.reduce(masks), np.bool_)
+            return joined([self._node(a, depth + 1) for a in args], both=op == "and")
         if op in _SPATIAL:
-            found = self._spatial(op, args)
-            return found if wanted else ~found
-        condition = self._comparison(op, args)
-        return self._matching(condition if wanted else ~condition)
+            return self._spatial(op, args)
+        return self._fitting(self._comparison(op, args))
+
+    def _fitting(self, condition: pc.Expression) -> pc.Expression:
+        try:
+            empty_table(self._schema).filter(condition)
+        except pa.ArrowException as error:
+            raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
+        return condition
 
     def _operator(self, node: Any, depth: int) -> tuple[str, list[Any]]:
         self._nodes += 1
@@ -80,14 +181,6 @@ class Filter:
         if not node["args"]:
             raise QueryError(f"{node['op'][:40]!r} has no arguments")
         return node["op"].lower(), node["args"]
-
-    def _matching(self, condition: pc.Expression) -> NDArray[np.bool_]:
-        found = np.zeros(self._catalogue.samples, np.bool_)
-        try:
-            found[self._catalogue.match(condition)[:]] = True
-        except pa.ArrowException as error:
-            raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
-        return found
 
     def _comparison(self, op: str, args: list[Any]) -> pc.Expression:
         if op in _COMPARE:
@@ -103,14 +196,7 @@ class Filter:
             name, field = self._field(args[0])
             return (field >= self._constant(name, args[1])) & (field <= self._constant(name, args[2]))
         if op == "in":
-            name, field = self._field(_pair(args, op)[0])
-            if not isinstance(args[1], list) or len(args[1]) > _MOST_NODES:
-                raise QueryError(f"in needs a list of at most {_MOST_NODES} values")
-            kind = self._schema.field(name).type
-            values = [self._checked(name, v) for v in args[1]]
-            if pa.types.is_integer(kind):  # no whole number is 1.5
-                values = [v for v in values if int(v) == v]
-            return field.isin(self._array(name, values, kind))
+            return self._among(*_pair(args, op))
         if op == "like":
             name, field = self._field(_pair(args, op)[0])
             if not isinstance(args[1], str) or self._schema.field(name).type != pa.string():
@@ -119,6 +205,16 @@ class Filter:
         if op == "isnull":
             return self._field(_one(args, op))[1].is_null()
         raise QueryError(unknown("operator", op[:40], [*_COMPARE, "between", "in", "like", "isNull", *_SPATIAL]))
+
+    def _among(self, node: Any, listed: Any) -> pc.Expression:
+        name, field = self._field(node)
+        if not isinstance(listed, list) or len(listed) > _MOST_NODES:
+            raise QueryError(f"in needs a list of at most {_MOST_NODES} values")
+        kind = self._schema.field(name).type
+        values = [self._checked(name, v) for v in listed]
+        if pa.types.is_integer(kind):  # no whole number is 1.5
+            values = [v for v in values if int(v) == v]
+        return pc.if_else(field.is_valid(), field.isin(self._array(name, values, kind)), pa.nulls(1, pa.bool_())[0])
 
     def _field(self, node: Any) -> tuple[str, pc.Expression]:
         if not _is_property(node):
@@ -129,6 +225,7 @@ class Filter:
         kind = self._schema.field(name).type
         if pa.types.is_nested(kind) or pa.types.is_binary(kind):
             raise QueryError(f"property {name!r} is no number, text, time or truth value: it cannot be compared")
+        self._columns.add(name)
         return name, pc.field(name)
 
     def _constant(self, name: str, value: Any) -> pa.Scalar:
@@ -143,9 +240,9 @@ class Filter:
             with suppress(TypeError, ValueError):
                 return _moment(value)
         alike = pa.types.is_string(kind) == isinstance(value, str)
-        if alike and isinstance(value, bool) == pa.types.is_boolean(kind) and isinstance(value, (str, int, float)):
-            if not isinstance(value, float) or np.isfinite(value):
-                return value
+        alike = alike and isinstance(value, bool) == pa.types.is_boolean(kind)
+        if alike and (isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value))):
+            return value
         raise self._unlike(name, value)
 
     def _array(self, name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -158,28 +255,15 @@ class Filter:
         kind = self._schema.field(name).type
         return QueryError(f"property {name!r} holds {kind}; it cannot be compared with {str(value)[:80]!r}")
 
-    def _spatial(self, op: str, args: list[Any]) -> NDArray[np.bool_]:
+    def _spatial(self, op: str, args: list[Any]) -> pc.Expression:
         left, right = _pair(args, op)
-        if _is_property(left):
-            return self._footprints(op, left, right, swapped=False)
-        return self._footprints(op, right, left, swapped=True)
-
-    def _footprints(self, op: str, node: Any, literal: Any, *, swapped: bool) -> NDArray[np.bool_]:
-        import shapely
-
+        swapped = not _is_property(left)
+        node, literal = (right, left) if swapped else (left, right)
         if not _is_property(node) or node["property"] != "geometry":
             raise QueryError(f"{op} compares the property 'geometry' with a geometry")
-        shape = geometry(literal)
-        near = np.ones(self._catalogue.samples, np.bool_)
-        if op != "s_disjoint":
-            near = self._matching(_box(self._schema, shape.bounds))
-        rows = self._catalogue.read(["geometry"])["geometry"].filter(pa.array(near))
-        shapes = shapely.from_wkb(rows.to_numpy(zero_copy_only=False))
-        shapely.prepare(shape)
-        test = getattr(shapely, op.removeprefix("s_"))
-        found = np.zeros(len(near), np.bool_)
-        found[near] = test(shape, shapes) if swapped else test(shapes, shape)
-        return found
+        column = f"{_SHAPE}{len(self._shapes)}"
+        self._shapes.append(Shape(column, op.removeprefix("s_"), geometry(literal), swapped))
+        return pc.field(column)
 
 
 def geometry(literal: Any) -> Any:
@@ -211,12 +295,6 @@ def geometry(literal: Any) -> Any:
 def queryable(schema: pa.Schema) -> list[str]:
     """Columns that a filter can name."""
     return [f.name for f in schema if not (pa.types.is_nested(f.type) or pa.types.is_binary(f.type))]
-
-
-def _box(schema: pa.Schema, bounds: Sequence[float]) -> pc.Expression:
-    found = expression(schema, bbox=tuple(bounds))
-    assert found is not None  # noqa: S101 - a box is a condition
-    return found
 
 
 def _is_property(node: Any) -> bool:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from landweave.batch import ASKED, Loading, Source
 from landweave.buffers import Buffers
 from landweave.classes import Classes
-from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown
+from landweave.errors import NotADatasetError, QueryError, UnfinishedError, UnknownNameError, unknown, whole_number
 from landweave.kept import Kept, size_of
 from landweave.layout import LEDGER, MANIFEST, RECIPE, TEXTS, ZARR, added_recipe
 from landweave.manifest import dataset_from_bytes
@@ -36,10 +36,11 @@ from landweave.store import open_store
 from landweave.stream import Stream, cores
 from landweave.strict import Fields, parse
 from landweave.table import Objects, read_table
+from landweave.values import each
 from landweave.view import View, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -261,30 +262,39 @@ class Dataset:
         """Raises QueryError if an empty box spans most of the globe: west and east are probably swapped."""
         west, _, east, _ = degrees(bbox)
         if 0 < west - east < 180:
-            lon = self.catalogue.read(["lon"])["lon"]
+            ends = [pc.min_max(table["lon"]).as_py() for _, table in self.catalogue.batches(["lon"])]
             raise QueryError(
                 f"bbox {tuple(bbox)}: west is east of east, which is a box across the antimeridian, and no sample is "
-                f"in it; longitudes here are {pc.min(lon).as_py():.6g} to {pc.max(lon).as_py():.6g}"
+                f"in it; longitudes here are {min(e['min'] for e in ends):.6g} to {max(e['max'] for e in ends):.6g}"
             )
 
-    def speaking_of(self, *about: str, predicate: str | None = None) -> Selection:
+    def speaking_of(self, *about: str, predicate: str | None = None, limit: int | None = None) -> Selection:
         """Samples with a caption that claims something about all of these things.
+
+        Captions are read batch by batch, so memory does not grow with the dataset.
 
         Args:
             about: land covers of the common taxonomy ('water'), kinds of map objects ('river'), or quantities
                 ('road_length_m', 'elevation_max_m', 'month'), as `landweave.claims.Claim.about` names them.
             predicate: only claims of this kind: 'share', 'presence', 'absence', 'count' ...; None: of any kind.
+            limit: end after this many samples, the first of the catalogue; None: find all.
 
         Raises:
-            QueryError: nothing is named.
+            QueryError: nothing is named, or the limit is no whole number of at least 1.
         """
         from landweave.claims import about_of
 
         if not about:
             raise QueryError("speaking_of takes what captions speak of, such as speaking_of('water')")
-        texts = self.catalogue.read(["captions"])["captions"].to_pylist()
-        said = [about_of([c.get("claims") or "" for c in captions or ()], predicate) for captions in texts]
-        return Selection(self.catalogue, np.flatnonzero([set(about) <= found for found in said]), None)
+        most = len(self) if limit is None else whole_number("limit", limit, 1)
+        found: list[int] = []
+        for positions, table in self.catalogue.batches(["captions"]):
+            for position, captions in zip(positions.tolist(), each(table["captions"]), strict=True):
+                if set(about) <= about_of([c.get("claims") or "" for c in captions or ()], predicate):
+                    found.append(position)
+                if len(found) == most:
+                    return Selection(self.catalogue, np.array(found, np.int64), None)
+        return Selection(self.catalogue, np.array(found, np.int64), None)
 
     def questions(self, selection: Selection | None = None, *, task: str | None = None) -> Iterator[Question]:
         """Questions and answers of a selection (all samples if None), in the catalogue's order.
@@ -334,16 +344,26 @@ class Dataset:
         return Sample(self.catalogue, self._position(which), self.spec, self._pixels)
 
     def _position(self, which: str | int) -> int:
-        if isinstance(which, str):
-            position = self.catalogue.position(which)
+        return self._positions([which])[0]
+
+    def _positions(self, which: Sequence[str | int]) -> list[int]:
+        """Positions of samples by id or number; UnknownNameError for the first that is not there."""
+        names = [one for one in which if isinstance(one, str)]
+        places = iter(self.catalogue.places(names) if names else ())
+        found = []
+        for one in which:
+            position = next(places) if isinstance(one, str) else self._numbered(one)
             if position is None:
-                raise UnknownNameError(f"no sample {which!r} among the {len(self)} of this dataset")
-        else:
-            if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
-                raise QueryError(f"give the sample's id or its number, an integer; got {which!r}")
-            position = int(which) + (len(self) if which < 0 else 0)
-            if not 0 <= position < len(self):
-                raise UnknownNameError(f"sample number {which}: the dataset has {len(self)} samples")
+                raise UnknownNameError(f"no sample {one!r} among the {len(self)} of this dataset")
+            found.append(position)
+        return found
+
+    def _numbered(self, which: int) -> int:
+        if isinstance(which, bool) or not isinstance(which, (int, np.integer)):
+            raise QueryError(f"give the sample's id or its number, an integer; got {which!r}")
+        position = int(which) + (len(self) if which < 0 else 0)
+        if not 0 <= position < len(self):
+            raise UnknownNameError(f"sample number {which}: the dataset has {len(self)} samples")
         return position
 
     def __getitem__(self, which: str | int) -> Sample:
@@ -431,7 +451,7 @@ class Dataset:
         """
         if isinstance(which, (str, bytes)) or not isinstance(which, Iterable):
             raise QueryError(f"samples takes a list of ids or numbers, got {which!r}; for one sample use sample()")
-        positions = np.array([self._position(w) for w in which], np.int64)
+        positions = np.array(self._positions(list(which)), np.int64)
         return self._reading(arrays, view)(positions, EpochRandom(seed))
 
     def _reading(

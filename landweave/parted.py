@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
-from collections.abc import Collection
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from awscrt.checksums import crc32c
 
-from landweave.catalogue import Catalogue, days_of, fitting, impossible, kinds, with_gaps
+from landweave.catalogue import Catalogue, as_given, days_of, fitting, impossible, kinds, with_gaps
 from landweave.errors import CorruptError
 from landweave.layout import ROOT, SPLITS
 from landweave.order import Runs
@@ -24,6 +22,7 @@ from landweave.parts import (
     BLOCKS_KEY,
     ID_BLOCK,
     ID_ENTRY,
+    IDS,
     PART_BLOCK,
     Part,
     id_hash,
@@ -31,13 +30,14 @@ from landweave.parts import (
     root_from_bytes,
 )
 from landweave.positions import Whole
-from landweave.query import NO_HINT
+from landweave.query import NO_HINT, Many
 from landweave.strict import SAMPLE_ID
 from landweave.table import REMEDY, check_columns, told
-from landweave.values import array_of, first_row, indexes, numbers_of
+from landweave.values import empty_table, first_row, indexes, numbers_of, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -51,12 +51,14 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-_FOOTERS, _GROUPS, _RECORDS = 32, 128, 256
-"""Open parts, columns of row groups, and records of shards that are kept."""
-_AT_ONCE = 64
-"""Requests to a URL at a time."""
+_FOOTERS, _GROUP_BYTES, _RECORDS = 32, 1 << 26, 256
+"""Open parts, bytes of columns of row groups, and records of shards that are kept."""
+_AT_ONCE, _AHEAD = 64, 16
+"""Requests to a URL at a time; parts that are read ahead."""
 _BLOCKS = 64
 """Checked blocks that an open part keeps: 4 MiB."""
+_ID_BLOCKS = 256
+"""Blocks of ids that are one request: 3 MiB."""
 
 
 def catalogue_of(store: Store, objects: Objects, manifest: DatasetManifest) -> Catalogue:
@@ -74,7 +76,7 @@ class PartedCatalogue(Catalogue):
         self._store = store
         self._sums = {path: found.sha256 for path, found in manifest.objects.items()}
         self._open: _Kept[int, _Open] = _Kept(_FOOTERS)
-        self._groups: _Kept[Any, pa.Table] = _Kept(_GROUPS)
+        self._groups: _Kept[Any, pa.Table] = _Kept(_GROUP_BYTES, _bytes_of)
         self._records: _Kept[int, NDArray[np.bool_]] = _Kept(_RECORDS)
 
     @property
@@ -114,20 +116,42 @@ class PartedCatalogue(Catalogue):
     @cached_property
     def schema(self) -> pa.Schema:
         """Columns that a query can name."""
-        first = next(iter(list(self._open.values())), None) or self._part(0)
-        return first.metadata.schema.to_arrow_schema()
+        if self._root.schema is not None:
+            check_columns(self._root.schema, kinds(self._spec), self.place[1])
+            return self._root.schema
+        return self._part(0).metadata.schema.to_arrow_schema()
 
     def position(self, sample_id: str) -> int | None:
         """See `Catalogue.position`."""
-        if not SAMPLE_ID.fullmatch(sample_id):
-            return None
-        found = _IdFile(self._store, self._root.ids, self.samples).positions(id_hash(sample_id))
-        for position in found:
-            if position >= self.samples:
-                raise CorruptError(f"{self._root.ids}: position {position} of {self.samples}; {REMEDY}")
+        for position in self._hashed([sample_id])[0]:
             if self.item(position)["id"] == sample_id:  # the caller will want its other columns
                 return position
         return None
+
+    def places(self, sample_ids: Sequence[str]) -> list[int | None]:
+        """See `Catalogue.places`."""
+        if len(sample_ids) == 1:
+            return [self.position(sample_ids[0])]
+        candidates = self._hashed(sample_ids)
+        listed = np.array([p for some in candidates for p in some], np.int64)
+        held = iter(self.ids(listed))
+        named = [{next(held): position for position in some} for some in candidates]
+        return [some.get(name) for name, some in zip(sample_ids, named, strict=True)]
+
+    def _hashed(self, sample_ids: Sequence[str]) -> list[list[int]]:
+        """Positions of the samples whose ids have the hash of each id; the root is read at the same time."""
+        file = _IdFile(self._store, IDS, self.samples)
+        wanted = {i: id_hash(i) for i in sample_ids if SAMPLE_ID.fullmatch(i)}
+        spans = file.spans(sorted(wanted.values()))
+        jobs: list[Callable[[], Any]] = [lambda: self._root] if "_root" not in self.__dict__ else []
+        before = len(jobs)
+        jobs += [lambda s=span: file.read(*s) for span in spans]  # type: ignore[misc]
+        read = self._together(jobs)[before:]
+        found = [file.positions(wanted[i], read) if i in wanted else [] for i in sample_ids]
+        for position in (p for some in found for p in some):
+            if position >= self.samples:
+                raise CorruptError(f"{IDS}: position {position} of {self.samples}; {REMEDY}")
+        return found
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
         """Ids of samples by position."""
@@ -140,20 +164,22 @@ class PartedCatalogue(Catalogue):
     def seats(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, 2): shard and row of samples."""
         found = np.empty((len(positions), 2), np.int64)
-        for shard, first, inside in self._by_shard(positions):
-            rows = np.flatnonzero(self._record(shard)[0])
-            found[inside, 0], found[inside, 1] = shard, rows[positions[inside] - first]
+        for shard, local, inside, record in self._by_shard(positions):
+            found[inside, 0], found[inside, 1] = shard, np.flatnonzero(record[0])[local]
         return found
 
-    def _by_shard(self, positions: NDArray[np.int64]) -> list[tuple[int, int, NDArray[np.int64]]]:
-        """(shard, position of its first sample, indexes into `positions`)."""
+    def _by_shard(
+        self, positions: NDArray[np.int64]
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+        """(shard, number of each of its samples in it, indexes into `positions`, record of the shard)."""
         root = self._root
         places = np.searchsorted(root.ends, positions, side="right")
         firsts = root.ends - np.diff(root.ends, prepend=0)
-        numbers = np.unique(places).tolist()
-        found = [(int(root.shards[n]), int(firsts[n]), np.flatnonzero(places == n)) for n in numbers]
-        self._together([lambda s=shard: self._record(s) for shard, _, _ in found if shard not in self._records])  # type: ignore[misc]
-        return found
+        numbers = np.unique(places)
+        records = self._records_of(root.shards[numbers].tolist())
+        for n, record in zip(numbers.tolist(), records, strict=True):
+            inside = np.flatnonzero(places == n)
+            yield int(root.shards[n]), positions[inside] - firsts[n], inside, record
 
     def runs(self, positions: Positions) -> Runs:
         """Samples by shard."""
@@ -195,27 +221,32 @@ class PartedCatalogue(Catalogue):
             start += known.slot_count
         slots = self._spec.group(group).slot_count
         found = np.empty((len(chosen), slots), np.bool_)
-        for shard, first, inside in self._by_shard(chosen):
-            record = self._record(shard)
-            found[inside] = record[start : start + slots, np.flatnonzero(record[0])[chosen[inside] - first]].T
+        for _, local, inside, record in self._by_shard(chosen):
+            found[inside] = record[start : start + slots, np.flatnonzero(record[0])[local]].T
         return found
 
-    def _record(self, shard: int) -> NDArray[np.bool_]:
-        """(1 + all slots, rows) of a shard: whether the row holds a sample, and which observations are there."""
-        known = self._records.get(shard)
-        if known is not None:
-            return known
-        length = record_bytes(self._spec)
-        path = self._root.rows
-        raw = _range(self._store, path, shard * length, length)
-        if len(raw) != length or crc32c(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
-            raise CorruptError(f"{path}: the record of shard {shard} differs from its checksum; {REMEDY}")
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8)[:-4].reshape(-1, -(-self._spec.shard_samples // 8)), axis=1,
-                             bitorder="little", count=self._spec.shard_samples)  # fmt: skip
-        record = bits.astype(np.bool_)
-        if int(record[0].sum()) != len(self.inside(shard)):
-            raise CorruptError(f"{path}: shard {shard} has {int(record[0].sum())} samples, {self.place[1]} states "
-                               f"{len(self.inside(shard))}; {REMEDY}")  # fmt: skip
+    def _records_of(self, shards: Sequence[int]) -> Iterator[NDArray[np.bool_]]:
+        """(1 + all slots, rows) of each shard: whether the row holds a sample, and which observations are there."""
+        length, path = record_bytes(self._spec), self._root.rows
+        for start in range(0, len(shards), _RECORDS):
+            some = shards[start : start + _RECORDS]
+            known = {s: record for s in some if (record := self._records.get(s)) is not None}
+            lacking = [s for s in some if s not in known]
+            raws = _ranges(self._store, path, [(s * length, length) for s in lacking])
+            known |= {s: self._record(s, raw) for s, raw in zip(lacking, raws, strict=True)}
+            yield from (known[s] for s in some)
+
+    def _record(self, shard: int, raw: bytes | memoryview) -> NDArray[np.bool_]:
+        if len(raw) != record_bytes(self._spec) or crc32c(bytes(raw[:-4])) != int.from_bytes(raw[-4:], "little"):
+            raise CorruptError(f"{self._root.rows}: the record of shard {shard} differs from its checksum; {REMEDY}")
+        width = self._spec.shard_samples
+        bits = np.frombuffer(raw, np.uint8)[:-4].reshape(-1, -(-width // 8))
+        record = np.unpackbits(bits, axis=1, bitorder="little", count=width).astype(np.bool_)
+        held, stated = int(record[0].sum()), len(self.inside(shard))
+        if held != stated:
+            raise CorruptError(
+                f"{self._root.rows}: shard {shard} has {held} samples, {self.place[1]} states {stated}; {REMEDY}"
+            )
         return self._records.keep(shard, record)
 
     def days(self, group: str, positions: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -229,16 +260,25 @@ class PartedCatalogue(Catalogue):
             return dict.fromkeys(SPLITS)
         if column in self._root.texts:
             return dict.fromkeys(self._root.texts[column])
-        return _Many(self.samples, (lambda v: self.position(v) is not None) if column == "id" else lambda _: True)
+        if column == "id":
+            return Many(self.samples, lambda values: [p is not None for p in self.places(values)])
+        return Many(self.samples, lambda values: [True] * len(values))
 
     def _values(self, name: str, positions: NDArray[np.int64]) -> pa.Array:
-        found = self._gathered((name,), positions)[name].combine_chunks()
+        return self._filled(name, self._gathered((name,), positions))
+
+    def _filled(self, name: str, table: pa.Table) -> pa.Array:
+        found = table[name].combine_chunks()
         return with_gaps(found) if name in self._root.gaps else found
+
+    def columns(self, names: Sequence[str], positions: NDArray[np.int64]) -> dict[str, Any]:
+        """See `Catalogue.columns`: all row groups are asked for together."""
+        table = self._gathered(tuple(dict.fromkeys(names)), positions)
+        return {name: as_given(name, self._filled(name, table)) for name in table.column_names}
 
     def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """See `Catalogue.read`; reads every part."""
-        tables = [self._scanned(n, columns, where, None) for n in range(len(self._root.parts))]
-        return pa.concat_tables(tables)
+        return pa.concat_tables([self._scanned(n, columns, where, NO_HINT) for n in range(len(self._root.parts))])
 
     def rows(self, columns: list[str] | None, positions: Positions, where: pc.Expression | None = None) -> pa.Table:  # noqa: ARG002
         """See `Catalogue.rows`; reads the row groups of these samples."""
@@ -250,29 +290,60 @@ class PartedCatalogue(Catalogue):
         """All columns of one sample: its row group is read, and kept for its neighbours."""
         return first_row(self._gathered(None, np.array([position])))
 
+    def items(self, positions: Sequence[int]) -> list[Json]:
+        """All columns of some samples."""
+        return rows_of(self._gathered(None, np.array(positions, np.int64)))
+
     def match(self, where: pc.Expression | None, hint: Hint = NO_HINT) -> Positions:
         """Positions of the samples that fulfil `where`, ascending; opens the parts that can hold some."""
         if where is None:
             return Whole(self.samples)
-        numbers = [n for n, part in enumerate(self._root.parts) if _can_hold(part, hint)]
         if hint.alone:
-            spans = [np.arange(self._firsts[n], self._ends[n]) for n in numbers]
-            return np.concatenate(spans) if spans else np.zeros(0, np.int64)
-        tables = self._together([lambda n=n: self._scanned(n, ("shard", "row"), where, hint) for n in numbers])  # type: ignore[misc]
-        return self._positions(pa.concat_tables(tables)) if tables else np.zeros(0, np.int64)
+            held = [n for n, part in enumerate(self._root.parts) if can_hold(part, hint)]
+            spans = [np.arange(self._firsts[n], self._ends[n]) for n in held]
+        else:
+            spans = [found for found, _ in self.batches((), where, hint)]
+        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+
+    def batches(
+        self, columns: Sequence[str], where: pc.Expression | None = None, hint: Hint = NO_HINT, start: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """See `Catalogue.batches`: part by part, with some read ahead from a URL."""
+        held = range(len(self._root.parts)) if hint.ids is None else self._parts_of(sorted(hint.ids))
+        numbers = [n for n in held if self._ends[n] > start and can_hold(self._root.parts[n], hint)]
+        jobs = ((lambda n=n: self._batch(n, columns, where, hint)) for n in numbers)  # type: ignore[misc]
+        for positions, table in self._in_turn(jobs):
+            first = int(np.searchsorted(positions, start))
+            if first < len(positions):
+                yield positions[first:], table.slice(first)
+
+    def _parts_of(self, sample_ids: Sequence[str]) -> list[int]:
+        """Parts that hold samples with some ids."""
+        found = np.array([p for some in self._hashed(sample_ids) for p in some], np.int64)
+        return [int(n) for n in np.unique(np.searchsorted(self._ends, found, side="right"))]
+
+    def _batch(
+        self, number: int, columns: Sequence[str], where: pc.Expression | None, hint: Hint
+    ) -> tuple[NDArray[np.int64], pa.Table]:
+        """Positions and columns of the samples of a part that fulfil a condition."""
+        table = self._scanned(number, [*dict.fromkeys([*columns, "shard", "row"])], where, hint)
+        positions = self._positions(table)
+        if len(positions) and (np.diff(positions) <= 0).any():
+            raise CorruptError(f"{self._root.parts[number].path}: rows are not in order; {REMEDY}")
+        return positions, table.select(list(columns))
 
     def _positions(self, seats: pa.Table) -> NDArray[np.int64]:
-        """Positions of samples from their shards and rows."""
-        found = []
+        """Positions of samples from their shards and rows, in their order."""
         shards, rows = numbers_of(seats["shard"]), numbers_of(seats["row"])
-        for shard in np.unique(shards).tolist():
-            held = self.inside(shard)
-            chosen = np.sort(rows[shards == shard])
-            places = np.searchsorted(np.flatnonzero(self._record(shard)[0]), chosen)
-            if len(places) and places[-1] >= len(held):
+        found = np.empty(len(shards), np.int64)
+        numbers = np.unique(shards).tolist()
+        for shard, record in zip(numbers, self._records_of(numbers), strict=True):
+            held, inside = self.inside(shard), shards == shard
+            places = np.searchsorted(np.flatnonzero(record[0]), rows[inside])
+            if places.max() >= len(held):
                 raise CorruptError(f"{self.place[1]}: a part holds a row that shard {shard} has not; {REMEDY}")
-            found.append(held[places])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            found[inside] = held[places]
+        return found
 
     def _part(self, number: int) -> _Open:
         known = self._open.get(number)
@@ -282,9 +353,7 @@ class PartedCatalogue(Catalogue):
         check_columns(part.metadata.schema.to_arrow_schema(), kinds(self._spec), self._root.parts[number].path)
         return self._open.keep(number, part)
 
-    def _scanned(
-        self, number: int, columns: Sequence[str] | None, where: pc.Expression | None, hint: Hint | None
-    ) -> pa.Table:
+    def _scanned(self, number: int, columns: Sequence[str] | None, where: pc.Expression | None, hint: Hint) -> pa.Table:
         """Columns of the samples of a part that fulfil a condition."""
         part = self._part(number)
         with fitting():
@@ -293,49 +362,53 @@ class PartedCatalogue(Catalogue):
     def _gathered(self, columns: tuple[str, ...] | None, positions: NDArray[np.int64]) -> pa.Table:
         """Columns (all if None) of samples, in their order, from their row groups."""
         if not len(positions):
-            return self._part(0).scan(None if columns is None else list(columns), pc.scalar(False), None)
+            return empty_table(self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns]))
         keys, inverse = self._keys(positions)
-        tables = self._together([lambda n=n, g=g: self._rows_of(n, g, columns) for n, g in keys])  # type: ignore[misc]
         local = positions - np.array([self._firsts[n] + g * self._root.row_group for n, g in keys])[inverse]
         order = np.argsort(inverse, kind="stable")
         edges = np.searchsorted(inverse[order], np.arange(len(keys) + 1))
-        taken = [table.take(indexes(local[order[edges[i] : edges[i + 1]]])) for i, table in enumerate(tables)]
+
+        def taken(i: int) -> pa.Table:
+            return self._rows_of(*keys[i], columns).take(indexes(local[order[edges[i] : edges[i + 1]]]))
+
+        alone = columns is None and len(keys) == 1
+        lacking = [] if alone else sorted({n for n, _ in keys if n not in self._open})
+        self._together([lambda n=n: self._part(n) for n in lacking])  # type: ignore[misc]
+        tables = self._together([lambda i=i: taken(i) for i in range(len(keys))])  # type: ignore[misc]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        return pa.concat_tables(taken).take(indexes(place))
+        return pa.concat_tables(tables).take(indexes(place))
 
     def _keys(self, positions: NDArray[np.int64]) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
-        """The (part, row group) pairs that hold samples, and for each sample its pair; the parts are open."""
+        """The (part, row group) pairs that hold samples, and for each sample its pair."""
         parts = np.searchsorted(self._ends, positions, side="right")
         numbers = parts * 2**32 + (positions - self._firsts[parts]) // self._root.row_group
         found, inverse = np.unique(numbers, return_inverse=True)
-        keys = [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found]
-        lacking = sorted({n for n, _ in keys if n not in self._open})
-        self._together([lambda n=n: self._part(n) for n in lacking])  # type: ignore[misc]
-        return keys, inverse
-
-    def warm(self, columns: Sequence[str], positions: NDArray[np.int64]) -> None:
-        """See `Catalogue.warm`."""
-        if self._store.remote and len(positions):
-            keys, _ = self._keys(positions)
-            held = [name for name in columns if name in self.schema.names]  # a stream's 'questions' are no column
-            wanted = [(n, g, (name,)) for name in held for n, g in keys if (n, g, (name,)) not in self._groups]
-            self._together([lambda n=n, g=g, c=c: self._rows_of(n, g, c) for n, g, c in wanted])  # type: ignore[misc]
+        return [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found], inverse
 
     def _rows_of(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
-        key = (number, group, columns)
-        known = self._groups.get(key)
-        if known is not None:
-            return known
-        whole = self._groups.get((number, group, None))
-        if whole is not None and columns is not None:
-            return whole.select(list(columns))
-        table = self._part(number).group(group, columns)
-        if columns is not None and "id" in columns:
+        for key in ((number, group, columns), (number, group, None)):
+            known = self._groups.get(key)
+            if known is not None:
+                return known if columns is None else known.select(list(columns))
+        table = self._read_group(number, group, columns)
+        if "id" in table.column_names:
             ids = table["id"]
             if not pc.all(pc.match_substring_regex(ids, f"^(?:{SAMPLE_ID.pattern})\\z")).as_py() or ids.null_count:
                 raise CorruptError(f"{self._root.parts[number].path}: column id contains no sample id; {REMEDY}")
-        return self._groups.keep(key, table)
+        return self._groups.keep((number, group, columns), table)
+
+    def _read_group(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
+        """Columns (all if None) of a row group; all of it is asked for together with the footer of its part."""
+        held = self._root.parts[number]
+        if columns is not None or not self._store.remote or number in self._open or group >= len(held.groups):
+            return self._part(number).group(group, columns)
+        start = held.groups[group] // PART_BLOCK * PART_BLOCK
+        stop = min(held.footer, -(-(*held.groups, held.footer)[group + 1] // PART_BLOCK) * PART_BLOCK)
+        part, raw = self._together(
+            [lambda: self._part(number), lambda: _range(self._store, held.path, start, stop - start)]
+        )
+        return part.group(group, None, {start: raw})
 
     def _together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
         """Results of several requests: at the same time, if each waits for an answer from elsewhere."""
@@ -344,42 +417,57 @@ class PartedCatalogue(Catalogue):
         with ThreadPoolExecutor(min(_AT_ONCE, len(jobs))) as pool:
             return list(pool.map(lambda job: job(), jobs))
 
+    def _in_turn(self, jobs: Iterable[Callable[[], V]]) -> Iterator[V]:
+        """Results of jobs, one after the other; from a URL, some are done ahead."""
+        if not self._store.remote:
+            yield from (job() for job in jobs)
+            return
+        ahead: deque[Future[V]] = deque()
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            try:
+                for job in jobs:
+                    ahead.append(pool.submit(job))
+                    if len(ahead) == _AHEAD:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for waiting in ahead:
+                    waiting.cancel()
+
 
 class _Kept(OrderedDict[K, V]):
     """The newest entries; for threads, without a lock that a child of a fork could inherit."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, weigh: Callable[[V], int] | None = None) -> None:
+        """Begin.
+
+        Args:
+            most: entries, or what they weigh together.
+            weigh: weight of an entry; None: 1.
+        """
         super().__init__()
-        self._most = most
+        self._most, self._weigh = most, weigh
+        self._weights: dict[K, int] = {}
 
     def __reduce__(self) -> Any:
-        return (type(self), (self._most,))
+        return (type(self), (self._most, self._weigh))
 
     def keep(self, key: K, value: V) -> V:
         """Keep an entry and drop the oldest ones; returns it."""
+        self._weights[key] = 1 if self._weigh is None else self._weigh(value)
         self[key] = value
-        while len(self) > self._most:
+        while sum(list(self._weights.values())) > self._most:
             try:
-                self.popitem(last=False)
+                old, _ = self.popitem(last=False)
             except KeyError:
                 break
+            self._weights.pop(old, None)
         return value
 
 
-class _Many(Collection[str]):
-    """More texts than a message can list."""
-
-    def __init__(self, count: int, holds: Callable[[str], bool]) -> None:
-        self._count, self._holds = count, holds
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, str) and self._holds(value)
+def _bytes_of(table: pa.Table) -> int:
+    return int(table.nbytes)
 
 
 def _range(store: Store, path: str, start: int, length: int) -> bytes:
@@ -389,7 +477,17 @@ def _range(store: Store, path: str, start: int, length: int) -> bytes:
         raise CorruptError(f"{path} is missing; {REMEDY}") from error
 
 
-def _can_hold(part: Part, hint: Hint) -> bool:
+def _ranges(store: Store, path: str, spans: list[tuple[int, int]]) -> list[bytes]:
+    """Bytes of each (start, length), asked for together; fewer where the object is shorter."""
+    if not spans:
+        return []
+    try:
+        return [bytes(raw) for raw in store.get_ranges(path, spans)]
+    except FileNotFoundError as error:
+        raise CorruptError(f"{path} is missing; {REMEDY}") from error
+
+
+def can_hold(part: Part, hint: Hint) -> bool:
     """Whether a part can hold a sample that a condition requires."""
     if hint.splits is not None and part.split not in hint.splits:
         return False
@@ -428,38 +526,76 @@ class _Open:
         if sum(counts) != part.samples or any(n != row_group for n in counts[:-1]) or max(counts) > row_group:
             raise CorruptError(f"{part.path}: {sum(counts)} samples in row groups of {counts[:1]}; {REMEDY}")
 
-    def _file(self) -> pa.PythonFile:
-        return pa.PythonFile(_PartFile(self._store, self._part, self._footer, self._sums), mode="r")
+    def _file(self, ahead: Mapping[int, bytes]) -> pa.PythonFile:
+        return pa.PythonFile(_PartFile(self._store, self._part, self._footer, self._sums, ahead), mode="r")
 
-    def group(self, number: int, columns: tuple[str, ...] | None) -> pa.Table:
-        """Columns (all if None) of a row group."""
+    def group(self, number: int, columns: tuple[str, ...] | None, ahead: Mapping[int, bytes] | None = None) -> pa.Table:
+        """Columns (all if None) of a row group.
+
+        Args:
+            number: of the row group.
+            columns: their names.
+            ahead: blocks that are here already, by their first byte.
+        """
+        if ahead is None:
+            ahead = self._ahead([number], columns)
         with told(self._part.path):
             file = pq.ParquetFile(
-                self._file(), metadata=self.metadata, pre_buffer=True, page_checksum_verification=True
+                self._file(ahead), metadata=self.metadata, pre_buffer=True, page_checksum_verification=True
             )
-            table = file.read_row_group(number, None if columns is None else list(columns))
+            table = file.read_row_group(number, None if columns is None else list(columns), use_threads=False)
             table.validate(full=True)
             return table
 
-    def scan(self, columns: list[str] | None, where: pc.Expression | None, hint: Hint | None) -> pa.Table:
+    def scan(self, columns: list[str] | None, where: pc.Expression | None, hint: Hint) -> pa.Table:
         """Columns (all if None) of the samples that fulfil a condition."""
         import pyarrow.dataset as ds  # takes 20 MB and is not needed by every reader
 
+        how = ds.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
+        form = ds.ParquetFileFormat(default_fragment_scan_options=how)
+        ahead: dict[int, bytes] = {}
         with told(self._part.path):
-            form = ds.ParquetFileFormat(
-                default_fragment_scan_options=ds.ParquetFragmentScanOptions(
-                    pre_buffer=True, page_checksum_verification=True
-                )
-            )
-            fragment = form.make_fragment(self._file())
-            if hint is not None:
-                fragment = fragment.subset(row_group_ids=self._groups(hint))
+            fragment = form.make_fragment(self._file(ahead)).subset(row_group_ids=self._groups(hint))
+            if where is not None:
+                fragment = fragment.subset(filter=where)
+            groups = [group.id for group in fragment.row_groups]
+            if not groups:
+                schema = self.metadata.schema.to_arrow_schema()
+                return empty_table(schema if columns is None else pa.schema([schema.field(c) for c in columns]))
+            if columns is not None and (where is None or hint.columns is not None):
+                ahead |= self._ahead(groups, (*columns, *(hint.columns or ())))
             table = fragment.to_table(columns=columns, filter=where, use_threads=not self._store.remote)
             table.validate(full=True)
             return table
 
+    def _ahead(self, groups: Sequence[int], columns: Sequence[str] | None) -> dict[int, bytes]:
+        """Blocks of columns of row groups by their first byte, from a URL; all are asked for together."""
+        if columns is None or not self._store.remote or not groups:
+            return {}
+        places = [i for i in range(self.metadata.num_columns) if self._top(i) in columns]
+        wanted: set[int] = set()
+        for chunk in (self.metadata.row_group(g).column(i) for g in groups for i in places):
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            stop = start + chunk.total_compressed_size
+            wanted |= set(range(start // PART_BLOCK, -(-min(stop, self._part.footer) // PART_BLOCK)))
+        spans: list[list[int]] = []
+        for block in sorted(wanted):
+            if spans and spans[-1][1] == block:
+                spans[-1][1] = block + 1
+            else:
+                spans.append([block, block + 1])
+        edges = [(a * PART_BLOCK, min(b * PART_BLOCK, self._part.footer)) for a, b in spans]
+        raws = _ranges(self._store, self._part.path, [(a, b - a) for a, b in edges])
+        return {a: raw for (a, _), raw in zip(edges, raws, strict=True)}
+
+    def _top(self, place: int) -> str:
+        """The column to which a leaf belongs."""
+        return str(self.metadata.schema.column(place).path).split(".", maxsplit=1)[0]
+
     def _groups(self, hint: Hint) -> list[int]:
         """Row groups that can hold a sample that a condition requires, by Parquet's statistics."""
+        if hint.bbox is None and hint.time == (None, None):
+            return list(range(self.metadata.num_row_groups))
         names = [self.metadata.schema.column(i).path for i in range(self.metadata.num_columns)]
         found = []
         for number in range(self.metadata.num_row_groups):
@@ -473,7 +609,7 @@ class _Open:
             first, last = span("start_datetime"), span("end_datetime")
             bbox = None if self._part.bbox is None or None in spans else _hull(spans)
             times = None if first is None or last is None else (first[0], last[1])
-            if _can_hold(Part(self._part.path, 0, 0, "", self._part.split, 1, 1, bbox, times), hint):
+            if can_hold(Part(self._part.path, 0, 0, "", self._part.split, 1, 1, bbox, times), hint):
                 found.append(number)
         return found
 
@@ -485,12 +621,12 @@ def _hull(spans: list[Any]) -> tuple[float, float, float, float]:
 class _PartFile(io.RawIOBase):
     """The bytes of a part; each block is checked before it is used."""
 
-    def __init__(self, store: Store, part: Part, footer: bytes, sums: str) -> None:
+    def __init__(self, store: Store, part: Part, footer: bytes, sums: str, ahead: Mapping[int, bytes]) -> None:
         super().__init__()
         self._store, self._part, self._footer, self._sums = store, part, footer, sums
+        self._ahead = ahead
         self._blocks: _Kept[int, bytes] = _Kept(_BLOCKS)
         self._at = 0
-        self._lock = threading.Lock()
 
     def readable(self) -> bool:
         return True
@@ -526,9 +662,9 @@ class _PartFile(io.RawIOBase):
         if lacking:
             begin = lacking[0] * PART_BLOCK
             end = min((lacking[-1] + 1) * PART_BLOCK, self._part.footer)
-            raw = _range(self._store, self._part.path, begin, end - begin)
+            raw = self._raw(begin, end)
             for number in range(lacking[0], lacking[-1] + 1):
-                block = raw[number * PART_BLOCK - begin :][:PART_BLOCK]
+                block = bytes(raw[number * PART_BLOCK - begin :][:PART_BLOCK])
                 if f"{crc32c(block):08x}" != self._sums[8 * number : 8 * number + 8]:
                     raise CorruptError(f"{self._part.path}: block {number} differs from its checksum; {REMEDY}")
                 fresh[number] = block
@@ -536,6 +672,13 @@ class _PartFile(io.RawIOBase):
         for number, block in list(fresh.items())[-_BLOCKS:]:
             self._blocks.keep(number, block)
         return joined[start - first * PART_BLOCK : stop - first * PART_BLOCK]
+
+    def _raw(self, begin: int, end: int) -> bytes | memoryview:
+        """Bytes that are here already, or asked for now."""
+        for start, held in self._ahead.items():
+            if start <= begin and end <= start + len(held):
+                return memoryview(held)[begin - start : end - start]
+        return _range(self._store, self._part.path, begin, end - begin)
 
 
 class _IdFile:
@@ -545,25 +688,40 @@ class _IdFile:
         self._store, self._path, self._samples = store, path, samples
         self._blocks = -(-samples // ID_BLOCK)
 
-    def positions(self, wanted: int) -> list[int]:
-        """Positions of all samples whose ids have this hash."""
+    def spans(self, hashes: Sequence[int]) -> list[tuple[int, int]]:
+        """Blocks, from first to before last, that probably hold some hashes, which are ascending."""
         spread = int(3 * self._samples**0.5) // ID_BLOCK + 1
-        middle = int(wanted / 2**64 * self._samples) // ID_BLOCK
-        first, last = max(0, middle - spread), min(self._blocks, middle + spread + 1)
-        low, high = 0, self._blocks
-        while low < high:
-            found = self._read(first, last)
-            if wanted < found["hash"][0]:
-                high = first
-            elif wanted > found["hash"][-1]:
-                low = last
-            else:
-                return [int(p) for p in found["position"][found["hash"] == wanted]]
-            first = (low + high) // 2
-            last = first + 1
-        return []
+        spans: list[tuple[int, int]] = []
+        for wanted in hashes:
+            middle = int(wanted / 2**64 * self._samples) // ID_BLOCK
+            first, last = max(0, min(middle, self._blocks - 1) - spread), min(self._blocks, middle + spread + 1)
+            if spans and first <= spans[-1][1] and last - spans[-1][0] <= _ID_BLOCKS:
+                spans[-1] = spans[-1][0], last
+            elif first < last:
+                spans.append((first, last))
+        return spans
 
-    def _read(self, first: int, last: int) -> NDArray[Any]:
+    def positions(self, wanted: int, read: Sequence[NDArray[Any]]) -> list[int]:
+        """Positions of all samples whose ids have this hash.
+
+        Args:
+            wanted: the hash.
+            read: entries that have been read; others are read where these do not reach.
+        """
+        found = next((e for e in read if e["hash"][0] <= wanted <= e["hash"][-1]), None)
+        low, high = 0, self._blocks
+        while found is None and low < high:
+            middle = (low + high) // 2
+            entries = self.read(middle, middle + 1)
+            if wanted < entries["hash"][0]:
+                high = middle
+            elif wanted > entries["hash"][-1]:
+                low = middle + 1
+            else:
+                found = entries
+        return [] if found is None else [int(p) for p in found["position"][found["hash"] == wanted]]
+
+    def read(self, first: int, last: int) -> NDArray[Any]:
         """Entries of some blocks."""
         step = ID_BLOCK * ID_ENTRY.itemsize + 4
         total = self._samples * ID_ENTRY.itemsize + 4 * self._blocks

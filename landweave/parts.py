@@ -2,7 +2,8 @@
 
 ::
 
-    catalogue/items.json            this root: small, whatever the number of samples
+    catalogue/items.json            this root: small, whatever the number of samples; with each part's row groups
+                                    and the columns of all parts, so that a reader asks for what it needs at once
     catalogue/items/00000.parquet   the samples of some consecutive shards of one split, stac-geoparquet
     catalogue/rows.bin              a record per shard: which rows hold a sample, which observations are there
     catalogue/ids.bin               hashes of all sample ids, sorted, with the positions of the samples
@@ -21,6 +22,7 @@ part ("landweave:blocks" in its key-value metadata), and the footer's own crc32c
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -28,8 +30,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from landweave.errors import CorruptError
+from landweave.errors import CorruptError, first_line
 from landweave.layout import SPLITS
 from landweave.query import moment
 from landweave.strict import Fields, inside, parse, refuse
@@ -53,7 +56,7 @@ ID_ENTRY = np.dtype([("hash", "<u8"), ("position", "<u4")])
 FEW_TEXTS = 100
 """The root lists the values of columns that have at most this many different texts."""
 _HEX8 = re.compile("[0-9a-f]{8}")
-_MOST_FOOTER = 1 << 26
+_MOST_FOOTER, _MOST_GROUPS = 1 << 26, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Part:
     """West, south, east, north of all its footprints, degrees; None if one crosses the antimeridian."""
     times: tuple[datetime, datetime] | None
     """First start and last end of its samples, UTC; None if a sample lacks one."""
+    groups: tuple[int, ...] = ()
+    """First byte of each row group; () in a root that does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Root:
     """Columns with few different texts, and these."""
     gaps: frozenset[str]
     """Columns of integers or bools in which some samples have no value."""
+    schema: pa.Schema | None = None
+    """Columns of every part; None in a root that does not say it."""
 
 
 def part_path(number: int, revision: int) -> str:
@@ -135,12 +142,15 @@ def root_to_bytes(root: Root) -> bytes:
                 "samples": p.samples,
                 "bbox": None if p.bbox is None else list(p.bbox),
                 "times": None if p.times is None else [t.isoformat() for t in p.times],
+                "groups": [int(n) for n in np.diff(p.groups, prepend=0)],
             }
             for p in root.parts
         ],
         "texts": {name: list(values) for name, values in sorted(root.texts.items())},
         "gaps": sorted(root.gaps),
     }
+    if root.schema is not None:
+        data["schema"] = base64.b64encode(root.schema.serialize()).decode()
     return (json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
@@ -184,6 +194,7 @@ def root_from_bytes(raw: bytes, where: str, spec: DatasetSpec, samples: int) -> 
         row_group=found.whole("row_group", 1, 2**20),
         texts={name: texts.texts(name, most=FEW_TEXTS) for name in texts},
         gaps=frozenset(found.texts("gaps")),
+        schema=_schema(found),
     )
 
 
@@ -202,7 +213,25 @@ def _part(found: Fields, samples: int) -> Part:
         samples=found.whole("samples", 1, samples),
         bbox=_bbox(found),
         times=_times(found),
+        groups=_groups(found, footer),
     )
+
+
+def _groups(found: Fields, footer: int) -> tuple[int, ...]:
+    steps = found.entries("groups", _MOST_GROUPS, ())
+    if not all(type(n) is int and n > 0 for n in steps) or sum(steps) >= footer:
+        refuse(found.at("groups"), "other entries", f"ascending places below {footer}, each from the one before")
+    return tuple(np.cumsum(steps, dtype=np.int64).tolist())
+
+
+def _schema(found: Fields) -> pa.Schema | None:
+    if found.only("schema") is None:
+        return None
+    try:
+        raw = base64.b64decode(found.text("schema"), validate=True)
+        return pa.ipc.read_schema(pa.BufferReader(raw))
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{found.at('schema')}: cannot be read: {first_line(error)}") from error
 
 
 def _bbox(found: Fields) -> tuple[float, float, float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -40,9 +40,35 @@ class Hint:
     """Its split is one of these; None: any."""
     alone: bool = False
     """Whether the condition requires nothing else than the split."""
+    columns: frozenset[str] | None = None
+    """Columns that it looks at; None: they are not known."""
+    ids: frozenset[str] | None = None
+    """Its id is one of these; None: any."""
 
 
 NO_HINT = Hint()
+
+
+class Many(Collection[str]):
+    """More texts than a message can list."""
+
+    def __init__(self, count: int, hold: Callable[[list[str]], list[bool]]) -> None:
+        """Describe them.
+
+        Args:
+            count: how many.
+            hold: says of each of some texts whether it is one of them.
+        """
+        self._count, self.hold = count, hold
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and self.hold([value])[0]
 
 
 def hint(*, bbox: Any = None, time: Any = None, where: Any = None, equal: Mapping[str, Any]) -> Hint:
@@ -55,12 +81,27 @@ def hint(*, bbox: Any = None, time: Any = None, where: Any = None, equal: Mappin
         splits, others = (found, others) if splits is None and found is not None else (splits, True)
     elif not isinstance(where, Mapping | None):
         others = True
+    columns = [*more, *(["bbox"] if bbox is not None else ()), *(_PERIOD if time is not None else ())]
+    if isinstance(where, str):
+        columns += _named(ast.parse(where, mode="eval"))
     return Hint(
         bbox=None if bbox is None else degrees(bbox),
         time=(None, None) if time is None else _edges(time),
         splits=splits,
         alone=splits is not None and not others,
+        columns=frozenset(columns) if isinstance(where, str | Mapping | None) else None,
+        ids=_texts_of(more["id"]) if "id" in more else None,
     )
+
+
+_PERIOD = ("start_datetime", "end_datetime")
+
+
+def _named(tree: ast.AST) -> list[str]:
+    """What may name a column in a condition."""
+    nodes = list(ast.walk(tree))
+    texts = [str(n.value) for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [*(n.id for n in nodes if isinstance(n, ast.Name)), *texts]
 
 
 def _texts_of(value: Any) -> frozenset[str]:
@@ -101,7 +142,7 @@ def expression(
     asked = _Asked(schema, texts)
     parts: list[pc.Expression] = []
     if bbox is not None:
-        parts.append(_overlaps(bbox))
+        parts.append(overlaps(bbox))
     if time is not None:
         parts += _during(time)
     for column, value in (equal or {}).items():
@@ -116,7 +157,7 @@ def expression(
         raise QueryError(
             f"a condition must be a text (\"split == 'train'\"), an Arrow expression or a mapping, got {where!r}"
         )
-    result = _joined(parts, both=True) if parts else None
+    result = joined(parts, both=True) if parts else None
     if result is not None:
         _fits(schema, result)
     return result
@@ -130,10 +171,11 @@ def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
         raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
 
 
-def _overlaps(bbox: Any) -> pc.Expression:
+def overlaps(bbox: Any) -> pc.Expression:
+    """Footprints that touch a box; QueryError if it is none."""
     west, south, east, north = degrees(bbox)
     if west > east:
-        return _overlaps((west, south, 180.0, north)) | _overlaps((-180.0, south, east, north))
+        return overlaps((west, south, 180.0, north)) | overlaps((-180.0, south, east, north))
     box = [pc.field("bbox", edge) for edge in ("xmin", "ymin", "xmax", "ymax")]
     edges = array_of([west, south, east, north], pa.float64())
     starts, ends = box[0] <= edges[2], box[2] >= edges[0]
@@ -250,7 +292,8 @@ class _Asked:
         if self._texts is None or not wanted or not pa.types.is_string(self.schema.field(column).type):
             return
         known = self._texts(column)
-        strange = [v for v in wanted if v not in known]
+        held = known.hold(wanted) if isinstance(known, Many) else [v in known for v in wanted]
+        strange = [v for v, there in zip(wanted, held, strict=True) if not there]
         if strange and (len(strange) == len(wanted) or (len(known) <= _FEW_TEXTS and column != "id")):
             raise QueryError(f"column {column!r}: {unknown('value', strange[0], known)}")
 
@@ -292,7 +335,7 @@ def _check_depth(tree: ast.AST) -> None:
     raise QueryError(f"the condition has more than {_DEEPEST} levels; write `column in (...)` for many values")
 
 
-def _joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
+def joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
     """Joins conditions with "and" or "or", as a balanced tree."""
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
@@ -303,7 +346,7 @@ def _joined(parts: list[pc.Expression], *, both: bool) -> pc.Expression:
 def _condition(asked: _Asked, node: ast.AST, text: str) -> pc.Expression:
     match node:
         case ast.BoolOp(op=op, values=values):
-            return _joined([_condition(asked, v, text) for v in values], both=isinstance(op, ast.And))
+            return joined([_condition(asked, v, text) for v in values], both=isinstance(op, ast.And))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_condition(asked, operand, text)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if (column := _column(left, text)) is not None:

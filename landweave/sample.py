@@ -163,10 +163,8 @@ class Sample:
         """Centre of the footprint, degrees, WGS 84."""
         if "item" in self.__dict__:
             return self.item["lon"], self.item["lat"]
-        names, here = ("lon", "lat"), np.array([self._position])
-        self._catalogue.warm(names, here)
-        lon, lat = (float(self._catalogue.column(name, here)[0]) for name in names)
-        return lon, lat
+        found = self._catalogue.columns(("lon", "lat"), np.array([self._position]))
+        return float(found["lon"][0]), float(found["lat"][0])
 
     @property
     def attributes(self) -> dict[str, bool | int | float | str | None]:

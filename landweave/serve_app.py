@@ -42,14 +42,12 @@ from landweave.stac import (
     AGGREGATIONS,
     MOST_ITEMS,
     STAC_VERSION,
+    Search,
     aggregate,
     collection,
     item,
-    next_token,
+    page,
     queryables,
-    search_positions,
-    sort_positions,
-    start_of,
 )
 
 if TYPE_CHECKING:
@@ -199,7 +197,8 @@ class _Catalogue(BaseCoreClient):
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         self._known(collection_id)
-        position = self.dataset.catalogue.position(item_id)
+        with _Told():
+            position = self.dataset.catalogue.position(item_id)
         if position is None:
             raise NotFoundError(f"no item {item_id[:80]!r} in {collection_id[:80]!r}")
         return self._items([position], kwargs["request"])[0]
@@ -239,41 +238,35 @@ class _Catalogue(BaseCoreClient):
     def _search(self, asked: dict[str, Any], request: Request) -> Json:
         limit = min(int(asked["limit"] or 10), MOST_ITEMS)
         with _Told():
-            start = start_of(asked.get("token"))
-            positions = _found(self.dataset, asked)
             by = [(name.removeprefix("properties."), down) for name, down in asked.get("sortby") or ()]
-            if by:
-                positions = sort_positions(self.dataset, positions, by)
-            page = positions[start : start + limit].tolist()
-            features = [_chosen(one, asked.get("fields")) for one in self._items(page, request)]
-        more = start + limit < len(positions)
+            found = page(self.dataset, _found(self.dataset, asked), by, limit, asked.get("token"))
+            features = [_chosen(one, asked.get("fields")) for one in self._items(found.positions, request)]
         return {
             "type": "FeatureCollection",
             "features": features,
-            "links": _links(request, next_token(start + limit) if more else None),
-            "numberMatched": len(positions),
+            "links": _links(request, found.token),
+            "numberMatched": found.matched,
             "numberReturned": len(features),
         }
 
     def _items(self, positions: list[int], request: Request) -> list[Json]:
         base, files = _base(request), self._files(request)
         with self._lock, _Told():
-            rows = [self.dataset.catalogue.item(position) for position in positions]
+            rows = self.dataset.catalogue.items(positions)
         return [item(row, self.dataset.spec, base, files) for row in rows]
 
 
-def _found(dataset: Dataset, asked: dict[str, Any]) -> Any:
+def _found(dataset: Dataset, asked: dict[str, Any]) -> Search:
     if asked.get("bbox") is not None and asked.get("intersects") is not None:
         raise QueryError("give either bbox or intersects, not both")
-    everything = search_positions(
+    return Search(
         dataset,
-        ids=asked.get("ids"),
+        ids=asked.get("ids") if _in(dataset, asked.get("collections")) else (),
         bbox=asked.get("bbox"),
         intersects=_shape(asked.get("intersects")),
         interval=_interval(asked.get("interval")),
         cql2=_cql2(*asked["cql2"]),
     )
-    return everything if _in(dataset, asked.get("collections")) else everything[:0]
 
 
 def _interval(value: Any) -> str | None:
@@ -358,11 +351,11 @@ class _Aggregations(BaseAggregationClient):
         asked = collection_id.model_dump(exclude_none=True) if posted else dict(kwargs)
         names = asked.get("aggregations") or ["total_count"]
         with _Told():
-            positions = _found(self.dataset, {
+            search = _found(self.dataset, {
                 "collections": asked.get("collections"), "ids": asked.get("ids"), "bbox": asked.get("bbox"),
                 "intersects": asked.get("intersects"),
                 "interval": asked.get("datetime"),
                 "cql2": (asked.get("filter_expr"), asked.get("filter_lang") or "cql2-text"),
             })  # fmt: skip
-            found = aggregate(self.dataset, positions, list(names))
+            found = aggregate(self.dataset, search, list(names))
         return {"type": "AggregationCollection", "aggregations": found, "links": _links(request, None)}

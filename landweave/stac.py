@@ -8,19 +8,21 @@ import json
 import re
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landweave.cql2 import Filter, geometry, queryable
+from landweave.cql2 import Filter, both, geometry, queryable
 from landweave.errors import QueryError, unknown
 from landweave.layout import COLLECTION, shard_name
+from landweave.query import expression, hint
 from landweave.record import plain
+from landweave.values import indexes, moment_of, numbers_of, scalar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,40 +54,139 @@ AGGREGATIONS = {
 """Name -> data type of each aggregation."""
 
 
-def search_positions(
-    dataset: Dataset,
-    *,
-    ids: Iterable[str] | None = None,
-    bbox: Any = None,
-    intersects: Any = None,
-    interval: str | None = None,
-    cql2: Any = None,
-) -> NDArray[np.int64]:
-    """Positions of the samples that fulfil a search, in the catalogue's order.
+class Search:
+    """What a client asks for; batches of the catalogue answer it, so that memory does not grow with the dataset."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        ids: Iterable[str] | None = None,
+        bbox: Any = None,
+        intersects: Any = None,
+        interval: str | None = None,
+        cql2: Any = None,
+    ) -> None:
+        """Understand it.
+
+        Args:
+            dataset: the dataset.
+            ids: sample ids; unknown ones are not found.
+            bbox: 4 numbers, or 6 with heights, which are not used.
+            intersects: a GeoJSON geometry.
+            interval: RFC 3339: a time, or two separated by '/', '..' for an open end.
+            cql2: a filter, CQL2-JSON.
+
+        Raises:
+            QueryError: one of them cannot be understood.
+        """
+        self._dataset, catalogue = dataset, dataset.catalogue
+        self._filter = Filter(catalogue)
+        box, period = _flat(bbox), _period(interval)
+        filters = [] if cql2 is None else [cql2]
+        if intersects is not None:
+            shape = geometry(intersects).__geo_interface__
+            filters.append({"op": "s_intersects", "args": [{"property": "geometry"}, shape]})
+        equal: dict[str, Any] = {}
+        if ids is not None:
+            listed = list(dict.fromkeys(ids))
+            equal["id"] = [i for i, n in zip(listed, catalogue.places(listed), strict=True) if n is not None]
+        self.nothing = ids is not None and not equal["id"]
+        """True = no sample can be found."""
+        self.everything = not equal and not filters and box is None and period is None
+        """True = every sample is found."""
+        plain = expression(catalogue.schema, bbox=box, time=period, equal=equal)
+        required = hint(bbox=box, time=period, equal=equal)
+        condition = self._filter.condition({"op": "and", "args": filters}) if filters else None
+        self._condition = both(plain, required, condition)
+
+    def batches(self, columns: Sequence[str], start: int = 0) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """Positions and columns of the samples that are found, as `Catalogue.batches` gives them."""
+        if self.nothing:
+            return iter(())
+        if self._condition is None:
+            return self._dataset.catalogue.batches(columns, start=start)
+        return self._filter.batches(self._condition, columns, start)
+
+
+class Page(NamedTuple):
+    """Some of the samples that were found."""
+
+    positions: list[int]
+    """Of the samples, in the order that was asked for."""
+    matched: int
+    """Number of all samples that were found."""
+    token: str | None
+    """Of the next page; None: this is the last."""
+
+
+def page(dataset: Dataset, search: Search, by: list[tuple[str, bool]], limit: int, token: str | None) -> Page:
+    """The next samples of a search.
 
     Args:
         dataset: the dataset.
-        ids: sample ids; unknown ones are not found.
-        bbox: 4 numbers, or 6 with heights, which are not used.
-        intersects: a GeoJSON geometry.
-        interval: RFC 3339: a time, or two separated by '/', '..' for an open end.
-        cql2: a filter, CQL2-JSON.
+        search: what is asked for.
+        by: (property, descending) pairs: nulls last, equals in the catalogue's order; none: the catalogue's order.
+        limit: samples at most.
+        token: of this page; None: the first.
 
     Raises:
-        QueryError: one of them cannot be understood.
+        QueryError: not one of our tokens; a property is unknown or has no order.
     """
-    catalogue = dataset.catalogue
-    equal = {} if ids is None else {"id": [i for i in ids if catalogue.position(i) is not None]}
-    if ids is not None and not equal["id"]:
-        return np.zeros(0, np.int64)
-    found = dataset.query(bbox=_flat(bbox), time=_period(interval), **equal).positions
-    filters = [] if cql2 is None else [cql2]
-    if intersects is not None:
-        shape = geometry(intersects).__geo_interface__
-        filters.append({"op": "s_intersects", "args": [{"property": "geometry"}, shape]})
-    for one in filters:
-        found = np.intersect1d(found, Filter(catalogue).positions(one), assume_unique=True)
-    return found
+    matched, last = _read_token(token, len(dataset))
+    found, counted = _sorted(dataset, search, by, limit + 1, last) if by else _in_turn(
+        dataset, search, limit + 1, last, count=matched is None)  # fmt: skip
+    total = counted if matched is None else matched
+    more = len(found) > limit
+    return Page(found[:limit], total, _token(total, found[limit - 1]) if more else None)
+
+
+def _in_turn(dataset: Dataset, search: Search, most: int, last: int | None, *, count: bool) -> tuple[list[int], int]:
+    """Samples after the last one of the page before, in the catalogue's order, and the number of all if counted."""
+    start = 0 if last is None else last + 1
+    if search.everything:
+        return list(range(start, min(len(dataset), start + most))), len(dataset)
+    found: list[int] = []
+    counted = 0
+    for positions, _ in search.batches((), start):
+        counted += len(positions)
+        found += positions[: most - len(found)].tolist()
+        if len(found) == most and not count:
+            break
+    return found, counted
+
+
+def _sorted(
+    dataset: Dataset, search: Search, by: list[tuple[str, bool]], most: int, last: int | None
+) -> tuple[list[int], int]:
+    """The first samples in an order, after the last one of the page before, and the number of all."""
+    known = queryable(dataset.catalogue.schema)
+    for name, _ in by:
+        if name not in known:
+            raise QueryError(unknown("property", name[:80], known))
+    names = list(dict.fromkeys(name for name, _ in by))
+    keys = [*((name, "descending" if down else "ascending") for name, down in by), (_POSITION, "ascending")]
+    kept, counted = None, 0
+    if last is not None:
+        here = np.array([last], np.int64)
+        kept = dataset.catalogue.rows(names, here).append_column(_POSITION, indexes(here))
+    for positions, table in search.batches(names):
+        counted += len(positions)
+        batch = table.append_column(_POSITION, indexes(positions))
+        if last is not None:
+            batch = batch.filter(pc.field(_POSITION) != scalar_of(last, pa.int64()))
+        joined = batch if kept is None else pa.concat_tables([kept, batch])
+        order = pc.sort_indices(joined, sort_keys=keys)  # nulls last
+        first = 0
+        if last is not None:
+            first = int(np.flatnonzero(numbers_of(joined[_POSITION].take(order)) == last)[0])
+        kept = joined.take(order.slice(first, most + (last is not None)))
+    found = [] if kept is None else numbers_of(kept[_POSITION]).tolist()
+    return (found if last is None else found[1:]), counted
+
+
+_POSITION = " position"
+"""A column that no catalogue has."""
 
 
 def _flat(bbox: Any) -> tuple[float, float, float, float] | None:
@@ -104,25 +205,6 @@ def _period(interval: str | None) -> tuple[str | None, str | None] | None:
     if len(ends) > 2:
         raise QueryError("datetime must be a time, or two times separated by '/'")
     return ends[0], ends[-1]
-
-
-def sort_positions(dataset: Dataset, positions: NDArray[np.int64], by: list[tuple[str, bool]]) -> NDArray[np.int64]:
-    """Sort by (property, descending) pairs; nulls last, equals in the catalogue's order.
-
-    Raises:
-        QueryError: a property is unknown or has no order.
-    """
-    names = queryable(dataset.catalogue.schema)
-    columns: dict[str, Any] = {}
-    keys = []
-    for name, descending in by:
-        if name not in names:
-            raise QueryError(unknown("property", name[:80], names))
-        columns[name] = dataset.catalogue.rows([name], positions)[name]
-        keys.append((name, "descending" if descending else "ascending"))
-    table = pa.table({**columns, " position": positions})
-    order = pc.sort_indices(table, sort_keys=[*keys, (" position", "ascending")])  # nulls last
-    return np.asarray(positions[order.to_numpy()])
 
 
 def item(row: Mapping[str, Any], spec: DatasetSpec, base: str, files: str) -> Json:
@@ -231,49 +313,51 @@ def queryables(dataset: Dataset, url: str) -> Json:
     }
 
 
-def aggregate(dataset: Dataset, positions: NDArray[np.int64], names: list[str]) -> list[Json]:
-    """Aggregations of a selection.
+def aggregate(dataset: Dataset, search: Search, names: list[str]) -> list[Json]:
+    """Aggregations of a search.
 
     Raises:
         QueryError: an unknown aggregation.
     """
-    found: list[Json] = []
     for name in names:
         if name not in AGGREGATIONS:
             raise QueryError(unknown("aggregation", name[:80], AGGREGATIONS))
-        about: Json = {"name": name, "data_type": AGGREGATIONS[name]}
-        if name == "split_frequency":
-            splits = sorted(Counter(dataset.catalogue.splits(positions)).items())
-            buckets = [{"key": name, "data_type": "string", "frequency": count} for name, count in splits]
-            found.append({**about, "buckets": buckets, "overflow": 0})
-            continue
-        if name == "total_count":
-            found.append({**about, "value": len(positions)})
-            continue
-        times = dataset.catalogue.rows(["datetime"], positions)["datetime"]
-        value = (pc.min if name == "datetime_min" else pc.max)(times).as_py()
-        found.append({**about, "value": plain(value)})
-    return found
+    timed = any(name.startswith("datetime") for name in names)
+    count, splits, ends = 0, Counter[str](), []
+    for positions, table in search.batches(["datetime"] if timed else ()):
+        count += len(positions)
+        if "split_frequency" in names:
+            splits.update(dataset.catalogue.splits(positions))
+        if timed and len(positions):
+            ends += [moment_of(how(table["datetime"])) for how in (pc.min, pc.max)]
+    stamps = [end for end in ends if end is not None]
+    buckets = [{"key": key, "data_type": "string", "frequency": n} for key, n in sorted(splits.items())]
+    values: dict[str, Json] = {
+        "total_count": {"value": count},
+        "datetime_min": {"value": plain(min(stamps, default=None))},
+        "datetime_max": {"value": plain(max(stamps, default=None))},
+        "split_frequency": {"buckets": buckets, "overflow": 0},
+    }
+    return [{"name": name, "data_type": AGGREGATIONS[name], **values[name]} for name in names]
 
 
-def next_token(after: int) -> str:
-    """Token of the page that begins after this many items."""
-    return base64.urlsafe_b64encode(f"{after}".encode()).decode().rstrip("=")
+def _token(matched: int, last: int) -> str:
+    """Token of the page after a sample: the number of all that were found, and the sample's position."""
+    return base64.urlsafe_b64encode(f"{matched}.{last}".encode()).decode().rstrip("=")
 
 
-def start_of(token: str | None) -> int:
-    """Items before a page.
-
-    Raises:
-        QueryError: not one of our tokens.
-    """
+def _read_token(token: str | None, samples: int) -> tuple[int | None, int | None]:
+    """(number of all that were found, position of the last sample before the page); QueryError: not one of ours."""
     if not token:
-        return 0
+        return None, None
     try:
-        found = int(base64.urlsafe_b64decode(token[:32] + "=" * (-len(token[:32]) % 4)))
+        raw = base64.b64decode(token[:64] + "=" * (-len(token[:64]) % 4), altchars=b"-_", validate=True)
+        matched, last = (int(number) for number in raw.decode("ascii").split("."))
     except (binascii.Error, ValueError) as error:
         raise QueryError("the token is not one that this server gave") from error
-    return max(0, found)
+    if not (0 <= last < samples and 0 <= matched <= samples):
+        raise QueryError("the token is not one that this server gave")
+    return matched, last
 
 
 def collection(dataset: Dataset, base: str, files: str) -> Json:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,12 +18,20 @@ TIME = pa.timestamp("us", tz="UTC")
 """Type of the times of a catalogue."""
 _NUMPY = {"double": "float64", "float": "float32", "halffloat": "float16"}
 """Types that Arrow names in another way than numpy."""
+_SOME = 1 << 12
+"""Values that are made at a time."""
 _EPOCH, _MICRO = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def indexes(places: NDArray[np.int64]) -> pa.Array:
     """(n,) places as Arrow takes them."""
     return _fixed(np.ascontiguousarray(places, np.int64), pa.int64())
+
+
+def truths(values: NDArray[np.bool_]) -> pa.Array:
+    """(n,) truth values as Arrow takes them."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
 
 
 def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -38,8 +46,7 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _strings(values)
     if pa.types.is_boolean(kind):
         _refuse(values, lambda v: not isinstance(v, (bool, np.bool_)), kind)
-        bits = np.packbits(np.array(values, np.bool_), bitorder="little")
-        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(bits)])
+        return truths(np.array(values, np.bool_))
     if pa.types.is_integer(kind):
         return indexes(np.array([_whole(v) for v in values], np.int64)).cast(kind)
     if pa.types.is_floating(kind):
@@ -70,12 +77,25 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     return np.where(there, values, values.dtype.type(np.nan) if values.dtype.kind == "f" else np.float64(np.nan))
 
 
+def each(column: pa.ChunkedArray) -> Iterator[Any]:
+    """Values of a column as Python's, of which a few thousand are made at a time."""
+    for start in range(0, len(column), _SOME):
+        yield from _listed(column.slice(start, _SOME))
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as Python values."""
+    columns = [_listed(column) for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def first_row(table: pa.Table) -> dict[str, Any]:
     """The first row as Python values."""
-    found: dict[str, Any] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        found[name] = moment_of(column[0]) if column.type == TIME else column[0].as_py()
-    return found
+    return rows_of(table.slice(0, 1))[0]
+
+
+def _listed(column: pa.ChunkedArray) -> list[Any]:
+    return [moment_of(v) for v in column] if column.type == TIME else column.to_pylist()
 
 
 def moment_of(value: pa.Scalar) -> datetime | None:
@@ -118,7 +138,9 @@ def _refuse(values: Sequence[Any], wrong: Any, kind: pa.DataType) -> None:
 def _whole(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{value!r} is a truth value")
-    return int(value) if isinstance(value, (float, np.floating)) and float(value).is_integer() else operator.index(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return int(value)
+    return operator.index(value)
 
 
 def _micros(value: Any) -> int:

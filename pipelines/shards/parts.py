@@ -68,6 +68,7 @@ class PartsWriter:
         self._rows = bytearray(self._record_bytes * dataset.shards)
         self._texts: dict[str, set[str] | None] = {f.name: set() for f in schema if pa.types.is_string(f.type)}
         self._gaps: set[str] = set()
+        self._columns: pa.Schema | None = None
         for shard in range(dataset.shards):
             self._fill(shard, np.zeros(self._record_bytes - 4, np.uint8).tobytes())
 
@@ -108,6 +109,7 @@ class PartsWriter:
             row_group=ROW_GROUP,
             texts={name: tuple(sorted(values)) for name, values in self._texts.items() if values is not None},
             gaps=frozenset(self._gaps),
+            schema=self._columns,
         )
         self._file(self._dataset.at(ROOT), root_to_bytes(root))
         return self._objects
@@ -152,8 +154,10 @@ class PartsWriter:
         with staging(self._out, "file") as folder:
             aside = folder / "table.parquet"
             footer, crc = _parquet(aside, table, self._schema)
+            metadata = pq.read_metadata(aside)
             self._objects[path] = found = checksum(aside)
             self._put(path, aside)
+        self._columns = metadata.schema.to_arrow_schema().remove_metadata()
         self._parts.append(
             Part(
                 path=path,
@@ -165,6 +169,7 @@ class PartsWriter:
                 samples=table.num_rows,
                 bbox=_bounds(table),
                 times=_times(table),
+                groups=_groups(metadata),
             )
         )
 
@@ -199,6 +204,12 @@ def _parquet(path: Path, table: pa.Table, schema: pa.Schema) -> tuple[int, str]:
         file.flush()
         file.seek(start)
         return start, f"{crc32c(file.read()):08x}"
+
+
+def _groups(metadata: pq.FileMetaData) -> tuple[int, ...]:
+    """First byte of each row group."""
+    first = (metadata.row_group(i).column(0) for i in range(metadata.num_row_groups))
+    return tuple(c.dictionary_page_offset or c.data_page_offset for c in first)
 
 
 def _bounds(table: pa.Table) -> tuple[float, float, float, float] | None:

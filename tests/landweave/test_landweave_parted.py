@@ -25,26 +25,11 @@ from landweave.parted import PartedCatalogue
 from landweave.parts import IDS, ROWS, id_hash, part_path
 from pipelines.shards import parts
 from pipelines.shards.addition import add
-from tests.shards.synthetic import Planned, planned
+from tests.landweave.conftest import small_parts
+from tests.shards.synthetic import planned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def small_parts(dataset_path: Path) -> Iterator[None]:
-    """Parts of six samples and row groups of three, at any size."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "WHOLE_ROWS", 0)
-        patch.setattr(parts, "PART_ROWS", 6)
-        patch.setattr(parts, "ROW_GROUP", 3)
-        yield
-
-
-@pytest.fixture(scope="module")
-def parted_path(plan: Planned, small_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plan.build(tmp_path_factory.mktemp("parted") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +87,14 @@ def test_every_sample_by_id_and_by_number(whole: landweave.Dataset, parted: land
         assert mine.present == sample.present
         for array in parted.arrays:
             same(mine.get(array), sample.get(array))
+    names = [s.id for s in whole]
+    some = [names[7], names[0], names[7], names[21]]
+    assert parted.samples(some)["id"] == whole.samples(some)["id"] == some
     for unknown in ("nobody", "s000_00", "../x", "s000_000\n", ""):
         with pytest.raises(UnknownNameError, match="no sample"):
             parted.sample(unknown)
+        with pytest.raises(UnknownNameError, match="no sample"):
+            parted.samples([*some, unknown])
 
 
 BOX = (15.0, 0.0, 15.05, 1.0)
@@ -129,6 +119,7 @@ QUERIES: list[dict[str, Any]] = [
     {"id": "s003_003"},
     {"where": "sentinel2_count == 2"},
     {"where": "worldcover_year is None"},
+    {"where": '"split" == "val" and not "worldcover_trees" > 0.3'},
 ]
 
 
@@ -204,7 +195,8 @@ def test_weights_sql_classes_and_pickles(whole: landweave.Dataset, parted: landw
     assert copied.query(split="val").ids == whole.query(split="val").ids
 
 
-def test_an_addition_keeps_the_parts(small_parts: None, plan: Planned, parted_path: Path, tmp_path: Path) -> None:
+def test_an_addition_keeps_the_parts(monkeypatch: pytest.MonkeyPatch, parted_path: Path, tmp_path: Path) -> None:
+    small_parts(monkeypatch)
     out = tmp_path / "out"
     shutil.copytree(parted_path, out)
     more = planned((4, 4, 4, 4, 4, 3), sources=("enmap",), size_m=120.0, name="more").build(tmp_path / "more")
@@ -294,8 +286,9 @@ def test_ids_are_found_by_their_hashes(ids: list[str]) -> None:
         hashes = [h for h, _ in entries]
         for value, number in entries:
             if hashes.count(value) == 1:
-                assert file.positions(value) == [number]
-        assert file.positions(2**64 - 1) == []
+                assert file.positions(value, []) == [number]
+                assert file.positions(value, [file.read(*span) for span in file.spans([value])]) == [number]
+        assert file.positions(2**64 - 1, []) == []
 
 
 class _Store:
