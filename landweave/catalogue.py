@@ -17,10 +17,10 @@ from landweave.errors import CorruptError, QueryError, UnknownNameError, first_l
 from landweave.layout import ITEMS, MANIFEST, SPLITS, Json
 from landweave.order import Runs
 from landweave.positions import Whole
-from landweave.query import NO_HINT, Hint, field
+from landweave.query import NO_HINT, Hint, columns_of, field
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, read_metadata, read_row_group, read_table
-from landweave.values import first_row, indexes, numbers_of
+from landweave.table import REMEDY, check_columns, read_metadata, read_row_groups, read_table
+from landweave.values import distinct, empty_table, filtered, first_row, indexes, micros_of, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 _FEW = 16
 """Up to this many values, reading them one by one is faster."""
 _BATCH = 1 << 13
-"""Samples of a batch of a catalogue in one file."""
+"""Samples of a batch."""
+_INDEX = "__index"
+"""A column that no catalogue has."""
 _CAPTION = {"text": str, "captioner": str, "prompt_version": str, "fallback": bool}
 """Fields of a caption."""
 _ARROW = {"float64": "double"}
@@ -224,38 +226,30 @@ class Catalogue:
             self._columns[name] = with_gaps(whole) if whole.null_count else whole
         return self._columns[name].take(indexes(positions))
 
-    def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """Columns (all if None) of the samples that fulfil `where`.
-
-        Raises:
-            CorruptError: the file is missing or damaged.
-            QueryError: `where` does not fit the columns.
-        """
-        source = self._source
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns (all if None) of all samples; CorruptError if the file is missing or damaged."""
         self.schema  # noqa: B018 - looked at before anything is read
-        if where is None:
-            return read_table(source(), ITEMS, columns=columns)
-        with fitting():
-            return read_table(source(), ITEMS, columns=columns, filters=where)
+        return read_table(self._source(), ITEMS, columns=columns)
 
-    def rows(self, columns: list[str] | None, positions: Positions, where: pc.Expression | None = None) -> pa.Table:
-        """Columns (all if None) of samples, in their order.
-
-        Args:
-            columns: their names.
-            positions: of the samples.
-            where: the condition that found exactly these, if there is one.
-        """
-        if where is not None:
-            return self.read(columns, where)
-        return self.read(columns).take(indexes(positions[:]))
+    def rows(self, columns: list[str] | None, positions: Positions) -> pa.Table:
+        """Columns (all if None) of samples, in their order; reads the row groups of these samples."""
+        if isinstance(positions, Whole):
+            return self.read(columns)
+        held = np.searchsorted(self._ends, positions, side="right")
+        groups = distinct(held)
+        if not len(groups):
+            return empty_table(self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns]))
+        sizes = np.diff(self._ends, prepend=0)
+        before = np.concatenate([[0], np.cumsum(sizes[groups])[:-1]]) - (self._ends - sizes)[groups]
+        table = self._row_groups(groups.tolist(), columns)
+        return table.take(indexes(positions + before[np.searchsorted(groups, held)]))
 
     def item(self, position: int) -> Json:
         """All columns of one sample: its row group is read, and kept for its neighbours."""
         number = int(np.searchsorted(self._ends, position, side="right"))
         kept = self._group
         if kept is None or kept[0] != number:
-            table = self._row_group(number)
+            table = self._row_groups([number], None)
             self._group = kept = (number, table)
         first = int(self._ends[number]) - kept[1].num_rows
         return first_row(kept[1].slice(position - first, 1))
@@ -264,9 +258,9 @@ class Catalogue:
         """All columns of some samples."""
         return [self.item(position) for position in positions]
 
-    def _row_group(self, number: int) -> pa.Table:
+    def _row_groups(self, numbers: list[int], columns: Sequence[str] | None) -> pa.Table:
         self.schema  # noqa: B018 - looked at before anything is read
-        return read_row_group(self._source(), ITEMS, number, self._metadata)
+        return read_row_groups(self._source(), ITEMS, numbers, self._metadata, columns)
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
@@ -281,17 +275,19 @@ class Catalogue:
         groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
         return np.cumsum(groups, dtype=np.int64)
 
-    def match(self, where: pc.Expression | None, hint: Hint = NO_HINT) -> Positions:  # noqa: ARG002 - one file is read anyway
+    def match(self, where: pc.Expression | None, hint: Hint = NO_HINT) -> Positions:
         """Positions of the samples that fulfil `where`, ascending.
 
         Args:
             where: the condition.
             hint: what it certainly requires.
+
+        Raises:
+            QueryError: `where` does not fit the columns.
         """
         if where is None:
             return Whole(self.samples)
-        found = self.read(["id"], where)["id"]
-        return numbers_of(pc.index_in(found, value_set=self.light["id"].combine_chunks())).astype(np.int64)
+        return np.concatenate([np.zeros(0, np.int64), *(found for found, _ in self.batches((), where, hint))])
 
     def batches(
         self, columns: Sequence[str], where: pc.Expression | None = None, hint: Hint = NO_HINT, start: int = 0
@@ -304,27 +300,97 @@ class Catalogue:
             hint: what it certainly requires.
             start: the first position that is of interest.
         """
-        positions = self.match(where, hint)[:]
-        table = self.rows(list(columns), positions, where)
-        for first in range(int(np.searchsorted(positions, start)), len(positions), _BATCH):
-            yield positions[first : first + _BATCH], table.slice(first, _BATCH)
+        needed = list(dict.fromkeys([*columns, *([] if where is None else columns_of(where, self.schema)), "row"]))
+        for number in groups_of(self._metadata, hint):
+            if self._ends[number] > start:
+                table = self._row_groups([number], needed)
+                first = int(self._ends[number]) - table.num_rows
+                for found, kept in kept_of(table, columns, where):
+                    some = slice(int(np.searchsorted(found, start - first)), None)
+                    yield first + found[some], kept.slice(some.start)
 
     def _source(self) -> Any:
         return self._objects.table(self._spec.at(ITEMS))
 
 
+def kept_of(
+    table: pa.Table, columns: Sequence[str] | None, where: pc.Expression | None
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """Numbers of the rows that fulfil a condition, and columns (all if None) of them, some thousand rows at a time."""
+    for start in range(0, table.num_rows, _BATCH):
+        some = table.slice(start, _BATCH)
+        some = some.append_column(_INDEX, indexes(np.arange(start, start + some.num_rows)))
+        with fitting():
+            kept = some if where is None else filtered(some, where)
+        yield numbers_of(kept[_INDEX]), kept.select(table.column_names if columns is None else list(columns))
+
+
+def groups_of(metadata: pq.FileMetaData, hint: Hint) -> list[int]:
+    """Row groups that can hold a sample that a condition requires, by Parquet's statistics."""
+    spans = ((number, _spans(metadata.row_group(number), metadata, hint)) for number in range(metadata.num_row_groups))
+    return [number for number, found in spans if _reach(found, hint)]
+
+
+_Spans = dict[str, tuple[Any, Any]]
+
+
+def _spans(group: pq.RowGroupMetaData, metadata: pq.FileMetaData, hint: Hint) -> _Spans:
+    """Column -> least and largest value, for those that a hint names."""
+    wanted = {name for name, _, _ in hint.ranges}
+    wanted |= set() if hint.bbox is None else {f"bbox.{edge}" for edge in ("xmin", "ymin", "xmax", "ymax")}
+    wanted |= set() if hint.time == (None, None) else {"start_datetime", "end_datetime"}
+    found: _Spans = {}
+    for place in range(metadata.num_columns if wanted else 0):
+        name = metadata.schema.column(place).path
+        statistics = group.column(place).statistics if name in wanted else None
+        if statistics is None or not statistics.has_min_max:
+            continue
+        raw = name.endswith("_datetime")  # microseconds
+        found[name] = (statistics.min_raw, statistics.max_raw) if raw else (statistics.min, statistics.max)
+    return found
+
+
+def _reach(spans: _Spans, hint: Hint) -> bool:
+    for name, low, high in hint.ranges:
+        span = spans.get(name)
+        if span is not None and type(span[0]) in (int, float) and not (span[0] <= high and span[1] >= low):
+            return False
+    first, last = spans.get("start_datetime"), spans.get("end_datetime")
+    begin, end = (None if moment is None else micros_of(moment) for moment in hint.time)
+    if first is not None and last is not None and not overlap((first[0], last[1]), (begin, end)):
+        return False
+    edges = [spans.get(f"bbox.{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
+    if hint.bbox is None or any(edge is None for edge in edges):
+        return True
+    west, south, east, north = ((edge or (0.0, 0.0)) for edge in edges)
+    # a footprint across the antimeridian, which has west > east, shows in one of these three
+    across = east[0] < west[0] or west[1] > east[1] or east[1] - west[0] > 180
+    here = (-180.0, south[0], 180.0, north[1]) if across else (west[0], south[0], east[1], north[1])
+    return touch(here, hint.bbox)
+
+
+def overlap(here: tuple[Any, Any], period: tuple[Any, Any]) -> bool:
+    """Whether two periods share a moment; None is an open end."""
+    return (period[1] is None or here[0] <= period[1]) and (period[0] is None or here[1] >= period[0])
+
+
+def touch(here: tuple[float, float, float, float], box: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes share a place; the second may cross the antimeridian."""
+    west, south, east, north = box
+    if here[1] > north or here[3] < south:
+        return False
+    if west > east:
+        return here[2] >= west or here[0] <= east
+    return here[0] <= east and here[2] >= west
+
+
 @contextmanager
 def fitting() -> Iterator[None]:
-    """Raises QueryError where a table cannot be read because a condition does not fit its columns."""
+    """Raises QueryError where a condition does not fit the columns."""
     try:
         yield
-    except CorruptError as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, (pa.ArrowNotImplementedError, pa.ArrowTypeError)):
-            raise QueryError(f"the query does not fit the columns: {first_line(cause)}") from cause
-        if "No match for FieldRef" in str(cause):
-            raise QueryError(f"the query names a column that does not exist: {first_line(cause)}") from cause
-        raise
+    except pa.ArrowException as error:
+        raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
 
 
 def as_given(name: str, values: pa.Array) -> Any:

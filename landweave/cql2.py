@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
-from landweave.query import Hint, joined, moment, overlaps
-from landweave.values import array_of, empty_table, indexes, numbers_of, truths
+from landweave.query import NO_HINT, Hint, columns_of, joined, moment, overlaps, range_of
+from landweave.values import array_of, empty_table, filtered, indexes, numbers_of, truths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +36,8 @@ _COMPARE: dict[str, Callable[[pc.Expression, Any], pc.Expression]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
+_NAMES = {"=": "equal", "<>": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
+"""Arrow's names."""
 _SWAPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _INDEX, _SHAPE = "__index", "__shape"
 """Columns that no catalogue has."""
@@ -61,7 +63,8 @@ class Shape(NamedTuple):
         near = np.ones(table.num_rows, np.bool_)
         if self.test != "disjoint":
             near[:] = False
-            box = table.append_column(_INDEX, indexes(np.arange(table.num_rows))).filter(overlaps(self.geometry.bounds))
+            numbered = table.append_column(_INDEX, indexes(np.arange(table.num_rows)))
+            box = filtered(numbered, overlaps(self.geometry.bounds))
             near[numbers_of(box[_INDEX])] = True
         places = np.flatnonzero(near)
         shapes = shapely.from_wkb(table["geometry"].take(indexes(places)).to_pylist())
@@ -85,16 +88,18 @@ class Condition(NamedTuple):
     """What it certainly requires."""
 
 
-def both(plain: pc.Expression | None, required: Hint, condition: Condition | None) -> Condition | None:
+def both(
+    plain: pc.Expression | None, required: Hint, condition: Condition | None, schema: pa.Schema
+) -> Condition | None:
     """A condition on columns, with what it requires, and another one; None where there is neither."""
     if plain is None:
         return condition
-    columns = required.columns or frozenset()
+    columns = frozenset(columns_of(plain, schema))
     if condition is None:
         return Condition(plain, columns, (), required)
     more = condition.hint
     splits = required.splits if more.splits is None else more.splits
-    known = replace(required, bbox=required.bbox or more.bbox, splits=splits)
+    known = replace(required, bbox=required.bbox or more.bbox, splits=splits, ranges=more.ranges)
     return Condition(plain & condition.where, columns | condition.columns, condition.shapes, known)
 
 
@@ -128,7 +133,7 @@ class Filter:
     ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """Positions and columns of the samples that fulfil a condition, as `Catalogue.batches` gives them."""
         try:
-            hint = replace(condition.hint, columns=condition.columns, alone=False)
+            hint = replace(condition.hint, alone=False)
             if not condition.shapes:
                 yield from self._catalogue.batches(columns, condition.where, hint, start)
                 return
@@ -137,7 +142,7 @@ class Filter:
                 whole = table.append_column(_INDEX, indexes(np.arange(len(positions))))
                 for shape in condition.shapes:
                     whole = whole.append_column(shape.column, shape.of(table))
-                kept = numbers_of(whole.filter(condition.where)[_INDEX])
+                kept = numbers_of(filtered(whole, condition.where)[_INDEX])
                 yield positions[kept], table.select(list(columns)).take(indexes(kept))
         except pa.ArrowException as error:
             raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
@@ -148,11 +153,16 @@ class Filter:
         hints = [self._hint(a) for a in args] if op == "and" else []
         if op in _SPATIAL and op != "s_disjoint":
             hints = [Hint(bbox=shape.geometry.bounds) for shape in self._shapes[:1] if len(self._shapes) == 1]
-        if op == "=" and args[0] == {"property": "split"} and isinstance(args[1], str):
-            hints = [Hint(splits=frozenset([args[1]]))]
+        if op in _COMPARE and len(args) == 2 and _is_property(args[0]):
+            hints = [self._compared(op, str(args[0]["property"]).removeprefix("properties."), args[1])]
         box = next((h.bbox for h in hints if h.bbox is not None), None)
         splits = next((h.splits for h in hints if h.splits is not None), None)
-        return Hint(bbox=box, splits=splits)
+        return Hint(bbox=box, splits=splits, ranges=tuple(one for h in hints for one in h.ranges))
+
+    def _compared(self, op: str, name: str, value: Any) -> Hint:
+        if name == "split" and op == "=" and isinstance(value, str):
+            return Hint(splits=frozenset([value]))
+        return Hint(ranges=range_of(name, _NAMES[op], value)) if type(value) in (int, float) else NO_HINT
 
     def _node(self, node: Any, depth: int) -> pc.Expression:
         """A node as an expression; nulls fulfil neither it nor its negation, as in SQL."""
@@ -167,7 +177,7 @@ class Filter:
 
     def _fitting(self, condition: pc.Expression) -> pc.Expression:
         try:
-            empty_table(self._schema).filter(condition)
+            filtered(empty_table(self._schema), condition)
         except pa.ArrowException as error:
             raise QueryError(f"the filter does not fit the columns: {first_line(error)}") from error
         return condition

@@ -253,7 +253,7 @@ class Dataset:
             schema, texts = self.catalogue.schema, self.catalogue.texts
             condition = expression(schema, bbox=bbox, time=time, where=where, equal=equal, texts=texts)
             wanted = hint(bbox=bbox, time=time, where=where, equal=equal)
-        found = Selection(self.catalogue, self.catalogue.match(condition, wanted), condition)
+        found = Selection(self.catalogue, self.catalogue.match(condition, wanted))
         if not len(found) and bbox is not None:
             self._check_box(bbox)
         return found
@@ -293,8 +293,8 @@ class Dataset:
                 if set(about) <= about_of([c.get("claims") or "" for c in captions or ()], predicate):
                     found.append(position)
                 if len(found) == most:
-                    return Selection(self.catalogue, np.array(found, np.int64), None)
-        return Selection(self.catalogue, np.array(found, np.int64), None)
+                    return Selection(self.catalogue, np.array(found, np.int64))
+        return Selection(self.catalogue, np.array(found, np.int64))
 
     def questions(self, selection: Selection | None = None, *, task: str | None = None) -> Iterator[Question]:
         """Questions and answers of a selection (all samples if None), in the catalogue's order.
@@ -333,7 +333,7 @@ class Dataset:
         """
         from landweave.sql import matching
 
-        return Selection(self.catalogue, matching(self.catalogue, condition), None)
+        return Selection(self.catalogue, matching(self.catalogue, condition))
 
     def sample(self, which: str | int) -> Sample:
         """One sample by id or by position in the catalogue.

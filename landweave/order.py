@@ -198,7 +198,7 @@ class Sequence:
         if self._mix:
             numbers = np.searchsorted(self._ends, places, side="right")
             found = np.empty(len(places), np.int64)
-            for number in np.unique(numbers).tolist():
+            for number in sorted(set(numbers.tolist())):
                 inside = numbers == number
                 first = int(self._ends[number - 1]) if number else 0
                 found[inside] = self._window(number)[places[inside] - first]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from awscrt.checksums import crc32c
 
-from landweave.catalogue import Catalogue, as_given, days_of, fitting, impossible, kinds, with_gaps
+from landweave.catalogue import (
+    Catalogue,
+    as_given,
+    days_of,
+    groups_of,
+    impossible,
+    kept_of,
+    kinds,
+    overlap,
+    touch,
+    with_gaps,
+)
 from landweave.errors import CorruptError
 from landweave.layout import ROOT, SPLITS
 from landweave.order import Runs
@@ -30,10 +41,10 @@ from landweave.parts import (
     root_from_bytes,
 )
 from landweave.positions import Whole
-from landweave.query import NO_HINT, Many
+from landweave.query import NO_HINT, Many, columns_of
 from landweave.strict import SAMPLE_ID
-from landweave.table import REMEDY, check_columns, told
-from landweave.values import empty_table, first_row, indexes, numbers_of, rows_of
+from landweave.table import REMEDY, check_columns, read_row_groups, told
+from landweave.values import distinct, empty_table, first_row, indexes, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -175,7 +186,7 @@ class PartedCatalogue(Catalogue):
         root = self._root
         places = np.searchsorted(root.ends, positions, side="right")
         firsts = root.ends - np.diff(root.ends, prepend=0)
-        numbers = np.unique(places)
+        numbers = distinct(places)
         records = self._records_of(root.shards[numbers].tolist())
         for n, record in zip(numbers.tolist(), records, strict=True):
             inside = np.flatnonzero(places == n)
@@ -276,12 +287,12 @@ class PartedCatalogue(Catalogue):
         table = self._gathered(tuple(dict.fromkeys(names)), positions)
         return {name: as_given(name, self._filled(name, table)) for name in table.column_names}
 
-    def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """See `Catalogue.read`; reads every part."""
-        return pa.concat_tables([self._scanned(n, columns, where, NO_HINT) for n in range(len(self._root.parts))])
+        return pa.concat_tables([self._batch(n, columns, None, NO_HINT)[1] for n in range(len(self._root.parts))])
 
-    def rows(self, columns: list[str] | None, positions: Positions, where: pc.Expression | None = None) -> pa.Table:  # noqa: ARG002
-        """See `Catalogue.rows`; reads the row groups of these samples."""
+    def rows(self, columns: list[str] | None, positions: Positions) -> pa.Table:
+        """See `Catalogue.rows`."""
         if isinstance(positions, Whole):
             return self.read(columns)
         return self._gathered(None if columns is None else tuple(columns), positions)
@@ -311,7 +322,7 @@ class PartedCatalogue(Catalogue):
         """See `Catalogue.batches`: part by part, with some read ahead from a URL."""
         held = range(len(self._root.parts)) if hint.ids is None else self._parts_of(sorted(hint.ids))
         numbers = [n for n in held if self._ends[n] > start and can_hold(self._root.parts[n], hint)]
-        jobs = ((lambda n=n: self._batch(n, columns, where, hint)) for n in numbers)  # type: ignore[misc]
+        jobs = (partial(self._batch, n, columns, where, hint) for n in numbers)
         for positions, table in self._in_turn(jobs):
             first = int(np.searchsorted(positions, start))
             if first < len(positions):
@@ -320,30 +331,25 @@ class PartedCatalogue(Catalogue):
     def _parts_of(self, sample_ids: Sequence[str]) -> list[int]:
         """Parts that hold samples with some ids."""
         found = np.array([p for some in self._hashed(sample_ids) for p in some], np.int64)
-        return [int(n) for n in np.unique(np.searchsorted(self._ends, found, side="right"))]
+        return [int(n) for n in distinct(np.searchsorted(self._ends, found, side="right"))]
 
     def _batch(
-        self, number: int, columns: Sequence[str], where: pc.Expression | None, hint: Hint
+        self, number: int, columns: Sequence[str] | None, where: pc.Expression | None, hint: Hint
     ) -> tuple[NDArray[np.int64], pa.Table]:
-        """Positions and columns of the samples of a part that fulfil a condition."""
-        table = self._scanned(number, [*dict.fromkeys([*columns, "shard", "row"])], where, hint)
-        positions = self._positions(table)
-        if len(positions) and (np.diff(positions) <= 0).any():
-            raise CorruptError(f"{self._root.parts[number].path}: rows are not in order; {REMEDY}")
-        return positions, table.select(list(columns))
-
-    def _positions(self, seats: pa.Table) -> NDArray[np.int64]:
-        """Positions of samples from their shards and rows, in their order."""
-        shards, rows = numbers_of(seats["shard"]), numbers_of(seats["row"])
-        found = np.empty(len(shards), np.int64)
-        numbers = np.unique(shards).tolist()
-        for shard, record in zip(numbers, self._records_of(numbers), strict=True):
-            held, inside = self.inside(shard), shards == shard
-            places = np.searchsorted(np.flatnonzero(record[0]), rows[inside])
-            if places.max() >= len(held):
-                raise CorruptError(f"{self.place[1]}: a part holds a row that shard {shard} has not; {REMEDY}")
-            found[inside] = held[places]
-        return found
+        """Positions and columns (all if None) of the samples of a part that fulfil a condition."""
+        part, names = self._part(number), None
+        if columns is not None:
+            names = list(dict.fromkeys([*columns, *([] if where is None else columns_of(where, self.schema))]))
+        groups, size = groups_of(part.metadata, hint), self._root.row_group
+        held = self._root.parts[number].samples
+        spans = (np.arange(g * size, min(held, (g + 1) * size)) for g in groups)
+        rows = np.concatenate([np.zeros(0, np.int64), *spans])
+        table = part.rows(groups, None if names is None else names or ["row"])
+        pieces = list(kept_of(table, columns, where))
+        if not pieces:
+            return rows, table.slice(0, 0).select(table.column_names if columns is None else list(columns))
+        found = np.concatenate([chosen for chosen, _ in pieces])
+        return self._firsts[number] + rows[found], pa.concat_tables([kept for _, kept in pieces])
 
     def _part(self, number: int) -> _Open:
         known = self._open.get(number)
@@ -352,12 +358,6 @@ class PartedCatalogue(Catalogue):
         part = _Open(self._store, self._root.parts[number], self._root.row_group)
         check_columns(part.metadata.schema.to_arrow_schema(), kinds(self._spec), self._root.parts[number].path)
         return self._open.keep(number, part)
-
-    def _scanned(self, number: int, columns: Sequence[str] | None, where: pc.Expression | None, hint: Hint) -> pa.Table:
-        """Columns of the samples of a part that fulfil a condition."""
-        part = self._part(number)
-        with fitting():
-            return part.scan(None if columns is None else list(columns), where, hint)
 
     def _gathered(self, columns: tuple[str, ...] | None, positions: NDArray[np.int64]) -> pa.Table:
         """Columns (all if None) of samples, in their order, from their row groups."""
@@ -383,8 +383,8 @@ class PartedCatalogue(Catalogue):
         """The (part, row group) pairs that hold samples, and for each sample its pair."""
         parts = np.searchsorted(self._ends, positions, side="right")
         numbers = parts * 2**32 + (positions - self._firsts[parts]) // self._root.row_group
-        found, inverse = np.unique(numbers, return_inverse=True)
-        return [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found], inverse
+        found = distinct(numbers)
+        return [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found], np.searchsorted(found, numbers)
 
     def _rows_of(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
         for key in ((number, group, columns), (number, group, None)):
@@ -402,13 +402,13 @@ class PartedCatalogue(Catalogue):
         """Columns (all if None) of a row group; all of it is asked for together with the footer of its part."""
         held = self._root.parts[number]
         if columns is not None or not self._store.remote or number in self._open or group >= len(held.groups):
-            return self._part(number).group(group, columns)
+            return self._part(number).rows([group], columns)
         start = held.groups[group] // PART_BLOCK * PART_BLOCK
         stop = min(held.footer, -(-(*held.groups, held.footer)[group + 1] // PART_BLOCK) * PART_BLOCK)
         part, raw = self._together(
             [lambda: self._part(number), lambda: _range(self._store, held.path, start, stop - start)]
         )
-        return part.group(group, None, {start: raw})
+        return part.rows([group], None, {start: raw})
 
     def _together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
         """Results of several requests: at the same time, if each waits for an answer from elsewhere."""
@@ -491,21 +491,9 @@ def can_hold(part: Part, hint: Hint) -> bool:
     """Whether a part can hold a sample that a condition requires."""
     if hint.splits is not None and part.split not in hint.splits:
         return False
-    if hint.bbox is not None and part.bbox is not None and not _touch(part.bbox, hint.bbox):
+    if hint.bbox is not None and part.bbox is not None and not touch(part.bbox, hint.bbox):
         return False
-    if part.times is not None:
-        first, last = hint.time
-        return (last is None or part.times[0] <= last) and (first is None or part.times[1] >= first)
-    return True
-
-
-def _touch(here: tuple[float, float, float, float], box: tuple[float, float, float, float]) -> bool:
-    west, south, east, north = box
-    if here[1] > north or here[3] < south:
-        return False
-    if west > east:
-        return here[2] >= west or here[0] <= east
-    return here[0] <= east and here[2] >= west
+    return part.times is None or overlap(part.times, hint.time)
 
 
 class _Open:
@@ -529,44 +517,19 @@ class _Open:
     def _file(self, ahead: Mapping[int, bytes]) -> pa.PythonFile:
         return pa.PythonFile(_PartFile(self._store, self._part, self._footer, self._sums, ahead), mode="r")
 
-    def group(self, number: int, columns: tuple[str, ...] | None, ahead: Mapping[int, bytes] | None = None) -> pa.Table:
-        """Columns (all if None) of a row group.
+    def rows(
+        self, groups: Sequence[int], columns: Sequence[str] | None, ahead: Mapping[int, bytes] | None = None
+    ) -> pa.Table:
+        """Columns (all if None) of row groups.
 
         Args:
-            number: of the row group.
+            groups: their numbers.
             columns: their names.
             ahead: blocks that are here already, by their first byte.
         """
         if ahead is None:
-            ahead = self._ahead([number], columns)
-        with told(self._part.path):
-            file = pq.ParquetFile(
-                self._file(ahead), metadata=self.metadata, pre_buffer=True, page_checksum_verification=True
-            )
-            table = file.read_row_group(number, None if columns is None else list(columns), use_threads=False)
-            table.validate(full=True)
-            return table
-
-    def scan(self, columns: list[str] | None, where: pc.Expression | None, hint: Hint) -> pa.Table:
-        """Columns (all if None) of the samples that fulfil a condition."""
-        import pyarrow.dataset as ds  # takes 20 MB and is not needed by every reader
-
-        how = ds.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
-        form = ds.ParquetFileFormat(default_fragment_scan_options=how)
-        ahead: dict[int, bytes] = {}
-        with told(self._part.path):
-            fragment = form.make_fragment(self._file(ahead)).subset(row_group_ids=self._groups(hint))
-            if where is not None:
-                fragment = fragment.subset(filter=where)
-            groups = [group.id for group in fragment.row_groups]
-            if not groups:
-                schema = self.metadata.schema.to_arrow_schema()
-                return empty_table(schema if columns is None else pa.schema([schema.field(c) for c in columns]))
-            if columns is not None and (where is None or hint.columns is not None):
-                ahead |= self._ahead(groups, (*columns, *(hint.columns or ())))
-            table = fragment.to_table(columns=columns, filter=where, use_threads=not self._store.remote)
-            table.validate(full=True)
-            return table
+            ahead = self._ahead(groups, columns)
+        return read_row_groups(self._file(ahead), self._part.path, groups, self.metadata, columns)
 
     def _ahead(self, groups: Sequence[int], columns: Sequence[str] | None) -> dict[int, bytes]:
         """Blocks of columns of row groups by their first byte, from a URL; all are asked for together."""
@@ -591,31 +554,6 @@ class _Open:
     def _top(self, place: int) -> str:
         """The column to which a leaf belongs."""
         return str(self.metadata.schema.column(place).path).split(".", maxsplit=1)[0]
-
-    def _groups(self, hint: Hint) -> list[int]:
-        """Row groups that can hold a sample that a condition requires, by Parquet's statistics."""
-        if hint.bbox is None and hint.time == (None, None):
-            return list(range(self.metadata.num_row_groups))
-        names = [self.metadata.schema.column(i).path for i in range(self.metadata.num_columns)]
-        found = []
-        for number in range(self.metadata.num_row_groups):
-            group = self.metadata.row_group(number)
-
-            def span(name: str, group: Any = group) -> tuple[Any, Any] | None:
-                statistics = group.column(names.index(name)).statistics
-                return None if statistics is None or not statistics.has_min_max else (statistics.min, statistics.max)
-
-            spans = [span(f"bbox.{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
-            first, last = span("start_datetime"), span("end_datetime")
-            bbox = None if self._part.bbox is None or None in spans else _hull(spans)
-            times = None if first is None or last is None else (first[0], last[1])
-            if can_hold(Part(self._part.path, 0, 0, "", self._part.split, 1, 1, bbox, times), hint):
-                found.append(number)
-        return found
-
-
-def _hull(spans: list[Any]) -> tuple[float, float, float, float]:
-    return spans[0][0], spans[1][0], spans[2][1], spans[3][1]
 
 
 class _PartFile(io.RawIOBase):

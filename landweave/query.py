@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landweave.errors import QueryError, first_line, unknown
-from landweave.values import TIME, array_of, empty_table, scalar_of
+from landweave.values import TIME, array_of, empty_table, filtered, scalar_of
 
 _COMPARE = {ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater"}
 _COMPARE[ast.GtE] = "greater_equal"
@@ -40,8 +41,8 @@ class Hint:
     """Its split is one of these; None: any."""
     alone: bool = False
     """Whether the condition requires nothing else than the split."""
-    columns: frozenset[str] | None = None
-    """Columns that it looks at; None: they are not known."""
+    ranges: tuple[tuple[str, float, float], ...] = ()
+    """Columns of numbers, and the least and the largest value that they may have."""
     ids: frozenset[str] | None = None
     """Its id is one of these; None: any."""
 
@@ -81,27 +82,40 @@ def hint(*, bbox: Any = None, time: Any = None, where: Any = None, equal: Mappin
         splits, others = (found, others) if splits is None and found is not None else (splits, True)
     elif not isinstance(where, Mapping | None):
         others = True
-    columns = [*more, *(["bbox"] if bbox is not None else ()), *(_PERIOD if time is not None else ())]
-    if isinstance(where, str):
-        columns += _named(ast.parse(where, mode="eval"))
     return Hint(
         bbox=None if bbox is None else degrees(bbox),
         time=(None, None) if time is None else _edges(time),
         splits=splits,
         alone=splits is not None and not others,
-        columns=frozenset(columns) if isinstance(where, str | Mapping | None) else None,
         ids=_texts_of(more["id"]) if "id" in more else None,
+        ranges=_ranges(ast.parse(where, mode="eval").body, where) if isinstance(where, str) else (),
     )
 
 
-_PERIOD = ("start_datetime", "end_datetime")
+def _ranges(node: ast.AST, text: str) -> tuple[tuple[str, float, float], ...]:
+    """What a condition requires of numbers: comparisons that "and" joins."""
+    match node:
+        case ast.BoolOp(op=ast.And(), values=values):
+            return tuple(one for value in values for one in _ranges(value, text))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
+            column = _column(left, text)
+            value = _constant(right, text)
+            if column is not None and type(value) in (int, float):
+                return range_of(column, _COMPARE[type(op)], value)
+    return ()
 
 
-def _named(tree: ast.AST) -> list[str]:
-    """What may name a column in a condition."""
-    nodes = list(ast.walk(tree))
-    texts = [str(n.value) for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    return [*(n.id for n in nodes if isinstance(n, ast.Name)), *texts]
+def range_of(column: str, how: str, value: float) -> tuple[tuple[str, float, float], ...]:
+    """What a comparison requires, as `Hint.ranges`; nothing for 'not_equal'."""
+    low = value if how in ("greater", "greater_equal", "equal") else -math.inf
+    high = value if how in ("less", "less_equal", "equal") else math.inf
+    return () if how == "not_equal" else ((column, low, high),)
+
+
+def columns_of(where: pc.Expression, schema: pa.Schema) -> list[str]:
+    """Columns that a condition looks at, and perhaps some more: those that its text names."""
+    text = str(where)
+    return [n for n in schema.names if re.search(rf"(?<![\w:-]){re.escape(n)}(?![\w:-])", text)]
 
 
 def _texts_of(value: Any) -> frozenset[str]:
@@ -166,7 +180,7 @@ def expression(
 def _fits(schema: pa.Schema, condition: pc.Expression) -> None:
     """Raises QueryError if a condition does not fit the columns."""
     try:
-        empty_table(schema).filter(condition)
+        filtered(empty_table(schema), condition)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise QueryError(f"the query does not fit the columns: {first_line(error)}") from error
 

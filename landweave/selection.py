@@ -16,7 +16,6 @@ from landweave.positions import Whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow.compute as pc
     from numpy.typing import NDArray
 
     from landweave.catalogue import Catalogue
@@ -30,9 +29,8 @@ _SHOWN = 5
 class Selection:
     """Samples that a query found, in the catalogue's order. Iterates over sample ids."""
 
-    def __init__(self, catalogue: Catalogue, places: Positions, where: pc.Expression | None) -> None:
+    def __init__(self, catalogue: Catalogue, places: Positions) -> None:
         self._catalogue = catalogue
-        self._where = where
         self.places = places
         """Position of each sample in the catalogue; all samples are no array."""
 
@@ -87,11 +85,11 @@ class Selection:
     def _with(self, how: Callable[[Any, Any], Any], other: Any) -> Selection:
         if not isinstance(other, Selection) or not other.of(self._catalogue):
             raise QueryError(f"combine a selection only with another selection of the same dataset, got {other!r}")
-        return Selection(self._catalogue, how(self.positions, other.positions), None)
+        return Selection(self._catalogue, how(self.positions, other.positions))
 
     def take(self, which: Any) -> Selection:
         """Some of these samples, in the order given: indexes, a slice or a mask, as numpy takes them."""
-        return Selection(self._catalogue, self.places[which], None)
+        return Selection(self._catalogue, self.places[which])
 
     def column(self, name: str) -> Any:
         """One catalogue column of these samples: numbers as an array, all else as a list."""
@@ -157,4 +155,4 @@ class Selection:
                 raise QueryError(f"weights: column {name!r}: {unknown('value', value, known)}")
 
     def _table(self, columns: list[str] | None) -> pa.Table:
-        return self._catalogue.rows(columns, self.places, self._where)
+        return self._catalogue.rows(columns, self.places)

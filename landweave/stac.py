@@ -19,7 +19,7 @@ from landweave.errors import QueryError, unknown
 from landweave.layout import COLLECTION, shard_name
 from landweave.query import expression, hint
 from landweave.record import plain
-from landweave.values import indexes, moment_of, numbers_of, scalar_of
+from landweave.values import filtered, indexes, moment_of, numbers_of, scalar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,7 +98,7 @@ class Search:
         plain = expression(catalogue.schema, bbox=box, time=period, equal=equal)
         required = hint(bbox=box, time=period, equal=equal)
         condition = self._filter.condition({"op": "and", "args": filters}) if filters else None
-        self._condition = both(plain, required, condition)
+        self._condition = both(plain, required, condition, catalogue.schema)
 
     def batches(self, columns: Sequence[str], start: int = 0) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """Positions and columns of the samples that are found, as `Catalogue.batches` gives them."""
@@ -174,7 +174,7 @@ def _sorted(
         counted += len(positions)
         batch = table.append_column(_POSITION, indexes(positions))
         if last is not None:
-            batch = batch.filter(pc.field(_POSITION) != scalar_of(last, pa.int64()))
+            batch = filtered(batch, pc.field(_POSITION) != scalar_of(last, pa.int64()))
         joined = batch if kept is None else pa.concat_tables([kept, batch])
         order = pc.sort_indices(joined, sort_keys=keys)  # nulls last
         first = 0

@@ -20,7 +20,7 @@ from landweave.manifest import BLOCK_BYTES, WHOLE_BYTES
 from landweave.store import ObjectFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from landweave.manifest import ObjectSum
@@ -132,30 +132,33 @@ def block_sums(path: Path) -> str:
         return "".join(f"{crc32c(block):08x}" for block in iter(lambda: file.read(BLOCK_BYTES), b""))
 
 
-def read_table(source: Any, path: str, **how: Any) -> pa.Table:
-    """Columns of a Parquet file; texts are checked to be valid UTF-8.
+def read_table(source: Any, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns (all if None) of a Parquet file; texts are checked to be valid UTF-8.
 
     Args:
         source: from `Objects.table`.
         path: as messages name it.
-        how: columns and filters, as pyarrow.parquet.read_table takes them.
+        columns: their names.
 
     Raises:
         CorruptError: damaged.
     """
     with told(path):
-        table = pq.read_table(source, page_checksum_verification=True, **how)
+        file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+        table = file.read(None if columns is None else list(columns))
         table.validate(full=True)
-        return table
+        return table if columns is None else table.select(list(columns))
 
 
-def read_row_group(source: Any, path: str, number: int, metadata: pq.FileMetaData) -> pa.Table:
-    """One row group, as `read_table`."""
+def read_row_groups(
+    source: Any, path: str, numbers: Sequence[int], metadata: pq.FileMetaData, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Columns (all if None) of some row groups, as `read_table`."""
     with told(path):
-        file = pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
-        table = file.read_row_group(number)
+        file = pq.ParquetFile(source, metadata=metadata, pre_buffer=True, page_checksum_verification=True)
+        table = file.read_row_groups(list(numbers), None if columns is None else list(columns), use_threads=False)
         table.validate(full=True)
-        return table
+        return table if columns is None else table.select(list(columns))
 
 
 def read_metadata(source: Any, path: str) -> pq.FileMetaData:
@@ -169,7 +172,7 @@ def told(path: str) -> Iterator[None]:
     """Raises CorruptError where a file cannot be read."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise CorruptError(f"{path} cannot be read: {first_line(error)}; {REMEDY}") from error
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow.compute as pc
     from numpy.typing import NDArray
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -41,7 +42,7 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         TypeError, ValueError, OverflowError, pa.ArrowException: a value is not of this type.
     """
     if kind == TIME:
-        return indexes(np.array([_micros(v) for v in values], np.int64)).cast(kind)
+        return indexes(np.array([micros_of(v) for v in values], np.int64)).cast(kind)
     if pa.types.is_string(kind):
         return _strings(values)
     if pa.types.is_boolean(kind):
@@ -104,6 +105,23 @@ def moment_of(value: pa.Scalar) -> datetime | None:
     return None if micros is None else _EPOCH + micros * _MICRO
 
 
+def filtered(table: pa.Table, where: pc.Expression) -> pa.Table:
+    """Rows that fulfil a condition, in order. `Table.filter` would import pyarrow.dataset, and that imports pandas."""
+    from pyarrow._acero import Declaration, FilterNodeOptions, TableSourceNodeOptions
+
+    steps = [
+        Declaration("table_source", TableSourceNodeOptions(table)),
+        Declaration("filter", FilterNodeOptions(where)),
+    ]
+    return Declaration.from_sequence(steps).to_table(use_threads=False)
+
+
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The different values, ascending; numpy.unique would import numpy.ma."""
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
 def empty_table(schema: pa.Schema) -> pa.Table:
     """A table without rows."""
     return pa.Table.from_batches([], schema)
@@ -143,7 +161,8 @@ def _whole(value: Any) -> int:
     return operator.index(value)
 
 
-def _micros(value: Any) -> int:
+def micros_of(value: Any) -> int:
+    """Microseconds since 1970 of a time with a zone; TypeError for anything else."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise TypeError(f"{value!r} is no time with a zone")
     return (value - _EPOCH) // _MICRO
