@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow.compute as pc
+
     from landweave.manifest import ObjectSum
     from landweave.store import Store
 
@@ -132,20 +134,26 @@ def block_sums(path: Path) -> str:
         return "".join(f"{crc32c(block):08x}" for block in iter(lambda: file.read(BLOCK_BYTES), b""))
 
 
-def read_table(source: Any, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(
+    source: Any, path: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
     """Columns (all if None) of a Parquet file; texts are checked to be valid UTF-8.
 
     Args:
         source: from `Objects.table`.
         path: as messages name it.
         columns: their names.
+        filters: a condition that rows fulfil; row groups without such rows are not read.
 
     Raises:
         CorruptError: damaged.
     """
     with told(path):
-        file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
-        table = file.read(None if columns is None else list(columns))
+        if filters is None:
+            file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+            table = file.read(None if columns is None else list(columns))
+        else:
+            table = pq.read_table(source, page_checksum_verification=True, columns=columns, filters=filters)
         table.validate(full=True)
         return table if columns is None else table.select(list(columns))
 
