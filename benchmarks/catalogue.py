@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 QUICK = 200_000
 LATENCY_MS, LINK_MB_S = 30, 100
-TASKS = ("open", "split", "query", "item", "stream")
+TASKS = ("open", "split", "query", "item", "stream", "sql", "texts")
 GOALS: dict[tuple[str, str], float] = {
     ("open", "seconds"): 0.3,
     ("open", "read_mb"): 1.0,

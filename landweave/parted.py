@@ -64,8 +64,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 _FOOTERS, _GROUP_BYTES, _RECORDS = 32, 1 << 26, 256
 """Open parts, bytes of columns of row groups, and records of shards that are kept."""
-_AT_ONCE, _AHEAD = 64, 16
-"""Requests to a URL at a time; parts that are read ahead."""
+_AT_ONCE, _AHEAD, _AHEAD_WIDE = 64, 16, 4
+"""Requests to a URL at a time; parts that are read ahead for positions alone, and for columns too (captions of a part
+take 40 MB)."""
 _BLOCKS = 64
 """Checked blocks that an open part keeps: 4 MiB."""
 _ID_BLOCKS = 256
@@ -323,7 +324,7 @@ class PartedCatalogue(Catalogue):
         held = range(len(self._root.parts)) if hint.ids is None else self._parts_of(sorted(hint.ids))
         numbers = [n for n in held if self._ends[n] > start and can_hold(self._root.parts[n], hint)]
         jobs = (partial(self._batch, n, columns, where, hint) for n in numbers)
-        for positions, table in self._in_turn(jobs):
+        for positions, table in self._in_turn(jobs, _AHEAD_WIDE if columns else _AHEAD):
             first = int(np.searchsorted(positions, start))
             if first < len(positions):
                 yield positions[first:], table.slice(first)
@@ -417,17 +418,17 @@ class PartedCatalogue(Catalogue):
         with ThreadPoolExecutor(min(_AT_ONCE, len(jobs))) as pool:
             return list(pool.map(lambda job: job(), jobs))
 
-    def _in_turn(self, jobs: Iterable[Callable[[], V]]) -> Iterator[V]:
+    def _in_turn(self, jobs: Iterable[Callable[[], V]], most: int) -> Iterator[V]:
         """Results of jobs, one after the other; from a URL, some are done ahead."""
         if not self._store.remote:
             yield from (job() for job in jobs)
             return
         ahead: deque[Future[V]] = deque()
-        with ThreadPoolExecutor(_AHEAD) as pool:
+        with ThreadPoolExecutor(most) as pool:
             try:
                 for job in jobs:
                     ahead.append(pool.submit(job))
-                    if len(ahead) == _AHEAD:
+                    if len(ahead) == most:
                         yield ahead.popleft().result()
                 while ahead:
                     yield ahead.popleft().result()
