@@ -9,12 +9,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landweave
+from landweave.errors import QueryError
+from landweave.query import expression
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -331,3 +334,14 @@ def test_a_library_that_is_missing_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError, match=rf"needs {library}, .*pip install '\.\[{extra}\]'"):
         ask(data)
+
+
+def test_a_name_with_a_hyphen_is_quoted_as_in_sql() -> None:
+    schema = pa.schema([("attr_land-use", pa.int64()), ("lat", pa.float64())])
+    found = expression(schema, where='"attr_land-use" > 3 and not "lat" < 0')
+    assert found is not None
+    table = pa.table({"attr_land-use": [3, 4, 5], "lat": [1.0, -1.0, 1.0]}, schema=schema)
+    assert table.filter(found)["attr_land-use"].to_pylist() == [5]
+    for bare in ("attr_land-use > 3", "'attr_land-use' > 3", "attr_land-use in [1]"):
+        with pytest.raises(QueryError, match=r'double quotes: "attr_land-use"|write comparisons'):
+            expression(schema, where=bare)
