@@ -7,7 +7,9 @@ One thread of the process runs an event loop for all stores. Each request has a 
   third after twice that time, and a fourth after four times.
 * Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a
   store that is slow as a whole does not get twice the load.
-* A request without an answer for 5 s (and ten times the late time) is given up and sent anew, whatever the shares say.
+* A request without an answer for 2 s (and ten times the late time), while others of its size that were sent later are
+  answered, is given up and sent anew, whatever the shares say; where no others are answered, after 10 s. Each time the
+  request has twice the time, so that a slow link brings it in the end.
 * An answer that breaks off is asked for again, twice at most.
 * After `deadline_s` there is an error.
 
@@ -37,11 +39,11 @@ _TICK_S = 0.01
 _LATE, _SHARE = 1.5, 0.95
 _UNKNOWN_S, _FEW = 0.25, 16
 """When an answer is late as long as fewer than this many of its size have come."""
-_AGAIN_SHARE, _AGAIN_FIRST, _WASTED_SHARE, _WASTED_FIRST = 0.05, 8, 0.01, 1 << 18
+_AGAIN_SHARE, _AGAIN_FIRST, _WASTED_SHARE, _WASTED_FIRST = 0.05, 8, 0.01, 1 << 22
 _MOST, _BROKEN = 3, 2
 _BREAKS = re.compile(r"response body|end of file|connection (closed|reset)|incomplete", re.IGNORECASE)
 """Messages of obstore if a connection ends in the middle of an answer."""
-_STALLED_S, _SLOW_BYTES_S = 5.0, 256e3
+_STALLED_S, _SLOW_BYTES_S, _OTHERS, _PATIENT = 2.0, 256e3, 4, 5
 _SIZES = (1 << 16, 1 << 20)
 """Requests are compared with those of their own size: up to 64 kB, up to 1 MB, larger."""
 
@@ -55,26 +57,26 @@ class _Times:
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=512)
-        self._count = 0
+        self.count = 0
         self.late_s = _UNKNOWN_S
 
     def add(self, seconds: float) -> None:
         self._last.append(seconds)
-        self._count += 1
-        if self._count >= _FEW and self._count % _FEW == 0:
+        self.count += 1
+        if self.count >= _FEW and self.count % _FEW == 0:
             self.late_s = max(2 * _TICK_S, _LATE * sorted(self._last)[int(_SHARE * (len(self._last) - 1))])
 
 
 class _Request:
     """A request with all its tries."""
 
-    __slots__ = ("again", "answer", "began", "broken", "latest", "send", "size", "times", "tries")
+    __slots__ = ("again", "answer", "began", "broken", "latest", "resent", "seen", "send", "size", "times", "tries")
 
     def __init__(self, send: Callable[[], Awaitable[Any]], size: int, times: _Times) -> None:
         loop = asyncio.get_running_loop()
         self.send, self.size, self.times = send, size, times
         self.began = loop.time()
-        self.again = self.broken = 0
+        self.again = self.broken = self.resent = self.seen = 0
         self.latest = self.began
         self.answer: asyncio.Future[Any] = loop.create_future()
         self.tries: dict[asyncio.Future[Any], float] = {}
@@ -124,6 +126,7 @@ class Asker:
 
     def _send(self, request: _Request) -> None:
         sent = asyncio.ensure_future(request.send())
+        request.seen = request.times.count
         request.tries[sent] = request.latest = asyncio.get_running_loop().time()
         sent.add_done_callback(lambda done: self._came(request, done))
 
@@ -168,12 +171,16 @@ class Asker:
                 LateError(f"no answer within {now - request.began:.0f} s, although it was asked for again")
             )
             return
-        given_up = [sent for sent, began in request.tries.items() if now - began > max(_STALLED_S, 10 * late_s)]
+        stalled_s = max(_STALLED_S, 10 * late_s) * 2**request.resent
+        if request.times.count - request.seen < _OTHERS:
+            stalled_s *= _PATIENT
+        given_up = [sent for sent, began in request.tries.items() if now - began > stalled_s]
         for sent in given_up:
             del request.tries[sent]
             sent.cancel()
         if given_up and not request.tries:
             self.given_up += 1
+            request.resent += 1
             self._send(request)
         elif request.again < _MOST and now - request.latest > late_s * 2**request.again and self._may(request.size):
             request.again += 1
