@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipelines.access.errors import AccessError
-from pipelines.access.rasters.raster import look_at
+from pipelines.access.rasters.raster import Unread, look_at
 from pipelines.assemble import sample_bytes
 from pipelines.plan.earthengine_cost import EngineTally, at_earth_engine
 from pipelines.plan.raster_reads import Seen, seen_of
@@ -246,8 +246,8 @@ def cut_of(archives: Archives, example: Example) -> Cut | None:
         raster = look_at(archives.client(example[0]), example[1])
     except AccessError:
         return None
-    if isinstance(raster, int):
-        return Cut(edge_px=BLOCK_PX, block_bytes=raster, separate=False, whole_bytes=raster)
+    if isinstance(raster, Unread):
+        return Cut(edge_px=BLOCK_PX, block_bytes=raster.size, separate=False, whole_bytes=raster.size)
     image = raster.levels[0].image
     if image is None:
         return None

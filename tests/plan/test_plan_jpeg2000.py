@@ -14,7 +14,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.chips import ChipRequest
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
-from pipelines.access.rasters.raster import Raster, look_at
+from pipelines.access.rasters.raster import Raster, Unread, look_at
 from pipelines.plan.estimate import Cut, Tally, _Chips, _raster, cut_of
 from schemas.place import GeoBox
 from schemas.provider import Provider
@@ -77,6 +77,8 @@ def test_a_file_is_looked_at_without_being_fetched(served: tuple[Path, Services]
     folder, services = served
     size = write(folder / "a.jp2")
     write(folder / "b.jp2", TLM="YES")
-    assert look_at(Client(), f"{services.base_url}/f/a.jp2") == size
+    unread = look_at(Client(), f"{services.base_url}/f/a.jp2")
+    assert isinstance(unread, Unread)
+    assert unread.size == size
     assert isinstance(look_at(Client(), f"{services.base_url}/f/b.jp2"), Raster)
     assert Counter(entry.bytes for entry in services.log) == {32_768: 2}

@@ -21,7 +21,7 @@ from pipelines.access.rasters.crs import name
 from pipelines.access.rasters.grid import contradicted
 from pipelines.access.rasters.memory_budget import Room
 from pipelines.access.rasters.mosaic import empty, finish, judge
-from pipelines.access.rasters.raster import Raster, open_raster
+from pipelines.access.rasters.raster import Raster, Unread, look_at, open_raster
 from pipelines.access.rasters.reads import Job, Target, bands_of, copy_block, groups_of, needed_of, users_of
 from pipelines.access.rasters.warp import Frame, frames
 from schemas.outcome import Reason
@@ -43,6 +43,8 @@ _KEPT_HEADERS = 4096
 """Headers kept between calls of one reader; each is some tens of kilobytes."""
 _KEPT_BYTES = 1 << 28
 """Bytes of files read whole that are kept between calls of one reader."""
+_WHOLE_BYTES = 384 << 20
+"""Bytes of files read whole that are in memory at once in one call; a larger file is there alone."""
 
 
 class Reader:
@@ -74,7 +76,19 @@ class Reader:
             invalid. A block that cannot be fetched or decoded costs the chips that need it and no other.
         """
         results: list[Chip | AccessError | None] = [None] * len(requests)
-        opened = self._open(requests)
+        looked = self._look(list(dict.fromkeys(h for r in requests for h in r.hrefs)))
+        for positions in _rounds(requests, looked):
+            found = self._read([requests[i] for i in positions], looked)
+            for i, result in zip(positions, found, strict=True):
+                results[i] = result
+        return [r for r in results if r is not None]
+
+    def _read(
+        self, requests: Sequence[ChipRequest], looked: dict[str, Raster | Unread | AccessError]
+    ) -> list[Chip | AccessError]:
+        """Requests whose files that are read whole have room in memory together."""
+        results: list[Chip | AccessError | None] = [None] * len(requests)
+        opened = self._open({href: looked[href] for request in requests for href in request.hrefs})
         self._seek_masks(requests, opened)
         by_raster: dict[str, list[Target]] = defaultdict(list)
         for position, job in enumerate(self._planned(requests, opened)):
@@ -121,33 +135,47 @@ class Reader:
             doubtful = [h for h, raster in opened.items() if isinstance(raster, Raster) and raster.doubtful]
             if not doubtful or left == 0:
                 break
-            opened.update(self._open_all(doubtful))
+            opened.update(self._open(self._look(doubtful)))
         return jobs
 
-    def _open(self, requests: Sequence[ChipRequest]) -> dict[str, Raster | AccessError]:
-        return self._open_all(list(dict.fromkeys(h for r in requests for h in r.hrefs)))
-
-    def _open_all(self, hrefs: Sequence[str]) -> dict[str, Raster | AccessError]:
+    def _look(self, hrefs: Sequence[str]) -> dict[str, Raster | Unread | AccessError]:
+        """Headers; files that must be read whole are not read yet."""
         if len(self._headers) + len(hrefs) > _KEPT_HEADERS:
             self._headers.clear()
 
-        def one(href: str) -> Raster | AccessError:
+        def one(href: str) -> Raster | Unread | AccessError:
             try:
                 known = self._headers.get(href)
-                return known if known is not None and not known.doubtful else open_raster(self.client, href)
+                return known if known is not None and not known.doubtful else look_at(self.client, href)
             except AccessError as error:
                 return error
 
-        opened = dict(zip(hrefs, self._ranges.map(one, hrefs), strict=True))
+        looked = dict(zip(hrefs, self._ranges.map(one, hrefs), strict=True))
+        self._headers.update({h: r for h, r in looked.items() if isinstance(r, Raster)})
+        return looked
+
+    def _open(self, looked: dict[str, Raster | Unread | AccessError]) -> dict[str, Raster | AccessError]:
+        """The same files, those that must be read whole too."""
+        coming = sum(file.size for file in looked.values() if isinstance(file, Unread))
+        if coming:
+            self._forget(_WHOLE_BYTES - coming)
+
+        def one(file: Raster | Unread | AccessError) -> Raster | AccessError:
+            try:
+                return open_raster(self.client, file) if isinstance(file, Unread) else file
+            except AccessError as error:
+                return error
+
+        opened = dict(zip(looked, self._ranges.map(one, looked.values()), strict=True))
         self._headers.update({h: r for h, r in opened.items() if isinstance(r, Raster)})
-        if sum(raster.whole_bytes for raster in opened.values() if isinstance(raster, Raster)):
-            self._forget()
+        if any(isinstance(raster, Raster) and raster.whole_bytes for raster in opened.values()):
+            self._forget(_KEPT_BYTES)
         return opened
 
-    def _forget(self) -> None:
-        """Keep no file that was read whole for the next call, once together they are too large."""
+    def _forget(self, most: int) -> None:
+        """Keep no file that was read whole for the next call, once together they are larger than this."""
         whole = [(href, size) for href, raster in list(self._headers.items()) if (size := raster.whole_bytes)]
-        if sum(size for _, size in whole) > _KEPT_BYTES:
+        if sum(size for _, size in whole) > most:
             for href, _ in whole:  # other threads may use the same reader
                 self._headers.pop(href, None)
 
@@ -234,6 +262,25 @@ class Reader:
                         target.error = target.error or decoded.error
                     elif (out := into(target)) is not None:
                         copy_block(image, decoded.block, decoded.pixels, target, bands_of(raster, target), out)
+
+
+def _rounds(requests: Sequence[ChipRequest], looked: dict[str, Raster | Unread | AccessError]) -> list[list[int]]:
+    """Positions of requests that are read together: each file that is read whole is there for one round."""
+    sizes = {href: file.size for href, file in looked.items() if isinstance(file, Unread)}
+    if sum(sizes.values()) <= _WHOLE_BYTES:
+        return [list(range(len(requests)))]
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for position, request in enumerate(requests):
+        groups[tuple(sorted({href for href in request.hrefs if href in sizes}))].append(position)
+    rounds: list[list[int]] = [[]]
+    there: set[str] = set()
+    for hrefs, positions in sorted(groups.items()):
+        if there and sum(sizes[href] for href in there.union(hrefs)) > _WHOLE_BYTES:
+            rounds.append([])
+            there = set()
+        there.update(hrefs)
+        rounds[-1] += positions
+    return rounds
 
 
 def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> Job | AccessError:

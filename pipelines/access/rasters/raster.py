@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -341,42 +342,53 @@ class _Decoded:
     error: AccessError | None
 
 
-def open_raster(client: Client, href: str) -> Raster:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that must be read whole for any of its pixels, of which only the first bytes have come."""
+
+    href: str
+    source: Source
+    size: int
+    """Bytes of the file."""
+
+
+def open_raster(client: Client, file: str | Unread) -> Raster:
     """Read a raster's header: one request for most files; the whole file where pixels cannot be had by range.
 
     Raises:
         AccessError: classed; CORRUPT if it is no raster, and the same bytes came twice.
     """
-    raster = _opened(client, href, whole=True)
+    href, source = (file.href, copy(file.source)) if isinstance(file, Unread) else (file, None)  # it takes the bytes
+    raster = _opened(client, href, source, whole=True)
     assert isinstance(raster, Raster)  # noqa: S101 - asked for
     return raster
 
 
-def look_at(client: Client, href: str) -> Raster | int:
-    """A raster, from its header alone; or the size of a file, bytes, that must be read whole for any of its pixels.
+def look_at(client: Client, href: str) -> Raster | Unread:
+    """A raster, from its header alone; or a file that must be read whole for any of its pixels.
 
     Raises:
         AccessError: as `open_raster`.
     """
-    return _opened(client, href, whole=False)
+    return _opened(client, href, None, whole=False)
 
 
-def _opened(client: Client, href: str, *, whole: bool) -> Raster | int:
+def _opened(client: Client, href: str, source: Source | None, *, whole: bool) -> Raster | Unread:
     before: list[tuple[int, bytes]] = []
     for _ in range(max(2, client.tries)):
-        source = Source(client, href)
+        source = source or Source(client, href)
         try:
             content = _content(href, source)
             if content is None:
                 if not whole and source.total is not None:
-                    return source.total
+                    return Unread(href, source, source.total)
                 source.take_whole(client.get_all(href, _WHOLE_BYTES))
                 content = _in_memory(href, source.head)
             return Raster(client, href, source, content)
         except AccessError as error:
             if error.reason is not Reason.CORRUPT or source.pieces == before:
                 raise
-            before = source.pieces
+            before, source = source.pieces, None
     raise AccessError(Reason.UNAVAILABLE, f"{shown(href)} arrives damaged, differently each time")
 
 

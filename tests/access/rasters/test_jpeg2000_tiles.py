@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pipelines.access.rasters.cog import Reader
 from pipelines.access.rasters.jpeg2000_head import head_of
 from pipelines.access.rasters.jpeg2000_tiles import tiles_of
 from pipelines.access.rasters.raster import open_raster
+from pipelines.access.rasters.source import Source
 from schemas.outcome import Reason
 from schemas.place import GeoBox
 from testbed.server import Fault
@@ -439,6 +441,37 @@ def test_files_read_whole_do_not_pile_up(
             (chip,) = reader.read_chips([asked])
             assert isinstance(chip, Chip), chip
     assert [sum(n > 32_768 for n in served.sent(href)) for href in hrefs] == [2, 1, 1]
+
+
+def test_a_call_holds_few_files_that_are_read_whole(
+    made: Callable[..., bytes], served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six files for one call, room for two and a half: each is sent once, all chips come, two are there at once."""
+    raw = made(**LOSSLESS)
+    monkeypatch.setattr("pipelines.access.rasters.cog._KEPT_BYTES", 0)
+    monkeypatch.setattr("pipelines.access.rasters.cog._WHOLE_BYTES", int(2.5 * len(raw)))
+    hrefs = [served.put(raw) for _ in range(6)]
+    boxes = [box(0, 0, 9, 9), box(20, 20, 9, 9)]
+    asked = [
+        ChipRequest(hrefs=(href,), bands=(1,), geobox=b, kernel="nearest", fill=(0,)) for b in boxes for href in hrefs
+    ]
+    held: list[int] = []
+    taken = Source.take_whole
+
+    def count(self: Source, data: bytes) -> None:
+        taken(self, data)
+        gc.collect()
+        held.append(sum(isinstance(o, Source) and o.whole for o in gc.get_objects()))
+
+    monkeypatch.setattr(Source, "take_whole", count)
+    with Reader(Client(), workers=1) as reader:
+        found = reader.read_chips(asked)
+    alone = chips(hrefs[0], boxes)
+    assert all(isinstance(chip, Chip) for chip in (*found, *alone)), found
+    for i, chip in enumerate(found):
+        assert np.array_equal(chip.pixels, alone[i // 6].pixels)  # type: ignore[union-attr]
+    assert [sum(n > 32_768 for n in served.sent(href)) for href in hrefs] == [2, 1, 1, 1, 1, 1]  # the first: `alone`
+    assert max(held) <= 2
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
