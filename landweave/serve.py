@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from landweave.errors import AccessError, needed
@@ -40,8 +41,9 @@ def application_of(dataset: Dataset) -> Any:
     """
     for module in ("uvicorn", "stac_fastapi.api", "stac_fastapi.extensions", "cql2", "shapely"):
         needed(module, "serve", "a STAC API")
-    # it warns of names that `application` sets
-    logging.getLogger("stac_fastapi").setLevel(logging.ERROR)
+    # they warn of names that `application` sets and of routes of theirs, and log each mistake of a client
+    logging.getLogger("stac_fastapi").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Duplicate Operation ID", module="fastapi")
     from landweave.serve_app import application
 
     return application(dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +39,7 @@ from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from landweave.errors import LandweaveError, QueryError
+from landweave.plain import printable
 from landweave.stac import (
     AGGREGATIONS,
     MOST_ITEMS,
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
     from landweave.dataset import Dataset
     from landweave.layout import Json
+
+_LOG = logging.getLogger("landweave.serve")
 
 
 def application(dataset: Dataset) -> FastAPI:
@@ -86,6 +90,7 @@ def application(dataset: Dataset) -> FastAPI:
     )  # fmt: skip
     client.extensions = api.extensions
     app: FastAPI = api.app
+    app.add_exception_handler(_UnreadableError, _unreadable)
     if not dataset.store.remote:
         app.mount("/files", StaticFiles(directory=Path(dataset.store.url), follow_symlink=False), name="files")
     return app
@@ -139,7 +144,17 @@ class _Told:
         if isinstance(error, QueryError):
             raise InvalidQueryParameter(str(error)) from error
         if isinstance(error, LandweaveError):
-            raise RuntimeError("the catalogue cannot be read") from error  # noqa: TRY004 - 500
+            raise _UnreadableError(str(error)) from error
+
+
+class _UnreadableError(Exception):
+    """The catalogue is damaged or out of reach: HTTP 500, and one line for who runs the server."""
+
+
+def _unreadable(_: Request, error: Exception) -> JSONResponse:
+    _LOG.error("%s", printable(error))
+    answer = {"code": "UnreadableCatalogue", "description": "the catalogue cannot be read; the server's log says why"}
+    return JSONResponse(answer, status_code=500)
 
 
 def _cql2(text: Any, language: str | None) -> Any:

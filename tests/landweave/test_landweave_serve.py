@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -220,3 +221,22 @@ def test_a_deep_filter_is_refused(data: landweave.Dataset) -> None:
         node = {"op": "not", "args": [node]}
     with pytest.raises(QueryError, match="too large"):
         Filter(data.catalogue).positions(node)
+
+
+def test_a_catalogue_that_is_damaged_later_is_one_line_for_who_serves(
+    parted_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(parted_path, folder)
+    with served(landweave.open(folder)) as address:
+        for part in (folder / "catalogue").rglob("*.parquet"):
+            part.write_bytes(part.read_bytes()[:100])
+        answer = requests.get(f"{address}search", params={"filter": "lat > -90", "sortby": "+lat"}, timeout=30)
+        assert requests.get(f"{address}collections/nothing", timeout=30).status_code == 404
+        assert requests.get(f"{address}search", params={"filter": "nothing > 1"}, timeout=30).status_code == 400
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "UnreadableCatalogue"
+    said = [record.getMessage() for record in caplog.records if "urllib3" not in record.name]
+    assert len(said) == 1, said
+    assert "catalogue" in said[0]
+    assert not any(record.exc_info for record in caplog.records)
