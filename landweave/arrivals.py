@@ -36,6 +36,8 @@ class Arrivals(Generic[T]):
     def put(self, part: T) -> None:
         """A part has come; returns at once."""
         with self._changed:
+            if self._failed is not None:  # nobody will ask for the batch
+                return
             self._here.append(part)
             start = self._pool is not None and self._busy < self._threads
             self._busy += start

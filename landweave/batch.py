@@ -157,9 +157,12 @@ class Loading:
         return self._timings
 
     async def _fetch(self, parts: list[_Part], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+        tasks = [asyncio.ensure_future(self._fetch_part(part, arrivals)) for part in parts]
         try:
-            await asyncio.gather(*(self._fetch_part(part, arrivals) for part in parts))
+            await asyncio.gather(*tasks)
         except BaseException as error:
+            for task in tasks:  # the batch has failed: what it still asks for is of no use
+                task.cancel()
             arrivals.fail(error)
             raise
 
@@ -191,6 +194,7 @@ class Loading:
     def stop(self) -> None:
         """Stop: nobody will ask for the batch."""
         self._parts.clear()
+        self._arrivals = None
         if self._fetching is not None:
             self._fetching.cancel()
 
@@ -200,14 +204,7 @@ class Loading:
         Raises:
             CorruptError: a sample is damaged and `on_error` is 'raise', or none of the batch can be read.
         """
-        if self._source.reader.store.remote and not self._running:
-            self._columns()
-        for done in self._running:
-            done.result()
-        if self._arrivals is not None:
-            self._arrivals.wait()
-        if self._failed is not None:
-            raise self._failed
+        self._wait()
         if not self._damage:
             return self._batch, []
         first = self._damage[min(self._damage)]
@@ -217,6 +214,23 @@ class Loading:
         keep = [i for i in range(len(ids)) if i not in self._damage]
         batch = {name: _rows(value, keep) for name, value in self._batch.items()}
         return batch, [(ids[i], str(error)) for i, error in sorted(self._damage.items())]
+
+    def _wait(self) -> None:
+        """Return when all is read; if something failed, or the caller was interrupted, nothing more is asked for."""
+        try:
+            if self._source.reader.store.remote and not self._running:
+                self._columns()
+            for done in self._running:
+                done.result()
+            if self._arrivals is not None:
+                self._arrivals.wait()
+        except BaseException:
+            self.stop()
+            raise
+        if self._failed is not None:
+            self.stop()
+            raise self._failed
+        self._arrivals = None  # it refers to this batch, whose memory would wait for the garbage collector
 
     def _plan(self) -> None:
         source, n = self._source, len(self._positions)

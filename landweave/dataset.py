@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from landweave.view import ViewSettings
 
 
+_LOCAL = "cache_dir is not used: the dataset is on this machine, and only what is read from a URL is kept"
 _ALONE_BYTES = 1 << 20
 """The caller's thread decodes this many bytes alone: it takes 1 ms, and waking other threads costs a tenth of that."""
 
@@ -70,7 +72,7 @@ def open_dataset(
     Args:
         place: where it is.
         cache_dir: folder on this machine that keeps what is read from a URL, for the next epoch and for other processes
-            (`landweave.kept`); made if it is missing. None: nothing is kept. A local dataset needs none.
+            (`landweave.kept`); made if it is missing. None: nothing is kept. A local dataset needs none: a warning.
         cache_size: most bytes of that folder, or a text such as '500GB'; what was used longest ago is removed.
 
     Raises:
@@ -78,13 +80,15 @@ def open_dataset(
         LayoutError: this version does not read the layout. CorruptError: its manifest is damaged.
         AccessError: the place cannot be reached. QueryError: cache_size is no size.
     """
-    store = open_store(place)
+    size, store = size_of(cache_size), open_store(place)
     try:
         raw = store.get(MANIFEST)
     except FileNotFoundError:
         raise _not_there(store) from None
     if cache_dir is not None and isinstance(store, RemoteStore):
-        store.keep(Kept(cache_dir, size_of(cache_size), hashlib.sha256(raw).hexdigest()))
+        store.keep(Kept(cache_dir, size, hashlib.sha256(raw).hexdigest()))
+    elif cache_dir is not None:
+        warnings.warn(_LOCAL, UserWarning, stacklevel=2)
     return Dataset(store, dataset_from_bytes(raw, MANIFEST))
 
 

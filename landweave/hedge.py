@@ -25,6 +25,7 @@ import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -199,7 +200,7 @@ class _Loop:
     def __init__(self) -> None:
         self.process = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self.limit = asyncio.Semaphore(AT_ONCE)
+        _LIMITS[self.loop] = asyncio.Semaphore(AT_ONCE)
         self._thread = threading.Thread(target=self.loop.run_forever, name="landweave-requests", daemon=True)
         self._thread.start()
         atexit.register(self.stop)
@@ -208,6 +209,9 @@ class _Loop:
         """Cancel what is under way, and end the thread."""
         if self.process != os.getpid() or not self._thread.is_alive():
             return
+        with _STARTING:  # what is asked for after this gets a loop of its own, in place of one that has ended
+            if self in _LOOPS:
+                _LOOPS.remove(self)
         asyncio.run_coroutine_threadsafe(self._cancel(), self.loop)
         self._thread.join(timeout=5)
 
@@ -220,7 +224,10 @@ class _Loop:
 
 
 _LOOPS: list[_Loop] = []
+_LIMITS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _STARTING = threading.Lock()
+if hasattr(os, "register_at_fork"):  # another thread may hold it while this one forks
+    os.register_at_fork(after_in_child=lambda: globals().update(_STARTING=threading.Lock()))
 
 
 def _running() -> _Loop:
@@ -231,7 +238,8 @@ def _running() -> _Loop:
 
 
 def _limit() -> asyncio.Semaphore:
-    return _LOOPS[0].limit
+    """Of the loop that this is called in."""
+    return _LIMITS[asyncio.get_running_loop()]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -17,10 +17,12 @@ begun, those that were used longest ago are removed. A reader that has one open 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
 import re
+import stat
 import struct
 import threading
 import time
@@ -40,7 +42,8 @@ _SEGMENT = 1 << 25
 """Bytes of an object that one pair of files holds: what is removed at a time."""
 _PIECE = struct.Struct("<QII")
 _OPEN = 256
-"""Segments that are open at a time, two files each."""
+"""Segments that are open at a time at most, two files each."""
+_KEY = re.compile("[0-9a-f]{32}")
 _LOOK_EVERY = 1 << 24
 """The size of the folder is looked at after this many bytes were written."""
 _UNITS = {"": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
@@ -67,58 +70,93 @@ class _Segment:
     """One pair of files."""
 
     def __init__(self, stem: str) -> None:
+        """Open it.
+
+        Args:
+            stem: path of both files without their endings.
+
+        Raises:
+            OSError: they cannot be opened, or one of them is no file.
+        """
+        self._handles: list[int] = []
+        self._writable = True
+        flags = os.O_RDWR | os.O_CREAT
         try:
-            self._open(stem, os.O_RDWR | os.O_CREAT)
-        except OSError:  # a folder that may be read alone
-            self._open(stem, os.O_RDONLY)
+            self.bytes = self._open(f"{stem}.bytes", flags)
+            self._spans = self._open(f"{stem}.spans", flags | os.O_APPEND)
+        except PermissionError:
+            self._read_only(stem)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            self._read_only(stem)
         self.used = 0.0
         """When it was used last, seconds since 1970."""
         self.marked = 0.0
         """When it was used last before its files were marked with that time."""
         self._read = 0
-        self._known: dict[int, tuple[int, int]] = {}
+        self._known: dict[tuple[int, int], int] = {}
+        """(start, length) of a piece -> crc32c."""
 
-    def _open(self, stem: str, flags: int) -> None:
-        self.bytes = os.open(f"{stem}.bytes", flags | os.O_CLOEXEC, 0o666)
-        self._spans = os.open(f"{stem}.spans", flags | os.O_CLOEXEC | os.O_APPEND, 0o666)
+    def _read_only(self, stem: str) -> None:
+        """Open files that this process may not write."""
+        self._writable = False
+        self.bytes, self._spans = self._open(f"{stem}.bytes", os.O_RDONLY), self._open(f"{stem}.spans", os.O_RDONLY)
+
+    def _open(self, path: str, flags: int) -> int:
+        """Open a file: no link, which could lead to any other file, and nothing that makes a reader wait."""
+        handle = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        self._handles.append(handle)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it holds something that is no file")
+        return handle
 
     def __del__(self) -> None:
-        for handle in ("bytes", "_spans"):
-            if hasattr(self, handle):
-                os.close(getattr(self, handle))
+        for handle in self._handles:
+            os.close(handle)
+
+    @property
+    def torn(self) -> bool:
+        """Whether the list, which could be continued, ends in an entry's middle: those after it would not be found."""
+        return self._writable and os.fstat(self._spans).st_size % _PIECE.size != 0
 
     def has(self, start: int, length: int) -> bool:
         """Whether a piece is listed."""
-        known = self._known.get(start) or self._look(start)
-        return known is not None and known[0] == length
+        return (start, length) in self._known or self._look(start, length)
 
     def read(self, start: int, memory: memoryview) -> bool:
         """Read a piece that fills this memory; False if it is not there, or not whole."""
         if not self.has(start, len(memory)):
             return False
         found = os.preadv(self.bytes, [memory], start % _SEGMENT)
-        if found == len(memory) and crc32c(memory) == self._known[start][1]:
+        if found == len(memory) and crc32c(memory) == self._known.get((start, len(memory))):
             return True
-        self._known.pop(start, None)
+        self._known.pop((start, len(memory)), None)
         return False
 
-    def _look(self, start: int) -> tuple[int, int] | None:
-        """Look at what this or another process has listed meanwhile."""
-        more = os.pread(self._spans, 1 << 22, self._read)
+    def _look(self, start: int, length: int) -> bool:
+        """Look at what this or another process has listed meanwhile; other threads may do the same."""
+        at = self._read
+        more = os.pread(self._spans, 1 << 22, at)
         whole = len(more) // _PIECE.size * _PIECE.size
-        self._read += whole
-        for at, length, crc in _PIECE.iter_unpack(more[:whole]):
-            self._known[at] = (length, crc)
-        return self._known.get(start)
+        for place, size, crc in _PIECE.iter_unpack(more[:whole]):
+            self._known[place, size] = crc
+        self._read = max(self._read, at + whole)
+        return (start, length) in self._known
 
     def put(self, start: int, data: bytes | memoryview) -> None:
         """Write a piece, then list it."""
         if os.pwrite(self.bytes, data, start % _SEGMENT) == len(data):
-            os.write(self._spans, _PIECE.pack(start, len(data), int(crc32c(data))))
+            written = os.write(self._spans, _PIECE.pack(start, len(data), int(crc32c(data))))
+            if written != _PIECE.size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Kept:
-    """The folder of one dataset; picklable; safe in threads. A folder that cannot be used is a warning, no error."""
+    """The folder of one dataset; picklable; safe in threads. A folder that cannot be used is a warning, no error.
+
+    Whoever may write the folder can change what is read from it, so share it with people whom you trust.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], size: int, dataset: str) -> None:
         """Use a folder.
@@ -133,6 +171,7 @@ class Kept:
         """Pieces that were there, and that were not."""
         self._open: dict[str, _Segment] = {}
         self._off = False
+        self._most_open = _most_open()
         self._look_every = min(_LOOK_EVERY, size // 16)
         self._since = self._look_every
         self._folders: dict[str, str] = {}
@@ -210,8 +249,12 @@ class Kept:
                 return None
             if write:
                 os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
-            self._open[stem] = known = _Segment(stem)
-            while len(self._open) > _OPEN:
+            known = _Segment(stem)
+            if known.torn:  # by a full disk, or a disk that lost bytes: begin again
+                _remove(stem)
+                known = _Segment(stem)
+            self._open[stem] = known
+            while len(self._open) > self._most_open:
                 with suppress(KeyError, RuntimeError, StopIteration):  # another thread was quicker
                     self._open.pop(next(iter(self._open)), None)
         known.used = time.time()
@@ -220,22 +263,37 @@ class Kept:
     def _make_room(self) -> None:
         """Remove the segments that were used longest ago, down to nine tenths of the size."""
         self._mark()
-        found, total = [], 0
-        for spans in self.folder.glob("*/*.spans"):
-            with suppress(FileNotFoundError):
-                about = spans.stat()
-                blocks = spans.with_suffix(".bytes").stat().st_blocks * 512 + about.st_blocks * 512
-                found.append((about.st_mtime, spans, blocks))
-                total += blocks
+        found = self._segments()
+        total = sum(blocks for _, _, blocks in found)
         if total + self._look_every <= self.size:
             return
-        for _, spans, blocks in sorted(found):
+        for _, stem, blocks in sorted(found):
             if total <= 0.9 * self.size - self._look_every:
                 break
-            self._open.pop(str(spans.with_suffix("")), None)
-            for file in (spans, spans.with_suffix(".bytes")):
-                file.unlink(missing_ok=True)
-            total -= blocks
+            self._open.pop(stem, None)
+            with suppress(OSError):  # another user's, in a folder that many may write
+                _remove(stem)
+                total -= blocks
+        if total + self._look_every > self.size:
+            raise OSError(errno.ENOSPC, "it is full of files that this user cannot remove")
+
+    def _segments(self) -> list[tuple[float, str, int]]:
+        """(when it was used, stem, bytes on the disk) of each segment, also of one whose list was removed."""
+        found = []
+        for key in os.scandir(self.folder) if self.folder.is_dir() else ():
+            if not _KEY.fullmatch(key.name) or not key.is_dir(follow_symlinks=False):
+                continue
+            for file in os.scandir(key.path):
+                stem, ending = file.path.rpartition(".")[::2]
+                if ending == "bytes" and file.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        about = file.stat(follow_symlinks=False)
+                        used, blocks = about.st_mtime, about.st_blocks
+                        with suppress(FileNotFoundError):
+                            listed = os.stat(f"{stem}.spans", follow_symlinks=False)  # noqa: PTH116 - called for all
+                            used, blocks = listed.st_mtime, blocks + listed.st_blocks
+                        found.append((used, stem, blocks * 512))
+        return found
 
     def _mark(self) -> None:
         """Note when the open segments were used; forget those that another process has removed."""
@@ -247,3 +305,18 @@ class Kept:
                 os.utime(f"{stem}.spans", (segment.used, segment.used))
             except OSError:
                 self._open.pop(stem, None)
+
+
+def _remove(stem: str) -> None:
+    """Remove a segment: its list first, so that nothing is listed that is not there."""
+    for ending in ("spans", "bytes"):
+        Path(f"{stem}.{ending}").unlink(missing_ok=True)
+
+
+def _most_open() -> int:
+    """Segments that are open at a time: with two files each, a quarter of the files that this process may open."""
+    try:
+        import resource
+    except ImportError:
+        return _OPEN
+    return max(4, min(_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))

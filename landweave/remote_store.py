@@ -214,11 +214,11 @@ class RemoteStore:
         return run(work)
 
     def _store(self) -> Any:
+        if _STARTED and os.getpid() not in _STARTED:  # before the lock, which another thread may have held at the fork
+            raise AccessError(_FORKED)
         with self._lock:
             if self._opened is None:
                 self._opened = _connect(self._url)
-            elif os.getpid() not in _STARTED:
-                raise AccessError(_FORKED)
             return self._opened
 
     def _unreachable(self, path: str, error: Exception) -> AccessError:
@@ -247,8 +247,6 @@ _FORKED = (
 
 
 def _connect(url: str) -> Any:
-    if _STARTED and os.getpid() not in _STARTED:
-        raise AccessError(_FORKED)
     from obstore.store import from_url
 
     _STARTED[:] = [os.getpid()]

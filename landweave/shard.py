@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +43,15 @@ class _Opened(NamedTuple):
     """The same in one row: its numbers come quicker than numpy's."""
 
 
+@dataclass
+class _Asked:
+    """An index that has been asked for."""
+
+    answer: asyncio.Future[_Opened]
+    waiting: int = 0
+    """Those who want it: without any, it is given up."""
+
+
 class Fetched(NamedTuple):
     """Bytes of chips that have come from a store."""
 
@@ -65,7 +75,7 @@ class ShardReader:
         self.shard_samples = shard_samples
         self._opened: dict[tuple[str, str, int], _Opened] = {}
         self._tiny: dict[tuple[bytes, tuple[int, ...], str], NDArray[Any]] = {}
-        self._asked: dict[tuple[str, str, int], asyncio.Future[_Opened]] = {}
+        self._asked: dict[tuple[str, str, int], _Asked] = {}
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
@@ -202,9 +212,15 @@ class ShardReader:
         key = (array.group, array.name, shard)
         asked = self._asked.get(key)
         if asked is None:
-            self._asked[key] = asked = asyncio.ensure_future(self._ask(array, shard))
-            asked.add_done_callback(lambda _: self._asked.pop(key, None))
-        return await asyncio.shield(asked)
+            self._asked[key] = asked = _Asked(asyncio.ensure_future(self._ask(array, shard)))
+        asked.waiting += 1
+        try:
+            return await asyncio.shield(asked.answer)
+        finally:
+            asked.waiting -= 1
+            if not asked.waiting:
+                del self._asked[key]
+                asked.answer.cancel()
 
     async def _ask(self, array: ArraySpec, shard: int) -> _Opened:
         store: Any = self.store

@@ -286,7 +286,8 @@ class Stream:
             for _, loading in ahead:
                 loading.stop()
             if pool is not None:
-                pool.shutdown()
+                # threads may wait for a store that does not answer: nobody needs what they would bring
+                pool.shutdown(wait=not remote, cancel_futures=True)
 
     def _wanted(self, turn: Turn, share: Share) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """(number, positions) of the remaining batches of a worker."""

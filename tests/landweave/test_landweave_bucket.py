@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
 import shutil
 import subprocess
 import sys
 import threading
+import warnings
+import weakref
+import zlib
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +188,73 @@ def test_a_stream_that_is_left_cancels_what_it_asked_for(dataset_path: Path) -> 
         same(data, landweave.open(dataset_path))
 
 
+def test_a_batch_is_freed_when_it_is_released(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        data = landweave.open(store.url)
+        gc.collect()
+        gc.disable()  # a batch that waits for the garbage collector holds memory that the next one needs
+        try:
+            held = [weakref.ref(batch["dem/elevation"]) for batch in data.stream(batch_size=2)]
+            assert len(held) > 9
+            assert sum(ref() is not None for ref in held) <= 3  # threads may still hold the last ones
+        finally:
+            gc.enable()
+
+
+def test_a_batch_that_fails_asks_for_nothing_more(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        code = (
+            "import landweave, time; from landweave import hedge; hedge.AT_ONCE = 1\n"
+            f"data = landweave.open({store.url!r})\n"
+            "data.catalogue.light\n"
+            "data.store.asker.deadline_s = 0.3\n"
+            "try:\n"
+            "    next(iter(data.stream(batch_size=16)))\n"
+            "except landweave.AccessError as error:\n"
+            "    print(str(error).count('no answer within'))\n"
+            "time.sleep(1.5)\n"  # four more deadlines
+        )
+        store.habit = lambda path, times: "stall" if "/c/" in path else None  # noqa: ARG005
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert (done.stdout.split(), done.stderr) == (["1"], "")
+        stalled = [path for path, _ in store.asked if "/c/" in path]
+        assert 1 <= len(stalled) <= 2
+
+
+def test_a_stream_can_be_left_while_the_catalogue_gets_no_answer(parted_path: Path) -> None:
+    with bucket(parted_path) as store:
+        data: Any = landweave.open(store.url)
+        held: Any = data.catalogue
+        first = next(int(end) for end in held._ends if end >= 3)  # of a part that is not open when it is read ahead
+        part = held._root.parts[int(np.searchsorted(held._ends, first, side="right"))].path
+        data.store.asker.deadline_s = 30.0
+        store.habit = lambda path, times: "stall" if path.endswith(part) else None  # noqa: ARG005
+        batches = iter(data.stream(batch_size=1, shuffle=False))
+        for _ in range(first - 1):
+            next(batches)
+        leaving = threading.Thread(target=batches.close, daemon=True)
+        leaving.start()
+        leaving.join(timeout=15)
+        assert not leaving.is_alive()
+
+
+def test_what_is_asked_for_after_the_loop_has_ended_gets_an_answer_or_an_error(dataset_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        code = (
+            "import atexit\n"
+            "def late():\n"
+            "    try:\n"
+            "        print(len(data.objects.read('recipe.json')) > 0)\n"
+            "    except RuntimeError as error:\n"
+            "        print(True)\n"
+            "atexit.register(late)\n"
+            "import landweave\n"
+            f"data = landweave.open({store.url!r})\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.split() == ["True"]
+
+
 def cached(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -280,3 +352,151 @@ def test_a_reader_that_is_killed_leaves_a_cache_that_is_whole(dataset_path: Path
 def test_sizes_that_are_none(size: Any) -> None:
     with pytest.raises(landweave.QueryError, match="cache_size"):
         size_of(size)
+
+
+def test_two_processes_fill_one_cache(dataset_path: Path, tmp_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        code = (
+            "import landweave, zlib\n"
+            f"data = landweave.open({store.url!r}, cache_dir={str(tmp_path)!r})\n"
+            "print([zlib.crc32(b['dem/elevation'].tobytes()) for b in data.stream(batch_size=2)])"
+        )
+        with ExitStack() as both:
+            running = [
+                both.enter_context(
+                    subprocess.Popen([sys.executable, "-W", "error", "-c", code], stdout=subprocess.PIPE)
+                )
+                for _ in range(2)
+            ]
+            said = [process.communicate()[0] for process in running]
+        assert [process.returncode for process in running] == [0, 0]
+        here = landweave.open(dataset_path)
+        expected = [zlib.crc32(b["dem/elevation"].tobytes()) for b in here.stream(batch_size=2)]
+        assert said == [f"{expected}\n".encode()] * 2
+        data: Any = landweave.open(store.url, cache_dir=tmp_path)
+        same(data, here)
+        assert data.store.kept.misses == 0
+
+
+def test_a_cache_that_may_be_read_alone_is_used(dataset_path: Path, tmp_path: Path) -> None:
+    with bucket(dataset_path) as store:
+        here = landweave.open(dataset_path)
+        filled = landweave.open(store.url, cache_dir=tmp_path)
+        list(filled.stream(batch_size=6, arrays=["dem"]))
+        for path in [tmp_path, *tmp_path.parents]:
+            if path == tmp_path or path.name.startswith("pytest-"):
+                path.chmod(path.stat().st_mode | 0o055)
+        for path in tmp_path.rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        (tmp_path / "landweave-cache").chmod(0o555)
+        before = {path: path.read_bytes() for path in cached(tmp_path)}
+        code = (
+            "import os, warnings, obstore.store, landweave, numpy\n"
+            f"data = landweave.open({store.url!r}, cache_dir={str(tmp_path)!r})\n"
+            f"list(landweave.open({store.url!r}).stream(batch_size=6))\n"  # imports all that is needed
+            "os.getuid() or os.seteuid(65534)\n"  # root may write everywhere
+            "with warnings.catch_warnings(record=True) as found:\n"
+            "    warnings.simplefilter('always')\n"
+            "    first = sum(len(b['id']) for b in data.stream(batch_size=6, arrays=['dem']))\n"
+            "    print(first, len(found), data.store.kept.misses)\n"
+            "    print(sum(len(b['id']) for b in data.stream(batch_size=6)), *(w.message for w in found))"
+        )
+        store.asked.clear()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == f"{len(here)} 0 0"
+    assert second.startswith(f"{len(here)} cache_dir ")
+    assert "Permission denied" in second
+    assert {path: path.read_bytes() for path in cached(tmp_path)} == before
+
+
+def test_a_cache_for_a_local_dataset_is_one_warning(dataset_path: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="cache_dir is not used: the dataset is on this machine") as warned:
+        landweave.open(dataset_path, cache_dir=tmp_path / "cache")
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(landweave.QueryError, match="cache_size"):
+        landweave.open(dataset_path, cache_size="much")
+
+
+@pytest.mark.parametrize("ending", ["bytes", "spans"])
+@pytest.mark.parametrize("how", ["link", "link to nothing", "pipe", "folder"])
+def test_nothing_but_files_in_a_cache_is_opened(tmp_path: Path, ending: str, how: str) -> None:
+    Kept(tmp_path / "cache", size_of("1GB"), "dataset").put("a", 0, b"piece")
+    (file,) = (path for path in cached(tmp_path) if path.suffix == f".{ending}")
+    file.unlink()
+    other = tmp_path / "other"
+    if how == "link":
+        other.write_bytes(b"of the user")
+    if how.startswith("link"):
+        file.symlink_to(other)
+    elif how == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    kept = Kept(tmp_path / "cache", size_of("1GB"), "dataset")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert kept.read("a", 0, 5) is None
+        kept.put("a", 0, b"piece")
+    assert ["nothing more can be kept" in str(w.message) for w in warned] == [True]
+    assert other.exists() == (how == "link")
+    if how == "link":
+        assert other.read_bytes() == b"of the user"
+
+
+def test_room_is_made_of_pieces_alone(tmp_path: Path) -> None:
+    files = [tmp_path / "mine" / name for name in ("000000.bytes", "000000.spans")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(1 << 20))
+    kept = Kept(tmp_path / "cache", size_of("64MB"), "dataset")
+    kept.put("a", 0, b"piece")
+    (kept.folder / ("0" * 32)).symlink_to(tmp_path / "mine")
+    piece = np.random.default_rng(1).bytes(1 << 20)
+    lost = kept.folder / ("f" * 32) / "000000.bytes"  # its list was removed before a kill
+    lost.parent.mkdir()
+    lost.write_bytes(piece * 32)
+    os.utime(lost, (0, 0))
+    for number in range(70):
+        kept.put(f"b{number // 20}", number % 20 << 20, piece)
+    assert all(file.exists() for file in files)
+    assert not lost.exists()
+    assert sum(p.stat().st_blocks * 512 for p in cached(tmp_path / "cache")) <= 64e6
+
+
+def test_pieces_of_two_lengths_at_one_place_are_both_kept(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, size_of("1GB"), "dataset")
+    for _ in range(3):
+        for piece in (b"piece", b"piece and more"):
+            kept.put("a", 0, piece)
+            found = kept.read("a", 0, len(piece))
+            assert found is not None
+            assert bytes(found) == piece
+    assert sum(p.stat().st_size for p in cached(tmp_path) if p.suffix == ".spans") == 32
+
+
+def test_a_list_that_was_torn_is_begun_again(tmp_path: Path) -> None:
+    Kept(tmp_path, size_of("1GB"), "dataset").put("a", 0, b"piece")
+    (spans,) = (path for path in cached(tmp_path) if path.suffix == ".spans")
+    spans.write_bytes(spans.read_bytes()[:-3])
+    kept = Kept(tmp_path, size_of("1GB"), "dataset")
+    kept.put("a", 8, b"other")
+    for again in (kept, Kept(tmp_path, size_of("1GB"), "dataset")):
+        assert again.read("a", 8, 5) == b"other"
+
+
+def test_a_process_that_may_open_few_files_keeps_few_open(tmp_path: Path) -> None:
+    code = (
+        "import resource, warnings; warnings.simplefilter('error')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+        "from landweave.kept import Kept, size_of\n"
+        f"kept = Kept({str(tmp_path)!r}, size_of('1GB'), 'dataset')\n"
+        "for _ in range(2):\n"
+        "    for number in range(200): kept.put(f'object{number}', 0, b'piece')\n"
+        "print(sum(kept.read(f'object{number}', 0, 5) == b'piece' for number in range(200)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["200"]
