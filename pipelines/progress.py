@@ -9,7 +9,8 @@ import time
 class ProgressPrinter:
     """Progress with an estimate: one live line on a terminal, a line every ten seconds in a log.
 
-    The time left is reckoned when something was done, and falls with the clock until more is done.
+    The time left is reckoned when something was done, and falls with the clock until more is done. What the first call
+    states was done before, by an earlier run or while nobody counted: it says nothing about the speed of this one.
     """
 
     EVERY_S = 10.0
@@ -22,13 +23,16 @@ class ProgressPrinter:
         self.last = 0.0
         self.live = sys.stderr.isatty()
         self.said_all = False
+        self._first: tuple[int, float] | None = None
+        """What the first call stated, and when it came."""
         self._done, self._left_s, self._since = 0, 0.0, self.start
 
     def __call__(self, done: int, total: int) -> None:
         """Print if there is something new to say."""
         now = time.monotonic()
-        if done > self._done:
-            self._done, self._left_s, self._since = done, (now - self.start) / done * (total - done), now
+        before, began = self._first = self._first or (done, now)
+        if done > max(self._done, before):
+            self._done, self._left_s, self._since = done, (now - began) / (done - before) * (total - done), now
         finished = done >= total
         if finished and self.said_all:
             return

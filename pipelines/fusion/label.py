@@ -129,7 +129,8 @@ class Labelling:
         items = [i for layer in self.reading.gaps(read.row) for i in read.row[f"{layer}_items"] or ()]
         more: dict[str, NDArray[Any]] = {"confidence": fused.confidence, "votes": fused.votes}
         if self.job.label.mislabelled:
-            more["mislabelled"] = np.rint(np.where(there, fused.wrong, 0) * 255).astype(np.uint8)
+            sure = np.maximum(np.rint(fused.wrong * 255), 1)  # 0 is no class
+            more["mislabelled"] = np.where(there, sure, 0).astype(np.uint8)
         if self.job.label.probabilities:
             share = fused.posterior[..., list(self.job.classes)].transpose(2, 0, 1)
             more["probabilities"] = np.rint(np.where(there, share, 0) * 255).astype(np.uint8)

@@ -85,7 +85,7 @@ class PlanWorker:
     """Plans partitions, one after the other; holds the archives that they share."""
 
     out: Path
-    """The folder of the planning."""
+    """The dataset's folder, in which the plan grows."""
     plan: Path
     """Where the plan will be."""
     archives: Archives
@@ -109,7 +109,7 @@ class PlanWorker:
         again = bool(json.loads(read_regular(out / PLAN_FOLDER / PLAN_FILE, _MOST_BYTES))["again"])
         recipe = read_recipe_of(growing_of(plan))
         archives = Archives(recipe.providers, workers=workers, locks=dataset / WORK_FOLDER / "workers")
-        return cls(out, plan, archives, again)
+        return cls(dataset, plan, archives, again)
 
     def build(self, part: int) -> int:
         """Plan a partition; returns the number of searches that it took."""

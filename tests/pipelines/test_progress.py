@@ -41,6 +41,20 @@ def test_the_time_left_falls_while_nothing_ends(
     assert lines[6] == "building x: 400 of 400 samples, 5 min 10 s"
 
 
+def test_what_an_earlier_run_has_done_says_nothing_about_the_time_left(
+    clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ProgressPrinter("planning x", "locations")
+    for seconds, done in ((5, 600), (65, 700), (125, 1000)):
+        clock(seconds)
+        told(done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "planning x: 600 of 1,000 locations, 5 s",
+        "planning x: 700 of 1,000 locations, 1 min 05 s, about 3 min 00 s left",
+        "planning x: 1,000 of 1,000 locations, 2 min 05 s",
+    ]
+
+
 def test_numbers_of_things() -> None:
     assert [counted(n, "pair") for n in (0, 1, 2, 1234, 0.6)] == [
         "0 pairs",

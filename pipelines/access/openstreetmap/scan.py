@@ -346,9 +346,9 @@ class _Scanner:
             if number == 2 and end >= 0:
                 steps = np.cumsum(zigzag(numbers(info[at:end])))
                 self._date(int(steps.max(initial=0)), step)
-                if len(steps) != len(ids):
+                if len(steps) not in (0, len(ids)):
                     raise malformed()
-                times = steps * step // 1000
+                times = steps * step // 1000 if len(steps) else times
             elif number == 6 and end >= 0 and not (seen := numbers(info[at:end]) != 0).all():
                 if not self._all_versions:
                     raise self._history(f"node {ids[min(int(np.argmin(seen)), len(ids) - 1)]} is marked as deleted")

@@ -77,7 +77,9 @@ class Reader:
         """
         results: list[Chip | AccessError | None] = [None] * len(requests)
         looked = self._look(list(dict.fromkeys(h for r in requests for h in r.hrefs)))
-        for positions in _rounds(requests, looked):
+        for number, positions in enumerate(_rounds(requests, looked)):
+            if number:
+                self._forget(0)  # the files of the round before
             found = self._read([requests[i] for i in positions], looked)
             for i, result in zip(positions, found, strict=True):
                 results[i] = result
@@ -265,9 +267,13 @@ class Reader:
 
 
 def _rounds(requests: Sequence[ChipRequest], looked: dict[str, Raster | Unread | AccessError]) -> list[list[int]]:
-    """Positions of requests that are read together: each file that is read whole is there for one round."""
+    """Positions of requests that are read together: each file that is read whole is there for one round.
+
+    Files that an earlier call has left here are there all the time, and leave less room.
+    """
     sizes = {href: file.size for href, file in looked.items() if isinstance(file, Unread)}
-    if sum(sizes.values()) <= _WHOLE_BYTES:
+    room = _WHOLE_BYTES - sum(file.whole_bytes for file in looked.values() if isinstance(file, Raster))
+    if sum(sizes.values()) <= room:
         return [list(range(len(requests)))]
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for position, request in enumerate(requests):
@@ -275,7 +281,7 @@ def _rounds(requests: Sequence[ChipRequest], looked: dict[str, Raster | Unread |
     rounds: list[list[int]] = [[]]
     there: set[str] = set()
     for hrefs, positions in sorted(groups.items()):
-        if there and sum(sizes[href] for href in there.union(hrefs)) > _WHOLE_BYTES:
+        if there and sum(sizes[href] for href in there.union(hrefs)) > room:
             rounds.append([])
             there = set()
         there.update(hrefs)

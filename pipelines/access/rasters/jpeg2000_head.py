@@ -158,15 +158,18 @@ def too_fine(segment: bytes, size: Size) -> str | None:
     Args:
         segment: COD or COC (A.6.1, A.6.2), with its marker.
         size: Of the image.
+
+    Raises:
+        struct.error: the segment is too short.
     """
     (code,) = struct.unpack_from(">H", segment)
     at = 9 if code == COD else 7 if size.components > 256 else 6  # Scod and SGcod, or Ccoc and Scoc, stand before
     layers = struct.unpack_from(">H", segment, 6)[0] if code == COD else 1
-    own = segment[4 if code == COD else at - 1] & 1
+    (style,) = struct.unpack_from(">B", segment, 4 if code == COD else at - 1)
     levels, wide, high = struct.unpack_from(">3B", segment, at)
     if levels > 32 or wide > 8 or high > 8 or wide + high > 8 or not layers:
         return f"states {levels} levels, {layers} layers and code-blocks of 2^{wide + 2} x 2^{high + 2} pixels"
-    exponents = struct.unpack_from(f">{levels + 1}B", segment, at + 5) if own else (0xFF,) * (levels + 1)
+    exponents = struct.unpack_from(f">{levels + 1}B", segment, at + 5) if style & 1 else (0xFF,) * (levels + 1)
     across, down = min(size.wide, size.across), min(size.high, size.down)
     blocks = precincts = 0
     for level, exponent in enumerate(exponents):

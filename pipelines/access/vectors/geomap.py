@@ -163,7 +163,7 @@ def _prepare_file(file: MapFile, mapping: MapColumns, near: Near, part: Path, so
             write_tables(reading.tables(file.name), about, counts, aside)
     except BadVectorsError:
         raise
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:  # also dates beyond the year 9999
         said = " ".join(str(error).split())[:200]
         raise BadVectorsError(f"{what}: cannot be read as Parquet: {ascii(said)[1:-1]}") from error
 

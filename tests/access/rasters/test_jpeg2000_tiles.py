@@ -407,6 +407,23 @@ def test_tiles_that_would_take_much_memory_are_refused(
     assert "\n" not in got.detail
 
 
+@pytest.mark.parametrize("code", [0xFF52, 0xFF53], ids=["COD", "COC"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_style_that_is_cut_short_is_one_line(
+    listed: bool, code: int, made: Callable[..., bytes], served: Served
+) -> None:
+    """Segments of any length, in the main header before the others."""
+    plain = with_list(made(**LOSSLESS)) if listed else made(**LOSSLESS)
+    siz = plain.index(b"\xff\x51")
+    at = siz + 2 + int.from_bytes(plain[siz + 2 : siz + 4], "big")
+    for length in range(2, 9):
+        segment = struct.pack(">HH", code, length) + bytes(length - 2)
+        (got,) = chips(served.put(plain[:at] + segment + plain[at:]), [box(0, 0, 10, 10)])
+        assert isinstance(got, AccessError), length
+        assert got.reason is Reason.CORRUPT
+        assert "\n" not in got.detail
+
+
 def test_65535_tiles_are_listed_and_read(served: Served) -> None:
     """Of one pixel each, without data: zeros."""
     count = 65_535
@@ -426,6 +443,20 @@ def test_65535_tiles_are_listed_and_read(served: Served) -> None:
     (found,) = raster.blocks(image, {(0, 0, 65_000): (0, 1, 1)}, lambda f, *a: lambda: f(*a))
     assert found.pixels is not None, found.error
     assert found.pixels.tolist() == [[[0 if raster.dtype.kind == "i" else 1 << 15]]]
+
+
+def whole_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets the number of files that are in memory as a whole, each time one has come."""
+    held: list[int] = []
+    taken = Source.take_whole
+
+    def count(self: Source, data: bytes) -> None:
+        taken(self, data)
+        gc.collect()
+        held.append(sum(isinstance(o, Source) and o.whole for o in gc.get_objects()))
+
+    monkeypatch.setattr(Source, "take_whole", count)
+    return held
 
 
 def test_files_read_whole_do_not_pile_up(
@@ -455,15 +486,7 @@ def test_a_call_holds_few_files_that_are_read_whole(
     asked = [
         ChipRequest(hrefs=(href,), bands=(1,), geobox=b, kernel="nearest", fill=(0,)) for b in boxes for href in hrefs
     ]
-    held: list[int] = []
-    taken = Source.take_whole
-
-    def count(self: Source, data: bytes) -> None:
-        taken(self, data)
-        gc.collect()
-        held.append(sum(isinstance(o, Source) and o.whole for o in gc.get_objects()))
-
-    monkeypatch.setattr(Source, "take_whole", count)
+    held = whole_files(monkeypatch)
     with Reader(Client(), workers=1) as reader:
         found = reader.read_chips(asked)
     alone = chips(hrefs[0], boxes)
@@ -471,6 +494,25 @@ def test_a_call_holds_few_files_that_are_read_whole(
     for i, chip in enumerate(found):
         assert np.array_equal(chip.pixels, alone[i // 6].pixels)  # type: ignore[union-attr]
     assert [sum(n > 32_768 for n in served.sent(href)) for href in hrefs] == [2, 1, 1, 1, 1, 1]  # the first: `alone`
+    assert max(held) <= 2
+
+
+def test_files_of_an_earlier_call_count_too(
+    made: Callable[..., bytes], served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two and a half files, one of which is there from the call before: the others come one by one."""
+    raw = made(**LOSSLESS)
+    monkeypatch.setattr("pipelines.access.rasters.cog._KEPT_BYTES", int(1.5 * len(raw)))
+    monkeypatch.setattr("pipelines.access.rasters.cog._WHOLE_BYTES", int(2.5 * len(raw)))
+    asked = [
+        ChipRequest(hrefs=(served.put(raw),), bands=(1,), geobox=box(0, 0, 9, 9), kernel="nearest", fill=(0,))
+        for _ in range(4)
+    ]
+    held = whole_files(monkeypatch)
+    with Reader(Client(), workers=1) as reader:
+        found = [*reader.read_chips(asked[:1]), *reader.read_chips(asked)]
+    assert all(isinstance(chip, Chip) for chip in found), found
+    assert len(held) == len(asked), "each is sent once"
     assert max(held) <= 2
 
 
