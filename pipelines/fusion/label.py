@@ -129,8 +129,7 @@ class Labelling:
         items = [i for layer in self.reading.gaps(read.row) for i in read.row[f"{layer}_items"] or ()]
         more: dict[str, NDArray[Any]] = {"confidence": fused.confidence, "votes": fused.votes}
         if self.job.label.mislabelled:
-            sure = np.maximum(np.rint(fused.wrong * 255), 1)  # 0 is no class
-            more["mislabelled"] = np.where(there, sure, 0).astype(np.uint8)
+            more["mislabelled"] = stored_doubt(fused.wrong, there)
         if self.job.label.probabilities:
             share = fused.posterior[..., list(self.job.classes)].transpose(2, 0, 1)
             more["probabilities"] = np.rint(np.where(there, share, 0) * 255).astype(np.uint8)
@@ -160,3 +159,9 @@ class Labelling:
             float(fused.wrong[there].mean()),
         )
         return {name: round(v, 6) for name, v in zip(MEASURES, found, strict=True)}
+
+
+def stored_doubt(wrong: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(y, x) probabilities 0..1 that classes are wrong as 1..255 = 0..1, and 0 where there is no class: a pixel that is
+    all but sure is 1, since 0 would be read as no value."""
+    return np.where(there, np.maximum(np.rint(wrong * 255), 1), 0).astype(np.uint8)

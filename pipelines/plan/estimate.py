@@ -266,8 +266,8 @@ def read_whole(plan: PartPlan, cuts: Mapping[str, Cut]) -> Counter[str]:
             if cut is not None and cut.whole_bytes is not None:
                 found[
                     f"{layer} of {scene.provider}: files of {part.name or 'classes'} that are read whole, "
-                    f"about {cut.whole_bytes / 1e6:,.1f} MB each, because the one that was looked at cannot be read by range "
-                    "(no TIFF, and no JPEG 2000 of several tiles that lists its tile-parts, see docs/providers.md)"
+                    f"about {cut.whole_bytes / 1e6:,.1f} MB each, because the one that was looked at cannot be read by "
+                    "range (no TIFF, and no JPEG 2000 of several tiles that lists its tile-parts: docs/providers.md)"
                 ] += len(part.rasters)
     return found
 

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from benchmarks.labels import auroc, dawid_skene, evidence, miou
 from benchmarks.labels_goals import goals
 from benchmarks.labels_worlds import PROCESSES, PUBLISHED, make, read, write
+from pipelines.fusion.label import stored_doubt
 from pipelines.labels.fusion.calibrate import expected_calibration_error
 from pipelines.labels.fusion.doubt import SIGNS, SPREAD, USUAL, Doubt, learn_doubt, signs
 from pipelines.labels.fusion.fuse import Evidence, Model, fuse, learn_all, moments
@@ -243,6 +244,20 @@ def test_a_bad_world_is_one_line(arrays, text, tmp_path):
         read(tmp_path / "bad.npz")
     assert str(found.value).startswith("bad.npz: ")
     assert "\n" not in str(found.value)
+
+
+def test_pixels_that_are_all_but_sure_are_stored_as_values():
+    """0 is the layer's nodata: where there is a class, even the least probability of an error is another number."""
+    posterior = np.zeros((3, 3, CLASSES))
+    posterior[..., 2] = 1.0
+    wrong = Doubt()(signs(posterior))
+    assert (wrong > 0).all()
+    assert (wrong < 0.5 / 255).all(), "below half a step"
+    there = np.ones((3, 3), bool)
+    there[0] = False
+    found = stored_doubt(wrong, there)
+    assert ((found > 0) == there).all()
+    assert stored_doubt(np.array([0.5, 1.0]), np.array([True, True])).tolist() == [128, 255]
 
 
 def test_goals_are_met_missed_or_unjudged():

@@ -105,6 +105,35 @@ def test_what_was_planned_before_an_engine_fell_is_kept(file: RecipeFile, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_place_that_cannot_be_written_is_one_line(file: RecipeFile, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+
+    def hindered(folder: Path, parts: Sequence[int], watch: Callable[[], None]) -> list[str]:
+        held = growing_of(out / PLAN_FOLDER) / "parts"
+        held.rename(tmp_path / "parts")
+        held.write_bytes(b"a file")
+        worker = open_worker(folder)
+        built = attempt(worker, parts[0])
+        worker.close()
+        held.unlink()
+        (tmp_path / "parts").rename(held)
+        return [built.error or ""]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "pipelines.jobs._on",
+            lambda out, _: lambda parts, tell, again: plan_elsewhere(out, parts, hindered, tell, again=again),
+        )
+        with pytest.raises(PlanError) as error:
+            plan_dataset(file, out, again=False, engine=TWO)
+    first, why = str(error.value).splitlines()
+    assert "partitions were not planned" in first
+    assert why.startswith("mine/.plan-next/parts")
+    assert why.endswith("the dataset's folder and everything in it must be writable by this user")
+    assert str(tmp_path) not in why
+
+
+@pytest.mark.slow
 def test_a_damaged_partition_begins_the_planning_again(file: RecipeFile, tmp_path: Path) -> None:
     plan_dataset(file, tmp_path / "alone", again=False)
     out = tmp_path / "mine"

@@ -15,11 +15,14 @@ from pipelines.access.chips import ChipRequest
 from pipelines.access.http.client import Client
 from pipelines.access.rasters.cog import Reader
 from pipelines.access.rasters.raster import Raster, Unread, look_at
-from pipelines.plan.estimate import Cut, Tally, _Chips, _raster, cut_of
+from pipelines.plan.estimate import Cut, Tally, _Chips, _raster, cut_key, cut_of, read_whole
+from pipelines.tables import PartPlan
 from schemas.place import GeoBox
 from schemas.provider import Provider
 from schemas.scene import AssetBand
 from testbed.services import Services, serve_catalogue
+from tests.shards.synthetic import recipe as small_recipe
+from tests.tables.test_plan_tables import scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +85,24 @@ def test_a_file_is_looked_at_without_being_fetched(served: tuple[Path, Services]
     assert unread.size == size
     assert isinstance(look_at(Client(), f"{services.base_url}/f/b.jp2"), Raster)
     assert Counter(entry.bytes for entry in services.log) == {32_768: 2}
+
+
+def test_the_note_holds_for_every_file_that_is_read_whole(served: tuple[Path, Services]) -> None:
+    """A PNG and a JPEG 2000 of one tile would not be read by range if they listed their tile-parts."""
+    folder, services = served
+    pixels = np.random.default_rng(3).integers(0, 255, (1, SIZE, SIZE)).astype("uint8")
+    recipe = small_recipe()
+    with Archives({"p": Provider(url=f"{services.base_url}/stac", dialect="generic")}) as archives:
+        for name, driver in (("a.png", "PNG"), ("one.jp2", "JP2OpenJPEG")):
+            with rasterio.open(
+                folder / name, "w", driver=driver, count=1, height=SIZE, width=SIZE, dtype="uint8"
+            ) as file:
+                file.write(pixels)
+            cut = cut_of(archives, ("p", f"{services.base_url}/f/{name}"))
+            assert cut is not None
+            assert cut.whole_bytes == (folder / name).stat().st_size
+            part = PartPlan(recipe=recipe, number=0, shards={}, scenes={"sentinel2": {"i": scene("i", name)}})
+            first = recipe.modalities["sentinel2"].layers[0].name
+            (note,) = read_whole(part, {cut_key("sentinel2", first): cut})
+            assert note.startswith(f"sentinel2 of here: files of {first} that are read whole, about 0.")
+            assert "cannot be read by range (no TIFF, and no JPEG 2000 of several tiles that lists" in note

@@ -12,7 +12,7 @@ import pytest
 from osmium.osm.mutable import Node, Relation, Way
 
 from pipelines.access.openstreetmap import parts
-from pipelines.access.openstreetmap.extract import Extract, open_extract, prepare
+from pipelines.access.openstreetmap.extract import BadExtractError, Extract, open_extract, prepare
 from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
@@ -24,7 +24,7 @@ from schemas.label import EDITED_SINCE
 from schemas.label_source import OpenStreetMapLabel
 from schemas.map_source import MapColumns
 from schemas.place import BBox, GeoBox, Place
-from tests.access.openstreetmap.osm_files import written
+from tests.access.openstreetmap.osm_files import HEADER, block, bytes_field, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,24 @@ def test_without_times_the_share_is_not_known_and_one_line_says_so(tmp_path: Pat
     both = merge([one_unknown, stripped], tmp_path)
     assert notes_of_edits(both) == [note]
     assert _edited(both)["w3"] == (BEFORE - datetime(1970, 1, 1, tzinfo=UTC)).days
+
+
+def test_dense_nodes_with_an_empty_list_of_times_have_none(tmp_path: Path) -> None:
+    """Written where no object has a time; osmium reads such files too. A list of another length is damage."""
+    numbers = {1: b"\x02\x02", 8: b"\x02\x02", 9: b"\x02\x02", 10: b"\x01\x02\x00\x01\x02\x00"}
+
+    def file(times: bytes) -> Path:
+        info = bytes_field(1, b"\x01\x01") + bytes_field(2, times)
+        dense = bytes_field(5, info) + b"".join(bytes_field(n, packed) for n, packed in numbers.items())
+        path = tmp_path / "dense.osm.pbf"
+        path.write_bytes(HEADER + block(bytes_field(2, dense), (b"", b"natural", b"tree")))
+        return path
+
+    extract = prepare(file(b""), tmp_path, EVERYWHERE)
+    assert _edited(extract) == {"n1": None, "n2": None}
+    assert extract.untimed == ("dense.osm.pbf",)
+    with pytest.raises(BadExtractError, match="damaged"):
+        prepare(file(b"\x02"), tmp_path, EVERYWHERE)
 
 
 def test_an_extract_that_an_older_version_prepared(tmp_path: Path) -> None:

@@ -337,6 +337,16 @@ def test_a_file_that_cannot_be_used_gets_one_line(tmp_path: Path, fault: str, wo
     assert str(tmp_path) not in str(error.value)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("us", 2**62), ("ms", -(2**60)), ("day", 2**30)])
+def test_a_date_beyond_all_calendars_is_one_line(tmp_path: Path, kind: str, value: int) -> None:
+    when = pa.array([value], pa.date32() if kind == "day" else pa.timestamp(kind))
+    columns = {"use": pa.array(["forest"]), "when": when}
+    _write(tmp_path / "m.parquet", [shapely.box(8.0, 47.0, 8.01, 47.01)], columns)
+    with pytest.raises(BadVectorsError, match=r"^'m\.parquet': cannot be read as Parquet") as error:
+        _one(tmp_path, columns={"tags": {"landuse": "use"}, "edited": "when"})
+    assert "\n" not in str(error.value)
+
+
 def test_shapes_and_boxes_that_lie_are_counted_and_never_lose_others(tmp_path: Path) -> None:
     shapes = [
         shapely.box(8.0, 47.0, 8.01, 47.01),
