@@ -20,6 +20,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.engines import LOCAL
+from pipelines.passes import named
 from pipelines.shards import address_of, arrive, staging
 from pipelines.shards.desk import is_url, store_of
 from pipelines.stages.shards import BuildShards, fill_queue
@@ -129,7 +130,7 @@ class _Beam:
         if len(lines) > 1 or self.engine.workers > 1:
             with (self.out / WORKER_LOG).open("a") as file:
                 file.write(f"{words}\n")
-            log = f"; the full output is in {self.out.name}/{WORKER_LOG}"
+            log = f"; the full output is in {named(self.out)}/{WORKER_LOG}"
         self.error = EngineError(f"the Beam runner failed: {lines[-1]}{log}")
 
 
@@ -160,9 +161,13 @@ class _Command:
         work.write_text("".join(f"{shard}\n" for shard in shards))
         program = [sys.executable if part == "python" else part for part in engine.command]
         places = [str(out.resolve()), str(work), str(failures)]
-        self.process = subprocess.Popen(  # noqa: S603 - the runner file's own command
-            [*program, *places, *engine.options], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
-        )
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - the runner file's own command
+                [*program, *places, *engine.options], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
+            )
+        except OSError as error:
+            why = f"{engine.command[0]}: {error.strerror}; mend `command` in the runner file"
+            raise EngineError(f"the runner cannot be started: {why}") from None
 
     def __call__(self) -> None:
         _, output = self.process.communicate()

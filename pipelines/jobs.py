@@ -17,7 +17,15 @@ from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
 from pipelines.fusion.coming import want
 from pipelines.journal import Journal, LimitReached, Limits, Prices, Spent, read_prices, total
-from pipelines.plan import complete_plan, make_plan, map_extract, plan_elsewhere, plan_text, vector_extracts
+from pipelines.plan import (
+    complete_plan,
+    end_planning,
+    make_plan,
+    map_extract,
+    plan_elsewhere,
+    plan_text,
+    vector_extracts,
+)
 from pipelines.progress import ProgressPrinter
 from pipelines.shards import (
     ClaimedError,
@@ -394,6 +402,7 @@ def _planned(file: RecipeFile, out: Path, *, again: bool, engine: Engine | None 
         printer = ProgressPrinter(f"planning {file.recipe.name}", "locations")
         plan = make_plan if summary is None else complete_plan
         written = plan(file, archives, out / PLAN_FOLDER, work, printer, elsewhere)
+        end_planning(out)
         prepared = [name for name in (written.extract, *written.vectors.values()) if name is not None]
         share_plan(out, [f"{WORK_FOLDER}/{name}" for name in prepared])
         return written

@@ -45,3 +45,9 @@ def is_pass(out: Path, kind: str) -> bool:
 def base_of(out: Path) -> str:
     """Folder or URL of the dataset that a pass's folder lies in."""
     return address_of(out).rsplit(f"/{WORK}", maxsplit=1)[0]
+
+
+def named(out: Path) -> str:
+    """A folder as messages name it: a dataset's by its name, a pass's from its dataset on ('mine/.work/planning')."""
+    dataset, _, folder = f"/{out.as_posix()}".rpartition(f"/{WORK}")
+    return f"{dataset.rpartition('/')[2]}/{WORK}{folder}" if dataset else out.name

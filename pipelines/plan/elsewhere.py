@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     meanwhile; returns a text for each partition that failed."""
 
 PLANNING = f"{WORK_FOLDER}/planning"
-"""Folder of a planning on an engine, inside the dataset's. It is there as long as the engine runs."""
+"""Folder of a planning on an engine in the dataset's, with the log of local workers; removed when all is planned."""
 _KIND = "planning"
 """What its plan file says that it is of."""
 _MOST_BYTES = 4096
@@ -72,7 +72,11 @@ def plan_elsewhere(
         why = failed[0].strip() if failed else "the engine ended without them"
         numbers = ", ".join(str(part) for part in sorted(lacking)[:8]) + (", ..." if len(lacking) > 8 else "")
         raise PlanError(f"{len(lacking):,} of {len(parts):,} partitions were not planned ({numbers}); run again\n{why}")
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_planning(out: Path) -> None:
+    """Remove what plannings on an engine have left in a dataset's folder; all is planned."""
+    shutil.rmtree(out / PLANNING, ignore_errors=True)
 
 
 def is_planning(out: Path) -> bool:

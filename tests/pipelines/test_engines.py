@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.engines import Engine, RunnerError, read_engine
+from pipelines.passes import named
 
 
 def test_the_local_runner_is_named_and_takes_more_options() -> None:
@@ -40,3 +41,14 @@ def test_a_file_of_another_form_is_one_line(tmp_path: Path, text: str, message: 
 def test_an_unknown_runner_names_those_known() -> None:
     with pytest.raises(RunnerError, match=r"flonk: .* the runners are dataflow, flink, flink-beam, local, prism"):
         read_engine("flonk", 1, [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("data/mine", "mine"), ("/data/mine/.work/planning", "mine/.work/planning"),
+        ("mine/.work/fused-x", "mine/.work/fused-x"), ("/a/.work/mine", "a/.work/mine"),
+    ],
+)  # fmt: skip
+def test_messages_name_a_folder_from_its_dataset_on(folder: str, name: str) -> None:
+    assert named(Path(folder)) == name

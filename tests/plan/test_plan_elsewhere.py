@@ -134,6 +134,24 @@ def test_a_place_that_cannot_be_written_is_one_line(file: RecipeFile, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_runner_that_cannot_be_started_is_one_line(file: RecipeFile, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    from pipelines.build import EngineError  # Beam takes seconds to import
+
+    for command, words in (
+        (("no-such-program",), r"^the runner cannot be started: no-such-program: No such file or directory; mend"),
+        (("sh", "-c", "echo first >&2; echo last words >&2; exit 3"), r"^last words$"),
+    ):
+        with pytest.raises(EngineError, match=words):
+            plan_dataset(file, out, again=False, engine=Engine(command=command))
+    with pytest.raises(PlanError, match=r"run again\nthe engine ended without them$"):
+        plan_dataset(file, out, again=False, engine=Engine(command=("true",)))
+    assert (out / ".work/planning").is_dir()
+    assert plan_dataset(file, out, again=False).unavailable == {}
+    assert not (out / ".work/planning").exists(), "whoever plans the rest"
+
+
+@pytest.mark.slow
 def test_a_damaged_partition_begins_the_planning_again(file: RecipeFile, tmp_path: Path) -> None:
     plan_dataset(file, tmp_path / "alone", again=False)
     out = tmp_path / "mine"
