@@ -92,7 +92,10 @@ class _Beam:
         self.error: EngineError | None = None
         _checkout_on_path()
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
-        self.pipeline = beam.Pipeline(runner=beam_runner(engine, out / WORKER_LOG), options=beam_options(engine))
+        try:
+            self.pipeline = beam.Pipeline(runner=beam_runner(engine, out / WORKER_LOG), options=beam_options(engine))
+        except ValueError as error:  # options that are missing or wrong
+            raise EngineError(f"{engine.beam} cannot be started: {' '.join(str(error).split())}") from None
         place = str(out) if engine.beam == LOCAL else address_of(out)
         queue = failures.with_name("queue") if engine.beam == LOCAL else None
         if queue is not None:

@@ -18,6 +18,10 @@ LOCAL = "FnApiRunner"
 """Beam's runner on this machine, named: Beam's default one tries to fetch a binary from the network."""
 
 
+FAR = "DataflowRunner"
+"""Beam's runner whose workers never share a folder with this machine."""
+
+
 class RunnerError(ValueError):
     """A runner file that is not there or not one; the text says what is wrong with it."""
 

@@ -12,7 +12,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.folder import RECIPE_FOLDER
 from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.assemble import check_settings, form_of
-from pipelines.engines import LOCAL
+from pipelines.engines import FAR, LOCAL
 from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
 from pipelines.fusion.coming import want
@@ -364,7 +364,8 @@ def _ledger_of_failed(file: RecipeFile, out: Path, failed: Sequence[Built]) -> d
 
 def _sharing(out: Path, engine: Engine) -> Engine | None:
     """The engine, if its workers share the folder of `out`, and so the plan that grows in it; else None."""
-    return None if engine.beam != LOCAL and not engine.command and is_url(address_of(out)) else engine
+    far = engine.beam != LOCAL and not engine.command and (engine.beam == FAR or is_url(address_of(out)))
+    return None if far else engine
 
 
 def _on(out: Path, engine: Engine | None) -> Callable[[Sequence[int], Callable[[int], None], bool], None] | None:

@@ -144,6 +144,8 @@ def test_a_runner_that_cannot_be_started_is_one_line(file: RecipeFile, tmp_path:
     ):
         with pytest.raises(EngineError, match=words):
             plan_dataset(file, out, again=False, engine=Engine(command=command))
+    with pytest.raises(EngineError, match=r"^NoSuchRunner cannot be started: Unexpected pipeline runner[^\n]*$"):
+        plan_dataset(file, out, again=False, engine=Engine(beam="NoSuchRunner"))
     with pytest.raises(PlanError, match=r"run again\nthe engine ended without them$"):
         plan_dataset(file, out, again=False, engine=Engine(command=("true",)))
     assert (out / ".work/planning").is_dir()
@@ -194,9 +196,10 @@ def test_a_runner_whose_workers_share_no_folder_is_refused(
 ) -> None:
     monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "desks"))
     desk = arrive(f"file://{tmp_path}/store")
-    with pytest.raises(BuildError, match=r"^plan --runner: the workers of DataflowRunner share no folder"):
-        plan_dataset(file, desk, again=False, engine=Engine(beam="DataflowRunner"))
-    assert unfinished_in(desk / PLAN_FOLDER) is None
+    for out, beam in ((desk, "DataflowRunner"), (desk, "FlinkRunner"), (tmp_path / "here", "DataflowRunner")):
+        with pytest.raises(BuildError, match=rf"^plan --runner: the workers of {beam} share no folder"):
+            plan_dataset(file, out, again=False, engine=Engine(beam=beam))
+        assert unfinished_in(out / PLAN_FOLDER) is None
 
 
 def test_words_for_a_runner_need_one(tmp_path: Path) -> None:
