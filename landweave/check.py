@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,10 +45,12 @@ def check(
     exactly one row, and the catalogue, the shard manifests and the shard indexes must agree on the samples and
     observations; one split per shard and per block. Of the files that people edit (`EDITED`), only that they exist.
     """
+    faulty = set()
     for path, expected in sorted(dataset.manifest.objects.items()):
         fault = _object(dataset, path, expected)
         before = dataset.manifest.before.get(path)
         if fault and (before is None or _object(dataset, path, before)):
+            faulty.add(path)
             yield fault
     try:
         catalogue = _catalogue(dataset)
@@ -60,8 +61,9 @@ def check(
         return
     yield from _splits(dataset)
     with ThreadPoolExecutor(threads) as pool:
-        collections = [path for path in dataset.manifest.objects if _COLLECTION.fullmatch(path)]
-        for faults in pool.map(lambda page: _page(dataset, page), _linked(dataset, collections)):
+        collections = [p for p in dataset.manifest.objects if _COLLECTION.fullmatch(p) and p not in faulty]
+        pages = (page for path in collections for page in _linked(dataset, path))
+        for faults in pool.map(lambda page: _page(dataset, page), pages):
             yield from faults
         # shards that failed were left out and are not in the index
         built = sorted(int(number) for number in index if ".r" not in number)
@@ -88,26 +90,38 @@ def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
     return None if digest.hexdigest() == expected.sha256 else f"{path}: content differs from its checksum"
 
 
-def _linked(dataset: Dataset, paths: list[str]) -> Iterator[tuple[str, ObjectSum]]:
-    """Path and checksum of each STAC file that these STAC files link to, of those that the build wrote."""
-    for path in paths:
-        with suppress(FileNotFoundError, LandweaveError):  # its own fault has been reported
-            found = Fields(parse(dataset.store.get(path), path), path)
-            for link in found.objects("links"):
-                if "file:checksum" in link:
-                    name = link.text("href").removeprefix("./")
-                    target = inside(f"{path.rpartition('/')[0]}/{name}", f"{path}: ")
-                    digest = link.text("file:checksum", _MULTIHASH).removeprefix("1220")
-                    yield target, ObjectSum(link.whole("file:size", 0, 2**40), digest)
+def _linked(dataset: Dataset, path: str) -> Iterator[tuple[str, ObjectSum] | str]:
+    """Path and checksum of each file that a STAC file links to, of those that the build wrote; or what is wrong."""
+    try:
+        links = Fields(parse(dataset.store.get(path), path), path).objects("links")
+    except FileNotFoundError:
+        yield f"{path}: is missing"
+        return
+    except LandweaveError as error:
+        yield str(error)
+        return
+    for link in links:
+        try:
+            if "file:checksum" in link:
+                name = link.text("href").removeprefix("./")
+                target = inside(f"{path.rpartition('/')[0]}/{name}", f"{path}: the link to ")
+                digest = link.text("file:checksum", _MULTIHASH).removeprefix("1220")
+                yield target, ObjectSum(link.whole("file:size", 0, 2**40), digest)
+        except LandweaveError as error:
+            yield str(error)
 
 
-def _page(dataset: Dataset, page: tuple[str, ObjectSum]) -> list[str]:
+def _page(dataset: Dataset, page: tuple[str, ObjectSum] | str) -> list[str]:
     """Faults of the STAC catalogue of a shard, and of its items."""
-    fault = _object(dataset, *page)
-    if fault:
-        return [fault]
-    faults = (_object(dataset, *item) for item in _linked(dataset, [page[0]]))
+    fault = _link(dataset, page)
+    if fault or isinstance(page, str):
+        return [fault] if fault else []
+    faults = (_link(dataset, item) for item in _linked(dataset, page[0]))
     return [fault for fault in faults if fault]
+
+
+def _link(dataset: Dataset, found: tuple[str, ObjectSum] | str) -> str | None:
+    return found if isinstance(found, str) else _object(dataset, *found)
 
 
 def _index(data: Any, path: str, dataset: Dataset) -> dict[str, Fields]:

@@ -175,6 +175,8 @@ class Kept:
         self._look_every = min(_LOOK_EVERY, size // 16)
         self._since = self._look_every
         self._folders: dict[str, str] = {}
+        self._forgotten: set[str] = set()
+        """Paths of objects whose pieces are wrong and cannot be removed."""
         self._scratch = threading.local()
 
     def __reduce__(self) -> tuple[type[Kept], tuple[str, int, str]]:
@@ -227,6 +229,17 @@ class Kept:
         except OSError as error:
             self._stop(error)
 
+    def forget(self, path: str) -> None:
+        """Remove all pieces of an object, because they are not those of the dataset; or use none of them."""
+        self._forgotten.add(path)
+        folder = self._folder(path)
+        with suppress(OSError):
+            for file in os.scandir(folder) if os.path.isdir(folder) else ():  # noqa: PTH112 - texts as elsewhere
+                stem = file.path.rpartition(".")[0]
+                self._open.pop(stem, None)
+                _remove(stem)
+            self._forgotten.discard(path)
+
     def _stop(self, error: OSError) -> None:
         """One warning; from then on nothing is added: what is there is read, the rest comes from the URL."""
         if not self._off:
@@ -237,11 +250,17 @@ class Kept:
                 RuntimeWarning, stacklevel=2,
             )  # fmt: skip
 
-    def _segment(self, path: str, start: int, *, write: bool) -> _Segment | None:
+    def _folder(self, path: str) -> str:
         folder = self._folders.get(path)
         if folder is None:
             key = hashlib.sha256(f"{self._dataset}\0{path}".encode()).hexdigest()[:32]
             folder = self._folders[path] = f"{self.folder}/{key}"
+        return folder
+
+    def _segment(self, path: str, start: int, *, write: bool) -> _Segment | None:
+        if path in self._forgotten:
+            return None
+        folder = self._folder(path)
         stem = f"{folder}/{start // _SEGMENT:06d}"
         known = self._open.get(stem)
         if known is None:

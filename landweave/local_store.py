@@ -92,6 +92,9 @@ class LocalStore:
         """See `Store.size`."""
         return self._file(path).size
 
+    def forget(self, path: str) -> None:
+        """See `Store.forget`: nothing is kept."""
+
     def _file(self, path: str) -> _File:
         file = self._files.get(path)
         if file is None:

@@ -504,6 +504,7 @@ class _Open:
         self._store, self._part = store, part
         raw = _range(store, part.path, part.footer, part.size - part.footer)
         if len(raw) != part.size - part.footer or f"{crc32c(raw):08x}" != part.footer_crc32c:
+            store.forget(part.path)
             raise CorruptError(f"{part.path}: its footer differs from its checksum; {REMEDY}")
         self._footer = raw
         with told(part.path):
@@ -605,6 +606,7 @@ class _PartFile(io.RawIOBase):
             for number in range(lacking[0], lacking[-1] + 1):
                 block = bytes(raw[number * PART_BLOCK - begin :][:PART_BLOCK])
                 if f"{crc32c(block):08x}" != self._sums[8 * number : 8 * number + 8]:
+                    self._store.forget(self._part.path)
                     raise CorruptError(f"{self._part.path}: block {number} differs from its checksum; {REMEDY}")
                 fresh[number] = block
         joined = b"".join(fresh[n] if n in fresh else self._blocks[n] for n in range(first, last))
@@ -673,6 +675,7 @@ class _IdFile:
             if len(block) != count * ID_ENTRY.itemsize + 4 or crc32c(block[:-4]) != int.from_bytes(
                 block[-4:], "little"
             ):
+                self._store.forget(self._path)
                 raise CorruptError(f"{self._path}: block {number} differs from its checksum; {REMEDY}")
             parts.append(np.frombuffer(block[:-4], ID_ENTRY))
         return np.concatenate(parts)

@@ -182,6 +182,11 @@ class RemoteStore:
         """See `Store.size`: asked for with the first byte, since some servers refuse HEAD."""
         return int(self._run(self._part(path, (0, 1), 1))[1])
 
+    def forget(self, path: str) -> None:
+        """See `Store.forget`."""
+        if self.kept is not None:
+            self.kept.forget(path)
+
     async def _part(self, path: str, span: Any, length: int) -> tuple[Any, int]:
         """(bytes, size of the object)."""
 

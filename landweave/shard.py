@@ -106,6 +106,7 @@ class ShardReader:
                 self.shard_samples, array.slots, 2
             )
         except codec.DamageError as error:
+            self.store.forget(path)
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
         self._opened[array.group, array.name, shard] = found = _Opened(path, array.slots, entries, numbers)

@@ -53,6 +53,10 @@ class Store(Protocol):
         """Bytes of an object; errors as those of `get`."""
         ...
 
+    def forget(self, path: str) -> None:
+        """Bytes of an object differ from their checksum: read it from its origin the next time."""
+        ...
+
 
 def open_store(place: str | os.PathLike[str]) -> Store:
     """The store behind a path or URL.

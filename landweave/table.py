@@ -101,6 +101,8 @@ class Objects:
         digest = hashlib.sha256()
         for start in range(0, expected.size, WHOLE_BYTES):
             digest.update(self._store.get_range(path, start, WHOLE_BYTES))
+        if digest.hexdigest() != expected.sha256:
+            self._store.forget(path)
         if self._store.size(path) != expected.size or digest.hexdigest() != expected.sha256:
             raise CorruptError(f"{path}: content differs from its checksum; {REMEDY}")
 
@@ -123,6 +125,7 @@ class _Blocks(ObjectFile):
         for number in range(first, last):
             block = raw[(number - first) * BLOCK_BYTES :][:BLOCK_BYTES]
             if f"{crc32c(block):08x}" != self._sums[8 * number : 8 * number + 8]:
+                self.store.forget(self.path)
                 raise CorruptError(f"{self.path}: block {number} differs from its checksum; {REMEDY}")
         self.seek(stop)
         return bytes(raw[start - first * BLOCK_BYTES : stop - first * BLOCK_BYTES])

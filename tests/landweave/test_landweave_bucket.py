@@ -22,6 +22,7 @@ import pytest
 
 import landweave
 from landweave.kept import Kept, size_of
+from tests.shards.synthetic import planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -500,3 +501,53 @@ def test_a_process_that_may_open_few_files_keeps_few_open(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["200"]
+
+
+@pytest.mark.parametrize("name", ["index", "items", "ids"])
+def test_what_was_wrong_once_is_read_again_from_the_url(parted_path: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(parted_path, tmp_path / "copy")
+    here = landweave.open(parted_path)
+    ids = [sample.id for sample in here]
+    if name == "index":
+        path = copy / here.arrays["dem/elevation"].object(here.catalogue.shards[0])
+    else:
+        path = next(p for p in sorted(copy.glob("catalogue/**/*")) if p.is_file() and name in str(p.relative_to(copy)))
+    raw = path.read_bytes()
+    with bucket(copy) as store:
+        path.write_bytes(raw[:-64] + bytes(64))
+        for _ in range(2):
+            with pytest.raises(landweave.CorruptError):
+                everything(landweave.open(store.url, cache_dir=tmp_path / "cache"), ids)
+        path.write_bytes(raw)
+        everything(landweave.open(store.url, cache_dir=tmp_path / "cache"), ids)
+
+
+def everything(data: landweave.Dataset, ids: list[str]) -> None:
+    for name in ids:
+        assert data.sample(name).id == name
+    assert sum(len(batch["id"]) for batch in data.stream(batch_size=6)) == len(ids)
+
+
+@pytest.mark.slow
+def test_a_stream_holds_the_batches_that_docs_loading_names(tmp_path: Path) -> None:
+    # 4 decoded batches and the compressed bytes of 3: with prefetch = 2, the one that comes and the one in use
+    root = planned((8, 8, 8), sources=("sentinel2", "dem"), size_m=2560.0).build(tmp_path / "out")
+    sample = sum(
+        sum(a.nbytes for n, a in batch.items() if "/" in n) for batch in landweave.open(root).stream(batch_size=1)
+    )
+    batch = 8 * sample // len(landweave.open(root))
+    assert batch > 10 << 20
+    for place in ("url", "folder"):
+        with bucket(root) as store:
+            code = (
+                "import resource, pathlib, landweave\n"
+                f"data = landweave.open({(store.url if place == 'url' else str(root))!r})\n"
+                "list(data.stream(batch_size=1))\n"
+                "held = 1024 * int(pathlib.Path('/proc/self/status').read_text().split('VmData:')[1].split()[0])\n"
+                f"most = held + 7 * {batch} + (128 << 20)\n"
+                "resource.setrlimit(resource.RLIMIT_DATA, (most, most))\n"
+                "stream = data.stream(batch_size=8)\n"
+                "print(sum(len(b['id']) for _ in range(12) for b in stream))"
+            )
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.stderr) == (str(12 * len(landweave.open(root))), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import shutil
@@ -22,6 +23,7 @@ from referencing.jsonschema import DRAFT7
 
 import landweave
 from landweave.check import check
+from landweave.manifest import seal
 from landweave.render import picture
 from pipelines.shards import add, dataset_spec, finalise
 from pipelines.shards.pages import PAGED_ROWS
@@ -106,6 +108,35 @@ def test_check_covers_every_file_and_a_card_may_be_edited(out: Path) -> None:
     assert [fault.partition(":")[0] for fault in check(landweave.open(out))] == ["thumbnails/00002/s002_000.webp"]
     shutil.copy(out / "thumbnails/00002/s002_001.webp", picture_file)
     assert len(list(check(landweave.open(out)))) == 1
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["../../outside.json", "./../../outside.json", "/etc/passwd", "https://example.com/x.json", "a/../../x.json"],
+)
+def test_a_link_out_of_the_dataset_is_a_fault_and_is_not_followed(out: Path, tmp_path: Path, href: str) -> None:
+    (tmp_path / "outside.json").write_text("{}")
+    path = out / "catalogue/collection.json"
+    collection = json.loads(path.read_text())
+    size, sha256 = 2, hashlib.sha256(b"{}").hexdigest()
+    collection["links"].insert(0, {"rel": "child", "href": href, "file:size": size, "file:checksum": f"1220{sha256}"})
+    path.write_text(json.dumps(collection))
+    (out / "catalogue/stac/00000").joinpath("s000_000.json").write_text("{}")  # what comes after it is looked at
+    signed_again(out, "catalogue/collection.json")
+    faults = list(check(landweave.open(out)))
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "catalogue/collection.json",
+        "catalogue/stac/00000/s000_000.json",
+    ]
+    assert "is not a path inside a dataset" in faults[0]
+
+
+def signed_again(out: Path, name: str) -> None:
+    manifest = json.loads((out / "landweave.json").read_text())
+    raw = (out / name).read_bytes()
+    manifest["objects"][name].update({"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()})
+    del manifest["sha256"]
+    (out / "landweave.json").write_bytes(seal(manifest))
 
 
 def test_files_that_people_edit_are_no_fault_and_stay(out: Path, tmp_path: Path) -> None:
