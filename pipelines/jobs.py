@@ -160,6 +160,7 @@ def build_dataset(
         FullError: the disk is full.
     """
     bounds = bounds or Bounds()
+    _check_reach(out, engine)
     _check_limits(out, engine, bounds.limits)
     os.environ[RECIPE_FOLDER] = str(file.folder)  # workers inherit it; it is written nowhere
     check_fused(file)
@@ -263,6 +264,19 @@ def withdraw_text_set(out: Path, name: str) -> int:
     """
     with room_needed(out), sole_builder(out):
         return withdraw_texts(out, name)
+
+
+def _check_reach(out: Path, engine: Engine) -> None:
+    """Refuse a folder that workers could not reach, before anything is planned.
+
+    Raises:
+        BuildError: they share no folder with this machine.
+    """
+    if engine.beam == FAR and not engine.command and not is_url(address_of(out)):
+        raise BuildError(
+            f"{out.name}: the workers of {FAR} share no folder with this machine; build into an object store "
+            "(gs://BUCKET/NAME, s3://BUCKET/NAME), or with another --runner"
+        )
 
 
 def _check_limits(out: Path, engine: Engine, limits: Limits) -> None:

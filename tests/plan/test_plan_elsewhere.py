@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import pipelines.plan.places
 from pipelines.__main__ import app
 from pipelines.engines import Engine
-from pipelines.jobs import BuildError, plan_dataset
+from pipelines.jobs import BuildError, build_dataset, plan_dataset
 from pipelines.plan import plan_elsewhere
 from pipelines.recipes import RecipeFile
 from pipelines.shards import arrive
@@ -200,6 +200,13 @@ def test_a_runner_whose_workers_share_no_folder_is_refused(
         with pytest.raises(BuildError, match=rf"^plan --runner: the workers of {beam} share no folder"):
             plan_dataset(file, out, again=False, engine=Engine(beam=beam))
         assert unfinished_in(out / PLAN_FOLDER) is None
+
+
+def test_a_build_into_a_folder_that_no_worker_reaches_is_refused(file: RecipeFile, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"^here: the workers of DataflowRunner share no folder") as error:
+        build_dataset(file, tmp_path / "here", Engine(beam="DataflowRunner"))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "here").exists()
 
 
 def test_words_for_a_runner_need_one(tmp_path: Path) -> None:
