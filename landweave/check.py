@@ -15,6 +15,7 @@ from landweave.documents import EDITED
 from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import ITEMS, MANIFEST, SHARD_INDEX, shard_manifest, supplement_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
+from landweave.remote_store import RemoteStore
 from landweave.strict import Fields, inside, parse, text, whole
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def check(
     exactly one row, and the catalogue, the shard manifests and the shard indexes must agree on the samples and
     observations; one split per shard and per block. Of the files that people edit (`EDITED`), only that they exist.
     """
+    if isinstance(dataset.store, RemoteStore):  # what is kept on this machine says nothing about the dataset
+        dataset = type(dataset)(dataset.store.at_origin(), dataset.manifest)
     faulty = set()
     for path, expected in sorted(dataset.manifest.objects.items()):
         fault = _object(dataset, path, expected)

@@ -65,6 +65,10 @@ class RemoteStore:
         """Keep what is read from now on; the dataset's manifest has been read."""
         self.kept = kept
 
+    def at_origin(self) -> RemoteStore:
+        """The same place, read from there alone."""
+        return RemoteStore(self._url)
+
     def has(self, path: str, spans: list[tuple[int, int]]) -> bool:
         """Whether all these ranges are kept on this machine."""
         return self.kept is not None and self.kept.has(path, spans)

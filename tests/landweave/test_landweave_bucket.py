@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import landweave
+from landweave.check import check
 from landweave.kept import Kept, size_of
 from tests.shards.synthetic import planned
 
@@ -526,6 +527,18 @@ def everything(data: landweave.Dataset, ids: list[str]) -> None:
     for name in ids:
         assert data.sample(name).id == name
     assert sum(len(batch["id"]) for batch in data.stream(batch_size=6)) == len(ids)
+
+
+def test_check_reads_the_dataset_and_not_what_is_kept_of_it(dataset_path: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset_path, tmp_path / "copy")
+    with bucket(copy) as store:
+        data = landweave.open(store.url, cache_dir=tmp_path / "cache")
+        assert list(check(data)) == []
+        path = copy / "catalogue/ledger.parquet"
+        raw = path.read_bytes()
+        path.write_bytes(raw[7:] + raw[:7])
+        assert list(check(data)) == ["catalogue/ledger.parquet: content differs from its checksum"]
+        assert not cached(tmp_path / "cache")
 
 
 @pytest.mark.slow
