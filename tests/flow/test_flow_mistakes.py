@@ -302,7 +302,7 @@ def test_status_knows_a_planning_that_was_interrupted(earth: Path, desk: Path) -
             time.sleep(0.1)
         done = run(slow, "status", out)
         assert done.returncode == 0, done.stderr
-        assert "is being planned, 0 of 1 partitions planned, 4 samples placed" in done.stdout
+        assert "is being planned, 0 of 1 partition planned, 4 samples placed" in done.stdout
         os.killpg(started.pid, signal.SIGINT)
         _, err = started.communicate(timeout=300)
         let_go.set()
