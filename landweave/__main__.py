@@ -378,11 +378,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from landweave.check import check
+    from landweave.check import Edited, check
 
     dataset, faults = open_dataset(arguments.dataset), 0
     for fault in check(dataset, progress=_Progress("checked", "shards")):
-        faults += 1
+        faults += not isinstance(fault, Edited)
         _print(printable(fault))
     if faults:
         _complain(f"{faults} fault{'s' if faults > 1 else ''} found")

@@ -32,10 +32,19 @@ _Seat = tuple[str, str]
 """(sample id, split) of a row."""
 
 
+class Edited(str):
+    """A line about a file that people may edit and that no reader needs: not a fault."""
+
+    __slots__ = ()
+
+
 def check(
     dataset: Dataset, *, threads: int = 4, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Iterator[str]:
     """Yields one line per fault, and nothing if there is none. Reads every byte of the dataset once.
+
+    A file that people may edit (`landweave.documents.EDITED`) and that differs from what was written is a line of type
+    `Edited`.
 
     Args:
         dataset: which.
@@ -44,7 +53,7 @@ def check(
 
     Checked: size and SHA-256 of every object, and of every STAC file that the collection leads to; every sample in
     exactly one row, and the catalogue, the shard manifests and the shard indexes must agree on the samples and
-    observations; one split per shard and per block. Of the files that people edit (`EDITED`), only that they exist.
+    observations; one split per shard and per block.
     """
     if isinstance(dataset.store, RemoteStore):  # what is kept on this machine says nothing about the dataset
         dataset = type(dataset)(dataset.store.at_origin(), dataset.manifest)
@@ -80,17 +89,20 @@ def _object(dataset: Dataset, path: str, expected: ObjectSum) -> str | None:
     """The fault of an object; reads it in pieces, and only if its length is right."""
     try:
         size, digest = dataset.store.size(path) if expected.size else 0, hashlib.sha256()
-        if path in EDITED:
-            return None
         if size != expected.size:
-            return f"{path}: has {size} bytes, expected {expected.size}"
+            return _differs(path, f"has {size} bytes, expected {expected.size}")
         for start in range(0, size, _PIECE_BYTES):
             digest.update(dataset.store.get_range(path, start, min(_PIECE_BYTES, size - start)))
     except FileNotFoundError:
         return f"{path}: is missing"
     except LandweaveError as error:
         return f"{path}: {error}"
-    return None if digest.hexdigest() == expected.sha256 else f"{path}: content differs from its checksum"
+    return None if digest.hexdigest() == expected.sha256 else _differs(path, "content differs from its checksum")
+
+
+def _differs(path: str, how: str) -> str:
+    line = f"{path}: {how}"
+    return Edited(f"{line}: it was edited or is damaged; no pixels or tables depend on it") if path in EDITED else line
 
 
 def _linked(dataset: Dataset, path: str) -> Iterator[tuple[str, ObjectSum] | str]:

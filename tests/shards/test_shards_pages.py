@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing.jsonschema import DRAFT7
 
 import landweave
-from landweave.check import check
+from landweave.check import Edited, check
 from landweave.manifest import seal
 from landweave.render import picture
 from pipelines.shards import add, dataset_spec, finalise
@@ -142,14 +144,20 @@ def signed_again(out: Path, name: str) -> None:
 def test_files_that_people_edit_are_no_fault_and_stay(out: Path, tmp_path: Path) -> None:
     for name in ("README.md", "CITATION.cff"):
         (out / name).write_text(f"{(out / name).read_text()}\nour own words\n")
-    assert list(check(landweave.open(out))) == []
+    lines = list(check(landweave.open(out)))
+    assert [line.partition(":")[0] for line in lines] == ["CITATION.cff", "README.md"]
+    assert all(isinstance(line, Edited) and "edited" in line for line in lines)
+    command = [sys.executable, "-m", "landweave", "check", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "no fault found" in done.stdout
+    assert "README.md: has" in done.stdout
     second = planned((3, 2, 2), sources=("landsat",), size_m=120.0, labels=False).build(tmp_path / "more")
     add(out, str(second))
-    assert list(check(landweave.open(out))) == []
+    assert all(isinstance(line, Edited) for line in check(landweave.open(out)))
     assert "our own words" in (out / "README.md").read_text()
     assert "landsat" in (out / "croissant.json").read_text() + (out / "catalogue/collection.r1.json").read_text()
     (out / "README.md").unlink()
-    assert list(check(landweave.open(out))) == ["README.md: is missing"]
+    assert [line for line in check(landweave.open(out)) if not isinstance(line, Edited)] == ["README.md: is missing"]
 
 
 def test_a_revision_has_items_of_its_own_and_the_old_ones_stay(out: Path, whole: Path, tmp_path: Path) -> None:
