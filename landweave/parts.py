@@ -27,6 +27,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -221,7 +222,7 @@ def _groups(found: Fields, footer: int) -> tuple[int, ...]:
     steps = found.entries("groups", _MOST_GROUPS, ())
     if not all(type(n) is int and n > 0 for n in steps) or sum(steps) >= footer:
         refuse(found.at("groups"), "other entries", f"ascending places below {footer}, each from the one before")
-    return tuple(np.cumsum(steps, dtype=np.int64).tolist())
+    return tuple(accumulate(steps))
 
 
 def _schema(found: Fields) -> pa.Schema | None:
@@ -237,9 +238,10 @@ def _schema(found: Fields) -> pa.Schema | None:
 def _bbox(found: Fields) -> tuple[float, float, float, float] | None:
     if found.only("bbox") is None:
         return None
-    edges = [Fields({"v": v}, found.at("bbox")).number("v", -400, 400) for v in found.entries("bbox", 4)]
-    if len(edges) != 4:
-        refuse(found.at("bbox"), edges, "four numbers")
+    edges = found.entries("bbox", 4)
+    if len(edges) != 4 or not all(type(v) in (int, float) and -400 <= v <= 400 for v in edges):
+        refuse(found.at("bbox"), edges, "four numbers from -400 to 400")
+    edges = [float(v) for v in edges]
     return edges[0], edges[1], edges[2], edges[3]
 
 

@@ -103,11 +103,17 @@ class Fields:
 
     def whole(self, name: str, low: int, high: int, default: Any = _REQUIRED) -> int:
         """An integer within bounds, both included."""
-        return whole(self._get(name, default), self.at(name), low, high)
+        found = self._get(name, default)
+        if type(found) is int and low <= found <= high:  # the usual case needs no name for a message
+            return found
+        return whole(found, self.at(name), low, high)
 
     def number(self, name: str, low: float = -1e300, high: float = 1e300) -> float:
         """A finite number (int or float) within bounds, both included."""
-        return number(self._get(name, _REQUIRED), self.at(name), low, high)
+        found = self._get(name, _REQUIRED)
+        if type(found) is float and low <= found <= high:
+            return found
+        return number(found, self.at(name), low, high)
 
     def number_or_none(self, name: str, low: float = -1e300, high: float = 1e300) -> float | None:
         """A finite number, or null where there is none."""

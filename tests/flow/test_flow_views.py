@@ -23,7 +23,8 @@ def views(dataset: landweave.Dataset) -> dict[str, Any]:
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 7
     found: dict[str, Any] = {"data": dataset}
-    exec("\n".join(blocks), found)  # noqa: S102 - the page's own code
+    code = "\n".join(blocks).replace('"data/quickstart"', repr(dataset.store.url))
+    exec(code, found)  # noqa: S102 - the page's own code
     return found
 
 
