@@ -630,8 +630,11 @@ class _IdFile:
         self._blocks = -(-samples // ID_BLOCK)
 
     def spans(self, hashes: Sequence[int]) -> list[tuple[int, int]]:
-        """Blocks, from first to before last, that probably hold some hashes, which are ascending."""
-        spread = int(3 * self._samples**0.5) // ID_BLOCK + 1
+        """Blocks, from first to before last, that probably hold some hashes, which are ascending.
+
+        The place of a hash among n has a standard deviation of at most n**0.5 / 2: four of them miss 1 of 16,000.
+        """
+        spread = int(2 * self._samples**0.5) // ID_BLOCK + 1
         spans: list[tuple[int, int]] = []
         for wanted in hashes:
             middle = int(wanted / 2**64 * self._samples) // ID_BLOCK
