@@ -84,6 +84,7 @@ def test_every_recipe_that_is_shipped_is_good() -> None:
         assert read_recipe(path).recipe.name == path.stem
 
 
+@pytest.mark.slow
 def test_one_version_everywhere() -> None:
     version = landweave.__version__
     cited = re.search(r"^version: (.*)$", (CHECKOUT / "CITATION.cff").read_text(), re.M)

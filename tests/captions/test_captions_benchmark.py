@@ -26,6 +26,7 @@ def test_self_bleu_counts_as_papineni_did() -> None:
     assert self_bleu(texts) == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
 
 
+@pytest.mark.slow
 def test_a_run_prints_a_row_per_method_and_what_it_missed(tmp_path: Path) -> None:
     data = planned((4, 3), sources=("sentinel2", "dem"), size_m=480.0).build(tmp_path / "data")
     line = [sys.executable, "-m", "benchmarks.captions", str(data), "--quick", "--json"]

@@ -147,6 +147,7 @@ FALSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TRUE)
 def test_true_sentences_pass(text: str) -> None:
     assert refusal_of(text, FACTS) is None

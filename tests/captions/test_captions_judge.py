@@ -96,6 +96,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 TEXTS = Path(__file__).parent / "texts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["develop", "held_out", "widened", "fresh"])
 def test_captions_of_varied_facts(name: str) -> None:
     """Texts over records of facts; those of `held_out` were written after the grammar, which was widened since.

@@ -249,6 +249,7 @@ def test_a_caption_of_other_facts_is_refused(seed: int) -> None:
     assert judge(text, other).reason is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["develop", "held_out", "widened", "fresh"])
 def test_numbers_of_accepted_texts_cannot_be_moved(name: str) -> None:
     """Every percentage of an accepted text that no word softens, moved by 2 and by 7, makes it false."""

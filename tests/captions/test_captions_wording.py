@@ -38,6 +38,7 @@ def round_trips(seeds: range) -> tuple[Counter[str], Counter[str], list[tuple[st
     return filled, accepted, unread
 
 
+@pytest.mark.slow
 def test_frames_are_read_back() -> None:
     filled, accepted, unread = round_trips(range(25))
     assert unread == []

@@ -77,6 +77,7 @@ def test_a_first_recipe_is_a_recipe(tmp_path: Path) -> None:
         write_first(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", [*ARCHIVES, "https://stac.example/v1"])
 def test_a_first_recipe_is_for_the_users_area_and_archives(archive: str, tmp_path: Path) -> None:
     path = tmp_path / "first.yaml"

@@ -73,6 +73,7 @@ def observe(recipe: Recipe) -> tuple[Observation, Any]:
     return got, source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("product", PRODUCTS, ids=[p.name for p in PRODUCTS])
 def test_a_product_in_yaml_has_the_pixels_of_gdal(product: Product, world: World) -> None:
     assert len(product.yaml.strip().splitlines()) <= 25

@@ -151,6 +151,7 @@ def _near(mask: np.ndarray) -> np.ndarray:
     return np.any([np.roll(wide, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)], axis=0)[1:-1, 1:-1]
 
 
+@pytest.mark.slow
 def test_a_gradient_through_six_sensors_lies_on_itself(tmp_path: Path) -> None:
     """All in the neighbouring zone, off every lattice."""
     planes: dict[str, Plane] = {}

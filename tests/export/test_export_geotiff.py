@@ -85,6 +85,7 @@ def test_footprints_open_as_a_layer(data: landweave.Dataset, out: Path) -> None:
         assert by_id.loc[sample.id].geometry.contains(shapely.geometry.Point(sample.lonlat))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_selection(data: landweave.Dataset, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "landweave", "export", "geotiff", data.store.url, str(tmp_path / "out")]
     line += ["--split", "train", "--arrays", "dem"]

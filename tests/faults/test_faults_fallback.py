@@ -63,6 +63,7 @@ def test_the_first_provider_that_answers_is_the_one_that_is_planned_with(service
     assert not [e for e in services.log if e.path.startswith("/second")], "nobody else is asked"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["503", "reset"])
 def test_the_next_stands_in_for_one_that_is_down(how: str, services: Services) -> None:
     clean = asked(services)
@@ -92,6 +93,7 @@ def test_a_search_that_is_cut_in_the_middle_is_not_half_an_answer(services: Serv
     assert [s.item_id for s in found.scenes] == [s.item_id for s in clean.scenes]
 
 
+@pytest.mark.slow
 def test_all_down_is_unavailable_and_not_an_empty_archive(services: Services) -> None:
     services.take_down("*")
     found = asked(services)

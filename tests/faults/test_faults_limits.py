@@ -101,6 +101,7 @@ def test_one_hosts_death_is_not_anothers(services: Services) -> None:
     assert client.get_range(f"{services.base_url}/f/a.bin", 0, 1).data == b"\0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["headers", "body", "body of no stated length"])
 def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
     """A byte now and then keeps any socket timeout from firing."""

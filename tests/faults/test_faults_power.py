@@ -47,6 +47,7 @@ PARTS = 8
 """Tests that the steps are divided among."""
 
 
+@pytest.mark.slow
 def test_the_recorder_drops_what_was_not_synced_and_keeps_what_was(tmp_path: Path) -> None:
     """The judge is judged: a writer that does not sync is caught, in every way to forget it."""
     script, out = tmp_path / "steps.py", tmp_path / "out"

@@ -43,6 +43,7 @@ def epoch_of(batches: Any) -> list[str]:
 # torch's own loader
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), [*WORKERS, *SLOW_WORKERS])
 def test_torch(place: Path, orders: list[list[str]], workers: int, more: dict[str, Any]) -> None:
     made = loader(place, workers, **more)
@@ -54,6 +55,7 @@ def test_torch(place: Path, orders: list[list[str]], workers: int, more: dict[st
     assert epoch_of(made) == orders[2], "only the next iterator begins elsewhere"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), WORKERS)
 def test_torch_passes_that_are_not_run_to_their_end(
     place: Path, orders: list[list[str]], workers: int, more: dict[str, Any]
@@ -66,6 +68,7 @@ def test_torch_passes_that_are_not_run_to_their_end(
     assert epoch_of(made) == orders[5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torch_iterators_side_by_side(place: Path, orders: list[list[str]], workers: int) -> None:
     made = loader(place, workers)
@@ -75,6 +78,7 @@ def test_torch_iterators_side_by_side(place: Path, orders: list[list[str]], work
     assert sum(1 for _ in made for _ in made) == len(made) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torch_wrappers_of_a_stream(place: Path, orders: list[list[str]], workers: int) -> None:
     class Mapped(torch.utils.data.IterableDataset):
@@ -101,6 +105,7 @@ def test_torch_with_a_batch_size_of_its_own(place: Path, orders: list[list[str]]
         next(iter(torch.utils.data.DataLoader(stream, batch_size=3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torch_wrappers_of_samples(place: Path, workers: int) -> None:
     data = landweave.open(place)
@@ -137,6 +142,7 @@ def test_torch_wrappers_of_samples(place: Path, workers: int) -> None:
 # torchdata
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), WORKERS)
 def test_torchdata(place: Path, orders: list[list[str]], workers: int, more: dict[str, Any]) -> None:
     """Interrupted after every batch, also the last, of the second epoch: as if nothing had happened."""
@@ -159,6 +165,7 @@ def test_torchdata(place: Path, orders: list[list[str]], workers: int, more: dic
 # Lightning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), [WORKERS[0], WORKERS[2], WORKERS[3]])
 @pytest.mark.parametrize("make", [torch.utils.data.DataLoader, StatefulDataLoader])
 def test_lightning(place: Path, orders: list[list[str]], make: Any, workers: int, more: dict[str, Any]) -> None:
@@ -171,6 +178,7 @@ def test_lightning(place: Path, orders: list[list[str]], make: Any, workers: int
     assert [len(ids) for ids in module.validated] == [8, 15, 15, 15], "a sanity check of two batches, then all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), [WORKERS[0], WORKERS[3]])
 def test_lightning_resumed(
     place: Path, orders: list[list[str]], workers: int, more: dict[str, Any], tmp_path: Path
@@ -197,6 +205,7 @@ def test_lightning_resumed(
 # accelerate and the Hugging Face trainer, one process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), [WORKERS[0], WORKERS[2], WORKERS[3]])
 def test_accelerate(place: Path, orders: list[list[str]], workers: int, more: dict[str, Any]) -> None:
     from accelerate import Accelerator, skip_first_batches
@@ -208,6 +217,7 @@ def test_accelerate(place: Path, orders: list[list[str]], workers: int, more: di
     assert epoch_of(skip_first_batches(prepared, 2)) == orders[1][8:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_hugging_face_trainer(

@@ -170,6 +170,7 @@ def test_a_wrong_entry_is_one_line_with_its_key(tmp_path: Path, fused: str, mess
     assert len(caught.value.lines) == 1
 
 
+@pytest.mark.slow
 def test_a_dataset_with_strata_and_a_soft_voter(tmp_path: Path) -> None:
     base = synthetic.planned((4, 2), sources=("sentinel2", "dem")).build(tmp_path / "base")
     said = synthetic.recipe(sources=("sentinel2", "dem"), samples=4).model_dump(mode="json")

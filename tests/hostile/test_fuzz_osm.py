@@ -35,6 +35,7 @@ def read_seeds(folder: Path, first: int, count: int) -> dict[str, int]:
     return tally
 
 
+@pytest.mark.slow
 def test_some_seeds(tmp_path: Path) -> None:
     tally = read_seeds(tmp_path, 0, 400)
     assert tally["refused in one line"] > 100

@@ -112,6 +112,7 @@ def test_a_good_item_is_taken(kind: str) -> None:
     assert source.candidates([scene], PLACE, None if kind == "dem" else WINDOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOURCES)
 def test_any_item_is_a_scene_or_a_refusal(kind: str) -> None:
     source = open_source(SOURCES[kind])

@@ -46,6 +46,7 @@ def read_seeds(folder: Path, first: int, count: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_some_seeds(tmp_path: Path) -> None:
     found = read_seeds(tmp_path, 0, 150)
     assert found["tally"]["corrupt"] > 100
@@ -106,6 +107,7 @@ def test_a_deflate_block_that_unfolds_to_more_than_its_pixels_is_refused(tmp_pat
     assert got.reason is Reason.CORRUPT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1 << 31) - 16, 1 << 22, 300_000])
 def test_absurd_dimensions_are_refused(size: int, tmp_path: Path) -> None:
     raw = plain(tmp_path / "a.tif", 70_000, compress="deflate", blockxsize=512, blockysize=512, SPARSE_OK=True)
@@ -146,6 +148,7 @@ def test_a_chain_of_directories_that_bites_its_tail_is_refused(tmp_path: Path) -
         assert order in "<>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["deflate", "lerc_deflate"])
 def test_no_flipped_bit_of_a_block_with_a_check_sum_becomes_a_pixel(codec: str, tmp_path: Path) -> None:
     """GDAL alone lets about one in eight of deflate's pass."""

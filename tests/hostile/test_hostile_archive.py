@@ -126,6 +126,7 @@ LIES: dict[str, Say] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_every_lie_is_a_reason_that_can_be_printed(lie: str) -> None:
     with liar(LIES[lie]) as server, pytest.raises(AccessError) as caught:
@@ -170,6 +171,7 @@ def test_what_comes_through_the_gate_is_sane() -> None:
         read_json(b"[1,2,3,4,5,6,7,8,9,0,1]", most_values=10)
 
 
+@pytest.mark.slow
 def test_memory_stays_small_whatever_is_unpacked() -> None:
     """In a process of its own: a page of 300 MB, one of 19 million values, one without end, each a few times."""
     script = (

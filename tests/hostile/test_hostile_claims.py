@@ -46,6 +46,7 @@ CONTENTS: dict[str, str | bytes | Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("kind", CONTENTS)
 def test_it_is_taken_over_after_its_owner_had_time_to_be_heard(
@@ -98,6 +99,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_kb", [300_000, 700_000, 1_200_000, 1_800_000])
 @pytest.mark.parametrize("module", COMMANDS)
 def test_too_little_address_space_is_one_line(module: str, limit_kb: int, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def damage(rng: random.Random, file: Path, kind: str) -> None:
             file.unlink()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "times"), [pytest.param("flip", FLIPS, marks=pytest.mark.slow), ("cut", CUTS), ("deletion", DELETIONS)]
 )
@@ -172,6 +174,7 @@ print(right + told)
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_while_it_is_read_ends_nothing(whole: Path, tmp_path: Path) -> None:
     """Again and again, by another process, at any moment of a read: a mapped file would end this one by SIGBUS."""
     shutil.copytree(whole, tmp_path / "copy")

@@ -18,6 +18,7 @@ def fuzz(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=CHECKOUT, text=True, capture_output=True, timeout=1500, check=False)
 
 
+@pytest.mark.slow
 def test_kept_inputs_find_nothing_any_more() -> None:
     kept = sorted(p for p in SEEDS.iterdir() if p.name.split("-")[0] in TARGETS)
     assert kept

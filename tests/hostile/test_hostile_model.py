@@ -47,6 +47,7 @@ SILENT: dict[str, Callable[[Talk], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", SILENT)
 def test_an_endpoint_that_gives_no_answer_is_an_outcome(
     lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

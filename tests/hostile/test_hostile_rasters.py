@@ -127,6 +127,7 @@ def read(folder: Path) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_in_one_line_within_the_stated_memory(tmp_path: Path) -> None:
     for name, make in BOMBS.items():
         (tmp_path / name).write_bytes(make())

@@ -341,6 +341,7 @@ def test_what_is_set_on_the_command_line_is_ones_own(tmp_path: Path) -> None:
         laid(write(tmp_path / "other", tree), "description=../area.geojson")
 
 
+@pytest.mark.slow
 def test_the_commands_have_the_switches(tmp_path: Path) -> None:
     """As a user meets them: the line names the option, and with the option it goes on to the next thing."""
     (tmp_path / "area.geojson").write_text(AREA)
@@ -378,6 +379,7 @@ def laughs(levels: int) -> str:
     return text + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, levels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "word"),
     [

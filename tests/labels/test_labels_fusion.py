@@ -52,6 +52,7 @@ def test_products_have_published_accuracies_and_shared_persistent_errors(world):
     assert (world.truth == 5)[maps["OSM"] == 5].mean() >= 0.8
 
 
+@pytest.mark.slow
 def test_plain_dawid_skene_loses_to_the_anchored_one(whole, world):
     voters, samples = whole
     model = learn_all(voters, samples, rounds=0)
@@ -60,6 +61,7 @@ def test_plain_dawid_skene_loses_to_the_anchored_one(whole, world):
     assert miou(votes_alone, world.truth) > miou(plain, world.truth) + 1
 
 
+@pytest.mark.slow
 def test_fused_labels_beat_the_best_product_and_know_how_sure_they_are(whole, world):
     voters, samples = whole
     model, truth = learn_all(voters, samples), world.truth
@@ -216,6 +218,7 @@ def test_features_are_whole_numbers_and_holes_take_their_neighbours():
     assert (found[..., 4:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_world_goes_through_its_file(whole, world, tmp_path):
     write(world, tmp_path / "w.npz")
     back = read(tmp_path / "w.npz")

@@ -82,6 +82,7 @@ STATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "float32"])
 @pytest.mark.parametrize("where", STATED)
 def test_a_signed_nodata_works_wherever_it_is_stated(where: str, dtype: str, tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_tables_are_closed_and_underground_is_not_drawn() -> None:
     assert class_of_line({"waterway": "river"}) == ("Water", 15.0)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_helsinki_is_the_same_twice_and_adds_up(real: Path, tmp_path: Path) -> None:
     extract = prepare(real / "osm/helsinki-core-2019-04-21.osm.pbf", tmp_path)

@@ -44,6 +44,7 @@ def _geobox(rng: np.random.Generator, reach: float) -> GeoBox:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reach", [0.005, 0.05, 1.0])
 def test_labels_of_pieces_are_labels_of_the_whole(reach: float) -> None:
     rng = np.random.default_rng(3)
@@ -82,6 +83,7 @@ def test_an_area_that_is_broken_is_repaired_once() -> None:
     assert area.near((-20.0, 20.0, 40.0, 70.0)) is area.shape, "where nothing is cut, it is what the extract holds"
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["osm/liechtenstein-2022-07-21.osm.pbf", "osm/helsinki-core-2019-04-21.osm.pbf"])
 def test_real_labels_are_the_same(real: Path, tmp_path: Path, name: str) -> None:

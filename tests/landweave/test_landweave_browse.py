@@ -228,6 +228,7 @@ def test_plain_files_are_complete_and_name_no_folder_of_this_machine(data: landw
         write(data, chosen, tmp_path / "site", lambda *_: None)
 
 
+@pytest.mark.slow
 def test_a_user_is_told_what_to_do(dataset_path: Path, tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "landweave", "browse", str(dataset_path), *words]

@@ -107,6 +107,7 @@ def same(there: landweave.Dataset, here: landweave.Dataset) -> None:
             np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.slow
 def test_requests_that_never_get_an_answer_are_sent_again(dataset_path: Path) -> None:
     with bucket(dataset_path) as store:
         # every ninth object or range is not answered at first
@@ -120,6 +121,7 @@ def test_requests_that_never_get_an_answer_are_sent_again(dataset_path: Path) ->
         assert asker.asker.again + asker.asker.given_up > 0
 
 
+@pytest.mark.slow
 def test_second_requests_are_few_where_all_answers_are_slow(dataset_path: Path) -> None:
     with bucket(dataset_path) as store:
         store.habit = lambda path, times: 0.3  # noqa: ARG005
@@ -130,6 +132,7 @@ def test_second_requests_are_few_where_all_answers_are_slow(dataset_path: Path) 
         assert 0 < again <= 8 + 0.05 * len(store.asked) + 1
 
 
+@pytest.mark.slow
 def test_a_store_that_stops_answering_is_an_error_of_one_line(dataset_path: Path) -> None:
     with bucket(dataset_path) as store:
         data: Any = landweave.open(store.url)
@@ -153,6 +156,7 @@ def test_answers_that_are_cut_short_once_are_asked_for_again(dataset_path: Path)
         same(landweave.open(store.url), landweave.open(dataset_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "changed", "gone", "index"])
 def test_an_object_that_changes_while_it_is_read(dataset_path: Path, tmp_path: Path, how: str) -> None:
     copy = tmp_path / "copy"
@@ -190,6 +194,7 @@ def test_a_stream_that_is_left_cancels_what_it_asked_for(dataset_path: Path) -> 
         same(data, landweave.open(dataset_path))
 
 
+@pytest.mark.slow
 def test_a_batch_is_freed_when_it_is_released(dataset_path: Path) -> None:
     with bucket(dataset_path) as store:
         data = landweave.open(store.url)
@@ -203,6 +208,7 @@ def test_a_batch_is_freed_when_it_is_released(dataset_path: Path) -> None:
             gc.enable()
 
 
+@pytest.mark.slow
 def test_a_batch_that_fails_asks_for_nothing_more(dataset_path: Path) -> None:
     with bucket(dataset_path) as store:
         code = (
@@ -278,6 +284,7 @@ def test_a_second_epoch_and_another_process_read_what_is_kept(dataset_path: Path
         np.testing.assert_array_equal(again.sample(0)["dem/elevation"], local.sample(0)["dem/elevation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["zeros", "short", "list", "torn list"])
 def test_what_is_kept_and_damaged_is_fetched_again(dataset_path: Path, tmp_path: Path, how: str) -> None:
     with bucket(dataset_path) as store:
@@ -303,6 +310,7 @@ def test_a_dataset_that_was_built_again_shares_nothing(tmp_path: Path) -> None:
         assert bytes(found) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/proc/nothing", "/dev/null/cache", "a file"])
 def test_a_folder_that_cannot_be_used_is_one_warning(dataset_path: Path, tmp_path: Path, folder: str) -> None:
     (tmp_path / "a file").write_text("")
@@ -323,6 +331,7 @@ def test_the_size_is_kept_and_what_is_removed_comes_again(tmp_path: Path) -> Non
     assert kept.read("object0", 0, 1 << 20) is None
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_ends_keeping_and_not_reading(dataset_path: Path, tmp_path: Path) -> None:
     # a limit of the size of files fails as a full disk does
     with bucket(dataset_path) as store:
@@ -337,6 +346,7 @@ def test_a_disk_that_is_full_ends_keeping_and_not_reading(dataset_path: Path, tm
     assert done.stdout.split() == [str(len(landweave.open(dataset_path))), "1"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_killed_leaves_a_cache_that_is_whole(dataset_path: Path, tmp_path: Path) -> None:
     with bucket(dataset_path) as store:
         code = (
@@ -356,6 +366,7 @@ def test_sizes_that_are_none(size: Any) -> None:
         size_of(size)
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_cache(dataset_path: Path, tmp_path: Path) -> None:
     with bucket(dataset_path) as store:
         code = (
@@ -380,13 +391,14 @@ def test_two_processes_fill_one_cache(dataset_path: Path, tmp_path: Path) -> Non
         assert data.store.kept.misses == 0
 
 
+@pytest.mark.slow
 def test_a_cache_that_may_be_read_alone_is_used(dataset_path: Path, tmp_path: Path) -> None:
     with bucket(dataset_path) as store:
         here = landweave.open(dataset_path)
         filled = landweave.open(store.url, cache_dir=tmp_path)
         list(filled.stream(batch_size=6, arrays=["dem"]))
         for path in [tmp_path, *tmp_path.parents]:
-            if path == tmp_path or path.name.startswith("pytest-"):
+            if path == tmp_path or path.name.startswith(("pytest-", "popen-")):
                 path.chmod(path.stat().st_mode | 0o055)
         for path in tmp_path.rglob("*"):
             path.chmod(0o555 if path.is_dir() else 0o444)
@@ -504,6 +516,7 @@ def test_a_process_that_may_open_few_files_keeps_few_open(tmp_path: Path) -> Non
     assert done.stdout.split() == ["200"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index", "items", "ids"])
 def test_what_was_wrong_once_is_read_again_from_the_url(parted_path: Path, tmp_path: Path, name: str) -> None:
     copy = shutil.copytree(parted_path, tmp_path / "copy")
@@ -529,6 +542,7 @@ def everything(data: landweave.Dataset, ids: list[str]) -> None:
     assert sum(len(batch["id"]) for batch in data.stream(batch_size=6)) == len(ids)
 
 
+@pytest.mark.slow
 def test_check_reads_the_dataset_and_not_what_is_kept_of_it(dataset_path: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(dataset_path, tmp_path / "copy")
     with bucket(copy) as store:

@@ -54,6 +54,7 @@ def test_a_chunk_is_what_numcodecs_writes_with_a_crc_behind(spec: CodecSpec, dty
     np.testing.assert_array_equal(back, data)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("spec", SPECS[:3:2], ids=lambda s: s.cname)
 def test_large_chunks_have_the_same_bytes_whatever_threads_blosc_has(spec: CodecSpec) -> None:

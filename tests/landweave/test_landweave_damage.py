@@ -41,6 +41,7 @@ def test_a_sound_dataset_has_no_fault(dataset_path: Path) -> None:
     assert list(check(landweave.open(dataset_path))) == []
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_is_found_by_check(copy: Path) -> None:
     rng = random.Random(1)
     files = sorted(p for p in copy.rglob("*") if p.is_file() and p.stat().st_size and p.name not in EDITED)

@@ -130,6 +130,7 @@ def loaded(data: landweave.Dataset, workers: int, epochs: int, **more: Any) -> I
         yield from loader
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_batches_of_workers_are_those_without(data: landweave.Dataset, method: str) -> None:
     torch = pytest.importorskip("torch")
@@ -149,6 +150,7 @@ def test_batches_of_workers_are_those_without(data: landweave.Dataset, method: s
         assert torch.equal(pixels, right["sentinel2/bands_10m"][1:]), "held since it came"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False])
 def test_samples_by_number_of_workers_are_those_without(data: landweave.Dataset, *, whole: bool) -> None:
     torch = pytest.importorskip("torch")
@@ -169,6 +171,7 @@ def test_samples_by_number_of_workers_are_those_without(data: landweave.Dataset,
             np.testing.assert_array_equal(batch[name].numpy(), right[name].numpy())
 
 
+@pytest.mark.slow
 def test_epochs_broken_off_again_and_again_leave_nothing_behind(data: landweave.Dataset) -> None:
     torch = pytest.importorskip("torch")
     from landweave.torch import TorchStream
@@ -212,6 +215,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_a_batch_outlives_its_worker(dataset_path: Path) -> None:
     pytest.importorskip("torch")
     command = [sys.executable, "-c", KILLED, str(dataset_path)]

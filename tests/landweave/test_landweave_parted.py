@@ -54,6 +54,7 @@ def test_it_is_layout_3_in_several_parts(parted: landweave.Dataset, parted_path:
     assert list(check(parted)) == []
 
 
+@pytest.mark.slow
 @given(picked=st.lists(st.integers(0, 21), max_size=40))
 def test_all_columns_of_any_positions(whole: landweave.Dataset, parted: landweave.Dataset, picked: list[int]) -> None:
     ours, theirs, positions = parted.catalogue, whole.catalogue, np.array(picked, np.int64)
@@ -195,6 +196,7 @@ def test_weights_sql_classes_and_pickles(whole: landweave.Dataset, parted: landw
     assert copied.query(split="val").ids == whole.query(split="val").ids
 
 
+@pytest.mark.slow
 def test_an_addition_keeps_the_parts(monkeypatch: pytest.MonkeyPatch, parted_path: Path, tmp_path: Path) -> None:
     small_parts(monkeypatch)
     out = tmp_path / "out"
@@ -245,6 +247,7 @@ def test_over_http_it_answers_the_same(parted_path: Path) -> None:
         assert _answers(url) == _answers(parted_path)
 
 
+@pytest.mark.slow
 def test_any_damage_is_told_or_changes_nothing(parted_path: Path, tmp_path: Path) -> None:
     """A flipped byte, a cut and a missing file: an answer is right or a CorruptError, and `check` finds each."""
     right = _answers(parted_path)

@@ -101,6 +101,7 @@ def same(there: landweave.Dataset, here: Path) -> None:
         np.testing.assert_array_equal(mine[name], theirs[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["kept", "ignored", 400, 416])
 def test_servers_that_cannot_count_from_the_end_and_refuse_head(dataset_path: Path, suffix: int | str) -> None:
     with serving(served(dataset_path, suffix=suffix, head=False)) as url:
@@ -135,6 +136,7 @@ def test_azure(dataset_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             landweave.open("az://box/elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", ["", "@v1.0", "@refs%2Fpr%2F2"])
 def test_the_hub(dataset_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
     at = {"": "main", "@v1.0": "v1.0", "@refs%2Fpr%2F2": "refs%2Fpr%2F2"}[revision]

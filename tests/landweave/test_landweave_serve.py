@@ -61,6 +61,7 @@ def ids(found: Any) -> list[str]:
     return [i.id for i in found.items()]
 
 
+@pytest.mark.slow
 def test_every_item_is_reached_by_pages(client: Client, data: landweave.Dataset) -> None:
     search = client.search(limit=5)
     assert ids(search) == data.query().ids
@@ -102,6 +103,7 @@ def test_boxes_times_and_ids_are_the_readers(client: Client, data: landweave.Dat
     assert ids(client.search(intersects=shape)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "python"),
     [
@@ -130,6 +132,7 @@ def test_spatial_filters_join_with_others(client: Client, data: landweave.Datase
     assert set(rest) == set(data.query("split == 'train'").ids) - inside
 
 
+@pytest.mark.slow
 def test_sorting_fields_and_aggregations(client: Client, data: landweave.Dataset, url: str) -> None:
     found = ids(client.search(sortby="-properties.worldcover_trees", limit=6))
     shares = dict(zip(data.query().ids, data.query().column("worldcover_trees"), strict=True))

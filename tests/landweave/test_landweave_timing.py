@@ -23,6 +23,7 @@ def stream_of(dataset: landweave.Dataset) -> landweave.Stream:
     return dataset.stream(batch_size=2, remainder="share")
 
 
+@pytest.mark.slow
 def test_a_slow_trainer_is_not_starved(dataset: landweave.Dataset) -> None:
     stream = stream_of(dataset)
     count = 0
@@ -37,6 +38,7 @@ def test_a_slow_trainer_is_not_starved(dataset: landweave.Dataset) -> None:
     assert timing.collating_s > 0
 
 
+@pytest.mark.slow
 def test_a_slow_store_is_named(dataset: landweave.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of(dataset)
     store = stream.source.reader.store

@@ -205,6 +205,7 @@ def label(name: str, more: str) -> str:
 PROVIDERS = "providers: { maps: { url: maps/items.parquet } }\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "codes"), [
     ("", {"2019-05-01": 1, "2021-02-01": 2, "2021-12-01": 3, "2030-01-01": 3}),
     (", pick: same", {"2020-12-31": 2, "2022-01-01": 3, "2021-06-01": None}),

@@ -76,6 +76,7 @@ def observe(recipe: Recipe) -> Observation:
     return got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("served", ["folder", "folder-json", "http"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_own_images_have_the_pixels_of_gdal(

@@ -108,6 +108,7 @@ def degrees2(frame: geopandas.GeoDataFrame) -> Any:
 CODES = {"wheat": 3, "7": 3, "meadow": 9, "pond": 300}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", CRSES)
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_and_crs_is_burnt_as_gdal_does(form: str, crs: str, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def bring(module: str, modules: set[str]) -> bool:
     return second in modules if first == "google" else first in modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", FACTORY)
 def test_the_factorys_group_names_every_package_that_its_code_imports(room: str) -> None:
     modules = named(group("factory"))
@@ -69,6 +70,7 @@ def test_the_factorys_group_names_every_package_that_its_code_imports(room: str)
             assert optional or bring(module, modules), f"{path.relative_to(CHECKOUT)} imports {module}"
 
 
+@pytest.mark.slow
 def test_the_reader_imports_its_dependencies_and_what_one_of_its_extras_brings() -> None:
     needed, views = named(extra(None)), {}
     for name in PROJECT["project"]["optional-dependencies"]:

@@ -92,6 +92,7 @@ def test_a_profile_gives_each_thread_the_cpu_that_it_took() -> None:
     assert spent["waits"] < 0.05
 
 
+@pytest.mark.slow
 def test_without_a_miniature_earth_it_says_how_to_make_one(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "benchmarks.building", "--earth", str(tmp_path / "earth"), "--json"]
     done = subprocess.run(line, cwd=CHECKOUT, capture_output=True, text=True, check=False)

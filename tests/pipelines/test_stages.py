@@ -6,6 +6,8 @@ import multiprocessing
 import time
 from pathlib import Path
 
+import pytest
+
 from pipelines.stages.shards import _taken, fill_queue
 
 
@@ -16,6 +18,7 @@ def work(queue: str, seconds: dict[int, float], done: Path) -> None:
             file.write(multiprocessing.current_process().name)
 
 
+@pytest.mark.slow
 def test_shards_behind_a_slow_one_are_taken_by_who_is_free(tmp_path: Path) -> None:
     fill_queue(tmp_path / "queue", range(40))
     done = tmp_path / "done"

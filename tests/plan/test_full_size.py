@@ -79,6 +79,7 @@ def test_a_wider_extent_costs_more_and_others_the_same() -> None:
     assert wide.stored_bytes > 4 * one.stored_bytes
 
 
+@pytest.mark.slow
 def test_the_number_of_samples_comes_from_the_recipe_or_is_asked_for() -> None:
     grid = cost({"kind": "grid", "spacing_m": 10_000, "area": BOX})
     assert grid.samples == pytest.approx(222.6 * 154.6 / 100, rel=0.02)

@@ -88,6 +88,7 @@ def test_a_block_of_one_place_holds_its_footprint_and_little_more(lon: float, la
         assert sum(e - w for w, _, e, _ in block.bboxes) <= degrees * 1.2
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

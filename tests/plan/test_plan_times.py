@@ -89,6 +89,7 @@ def alone(recipe: Recipe, scenes: list[Scene], place: Place, slot: int = 0) -> l
     return [] if period is None else source.candidates_in(scenes, [place], period)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window",
     [

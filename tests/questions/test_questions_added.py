@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COUNTS = (8, 5)
 
 
+@pytest.mark.slow
 def test_added_questions_are_read_proved_and_checked(tmp_path: Path) -> None:
     base, more = build(tmp_path / "base", COUNTS, ask=False), build(tmp_path / "more", COUNTS)
     assert landweave.open(base).tasks == {}

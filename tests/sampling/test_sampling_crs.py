@@ -140,6 +140,7 @@ def test_each_point_may_have_a_projection_of_its_own(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([2154, 3035, 5070, 3577, 27700, 2056]), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3),

@@ -160,6 +160,7 @@ def equal_area(polygon: shapely.Polygon) -> float:
     return float(shapely.Polygon(np.stack([x, y], axis=1)).area)
 
 
+@pytest.mark.slow
 def test_polygons_are_filled_evenly_wherever_they_lie(tmp_path: Path) -> None:
     """Two overlapping squares and a far triangle: density per area is the same, overlap counts once."""
     area = write_polygons(
@@ -314,6 +315,7 @@ def test_natural_earth_countries_as_area(real: Path) -> None:
     assert antarctic == pytest.approx(0.0837, abs=0.015)
 
 
+@pytest.mark.slow
 def test_same_places_in_another_process(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
     """Hash seeds and processes have no say in where samples are."""
     code = (

@@ -102,6 +102,7 @@ def test_splits_that_are_far_apart_are_measured_too(far: tuple[float, float]) ->
     assert told.nearest_m > 1_000.0 * min(float(shapely.distance(c, centres[20:]).min()) for c in centres[:20])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["inside a zone", "zone border"])
 def test_a_crowd_at_one_spot_is_not_compared_pair_by_pair(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the samples at one spot take about twice the comparisons, not four times as many."""

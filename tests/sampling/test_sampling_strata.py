@@ -90,6 +90,7 @@ def test_groups_of_ground_are_never_parted(pairs: list[tuple[int, int]], seed: i
     assert set(split.tolist()) <= {0, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splits", [
     {"by": "random", "stratify": ["attr_biome"]},
     {"by": "random", "stratify": ["attr_biome", {"by": "attr_agbd", "bins": [100]}], "train": 0.7, "val": 0.2},

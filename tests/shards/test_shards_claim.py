@@ -139,6 +139,7 @@ def build(out: str) -> None:
     planned((2, 1, 2), sources=("dem",), size_m=120.0).build(Path(out))
 
 
+@pytest.mark.slow
 def test_two_builders_at_once_leave_one_dataset(tmp_path: Path) -> None:
     build(str(tmp_path / "alone"))
     together = [

@@ -75,6 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int
     return digest(out), steps
 
 
+@pytest.mark.slow
 def test_killed_builds_end_the_same(tmp_path: Path, whole: tuple[dict[str, str], int]) -> None:
     expected, steps = whole
     kill_and_resume(tmp_path, [1 + i * (steps - 1) // 3 for i in range(4)], expected)

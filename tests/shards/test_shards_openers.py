@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aim", ["balanced", "small"])
 def test_every_array_reads_the_same(tmp_path: Path, aim: str) -> None:
     plan = planned((3, 1), size_m=120.0, codec=aim)

@@ -61,6 +61,7 @@ def objects(url: str) -> dict[str, bytes]:
     return {path: store.get(path) or b"" for path in store.sizes("") if not path.startswith(("plan", ".work"))}
 
 
+@pytest.mark.slow
 def test_the_same_objects_as_on_a_local_disk_and_no_pixels_on_the_desk(url: str, tmp_path: Path) -> None:
     plan = small()
     desk = plan.build(desk_of(url))
@@ -79,6 +80,7 @@ def test_the_same_objects_as_on_a_local_disk_and_no_pixels_on_the_desk(url: str,
         assert theirs.vectors().equals(sample.vectors())
 
 
+@pytest.mark.slow
 def test_nothing_is_visible_before_the_manifest_and_a_second_machine_resumes(url: str, tmp_path: Path) -> None:
     plan = small()
     first = desk_of(url)
@@ -107,6 +109,7 @@ def test_nothing_is_visible_before_the_manifest_and_a_second_machine_resumes(url
     assert done_shards(second, plan.dataset) == {0}
 
 
+@pytest.mark.slow
 def test_of_builders_that_race_exactly_one_publishes(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = small()
     desks = []
@@ -137,6 +140,7 @@ def test_of_builders_that_race_exactly_one_publishes(url: str, tmp_path: Path, m
     assert list(check(landweave.open(url))) == []
 
 
+@pytest.mark.slow
 def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +166,7 @@ def test_builders_that_read_different_pixels_at_once_take_the_shard_back(
     assert list(check(landweave.open(url))) == []
 
 
+@pytest.mark.slow
 def test_a_killed_upload_leaves_no_shard_and_is_done_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = small()
     desk = desk_of(url)

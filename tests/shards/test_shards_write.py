@@ -124,6 +124,7 @@ def test_xarray_gives_physical_values_and_pixel_centres(out: Path) -> None:
     assert set(tree.coords) == {"epsg", "x_min", "y_max", "lon", "lat"}
 
 
+@pytest.mark.slow
 def test_two_builds_and_any_thread_give_the_same_bytes(out: Path, tmp_path: Path) -> None:
     there = digest(out)
     thread = threading.Thread(target=lambda: [PLAN.write(tmp_path / "b", s) for s in reversed(PLAN.shards)])
@@ -195,6 +196,7 @@ def test_another_recipe_is_refused(out: Path) -> None:
         other.write(out, other.shards[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [

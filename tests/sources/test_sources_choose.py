@@ -89,6 +89,7 @@ def places_of(seed: int, count: int) -> list[Place]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     "rules",

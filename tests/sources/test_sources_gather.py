@@ -183,6 +183,7 @@ def test_a_failure_for_good_takes_the_next_candidate(services: Services) -> None
     assert none.reason is Reason.NOT_FOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/s/near/B11.tif", "/s/near/SCL.tif", "/s/far/SCL.tif"])
 def test_a_failure_that_can_pass_never_takes_another(path: str, services: Services) -> None:
     """Even one in a candidate that would not have been chosen: who is chosen must not depend on luck."""

@@ -346,6 +346,7 @@ def test_opera_series_becomes_decibels(real: Path) -> None:
     assert dates == 10
 
 
+@pytest.mark.slow
 def test_sao_tome_from_degrees_onto_utm(real: Path) -> None:
     folder = real / "multimodal" / "sao_tome"
     dem = folder / "Copernicus_DSM_COG_10_N00_00_E006_00_DEM.tif"

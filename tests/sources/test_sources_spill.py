@@ -106,6 +106,7 @@ def built(archive: Services, folder: Path, window: str, source: str) -> dict[str
     return held | {p.name: p.read_bytes() for p in ledger}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "source"),
     [("every: scene, count: 9, ", ""), ("", "composite: median, max_scenes: 9, ")],

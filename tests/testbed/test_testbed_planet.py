@@ -462,6 +462,7 @@ def test_the_planet_behind_its_services(planet: Path) -> None:
         assert len(list(everything.get_collections())) == 9
 
 
+@pytest.mark.slow
 def test_the_server_runs_as_a_process_that_gdal_reads_from(planet: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "testbed", "serve", str(planet), "--url-file", str(tmp_path / "url")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -478,6 +479,7 @@ def test_the_server_runs_as_a_process_that_gdal_reads_from(planet: Path, tmp_pat
         assert process.wait(timeout=120) == 0
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     for arguments in (["serve", str(tmp_path)], ["make", str(tmp_path / "x"), "--size-px", "100"]):
         command = [sys.executable, "-m", "testbed", *arguments]

@@ -54,6 +54,7 @@ def of_set(data: landweave.Dataset, name: str) -> list[str]:
     return [c.text for s in data for c in s.captions if c.set == name]
 
 
+@pytest.mark.slow
 def test_sets_are_added_replaced_and_withdrawn(out: Path, base: Path, model: LanguageModel) -> None:
     held, before = landweave.open(out), sums(out)
     done, said = add(out, PLAIN, words())
@@ -110,6 +111,7 @@ def test_sets_are_added_replaced_and_withdrawn(out: Path, base: Path, model: Lan
     assert all(KEY.encode() not in p.read_bytes() for p in out.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_facts_come_from_the_fused_label_where_it_is_sure(out: Path, model: LanguageModel) -> None:
     said = recipe_file(out.parent, {**PLAIN, "sure": 0.6}).recipe.model_dump(mode="json")
     said["labels"] += [{"kind": "fused"}]
@@ -176,6 +178,7 @@ def test_the_estimate_is_within_15_percent_of_what_the_endpoint_counts(out: Path
     assert abs(found.cost * answered - about["cost"]) <= 0.15 * about["cost"]
 
 
+@pytest.mark.slow
 def test_a_batch_comes_back_later_in_any_order(out: Path, model: LanguageModel, tmp_path: Path) -> None:
     at_once = shutil.copytree(out, tmp_path / "at-once")
     add(at_once, words())
@@ -199,6 +202,7 @@ def test_a_batch_comes_back_later_in_any_order(out: Path, model: LanguageModel, 
     assert len(api.files) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["expired", "failed", "refuses"])
 def test_batches_that_expire_fail_or_refuse_a_form(out: Path, model: LanguageModel, ends: str) -> None:
     api = BatchApi(model, polls=0, ends="completed" if ends == "refuses" else ends, fails=frozenset({1}))
@@ -296,6 +300,7 @@ def test_the_estimate_before_a_build_is_near_that_of_real_facts(
     assert abs(told[0].usage.tokens - told[1].usage.tokens) <= 0.15 * told[1].usage.tokens
 
 
+@pytest.mark.slow
 def test_what_shards_leave_of_a_budget_is_used_by_others(out: Path, model: LanguageModel) -> None:
     done, said = add(out, words(attempts=1, max_tokens=100, budget={"tokens": 15_000}))
     assert done

@@ -84,6 +84,7 @@ LIES: tuple[Mode, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", LIES)
 @pytest.mark.parametrize("instead", ["template", "nothing"])
 def test_a_model_that_does_not_keep_to_the_facts(out: Path, model: LanguageModel, mode: Mode, instead: str) -> None:
@@ -176,6 +177,7 @@ def test_a_refused_key_ends_the_pass_in_one_line(out: Path, model: LanguageModel
     assert all(KEY.encode() not in p.read_bytes() for p in kept)
 
 
+@pytest.mark.slow
 def test_questions_are_under_way_together(out: Path, model: LanguageModel) -> None:
     together, most, lock = [0], [0], threading.Lock()
     honest = model.complete
@@ -200,6 +202,7 @@ def test_questions_are_under_way_together(out: Path, model: LanguageModel) -> No
     assert [p.samples for p in many] == [p.samples for p in one]
 
 
+@pytest.mark.slow
 def test_requests_and_tokens_per_minute_are_kept_and_divided(model: LanguageModel) -> None:
     import time
 
@@ -211,6 +214,7 @@ def test_requests_and_tokens_per_minute_are_kept_and_divided(model: LanguageMode
         assert time.monotonic() - began >= 2 * gap_s * 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latency_s", [0.0, 0.05])
 @pytest.mark.parametrize("instead", ["template", "nothing"])
 def test_a_budget_is_a_hard_stop_and_the_same_at_any_speed(

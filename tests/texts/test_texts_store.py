@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["server", "url"]
 
 
+@pytest.mark.slow
 def test_texts_in_a_store_are_those_of_a_local_disk(
     url: str, tmp_path: Path, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_service_that_does_not_answer_is_why_no_chip_could_be_had(monkeypatch:
     engine.close()
 
 
+@pytest.mark.slow
 def test_workers_number_themselves_and_share_every_slot(tmp_path: Path) -> None:
     """Three processes on one machine: 14, 13 and 13 of 40 slots. A number is free again when its process has ended."""
     program = (

@@ -217,6 +217,7 @@ def test_too_much_for_one_request_is_asked_in_halves(session: Session, running: 
     assert error.value.reason is Reason.UNAVAILABLE
 
 
+@pytest.mark.slow
 def test_limits_of_the_service_are_met_exactly(running: Running) -> None:
     """More than twice what one request may bring: three requests, each just below what the server refuses."""
     geobox = GeoBox(epsg=32633, x_min=scenes.X0, y_max=scenes.Y0, resolution_m=10, width=1100, height=900)

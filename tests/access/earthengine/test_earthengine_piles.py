@@ -108,6 +108,7 @@ SHIFTED = GeoBox(epsg=32633, x_min=scenes.X0 + 303, y_max=scenes.Y0 - 247, resol
 EDGE = scenes.box(96, 96, column=120, row=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["median", "mean", "mosaic"])
 @pytest.mark.parametrize("geobox", [ALIGNED, SHIFTED, EDGE], ids=["aligned", "shifted", "edge"])
 def test_numbers_are_those_of_scenes_read_one_by_one(
@@ -131,6 +132,7 @@ def test_numbers_are_those_of_scenes_read_one_by_one(
     assert together.resampling == apart.resampling
 
 
+@pytest.mark.slow
 def test_cloudy_scenes_stay_out_and_all_cloudy_is_a_reason(session: Session, running: Running) -> None:
     shares = {}
     for most in (1.0, 0.1, 0.192, 0.196, 0.2):

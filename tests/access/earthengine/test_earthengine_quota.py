@@ -63,6 +63,7 @@ def run_workers(running: Running, requests: list[int]) -> list[dict[str, int]]:
     return [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_forty_slots_are_used_and_nothing_is_refused(workers: int) -> None:
     """The service answers only when forty requests are under way: with one slot unused it never would."""
@@ -83,6 +84,7 @@ def test_forty_slots_are_used_and_nothing_is_refused(workers: int) -> None:
     assert [w["right"] for w in found] == requests
 
 
+@pytest.mark.slow
 def test_a_project_that_others_use_too() -> None:
     """The quota is 20 and we think it is 40: after the first refusals the limit is found and mostly held to."""
     with serve_earthengine(EeCatalogue(), limits=Limits(slots=20, service_s=0.05)) as running:
@@ -177,6 +179,7 @@ def test_requests_are_spread_over_the_second() -> None:
     assert starts[-1] - starts[0] >= 30 / 100.0
 
 
+@pytest.mark.slow
 def test_the_rate_quota_is_kept() -> None:
     """The server counts arrivals in every single second, stricter than the real one; a busy machine bunches some."""
     with serve_earthengine(EeCatalogue(), limits=Limits(requests_per_s=100.0)) as running:

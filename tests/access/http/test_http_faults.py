@@ -86,6 +86,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_for_ever_is_classed_and_told_without_secrets(name: str, services: Services) -> None:
     fault, reason = FAULTS[name]

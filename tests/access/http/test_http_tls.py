@@ -145,6 +145,7 @@ def test_a_certificate_of_another_host_is_refused(
     assert not server.asked
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_is_cut_at_the_deadline(
     servers: dict[str, tuple[_Server, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_server_that_drips_is_cut_at_the_deadline(
     assert server.dripped < 500, "of 999 bytes: the client left long before the end"
 
 
+@pytest.mark.slow
 def test_a_server_that_never_shakes_hands_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         refused(f"https://127.0.0.1:{listener.getsockname()[1]}/a")  # or the test's timeout ends it

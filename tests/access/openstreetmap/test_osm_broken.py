@@ -485,6 +485,7 @@ print((peak_kib() - before) >> 10)
 """
 
 
+@pytest.mark.slow
 def test_a_bomb_is_one_line_and_takes_bounded_memory(tmp_path: Path) -> None:
     for name, (make, _) in BOMBS.items():
         (tmp_path / name).write_bytes(HEADER + make())

@@ -177,6 +177,7 @@ def _random(path: Path, seed: int) -> tuple[Path, dict[str, int]]:
     return written(path, fill), {k: (t - datetime(1970, 1, 1, tzinfo=UTC)).days for k, t in days.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corners", [5, 2_000_000])
 def test_the_day_is_that_of_the_newest_part(tmp_path: Path, corners: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_CORNERS", corners)

@@ -120,6 +120,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", REAL)
 def test_real_counts_equal_osmiums_own(real: Path, shared_cache: Path, name: str) -> None:
@@ -157,6 +158,7 @@ def test_real_counts_equal_osmiums_own(real: Path, shared_cache: Path, name: str
     assert geo["primary_column"] == "geometry"
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_boxes_answer_as_a_full_scan_does(real: Path, shared_cache: Path) -> None:
     extract = prepare(real / REAL["liechtenstein"][0], shared_cache)

@@ -115,6 +115,7 @@ EVERYWHERE = Near(np.array([[-180.0, -90.0, 180.0, 90.0]]))
 CORNER = Near(np.array([[10.0, 50.0, 10.0021, 50.0021]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("near", [EVERYWHERE, CORNER], ids=["everywhere", "corner"])
 def test_the_map_of_a_day_is_that_of_the_filtered_file(

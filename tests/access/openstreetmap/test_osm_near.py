@@ -56,6 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole")
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("count", [1, 30])
@@ -133,6 +134,7 @@ class _Stop(Exception):  # noqa: N818 - not an error
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
 def test_a_reading_that_stopped_is_gone_on_with(tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     path = large_extract(tmp_path / "large.osm.pbf", seed=2, nodes=40_000)

@@ -93,6 +93,7 @@ def read(services: Services, name: str, geobox: GeoBox, kernel: Any = "nearest",
     return got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [(0.5, 0.5), (0.98, 0.9), (0.05, 0.1)], ids=["inside", "edge", "other edge"])
 @pytest.mark.parametrize("text", SYSTEMS, ids=lambda t: t[:20])
 def test_equals_gdal_on_the_whole_file(text: str, offset: tuple[float, float], folder: tuple[Path, Services]) -> None:
@@ -126,6 +127,7 @@ def test_a_raster_round_the_globe_from_0_to_360_has_no_seam(tmp_path: Path) -> N
                 assert (got.pixels[0] == whole[rows, columns]).mean() > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [170, 190, 225, 265, 271])
 @pytest.mark.parametrize("left", [-200.0, -180.0, -20.0, 0.0, 60.0])
 def test_a_raster_over_part_of_the_globe_is_found_where_it_is(width: int, left: float, tmp_path: Path) -> None:
@@ -171,6 +173,7 @@ def test_across_180_degrees_only_degrees_and_projected_rasters_are_read(tmp_path
     assert "must be in degrees or projected" in refused.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resolution_m", "level"), [(10, 1), (150, 1), (160, 4), (310, 4), (320, 8), (640, 16), (1280, 16)]
 )
@@ -207,6 +210,7 @@ def test_however_a_lattice_lies(kind: str, folder: tuple[Path, Services]) -> Non
             same(got, oracle(path / "l.tif", geobox, kernel), kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [180.0, -180.0])
 @pytest.mark.parametrize("code", ["EPSG:4326", "EPSG:4258"])
 def test_one_raster_on_both_sides_of_180_degrees(left: float, code: str, folder: tuple[Path, Services]) -> None:

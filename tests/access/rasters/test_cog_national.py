@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SIZE = 320
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [25832, 2154, 28992, 3035, 5070, 27700, 2056, 5514])
 def test_every_warp_is_gdals(code: int, tmp_path: Path) -> None:
     lon, lat = PLACES[code]

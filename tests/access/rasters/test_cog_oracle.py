@@ -118,6 +118,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, np.ndarray, bool]:
     return raw, pixels, not (longer and code in (8, 32946))
 
 
+@pytest.mark.slow
 @given(files())
 @settings(max_examples=150, deadline=None)
 def test_every_make_of_file_reads_as_gdal_reads_it(served: Served, made: tuple[bytes, np.ndarray, bool]) -> None:

@@ -82,6 +82,8 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, Services]]:
         yield tmp_path, services
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "dtype", ["uint16", "float64", *(pytest.param(t, marks=pytest.mark.slow) for t in ("uint8", "int16", "float32"))]

@@ -238,6 +238,7 @@ def test_tiles_that_meet_at_the_180th_meridian(kernel: str, middle: float, tmp_p
             same(chip, oracle(turned, geobox, kernel), kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsg", [32661, 32761])
 def test_a_pole_has_all_longitudes(epsg: int, tmp_path: Path) -> None:
     step = 1 / 120

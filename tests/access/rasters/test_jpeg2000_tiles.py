@@ -209,6 +209,7 @@ def by_range(raw: bytes) -> bool:
     return tiles_of(lambda at, n: raw[at : at + n], len(raw)) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_are_those_that_gdal_reads(kind: str, made: Callable[..., bytes], served: Served) -> None:
     how, change = KINDS[kind]
@@ -474,6 +475,7 @@ def test_files_read_whole_do_not_pile_up(
     assert [sum(n > 32_768 for n in served.sent(href)) for href in hrefs] == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_call_holds_few_files_that_are_read_whole(
     made: Callable[..., bytes], served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +499,7 @@ def test_a_call_holds_few_files_that_are_read_whole(
     assert max(held) <= 2
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_call_count_too(
     made: Callable[..., bytes], served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -566,6 +569,7 @@ def test_a_range_that_fails_costs_the_chips_that_need_it(made: Callable[..., byt
     np.testing.assert_array_equal(chip.pixels, gdals(plain)[:, 150:160, 150:160])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["as GDAL writes it", "parts of a tile apart", "colours, 8 bits, lossy"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

@@ -272,6 +272,7 @@ def test_each_page_of_a_search_is_counted(services: Services) -> None:
     assert asked.counters.requests == len(services.server.log) - before > 1
 
 
+@pytest.mark.slow
 def test_the_planner_starts_without_the_search_library() -> None:
     code = "import sys, pipelines.jobs; print(sorted({'pystac_client', 'pystac'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
