@@ -209,9 +209,8 @@ class _Loop:
         """Cancel what is under way, and end the thread."""
         if self.process != os.getpid() or not self._thread.is_alive():
             return
-        with _STARTING:  # what is asked for after this gets a loop of its own, in place of one that has ended
-            if self in _LOOPS:
-                _LOOPS.remove(self)
+        with _STARTING:  # nothing would end a thread that is started now, and Python would abort
+            _ENDED.add(self.process)
         asyncio.run_coroutine_threadsafe(self._cancel(), self.loop)
         self._thread.join(timeout=5)
 
@@ -224,6 +223,8 @@ class _Loop:
 
 
 _LOOPS: list[_Loop] = []
+_ENDED: set[int] = set()
+"""Processes that are ending: their number, so that a fork is not taken for its parent."""
 _LIMITS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _STARTING = threading.Lock()
 if hasattr(os, "register_at_fork"):  # another thread may hold it while this one forks
@@ -232,6 +233,8 @@ if hasattr(os, "register_at_fork"):  # another thread may hold it while this one
 
 def _running() -> _Loop:
     with _STARTING:
+        if os.getpid() in _ENDED:
+            raise RuntimeError("nothing can be read from a URL while Python ends")
         if not _LOOPS or _LOOPS[0].process != os.getpid():
             _LOOPS[:] = [_Loop()]
         return _LOOPS[0]
@@ -249,5 +252,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def begin(work: Coroutine[Any, Any, T]) -> Any:
-    """Start work in the loop, from any thread; returns a `concurrent.futures.Future`."""
-    return asyncio.run_coroutine_threadsafe(work, _running().loop)
+    """Start work in the loop, from any thread; returns a `concurrent.futures.Future`.
+
+    Raises:
+        RuntimeError: Python is ending.
+    """
+    try:
+        loop = _running().loop
+    except RuntimeError:
+        work.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(work, loop)

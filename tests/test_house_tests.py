@@ -77,6 +77,7 @@ def fixed_ports(tree: ast.AST) -> list[int]:
     return lines
 
 
+@pytest.mark.slow
 def test_every_test_checks_something() -> None:
     known = functions()
     tests = [f for name, named in known.items() if name.startswith("test_") for f in named]

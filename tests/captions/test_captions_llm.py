@@ -183,6 +183,7 @@ def test_bodies_that_are_no_completion(endpoint: Endpoint, tmp_path: Path, body:
     assert made[0].fallback
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured_and_does_not_use_up_attempts(endpoint: Endpoint, tmp_path: Path) -> None:
     good = endpoint.say
     busy = Answer(status=429, body=b"{}", headers={"Retry-After": "0.4"})

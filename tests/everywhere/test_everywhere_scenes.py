@@ -43,6 +43,7 @@ def part(folder: Path, name: str, first: int, columns: int) -> dict[str, Plane]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [(80, 80), (100, 60)], ids=["side by side", "overlapping"])
 def test_slices_of_one_datatake_are_one_scene_without_a_seam(cut: tuple[int, int], tmp_path: Path) -> None:
     whole = part(tmp_path, "whole", 0, 160)

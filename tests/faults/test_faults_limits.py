@@ -135,6 +135,7 @@ def test_a_server_that_drips_is_cut_at_the_deadline(part: str) -> None:
     listener.close()
 
 
+@pytest.mark.slow
 def test_a_rate_holds_for_all_threads_and_is_divided_among_workers(services: Services) -> None:
     provider = Provider(url=services.base_url, requests_per_s=40.0, concurrency=8)
     client = client_of("p", provider, workers=2)
@@ -180,6 +181,7 @@ def test_turns_are_apart() -> None:
     assert Pace(None).turn() == 0.0
 
 
+@pytest.mark.slow
 def test_retry_after_holds_back_all_threads(services: Services) -> None:
     left = [1]
     arrivals: list[float] = []

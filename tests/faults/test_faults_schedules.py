@@ -169,6 +169,7 @@ def check(world: World, seed: int, tally: Counter[str]) -> None:
     tally.update(f"fault {e.kind}" for e in schedule.events)
 
 
+@pytest.mark.slow
 def test_some_schedules(world: World) -> None:
     for seed in range(-12, 0):
         check(world, seed, Counter())

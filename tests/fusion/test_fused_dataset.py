@@ -188,6 +188,7 @@ def test_a_weighted_loss_in_a_data_loader(fused: Path) -> None:
     assert model.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_a_second_call_adds_nothing_and_other_settings_need_another_name(fused: Path, tmp_path: Path) -> None:
     out = shutil.copytree(fused, tmp_path / "data")
     before = sums(out)
@@ -248,6 +249,7 @@ def points(base: Path, folder: Path, count: int) -> str:
     return "points.csv"
 
 
+@pytest.mark.slow
 def test_reference_points_calibrate_the_confidence(base: Path, fused: Path, tmp_path: Path) -> None:
     out = shutil.copytree(base, tmp_path / "data")
     file = points(base, tmp_path, 200)

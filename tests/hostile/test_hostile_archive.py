@@ -397,6 +397,7 @@ def test_code_that_stumbles_over_an_item_does_not_end_the_run() -> None:
     assert all("RecursionError" in why for _, why in answer.refused.values())
 
 
+@pytest.mark.slow
 def test_many_at_once_end_at_their_deadline() -> None:
     with liar(LIES["a byte now and then"]) as server:
         client = Client(concurrency=4, retries=0, timeout_s=0.5)

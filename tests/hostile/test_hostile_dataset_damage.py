@@ -87,6 +87,7 @@ def damage(rng: random.Random, file: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "times"), [pytest.param("flip", FLIPS, marks=pytest.mark.slow), ("cut", CUTS), ("deletion", DELETIONS)]
 )

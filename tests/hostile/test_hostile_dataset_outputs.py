@@ -117,6 +117,7 @@ def test_names_of_files_and_errors_are_tamed(copy: Path, capsys: pytest.CaptureF
     assert str(error) == r"sample \x1b[2J\u202e"
 
 
+@pytest.mark.slow
 def test_it_is_drawn_as_it_stands(evil: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert main(["show", str(evil), str(tmp_path / "sheet.png")]) == 0
@@ -235,6 +236,7 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_sql_is_one_condition_over_the_catalogue(small: Path, condition: str) -> None:
     pytest.importorskip("duckdb")
@@ -273,6 +275,7 @@ def test_conditions_are_neither_deep_nor_long(small: Path, form: str, depth: int
     assert len(str(told.value)) < 70_000
 
 
+@pytest.mark.slow
 def test_many_terms_are_no_depth(small: Path) -> None:
     data = landweave.open(small)
     text = " or ".join(f"lat > {n}" for n in range(4_000))

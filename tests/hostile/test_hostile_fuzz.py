@@ -27,6 +27,7 @@ def test_kept_inputs_find_nothing_any_more() -> None:
     assert len(done.stdout.splitlines()) == len(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "good"),
     [("recipe", "recipe"), ("tiff", "chip"), ("jp2", "chip"), ("pbf", "extract"), ("shard", "chips"), ("stac", "items"),

@@ -82,6 +82,7 @@ def test_the_index_holds_the_catalogues_plain_columns(data: landweave.Dataset, p
     assert (some.status_code, some.content) == (206, b"PAR1")
 
 
+@pytest.mark.slow
 def test_pictures_are_the_samples_and_what_is_absent_is_not_drawn(data: landweave.Dataset, page: str) -> None:
     for number, sample in enumerate(data):
         for i, group in enumerate(data.spec.groups):

@@ -24,6 +24,7 @@ def data(dataset_path: Path) -> landweave.Dataset:
     return landweave.open(dataset_path)
 
 
+@pytest.mark.slow
 @given(picked=st.lists(st.integers(0, 21), max_size=40))
 def test_ids_and_columns_of_any_positions(data: landweave.Dataset, picked: list[int]) -> None:
     """More than sixteen are read another way than fewer."""

@@ -99,6 +99,7 @@ def test_check(dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert captured.err == "landweave: 2 faults found\n"
 
 
+@pytest.mark.slow
 def test_show_draws(dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import matplotlib.image
 

@@ -141,6 +141,7 @@ def test_a_box_with_one_edge_that_is_no_number(data: landweave.Dataset, edge: in
 LON, LAT = st.floats(-180, 180), st.floats(-90, 90)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(west=LON, east=LON, south=LAT, north=LAT)
 def test_a_box_finds_the_footprints_that_touch_it(

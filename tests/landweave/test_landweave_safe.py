@@ -38,6 +38,7 @@ def put_total(data: landweave.Dataset, queue: multiprocessing.Queue) -> None:
     queue.put((total(data), [s.id for s in data][:2]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_read_after_their_parent_has_read(data: landweave.Dataset, method: str) -> None:

@@ -89,6 +89,7 @@ def test_items_say_what_the_catalogue_says(client: Client, data: landweave.Datas
     assert url in item.get_self_href()
 
 
+@pytest.mark.slow
 def test_boxes_times_and_ids_are_the_readers(client: Client, data: landweave.Dataset) -> None:
     row = data.catalogue.item(2)
     edges = [row["bbox"][e] for e in ("xmin", "ymin", "xmax", "ymax")]

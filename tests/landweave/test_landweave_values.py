@@ -85,6 +85,7 @@ sys.exit("pandas was imported" if "pandas" in sys.modules else 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["dataset_path", "parted_path"])
 def test_reading_imports_no_pandas(place: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(place)

@@ -109,6 +109,7 @@ def test_a_sample_takes_the_features_of_its_own_date(tmp_path: Path) -> None:
     assert why == {"s5": "fires.parquet gives no class here: attr_day has no value here"}
 
 
+@pytest.mark.slow
 def test_a_sample_takes_the_features_of_its_images_date_and_the_gap_is_stored(tmp_path: Path) -> None:
     write_photo(tmp_path / "photos" / "a.tif", date="2021:06:05 10:30:00")
     catalogue(tmp_path / "photos", stated=None, pattern=None)
@@ -228,6 +229,7 @@ def test_each_sample_gets_the_map_of_its_year(tmp_path: Path, more: str, codes: 
         assert all("maps of 2019, 2020, 2022 are there, none that `pick:" in words for words in why)
 
 
+@pytest.mark.slow
 def test_two_maps_of_one_product_are_two_layers_and_the_gap_to_the_image_is_stored(tmp_path: Path) -> None:
     write_photo(tmp_path / "photos" / "a.tif", date="2021:06:05 10:30:00")
     catalogue(tmp_path / "photos", stated=None, pattern=None)

@@ -142,6 +142,7 @@ def test_datasets_loads_it(asked: Path, chat: Path, tmp_path: Path) -> None:
     assert said["messages"][-1]["content"][-1]["text"] == ours["messages"][-1]["content"]
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_do(asked: Path) -> None:
     for words in (["texts", "--help"], ["export", "--help"]):
         done = subprocess.run(

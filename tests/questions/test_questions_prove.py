@@ -94,6 +94,7 @@ def test_evidence_of_others_is_never_trusted(asked: Path, evidence: str, says: s
     assert "\n" not in why
 
 
+@pytest.mark.slow
 def test_the_command_counts_answers_and_finds_a_false_one(asked: Path) -> None:
     line = [sys.executable, "-m", "landweave", "prove", str(asked)]
     done = subprocess.run(line, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120)

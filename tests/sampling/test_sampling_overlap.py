@@ -76,6 +76,7 @@ def polygons(footprints: Footprints, lon: float, lat: float) -> list[shapely.Pol
     return found
 
 
+@pytest.mark.slow
 @places
 def test_no_overlap_and_nothing_dropped_for_no_reason(lon: float, lat: float) -> None:
     """Brute force over all pairs; overlaps under 0.5 m wide may be judged either way."""
@@ -90,6 +91,7 @@ def test_no_overlap_and_nothing_dropped_for_no_reason(lon: float, lat: float) ->
         assert any(outlines[a].buffer(0.5).intersects(outlines[b]) for a in kept.tolist() if a < b)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), chunk=st.integers(1, 60), where=st.sampled_from(sorted(WHERE)))
 def test_chunks_and_limits_change_nothing(seed: int, chunk: int, where: str) -> None:

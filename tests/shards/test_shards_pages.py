@@ -141,6 +141,7 @@ def signed_again(out: Path, name: str) -> None:
     (out / "landweave.json").write_bytes(seal(manifest))
 
 
+@pytest.mark.slow
 def test_files_that_people_edit_are_no_fault_and_stay(out: Path, tmp_path: Path) -> None:
     for name in ("README.md", "CITATION.cff"):
         (out / name).write_text(f"{(out / name).read_text()}\nour own words\n")

@@ -62,6 +62,7 @@ def test_percentiles_are_within_a_bin(dtype: str) -> None:
         assert abs(summary["percentiles"][str(percent)] - exact) <= width + 1e-6
 
 
+@pytest.mark.slow
 def test_statistics_of_a_dataset_equal_numpy(tmp_path: Path) -> None:
     plan = planned((3, 2, 2, 2))
     plan.build(tmp_path)

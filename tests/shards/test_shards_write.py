@@ -147,6 +147,7 @@ def test_a_published_shard_is_not_read_again(out: Path) -> None:
     assert (report.written, report.samples, report.refused) == (False, 3, 1)
 
 
+@pytest.mark.slow
 def test_report_and_ledger_tell_the_refused_sample(tmp_path: Path) -> None:
     plan = planned((4, 1, 1))
     report = plan.write(tmp_path, plan.shards[0])

@@ -172,6 +172,7 @@ class TestPixels:
         np.testing.assert_array_equal(pixels(scl.bitwiseAnd(6).rightShift(1), where)["SCL"], (codes & 6) >> 1)
 
 
+@pytest.mark.slow
 @hypothesis.settings(
     deadline=None, max_examples=40, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )

@@ -161,6 +161,7 @@ def test_a_truncated_file_is_corrupt(keep: int, tmp_path: Path, services: Servic
     assert all(isinstance(g, AccessError) and g.reason is Reason.CORRUPT for g in got), got
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(services: Services) -> None:
     services.faults.append(counted(Fault(status=429, headers={"Retry-After": "1"}), 1))
     began = time.monotonic()

@@ -69,6 +69,7 @@ def test_what_is_an_area_or_a_line_alone_has_no_line_beside_it(tags: dict[str, s
     assert area_tags(tags) == tags
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "ways", "areas", "sha256"),

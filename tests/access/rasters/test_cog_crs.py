@@ -107,6 +107,7 @@ def test_equals_gdal_on_the_whole_file(text: str, offset: tuple[float, float], f
         same(got, oracle(path / "a.tif", geobox, kernel), kernel)
 
 
+@pytest.mark.slow
 def test_a_raster_round_the_globe_from_0_to_360_has_no_seam(tmp_path: Path) -> None:
     step = 0.25
     whole = smooth((720, 1440), 3)

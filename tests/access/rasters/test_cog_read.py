@@ -84,6 +84,7 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, Services]]:
 
 @pytest.mark.slow
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "dtype", ["uint16", "float64", *(pytest.param(t, marks=pytest.mark.slow) for t in ("uint8", "int16", "float32"))]

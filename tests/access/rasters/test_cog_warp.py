@@ -113,6 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ser
         yield path, services
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "cubic"])
 @settings(max_examples=12, deadline=None)
 @given(
