@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import mmap
 import os
 import re
 import stat
 import struct
-import threading
 import time
 import warnings
 from contextlib import suppress
@@ -34,6 +32,7 @@ from typing import TYPE_CHECKING
 from awscrt.checksums import crc32c
 
 from landweave.errors import QueryError
+from landweave.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -177,7 +176,7 @@ class Kept:
         self._folders: dict[str, str] = {}
         self._forgotten: set[str] = set()
         """Paths of objects whose pieces are wrong and cannot be removed."""
-        self._scratch = threading.local()
+        self._scratch = Scratch(1 << 16)
 
     def __reduce__(self) -> tuple[type[Kept], tuple[str, int, str]]:
         return (Kept, (str(self.folder.parent), self.size, self._dataset))
@@ -196,7 +195,7 @@ class Kept:
 
     def read(self, path: str, start: int, length: int) -> memoryview | None:
         """A piece, or None if it is not there or not whole. It is good until this thread reads the next."""
-        memory = self._memory(length)
+        memory = self._scratch.of(length)
         there = False
         try:
             segment = self._segment(path, start, write=False)
@@ -206,13 +205,6 @@ class Kept:
         self.hits += there
         self.misses += not there
         return memory if there else None
-
-    def _memory(self, length: int) -> memoryview:
-        """Memory of this thread: new pages for every piece would cost as much as decoding it."""
-        memory: memoryview | None = getattr(self._scratch, "memory", None)
-        if memory is None or len(memory) < length:
-            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, 1 << 16), mmap.MAP_PRIVATE))
-        return memory[:length]
 
     def put(self, path: str, start: int, data: bytes | memoryview) -> None:
         """Keep bytes of an object."""

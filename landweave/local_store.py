@@ -7,14 +7,13 @@ refused.
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from landweave.errors import AccessError, CorruptError
+from landweave.scratch import Scratch
 from landweave.strict import MOST_JSON, inside
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class LocalStore:
         self._place = os.path.abspath(root)  # noqa: PTH100 - links stay what they are
         self._root = os.path.realpath(self._place)
         self._files: dict[str, _File] = {}
-        self._scratch = threading.local()
+        self._scratch = Scratch(_NEAR_BYTES)
 
     def __reduce__(self) -> tuple[type[LocalStore], tuple[str, str]]:
         return (LocalStore, (self._place, self.url))
@@ -70,17 +69,10 @@ class LocalStore:
         first = min([start for start, _ in spans])
         last = max([start + length for start, length in spans])
         if last - first <= _NEAR_BYTES:
-            memory = file.read_into(self._memory(last - first), first)
+            memory = file.read_into(self._scratch.of(last - first), first)
             return [memory[start - first : start - first + length] for start, length in spans]
-        memory = self._memory(max([length for _, length in spans]))
+        memory = self._scratch.of(max([length for _, length in spans]))
         return (file.read_into(memory[:length], start) for start, length in spans)
-
-    def _memory(self, length: int) -> memoryview:
-        """Memory of this thread, in whole pages, which the kernel fills fastest; never shared with a fork."""
-        memory: memoryview | None = getattr(self._scratch, "memory", None)
-        if memory is None or len(memory) < length:
-            self._scratch.memory = memory = memoryview(mmap.mmap(-1, max(length, _NEAR_BYTES), mmap.MAP_PRIVATE))
-        return memory[:length]
 
     def get_tail(self, path: str, length: int) -> bytes:
         """See `Store.get_tail`."""
