@@ -111,22 +111,26 @@ class Loading:
         self._batch: Batch = {"id": []}
         self._plan()
         self._running: list[Future[None]] = []
-        self._timings = [Timing(collating_s=perf_counter() - began)]
+        self.timings = [Timing(collating_s=perf_counter() - began)]
+        """Seconds of planning, and of each part that has been read."""
         self._fetching: Future[None] | None = None
         self._arrivals: Arrivals[tuple[_Part, Fetched]] | None = None
 
     def start(self, pool: ThreadPoolExecutor | None, threads: int) -> Loading:
         """Start reading in threads of a pool; returns itself. Without a pool (URLs alone), `result` decodes."""
         if self._source.reader.store.remote:
-            reader = self._source.reader
-            kept = [reader.kept(p.shown.array, p.shard, self._chips(p)) for p in self._parts]
-            parts = [p for p, here in zip(self._parts, kept, strict=True) if not here]
-            here = [p for p, here in zip(self._parts, kept, strict=True) if here]
-            self._parts.clear()
-            self._parts.extend(here)
-            if parts:
-                self._arrivals = Arrivals(len(parts), self._decode, pool, threads)
-                self._fetching = begin(self._fetch(parts, self._arrivals))
+            reader, asked = self._source.reader, []
+            here = deque[_Part]()
+            for part in self._parts:
+                chips = self._chips(part)
+                if reader.kept(part.shown.array, part.shard, chips):
+                    here.append(part)
+                else:
+                    asked.append((part, chips))
+            self._parts = here
+            if asked:
+                self._arrivals = Arrivals(len(asked), self._decode, pool, threads)
+                self._fetching = begin(self._fetch(asked, self._arrivals))
         if pool is None:
             return self
         columns = [pool.submit(self._columns)] if self._source.reader.store.remote else []
@@ -151,13 +155,8 @@ class Loading:
             except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
                 self._failed = error
 
-    @property
-    def timings(self) -> list[Timing]:
-        """Seconds of planning, and of each part that has been read."""
-        return self._timings
-
-    async def _fetch(self, parts: list[_Part], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
-        tasks = [asyncio.ensure_future(self._fetch_part(part, arrivals)) for part in parts]
+    async def _fetch(self, asked: list[tuple[_Part, list[Chip]]], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+        tasks = [asyncio.ensure_future(self._fetch_part(part, chips, arrivals)) for part, chips in asked]
         try:
             await asyncio.gather(*tasks)
         except BaseException as error:
@@ -166,13 +165,13 @@ class Loading:
             arrivals.fail(error)
             raise
 
-    async def _fetch_part(self, part: _Part, arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
-        chips, began = self._chips(part), perf_counter()
+    async def _fetch_part(self, part: _Part, chips: list[Chip], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+        began = perf_counter()
         try:
             found = await self._source.reader.fetch(part.shown.array, part.shard, chips) if chips else _NOTHING
         except CorruptError as error:
             found = Fetched([], [], [(key, str(error)) for _, _, key, _ in chips], [])
-        self._timings.append(Timing(bytes_s=perf_counter() - began))
+        self.timings.append(Timing(bytes_s=perf_counter() - began))
         arrivals.put((part, found))
 
     def _decode(self, come: tuple[_Part, Fetched]) -> None:
@@ -184,7 +183,7 @@ class Loading:
         if not damage:
             reader.keep(part.shown.array, part.shard, come[1])
         timing.decoding_s = perf_counter() - began - timing.collating_s
-        self._timings.append(timing)
+        self.timings.append(timing)
         self._wrong(damage)
 
     def _wrong(self, damage: list[tuple[tuple[int, int], str]]) -> None:
@@ -271,7 +270,7 @@ class Loading:
             self._batch[ASKED] = source.asked(self._positions)
         self._batch |= source.catalogue.columns(names, self._positions)
         if source.reader.store.remote:
-            self._timings.append(Timing(bytes_s=perf_counter() - began))
+            self.timings.append(Timing(bytes_s=perf_counter() - began))
 
     def _windows(self) -> NDArray[np.float64]:
         source = self._source
@@ -308,7 +307,7 @@ class Loading:
         timing, began = Timing(), perf_counter()
         damaged = self._source.reader.read_chips(part.shown.array, part.shard, chips, finish, timing)
         timing.decoding_s = perf_counter() - began - timing.bytes_s - timing.collating_s
-        self._timings.append(timing)
+        self.timings.append(timing)
         self._wrong(damaged)
 
     def _chips(self, part: _Part) -> list[Chip]:

@@ -183,15 +183,15 @@ class Asker:
             self.given_up += 1
             request.resent += 1
             self._send(request)
-        elif request.again < _MOST and now - request.latest > late_s * 2**request.again and self._may(request.size):
+        elif request.again < _MOST and now - request.latest > late_s * 2**request.again and self._may():
             request.again += 1
             self.again += 1
             self._send(request)
 
-    def _may(self, size: int) -> bool:
+    def _may(self) -> bool:
         """Whether a late request may be sent a second time."""
         few = self.again < _AGAIN_FIRST + _AGAIN_SHARE * self.requests
-        return few and self._wasted + size < _WASTED_FIRST + size + _WASTED_SHARE * self._bytes
+        return few and self._wasted < _WASTED_FIRST + _WASTED_SHARE * self._bytes
 
 
 class _Loop:
@@ -199,6 +199,8 @@ class _Loop:
 
     def __init__(self) -> None:
         self.process = os.getpid()
+        self.ended = False
+        """Whether its process is ending."""
         self.loop = asyncio.new_event_loop()
         _LIMITS[self.loop] = asyncio.Semaphore(AT_ONCE)
         self._thread = threading.Thread(target=self.loop.run_forever, name="landweave-requests", daemon=True)
@@ -210,7 +212,7 @@ class _Loop:
         if self.process != os.getpid() or not self._thread.is_alive():
             return
         with _STARTING:  # nothing would end a thread that is started now, and Python would abort
-            _ENDED.add(self.process)
+            self.ended = True
         asyncio.run_coroutine_threadsafe(self._cancel(), self.loop)
         self._thread.join(timeout=5)
 
@@ -223,8 +225,6 @@ class _Loop:
 
 
 _LOOPS: list[_Loop] = []
-_ENDED: set[int] = set()
-"""Processes that are ending: their number, so that a fork is not taken for its parent."""
 _LIMITS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _STARTING = threading.Lock()
 if hasattr(os, "register_at_fork"):  # another thread may hold it while this one forks
@@ -233,10 +233,10 @@ if hasattr(os, "register_at_fork"):  # another thread may hold it while this one
 
 def _running() -> _Loop:
     with _STARTING:
-        if os.getpid() in _ENDED:
-            raise RuntimeError("nothing can be read from a URL while Python ends")
         if not _LOOPS or _LOOPS[0].process != os.getpid():
             _LOOPS[:] = [_Loop()]
+        if _LOOPS[0].ended:
+            raise RuntimeError("nothing can be read from a URL while Python ends")
         return _LOOPS[0]
 
 

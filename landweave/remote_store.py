@@ -134,7 +134,6 @@ class RemoteStore:
         """Ranges from the URL."""
         import obstore
 
-        self._store()
         merged = _merged(spans)
         connection, where = self._store(), inside(path)
 

@@ -79,11 +79,11 @@ class Pages:
             "description": f"Samples of {self._dataset.name}, {title}",
             "links": links,
         }
-        path = f"{folder}/{name}.json"
+        path, content = f"{folder}/{name}.json", json_line(page)
         self._put(files)
-        self._put({path: json_line(page)})
+        self._put({path: content})
         self.paths += [*files, path]
-        self._links.append(_checked("child", f"./{folder.rpartition('/')[2]}/{name}.json", title, json_line(page)))
+        self._links.append(_checked("child", f"./{folder.rpartition('/')[2]}/{name}.json", title, content))
 
 
 def json_line(data: Json) -> bytes:
