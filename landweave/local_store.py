@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _OPEN_FILES = 512
-"""Local files kept open at once: under the usual limit of 1,024 a process."""
+"""Local files kept open at once: under the usual limit of 1,024 per process."""
 
 _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"))
 

@@ -12,7 +12,7 @@ class Scratch(threading.local):
     def __init__(self, least: int) -> None:
         """Begin without memory; blocks have at least this many bytes."""
         self._least = least
-        self._memory = memoryview(b"")
+        self._memory = memoryview(bytearray())
 
     def of(self, length: int) -> memoryview:
         """Memory of this many bytes: what the thread got before is in it or lost."""
