@@ -5,9 +5,11 @@
                                                    date of each
     python -m benchmarks.planning --quick --json   10^3 and 10^4, as JSON
     python -m benchmarks.planning --sizes --sampling --points 100000    the points alone
-    python -m benchmarks.planning --sizes 1000000 --sampling --points --workers 1 2    planned by so many processes
+    python -m benchmarks.planning --sizes 1000000 --sampling --points --workers 1 2    planned by 1 and 2 processes
 
-Against `testbed anywhere`, in its own process, over HTTP. Each size is planned in a fresh process.
+Against `testbed anywhere`, in its own process, over HTTP. Each size is planned in a fresh process. Where several
+numbers of workers are compared, a first run that is not shown makes the API's answers, and the API keeps them: making
+them takes as long as planning does, and it would share the cores with the workers.
 """
 
 from __future__ import annotations
@@ -169,7 +171,8 @@ def jobs_of(sizes: list[int], sampling: list[int], points: list[int], folder: st
 
 def on_workers(jobs: list[dict[str, Any]], workers: Sequence[int]) -> list[dict[str, Any]]:
     """The jobs, those that plan sizes once for each number of workers."""
-    many = [job | {"workers": n} for job in jobs if job["what"] == "plan" for n in workers]
+    before = [0] if len(workers) > 1 else []
+    many = [job | {"workers": n} for job in jobs if job["what"] == "plan" for n in (*before, *workers)]
     return many + [job for job in jobs if not (many and job["what"] == "plan")]
 
 
@@ -205,13 +208,18 @@ def main() -> None:
     given = (asked.sizes, asked.sampling, asked.points)
     sizes, sampling, points = (known if said is None else said for said, known in zip(given, usual, strict=True))
     with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen([sys.executable, "-m", "testbed", "anywhere"], stdout=subprocess.PIPE, text=True)
+        keep = ["--keep", f"{folder}/answers"] if len(asked.workers or []) > 1 else []
+        command = [sys.executable, "-m", "testbed", "anywhere", *keep]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             url = server.stdout.readline().strip() if server.stdout else ""
             rows = []
             jobs = jobs_of(sizes, sampling, points, folder, url)
             for job in on_workers(jobs, asked.workers or []):
-                rows.append(in_a_process(job))
+                row = in_a_process(job)
+                if job.get("workers") == 0:
+                    continue
+                rows.append(row)
                 if not asked.json:
                     show(rows[-1:])
         finally:

@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     anywhere.add_argument("--port", type=int, default=0, help="0 = any free one")
     anywhere.add_argument("--url-file", type=Path, help="write the API's URL here once the server answers")
+    anywhere.add_argument(
+        "--keep", type=Path, help="folder where answers are kept: asked for again, they cost the server next to nothing"
+    )
     with_it = verbs.add_parser(
         "run",
         help="run a command while the planet is served; it finds the base URL in LANDWEAVE_TESTBED (Earth Engine: "
@@ -95,7 +98,7 @@ def _run(folder: Path, command: list[str], *, archive: bool) -> int:
 def _served(asked: argparse.Namespace) -> Services:
     """What `serve` and `anywhere` serve."""
     if asked.verb == "anywhere":
-        return serve_anywhere(asked.port)
+        return serve_anywhere(asked.port, asked.keep)
     return serve(asked.folder, asked.port, archive=asked.archive)
 
 

@@ -6,10 +6,12 @@ Nothing is stored and no raster is behind it: it exists for planning at scale. I
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from shapely.geometry import box
 
@@ -20,12 +22,16 @@ from testbed.server import Answer, Request, Server
 from testbed.services import Services
 from testbed.tiling import passes, tiles, views
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Json = dict[str, Any]
 Found = tuple[float, int, int, str, int]
 """(days since the first, tile, day, satellite, number of the view): sorts by time."""
 FIRST_DAY = date(2015, 6, 23)
 """Start of the first satellite: days are counted from here."""
 COLLECTION = "sentinel-2-l2a"
+PAGE = "application/geo+json"
 
 
 @dataclass(kw_only=True)
@@ -35,6 +41,8 @@ class Anywhere:
     base_url: str
     root: str = "/anywhere"
     largest_page: int = 250
+    keep: Path | None = None
+    """Folder of answers that were made once: asked for again, they cost this server next to nothing."""
 
     def __call__(self, request: Request) -> Answer | None:
         """Answer a request below the root, None for any other."""
@@ -46,6 +54,20 @@ class Anywhere:
             return None
         if request.method != "POST":
             return Answer.error(405, "search by POST")
+        if self.keep is None:
+            return self._searched(request)
+        asked = hashlib.sha256(self.base_url.encode() + b"\n" + request.body).hexdigest()
+        kept = self.keep / f"{asked}.json"
+        if kept.exists():
+            return Answer(body=kept.read_bytes(), headers={"Content-Type": PAGE})
+        answer = self._searched(request)
+        if answer.status == HTTPStatus.OK:
+            aside = self.keep / f"{asked}.{threading.get_ident()}"
+            aside.write_bytes(answer.body)
+            aside.replace(kept)
+        return answer
+
+    def _searched(self, request: Request) -> Answer:
         body = request.json()
         if set(body) - {"bbox", "datetime", "collections", "limit", "token"} or COLLECTION not in body["collections"]:
             return Answer.error(400, "expected bbox, datetime and collections: [sentinel-2-l2a]")
@@ -63,13 +85,15 @@ class Anywhere:
             "numberMatched": len(found),
             "numberReturned": len(page),
         }
-        return Answer.of(answer, kind="application/geo+json")
+        return Answer.of(answer, kind=PAGE)
 
 
-def serve_anywhere(port: int = 0) -> Services:
-    """Serve it on 127.0.0.1; the API is at `Services.base_url + '/anywhere'`."""
+def serve_anywhere(port: int = 0, keep: Path | None = None) -> Services:
+    """Serve it on 127.0.0.1; the API is at `Services.base_url + '/anywhere'`. Answers are kept in `keep`, if given."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
     services = Services(server=Server(port))
-    services.server.routes.append(Anywhere(base_url=services.base_url))
+    services.server.routes.append(Anywhere(base_url=services.base_url, keep=keep))
     return services
 
 

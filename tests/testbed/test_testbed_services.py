@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import testbed
+from testbed.anywhere import serve_anywhere
 from testbed.ranges import parse_ranges
 
 if TYPE_CHECKING:
@@ -267,3 +269,22 @@ def test_a_range_is_what_python_slices(size: int, first: int, last: int) -> None
     else:
         assert spans is not None
         assert body[spans[0][0] : spans[0][1] + 1] == body[first : last + 1]
+
+
+def test_answers_that_are_kept_are_the_same(tmp_path: Path) -> None:
+    """Of each page of a search; another search gets its own."""
+    body = {"collections": ["sentinel-2-l2a"], "bbox": [8, 47, 9, 48], "datetime": "2021-06-01/2021-06-10", "limit": 5}
+
+    def found(url: str, *searches: Json) -> list[Any]:
+        answers = []
+        for search in searches:
+            request = urllib.request.Request(f"{url}/anywhere/search", json.dumps(search).encode(), method="POST")  # noqa: S310
+            with urllib.request.urlopen(request) as answer:  # noqa: S310
+                answers.append((answer.headers["Content-Type"], answer.read().replace(url.encode(), b"URL")))
+        return answers
+
+    searches = [body, body | {"token": "next:5"}, body | {"datetime": "2021-06-01/2021-06-03"}]
+    with serve_anywhere() as plain, serve_anywhere(keep=tmp_path / "kept") as keeping:
+        expected = found(plain.base_url, *searches)
+        assert found(keeping.base_url, *searches, *searches) == expected * 2
+    assert len({answer for _, answer in expected}) == len(list((tmp_path / "kept").iterdir())) == len(searches)
