@@ -252,10 +252,10 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, listed: d
         except CorruptError as error:
             faults.append(str(error))
             continue
-        wrong = found != expected
+        wrong = found != np.repeat(expected, array.chunks_per_date, axis=1)
         if revision:  # built on its own: it may hold what the dataset had refused
             wrong[[row for row in range(len(wrong)) if row not in listed]] = False
-        for row, slot in np.argwhere(wrong):
-            what = "holds" if found[row, slot] else "lacks"
+        for row, chunk in np.argwhere(wrong):
+            what, slot = "holds" if found[row, chunk] else "lacks", chunk // array.chunks_per_date
             faults.append(f"shard {manifest.shard}: {array.path} {what} row {row} slot {slot}, against its manifest")
     return faults

@@ -246,15 +246,39 @@ class ArraySpec:
 
     @property
     def chip_shape(self) -> tuple[int, ...]:
-        """Shape of one inner chunk's pixels: ([band,] y, x)."""
+        """Shape of the pixels of one sample at one date: ([band,] y, x)."""
         return self.sample_shape[1:] if self.dated else self.sample_shape
 
     @property
     def chip_bytes(self) -> int:
+        """Bytes of the pixels of one sample at one date, decoded."""
+        return math.prod(self.chip_shape) * self._itemsize
+
+    @property
+    def chunks_per_date(self) -> int:
+        """Inner chunks of one sample at one date."""
+        return 1
+
+    @property
+    def chunks_per_row(self) -> int:
+        """Inner chunks of one sample, in order of (date, bands)."""
+        return self.slots * self.chunks_per_date
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of one decoded inner chunk: ([band,] y, x)."""
+        return self.chip_shape
+
+    @property
+    def chunk_bytes(self) -> int:
         """Bytes of one decoded inner chunk."""
+        return math.prod(self.chunk_shape) * self._itemsize
+
+    @property
+    def _itemsize(self) -> int:
         import numpy as np
 
-        return math.prod(self.chip_shape) * np.dtype(self.dtype).itemsize
+        return np.dtype(self.dtype).itemsize
 
     def object(self, shard: int) -> str:
         """Path of one shard's object, from the dataset's root."""

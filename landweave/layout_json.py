@@ -87,10 +87,9 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
         if group.arrays[0].margin_m * 2 <= -spec.size_m or len({a.margin_m for a in group.arrays}) > 1:
             refuse(where, f"{group.name} with margins {[a.margin_m for a in group.arrays]} m", "one that leaves ground")
     for array in spec.arrays:
-        if 16 * spec.shard_samples * array.slots > MOST_BYTES:
-            refuse(
-                where, f"{array.path} with {spec.shard_samples} rows and {array.slots} dates", "an index below 2 GiB"
-            )
+        if 16 * spec.shard_samples * array.chunks_per_row > MOST_BYTES:
+            chunks = f"{spec.shard_samples} rows of {array.chunks_per_row} chunks"
+            refuse(where, f"{array.path} with {chunks}", "an index below 2 GiB")
     return spec
 
 

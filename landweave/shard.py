@@ -36,9 +36,10 @@ class _Opened(NamedTuple):
     """One array in one shard."""
 
     path: str
-    slots: int
+    chunks: int
+    """Inner chunks of a row."""
     entries: NDArray[np.uint64]
-    """(rows, slots, 2)."""
+    """(rows, chunks, 2)."""
     numbers: memoryview
     """The same in one row: its numbers come quicker than numpy's."""
 
@@ -81,7 +82,7 @@ class ShardReader:
         return (ShardReader, (self.store, self.shard_samples))
 
     def index(self, array: ArraySpec, shard: int) -> NDArray[np.uint64]:
-        """(rows, slots, 2): offset and length of each inner chunk, codec.ABSENT where there is none.
+        """(rows, array.chunks_per_row, 2): offset and length of each inner chunk, codec.ABSENT where there is none.
 
         Raises:
             CorruptError: the object is missing, truncated or its index is damaged.
@@ -92,7 +93,7 @@ class ShardReader:
         known = self._opened.get((array.group, array.name, shard))
         if known is not None:
             return known
-        path, length = array.object(shard), codec.index_bytes(self.shard_samples * array.slots)
+        path, length = array.object(shard), codec.index_bytes(self.shard_samples * array.chunks_per_row)
         try:
             tail = self.store.get_tail(path, length)
         except FileNotFoundError as error:
@@ -100,16 +101,15 @@ class ShardReader:
         return self._keep(array, shard, tail)
 
     def _keep(self, array: ArraySpec, shard: int, tail: bytes) -> _Opened:
-        path, chunks = array.object(shard), self.shard_samples * array.slots
+        path, each = array.object(shard), array.chunks_per_row
+        chunks = self.shard_samples * each
         try:
-            entries = codec.decode_index(tail, chunks, codec.most_bytes(array.chip_bytes)).reshape(
-                self.shard_samples, array.slots, 2
-            )
+            entries = codec.decode_index(tail, chunks, codec.most_bytes(array.chunk_bytes)).reshape(-1, each, 2)
         except codec.DamageError as error:
             self.store.forget(path)
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
-        self._opened[array.group, array.name, shard] = found = _Opened(path, array.slots, entries, numbers)
+        self._opened[array.group, array.name, shard] = found = _Opened(path, each, entries, numbers)
         if len(self._opened) > _INDEX_BYTES // codec.index_bytes(chunks):
             with suppress(KeyError, RuntimeError):  # another thread was quicker
                 del self._opened[next(iter(self._opened))]
@@ -225,7 +225,7 @@ class ShardReader:
 
     async def _ask(self, array: ArraySpec, shard: int) -> _Opened:
         store: Any = self.store
-        length = codec.index_bytes(self.shard_samples * array.slots)
+        length = codec.index_bytes(self.shard_samples * array.chunks_per_row)
         return self._keep(array, shard, await store.tail(array.object(shard), length))
 
     def decode(
@@ -239,7 +239,7 @@ class ShardReader:
     ) -> list[tuple[tuple[int, int], str]]:
         """Verify and decode the bytes of chips; see `read_chips`."""
         damage: list[tuple[tuple[int, int], str]] = []
-        scratch = np.empty(array.chip_shape, array.dtype) if finish is not None else None
+        scratch = np.empty(array.chunk_shape, array.dtype) if finish is not None else None
         for (_, _, key, place), data in zip(chips, found, strict=True):
             out = scratch if place is None else place
             assert out is not None  # noqa: S101 - by the contract of `chips`
@@ -292,8 +292,8 @@ def _spans(
     array: ArraySpec, shard: int, opened: _Opened, chips: list[Chip]
 ) -> tuple[list[Chip], list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
     """The chips that are there, where their bytes are, and what is wrong with the others."""
-    _, slots, _, numbers = opened
-    places = [2 * (row * slots + slot) for row, slot, _, _ in chips]
+    _, chunks, _, numbers = opened
+    places = [2 * (row * chunks + chunk) for row, chunk, _, _ in chips]
     spans = [(numbers[at], numbers[at + 1]) for at in places]
     if codec.ABSENT not in [start for start, _ in spans]:
         return chips, spans, []

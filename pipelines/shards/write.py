@@ -170,7 +170,7 @@ class _ArrayWriter:
 
     def __init__(self, file: BinaryIO, array: ArraySpec, rows: int) -> None:
         self._file, self._array = file, array
-        self._entries = np.full((rows, array.slots, 2), codec.ABSENT, np.uint64)
+        self._entries = np.full((rows, array.chunks_per_row, 2), codec.ABSENT, np.uint64)
         self._offset = 0
         self.written: dict[tuple[int, int], int] = {}
 

@@ -104,7 +104,7 @@ def _group_attributes(group: GroupSpec) -> Json:
 
 def _array(array: ArraySpec, group: GroupSpec, dataset: DatasetSpec) -> Json:
     shape = (dataset.rows, *array.sample_shape)
-    inner = (1, 1, *array.chip_shape) if array.dated else (1, *array.chip_shape)
+    inner = (1, 1, *array.chunk_shape) if array.dated else (1, *array.chunk_shape)
     blosc = {
         "cname": array.codec.cname,
         "clevel": array.codec.level,
