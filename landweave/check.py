@@ -15,6 +15,7 @@ from landweave.documents import EDITED
 from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import ITEMS, MANIFEST, SHARD_INDEX, shard_manifest, supplement_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
+from landweave.packs import disagreements, pack_of
 from landweave.remote_store import RemoteStore
 from landweave.strict import Fields, inside, parse, text, whole
 
@@ -53,7 +54,8 @@ def check(
 
     Checked: size and SHA-256 of every object, and of every STAC file that the collection leads to; every sample in
     exactly one row, and the catalogue, the shard manifests and the shard indexes must agree on the samples and
-    observations; one split per shard and per block.
+    observations; one split per shard and per block; chunks that lie side by side (`landweave.packs`) are those of the
+    arrays.
     """
     if isinstance(dataset.store, RemoteStore):  # what is kept on this machine says nothing about the dataset
         dataset = type(dataset)(dataset.store.at_origin(), dataset.manifest)
@@ -190,7 +192,16 @@ def _shard(dataset: Dataset, number: int, index: dict[str, Fields], seats: dict[
             faults += more
         if found is not None:
             faults += _presence(dataset, found, revision) + _indexes(dataset, found, revision, listed)
-    return faults
+    return faults or _pack(dataset, manifest)
+
+
+def _pack(dataset: Dataset, manifest: ShardManifest) -> list[str]:
+    """The chunks that lie side by side against those of the arrays; of a shard that has no other fault."""
+    pack = pack_of(dataset.spec)
+    try:
+        return [] if pack is None else list(disagreements(dataset._reader, pack, manifest.shard, manifest.objects))
+    except LandweaveError as error:
+        return [str(error)]
 
 
 def _manifest(dataset: Dataset, path: str, listed: Fields | None) -> tuple[ShardManifest | None, list[str]]:

@@ -12,6 +12,7 @@
     parts/{items,ledger,statistics}/00007.parquet   what the catalogue is made of
     vectors/openstreetmap/00007.parquet             OSM objects, WKB, raw tags
     questions/00007.parquet         questions and answers with their evidence, where the recipe asks for them
+    packs/00007.bin                 chunks of the small arrays a second time, a record per sample (`landweave.packs`)
     thumbnails/map.webp             where the samples lie      } of datasets of at most 16,384
     thumbnails/00007/ID.webp        a picture of each sample   }
     catalogue/stac/00007/ID.json    a STAC item of each sample } rows
@@ -135,6 +136,11 @@ def part(kind: Literal["items", "ledger", "statistics"], shard: int) -> str:
 def vectors(label: str, shard: int) -> str:
     """Path of a shard's vector objects."""
     return f"vectors/{label}/{shard_name(shard)}.parquet"
+
+
+def pack_path(shard: int) -> str:
+    """Path of a shard's pack."""
+    return f"packs/{shard_name(shard)}.bin"
 
 
 MAP = "thumbnails/map.webp"
@@ -414,6 +420,8 @@ class DatasetSpec:
     """Revision that questions and answers came with; None = there are none."""
     pages: bool = False
     """Whether every sample has a picture and, in each revision, a STAC item in a file of its own."""
+    packed: tuple[str, ...] = ()
+    """Paths of the arrays whose chunks also lie side by side, in the order of `landweave.packs`; () = none."""
 
     def at(self, path: str) -> str:
         """Path of a catalogue file in this revision: 'catalogue/items.r1.parquet'."""

@@ -36,7 +36,7 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     data = asdict(spec)
     del data["recipe"]
     data["attributes"] = [{k: v for k, v in a.items() if v} for a in data["attributes"]]
-    _without(data, "revision", "attributes", "shared_ground", "pages")
+    _without(data, "revision", "attributes", "shared_ground", "pages", "packed")
     if spec.questions is None:
         del data["questions"]
     for group in data["groups"]:
@@ -79,7 +79,9 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
         revision=revision,
         questions=None if asked is None else whole(asked, found.at("questions"), 0, revision),
         pages=found.flag("pages", default=False),
+        packed=found.texts("packed") if "packed" in found else (),
     )
+    _check_packed(spec, found.at("packed"))
     for what, names in (("groups", spec.groups), ("attributes", spec.attributes)):
         if len({n.name for n in names}) != len(names):
             refuse(found.at(what), [n.name for n in names], "names that differ")
@@ -91,6 +93,13 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
             chunks = f"{spec.shard_samples} rows of {array.chunks_per_row} chunks"
             refuse(where, f"{array.path} with {chunks}", "an index below 2 GiB")
     return spec
+
+
+def _check_packed(spec: DatasetSpec, where: str) -> None:
+    """At least two arrays that the dataset was built with, each once: those of a revision came later."""
+    known = {a.path for g in spec.groups if not g.revision for a in g.arrays}
+    if spec.packed and (len(spec.packed) < 2 or len(set(spec.packed)) < len(spec.packed) or set(spec.packed) - known):
+        refuse(where, list(spec.packed), "at least two arrays that the dataset was built with, each once")
 
 
 def statistics_from_json(data: Any, where: str) -> Json:

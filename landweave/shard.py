@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec
+    from landweave.packs import Pack
     from landweave.store import Store
 
 _INDEX_BYTES = 1 << 28
@@ -81,7 +82,7 @@ class ShardReader:
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
 
-    def index(self, array: ArraySpec, shard: int) -> NDArray[np.uint64]:
+    def index(self, array: ArraySpec | Pack, shard: int) -> NDArray[np.uint64]:
         """(rows, array.chunks_per_row, 2): offset and length of each inner chunk, codec.ABSENT where there is none.
 
         Raises:
@@ -89,7 +90,7 @@ class ShardReader:
         """
         return self._open(array, shard).entries
 
-    def _open(self, array: ArraySpec, shard: int) -> _Opened:
+    def _open(self, array: ArraySpec | Pack, shard: int) -> _Opened:
         known = self._opened.get((array.group, array.name, shard))
         if known is not None:
             return known
@@ -100,7 +101,7 @@ class ShardReader:
             raise _missing(array, shard) from error
         return self._keep(array, shard, tail)
 
-    def _keep(self, array: ArraySpec, shard: int, tail: bytes) -> _Opened:
+    def _keep(self, array: ArraySpec | Pack, shard: int, tail: bytes) -> _Opened:
         path, each = array.object(shard), array.chunks_per_row
         chunks = self.shard_samples * each
         try:
@@ -178,7 +179,7 @@ class ShardReader:
         except FileNotFoundError:
             return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
 
-    def kept(self, array: ArraySpec, shard: int, chips: list[Chip]) -> bool:
+    def kept(self, array: ArraySpec | Pack, shard: int, chips: list[Chip]) -> bool:
         """Whether the bytes of these chips lie on this machine (`cache_dir`), and their index is known."""
         opened = self._opened.get((array.group, array.name, shard))
         store: Any = self.store
@@ -186,7 +187,7 @@ class ShardReader:
             return False
         return bool(store.has(opened.path, _spans(array, shard, opened, chips)[1]))
 
-    def keep(self, array: ArraySpec, shard: int, come: Fetched) -> None:
+    def keep(self, array: ArraySpec | Pack, shard: int, come: Fetched) -> None:
         """Keep bytes that have been verified on this machine, where the dataset was opened with `cache_dir`."""
         store: Any = self.store
         if store.kept is not None:
@@ -194,7 +195,17 @@ class ShardReader:
             for (start, _), data in zip(come.spans, come.found, strict=True):
                 store.kept.put(path, start, data)
 
-    async def fetch(self, array: ArraySpec, shard: int, chips: list[Chip]) -> Fetched:
+    def take(self, pack: Pack, shard: int, chips: list[Chip]) -> Fetched:
+        """Records of a pack, at once; errors as those of `fetch`."""
+        opened = self._open(pack, shard)
+        chips, spans, damage = _spans(pack, shard, opened, chips)
+        try:
+            found = [memoryview(bytes(data)) for data in self.store.get_ranges(opened.path, spans)]
+        except FileNotFoundError as error:
+            raise _missing(pack, shard) from error
+        return Fetched(chips, found, damage, spans)
+
+    async def fetch(self, array: ArraySpec | Pack, shard: int, chips: list[Chip]) -> Fetched:
         """Bytes of chips of one array in one shard, in the loop of a store that has one (`RemoteStore`).
 
         Raises:
@@ -208,7 +219,7 @@ class ShardReader:
         except FileNotFoundError as error:
             raise _missing(array, shard) from error
 
-    async def _opening(self, array: ArraySpec, shard: int) -> _Opened:
+    async def _opening(self, array: ArraySpec | Pack, shard: int) -> _Opened:
         """The index of an array in a shard: those who want it at the same time ask for it once."""
         key = (array.group, array.name, shard)
         asked = self._asked.get(key)
@@ -223,7 +234,7 @@ class ShardReader:
                 del self._asked[key]
                 asked.answer.cancel()
 
-    async def _ask(self, array: ArraySpec, shard: int) -> _Opened:
+    async def _ask(self, array: ArraySpec | Pack, shard: int) -> _Opened:
         store: Any = self.store
         length = codec.index_bytes(self.shard_samples * array.chunks_per_row)
         return self._keep(array, shard, await store.tail(array.object(shard), length))
@@ -289,7 +300,7 @@ def _timed(found: Iterator[bytes | memoryview], timing: Timing) -> Iterator[byte
 
 
 def _spans(
-    array: ArraySpec, shard: int, opened: _Opened, chips: list[Chip]
+    array: ArraySpec | Pack, shard: int, opened: _Opened, chips: list[Chip]
 ) -> tuple[list[Chip], list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
     """The chips that are there, where their bytes are, and what is wrong with the others."""
     _, chunks, _, numbers = opened
@@ -303,7 +314,7 @@ def _spans(
     return chips, [span for span in spans if span[0] != codec.ABSENT], damage
 
 
-def _missing(array: ArraySpec, shard: int) -> CorruptError:
+def _missing(array: ArraySpec | Pack, shard: int) -> CorruptError:
     return CorruptError(f"shard {shard}: {array.path} is missing ({array.object(shard)}); {_REMEDY}")
 
 

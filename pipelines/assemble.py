@@ -23,7 +23,7 @@ from pipelines.labels.read_shard import LabelRequest, gather_objects, lost_of
 from pipelines.labels.read_shard import gather as gather_labels
 from pipelines.quality import refusal as refusal_of
 from pipelines.questions import questions_for
-from pipelines.shards import ShardRows, dataset_spec, object_count, refused, write_shard
+from pipelines.shards import ShardRows, dataset_spec, object_count, packs_text, refused, write_shard
 from pipelines.sources import open_source
 from pipelines.sources.derived import derive
 from pipelines.sources.numbers import measure
@@ -264,9 +264,14 @@ def _legends(recipe: Recipe) -> dict[str, Legend]:
 
 
 def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
-    """Predicted number of objects of the dataset, with advice if there are too many."""
-    count, one, two = (object_count(dataset_spec(recipe, n, _legends(recipe))) for n in (shards, 1, 2))
-    pages = object_count(dataset_spec(recipe, shards, _legends(recipe)), samples) - count
+    """Predicted number of objects of the dataset, with advice if there are too many; what packs cost, if it has any."""
+    form = dataset_spec(recipe, shards, _legends(recipe))
+    return "\n".join([_objects_text(recipe, samples, form), *packs_text(form, recipe.shards.requests_per_sample)])
+
+
+def _objects_text(recipe: Recipe, samples: int, form: DatasetSpec) -> str:
+    count, one, two = object_count(form), *(object_count(dataset_spec(recipe, n, _legends(recipe))) for n in (1, 2))
+    pages = object_count(form, samples) - count
     text = f"objects   {count + pages:,} on disk or in the store"
     text += f", {pages:,} of them pictures and STAC items of single samples" if pages else ""
     if count <= MANY_OBJECTS:

@@ -43,6 +43,15 @@ class Shards(Strict):
         default="balanced",
         description="balanced: fast to read; small: a tenth smaller on disk, twice the CPU time to read",
     )
+    requests_per_sample: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        exclude_if=lambda requests: requests is None,
+        description="for datasets that are read from a bucket: most requests that the pixels of a random sample cost, "
+        "with all its dates; the small arrays are written a second time side by side, and `plan` prints how many bytes "
+        "that adds; if absent, each array is one request",
+    )
 
     def size(self, samples: int) -> int:
         """Samples per shard, for this number of samples in the dataset."""

@@ -26,6 +26,7 @@ from pipelines.shards.ledger import IncompleteError as IncompleteError
 from pipelines.shards.ledger import ledger_of as ledger_of
 from pipelines.shards.ledger import refused as refused
 from pipelines.shards.ledger import why_absent as why_absent
+from pipelines.shards.packs import packs_text as packs_text
 from pipelines.shards.publish import DamagedError as DamagedError
 from pipelines.shards.publish import FullError as FullError
 from pipelines.shards.publish import OtherDatasetError as OtherDatasetError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import ArraySpec, AttributeSpec, BandSpec, ClassSpec, DatasetSpec, GroupSpec, SharedGround
 from pipelines.shards.codecs import codec_of
+from pipelines.shards.packs import packed
 from pipelines.shards.pages import PAGED_ROWS
 from schemas.canonical import canonical_json
 from schemas.label_source import OpenStreetMapLabel, RasterLabel
@@ -85,6 +86,7 @@ def dataset_spec(
         recipe=canonical_json(recipe.model_dump(mode="json")),
         questions=None if recipe.questions is None else 0,
         pages=shards * each <= PAGED_ROWS,
+        packed=packed(groups, recipe.shards.requests_per_sample),
     )
 
 

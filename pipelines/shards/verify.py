@@ -9,6 +9,7 @@ from awscrt.checksums import crc32c
 
 from landweave import codec
 from landweave.local_store import LocalStore
+from landweave.packs import disagreements, pack_of
 from landweave.shard import ShardReader
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def verify(folder: Path, dataset: DatasetSpec, shard: int, written: dict[str, di
         written: array path -> (row, slot) -> crc32c of the pixels that went in.
 
     Raises:
-        VerifyError: an inner chunk is missing, one too many, or differs.
+        VerifyError: an inner chunk is missing, one too many, or differs, in its array or where it lies side by side.
         landweave.CorruptError: a chunk or index cannot be decoded.
     """
     reader = ShardReader(LocalStore(str(folder)), dataset.shard_samples)
@@ -53,6 +54,11 @@ def verify(folder: Path, dataset: DatasetSpec, shard: int, written: dict[str, di
                 f"shard {shard}: {array.path} contains {len(found)} chunks, but {len(expected)} were written"
             )
         _compare(reader, array, shard, expected)
+    pack = pack_of(dataset)
+    if pack is not None:
+        objects = (*(a.object(shard) for a in pack.members), pack.object(shard))
+        for wrong in disagreements(reader, pack, shard, [path for path in objects if (folder / path).exists()]):
+            raise VerifyError(wrong)
 
 
 def _compare(reader: ShardReader, array: ArraySpec, shard: int, expected: dict[tuple[int, int], int]) -> None:

@@ -23,6 +23,7 @@ from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from pipelines.shards import ledger
 from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import hand_over
+from pipelines.shards.packs import PackWriter
 from pipelines.shards.publish import checksum, prepare, publish_shard, read_manifest, room_needed, staging
 from pipelines.shards.statistics import Statistics
 from pipelines.shards.thumbnails import thumbnail
@@ -168,8 +169,8 @@ def _report(manifest: ShardManifest, *, written: bool, reasons: dict[str, int]) 
 class _ArrayWriter:
     """One array's object of a shard: inner chunks appended in order, the index last."""
 
-    def __init__(self, file: BinaryIO, array: ArraySpec, rows: int) -> None:
-        self._file, self._array = file, array
+    def __init__(self, file: BinaryIO, array: ArraySpec, rows: int, pack: PackWriter) -> None:
+        self._file, self._array, self._pack = file, array, pack
         self._entries = np.full((rows, array.chunks_per_row, 2), codec.ABSENT, np.uint64)
         self._offset = 0
         self.written: dict[tuple[int, int], int] = {}
@@ -177,6 +178,7 @@ class _ArrayWriter:
     def add(self, row: int, slot: int, pixels: NDArray[Any]) -> None:
         data = codec.encode_chunk(pixels, self._array.codec)
         self._file.write(data)
+        self._pack.add(self._array, slot, data)
         self._entries[row, slot] = (self._offset, len(data))
         self._offset += len(data)
         self.written[row, slot] = pixels_crc(pixels)
@@ -200,6 +202,7 @@ class _ShardWriter:
         self._vectors: dict[str, list[Json]] = {g.name: [] for g in dataset.groups if g.vectors}
         self._pictures: list[str] = []
         self._statistics = Statistics(dataset)
+        self._pack = PackWriter(folder, shard.index, dataset)
         self.reasons: Counter[str] = Counter()
 
     def add(self, row: int, stack: Stack, footprints: Mapping[str, dict[str, Any]]) -> None:
@@ -221,6 +224,7 @@ class _ShardWriter:
             self._presence[name].append(slots)
         for array, slot, pixels in _chips(stack, self._dataset):
             self._array(array).add(row, slot, pixels)
+        self._pack.end(row)
         if self._dataset.pages:
             self._pictures.append(thumbnail_path(self._shard.index, sample))
             self._path(self._pictures[-1]).write_bytes(thumbnail(stack, self._dataset))
@@ -233,10 +237,11 @@ class _ShardWriter:
         """Close, verify, write the parts, the questions and the manifest."""
         for writer in self._arrays.values():
             writer.close()
+        packs = self._pack.close()
         index = self._shard.index
         verify(self._folder, self._dataset, index, {path: w.written for path, w in self._arrays.items()})
         paths = [a.object(index) for a in self._dataset.arrays if a.path in self._arrays]
-        paths += [part("items", index), part("ledger", index), part("statistics", index), *self._pictures]
+        paths += [*packs, part("items", index), part("ledger", index), part("statistics", index), *self._pictures]
         _write_parquet(self._path(part("items", index)), self._items, catalogue.schema(self._dataset))
         _write_parquet(self._path(part("ledger", index)), self._ledger, ledger.SCHEMA)
         self._statistics.write(self._path(part("statistics", index)))
@@ -261,7 +266,7 @@ class _ShardWriter:
     def _array(self, array: ArraySpec) -> _ArrayWriter:
         if array.path not in self._arrays:
             file = self._path(array.object(self._shard.index)).open("wb")
-            self._arrays[array.path] = _ArrayWriter(file, array, self._dataset.shard_samples)
+            self._arrays[array.path] = _ArrayWriter(file, array, self._dataset.shard_samples, self._pack)
         return self._arrays[array.path]
 
     def _path(self, path: str) -> Path:

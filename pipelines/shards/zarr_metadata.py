@@ -58,7 +58,7 @@ def object_count(dataset: DatasetSpec, samples: int = 0) -> int:
     pages = 2 * samples + dataset.shards + 1 if samples and dataset.pages else 0
     parts_and_manifest = 4
     shard = len(dataset.arrays) + parts_and_manifest + sum(g.vectors for g in dataset.groups)
-    shard += dataset.questions is not None
+    shard += (dataset.questions is not None) + bool(dataset.packed)
     catalogue_and_manifest, beside = 6, 3
     return pages + dataset.shards * shard + len(documents(dataset)) + len(COORDINATES) + catalogue_and_manifest + beside
 

@@ -72,6 +72,7 @@ def recipe(
     labels: bool = True,
     attributes: bool = False,
     extents: dict[str, float] | None = None,
+    requests: int | None = None,
 ) -> Recipe:
     """A small recipe: two windows, all labels; with attributes, places that come from a file."""
     return Recipe.model_validate(
@@ -98,7 +99,7 @@ def recipe(
             if labels
             else [],
             "captions": {"kind": "template"},
-            "shards": {"samples": samples, "codec": codec},
+            "shards": {"samples": samples, "codec": codec, "requests_per_sample": requests},
         }
     )
 

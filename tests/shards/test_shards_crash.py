@@ -24,7 +24,7 @@ STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtre
 
 
 def small() -> Planned:
-    return planned((2, 1), sources=("sentinel2", "dem"), size_m=120.0)
+    return planned((2, 1), sources=("sentinel2", "dem"), size_m=120.0, requests=2)
 
 
 def build(out: str, kill_at: int, steps: Any) -> None:

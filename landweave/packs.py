@@ -1,0 +1,265 @@
+"""Small arrays side by side: one object per shard from which a sample's chunks of several arrays are one range.
+
+A dataset may name arrays (`DatasetSpec.packed`) whose chunks are written a second time, row by row, into
+`packs/<shard>.bin`. The arrays themselves are complete and unchanged, so a reader that does not know packs loses
+nothing. The object has the form of an array's object with one chunk per row: records in order of their rows, then the
+index of `landweave.codec` (offset and length of each row's record; absent where a row has no chunk of any of the
+arrays). A record, all numbers little-endian::
+
+    uint32 x chunks   length of each chunk, in the order of `packed` and, inside an array, as they lie in its own
+                      object; 2**32 - 1 where the array has no such chunk
+    uint32            crc32c of these lengths
+    bytes             the chunks that are there, one after another, exactly as in the arrays' own objects: each ends
+                      with its crc32c
+
+Only readers of a URL use packs, and only where the requests that are saved are worth the bytes that are read for
+nothing (`Pack.worth`). Damage in a record is damage of the sample, as in any other object: the array's own object is
+not read in its place, so that a broken copy is found and mended.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from awscrt.checksums import crc32c
+
+from landweave import codec
+from landweave.layout import pack_path
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from landweave.layout import ArraySpec, DatasetSpec
+    from landweave.shard import Chip, Fetched, ShardReader
+
+_NONE = 2**32 - 1
+_CRC = struct.Struct("<I")
+_MANY_BANDS = 64
+_WEIGHTS = {"classes": 0.1, "bits": 0.1, "mask": 0.01}
+"""Stored bytes per decoded byte, about, by docs/codecs.md; continuous numbers: see `stored_bytes`."""
+GAP_BYTES = 1 << 15
+"""Bytes that may be read for nothing to save a request; also the gap across which ranges are merged."""
+_PIECE_BYTES = 1 << 24
+_Span = tuple[int, int]
+"""Start and length of a chunk in a record; a length of 0: it is not there."""
+
+
+def stored_bytes(array: ArraySpec) -> float:
+    """Estimate of the bytes that one sample of an array takes on disk, with all its dates.
+
+    A pure function of the array's form, so that the plan and all builders choose alike. Datasets that were begun with
+    these numbers go on with them: do not change them.
+    """
+    decoded = array.chip_bytes * array.slots
+    if array.kind != "continuous":
+        return decoded * _WEIGHTS[array.kind]
+    if array.dtype.startswith("float"):
+        return decoded * (0.25 if array.unit == "m" else 0.8)
+    return decoded * (0.5 if len(array.bands) >= _MANY_BANDS else 0.65)
+
+
+@lru_cache(maxsize=64)
+def _head(chunks: int) -> struct.Struct:
+    return struct.Struct(f"<{chunks}I")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pack:
+    """The arrays of a dataset that lie side by side; to `ShardReader` it is an array with one chunk per row."""
+
+    members: tuple[ArraySpec, ...]
+    """In the order of their chunks in a record."""
+    group: str = "packs"
+    """No group of a dataset: only with `name`, which no array has."""
+    name: str = ""
+    """See `group`."""
+    path: str = "packs"
+    """What messages call it."""
+    chunks_per_row: int = 1
+    """Records of a row."""
+    chunk_bytes: int = field(init=False)
+    """Most bytes of a record."""
+    firsts: Mapping[str, int] = field(init=False)
+    """Path of a member -> number of its first chunk in a record."""
+    chunks: int = field(init=False)
+    """Chunks of a record."""
+    _most: tuple[int, ...] = field(init=False)
+    """Most bytes of each."""
+
+    def __post_init__(self) -> None:
+        each = [a.chunks_per_row for a in self.members]
+        most = [codec.most_bytes(a.chunk_bytes) for a in self.members for _ in range(a.chunks_per_row)]
+        starts = accumulate(each, initial=0)
+        object.__setattr__(self, "firsts", {a.path: n for a, n in zip(self.members, starts, strict=False)})
+        object.__setattr__(self, "chunks", sum(each))
+        object.__setattr__(self, "_most", tuple(most))
+        object.__setattr__(self, "chunk_bytes", 4 * sum(each) + _CRC.size + sum(most))
+
+    def object(self, shard: int) -> str:
+        """Path of a shard's object, from the dataset's root."""
+        return pack_path(shard)
+
+    def record(self, chunks: Sequence[bytes | None]) -> bytes:
+        """The record of a row from its encoded chunks, None where there is none."""
+        lengths = _head(self.chunks).pack(*(_NONE if c is None else len(c) for c in chunks))
+        return b"".join((lengths, _CRC.pack(crc32c(lengths)), *(c for c in chunks if c is not None)))
+
+    def spans(self, record: memoryview) -> list[_Span]:
+        """Where each chunk lies in a record.
+
+        Raises:
+            DamageError: the record is too short, its head differs from its crc32c, or its lengths do not fit.
+        """
+        head = 4 * self.chunks
+        if len(record) < head + _CRC.size:
+            raise codec.DamageError(f"{len(record)} bytes are too few for a record of {self.chunks} chunks")
+        if crc32c(record[:head]) != _CRC.unpack_from(record, head)[0]:
+            raise codec.DamageError("crc32c of the record's head is wrong")
+        found = _head(self.chunks).unpack_from(record)
+        lengths = [0 if n == _NONE else n for n in found]
+        if 0 in found or any(n > most for n, most in zip(lengths, self._most, strict=True)):
+            raise codec.DamageError("the record has a chunk of a length that no chunk of its array has")
+        starts = list(accumulate(lengths, initial=head + _CRC.size))
+        if starts[-1] != len(record):
+            raise codec.DamageError(f"the record has {len(record)} bytes, its chunks end at {starts[-1]}")
+        return list(zip(starts, lengths, strict=False))
+
+    def worth(self, wanted: Mapping[str, int]) -> frozenset[str]:
+        """Paths of the arrays that are taken from the pack where these are wanted of each sample; all or none.
+
+        Args:
+            wanted: array path -> dates of a sample that are wanted.
+
+        Each array but one saves a request; what is read for nothing must cost less (estimated, see `stored_bytes`).
+        """
+        mine = {a.path: a for a in self.members if a.path in wanted}
+        needed = sum(stored_bytes(a) * min(1.0, wanted[a.path] / a.slots) for a in mine.values())
+        unused = sum(stored_bytes(a) for a in self.members) - needed
+        return frozenset(mine) if len(mine) > 1 and unused <= GAP_BYTES * (len(mine) - 1) else frozenset()
+
+    def deal(
+        self, shard: int, come: Fetched, wanted: Iterable[tuple[ArraySpec, list[Chip]]]
+    ) -> Iterator[tuple[list[Chip], list[memoryview], list[tuple[tuple[int, int], str]]]]:
+        """For each array, the chips that came in records, their bytes, and what is wrong with the others.
+
+        Args:
+            shard: which.
+            come: records; the keys of their chips are (sample, 0).
+            wanted: chips of each array; their keys begin with the sample. Those without a record are left out.
+        """
+        records: dict[int, tuple[memoryview, list[_Span]]] = {}
+        damage: list[tuple[tuple[int, int], str]] = []
+        for (row, _, key, _), data in zip(come.chips, come.found, strict=True):
+            try:
+                records[key[0]] = (data, self.spans(data))
+            except codec.DamageError as error:
+                damage.append((key, self._damaged(shard, row, error)))
+        for array, chips in wanted:
+            mine, found = [], []
+            for chip in chips:
+                held = records.get(chip[2][0])
+                if held is None:
+                    continue
+                start, length = held[1][self.firsts[array.path] + chip[1]]
+                if length:
+                    mine.append(chip)
+                    found.append(held[0][start : start + length])
+                else:
+                    damage.append((chip[2], _lacking(array, shard)))
+            yield mine, found, damage
+            damage = []
+
+    def _damaged(self, shard: int, row: int, error: codec.DamageError) -> str:
+        return f"{self.object(shard)}: row {row}: {error}; {REMEDY}"
+
+
+REMEDY = "run `landweave check` and restore the object, or build the shard again"
+
+
+def _lacking(array: ArraySpec, shard: int) -> str:
+    return f"{array.path} is in the catalogue but not in {pack_path(shard)}; {REMEDY}"
+
+
+def pack_of(spec: DatasetSpec) -> Pack | None:
+    """The pack of a dataset; None if it has none."""
+    arrays = {a.path: a for a in spec.arrays}
+    return Pack(members=tuple(arrays[path] for path in spec.packed)) if spec.packed else None
+
+
+def disagreements(reader: ShardReader, pack: Pack, shard: int, there: Container[str]) -> Iterator[str]:
+    """One line per row of a pack whose chunks are not those of the arrays' own objects.
+
+    Args:
+        reader: of the dataset.
+        pack: its pack.
+        shard: which shard.
+        there: paths of the shard's objects that exist.
+
+    Raises:
+        CorruptError: an index is damaged. AccessError: the store cannot be reached.
+    """
+    own = [a for a in pack.members if a.object(shard) in there]
+    path, held = pack.object(shard), np.zeros(reader.shard_samples, np.bool_)
+    for array in own:
+        held |= (reader.index(array, shard)[..., 0] != codec.ABSENT).any(axis=1)
+    if path not in there:
+        if held.any():
+            yield f"shard {shard}: {path} is missing"
+        return
+    entries = reader.index(pack, shard)[:, 0]
+    for row in np.flatnonzero((entries[:, 0] != codec.ABSENT) != held).tolist():
+        yield f"{path}: row {row} {'lacks its record' if held[row] else 'has a record and no chunks of its arrays'}"
+    rows = [r for r in np.flatnonzero(held).tolist() if entries[r, 0] != codec.ABSENT]
+    for some in _pieces(rows, entries[:, 1]):
+        spans = [(int(entries[r, 0]), int(entries[r, 1])) for r in some]
+        records = {r: memoryview(bytes(d)) for r, d in zip(some, reader.store.get_ranges(path, spans), strict=True)}
+        yield from _compared(reader, pack, shard, there, records)
+
+
+def _pieces(rows: list[int], lengths: Any) -> Iterator[list[int]]:
+    """Rows in order, in groups of some 16 MiB of records."""
+    some: list[int] = []
+    size = 0
+    for row in rows:
+        if some and size + int(lengths[row]) > _PIECE_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += int(lengths[row])
+    if some:
+        yield some
+
+
+def _compared(
+    reader: ShardReader, pack: Pack, shard: int, there: Container[str], records: dict[int, memoryview]
+) -> Iterator[str]:
+    """Records, by row, against the chunks in the arrays' own objects."""
+    path = pack.object(shard)
+    spans: dict[int, list[_Span]] = {}
+    for row, record in records.items():
+        try:
+            spans[row] = pack.spans(record)
+        except codec.DamageError as error:
+            yield f"{path}: row {row}: {error}"
+    for array in pack.members:
+        first, wrong = pack.firsts[array.path], set()
+        own = reader.index(array, shard) if array.object(shard) in there else None
+        places, copies = [], []
+        for row, found in spans.items():
+            for number in range(array.chunks_per_row):
+                start, length = found[first + number]
+                offset, size = (codec.ABSENT, 0) if own is None else own[row, number].tolist()
+                if length != (0 if offset == codec.ABSENT else size):
+                    wrong.add(row)
+                elif length:
+                    places.append((offset, size))
+                    copies.append((row, records[row][start : start + length]))
+        chunks = reader.store.get_ranges(array.object(shard), places) if places else ()
+        wrong |= {row for (row, copy), chunk in zip(copies, chunks, strict=True) if copy != chunk}
+        for row in sorted(wrong):
+            yield f"{path}: row {row} holds other bytes of {array.path} than {array.object(shard)}"
