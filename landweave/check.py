@@ -15,7 +15,8 @@ from landweave.documents import EDITED
 from landweave.errors import CorruptError, LandweaveError
 from landweave.layout import ITEMS, MANIFEST, SHARD_INDEX, shard_manifest, supplement_manifest
 from landweave.manifest import ObjectSum, shard_from_bytes
-from landweave.packs import disagreements, pack_of
+from landweave.packed import disagreements
+from landweave.packs import pack_of
 from landweave.remote_store import RemoteStore
 from landweave.strict import Fields, inside, parse, text, whole
 

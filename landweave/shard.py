@@ -29,7 +29,7 @@ _TINY_BYTES, _TINY_CHUNKS = 512, 64
 """Compressed size and number of decoded chunks that are remembered: those of a single value."""
 Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
 """Row and slot in the shard, a key of the caller's, where to decode it."""
-_REMEDY = "run `landweave check` and restore the object, or build the shard again"
+REMEDY = "run `landweave check` and restore the object, or build the shard again"
 _REPLACED = "; if it was replaced since the dataset was opened, open the dataset again"
 
 
@@ -108,7 +108,7 @@ class ShardReader:
             entries = codec.decode_index(tail, chunks, codec.most_bytes(array.chunk_bytes)).reshape(-1, each, 2)
         except codec.DamageError as error:
             self.store.forget(path)
-            raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {_REMEDY}") from error
+            raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
         self._opened[array.group, array.name, shard] = found = _Opened(path, each, entries, numbers)
         if len(self._opened) > _INDEX_BYTES // codec.index_bytes(chunks):
@@ -177,7 +177,7 @@ class ShardReader:
         try:
             return damage + self.decode(array, shard, chips, self._found(opened.path, spans, timing), finish, timing)
         except FileNotFoundError:
-            return [(chip[2], f"{array.path} is missing in shard {shard}; {_REMEDY}") for chip in chips]
+            return [(chip[2], f"{array.path} is missing in shard {shard}; {REMEDY}") for chip in chips]
 
     def kept(self, array: ArraySpec | Pack, shard: int, chips: list[Chip]) -> bool:
         """Whether the bytes of these chips lie on this machine (`cache_dir`), and their index is known."""
@@ -258,7 +258,7 @@ class ShardReader:
                 self._decode(data, out)
             except codec.DamageError as error:
                 replaced = _REPLACED if self.store.remote else ""
-                damage.append((key, f"{array.path} in shard {shard}: {error}; {_REMEDY}{replaced}"))
+                damage.append((key, f"{array.path} in shard {shard}: {error}; {REMEDY}{replaced}"))
                 continue
             if place is None and finish is not None:
                 decoded = perf_counter()
@@ -308,14 +308,14 @@ def _spans(
     spans = [(numbers[at], numbers[at + 1]) for at in places]
     if codec.ABSENT not in [start for start, _ in spans]:
         return chips, spans, []
-    lacking = f"{array.path} is in the catalogue but not in shard {shard}; {_REMEDY}"
+    lacking = f"{array.path} is in the catalogue but not in shard {shard}; {REMEDY}"
     damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
     chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
     return chips, [span for span in spans if span[0] != codec.ABSENT], damage
 
 
 def _missing(array: ArraySpec | Pack, shard: int) -> CorruptError:
-    return CorruptError(f"shard {shard}: {array.path} is missing ({array.object(shard)}); {_REMEDY}")
+    return CorruptError(f"shard {shard}: {array.path} is missing ({array.object(shard)}); {REMEDY}")
 
 
 def fill_value(array: ArraySpec) -> float | int | bool:

@@ -9,7 +9,8 @@ from awscrt.checksums import crc32c
 
 from landweave import codec
 from landweave.local_store import LocalStore
-from landweave.packs import disagreements, pack_of
+from landweave.packed import disagreements
+from landweave.packs import pack_of
 from landweave.shard import ShardReader
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from landweave.check import check
 from landweave.layout import pack_path, shard_manifest
 from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, shard_to_bytes
-from landweave.packs import Pack, disagreements, pack_of
+from landweave.packed import disagreements
+from landweave.packs import Pack, pack_of
 from pipelines.assemble import objects_text
 from pipelines.shards import dataset_spec, object_count
 from pipelines.shards.addition import add
