@@ -19,12 +19,14 @@ import numpy as np
 from landweave.arrivals import Arrivals
 from landweave.errors import CorruptError
 from landweave.hedge import begin
+from landweave.packed import deal, records
+from landweave.packs import Pack, pack_of
 from landweave.shard import Fetched, fill_value
 from landweave.timing import Timing
 from landweave.view import chosen_slots, corners, held_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from numpy.typing import NDArray
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from landweave.buffers import Buffers
     from landweave.catalogue import Catalogue
     from landweave.handover import SharedBuffers
-    from landweave.layout import DatasetSpec, GroupSpec
+    from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
     from landweave.order import EpochRandom
     from landweave.shard import Chip, ShardReader
     from landweave.view import Shown, Times, View
@@ -66,6 +68,10 @@ class Source:
     """Modalities and labels of a batch, and which of their dates."""
     sample_bytes: int = field(init=False)
     """Bytes that are decoded for a sample where everything is there."""
+    pack: Pack | None = field(init=False)
+    """From which small arrays are taken together, where the dataset is behind a URL and has one."""
+    from_pack: frozenset[str] = field(init=False)
+    """Paths of the arrays that are."""
 
     def __post_init__(self) -> None:
         names = dict.fromkeys(s.array.group for s in self.shown)
@@ -73,6 +79,10 @@ class Source:
         found = tuple((g, self.view.times_of(g.name) if g.dated else "all") for g in groups)
         object.__setattr__(self, "groups", found)
         object.__setattr__(self, "sample_bytes", sum(s.chip_bytes * s.slots for s in self.shown))
+        pack = pack_of(self.spec) if self.reader.store.remote else None
+        wanted = {s.array.path: s.slots / s.array.slots for s in self.shown}
+        object.__setattr__(self, "pack", pack)
+        object.__setattr__(self, "from_pack", frozenset() if pack is None else pack.worth(wanted))
 
 
 class _Part(NamedTuple):
@@ -90,6 +100,17 @@ class _Part(NamedTuple):
     """Bytes of one slot of its samples, decoded: the largest parts begin first."""
 
 
+class _Asked(NamedTuple):
+    """What is asked for together: chips of an array in a shard, or records of the pack with those of several arrays."""
+
+    lies: ArraySpec | Pack
+    shard: int
+    chips: list[Chip]
+    """Of the array or the pack."""
+    parts: list[tuple[_Part, list[Chip]]]
+    """Of each array."""
+
+
 class Loading:
     """A batch that is being read: threads run `drain`, and `result` waits for the batch."""
 
@@ -103,7 +124,7 @@ class Loading:
         """
         began = perf_counter()
         self._source, self._positions, self._random = source, positions, random
-        self._parts: deque[_Part] = deque()
+        self._parts: deque[_Part | _Asked] = deque()
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
         self._corners: NDArray[np.float64] | None = None
@@ -114,19 +135,12 @@ class Loading:
         self.timings = [Timing(collating_s=perf_counter() - began)]
         """Seconds of planning, and of each part that has been read."""
         self._fetching: Future[None] | None = None
-        self._arrivals: Arrivals[tuple[_Part, Fetched]] | None = None
+        self._arrivals: Arrivals[tuple[_Asked, Fetched]] | None = None
 
     def start(self, pool: ThreadPoolExecutor | None, threads: int) -> Loading:
         """Start reading in threads of a pool; returns itself. Without a pool (URLs alone), `result` decodes."""
         if self._source.reader.store.remote:
-            reader, asked = self._source.reader, []
-            here = deque[_Part]()
-            for part in self._parts:
-                chips = self._chips(part)
-                if reader.kept(part.shown.array, part.shard, chips):
-                    here.append(part)
-                else:
-                    asked.append((part, chips))
+            here, asked = self._asked()
             self._parts = here
             if asked:
                 self._arrivals = Arrivals(len(asked), self._decode, pool, threads)
@@ -155,8 +169,27 @@ class Loading:
             except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
                 self._failed = error
 
-    async def _fetch(self, asked: list[tuple[_Part, list[Chip]]], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
-        tasks = [asyncio.ensure_future(self._fetch_part(part, chips, arrivals)) for part, chips in asked]
+    def _asked(self) -> tuple[deque[_Part | _Asked], list[_Asked]]:
+        """What lies on this machine, and what must be asked for."""
+        here, asked, source = deque[_Part | _Asked](), [], self._source
+        together: dict[tuple[int, int], list[tuple[_Part, list[Chip]]]] = {}
+        for part in self._parts:
+            assert isinstance(part, _Part)  # noqa: S101 - as planned
+            chips, array = self._chips(part), part.shown.array
+            if array.path in source.from_pack:
+                together.setdefault((part.shard, part.rows[0]), []).append((part, chips))
+            elif source.reader.kept(array, part.shard, chips):
+                here.append(part)
+            else:
+                asked.append(_Asked(array, part.shard, chips, [(part, chips)]))
+        for (shard, _), parts in together.items():
+            assert source.pack is not None  # noqa: S101 - `from_pack` is empty without
+            one = _Asked(source.pack, shard, records(chips for _, chips in parts), parts)
+            (here if source.reader.kept(one.lies, shard, one.chips) else asked).append(one)
+        return here, asked
+
+    async def _fetch(self, asked: list[_Asked], arrivals: Arrivals[tuple[_Asked, Fetched]]) -> None:
+        tasks = [asyncio.ensure_future(self._fetch_one(one, arrivals)) for one in asked]
         try:
             await asyncio.gather(*tasks)
         except BaseException as error:
@@ -165,23 +198,24 @@ class Loading:
             arrivals.fail(error)
             raise
 
-    async def _fetch_part(self, part: _Part, chips: list[Chip], arrivals: Arrivals[tuple[_Part, Fetched]]) -> None:
+    async def _fetch_one(self, one: _Asked, arrivals: Arrivals[tuple[_Asked, Fetched]]) -> None:
         began = perf_counter()
         try:
-            found = await self._source.reader.fetch(part.shown.array, part.shard, chips) if chips else _NOTHING
+            found = await self._source.reader.fetch(one.lies, one.shard, one.chips) if one.chips else _NOTHING
         except CorruptError as error:
-            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in chips], [])
+            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in one.chips], [])
         self.timings.append(Timing(bytes_s=perf_counter() - began))
-        arrivals.put((part, found))
+        arrivals.put((one, found))
 
-    def _decode(self, come: tuple[_Part, Fetched]) -> None:
-        part, (chips, found, damage, _) = come
-        finish = None if part.shown.plain else self._finisher(part)
+    def _decode(self, come: tuple[_Asked, Fetched]) -> None:
+        one, fetched = come
         timing, began = Timing(), perf_counter()
-        reader = self._source.reader
-        damage = damage + reader.decode(part.shown.array, part.shard, chips, found, finish, timing)
+        reader, damage = self._source.reader, list(fetched.damage)
+        for part, chips, found, wrong in _dealt(one, fetched):
+            finish = None if part.shown.plain else self._finisher(part)
+            damage += wrong + reader.decode(part.shown.array, one.shard, chips, found, finish, timing)
         if not damage:
-            reader.keep(part.shown.array, part.shard, come[1])
+            reader.keep(one.lies, one.shard, fetched)
         timing.decoding_s = perf_counter() - began - timing.collating_s
         self.timings.append(timing)
         self._wrong(damage)
@@ -301,7 +335,14 @@ class Loading:
         self._batch[f"{group}/present"] = there
         return np.where(there, slots, -1)
 
-    def _read(self, part: _Part) -> None:
+    def _read(self, part: _Part | _Asked) -> None:
+        if isinstance(part, _Asked):
+            assert isinstance(part.lies, Pack)  # noqa: S101 - arrays are read part by part
+            began = perf_counter()
+            found = self._source.reader.take(part.lies, part.shard, part.chips)
+            self.timings.append(Timing(bytes_s=perf_counter() - began))
+            self._decode((part, found))
+            return
         chips = self._chips(part)
         finish = None if part.shown.plain else self._finisher(part)
         timing, began = Timing(), perf_counter()
@@ -349,6 +390,18 @@ class Loading:
                 out[np.isnan(piece) if np.isnan(array.nodata) else piece == array.nodata] = 0.0
 
         return finish
+
+
+def _dealt(
+    one: _Asked, come: Fetched
+) -> Iterator[tuple[_Part, list[Chip], list[memoryview], list[tuple[tuple[int, int], str]]]]:
+    """The chips of each array that have come, their bytes, and what is wrong with others."""
+    if not isinstance(one.lies, Pack):
+        yield one.parts[0][0], come.chips, come.found, []
+        return
+    wanted = [(part.shown.array, chips) for part, chips in one.parts]
+    for (part, _), given in zip(one.parts, deal(one.lies, one.shard, come, wanted), strict=True):
+        yield (part, *given)
 
 
 def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:

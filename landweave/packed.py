@@ -8,6 +8,7 @@ import numpy as np
 
 from landweave import codec
 from landweave.shard import REMEDY
+from landweave.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -52,6 +53,20 @@ def deal(
                 damage.append((chip[2], _lacking(pack, array, shard)))
         yield mine, found, damage
         damage = []
+
+
+def records(wanted: Iterable[list[Chip]]) -> list[Chip]:
+    """The records that hold these chips of some arrays, as chips of the pack: one for each sample that has any."""
+    rows = {key[0]: row for chips in wanted for row, _, key, _ in chips}
+    return [(row, 0, (i, 0), None) for i, row in sorted(rows.items())]
+
+
+def decode_from(
+    reader: ShardReader, pack: Pack, shard: int, come: Fetched, wanted: tuple[ArraySpec, list[Chip]]
+) -> _Damage:
+    """Verify and decode chips of one array from records; see `ShardReader.decode`."""
+    ((mine, found, damage),) = deal(pack, shard, come, [wanted])
+    return come.damage + damage + reader.decode(wanted[0], shard, mine, found, None, Timing())
 
 
 def _damaged(pack: Pack, shard: int, row: int, error: codec.DamageError) -> str:

@@ -126,16 +126,16 @@ class Pack:
             raise codec.DamageError(f"the record has {len(record)} bytes, its chunks end at {starts[-1]}")
         return list(zip(starts, lengths, strict=False))
 
-    def worth(self, wanted: Mapping[str, int]) -> frozenset[str]:
+    def worth(self, wanted: Mapping[str, float]) -> frozenset[str]:
         """Paths of the arrays that are taken from the pack where these are wanted of each sample; all or none.
 
         Args:
-            wanted: array path -> dates of a sample that are wanted.
+            wanted: array path -> share of its chunks of a sample that are wanted.
 
         Each array but one saves a request; what is read for nothing must cost less (estimated, see `stored_bytes`).
         """
         mine = {a.path: a for a in self.members if a.path in wanted}
-        needed = sum(stored_bytes(a) * min(1.0, wanted[a.path] / a.slots) for a in mine.values())
+        needed = sum(stored_bytes(a) * min(1.0, wanted[a.path]) for a in mine.values())
         unused = sum(stored_bytes(a) for a in self.members) - needed
         return frozenset(mine) if len(mine) > 1 and unused <= GAP_BYTES * (len(mine) - 1) else frozenset()
 

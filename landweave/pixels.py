@@ -12,7 +12,10 @@ from landweave.errors import CorruptError
 from landweave.layout import STATISTICS, VECTOR_KINDS, questions, shard_manifest, supplement_manifest, vectors
 from landweave.layout_json import statistics_from_json
 from landweave.manifest import shard_from_bytes
+from landweave.packed import decode_from
+from landweave.packs import pack_of
 from landweave.questions import COLUMNS as QUESTION_COLUMNS
+from landweave.shard import chips_of
 from landweave.strict import parse
 from landweave.table import REMEDY, check_columns, read_table
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from landweave.buffers import Buffers
     from landweave.layout import ArraySpec, DatasetSpec, Json
     from landweave.manifest import ObjectSum, ShardManifest
-    from landweave.shard import ShardReader
+    from landweave.shard import Fetched, ShardReader
     from landweave.table import Objects
 
 _KEPT_SHARDS = 8
@@ -38,16 +41,40 @@ class SamplePixels:
         """`objects` and `reader` of the dataset of form `spec`; `buffers`: memory of the arrays."""
         self._objects, self._spec, self._reader, self._buffers = objects, spec, reader, buffers
         self._shards: dict[str, ShardManifest] = {}
+        self._pack = pack_of(spec) if reader.store.remote else None
+        self._record: tuple[tuple[int, int], Fetched | None] | None = None
         self._vectors: tuple[str, pa.Table] | None = None
         self._asked: dict[int, tuple[pa.Table, dict[str, list[int]]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_vectors": None}
+        return {**self.__dict__, "_vectors": None, "_record": None}
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array, in its own memory; see `ShardReader.read`."""
         out = self._buffers.empty(array.sample_shape, array.dtype)
-        return self._reader.read(array, where, present, out, sample_id)
+        try:
+            record = self._record_of(array, where)
+        except CorruptError as error:
+            raise CorruptError(f"sample {sample_id}: {error}") from error
+        if record is None or self._pack is None:
+            return self._reader.read(array, where, present, out, sample_id)
+        chips = chips_of(array, where[1], present, out)
+        for _, damage in decode_from(self._reader, self._pack, where[0], record, (array, chips)):
+            raise CorruptError(f"sample {sample_id}: {damage}")
+        return out
+
+    def _record_of(self, array: ArraySpec, where: tuple[int, int]) -> Fetched | None:
+        """The sample's record of small arrays, from the second of them on that is read of it; the first is one range
+        in any case, and may be all that is wanted."""
+        if self._pack is None or array.path not in self._pack.firsts:
+            return None
+        known = self._record
+        if known is None or known[0] != where:
+            self._record = (where, None)
+            return None
+        if known[1] is None:
+            self._record = known = (where, self._reader.take(self._pack, where[0], [(where[1], 0, (0, 0), None)]))
+        return known[1]
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
         """Vector objects of one sample; those of its shard are kept for its neighbours.

@@ -12,6 +12,7 @@ import numpy as np
 
 from landweave import codec
 from landweave.errors import CorruptError
+from landweave.packs import Pack
 from landweave.timing import Timing
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec
-    from landweave.packs import Pack
     from landweave.store import Store
 
 _INDEX_BYTES = 1 << 28
@@ -131,14 +131,7 @@ class ShardReader:
         Raises:
             CorruptError: a chunk that the catalogue promises is absent, truncated, changed or undecodable.
         """
-        wanted: list[Chip] = []
-        slots = out if array.dated else (out,)
-        for slot, there in enumerate(present):
-            if there:
-                wanted.append((where[1], slot, (0, slot), slots[slot]))
-            else:
-                slots[slot][...] = fill_value(array)
-        for _, damage in self.read_chips(array, where[0], wanted):
+        for _, damage in self.read_chips(array, where[0], chips_of(array, where[1], present, out)):
             raise CorruptError(f"sample {sample_id}: {damage}")
         return out
 
@@ -308,10 +301,24 @@ def _spans(
     spans = [(numbers[at], numbers[at + 1]) for at in places]
     if codec.ABSENT not in [start for start, _ in spans]:
         return chips, spans, []
-    lacking = f"{array.path} is in the catalogue but not in shard {shard}; {REMEDY}"
-    damage = [(c[2], lacking) for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
+    lacking = f"{array.path} is in the catalogue but not in shard {shard}"
+    if isinstance(array, Pack):
+        lacking = f"{array.object(shard)}: lacks the record of a sample whose pixels are in the catalogue"
+    damage = [(c[2], f"{lacking}; {REMEDY}") for c, span in zip(chips, spans, strict=True) if span[0] == codec.ABSENT]
     chips = [c for c, span in zip(chips, spans, strict=True) if span[0] != codec.ABSENT]
     return chips, [span for span in spans if span[0] != codec.ABSENT], damage
+
+
+def chips_of(array: ArraySpec, row: int, present: Sequence[bool], out: NDArray[Any]) -> list[Chip]:
+    """The chips of one sample to decode into `out`, whose absent dates get the nodata value; see `ShardReader.read`."""
+    chips: list[Chip] = []
+    slots = out if array.dated else (out,)
+    for slot, there in enumerate(present):
+        if there:
+            chips.append((row, slot, (0, slot), slots[slot]))
+        else:
+            slots[slot][...] = fill_value(array)
+    return chips
 
 
 def _missing(array: ArraySpec | Pack, shard: int) -> CorruptError:
