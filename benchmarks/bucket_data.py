@@ -1,8 +1,9 @@
 """A dataset of a million samples for `benchmarks.bucket`: the catalogue is whole, the pixels of 64 samples come again.
 
 One shard with 64 samples is written by the real writer, with the pixels of `benchmarks.loading_data` (1.0 MB per sample
-on disk, 17 arrays). The other shards have the rows of its catalogue at other places, under other ids, 4,096 each; the
-real finaliser makes the catalogue. Objects of pixels are made by the server (`benchmarks.repeated`).
+on disk, 17 arrays, 14 of which also lie side by side: `requests_per_sample: 4`). The other shards have the rows of its
+catalogue at other places, under other ids, 4,096 each; the real finaliser makes the catalogue. Objects of pixels are
+made by the server (`benchmarks.repeated`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-VERSION = 1
+VERSION = 2
 """Grows when the data change, so that a kept copy is made again."""
-ROWS = 64
-"""Samples with pixels of their own."""
+ROWS, REQUESTS = 64, 4
+"""Samples with pixels of their own; requests of a random sample."""
 
 
 def make_bucket(folder: Path, samples: int) -> Path:
@@ -41,7 +42,7 @@ def make_bucket(folder: Path, samples: int) -> Path:
     if mark.exists() and mark.read_text() == made:
         return out
     shutil.rmtree(out, ignore_errors=True)
-    spec = spec_of(shards, EACH)
+    spec = spec_of(shards, EACH, REQUESTS)
     write_rows(out, spec, ShardRows(index=0, split="train", sample_ids=names_of(0)[:ROWS]))
     for number in range(shards):
         _repeat(out, number, split_of(number, shards))

@@ -81,8 +81,8 @@ def _codecs(samples: int) -> dict[str, list[Any]]:
     return {a.path: [a.codec.cname, a.codec.level, a.codec.shuffle] for a in arrays}
 
 
-def spec_of(shards: int, each: int) -> DatasetSpec:
-    """The form of the dataset with this many shards of `each` samples."""
+def spec_of(shards: int, each: int, requests: int | None = None) -> DatasetSpec:
+    """The form of the dataset with this many shards of `each` samples; `requests` per sample from a bucket."""
     recipe = Recipe.model_validate(
         {
             "name": "loading",
@@ -100,7 +100,7 @@ def spec_of(shards: int, each: int) -> DatasetSpec:
                 {"kind": "openstreetmap", "pbf": "x.osm.pbf"},
             ],
             "captions": {"kind": "template"},
-            "shards": {"samples": each},
+            "shards": {"samples": each, "requests_per_sample": requests},
         }
     )
     return dataset_spec(recipe, shards, dict.fromkeys(LABELS, _LEGEND))

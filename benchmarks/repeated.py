@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landweave.codec import decode_index, encode_index, index_bytes
+from landweave.layout import pack_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_OBJECT = re.compile(r"([\w.-]+)/(data\.zarr/\w+/\w+/c/)\d+((?:/0)+)")
+_OBJECT = re.compile(r"([\w.-]+)/(?:(data\.zarr/\w+/\w+/c/)\d+((?:/0)+)|packs/\d+\.bin)")
 
 
 class Repeated:
@@ -64,7 +65,9 @@ class Repeated:
 def repeated(home: Path, name: str) -> Repeated | None:
     """The object of that name, if it is one of a shard of a repeated dataset."""
     found = _OBJECT.fullmatch(name)
-    return None if found is None else _made(home, found[1], found[2] + "0" + found[3])
+    if found is None:
+        return None
+    return _made(home, found[1], f"{found[2]}0{found[3]}" if found[2] else pack_path(0))
 
 
 @cache

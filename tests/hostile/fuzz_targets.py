@@ -501,6 +501,72 @@ class ShardTarget(Target):
         return "damage" if damage else "chips"
 
 
+class PackTarget(Target):
+    """Records of small arrays side by side, with check sums of the head and of the chunks that are right."""
+
+    name = "pack"
+
+    def __init__(self, folder: Path) -> None:
+        import landweave
+        from landweave.packs import Pack
+
+        self._data = landweave.open(GOLDEN)
+        there = [a for a in self._data.spec.arrays if (GOLDEN / a.object(0)).is_file()]
+        self._pack = Pack(members=tuple(there))
+        super().__init__(folder)
+
+    def whole(self) -> list[bytes]:
+        """Each begins with the number of its row."""
+        rows = range(self._data.spec.shard_samples)
+        chunks = {row: [c for a in self._pack.members for c in self._chunks(a, row)] for row in rows}
+        self._there = {row: [c is not None for c in found] for row, found in chunks.items()}
+        return [bytes([row]) + self._pack.record(found) for row, found in chunks.items() if any(self._there[row])]
+
+    def _chunks(self, array: Any, row: int) -> list[bytes | None]:
+        from landweave import codec
+
+        places = self._data._reader.index(array, 0)[row].tolist()
+        return [None if a == codec.ABSENT else self._data.store.get_range(array.object(0), a, n) for a, n in places]
+
+    def mutate(self, data: bytes, rng: random.Random) -> bytes:
+        from landweave import codec
+
+        number, raw = data[:1], data[1:]
+        end = 4 * self._pack.chunks
+        if rng.random() < 0.2 or len(raw) < end + 4:
+            return number + mutations.raw(raw, rng)
+        head, body = raw[:end], bytearray(raw[end + 4 :])
+        lengths = [0 if n == 2**32 - 1 else n for n in struct.unpack(f"<{self._pack.chunks}I", head)]
+        which = rng.choice([i for i, n in enumerate(lengths) if n > 4] or [0])
+        start, length = sum(lengths[:which]), lengths[which]
+        if rng.random() < 0.5 and length > 4 and start + length <= len(body):
+            chunk = mutations.raw(bytes(body[start : start + length - 4]), rng)[: length - 4].ljust(length - 4, b"\0")
+            body[start : start + length] = chunk + codec._crc(bytes(chunk))
+        else:
+            head = mutations.raw(head, rng)[:end].ljust(end, b"\0")
+        return number + head + codec._crc(head) + bytes(body)
+
+    def read(self, data: bytes) -> str:
+        from landweave.packed import decode_from
+        from landweave.shard import Fetched
+
+        if not data:
+            return "empty"
+        row = sorted(self._there)[data[0] % len(self._there)]
+        come = Fetched([(row, 0, (0, 0), None)], [memoryview(data)[1:]], [], [])
+        damage = []
+        for array in self._pack.members:
+            first = self._pack.firsts[array.path]
+            chips = [
+                (row, n, (0, n), np.empty(array.chunk_shape, array.dtype))
+                for n in range(array.chunks_per_row)
+                if self._there[row][first + n]
+            ]
+            damage += decode_from(self._data._reader, self._pack, 0, come, (array, chips))
+        assert all("\n" not in said for _, said in damage)
+        return "damage" if damage else "chips"
+
+
 class AnswerTarget(Target):
     """Answers of a language model, to the end of the checks that a caption goes through."""
 
@@ -564,7 +630,8 @@ class AnswerTarget(Target):
 TARGETS: dict[str, type[Target]] = {
     t.name: t
     for t in (
-        RecipeTarget, StacTarget, TiffTarget, Jpeg2000Target, PbfTarget, ManifestTarget, ShardTarget, AnswerTarget,
+        RecipeTarget, StacTarget, TiffTarget, Jpeg2000Target, PbfTarget, ManifestTarget, ShardTarget, PackTarget,
+        AnswerTarget,
     )
 }  # fmt: skip
 SHARES = {
@@ -574,7 +641,8 @@ SHARES = {
     "jp2": 0.035,
     "pbf": 0.015,
     "manifest": 0.30,
-    "shard": 0.27,
+    "shard": 0.22,
+    "pack": 0.05,
     "answer": 0.28,
 }
 """Of all inputs: of those that take longest the fewest."""

@@ -30,8 +30,8 @@ def test_kept_inputs_find_nothing_any_more() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "good"),
-    [("recipe", "recipe"), ("tiff", "chip"), ("jp2", "chip"), ("pbf", "extract"), ("shard", "chips"), ("stac", "items"),
-     ("manifest", "from_bytes"), ("answer", "caption")],
+    [("recipe", "recipe"), ("tiff", "chip"), ("jp2", "chip"), ("pbf", "extract"), ("shard", "chips"), ("pack", "chips"),
+     ("stac", "items"), ("manifest", "from_bytes"), ("answer", "caption")],
 )  # fmt: skip
 def test_what_is_made_wrong_was_right(name: str, good: str, tmp_path: Path) -> None:
     """Else everything is refused at the door, and nothing behind it is tried."""
