@@ -43,6 +43,7 @@ def fused_dataset(
         shared_ground=(),
         revision=0,
         pages=False,
+        packed=(),
         recipe=canonical_json(recipe.model_dump(mode="json")),
     )
 

@@ -51,7 +51,7 @@ def sums(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.planned(COUNTS, sources=SOURCES).build(tmp_path_factory.mktemp("base") / "data")
+    return synthetic.planned(COUNTS, sources=SOURCES, requests=3).build(tmp_path_factory.mktemp("base") / "data")
 
 
 @pytest.fixture(scope="module")

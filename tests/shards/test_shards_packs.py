@@ -270,6 +270,14 @@ ARRAYS = tuple(dataset_spec(recipe(), 1, LEGENDS).arrays)
 CHUNK = st.none() | st.binary(min_size=20, max_size=40)
 
 
+def test_the_form_of_a_record_is_for_ever() -> None:
+    """A dataset that lies in a bucket is read by every later reader: byte for byte as docs/layout.md says."""
+    pack = Pack(members=ARRAYS[:2])
+    assert [a.chunks_per_row for a in pack.members] == [2, 2]
+    head = bytes.fromhex("14000000 ffffffff 15000000 ffffffff")
+    assert pack.record([b"a" * 20, None, b"b" * 21, None]) == head + bytes.fromhex("da16021d") + b"a" * 20 + b"b" * 21
+
+
 @given(st.data())
 def test_records_come_back(data: st.DataObject) -> None:
     members = data.draw(st.lists(st.sampled_from(ARRAYS), min_size=2, max_size=6, unique_by=lambda a: a.path))
