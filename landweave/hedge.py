@@ -2,9 +2,9 @@
 
 One thread of the process runs an event loop for all stores. Each request has a watch:
 
-* An answer is late after 1.5 times the time within which 95 of 100 recent requests of its size were answered. Then the
-  same request is sent a second time, and the first answer counts; the other is cancelled. If both are late, there is a
-  third after twice that time, and a fourth after four times.
+* An answer is late after 1.25 times the time within which 95 of 100 recent requests of its size were answered, those
+  that still wait counted. Then the same request is sent a second time, and the first answer counts; the other is
+  cancelled. If both are late, there is a third after the same time, and a fourth.
 * Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a
   store that is slow as a whole does not get twice the load.
 * A request without an answer for 2 s (and ten times the late time), while others of its size that were sent later are
@@ -37,7 +37,7 @@ AT_ONCE = 256
 DEADLINE_S = 120.0
 """Seconds after which a request without an answer is an error."""
 _TICK_S = 0.01
-_LATE, _SHARE = 1.5, 0.95
+_LATE, _SHARE = 1.25, 0.95
 _UNKNOWN_S, _FEW = 0.25, 16
 """When an answer is late as long as fewer than this many of its size have come."""
 _AGAIN_SHARE, _AGAIN_FIRST, _WASTED_SHARE, _WASTED_FIRST = 0.05, 8, 0.01, 1 << 22
@@ -54,33 +54,151 @@ class LateError(Exception):
 
 
 class _Times:
-    """How long recent requests of a size took."""
+    """How long recent requests of a size took, and those that wait for their first answer."""
 
     def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=512)
+        self._last: deque[tuple[float, bool]] = deque(maxlen=512)
+        """(seconds, whether it was not answered then and nobody waited longer)."""
         self.count = 0
+        """Requests that were answered."""
+        self._measured = 0
+        """Number of answers when the time was measured last."""
         self.late_s = _UNKNOWN_S
+        self.fresh: deque[_Request] = deque()
+        """Requests that were sent once, in the order of sending; those that are answered leave it later."""
+        self.late: dict[_Request, None] = {}
+        """Requests that are late."""
 
     def add(self, seconds: float) -> None:
-        self._last.append(seconds)
+        """Count an answer."""
+        self._last.append((seconds, False))
         self.count += 1
-        if self.count >= _FEW and self.count % _FEW == 0:
-            self.late_s = max(2 * _TICK_S, _LATE * sorted(self._last)[int(_SHARE * (len(self._last) - 1))])
+
+    def add_left(self, seconds: float) -> None:
+        """Count a try that had no answer after this time, when another brought it."""
+        self._last.append((seconds, True))
+
+    def look(self, now: float) -> bool:
+        """Find those that are late; returns whether any request is open."""
+        few = 1 if self.late_s == _UNKNOWN_S else 2 * _FEW
+        if self.count >= max(_FEW, self._measured + few):
+            self._measured = self.count
+            self._measure(now)
+        while self.fresh and (self.fresh[0].done or now - self.fresh[0].began > self.late_s):
+            request = self.fresh.popleft()
+            if not request.done:
+                self.late[request] = None
+        return bool(self.fresh or self.late)
+
+    def _measure(self, now: float) -> None:
+        """The time within which a share is answered, by Kaplan and Meier: those that wait have taken their time so far.
+
+        Without those that wait, the first answers of many requests that were sent together would make the others late.
+        """
+        waiting = [(now - r.began, True) for r in (*self.fresh, *self.late) if not r.done]
+        at_risk, left = len(self._last) + len(waiting), 1.0
+        for seconds, open_ended in sorted([*self._last, *waiting]):
+            if not open_ended:
+                left *= 1 - 1 / at_risk
+                if left <= 1 - _SHARE:
+                    self.late_s = max(2 * _TICK_S, _LATE * seconds)
+                    return
+            at_risk -= 1
 
 
 class _Request:
     """A request with all its tries."""
 
-    __slots__ = ("again", "answer", "began", "broken", "latest", "resent", "seen", "send", "size", "times", "tries")
+    __slots__ = (
+        "again", "answer", "asker", "began", "broken", "done", "latest", "resent", "seen", "send", "size", "times",
+        "tries",
+    )  # fmt: skip
 
-    def __init__(self, send: Callable[[], Awaitable[Any]], size: int, times: _Times) -> None:
-        loop = asyncio.get_running_loop()
-        self.send, self.size, self.times = send, size, times
-        self.began = loop.time()
+    def __init__(self, asker: Asker, send: Callable[[], Awaitable[Any]], size: int, times: _Times) -> None:
+        self.asker, self.send, self.size, self.times = asker, send, size, times
         self.again = self.broken = self.resent = self.seen = 0
-        self.latest = self.began
-        self.answer: asyncio.Future[Any] = loop.create_future()
+        self.began = self.latest = 0.0
+        self.done = False
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.answer.add_done_callback(self._over)
         self.tries: dict[asyncio.Future[Any], float] = {}
+
+    def start(self) -> None:
+        """Send it for the first time, and watch it."""
+        self.try_once()
+        self.began = self.latest
+        self.times.fresh.append(self)
+
+    def try_once(self) -> None:
+        """Send it."""
+        self.latest = asyncio.get_running_loop().time()
+        try:
+            sent = asyncio.ensure_future(self.send())
+        except Exception as error:  # noqa: BLE001 - raised again where the answer is awaited
+            if not self.answer.done():
+                self.answer.set_exception(error)
+            return
+        self.seen = self.times.count
+        self.tries[sent] = self.latest
+        sent.add_done_callback(self._came)
+
+    def _came(self, done: asyncio.Future[Any]) -> None:
+        began = self.tries.pop(done, None)
+        if done.cancelled():
+            return
+        error = done.exception()
+        if self.done or began is None or self.answer.done():
+            return
+        if error is None:
+            self.asker.count(self, began)
+            self.answer.set_result(done.result())
+        elif self.tries:  # they may bring an answer
+            return
+        elif self.broken < _BROKEN and _BREAKS.search(str(error)):
+            self.broken += 1
+            self.try_once()
+        else:
+            self.answer.set_exception(error)
+
+    def _over(self, _: asyncio.Future[Any]) -> None:
+        """There is an answer or an error, or nobody waits for one."""
+        self.done = True
+        self.times.late.pop(self, None)
+        for sent in list(self.tries):
+            sent.cancel()
+        del self.answer, self.send  # the watch may hold this request a little longer
+        _room().leave(self)
+
+
+class _Room:
+    """Requests of a loop that are open, and those that wait until there are fewer."""
+
+    def __init__(self) -> None:
+        self._open: set[_Request] = set()
+        self._waiting: deque[_Request] = deque()
+
+    def enter(self, request: _Request) -> None:
+        """Start a request, now or later."""
+        if len(self._open) < AT_ONCE:
+            self._open.add(request)
+            request.start()
+        else:
+            self._waiting.append(request)
+
+    def leave(self, request: _Request) -> None:
+        """A request is over."""
+        self._open.discard(request)
+        while self._waiting and len(self._open) < AT_ONCE:
+            following = self._waiting.popleft()
+            if not following.done:
+                self.enter(following)
+
+    def close(self) -> None:
+        """Nobody waits for an answer any more."""
+        waiting, self._waiting = self._waiting, deque()
+        for request in (*waiting, *self._open):
+            if not request.done:
+                request.answer.cancel()
 
 
 class Asker:
@@ -97,74 +215,51 @@ class Asker:
         """Requests that were given up without an answer and sent anew."""
         self._bytes = self._wasted = 0
         self._times = [_Times() for _ in range(len(_SIZES) + 1)]
-        self._open: dict[_Request, None] = {}
         self._ticking = False
 
-    async def ask(self, send: Callable[[], Awaitable[T]], size: int) -> T:
-        """The answer to a request.
+    def ask(self, send: Callable[[], Awaitable[T]], size: int) -> asyncio.Future[T]:
+        """Ask for something, in the loop: no task is made, which would cost as much as the request.
 
         Args:
             send: sends it; called again if the answer is late.
             size: bytes that are asked for, about.
 
-        Raises:
-            LateError: none within the deadline. What `send` raises.
+        Returns:
+            The answer, or LateError (none within the deadline), or what `send` raises. Cancel it if nobody wants it.
         """
-        async with _limit():
-            request = _Request(send, size, self._times[sum(size > s for s in _SIZES)])
-            self._open[request] = None
-            self._send(request)
-            if not self._ticking:
-                self._ticking = True
-                asyncio.get_running_loop().call_later(_TICK_S, self._tick)
-            try:
-                found: T = await request.answer
-                return found
-            finally:
-                del self._open[request]
-                for late in request.tries:
-                    late.cancel()
+        request = _Request(self, send, size, self._times[sum(size > s for s in _SIZES)])
+        answer = request.answer
+        _room().enter(request)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+        return answer
 
-    def _send(self, request: _Request) -> None:
-        sent = asyncio.ensure_future(request.send())
-        request.seen = request.times.count
-        request.tries[sent] = request.latest = asyncio.get_running_loop().time()
-        sent.add_done_callback(lambda done: self._came(request, done))
-
-    def _came(self, request: _Request, done: asyncio.Future[Any]) -> None:
-        began = request.tries.pop(done, None)
-        if done.cancelled():
-            return
-        error = done.exception()
-        if began is None or request.answer.done():
-            return
-        if error is not None:
-            if request.tries:  # they may bring an answer
-                return
-            if request.broken < _BROKEN and _BREAKS.search(str(error)):
-                request.broken += 1
-                self._send(request)
-            else:
-                request.answer.set_exception(error)
-            return
+    def count(self, request: _Request, began: float) -> None:
+        """Count an answer; the try that brought it began then."""
         self.requests += 1
         self._bytes += request.size
-        request.times.add(asyncio.get_running_loop().time() - began)
-        if any(sent > began for sent in request.tries.values()):  # the second one was for nothing
-            self._wasted += request.size
-        request.answer.set_result(done.result())
+        now, times = asyncio.get_running_loop().time(), request.times
+        times.add(now - began)
+        for sent in request.tries.values():
+            if sent < began:
+                times.add_left(now - sent)
+            else:  # the second one was for nothing
+                self._wasted += request.size
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        for request in list(self._open):
-            if not request.answer.done():
+        now, self._ticking = loop.time(), False
+        for times in self._times:
+            self._ticking |= times.look(now)
+            for request in list(times.late):
                 self._look(request, now)
-        self._ticking = bool(self._open)
         if self._ticking:
             loop.call_later(_TICK_S, self._tick)
 
     def _look(self, request: _Request, now: float) -> None:
+        if request.answer.done():
+            return
         more_s = request.size / _SLOW_BYTES_S if request.size > _SIZES[-1] else 0.0
         late_s = request.times.late_s + more_s
         if now - request.began > self.deadline_s + more_s:
@@ -182,11 +277,11 @@ class Asker:
         if given_up and not request.tries:
             self.given_up += 1
             request.resent += 1
-            self._send(request)
-        elif request.again < _MOST and now - request.latest > late_s * 2**request.again and self._may():
+            request.try_once()
+        elif request.again < _MOST and now - request.latest > late_s and self._may():
             request.again += 1
             self.again += 1
-            self._send(request)
+            request.try_once()
 
     def _may(self) -> bool:
         """Whether a late request may be sent a second time."""
@@ -202,7 +297,7 @@ class _Loop:
         self.ended = False
         """Whether its process is ending."""
         self.loop = asyncio.new_event_loop()
-        _LIMITS[self.loop] = asyncio.Semaphore(AT_ONCE)
+        _ROOMS[self.loop] = _Room()
         self._thread = threading.Thread(target=self.loop.run_forever, name="landweave-requests", daemon=True)
         self._thread.start()
         atexit.register(self.stop)
@@ -221,11 +316,12 @@ class _Loop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        _room().close()
         self.loop.call_later(_TICK_S, self.loop.stop)
 
 
 _LOOPS: list[_Loop] = []
-_LIMITS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_ROOMS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary()
 _STARTING = threading.Lock()
 if hasattr(os, "register_at_fork"):  # another thread may hold it while this one forks
     os.register_at_fork(after_in_child=lambda: globals().update(_STARTING=threading.Lock()))
@@ -240,9 +336,9 @@ def _running() -> _Loop:
         return _LOOPS[0]
 
 
-def _limit() -> asyncio.Semaphore:
+def _room() -> _Room:
     """Of the loop that this is called in."""
-    return _LIMITS[asyncio.get_running_loop()]
+    return _ROOMS[asyncio.get_running_loop()]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

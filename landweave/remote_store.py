@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from bisect import bisect_right
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -136,16 +137,11 @@ class RemoteStore:
 
         merged = _merged(spans)
         connection, where = self._store(), inside(path)
-
-        def part(start: int, length: int) -> Any:
-            return self._asked(
-                path, lambda: obstore.get_range_async(connection, where, start=start, length=length), length
-            )
-
-        if len(merged) == 1:
-            found = [await part(*merged[0])]
-        else:
-            found = await asyncio.gather(*(part(start, length) for start, length in merged))
+        asked = [
+            self.asker.ask(partial(obstore.get_range_async, connection, where, start=start, length=length), length)
+            for start, length in merged
+        ]
+        found = await self._all(path, asked)
         held = [(start, memoryview(data)) for (start, _), data in zip(merged, found, strict=True)]
         firsts = [start for start, _ in held]
         pieces = []
@@ -204,14 +200,21 @@ class RemoteStore:
 
     async def _asked(self, path: str, send: Callable[[], Awaitable[T]], size: int) -> T:
         """The answer to a request; errors as those of `Store`."""
+        return (await self._all(path, [self.asker.ask(send, size)]))[0]
+
+    async def _all(self, path: str, asked: list[asyncio.Future[T]]) -> list[T]:
+        """The answers to requests; errors as those of `Store`, and then the others are cancelled."""
         try:
-            return await self.asker.ask(send, size)
+            return [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         except FileNotFoundError as error:
             raise FileNotFoundError(path) from error
         except LandweaveError:
             raise
         except Exception as error:
             raise self._unreachable(path, error) from error
+        finally:
+            for answer in asked:
+                answer.cancel()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
