@@ -7,7 +7,7 @@ One thread of the process runs an event loop for all stores. Each request has a 
   cancelled. If both are late, there is a third after the same time, and a fourth.
 * Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a
   store that is slow as a whole does not get twice the load.
-* A request without an answer for 2 s (and ten times the late time), while others of its size that were sent later are
+* A request without an answer for 2 s (and four times the late time), while others of its size that were sent later are
   answered, is given up and sent anew, whatever the shares say; where no others are answered, after 10 s. Each time the
   request has twice the time, so that a slow link brings it in the end.
 * An answer that breaks off is asked for again, twice at most.
@@ -267,7 +267,7 @@ class Asker:
                 LateError(f"no answer within {now - request.began:.0f} s, although it was asked for again")
             )
             return
-        stalled_s = max(_STALLED_S, 10 * late_s) * 2**request.resent
+        stalled_s = max(_STALLED_S, 4 * late_s) * 2**request.resent
         if request.times.count - request.seen < _OTHERS:
             stalled_s *= _PATIENT
         given_up = [sent for sent, began in request.tries.items() if now - began > stalled_s]

