@@ -22,18 +22,20 @@ from pipelines.access.rasters.grid import contradicted
 from pipelines.access.rasters.memory_budget import Room
 from pipelines.access.rasters.mosaic import empty, finish, judge
 from pipelines.access.rasters.raster import Raster, Unread, look_at, open_raster
-from pipelines.access.rasters.reads import Job, Target, bands_of, copy_block, groups_of, needed_of, users_of
-from pipelines.access.rasters.warp import Frame, frames
+from pipelines.access.rasters.reads import Job, Target, bands_of, copy_block, groups_of, needed_of, together, users_of
+from pipelines.access.rasters.warp import Frame, frames, moved
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
     from pipelines.access.chips import Chip, ChipRequest
     from pipelines.access.http.client import Client
     from pipelines.access.rasters.levels import Image
+
+    _Known = dict[Hashable, tuple[list[Frame], list[Raster]]]
 
 _MAX_FRAME_BYTES = 1 << 27
 """Source pixels of one chip: 0.3 m pixels for a chip of 2.5 km; the warp takes three to six times as much."""
@@ -93,6 +95,7 @@ class Reader:
         opened = self._open({href: looked[href] for request in requests for href in request.hrefs})
         self._seek_masks(requests, opened)
         by_raster: dict[str, list[Target]] = defaultdict(list)
+        reading = []
         for position, job in enumerate(self._planned(requests, opened)):
             if isinstance(job, AccessError):
                 results[position] = job
@@ -103,17 +106,22 @@ class Reader:
                     job.left += 1
             if job.left == 0:
                 results[position] = empty(job)
+            else:
+                reading.append(job)
+        sets = {job.position: one for one in together(reading) for job in one.jobs}
         lock = threading.Lock()
 
         def done(target: Target) -> None:
-            job = target.job
+            job, alike = target.job, sets[target.job.position]
             with lock:
                 job.error = job.error or target.error
                 job.left -= 1
-                last = job.left == 0
+                alike.left -= job.left == 0
+                last = job.left == 0 and alike.left == 0
             if last:
-                results[job.position] = job.error or finish(job)
-                job.filled.clear()
+                for whole, result in zip(alike.jobs, finish(alike.jobs), strict=True):
+                    results[whole.position] = result
+                    whole.filled.clear()
 
         work = [
             self._rasters.submit(self._read_raster, opened[href], targets, done) for href, targets in by_raster.items()
@@ -131,8 +139,9 @@ class Reader:
         """
         for left in reversed(range(max(2, self.client.tries))):
             jobs: list[Job | AccessError] = []
+            known: _Known = {}
             for position, request in enumerate(requests):
-                job = _plan(position, request, opened)
+                job = _plan(position, request, opened, known)
                 jobs.append(_final(job, request, opened) if isinstance(job, AccessError) else job)
             doubtful = [h for h, raster in opened.items() if isinstance(raster, Raster) and raster.doubtful]
             if not doubtful or left == 0:
@@ -289,10 +298,18 @@ def _rounds(requests: Sequence[ChipRequest], looked: dict[str, Raster | Unread |
     return rounds
 
 
-def _plan(position: int, request: ChipRequest, opened: dict[str, Raster | AccessError]) -> Job | AccessError:
+def _plan(
+    position: int, request: ChipRequest, opened: dict[str, Raster | AccessError], known: _Known
+) -> Job | AccessError:
+    """`known`: frames by grid, kernel and where the rasters lie."""
     try:
         rasters = _fitting(request, opened)
-        found = frames(request.geobox, request.kernel, rasters)
+        alike = (request.geobox, request.kernel, tuple(raster.lattice for raster in rasters))
+        if alike in known:
+            found = moved(*known[alike], rasters)
+        else:
+            found = frames(request.geobox, request.kernel, rasters)
+            known[alike] = (found, rasters)
         _check_size(request, rasters, found)
         return Job(position, request, rasters, found)
     except AccessError as error:

@@ -9,13 +9,20 @@ import numpy as np
 
 from pipelines.access.chips import Chip
 from pipelines.access.http.client import AccessError
-from pipelines.access.rasters.warp import Frame, warp
+from pipelines.access.rasters.warp import warp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pipelines.access.rasters.raster import Raster
     from pipelines.access.rasters.reads import Job, Target
+    from pipelines.access.rasters.warp import Frame
+    from schemas.modality import Kernel
+
+    _Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
+    """(band, y, x), and which of them are valid."""
 
 
 def judge(raster: Raster, target: Target) -> None:
@@ -54,29 +61,53 @@ def _as_number(value: float, dtype: np.dtype[Any]) -> np.generic | None:
     return None if math.isnan(value) or (math.isfinite(value) and np.isinf(number)) else number
 
 
-def finish(job: Job) -> Chip | AccessError:
-    """Lay the parts of each frame together, warp the frames that need it, and let the first valid pixel win."""
+def finish(jobs: Sequence[Job]) -> list[Chip | AccessError]:
+    """The chips of jobs that are read whole, and the errors of the others.
+
+    The parts of each frame are laid together, frames that need it are warped, and the first valid pixel wins.
+    """
+    whole = [job for job in jobs if job.error is None]
     try:
-        pieces = []
-        for f, frame in enumerate(job.frames):
-            if not frame.parts:
-                continue
-            parts = [job.filled[f, p] for p in range(len(frame.parts))]
-            pixels, valid = _laid(frame, parts)
-            if not frame.copied:
-                pixels, valid = warp(pixels, valid, frame, job.request.geobox, job.request.kernel)
-            pieces.append((pixels, valid))
-        pixels, valid = pieces[0]
-        for more, more_valid in pieces[1:]:
-            pixels = np.where(valid, pixels, more)
-            valid = valid | more_valid
+        pieces = [_pieces(whole, f) for f, frame in enumerate(whole[0].frames) if frame.parts] if whole else []
     except AccessError as error:
-        return error
+        return [job.error or error for job in jobs]
+    chips = iter([_chip(job, [piece[i] for piece in pieces]) for i, job in enumerate(whole)])
+    return [job.error or next(chips) for job in jobs]
+
+
+def _pieces(jobs: Sequence[Job], f: int) -> list[_Pixels]:
+    """What each job has of one of its frames, on the chip's grid."""
+    frame, request = jobs[0].frames[f], jobs[0].request
+    laid = [_laid(job.frames[f], [job.filled[f, p] for p in range(len(frame.parts))]) for job in jobs]
+    if frame.copied:
+        return laid
+    found: list[_Pixels | None] = [None] * len(jobs)
+    while None in found:
+        first = found.index(None)
+        like = [i for i in range(first, len(jobs)) if found[i] is None and _alike(laid[first], laid[i], request.kernel)]
+        pixels, valid = (np.concatenate(each) for each in zip(*(laid[i] for i in like), strict=True))
+        warped = warp(pixels, valid, frame, request.geobox, request.kernel)
+        ends = np.cumsum([len(laid[i][0]) for i in like])[:-1]
+        for i, *piece in zip(like, *(np.split(each, ends) for each in warped), strict=True):
+            found[i] = (piece[0], piece[1])
+    return [piece for piece in found if piece is not None]
+
+
+def _alike(one: _Pixels, other: _Pixels, kernel: Kernel) -> bool:
+    """Whether two jobs may be warped at once: a kernel that mixes pixels mixes those that are valid in all bands."""
+    return kernel == "nearest" or one is other or np.array_equal(one[1], other[1])
+
+
+def _chip(job: Job, pieces: Sequence[_Pixels]) -> Chip:
+    pixels, valid = pieces[0]
+    for more, more_valid in pieces[1:]:
+        pixels = np.where(valid, pixels, more)
+        valid = valid | more_valid
     copied = all(f.copied for f in job.frames if f.parts)
     return Chip(pixels, valid, "none" if copied else job.request.kernel)
 
 
-def _laid(frame: Frame, parts: list[tuple[NDArray[Any], NDArray[np.bool_]]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _laid(frame: Frame, parts: list[_Pixels]) -> _Pixels:
     if len(parts) == 1 and parts[0][0].shape[1:] == frame.shape:
         return parts[0]
     dtype = np.result_type(*(p[0].dtype for p in parts))

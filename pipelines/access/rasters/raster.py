@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,7 +30,7 @@ from pipelines.access.rasters.tiff_write import block_tiff, header_tiff
 from schemas.outcome import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rasterio.crs import CRS
@@ -102,6 +103,11 @@ class Raster:
     def mean_block_bytes(self, image: Image) -> float:
         """Mean stored size of a block of one of the file's images, bytes."""
         return self.layout(image).mean_bytes
+
+    @cached_property
+    def lattice(self) -> Hashable:
+        """Where the pixels of all levels lie: the same for rasters that lie alike."""
+        return self.wkt, self.placed, tuple((level.transform, level.width, level.height) for level in self.levels)
 
     @property
     def date_time(self) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _WINDOWS_BYTES = 256 << 20
 """Source pixels that one raster is read into at once."""
+_WAITING_BYTES = 128 << 20
+"""Source pixels of one call that wait for other rasters, to be warped with theirs."""
+_AT_ONCE_BYTES = 16 << 20
+"""Source pixels that are warped at once, where they come from several requests."""
 
 
 @dataclass(slots=True)
@@ -36,6 +40,44 @@ class Job:
     """(frame, part) -> pixels and validity of the part."""
     left: int = 0
     error: AccessError | None = None
+
+    @property
+    def window_bytes(self) -> int:
+        """Source pixels of the frames that are warped, with their validity."""
+        size = len(self.request.bands) * (1 + max(raster.dtype.itemsize for raster in self.rasters))
+        return sum(frame.shape[0] * frame.shape[1] * size for frame in self.frames if not frame.copied)
+
+
+@dataclass(slots=True)
+class Together:
+    """Jobs on one grid whose rasters lie alike, such as the bands of a scene: they are warped at once."""
+
+    jobs: list[Job]
+    left: int
+    """Jobs that still wait for parts."""
+
+
+def together(jobs: Sequence[Job]) -> list[Together]:
+    """Each job in one of these; parts of jobs that wait for others come to `_WAITING_BYTES` at most."""
+    found: list[Together] = []
+    open_ones: dict[Hashable, tuple[Together, int]] = {}
+    waiting = 0
+    for job in jobs:
+        size = job.window_bytes
+        waiting += size
+        if not size or waiting > _WAITING_BYTES:
+            found.append(Together([job], 1))
+            continue
+        request = job.request
+        alike = (request.geobox, request.kernel, tuple((r.lattice, r.dtype.str) for r in job.rasters))
+        one, held = open_ones.get(alike, (None, 0))
+        if one is None or held + size > _AT_ONCE_BYTES:
+            one, held = Together([], 0), 0
+            found.append(one)
+        one.jobs.append(job)
+        one.left += 1
+        open_ones[alike] = (one, held + size)
+    return found
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,6 +173,16 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     for group in groups:
         _fill(group, geobox, kernel)
     return found
+
+
+def moved(found: Sequence[Frame], rasters: Sequence[Raster], others: Sequence[Raster]) -> list[Frame]:
+    """The frames of a request, for the rasters of another one that lie as its own do."""
+
+    def part(one: Part) -> Part:
+        number = next(i for i, level in enumerate(rasters[one.source].levels) if level is one.level)
+        return replace(one, level=others[one.source].levels[number])
+
+    return [replace(frame, parts=[part(one) for one in frame.parts]) for frame in found]
 
 
 def warp(
