@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from schemas.stack import Stack
 
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
-_INT16_BIN = 16
+_INT16_SHIFT = 4
+_INT16_BIN = 1 << _INT16_SHIFT
 _FLOAT_SHIFT = 15
 """Float bins keep sign, exponent and 8 bits of mantissa: 23 - 8 = 15 bits are dropped."""
 _SUM_UNIT = 149
@@ -78,8 +79,7 @@ class Moments:
         if values.dtype.kind == "f":
             total, squares = _float_sums(values)
         else:
-            wide = values.astype(np.int64)
-            total, squares = int(wide.sum()), int(np.dot(wide, wide))
+            total, squares = _whole_sums(values)
         self.total += total
         self.squares += squares
         self.bins += np.bincount(_bin_of(values), minlength=self.bins.size)
@@ -144,13 +144,13 @@ class Statistics:
                     there = _measured(plane, array)
                     whole = self.moments[array.path, band.name, "all"]
                     if clear is None:
-                        whole.add(plane[there])
+                        whole.add(_taken(plane, there))
                         continue
                     seen = Moments(whole.dtype)
-                    seen.add(plane[there & clear])
+                    seen.add(_taken(plane, there & clear))
                     self.moments[array.path, band.name, "clear"].merge(seen)
                     whole.merge(seen)  # each pixel is counted once: the clear ones here, the others below
-                    whole.add(plane[there & ~clear])
+                    whole.add(_taken(plane, there & ~clear))
 
     def merge(self, other: Statistics) -> None:
         """Add the statistics of another shard."""
@@ -220,29 +220,50 @@ def _on_grid(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool
     return mask
 
 
-def _float_sums(values: NDArray[Any]) -> tuple[int, int]:
-    """Exact sum in units of 2**-149 and of squares in units of 2**-298.
+def _taken(plane: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """(n,) the pixels of a plane (y, x) where a mask (y, x) is True."""
+    return plane.ravel() if mask.all() else plane[mask]
 
-    Each value is m * 2**(e - 149) with |m| < 2**24; m is summed by exponent in int64, which cannot overflow below
-    2**39 pixels, and its square is split into halves of 12 bits for the same reason.
+
+def _dot(a: NDArray[Any], b: NDArray[Any]) -> Any:
+    """Sum of the products, in this thread: `np.dot` wakes the threads of BLAS, which wait busily for more."""
+    return np.einsum("i,i->", a, b)
+
+
+def _whole_sums(values: NDArray[Any]) -> tuple[int, int]:
+    """Exact sum and sum of squares of integers of up to 16 bits, (n,).
+
+    Doubles hold them: 2**20 squares below 2**32 come to less than 2**53.
     """
-    mantissa, exponent = np.frexp(values.astype(np.float64))
-    whole = np.ldexp(mantissa, 24).astype(np.int64)
-    shift = exponent.astype(np.int64) - 24 + _SUM_UNIT
     total = squares = 0
-    lowest = int(shift.min())
-    for step in np.flatnonzero(np.bincount(shift - lowest)) + lowest:
-        m = whole[shift == step]
-        high, low = np.abs(m) >> 12, np.abs(m) & 0xFFF
-        square = (int((high * high).sum()) << 24) + (int((high * low).sum()) << 13) + int((low * low).sum())
-        total += _scaled(int(m.sum()), int(step))
-        squares += _scaled(square, 2 * int(step))
+    for start in range(0, len(values), 1 << 20):
+        some = values[start : start + (1 << 20)].astype(np.float64)
+        total += int(some.sum())
+        squares += int(_dot(some, some))
     return total, squares
 
 
-def _scaled(value: int, power: int) -> int:
-    """value * 2**power, exact: subnormal float32 have trailing zero bits where the power is negative."""
-    return value << power if power >= 0 else value >> -power
+def _float_sums(values: NDArray[Any]) -> tuple[int, int]:
+    """Exact sum in units of 2**-149 and of squares in units of 2**-298.
+
+    Each float32 is m * 2**e in units of 2**-149, with |m| < 2**24 and e from 0 on. Values are taken together whose e
+    lies in one step of 8: in units of that step |m| < 2**32. They are summed in int64, and the squares in halves of
+    16 bits, which cannot overflow below 2**30 pixels.
+    """
+    bits = np.ascontiguousarray(values, np.float32).view(np.int32)
+    power = (bits >> 23) & 0xFF
+    whole = (bits & 0x7FFFFF) | (np.minimum(power, 1) << 23)
+    shift = np.maximum(power, 1) - 1
+    steps = (shift >> 3).astype(np.uint8)
+    total = squares = 0
+    for step in np.flatnonzero(np.bincount(steps)).tolist():
+        taken = steps == step
+        m = whole[taken].astype(np.int64) << (shift[taken] & 7)
+        high, low = m >> 16, m & 0xFFFF
+        square = (int(_dot(high, high)) << 32) + (int(_dot(high, low)) << 17) + int(_dot(low, low))
+        total += int(np.where(bits[taken] < 0, -m, m).sum()) << (8 * step)
+        squares += square << (16 * step)
+    return total, squares
 
 
 def _bin_count(dtype: np.dtype[Any]) -> int:
@@ -251,14 +272,14 @@ def _bin_count(dtype: np.dtype[Any]) -> int:
     return 2**16 // _INT16_BIN if dtype.itemsize > 1 else 2**8
 
 
-def _bin_of(values: NDArray[Any]) -> NDArray[np.int64]:
+def _bin_of(values: NDArray[Any]) -> NDArray[np.integer]:
     """Bin of each pixel, from 0; bins of signed types are counted from the middle."""
     middle = _bin_count(values.dtype) // 2
     if values.dtype.kind == "f":
-        bits = np.ascontiguousarray(values, np.float32).view(np.int32).astype(np.int64)
+        bits = np.ascontiguousarray(values, np.float32).view(np.int32)
         return (np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF)) >> _FLOAT_SHIFT) + middle
-    bins = values.astype(np.int64) // (_INT16_BIN if values.dtype.itemsize > 1 else 1)
-    return bins + middle if values.dtype.kind == "i" else bins
+    bins = values >> _INT16_SHIFT if values.dtype.itemsize > 1 else values
+    return bins.astype(np.int32) + middle if values.dtype.kind == "i" else bins
 
 
 def _edges(where: int, dtype: np.dtype[Any]) -> tuple[float, float]:
