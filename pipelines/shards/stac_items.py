@@ -303,8 +303,9 @@ def _measures(group: GroupSpec) -> tuple[str, ...]:
 
 
 def _class_pixels(label: LabelMap) -> dict[int, int]:
-    codes, counts = np.unique(label.classes[label.valid], return_counts=True)
-    return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(label.classes[label.valid])
+    codes = np.flatnonzero(counts)
+    return dict(zip(codes.tolist(), counts[codes].tolist(), strict=True))
 
 
 def bbox(geometry: Any) -> BBox:

@@ -35,27 +35,12 @@ class _Chip:
     array: ArraySpec
     stored: NDArray[Any]
     """As stored: ([band,] y, x)."""
-    clear: NDArray[np.bool_]
-    """(y, x) False where there are clouds: these do not decide what is drawn black and white."""
+    statistics: Json
+    """Of the pixels without clouds; {} where there are none, or nothing is measured."""
 
     @property
     def present(self) -> dict[str, tuple[bool, ...]]:
         return {self.array.group: (True,)}
-
-    @property
-    def statistics(self) -> Json:
-        if self.array.kind != "continuous" or self.clear.all():
-            return {}
-        physical = self.stored.reshape(-1, *self.clear.shape)[:, self.clear]
-        bands = zip(self.array.bands, physical, strict=True)
-        return {self.array.path: {band.name: {"all": self._ends(values)} for band, values in bands}}
-
-    def _ends(self, stored: NDArray[Any]) -> Json:
-        known = stored[np.isfinite(stored) & (stored != self.array.nodata)]
-        if not len(known):
-            return {}
-        low, high = np.percentile(known, [2, 98]).tolist()
-        return {"count": len(known), "percentiles": {"2": low, "98": high}}
 
     def physical(self, name: str) -> NDArray[np.float32]:
         stored = self[name]
@@ -89,7 +74,7 @@ def thumbnail(stack: Stack, dataset: DatasetSpec) -> bytes:
         bands=tuple(array.bands[band] for band in bands),
         resolution_m=array.resolution_m * step,
     )
-    chip = _Chip(stack.place.sample_id, dataset, array, stored, clear)
+    chip = _Chip(stack.place.sample_id, dataset, array, stored, _statistics(array, stored, clear))
     found = picture(chip, dataclasses.replace(group, arrays=(array,)))
     factor = max(1, LEAST_PX // max(found.shape[:2]))
     return encoded(found.repeat(factor, axis=0).repeat(factor, axis=1), lossless=array.kind == "classes")
@@ -120,6 +105,22 @@ def _pixels(degrees: NDArray[np.float64], span: float, count: int) -> list[tuple
     start, end = np.round(degrees / span * count).astype(np.int64).T
     start = np.clip(start, 0, count - 1)
     return list(zip(start.tolist(), np.maximum(end, start + 1).tolist(), strict=True))
+
+
+def _statistics(array: ArraySpec, stored: NDArray[Any], clear: NDArray[np.bool_]) -> Json:
+    """Figures of the pixels (y, x) without clouds, which alone decide what is drawn black and white."""
+    if array.kind != "continuous" or clear.all():
+        return {}
+    bands = zip(array.bands, stored.reshape(-1, *clear.shape)[:, clear], strict=True)
+    return {array.path: {band.name: {"all": _ends(values, array.nodata)} for band, values in bands}}
+
+
+def _ends(stored: NDArray[Any], nodata: float | None) -> Json:
+    known = stored[np.isfinite(stored) & (stored != nodata)]
+    if not len(known):
+        return {}
+    low, high = np.percentile(known, [2, 98]).tolist()
+    return {"count": len(known), "percentiles": {"2": low, "98": high}}
 
 
 def _clear(stack: Stack, group: GroupSpec, slot: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
