@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from schemas.scene import Candidate, Radiometry, Scene
 
 
+_TABLED = (np.dtype(np.uint8), np.dtype(np.uint16))
+"""Numbers that are converted by a table of all of them, which costs a fifth,"""
+_TABLED_FROM = 1 << 12
+"""where there are more of them than this, pixels."""
 Unusable = tuple[Reason, str]
 """Why a candidate that was read cannot be used: reason and detail for the ledger."""
 
@@ -231,15 +236,29 @@ def canonical(
         return np.where(valid, out, math.nan if layer.nodata is None else layer.nodata).astype(dtype), valid
     if numbers.dtype == dtype and (rule.gain, rule.offset_dn) == (1.0, 0.0) and rule.clip_min is None:
         return numbers, valid
+    if numbers.dtype in _TABLED and numbers.size > _TABLED_FROM:
+        return _table(numbers.dtype.str, rule, layer)[numbers], valid
+    return _whole(np.where(valid, numbers, 0), rule, layer), valid
+
+
+def _whole(numbers: NDArray[Any], rule: Radiometry, layer: Layer) -> NDArray[Any]:
+    """Delivered numbers of valid pixels as the whole numbers that a layer stores."""
+    dtype = np.dtype(layer.dtype)
     limits = np.iinfo(dtype)
     low = limits.min if rule.clip_min is None else max(limits.min, math.ceil(rule.clip_min))
     if layer.nodata is not None and low == layer.nodata and layer.kind == "continuous":
         low += 1
-    whole = np.where(valid, numbers, 0).astype(np.float64) * rule.gain + rule.offset_dn
-    out = np.clip(np.floor(whole + 0.5), low, limits.max).astype(dtype)
+    scaled = numbers.astype(np.float64) * rule.gain + rule.offset_dn
+    out: NDArray[Any] = np.clip(np.floor(scaled + 0.5), low, limits.max).astype(dtype)
     if layer.nodata is not None and limits.min < layer.nodata < limits.max and layer.kind == "continuous":
-        out[valid & (out == layer.nodata)] += 1
-    return out, valid
+        out[out == layer.nodata] += 1
+    return out
+
+
+@lru_cache(maxsize=64)
+def _table(dtype: str, rule: Radiometry, layer: Layer) -> NDArray[Any]:
+    """What each number of an unsigned dtype becomes."""
+    return _whole(np.arange(np.iinfo(dtype).max + 1, dtype=dtype), rule, layer)
 
 
 def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int], factor: float) -> NDArray[np.bool_]:
@@ -256,7 +275,8 @@ def enlarged(mask: NDArray[np.bool_], shape: tuple[int, int], factor: float) -> 
         np.minimum((np.arange(fine) + 0.5) / factor, coarse - 1).astype(np.intp)
         for fine, coarse in zip(shape, mask.shape, strict=True)
     )
-    return mask[np.ix_(rows, columns)]
+    found: NDArray[np.bool_] = mask.take(rows, axis=0).take(columns, axis=1)
+    return found
 
 
 def delivered(reads: Sequence[tuple[Ask, Chip]]) -> dict[str, tuple[NDArray[Any], NDArray[np.bool_]]]:
