@@ -12,6 +12,7 @@ from pipelines.access.archives import Archives
 from pipelines.access.http.folder import RECIPE_FOLDER
 from pipelines.access.openstreetmap.extract import is_extract
 from pipelines.assemble import check_settings, form_of
+from pipelines.cycles import settled
 from pipelines.engines import FAR, LOCAL
 from pipelines.fuse import fuse_labels
 from pipelines.fusion.check import check_fused
@@ -125,7 +126,7 @@ def plan_dataset(file: RecipeFile, out: Path, *, again: bool, engine: Engine | N
     check_texts(file)
     layers = [label.layer for label in file.recipe.fused]
     file = replace(file, recipe=file.recipe.base)
-    with room_needed(out), sole_builder(out):
+    with settled(), room_needed(out), sole_builder(out):
         check_settings(file.recipe, out / WORK_FOLDER, 1 if engine is None else engine.workers)
         summary = _planned(file, out, again=again, engine=engine)
         want(out, layers)

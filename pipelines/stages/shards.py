@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.cycles import settled
 from pipelines.shards import arrive
 from pipelines.worker import attempt, open_worker
 
@@ -64,9 +66,12 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         super().__init__()
         self.out, self.workers = out, workers
         self.factory: Worker | None = None
+        self.held: ExitStack | None = None
 
     def setup(self) -> None:
         """Open what all shards of this worker share."""
+        self.held = ExitStack()
+        self.held.enter_context(settled())
         self.factory = open_worker(arrive(self.out), self.workers)
 
     def process(self, shard: int) -> Iterator[Built]:
@@ -81,3 +86,5 @@ class _BuildShard(beam.DoFn):  # type: ignore[misc] # apache_beam has no types
         """Close connections."""
         if self.factory is not None:
             self.factory.close()
+        if self.held is not None:
+            self.held.close()
