@@ -66,7 +66,7 @@ class Builder:
             for name, date in [(c, d) for c in list(KNOWN)[:3] for d in range(len(self.dates))]
             + [("cop-dem-glo-30", None), ("esa-worldcover", None)]
         }
-        self.map = Map(job["url"], Path(job["out"]))
+        self.map = Map(job["url"], Path(job["out"])) if job["map"] else None
         self.arrays = self._arrays(len(places))
 
     def _search(self, client: Any, collection: str, period: list[str] | None) -> list[tuple[Any, Any]]:
@@ -109,7 +109,8 @@ class Builder:
         self.arrays["dem"][index] = self._load(dem, ["data"], place, 30, "bilinear")[0]
         cover = [i for i, outline in self.items["esa-worldcover", None] if outline.intersects(ground)]
         self.arrays["worldcover"][index] = self._load(cover, ["map"], place, 10, "nearest")[0]
-        self.arrays["openstreetmap"][index] = self.map.drawn(place, self.job["size_m"])
+        if self.map is not None:
+            self.arrays["openstreetmap"][index] = self.map.drawn(place, self.job["size_m"])
         return used
 
     def _dated(self, index: int, date: int, place: Any, ground: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from schemas.recipe import Recipe
 
 
 def recipe_of(job: dict[str, Any], texts: bool = False) -> Recipe:
-    """The stack: six products, two dates; with `texts` also captions and questions, which no peer makes."""
+    """The stack at two dates, with the map or without; `texts`: also captions and questions, which no peer makes."""
     pc = ["pc"]
     said: dict[str, Any] = {
         "name": "building", "seed": 1, "grid": {"size_m": job["size_m"]},
@@ -36,12 +36,11 @@ def recipe_of(job: dict[str, Any], texts: bool = False) -> Recipe:
             {"kind": "sentinel2", "providers": pc}, {"kind": "sentinel1", "providers": pc},
             {"kind": "landsat", "providers": pc}, {"kind": "dem", "providers": pc},
         ],
-        "labels": [
-            {"kind": "worldcover", "providers": pc, "year": 2021},
-            {"kind": "openstreetmap", "pbf": f"{job['url']}/osm/planet.osm.pbf"},
-        ],
+        "labels": [{"kind": "worldcover", "providers": pc, "year": 2021}],
         "splits": {"train": 1.0, "val": 0.0, "test": 0.0, "allow_overlap": True},
     }  # fmt: skip
+    if job["map"]:
+        said["labels"].append({"kind": "openstreetmap", "pbf": f"{job['url']}/osm/planet.osm.pbf"})
     if texts:
         said |= {"captions": {"kind": "template", "per_sample": 2}, "questions": {"kind": "questions"}}
     return Recipe.model_validate(said)

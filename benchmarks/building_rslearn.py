@@ -101,19 +101,24 @@ def add_windows(dataset: Any, job: dict[str, Any], dates: list[list[str]]) -> No
 
 
 def build(root: Path, layers: dict[str, Any], job: dict[str, Any], dates: list[list[str]]) -> None:
-    """Prepare, ingest, materialize.
+    """Prepare, ingest, materialize; scenes of real size (there is no map) are materialized straight from the archive.
+
+    To ingest would decode and write them whole, for footprints that cover a thirtieth of them.
 
     Raises:
         SystemExit: a window lacks a layer.
     """
     root.mkdir(parents=True, exist_ok=True)
+    for layer in layers.values() if not job["map"] else ():
+        layer["data_source"]["ingest"] = False
     config = {"layers": layers, "tile_store": {"class_path": "rslearn.tile_stores.default.DefaultTileStore"}}
     (root / "config.json").write_text(json.dumps(config))
     dataset = Dataset(UPath(root))
     add_windows(dataset, job, dates)
     every = dataset.load_windows()
     prepare_dataset_windows(dataset, every)
-    ingest_dataset_windows(dataset, every)
+    if job["map"]:
+        ingest_dataset_windows(dataset, every)
     materialize_dataset_windows(dataset, every)
     for window in every:
         lacking = [name for name in layers if not window.is_layer_completed(name)]
@@ -144,10 +149,14 @@ def main() -> None:
     meter = Meter()
     build(out / "dated", dated_layers(), job, job["dates"])
     (out / "static").mkdir()
-    urllib.request.urlretrieve(  # noqa: S310 - loopback
-        f"{job['url']}/osm/planet.osm.pbf", out / "static" / "map.osm.pbf"
-    )
-    build(out / "static", static_layers(), job, job["dates"][:1])
+    layers = static_layers()
+    if job["map"]:
+        urllib.request.urlretrieve(  # noqa: S310 - loopback
+            f"{job['url']}/osm/planet.osm.pbf", out / "static" / "map.osm.pbf"
+        )
+    else:
+        del layers["openstreetmap"]
+    build(out / "static", layers, job, job["dates"][:1])
     found = meter.read() | {"samples": len(job["places"])}
     if job.get("compare"):
         gather(out, job)

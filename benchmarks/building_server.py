@@ -45,7 +45,7 @@ def counted(url: str) -> tuple[int, int]:
 def main() -> None:
     """Serve until the process is ended."""
     earth, latency_ms = Path(sys.argv[1]), int(sys.argv[2])
-    with serve(earth) as services:
+    with serve(earth, providers=["planetary-computer"]) as services:
         services.faults.append(lambda _: Fault(delay_s=latency_ms / 1000.0))
         print(services.base_url, flush=True)
         threading.Event().wait()

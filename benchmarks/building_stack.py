@@ -16,6 +16,8 @@ DATES = (
 )
 SIZE_M, STEP_M = 2560, 2580
 """Edge of a footprint; step of the lattice: footprints snap to 60 m, and must not overlap then."""
+POINTS = "points.csv"
+"""Footprints of an Earth that has its own."""
 _OVER_M = 600
 """Each tile of the miniature Earth reaches at least so far over 12 E, where its zone ends."""
 
@@ -23,8 +25,12 @@ _OVER_M = 600
 def write_points(earth: Path, path: Path, most: int) -> None:
     """Centres of footprints that lie side by side and whole in the two tiles of a miniature Earth: 50 at full size.
 
+    An Earth of scenes of real size has its own points, of which the first are taken.
     The columns of the western tile begin at its left edge, and those of the eastern one end at its right edge.
     """
+    if (earth / POINTS).is_file():
+        path.write_text("".join((earth / POINTS).read_text().splitlines(keepends=True)[: 1 + most]))
+        return
     rows = []
     for epsg, (left, top, edge) in _tiles(earth).items():
         change = pyproj.Transformer.from_crs(epsg, 4326, always_xy=True)

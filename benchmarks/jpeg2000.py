@@ -66,7 +66,7 @@ def _write(path: Path) -> None:
     with MemoryFile() as memory:
         with memory.open(driver="GTiff", width=SIZE, height=SIZE, count=1, dtype="uint16", **place) as file:
             row = 0
-            for field, noise in land._strips(rng, SIZE, SIZE):
+            for field, noise in land.strips(rng, SIZE, SIZE):
                 pixels = 1_900.0 + 700.0 * field
                 pixels = np.clip(pixels + noise * (12.0 + 0.02 * np.abs(pixels)), 1, 20_000).astype("uint16")
                 file.write(pixels, 1, window=Window(0, row, SIZE, len(pixels)))

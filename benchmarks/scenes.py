@@ -134,20 +134,20 @@ def _band(path: Path, band: str) -> None:
     transform = Affine(resolution, 0, LEFT, 0, -resolution, TOP)
     profile = {"width": size, "height": size, "crs": f"EPSG:{EPSG}", "transform": transform, "nodata": 0}
     if band.startswith("SCL"):
-        _write(path, _classes(rng, size), profile | {"dtype": "uint8", "count": 1}, predictor=1)
+        write_cog(path, _classes(rng, size), profile | {"dtype": "uint8", "count": 1}, predictor=1)
         return
     mean = 1_300.0 + 300.0 * (BANDS.index(band) % 5)
-    strips = (
+    parts = (
         np.clip(mean + 700.0 * field + noise * (12.0 + 0.02 * np.abs(mean + 700.0 * field)), 1, 20_000)
-        for field, noise in _strips(rng, size, size)
+        for field, noise in strips(rng, size, size)
     )
-    _write(path, strips, profile | {"dtype": "uint16", "count": 1}, predictor=2)
+    write_cog(path, parts, profile | {"dtype": "uint16", "count": 1}, predictor=2)
 
 
 def _classes(rng: np.random.Generator, size: int) -> Iterator[NDArray[np.uint8]]:
     """SCL: plants and soil, and clouds of some kilometres over about a tenth of the ground."""
     classes = np.array([4, 5, 4, 5, 4, 4, 6, 4, 4, 9], "uint8")
-    for field, _ in _strips(rng, size, size):
+    for field, _ in strips(rng, size, size):
         yield classes[np.clip((field + 2.0) * 2.5, 0, 9).astype(int)]
 
 
@@ -157,10 +157,10 @@ def _product(path: Path, product: Product) -> None:
     rng = np.random.default_rng([SEED, 100 + [p.name for p in PRODUCTS].index(product.name)])
     dtype = np.dtype(product.dtype)
 
-    def strips() -> Iterator[NDArray[Any]]:
+    def parts() -> Iterator[NDArray[Any]]:
         for _ in range(product.bands):
             scale = rng.uniform(0.7, 1.3)
-            for field, noise in _strips(rng, product.height, product.width):
+            for field, noise in strips(rng, product.height, product.width):
                 pixels = product.level + product.relief * scale * field + product.noise * noise
                 yield 10 * np.clip(np.round(pixels), 1, 9) if product.name == "worldcover" else np.maximum(pixels, 1e-3)
 
@@ -169,10 +169,10 @@ def _product(path: Path, product: Product) -> None:
         "nodata": product.nodata, "dtype": product.dtype, "count": product.bands,
     }  # fmt: skip
     predictor = 1 if product.name == "worldcover" else 3 if dtype.kind == "f" else 2
-    _write(path, strips(), profile, predictor=predictor)
+    write_cog(path, parts(), profile, predictor=predictor)
 
 
-def _strips(
+def strips(
     rng: np.random.Generator, height: int, width: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Strips of TILE_PX rows of (what is on the ground, a sensor's noise), both of unit variance or so.
@@ -201,26 +201,28 @@ def _between(at: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArr
     return at // step, (at % step / step).astype(np.float32)
 
 
-def _write(path: Path, strips: Iterable[NDArray[Any]], profile: dict[str, Any], *, predictor: int) -> None:
+def write_cog(
+    path: Path, parts: Iterable[NDArray[Any]], profile: dict[str, Any], *, predictor: int, tile_px: int = TILE_PX
+) -> None:
     """Strips of TILE_PX rows, band after band, as a COG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tile = {"tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX, "interleave": "band"}
+    tile = {"tiled": True, "blockxsize": tile_px, "blockysize": tile_px, "interleave": "band"}
     longest, count = max(profile["width"], profile["height"]), profile["count"]
     aside = path.with_suffix(".part")
-    with rasterio.Env(GDAL_CACHEMAX=256, GDAL_TIFF_OVR_BLOCKSIZE=str(TILE_PX)), MemoryFile() as memory:
+    with rasterio.Env(GDAL_CACHEMAX=256, GDAL_TIFF_OVR_BLOCKSIZE=str(tile_px)), MemoryFile() as memory:
         with memory.open(driver="GTiff", **profile, **tile) as file:
             at = 0
-            for strip in strips:
+            for strip in parts:
                 band, row = divmod(at, profile["height"])
                 window = rasterio.windows.Window(0, row, profile["width"], len(strip))
                 file.write(strip.astype(profile["dtype"]), band + 1, window=window)
                 at += len(strip)
             if count == 1:
-                file.build_overviews([f for f in (2, 4, 8, 16, 32) if longest / f > TILE_PX / 2], Resampling.nearest)
+                file.build_overviews([f for f in (2, 4, 8, 16, 32) if longest / f > tile_px / 2], Resampling.nearest)
         with memory.open() as file:
             if count == 1:
                 named = {1: "NO", 2: "STANDARD", 3: "FLOATING_POINT"}[predictor]
-                copy(file, aside, driver="COG", compress="deflate", level=6, blocksize=TILE_PX, predictor=named)
+                copy(file, aside, driver="COG", compress="deflate", level=6, blocksize=tile_px, predictor=named)
             else:  # GDAL's COG driver before 3.11 cannot keep bands apart
                 copy(file, aside, driver="GTiff", compress="deflate", zlevel=6, predictor=predictor, **tile)
     aside.rename(path)
