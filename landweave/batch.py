@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
     from landweave.order import EpochRandom
-    from landweave.shard import Chip, ShardReader
-    from landweave.view import Shown, Times, View
+    from landweave.shard import Chip, Key, ShardReader
+    from landweave.view import Piece, Shown, Times, View
 
 Batch = dict[str, Any]
 _AT_A_TIME, _PART_BYTES = 8, 1 << 20
@@ -220,8 +220,8 @@ class Loading:
         self.timings.append(timing)
         self._wrong(damage)
 
-    def _wrong(self, damage: list[tuple[tuple[int, int], str]]) -> None:
-        for (i, _), error in damage:
+    def _wrong(self, damage: list[tuple[Key, str]]) -> None:
+        for (i, *_), error in damage:
             self._damage.setdefault(i, CorruptError(f"sample {self._name(i)}: {error}"))
 
     def stop(self) -> None:
@@ -353,48 +353,49 @@ class Loading:
 
     def _chips(self, part: _Part) -> list[Chip]:
         shown, _, rows, slots, batch, _ = part
-        plain, dated, where = shown.plain, shown.dated, self._where
+        dated, where, each = shown.dated, self._where, shown.array.chunks_per_date
+        pieces = list(enumerate(shown.pieces))
         chips: list[Chip] = []
         for i in rows:
             for k, slot in enumerate(slots[i]):
-                if slot >= 0:
-                    out = (batch[i, k] if dated else batch[i]) if plain else None
-                    chips.append((where[i][1], slot, (i, k), out))
+                if slot < 0:
+                    continue
+                whole = batch[i, k] if dated else batch[i]
+                for n, (number, _, place, plain) in pieces:
+                    out = (whole if place is None else whole[place]) if plain else None
+                    chips.append((where[i][1], slot * each + number, (i, k, n), out))
         return chips
 
     def _name(self, i: int) -> str:
         return self._source.catalogue.ids(self._positions[i : i + 1])[0]
 
-    def _finisher(self, part: _Part) -> Callable[[tuple[int, int], NDArray[Any]], None]:
+    def _finisher(self, part: _Part) -> Callable[[Key, NDArray[Any]], None]:
         shown, array = part.shown, part.shown.array
         metres = array.resolution_m
 
-        def finish(key: tuple[int, int], chip: NDArray[Any]) -> None:
-            i, k = key
-            piece = chip
+        def finish(key: Key, chunk: NDArray[Any]) -> None:
+            i, k, n = key
+            _, bands, place, _ = shown.pieces[n]
+            seen = chunk
             if self._corners is not None:
                 x, y = (round((v + array.margin_m) / metres) for v in self._corners[i].tolist())
-                piece = chip[..., y : y + shown.edge[0], x : x + shown.edge[1]]
-            if shown.bands is not None:
-                piece = piece[list(shown.bands)]
-            out = part.out[i, k] if array.dated else part.out[i]
+                seen = chunk[..., y : y + shown.edge[0], x : x + shown.edge[1]]
+            whole = part.out[i, k] if array.dated else part.out[i]
+            if bands is not None:
+                seen = seen[bands]
             if shown.mean is None:
-                out[...] = piece
+                whole[... if place is None else place] = seen
                 return
-            np.subtract(piece, shown.mean, out=out, dtype=np.float32, casting="unsafe")
-            out /= shown.std
-            if shown.noise:
-                where = [*self._random, int(self._positions[i]), k, *array.path.encode()]
-                out += shown.noise * np.random.default_rng(where).standard_normal(out.shape, np.float32)
-            if array.nodata is not None:
-                out[np.isnan(piece) if np.isnan(array.nodata) else piece == array.nodata] = 0.0
+            seed = [*self._random, int(self._positions[i]), k] if shown.noise else []
+            out = whole if place is None else whole[place]  # a copy, where the places are no run
+            _normalise(shown, shown.pieces[n], seen, out, seed)
+            if isinstance(place, list):
+                whole[place] = out
 
         return finish
 
 
-def _dealt(
-    one: _Asked, come: Fetched
-) -> Iterator[tuple[_Part, list[Chip], list[memoryview], list[tuple[tuple[int, int], str]]]]:
+def _dealt(one: _Asked, come: Fetched) -> Iterator[tuple[_Part, list[Chip], list[memoryview], list[tuple[Key, str]]]]:
     """The chips of each array that have come, their bytes, and what is wrong with others."""
     if not isinstance(one.lies, Pack):
         yield one.parts[0][0], come.chips, come.found, []
@@ -402,6 +403,28 @@ def _dealt(
     wanted = [(part.shown.array, chips) for part, chips in one.parts]
     for (part, _), given in zip(one.parts, deal(one.lies, one.shard, come, wanted), strict=True):
         yield (part, *given)
+
+
+def _normalise(shown: Shown, piece: Piece, pixels: NDArray[Any], out: NDArray[Any], seed: list[int]) -> None:
+    """Normalise pixels, with noise where it is asked for; nodata becomes 0, which is the mean.
+
+    Args:
+        shown: form of the array in the batch.
+        piece: the chunk that they are of.
+        pixels: ([band,] y, x) as stored.
+        out: float32, of the same shape.
+        seed: of the sample's noise at this date.
+    """
+    bands, nodata = ... if piece.where is None else piece.where, shown.array.nodata
+    assert shown.mean is not None  # noqa: S101 - else nothing is normalised
+    assert shown.std is not None  # noqa: S101
+    np.subtract(pixels, shown.mean[bands], out=out, dtype=np.float32, casting="unsafe")
+    out /= shown.std[bands]
+    if shown.noise:
+        where = [*seed, *shown.array.path.encode(), *([] if piece.where is None else [piece.number])]
+        out += shown.noise * np.random.default_rng(where).standard_normal(out.shape, np.float32)
+    if nodata is not None:
+        out[np.isnan(pixels) if np.isnan(nodata) else pixels == nodata] = 0.0
 
 
 def _fill(shown: Shown, slots: NDArray[np.int64], out: NDArray[Any]) -> None:

@@ -260,14 +260,15 @@ def _indexes(dataset: Dataset, manifest: ShardManifest, revision: int, listed: d
                 faults.append(f"shard {manifest.shard}: the object of {array.path} is missing")
             continue
         try:
-            found = dataset._reader.index(array, manifest.shard)[..., 0] != codec.ABSENT
+            entries = dataset._reader.index(array, manifest.shard)[..., 0]
         except CorruptError as error:
             faults.append(str(error))
             continue
-        wrong = found != np.repeat(expected, array.chunks_per_date, axis=1)
+        found = entries.reshape(*expected.shape, array.chunks_per_date) != codec.ABSENT
+        wrong = (found != expected[..., np.newaxis]).any(axis=2)
         if revision:  # built on its own: it may hold what the dataset had refused
             wrong[[row for row in range(len(wrong)) if row not in listed]] = False
-        for row, chunk in np.argwhere(wrong):
-            what, slot = "holds" if found[row, chunk] else "lacks", chunk // array.chunks_per_date
+        for row, slot in np.argwhere(wrong):
+            what = "lacks" if expected[row, slot] else "holds"
             faults.append(f"shard {manifest.shard}: {array.path} {what} row {row} slot {slot}, against its manifest")
     return faults

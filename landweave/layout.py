@@ -1,4 +1,4 @@
-"""The layout on disk, versions 1 to 3: every name and number that writer and reader share.
+"""The layout on disk, versions 1 to 4: every name and number that writer and reader share.
 
 ::
 
@@ -30,14 +30,17 @@ Layout 3 is either of them with one of these: a layer whose ground is not the fo
 coordinates `x` and `y` of such a layer begin left of and above the footprint's corner, or inside it), or a catalogue in
 parts (`landweave.parts`), which more than 131,072 planned samples get.
 
+Layout 4 is any of them with an array whose inner chunks hold some of its bands (`ArraySpec.bands_per_chunk`).
+
 Rules that the names do not say:
 
 * Row `r` of every array is one sample: shard `r // shard_samples`, row `r % shard_samples` of it. A shard holds samples
   of one split. Rows without a sample (refused, or beyond the last) are holes.
-* The sharding codec's outer chunk is a shard x all dates; its inner chunk is ONE sample at ONE date, the whole chip.
+* The sharding codec's outer chunk is a shard x all dates; its inner chunk is ONE sample at ONE date, the whole chip, or
+  `bands_per_chunk` bands of it (the last chunk is filled up with the fill value, and the outer chunk with it).
   Inner codecs: bytes (little), blosc, crc32c. So one random sample at one date is one range read and one decode, and a
   flipped byte is found by reading. Shard index: bytes (little), crc32c, at the end.
-* Inner chunks lie in the object in order of (row, date), so that all dates of a sample are one contiguous range.
+* Inner chunks lie in the object in order of (row, date, bands), so that a sample is one contiguous range.
 * An observation that was not obtained has no inner chunk. The catalogue and the shard manifest
   state its presence; pixels never do: plain Zarr readers see the fill value there.
 * Axes are (sample, [time,] [band,] y, x). Masks are bool: `valid` True = every band was measured, `cloud` True = cloud,
@@ -61,7 +64,9 @@ REVISED_VERSION = 2
 WIDER_VERSION = 3
 """Layout version where a layer has ground of another size, or the catalogue is in parts: a reader of layout 2 would
 place its pixels wrongly, or find no items."""
-READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION, WIDER_VERSION)
+SPLIT_VERSION = 4
+"""Layout version where chunks hold some bands: a reader of layout 3 would take the index of its shards for damaged."""
+READABLE_VERSIONS = (LAYOUT_VERSION, REVISED_VERSION, WIDER_VERSION, SPLIT_VERSION)
 FORMAT = "landweave"
 MANIFEST = "landweave.json"
 RECIPE = "recipe.json"
@@ -234,6 +239,8 @@ class ArraySpec:
     margin_m: float = 0.0
     """How far its ground reaches beyond each edge of the footprint, metres: 960 for 2,560 m around 640 m; negative
     where it is a part of the footprint. The last row and column may reach further (see `resolution_m`)."""
+    bands_per_chunk: int = 0
+    """Bands of an inner chunk, fewer than there are; 0 = all, or no band axis."""
 
     @property
     def path(self) -> str:
@@ -263,7 +270,7 @@ class ArraySpec:
     @property
     def chunks_per_date(self) -> int:
         """Inner chunks of one sample at one date."""
-        return 1
+        return -(-self.chip_shape[0] // self.bands_per_chunk) if self.bands_per_chunk else 1
 
     @property
     def chunks_per_row(self) -> int:
@@ -273,7 +280,7 @@ class ArraySpec:
     @property
     def chunk_shape(self) -> tuple[int, ...]:
         """Shape of one decoded inner chunk: ([band,] y, x)."""
-        return self.chip_shape
+        return (self.bands_per_chunk, *self.chip_shape[1:]) if self.bands_per_chunk else self.chip_shape
 
     @property
     def chunk_bytes(self) -> int:
@@ -441,6 +448,8 @@ class DatasetSpec:
     @property
     def layout(self) -> int:
         """Layout version that its arrays need."""
+        if any(array.bands_per_chunk for array in self.arrays):
+            return SPLIT_VERSION
         return WIDER_VERSION if any(array.margin_m for array in self.arrays) else LAYOUT_VERSION
 
     def extent_m(self, group: str) -> float:

@@ -42,7 +42,7 @@ def spec_to_json(spec: DatasetSpec) -> Json:
     for group in data["groups"]:
         _without(group, "revision", "target")
         for array in group["arrays"]:
-            _without(array, "margin_m")
+            _without(array, "margin_m", "bands_per_chunk")
             if array["nodata"] is not None and math.isnan(array["nodata"]):
                 array["nodata"] = "NaN"
     return data
@@ -171,6 +171,7 @@ def _array(found: Fields, group: str) -> ArraySpec:
         bands=tuple(_band(b) for b in found.objects("bands", _MOST_CLASSES)),
         codec=_codec(found.object("codec")),
         margin_m=found.number_or_none("margin_m", -_METRES[1], _METRES[1]) or 0.0,
+        bands_per_chunk=found.whole("bands_per_chunk", 0, MOST_BYTES, 0),
     )
     pixels = array.role == "pixels"
     smooth = array.kind == "continuous"
@@ -179,6 +180,8 @@ def _array(found: Fields, group: str) -> ArraySpec:
     axes = array.chip_shape[:-2]
     if pixels and len(array.bands) != (axes[0] if axes else 1):
         refuse(found.at("bands"), f"{len(array.bands)} entries", "one for each band")
+    if array.bands_per_chunk and (not axes or array.bands_per_chunk >= axes[0]):
+        refuse(found.at("bands_per_chunk"), array.bands_per_chunk, "fewer than the array has bands")
     if array.chip_bytes > MOST_BYTES - 64 or array.chip_bytes * array.slots > _MOST_SAMPLE_BYTES:
         refuse(found.at("sample_shape"), list(shape), "a chip below 2 GiB and a sample below 16 GiB")
     return array

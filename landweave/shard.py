@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from landweave.store import Store
 
 _INDEX_BYTES = 1 << 28
-"""Memory of the shard indexes that are kept: 64 kB each for 4,096 samples at one date."""
+"""Memory of the shard indexes that are kept: 64 kB each for 4,096 samples of one chunk."""
 _TINY_BYTES, _TINY_CHUNKS = 512, 64
 """Compressed size and number of decoded chunks that are remembered: those of a single value."""
-Chip = tuple[int, int, tuple[int, int], "NDArray[Any] | None"]
-"""Row and slot in the shard, a key of the caller's, where to decode it."""
+Key = tuple[int, ...]
+Chip = tuple[int, int, Key, "NDArray[Any] | None"]
+"""A chunk: its row in the shard, its place among those of the row, a key of the caller's, where to decode it."""
 REMEDY = "run `landweave check` and restore the object, or build the shard again"
 _REPLACED = "; if it was replaced since the dataset was opened, open the dataset again"
 
@@ -60,7 +61,7 @@ class Fetched(NamedTuple):
     chips: list[Chip]
     found: list[memoryview]
     """Of each chip."""
-    damage: list[tuple[tuple[int, int], str]]
+    damage: list[tuple[Key, str]]
     """(key, what is wrong) of chips that are not there."""
     spans: list[tuple[int, int]]
     """Where each lies in the object: (start, length)."""
@@ -78,6 +79,7 @@ class ShardReader:
         self._opened: dict[tuple[str, str, int], _Opened] = {}
         self._tiny: dict[tuple[bytes, tuple[int, ...], str], NDArray[Any]] = {}
         self._asked: dict[tuple[str, str, int], _Asked] = {}
+        self._held = 0
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Store, int]]:
         return (ShardReader, (self.store, self.shard_samples))
@@ -110,10 +112,13 @@ class ShardReader:
             self.store.forget(path)
             raise CorruptError(f"shard {shard}: {array.path}: {error} ({path}); {REMEDY}") from error
         numbers = memoryview(entries.reshape(-1))  # type: ignore[arg-type]
-        self._opened[array.group, array.name, shard] = found = _Opened(path, each, entries, numbers)
-        if len(self._opened) > _INDEX_BYTES // codec.index_bytes(chunks):
-            with suppress(KeyError, RuntimeError):  # another thread was quicker
-                del self._opened[next(iter(self._opened))]
+        opened = _Opened(path, each, entries, numbers)
+        found = self._opened.setdefault((array.group, array.name, shard), opened)
+        if found is opened:
+            self._held += entries.nbytes
+        while self._held > _INDEX_BYTES and len(self._opened) > 1:
+            with suppress(KeyError, RuntimeError, StopIteration):  # another thread was quicker
+                self._held -= self._opened.pop(next(iter(self._opened))).entries.nbytes
         return found
 
     def read(
@@ -140,21 +145,22 @@ class ShardReader:
         array: ArraySpec,
         shard: int,
         chips: list[Chip],
-        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None = None,
+        finish: Callable[[Key, NDArray[Any]], None] | None = None,
         timing: Timing | None = None,
-    ) -> list[tuple[tuple[int, int], str]]:
-        """Chips of one array in one shard, read together: ranges are merged; each chunk is verified and decoded.
+    ) -> list[tuple[Key, str]]:
+        """Chunks of one array in one shard, read together: ranges are merged; each is verified and decoded.
 
         Args:
             array: which array.
             shard: which shard.
-            chips: (row, slot, key, out): out has array.chip_shape and array.dtype, C-contiguous; None: the chip is
-                decoded into memory that is used again, and `finish` must copy what it wants of it.
+            chips: (row, place in the row, key, out): out has array.chunk_shape (the last chunk of a date may have fewer
+                bands) and array.dtype, C-contiguous; None: the chunk is decoded into memory that is used again, and
+                `finish` must copy what it wants of it.
             finish: called with (key, chip) where out is None.
             timing: gets the seconds of waiting for bytes and of `finish`.
 
         Returns:
-            (key, what is wrong) of each chip that is absent, truncated, changed or undecodable.
+            (key, what is wrong) of each chunk that is absent, truncated, changed or undecodable.
 
         Raises:
             AccessError: the object cannot be reached.
@@ -238,14 +244,15 @@ class ShardReader:
         shard: int,
         chips: list[Chip],
         found: Iterable[bytes | memoryview],
-        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None,
+        finish: Callable[[Key, NDArray[Any]], None] | None,
         timing: Timing,
-    ) -> list[tuple[tuple[int, int], str]]:
-        """Verify and decode the bytes of chips; see `read_chips`."""
-        damage: list[tuple[tuple[int, int], str]] = []
-        scratch = np.empty(array.chunk_shape, array.dtype) if finish is not None else None
+    ) -> list[tuple[Key, str]]:
+        """Verify and decode the bytes of chunks; see `read_chips`."""
+        damage: list[tuple[Key, str]] = []
+        whole, split = array.chunk_shape, array.bands_per_chunk
+        scratch = np.empty(whole, array.dtype) if finish is not None or split else None
         for (_, _, key, place), data in zip(chips, found, strict=True):
-            out = scratch if place is None else place
+            out = scratch if place is None or (split and place.shape != whole) else place
             assert out is not None  # noqa: S101 - by the contract of `chips`
             try:
                 self._decode(data, out)
@@ -253,10 +260,14 @@ class ShardReader:
                 replaced = _REPLACED if self.store.remote else ""
                 damage.append((key, f"{array.path} in shard {shard}: {error}; {REMEDY}{replaced}"))
                 continue
-            if place is None and finish is not None:
-                decoded = perf_counter()
+            if out is place:
+                continue
+            decoded = perf_counter()
+            if place is not None:
+                place[...] = out[: len(place)]
+            elif finish is not None:
                 finish(key, out)
-                timing.collating_s += perf_counter() - decoded
+            timing.collating_s += perf_counter() - decoded
         return damage
 
     def _found(self, path: str, spans: list[tuple[int, int]], timing: Timing) -> Iterable[bytes | memoryview]:
@@ -294,8 +305,8 @@ def _timed(found: Iterator[bytes | memoryview], timing: Timing) -> Iterator[byte
 
 def _spans(
     array: ArraySpec | Pack, shard: int, opened: _Opened, chips: list[Chip]
-) -> tuple[list[Chip], list[tuple[int, int]], list[tuple[tuple[int, int], str]]]:
-    """The chips that are there, where their bytes are, and what is wrong with the others."""
+) -> tuple[list[Chip], list[tuple[int, int]], list[tuple[Key, str]]]:
+    """The chunks that are there, where their bytes are, and what is wrong with the others."""
     _, chunks, _, numbers = opened
     places = [2 * (row * chunks + chunk) for row, chunk, _, _ in chips]
     spans = [(numbers[at], numbers[at + 1]) for at in places]
@@ -310,14 +321,17 @@ def _spans(
 
 
 def chips_of(array: ArraySpec, row: int, present: Sequence[bool], out: NDArray[Any]) -> list[Chip]:
-    """The chips of one sample to decode into `out`, whose absent dates get the nodata value; see `ShardReader.read`."""
+    """The chunks of one sample to decode into `out`, whose absent dates get the nodata value; see `ShardReader.read`."""
     chips: list[Chip] = []
-    slots = out if array.dated else (out,)
+    slots, each, bands = out if array.dated else (out,), array.chunks_per_date, array.bands_per_chunk
     for slot, there in enumerate(present):
-        if there:
-            chips.append((row, slot, (0, slot), slots[slot]))
-        else:
+        if not there:
             slots[slot][...] = fill_value(array)
+        elif bands:
+            parts = (slots[slot][number * bands : (number + 1) * bands] for number in range(each))
+            chips += [(row, slot * each + number, (0, slot), place) for number, place in enumerate(parts)]
+        else:
+            chips.append((row, slot, (0, slot), slots[slot]))
     return chips
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -102,6 +102,39 @@ def _number(name: str, value: Any) -> None:
         raise QueryError(f"{name} must be a number, got {value!r}")
 
 
+class Piece(NamedTuple):
+    """One chunk of a date, and what is shown of it."""
+
+    number: int
+    """Its place among the chunks of the date."""
+    bands: list[int] | None
+    """Which bands of the chunk are shown, in the batch's order; None: all, or no band axis."""
+    where: slice | list[int] | None
+    """Which bands of the batch they are; None: all, or no band axis."""
+    plain: bool
+    """Whether it stays as it is on disk, so that it can be decoded into place."""
+
+
+def _pieces(array: ArraySpec, bands: tuple[int, ...] | None, *, as_stored: bool) -> tuple[Piece, ...]:
+    """The chunks of a date that hold bands (None: all)."""
+    each = array.bands_per_chunk
+    if not each:
+        return (Piece(0, None if bands is None else list(bands), None, as_stored and bands is None),)
+    wanted, held = tuple(range(array.chip_shape[0])) if bands is None else bands, array.chip_shape[0]
+    found = []
+    for number in range(array.chunks_per_date):
+        first, stop = number * each, min(number * each + each, held)
+        where = [i for i, band in enumerate(wanted) if first <= band < stop]
+        if not where:
+            continue
+        inside = [wanted[i] - first for i in where]
+        run = where == list(range(where[0], where[0] + len(where)))
+        whole = inside == list(range(stop - first))
+        place = slice(where[0], where[0] + len(where)) if run else where
+        found.append(Piece(number, inside, place, as_stored and run and whole))
+    return tuple(found)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
     """One array as it is in a batch."""
@@ -123,8 +156,10 @@ class Shown:
     cast: str | None = None
     """Other dtype than the stored one."""
 
+    pieces: tuple[Piece, ...] = field(init=False)
+    """The chunks of a date that hold what is shown."""
     plain: bool = field(init=False)
-    """Whether chips stay as they are on disk, so that they can be decoded into place."""
+    """Whether all of them are decoded into place."""
     dtype: np.dtype[Any] = field(init=False)
     """Of the batch."""
     shape: tuple[int, ...] = field(init=False)
@@ -132,17 +167,19 @@ class Shown:
     dated: bool = field(init=False)
     """Whether there is a time axis."""
     chip_bytes: int = field(init=False)
-    """Of a decoded chunk."""
+    """Of the decoded chunks of a date."""
 
     def __post_init__(self) -> None:
         array: ArraySpec = self.array
         known: dict[str, Any] = {}
-        as_stored = self.bands is None and self.mean is None and self.cast in (None, array.dtype)
-        known["plain"] = as_stored and self.edge == array.chip_shape[-2:]
+        as_stored = self.mean is None and self.cast in (None, array.dtype)
+        as_stored = as_stored and self.edge == array.chip_shape[-2:]
+        known["pieces"] = _pieces(array, self.bands, as_stored=as_stored)
+        known["plain"] = all(piece.plain for piece in known["pieces"])
         known["dtype"] = np.dtype("float32" if self.mean is not None else self.cast or array.dtype)
         lead = array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
         known["shape"] = ((self.slots,) if array.dated else ()) + lead + self.edge
-        known |= {"dated": array.dated, "chip_bytes": array.chip_bytes}
+        known |= {"dated": array.dated, "chip_bytes": array.chunk_bytes * len(known["pieces"])}
         for name, value in known.items():  # cached, because every batch uses it
             object.__setattr__(self, name, value)
 

@@ -53,6 +53,14 @@ class Shards(Strict):
         "that adds; if absent, each array is one request",
     )
 
+    bands_per_chunk: dict[str, Annotated[int, Field(ge=1, le=4_096)]] = Field(
+        default_factory=dict,
+        max_length=200,
+        exclude_if=lambda bands: not bands,
+        description="layer of images -> bands that one chunk holds ('enmap: 8'), so that few bands cost few chunks to "
+        "read; if absent, a chunk holds all bands of one resolution; docs/loading.md has the figures",
+    )
+
     def size(self, samples: int) -> int:
         """Samples per shard, for this number of samples in the dataset."""
         if self.samples is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from schemas.captions import Captions, LlmCaptions
+from schemas.chunks import check_chunks
 from schemas.consistency import (
     check_crs,
     check_dates_of_labels,
@@ -136,6 +137,8 @@ class Recipe(Strict):
             check_facts(self.extents, wanted)
         for one in self.texts:
             check_facts(self.extents, one.facts_from)
+        layers = {name: self.modality_of(name) for name in (*self.modalities, *self.made)}
+        check_chunks(self.shards.bands_per_chunk, layers, [x.layer for x in self.labels])
         check_splits(self.sampling, self.splits)
         check_subset(self.sampling, self.subset, (*self.carried, *of_files(self.numbers)))
         check_crs(self.grid, self.sampling)
@@ -299,6 +302,12 @@ class Recipe(Strict):
         if self.channels is not None and layer == self.channels.name:
             return self.channels
         return next(d.modality for d in self.derived_layers if d.name == layer)
+
+    def dates_of(self, layer: str) -> int:
+        """Date slots of a layer that is no label; 1 where it is static."""
+        made = {d.name: len(d.slots) for d in self.derived_layers}
+        source = self._source(layer)
+        return max(1, made.get(layer, 0) if source is None else len(self.slots_of(source)))
 
     def resolution_of(self, modality: str, layer: str | None) -> float:
         """Pixel edge in metres of a modality's layer (or of a label) in this dataset: override, else native."""

@@ -23,6 +23,7 @@ from sampling.errors import SamplingError
 from sampling.numbers import with_numbers
 from sampling.splits import SPLITS
 from sampling.texts import texts_of
+from schemas.chunks import large_index
 from schemas.keep import check_types
 from schemas.label_source import OpenStreetMapLabel
 from schemas.number import files_of
@@ -109,6 +110,8 @@ def lay(file: RecipeFile, folder: Path, work: Path) -> Laid:
     located = with_numbers(locate(recipe, file.folder), recipe, file.folder)
     attributes = {a.name: a.kind for a in located.attributes}
     _check_rules(recipe, attributes)
+    if large := large_index(recipe, recipe.shards.size(len(located))):
+        raise SamplingError(large)
     extract = map_extract(file, work, located.footprints)
     vectors = vector_extracts(file, work, located.footprints)
     shards = located.packed(recipe.shards)

@@ -141,6 +141,7 @@ class _Shared:
         self.margin_m = (self._size_m - recipe.grid.size_m) / 2.0
         self._one = len(set(resolutions)) == 1
         self.aim = recipe.shards.codec
+        self.bands_per_chunk = recipe.shards.bands_per_chunk.get(group, 0)
 
     def dims(self, resolution_m: float) -> tuple[str, str]:
         suffix = "" if self._one else f"_{resolution_m:g}m"
@@ -155,8 +156,10 @@ def _pixels(
     group: str, layer: Layer, slots: tuple[str, ...], shared: _Shared, band_dim: str, resolution_m: float
 ) -> ArraySpec:
     dims, shape = _leading(slots)
+    together = 0
     if layer.has_band_axis:
         dims, shape = (*dims, band_dim), (*shape, len(layer.bands))
+        together = shared.bands_per_chunk if shared.bands_per_chunk < len(layer.bands) else 0
     return ArraySpec(
         group=group,
         name=layer.name,
@@ -176,6 +179,7 @@ def _pixels(
         ),
         codec=codec_of(layer.kind, layer.dtype, layer.unit, len(layer.bands), shared.aim),
         margin_m=shared.margin_m,
+        bands_per_chunk=together,
     )
 
 

@@ -20,6 +20,7 @@ from landweave.layout import part, questions, shard_manifest, shard_name, vector
 from landweave.layout import thumbnail as thumbnail_path
 from landweave.manifest import ShardManifest, shard_to_bytes
 from landweave.questions import COLUMNS as QUESTION_COLUMNS
+from landweave.shard import fill_value
 from pipelines.shards import ledger
 from pipelines.shards import stac_items as catalogue
 from pipelines.shards.desk import hand_over
@@ -176,16 +177,30 @@ class _ArrayWriter:
         self.written: dict[tuple[int, int], int] = {}
 
     def add(self, row: int, slot: int, pixels: NDArray[Any]) -> None:
-        data = codec.encode_chunk(pixels, self._array.codec)
-        self._file.write(data)
-        self._pack.add(self._array, slot, data)
-        self._entries[row, slot] = (self._offset, len(data))
-        self._offset += len(data)
+        first = slot * self._array.chunks_per_date
+        for number, piece in enumerate(_pieces(pixels, self._array), first):
+            data = codec.encode_chunk(piece, self._array.codec)
+            self._file.write(data)
+            self._pack.add(self._array, number, data)
+            self._entries[row, number] = (self._offset, len(data))
+            self._offset += len(data)
         self.written[row, slot] = pixels_crc(pixels)
 
     def close(self) -> None:
         self._file.write(codec.encode_index(self._entries.reshape(-1, 2)))
         self._file.close()
+
+
+def _pieces(pixels: NDArray[Any], array: ArraySpec) -> list[NDArray[Any]]:
+    """The chunks of one date, array.chunk_shape each: the last is filled up with the fill value, as Zarr demands."""
+    if not array.bands_per_chunk:
+        return [pixels]
+    pieces = [pixels[band : band + array.bands_per_chunk] for band in range(0, len(pixels), array.bands_per_chunk)]
+    if pieces[-1].shape != array.chunk_shape:
+        last = np.full(array.chunk_shape, fill_value(array), pixels.dtype)
+        last[: len(pieces[-1])] = pieces[-1]
+        pieces[-1] = last
+    return pieces
 
 
 class _ShardWriter:

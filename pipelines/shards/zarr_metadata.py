@@ -104,7 +104,10 @@ def _group_attributes(group: GroupSpec) -> Json:
 
 def _array(array: ArraySpec, group: GroupSpec, dataset: DatasetSpec) -> Json:
     shape = (dataset.rows, *array.sample_shape)
-    inner = (1, 1, *array.chunk_shape) if array.dated else (1, *array.chunk_shape)
+    dates = array.sample_shape[:1] if array.dated else ()
+    inner = (1, *(1 for _ in dates), *array.chunk_shape)
+    lead = tuple(n * array.chunks_per_date for n in array.chunk_shape[:1])
+    outer = (dataset.shard_samples, *dates, *lead, *array.chunk_shape[1:])  # whole chunks: the codec's rule
     blosc = {
         "cname": array.codec.cname,
         "clevel": array.codec.level,
@@ -125,7 +128,7 @@ def _array(array: ArraySpec, group: GroupSpec, dataset: DatasetSpec) -> Json:
         "data_type": array.dtype,
         "chunk_grid": {
             "name": "regular",
-            "configuration": {"chunk_shape": [dataset.shard_samples, *array.sample_shape]},
+            "configuration": {"chunk_shape": list(outer)},
         },
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": _fill(array),

@@ -14,7 +14,7 @@ from tests.golden.make_v1 import digests
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
 def test_golden(version: str) -> None:
     data = landweave.open(HERE / version)
     assert list(check(data)) == []
@@ -54,3 +54,13 @@ def test_v3_says_where_its_layers_lie() -> None:
         assert sample.transform(array)[2::3] == (corner[0] - margin, corner[1] + margin)
         assert data.spec.extent_m(array.partition("/")[0]) == 60.0 + 2 * margin
     assert sample.bounds("sentinel2/bands_60m") == (501210.0, 5199930.0, 501330.0, 5200050.0)
+
+
+def test_v4_says_how_many_bands_a_chunk_holds() -> None:
+    data = landweave.open(HERE / "v4")
+    chunks = {array.path: array.bands_per_chunk for array in data.spec.arrays if array.bands_per_chunk}
+    assert chunks == {"sentinel2/bands_10m": 3, "sentinel2/bands_20m": 3, "landsat/bands_30m": 1}
+    sample = data.sample("s000_001")
+    found = data.samples([sample.id], arrays=["sentinel2"], bands={"sentinel2": ["B08", "B02"]})
+    stored = sample["sentinel2/bands_10m"][:, [sample.bands("sentinel2/bands_10m").index(b) for b in ("B08", "B02")]]
+    assert (found["sentinel2/bands_10m"][0] == stored).all()

@@ -147,8 +147,8 @@ def test_doubled_samples_and_split_blocks(copy: Path) -> None:
 def test_layouts_and_places_that_are_no_dataset(copy: Path, tmp_path: Path) -> None:
     manifest = json.loads((copy / "landweave.json").read_text())
     del manifest["sha256"]
-    (copy / "landweave.json").write_bytes(seal({**manifest, "layout": 4}))
-    with pytest.raises(landweave.LayoutError, match="layout version 4, this landweave reads 1 to 3: install a newer"):
+    (copy / "landweave.json").write_bytes(seal({**manifest, "layout": 5}))
+    with pytest.raises(landweave.LayoutError, match="layout version 5, this landweave reads 1 to 4: install a newer"):
         landweave.open(copy)
     (copy / "landweave.json").write_bytes(seal({**manifest, "layout": 0}))
     with pytest.raises(landweave.LayoutError, match="this version does not know that layout"):

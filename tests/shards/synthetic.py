@@ -73,6 +73,7 @@ def recipe(
     attributes: bool = False,
     extents: dict[str, float] | None = None,
     requests: int | None = None,
+    bands_per_chunk: dict[str, int] | None = None,
 ) -> Recipe:
     """A small recipe: two windows, all labels; with attributes, places that come from a file."""
     return Recipe.model_validate(
@@ -99,7 +100,12 @@ def recipe(
             if labels
             else [],
             "captions": {"kind": "template"},
-            "shards": {"samples": samples, "codec": codec, "requests_per_sample": requests},
+            "shards": {
+                "samples": samples,
+                "codec": codec,
+                "requests_per_sample": requests,
+                "bands_per_chunk": bands_per_chunk or {},
+            },
         }
     )
 

@@ -24,7 +24,8 @@ STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtre
 
 
 def small() -> Planned:
-    return planned((2, 1), sources=("sentinel2", "dem"), size_m=120.0, requests=2)
+    """Chunks of one array hold all bands, those of another one each."""
+    return planned((2, 1), sources=("sentinel2", "dem"), size_m=120.0, requests=2, bands_per_chunk={"sentinel2": 1})
 
 
 def build(out: str, kill_at: int, steps: Any) -> None:
