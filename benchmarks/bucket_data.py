@@ -42,10 +42,26 @@ def make_bucket(folder: Path, samples: int) -> Path:
     if mark.exists() and mark.read_text() == made:
         return out
     shutil.rmtree(out, ignore_errors=True)
-    spec = spec_of(shards, EACH, REQUESTS)
+    spec = spec_of(shards, EACH, requests_per_sample=REQUESTS)
     write_rows(out, spec, ShardRows(index=0, split="train", sample_ids=names_of(0)[:ROWS]))
     for number in range(shards):
         _repeat(out, number, split_of(number, shards))
+    finalise(out, spec)
+    mark.write_text(made)
+    return out
+
+
+def make_bands(folder: Path, source: str, bands: int) -> Path:
+    """One sensor alone, 32 samples in two shards, with this many bands in a chunk (0: all); made once below `folder`."""
+    out = folder / f"bands-{source}-{bands or 'all'}"
+    mark, made = out / "made.json", json.dumps({"version": VERSION})
+    if mark.exists() and mark.read_text() == made:
+        return out
+    shutil.rmtree(out, ignore_errors=True)
+    spec = spec_of(2, 16, (source,), bands_per_chunk={source: bands} if bands else {})
+    for number, split in enumerate(("train", "val")):
+        names = tuple(f"b{number}_{row:03d}" for row in range(16))
+        write_rows(out, spec, ShardRows(index=number, split=split, sample_ids=names))
     finalise(out, spec)
     mark.write_text(made)
     return out

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Grows when the data change, so that a kept copy is made again."""
 SIZE_M, SHARDS = 2640.0, 4
+SOURCES = ("sentinel2", "sentinel1", "landsat", "dem")
 LABELS = ("worldcover", "dynamicworld", "openstreetmap")
 _SCENE = 1024
 _CLASSES = 8
@@ -81,8 +82,11 @@ def _codecs(samples: int) -> dict[str, list[Any]]:
     return {a.path: [a.codec.cname, a.codec.level, a.codec.shuffle] for a in arrays}
 
 
-def spec_of(shards: int, each: int, requests: int | None = None) -> DatasetSpec:
-    """The form of the dataset with this many shards of `each` samples; `requests` per sample from a bucket."""
+def spec_of(shards: int, each: int, sources: tuple[str, ...] = SOURCES, **packing: Any) -> DatasetSpec:
+    """The form of the dataset with this many shards of `each` samples, of these sources and all labels.
+
+    `packing` is what its recipe says of shards besides that.
+    """
     recipe = Recipe.model_validate(
         {
             "name": "loading",
@@ -93,14 +97,14 @@ def spec_of(shards: int, each: int, requests: int | None = None) -> DatasetSpec:
             "grid": {"size_m": SIZE_M},
             "windows": [{"name": "summer", "start": "2021-06-01", "end": "2021-08-31"}],
             "providers": {"earth": {"url": "http://localhost/stac"}},
-            "sources": [{"kind": s, "providers": ["earth"]} for s in ("sentinel2", "sentinel1", "landsat", "dem")],
+            "sources": [{"kind": s, "providers": ["earth"]} for s in sources],
             "labels": [
                 {"kind": "worldcover", "providers": ["earth"]},
                 {"kind": "dynamicworld", "providers": ["earth"]},
                 {"kind": "openstreetmap", "pbf": "x.osm.pbf"},
             ],
             "captions": {"kind": "template"},
-            "shards": {"samples": each, "requests_per_sample": requests},
+            "shards": {"samples": each, **packing},
         }
     )
     return dataset_spec(recipe, shards, dict.fromkeys(LABELS, _LEGEND))
