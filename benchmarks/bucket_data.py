@@ -52,7 +52,7 @@ def make_bucket(folder: Path, samples: int) -> Path:
 
 
 def make_bands(folder: Path, source: str, bands: int) -> Path:
-    """One sensor alone, 32 samples in two shards, with this many bands in a chunk (0: all); made once below `folder`."""
+    """One sensor alone, 32 samples in two shards, with this many bands in a chunk (0: all); made once."""
     out = folder / f"bands-{source}-{bands or 'all'}"
     mark, made = out / "made.json", json.dumps({"version": VERSION})
     if mark.exists() and mark.read_text() == made:

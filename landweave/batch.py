@@ -354,15 +354,15 @@ class Loading:
     def _chips(self, part: _Part) -> list[Chip]:
         shown, _, rows, slots, batch, _ = part
         dated, where, each = shown.dated, self._where, shown.array.chunks_per_date
-        pieces = list(enumerate(shown.pieces))
+        pieces = [(n, p.number, () if p.where is None else (p.where,), p.plain) for n, p in enumerate(shown.pieces)]
         chips: list[Chip] = []
         for i in rows:
             for k, slot in enumerate(slots[i]):
                 if slot < 0:
                     continue
-                whole = batch[i, k] if dated else batch[i]
-                for n, (number, _, place, plain) in pieces:
-                    out = (whole if place is None else whole[place]) if plain else None
+                lead = (i, k) if dated else (i,)
+                for n, number, place, plain in pieces:
+                    out = batch[lead + place] if plain else None
                     chips.append((where[i][1], slot * each + number, (i, k, n), out))
         return chips
 

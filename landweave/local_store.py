@@ -17,7 +17,7 @@ from landweave.scratch import Scratch
 from landweave.strict import MOST_JSON, inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 _OPEN_FILES = 512
@@ -27,6 +27,10 @@ _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NON
 
 _NEAR_BYTES = 1 << 16
 """Nearby chunks of a local file within this many bytes are read together: a call costs as much as 10 kB."""
+
+
+_RUN_BYTES = 1 << 22
+"""Largest read of chunks that follow one another."""
 
 
 class LocalStore:
@@ -71,8 +75,24 @@ class LocalStore:
         if last - first <= _NEAR_BYTES:
             memory = file.read_into(self._scratch.of(last - first), first)
             return [memory[start - first : start - first + length] for start, length in spans]
+        if len(spans) > 1 and sum(spans[0]) == spans[1][0]:
+            return self._runs(file, spans)
         memory = self._scratch.of(max([length for _, length in spans]))
         return (file.read_into(memory[:length], start) for start, length in spans)
+
+    def _runs(self, file: _File, spans: list[tuple[int, int]]) -> Iterator[memoryview]:
+        """Ranges that follow one another without a gap, as the chunks of a sample do, are one read."""
+        at, most = 0, len(spans)
+        while at < most:
+            first, length = spans[at]
+            last, end = at + 1, first + length
+            while last < most and spans[last][0] == end and end + spans[last][1] - first <= _RUN_BYTES:
+                end += spans[last][1]
+                last += 1
+            memory = file.read_into(self._scratch.of(end - first), first)
+            for start, length in spans[at:last]:
+                yield memory[start - first : start - first + length]
+            at = last
 
     def get_tail(self, path: str, length: int) -> bytes:
         """See `Store.get_tail`."""
