@@ -80,7 +80,7 @@ class Source:
         object.__setattr__(self, "groups", found)
         object.__setattr__(self, "sample_bytes", sum(s.chip_bytes * s.slots for s in self.shown))
         pack = pack_of(self.spec) if self.reader.store.remote else None
-        wanted = {s.array.path: s.slots / s.array.slots for s in self.shown}
+        wanted = {s.array.path: s.slots * len(s.pieces) / s.array.chunks_per_row for s in self.shown}
         object.__setattr__(self, "pack", pack)
         object.__setattr__(self, "from_pack", frozenset() if pack is None else pack.worth(wanted))
 

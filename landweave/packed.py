@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landweave import codec
-from landweave.shard import REMEDY
+from landweave.shard import REMEDY, Key
 from landweave.timing import Timing
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from landweave.shard import Chip, Fetched, ShardReader
 
 _PIECE_BYTES = 1 << 24
-_Damage = list[tuple[tuple[int, int], str]]
+_Damage = list[tuple[Key, str]]
 """(key, what is wrong) of chips."""
 
 

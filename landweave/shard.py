@@ -321,7 +321,7 @@ def _spans(
 
 
 def chips_of(array: ArraySpec, row: int, present: Sequence[bool], out: NDArray[Any]) -> list[Chip]:
-    """The chunks of one sample to decode into `out`, whose absent dates get the nodata value; see `ShardReader.read`."""
+    """The chunks of one sample to decode into `out`; absent dates get the nodata value; see `ShardReader.read`."""
     chips: list[Chip] = []
     slots, each, bands = out if array.dated else (out,), array.chunks_per_date, array.bands_per_chunk
     for slot, there in enumerate(present):
