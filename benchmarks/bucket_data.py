@@ -52,14 +52,14 @@ def make_bucket(folder: Path, samples: int) -> Path:
 
 
 def make_bands(folder: Path, source: str, bands: int) -> Path:
-    """One sensor alone, 32 samples in two shards, with this many bands in a chunk (0: all); made once."""
+    """One sensor alone, 64 samples in four shards, with this many bands in a chunk (0: all); made once."""
     out = folder / f"bands-{source}-{bands or 'all'}"
     mark, made = out / "made.json", json.dumps({"version": VERSION})
     if mark.exists() and mark.read_text() == made:
         return out
     shutil.rmtree(out, ignore_errors=True)
-    spec = spec_of(2, 16, (source,), bands_per_chunk={source: bands} if bands else {})
-    for number, split in enumerate(("train", "val")):
+    spec = spec_of(4, 16, (source,), bands_per_chunk={source: bands} if bands else {})
+    for number, split in enumerate(("train", "train", "train", "val")):
         names = tuple(f"b{number}_{row:03d}" for row in range(16))
         write_rows(out, spec, ShardRows(index=number, split=split, sample_ids=names))
     finalise(out, spec)
