@@ -63,8 +63,8 @@ def large_index(recipe: Recipe, shard_samples: int) -> str | None:
             enough = -(-held // max(1, MOST_INDEX_BYTES // each))
             return (
                 f"shards.bands_per_chunk.{name}: {bands}: the index of {name}/{layer.name} would have "
-                f"{size / 1e6:,.1f} MB in each shard ({shard_samples:,} samples x {dates} dates x {-(-held // bands)} "
-                f"chunks), and readers fetch it before the first sample; at most {MOST_INDEX_BYTES / 1e6:.1f} MB: "
-                f"write {name}: {enough}, or fewer shards.samples"
+                f"{size / 1e6:,.1f} MB in each shard ({shard_samples:,} samples x {dates} date{'s' * (dates > 1)} x "
+                f"{-(-held // bands)} chunks), and readers fetch it before the first sample; at most "
+                f"{MOST_INDEX_BYTES / 1e6:.1f} MB: write {name}: {enough}, or fewer shards.samples"
             )
     return None
