@@ -1,4 +1,4 @@
-"""Chunks that hold some bands of a layer: which layers may have them, and how large the index of a shard becomes."""
+"""Chunks that hold some bands of a layer: which layers may have them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas.modality import Layer, Modality
-    from schemas.recipe import Recipe
-
-ENTRY_BYTES = 16
-"""Of a chunk in the index of its shard: offset and length (Zarr's sharding codec)."""
-MOST_INDEX_BYTES = 16 << 20
-"""Index of an array in a shard whose bands are in several chunks: a reader fetches it before the first sample."""
 
 
 def check_chunks(bands_per_chunk: Mapping[str, int], layers: Mapping[str, Modality], labels: list[str]) -> None:
@@ -44,27 +38,3 @@ def check_chunks(bands_per_chunk: Mapping[str, int], layers: Mapping[str, Modali
 
 def _banded(layer: Layer) -> bool:
     return layer.has_band_axis and len(layer.bands) > 1
-
-
-def large_index(recipe: Recipe, shard_samples: int) -> str | None:
-    """What is wrong where the index of an array in a shard would be too large; None = nothing.
-
-    Args:
-        recipe: the recipe.
-        shard_samples: rows of a shard.
-    """
-    for name, bands in recipe.shards.bands_per_chunk.items():
-        dates = recipe.dates_of(name)
-        for layer in recipe.modality_of(name).layers:
-            held, each = len(layer.bands), ENTRY_BYTES * shard_samples * dates
-            size = each * -(-held // bands)
-            if bands >= held or size <= MOST_INDEX_BYTES:
-                continue
-            enough = -(-held // max(1, MOST_INDEX_BYTES // each))
-            return (
-                f"shards.bands_per_chunk.{name}: {bands}: the index of {name}/{layer.name} would have "
-                f"{size / 1e6:,.1f} MB in each shard ({shard_samples:,} samples x {dates} date{'s' * (dates > 1)} x "
-                f"{-(-held // bands)} chunks), and readers fetch it before the first sample; at most "
-                f"{MOST_INDEX_BYTES / 1e6:.1f} MB: write {name}: {enough}, or fewer shards.samples"
-            )
-    return None

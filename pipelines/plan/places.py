@@ -14,6 +14,7 @@ from pipelines.access.openstreetmap.features import FeatureStore
 from pipelines.access.openstreetmap.merge import merge
 from pipelines.access.openstreetmap.near import Near
 from pipelines.durable import read_regular, write_durably
+from pipelines.plan.indexes import large_index
 from pipelines.plan.maps import notes_of_edits, prepared_maps
 from pipelines.plan.own_vectors import notes_of, own_vectors, prepare_vectors
 from pipelines.progress import ProgressPrinter
@@ -23,7 +24,6 @@ from sampling.errors import SamplingError
 from sampling.numbers import with_numbers
 from sampling.splits import SPLITS
 from sampling.texts import texts_of
-from schemas.chunks import large_index
 from schemas.keep import check_types
 from schemas.label_source import OpenStreetMapLabel
 from schemas.number import files_of

@@ -22,7 +22,7 @@ from landweave.check import check
 from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.local_store import LocalStore
 from landweave.shard import ShardReader, fill_value
-from pipelines.plan.places import large_index
+from pipelines.plan.indexes import large_index
 from pipelines.shards import add
 from pipelines.shards.packs import PackWriter
 from pipelines.shards.write import _ArrayWriter
