@@ -26,6 +26,8 @@ from landweave.strict import NAME, SHA256, Fields, number, refuse, whole
 _MOST_SAMPLE_BYTES = 2**34
 _MOST_SLOTS = _MOST_CLASSES = 2**16
 _MOST_GROUPS, _MOST_REVISIONS, _MOST_SHARDS, _MOST_ROWS = 200, 10_000, 10**7, 2**24
+_MOST_PACKED = 2**22
+"""Chunks of a sample that lie side by side."""
 _METRES = (1e-3, 1e7)
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _DIMS = re.compile(r"sample( time)?( band[A-Za-z0-9_.-]{0,64})? y[A-Za-z0-9_.]{0,64} x[A-Za-z0-9_.]{0,64}")
@@ -97,9 +99,12 @@ def spec_from_json(data: Json, where: str = "dataset") -> DatasetSpec:
 
 def _check_packed(spec: DatasetSpec, where: str) -> None:
     """At least two arrays that the dataset was built with, each once: those of a revision came later."""
-    known = {a.path for g in spec.groups if not g.revision for a in g.arrays}
-    if spec.packed and (len(spec.packed) < 2 or len(set(spec.packed)) < len(spec.packed) or set(spec.packed) - known):
+    chunks = {a.path: a.chunks_per_row for g in spec.groups if not g.revision for a in g.arrays}
+    names = set(spec.packed)
+    if spec.packed and (len(names) < 2 or len(names) < len(spec.packed) or names - chunks.keys()):
         refuse(where, list(spec.packed), "at least two arrays that the dataset was built with, each once")
+    if (found := sum(chunks[name] for name in names)) > _MOST_PACKED:
+        refuse(where, f"arrays with {found} chunks per sample", f"at most {_MOST_PACKED}")
 
 
 def statistics_from_json(data: Any, where: str) -> Json:

@@ -100,7 +100,11 @@ def disagreements(reader: ShardReader, pack: Pack, shard: int, there: Container[
     entries = reader.index(pack, shard)[:, 0]
     for row in np.flatnonzero((entries[:, 0] != codec.ABSENT) != held).tolist():
         yield f"{path}: row {row} {'lacks its record' if held[row] else 'has a record and no chunks of its arrays'}"
+    beyond = entries.sum(axis=1) > reader.store.size(path)
     rows = [r for r in np.flatnonzero(held).tolist() if entries[r, 0] != codec.ABSENT]
+    for row in (r for r in rows if beyond[r]):
+        yield f"{path}: the record of row {row} lies beyond the end of the object"
+    rows = [r for r in rows if not beyond[r]]
     for some in _pieces(rows, entries[:, 1]):
         spans = [(int(entries[r, 0]), int(entries[r, 1])) for r in some]
         records = {r: memoryview(bytes(d)) for r, d in zip(some, reader.store.get_ranges(path, spans), strict=True)}

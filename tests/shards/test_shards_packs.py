@@ -180,6 +180,7 @@ def object_of(records: list[bytes | None]) -> bytes:
         ("head", "packs/00001.bin: row 2: crc32c of the record's head is wrong"),
         ("long", "packs/00001.bin: row 2: the record has"),
         ("none", "shard 1: packs/00001.bin is missing"),
+        ("beyond", "packs/00001.bin: the record of row 2 lies beyond the end of the object"),
         ("index", "shard 1: packs: crc32c of the shard index is wrong (packs/00001.bin)"),
     ],
 )  # fmt: skip
@@ -205,6 +206,10 @@ def test_check_finds_a_pack_that_disagrees_with_its_arrays(built: Path, tmp_path
     elif how == "long":
         records[2] = third + b"\0"
     raw = object_of(records)
+    if how == "beyond":
+        entries = np.frombuffer(raw[-16 * len(records) - 4 : -4], "<u8").reshape(-1, 2).copy()
+        entries[2, 0] = 2**50
+        raw = raw[: -16 * len(records) - 4] + codec.encode_index(entries)
     resealed(copy, 1, None if how == "none" else raw[:-1] + bytes([raw[-1] ^ 1]) if how == "index" else raw)
     found = list(check(landweave.open(copy)))
     assert found
