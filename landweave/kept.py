@@ -35,13 +35,15 @@ from landweave.errors import QueryError
 from landweave.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SEGMENT = 1 << 25
 """Bytes of an object that one pair of files holds: what is removed at a time."""
 _PIECE = struct.Struct("<QII")
 _OPEN = 256
 """Segments that are open at a time at most, two files each."""
+_NEAR_BYTES = 1 << 16
+"""Pieces within this many bytes are read together, as `LocalStore` does."""
 _KEY = re.compile("[0-9a-f]{32}")
 _LOOK_EVERY = 1 << 24
 """The size of the folder is looked at after this many bytes were written."""
@@ -119,21 +121,29 @@ class _Segment:
         """Whether the list, which could be continued, ends in an entry's middle: those after it would not be found."""
         return self._writable and os.fstat(self._spans).st_size % _PIECE.size != 0
 
-    def has(self, start: int, length: int) -> bool:
-        """Whether a piece is listed."""
-        return (start, length) in self._known or self._look(start, length)
+    def has(self, piece: tuple[int, int]) -> bool:
+        """Whether a piece, (start, length), is listed."""
+        return piece in self._known or self._look(piece)
 
     def read(self, start: int, memory: memoryview) -> bool:
         """Read a piece that fills this memory; False if it is not there, or not whole."""
-        if not self.has(start, len(memory)):
+        piece = (start, len(memory))
+        if not self.has(piece):
             return False
-        found = os.preadv(self.bytes, [memory], start % _SEGMENT)
-        if found == len(memory) and crc32c(memory) == self._known.get((start, len(memory))):
+        if self.fill(start, memory) == len(memory) and crc32c(memory) == self._known.get(piece):
             return True
-        self._known.pop((start, len(memory)), None)
+        self.drop(piece)
         return False
 
-    def _look(self, start: int, length: int) -> bool:
+    def fill(self, start: int, memory: memoryview) -> int:
+        """Read into this memory what lies there, unchecked; returns how many bytes."""
+        return os.preadv(self.bytes, [memory], start % _SEGMENT)
+
+    def drop(self, piece: tuple[int, int]) -> None:
+        """A piece is wrong: this process does not read it again until it is written anew."""
+        self._known.pop(piece, None)
+
+    def _look(self, piece: tuple[int, int]) -> bool:
         """Look at what this or another process has listed meanwhile; other threads may do the same."""
         at = self._read
         more = os.pread(self._spans, 1 << 22, at)
@@ -141,7 +151,7 @@ class _Segment:
         for place, size, crc in _PIECE.iter_unpack(more[:whole]):
             self._known[place, size] = crc
         self._read = max(self._read, at + whole)
-        return (start, length) in self._known
+        return piece in self._known
 
     def put(self, start: int, data: bytes | memoryview) -> None:
         """Write a piece, then list it."""
@@ -161,11 +171,12 @@ class Kept:
         """Use a folder.
 
         Args:
-            folder: made if it is missing; other datasets and processes may use it too.
+            folder: made if it is missing, ~ is the home folder; other datasets and processes may use it too.
             size: most bytes of it.
             dataset: identity of the dataset: checksum of its manifest.
         """
-        self.folder, self.size, self._dataset = Path(folder).absolute() / "landweave-cache", size, dataset
+        place = os.path.expanduser(os.fspath(folder))  # noqa: PTH111 - an unknown user's home stays what it is
+        self.folder, self.size, self._dataset = Path(place).absolute() / "landweave-cache", size, dataset
         self.hits = self.misses = 0
         """Pieces that were there, and that were not."""
         self._open: dict[str, _Segment] = {}
@@ -181,17 +192,60 @@ class Kept:
     def __reduce__(self) -> tuple[type[Kept], tuple[str, int, str]]:
         return (Kept, (str(self.folder.parent), self.size, self._dataset))
 
-    def has(self, path: str, spans: Iterable[tuple[int, int]]) -> bool:
+    def has(self, path: str, spans: Sequence[tuple[int, int]]) -> bool:
         """Whether all these pieces, (start, length), are listed."""
+        return self._listed(path, spans) is not None
+
+    def _listed(self, path: str, spans: Sequence[tuple[int, int]]) -> list[_Segment] | None:
+        """The segment of each of these pieces, if all are listed."""
+        found: list[_Segment] = []
+        segment, number = None, -1
         try:
-            for start, length in spans:
-                segment = self._segment(path, start, write=False)
-                if segment is None or not segment.has(start, length):
-                    return False
+            for piece in spans:
+                if piece[0] // _SEGMENT != number:
+                    number = piece[0] // _SEGMENT
+                    segment = self._segment(path, piece[0], write=False)
+                if segment is None or not segment.has(piece):
+                    return None
+                found.append(segment)
         except OSError as error:
             self._stop(error)
-            return False
-        return True
+            return None
+        return found
+
+    def pieces(self, path: str, spans: Sequence[tuple[int, int]]) -> Iterable[memoryview] | None:
+        """Pieces of an object, unchecked, if all are listed; neighbours are read together.
+
+        Each is good until this thread reads the next. The caller checks them, and calls `drop` with those that are
+        wrong.
+        """
+        found = self._listed(path, spans)
+        if not found:
+            return None if found is None else ()
+        self.hits += len(spans)
+        first = min([start for start, _ in spans])
+        size = max([start + length for start, length in spans]) - first
+        if size <= _NEAR_BYTES and all(segment is found[0] for segment in found):
+            memory = self._fill(found[0], first, self._scratch.of(size))
+            return [memory[start - first : start - first + length] for start, length in spans]
+        memory = self._scratch.of(max([length for _, length in spans]))
+        pairs = zip(found, spans, strict=True)
+        return (self._fill(segment, start, memory[:length]) for segment, (start, length) in pairs)
+
+    def _fill(self, segment: _Segment, start: int, memory: memoryview) -> memoryview:
+        """What lies there: less, if not all of it can be read."""
+        try:
+            return memory[: segment.fill(start, memory)]
+        except OSError as error:
+            self._stop(error)
+            return memory[:0]
+
+    def drop(self, path: str, spans: Sequence[tuple[int, int]]) -> None:
+        """These pieces are wrong: they are fetched again."""
+        self.hits -= len(spans)
+        self.misses += len(spans)
+        for piece, segment in zip(spans, self._listed(path, spans) or (), strict=False):
+            segment.drop(piece)
 
     def read(self, path: str, start: int, length: int) -> memoryview | None:
         """A piece, or None if it is not there or not whole. It is good until this thread reads the next."""

@@ -13,6 +13,7 @@ import numpy as np
 from landweave import codec
 from landweave.errors import CorruptError
 from landweave.packs import Pack
+from landweave.store import far
 from landweave.timing import Timing
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from landweave.kept import Kept
     from landweave.layout import ArraySpec
     from landweave.store import Store
 
@@ -75,6 +77,7 @@ class ShardReader:
 
     def __init__(self, store: Store, shard_samples: int) -> None:
         self.store = store
+        self._far = far(store)
         self.shard_samples = shard_samples
         self._opened: dict[tuple[str, str, int], _Opened] = {}
         self._tiny: dict[tuple[bytes, tuple[int, ...], str], NDArray[Any]] = {}
@@ -173,26 +176,56 @@ class ShardReader:
             return [(key, str(error)) for _, _, key, _ in chips]
         chips, spans, damage = _spans(array, shard, opened, chips)
         timing = Timing() if timing is None else timing
+        if self._far is not None and self._far.kept is not None:
+            chips, spans = self._read_kept(self._far.kept, array, shard, (chips, spans), finish, timing)
+        if not chips:
+            return damage
         try:
             return damage + self.decode(array, shard, chips, self._found(opened.path, spans, timing), finish, timing)
         except FileNotFoundError:
             return [(chip[2], f"{array.path} is missing in shard {shard}; {REMEDY}") for chip in chips]
 
+    def _read_kept(
+        self,
+        kept: Kept,
+        array: ArraySpec,
+        shard: int,
+        wanted: tuple[list[Chip], list[tuple[int, int]]],
+        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None,
+        timing: Timing,
+    ) -> tuple[list[Chip], list[tuple[int, int]]]:
+        """Read chips that lie on this machine; returns those that do not, or are wrong there, and their places.
+
+        A chunk has a checksum of its own: that of the piece would be a second one.
+        """
+        chips, spans = wanted
+        path = array.object(shard)
+        found = kept.pieces(path, spans)
+        if found is None:
+            return wanted
+        pieces = found if isinstance(found, (list, tuple)) else _timed(iter(found), timing)
+        damage = self.decode(array, shard, chips, pieces, finish, timing)
+        if not damage:
+            return [], []
+        wrong = {key for key, _ in damage}
+        left = [n for n, chip in enumerate(chips) if chip[2] in wrong]
+        chips, spans = [chips[n] for n in left], [spans[n] for n in left]
+        kept.drop(path, spans)
+        return chips, spans
+
     def kept(self, array: ArraySpec | Pack, shard: int, chips: list[Chip]) -> bool:
         """Whether the bytes of these chips lie on this machine (`cache_dir`), and their index is known."""
         opened = self._opened.get((array.group, array.name, shard))
-        store: Any = self.store
-        if opened is None or store.kept is None:
+        if opened is None or self._far is None or self._far.kept is None:
             return False
-        return bool(store.has(opened.path, _spans(array, shard, opened, chips)[1]))
+        return self._far.has(opened.path, _spans(array, shard, opened, chips)[1])
 
     def keep(self, array: ArraySpec | Pack, shard: int, come: Fetched) -> None:
         """Keep bytes that have been verified on this machine, where the dataset was opened with `cache_dir`."""
-        store: Any = self.store
-        if store.kept is not None:
+        if self._far is not None and self._far.kept is not None:
             path = array.object(shard)
             for (start, _), data in zip(come.spans, come.found, strict=True):
-                store.kept.put(path, start, data)
+                self._far.kept.put(path, start, data)
 
     def take(self, pack: Pack, shard: int, chips: list[Chip]) -> Fetched:
         """Records of a pack, at once; errors as those of `fetch`."""
@@ -210,11 +243,11 @@ class ShardReader:
         Raises:
             CorruptError: the object is missing or its index is damaged. AccessError: it cannot be reached.
         """
-        store: Any = self.store
+        assert self._far is not None  # noqa: S101 - as the first sentence says
         try:
             opened = self._opened.get((array.group, array.name, shard)) or await self._opening(array, shard)
             chips, spans, damage = _spans(array, shard, opened, chips)
-            return Fetched(chips, await store.ranges(opened.path, spans), damage, spans)
+            return Fetched(chips, await self._far.ranges(opened.path, spans), damage, spans)
         except FileNotFoundError as error:
             raise _missing(array, shard) from error
 
@@ -234,9 +267,9 @@ class ShardReader:
                 asked.answer.cancel()
 
     async def _ask(self, array: ArraySpec | Pack, shard: int) -> _Opened:
-        store: Any = self.store
+        assert self._far is not None  # noqa: S101 - as in `fetch`
         length = codec.index_bytes(self.shard_samples * array.chunks_per_row)
-        return self._keep(array, shard, await store.tail(array.object(shard), length))
+        return self._keep(array, shard, await self._far.tail(array.object(shard), length))
 
     def decode(
         self,

@@ -58,8 +58,13 @@ class Store(Protocol):
         ...
 
 
+def far(store: Store) -> RemoteStore | None:
+    """The store, if each of its requests waits for an answer from elsewhere."""
+    return store if isinstance(store, RemoteStore) else None
+
+
 def open_store(place: str | os.PathLike[str]) -> Store:
-    """The store behind a path or URL.
+    """The store behind a path, in which ~ is the home folder, or a URL.
 
     Raises:
         AccessError: a file: URL of another machine, or no path at all.
@@ -71,7 +76,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
         return LocalStore(_local(text))
     if "://" in text:
         return RemoteStore(text)
-    return LocalStore(text)
+    return LocalStore(os.path.expanduser(text), text)  # noqa: PTH111 - an unknown user's home stays what it is
 
 
 def _local(url: str) -> str:

@@ -290,7 +290,7 @@ def test_a_second_epoch_and_another_process_read_what_is_kept(dataset_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["zeros", "short", "list", "torn list"])
+@pytest.mark.parametrize("how", ["zeros", "short", "bytes", "list", "torn list"])
 def test_what_is_kept_and_damaged_is_fetched_again(dataset_path: Path, tmp_path: Path, how: str) -> None:
     with bucket(dataset_path) as store:
         local = landweave.open(dataset_path)
@@ -299,9 +299,29 @@ def test_what_is_kept_and_damaged_is_fetched_again(dataset_path: Path, tmp_path:
             raw = path.read_bytes()
             if path.suffix == ".bytes" and how in ("zeros", "short"):
                 path.write_bytes(bytes(len(raw)) if how == "zeros" else raw[: len(raw) // 2])
+            if path.suffix == ".bytes" and how == "bytes":  # one of 997
+                changed = np.frombuffer(raw, np.uint8).copy()
+                changed[::997] ^= 1
+                path.write_bytes(changed.tobytes())
             if path.suffix == ".spans" and how in ("list", "torn list"):
                 path.write_bytes(raw[::-1] if how == "list" else raw[: len(raw) - 7])
-        same(landweave.open(store.url, cache_dir=tmp_path), local)
+        data: Any = landweave.open(store.url, cache_dir=tmp_path)
+        list(data.stream(batch_size=6))
+        same(data, local)
+        store.asked.clear()
+        same(data, local)  # what was fetched again is kept
+        assert not store.asked
+
+
+def test_a_tilde_is_the_home_folder(dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(dataset_path)
+    with bucket(dataset_path) as store:
+        same(landweave.open(store.url, cache_dir="~/kept"), landweave.open("~/data"))
+    assert cached(tmp_path / "kept")
+    with pytest.raises(landweave.NotADatasetError) as failed:
+        landweave.open("~/nothing")
+    assert str(tmp_path) not in str(failed.value)
 
 
 def test_a_dataset_that_was_built_again_shares_nothing(tmp_path: Path) -> None:
