@@ -191,7 +191,7 @@ class ShardReader:
         array: ArraySpec,
         shard: int,
         wanted: tuple[list[Chip], list[tuple[int, int]]],
-        finish: Callable[[tuple[int, int], NDArray[Any]], None] | None,
+        finish: Callable[[Key, NDArray[Any]], None] | None,
         timing: Timing,
     ) -> tuple[list[Chip], list[tuple[int, int]]]:
         """Read chips that lie on this machine; returns those that do not, or are wrong there, and their places.
