@@ -21,7 +21,7 @@ from landweave.manifest import ObjectSum, dataset_to_bytes, shard_from_bytes, sh
 from landweave.packed import disagreements
 from landweave.packs import Pack, pack_of
 from pipelines.assemble import objects_text
-from pipelines.shards import dataset_spec, object_count
+from pipelines.shards import dataset_spec, finalise, object_count, withdraw
 from pipelines.shards.addition import add
 from pipelines.shards.store import DatasetStore
 from tests.shards.synthetic import LEGENDS, Planned, planned, recipe
@@ -107,6 +107,22 @@ def test_a_build_and_its_repetition_have_the_same_bytes_and_no_fault(built: Path
     assert object_count(packed_plan().dataset) - object_count(packed_plan(None).dataset) == len(
         list((built / "packs").iterdir())
     )
+
+
+def test_a_shard_that_is_built_again_gets_its_pack_again(built: Path, tmp_path: Path) -> None:
+    """As `build --retry-failed` does: the manifest goes, and the objects are replaced."""
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    other = packed_plan(seed=1)
+    withdraw(copy, [1])
+    other.write(copy, other.shards[1])
+    finalise(copy, other.dataset)
+    assert (copy / pack_path(1)).read_bytes() != (built / pack_path(1)).read_bytes()
+    assert list(check(landweave.open(copy))) == []
+    withdraw(copy, [1])
+    packed_plan().write(copy, other.shards[1])
+    finalise(copy, other.dataset)
+    assert digest(copy) == digest(built)
 
 
 def test_a_store_gets_the_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: Path) -> None:
