@@ -250,6 +250,7 @@ def _info(arguments: argparse.Namespace) -> int:
                 "resolution_m": a.resolution_m,
                 **({"extent_m": dataset.spec.extent_m(a.group)} if a.margin_m else {}),
                 **({"bands_per_chunk": a.bands_per_chunk} if a.bands_per_chunk else {}),
+                **({"side_by_side": True} if a.path in dataset.spec.packed else {}),
             }
             for a in dataset.spec.arrays
         },
@@ -269,6 +270,7 @@ def _info(arguments: argparse.Namespace) -> int:
         grid = " x ".join(f"{d} {n}" for d, n in zip(array["dims"], array["shape"], strict=True))
         grid += f"  over {array['extent_m']:g} m" if "extent_m" in array else ""
         grid += f"  {array['bands_per_chunk']} bands per chunk" if "bands_per_chunk" in array else ""
+        grid += "  side by side" if "side_by_side" in array else ""
         _print(f"{path:28} {array['dtype']:8} {array['resolution_m']:>5g} m  {there:>7} obs  {grid}")
     return 0
 

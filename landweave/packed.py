@@ -65,6 +65,8 @@ def decode_from(
     reader: ShardReader, pack: Pack, shard: int, come: Fetched, wanted: tuple[ArraySpec, list[Chip]]
 ) -> _Damage:
     """Verify and decode chips of one array from records; see `ShardReader.decode`."""
+    if not wanted[1]:
+        return []
     ((mine, found, damage),) = deal(pack, shard, come, [wanted])
     return come.damage + damage + reader.decode(wanted[0], shard, mine, found, None, Timing())
 

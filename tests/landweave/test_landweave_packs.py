@@ -11,6 +11,7 @@ import pytest
 
 import landweave
 from landweave import codec
+from landweave.__main__ import main
 from landweave.check import check
 from landweave.layout import pack_path
 from landweave.order import EpochRandom
@@ -225,3 +226,10 @@ def test_a_pack_is_used_where_it_pays() -> None:
     assert taken("sentinel2/bands_10m", "dem/valid") == frozenset()
     assert taken("sentinel2/valid", "dem/valid") == frozenset()
     assert taken("landsat/bands_30m", "dem/elevation", "landsat/valid", "landsat/cloud", "landsat/qa_pixel")
+
+
+def test_info_names_the_arrays_that_lie_side_by_side(packed_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(packed_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = tuple(line.split()[0] for line in lines if line.endswith("  side by side"))
+    assert named == landweave.open(packed_path).spec.packed
