@@ -11,7 +11,7 @@ from landweave.errors import AbsentError, UnknownNameError
 from landweave.render import NOTHING, array_to_draw, class_colours, classes_there, encoded, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,8 +62,8 @@ class _Alone:
     def statistics(self) -> Json:
         return {}
 
-    def physical(self, name: str) -> NDArray[np.float32]:
-        return self._sample.physical(name)
+    def physical(self, name: str, bands: Sequence[str] | None = None) -> NDArray[np.float32]:
+        return self._sample.physical(name, bands)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._sample[name]
@@ -152,9 +152,11 @@ def _band(sample: Sample, group: GroupSpec, slot: int, colour: str) -> NDArray[n
     if best is None or abs(centres[best] - um) > _NEAR_UM:
         raise AbsentError(f"sample {sample.id}: {group.name} has no band near {um} micrometres ({colour})")
     path, number = best
-    values = sample.physical(path)
+    array = group.array(path.rpartition("/")[2])
+    banded = len(array.chip_shape) == 3
+    values = sample.physical(path, [array.bands[number].name] if banded else None)
     chip = np.asarray(values[slot] if group.dated else values, np.float64)
-    chip = chip[number] if chip.ndim == 3 else chip
+    chip = chip[0] if banded else chip
     edge = sample.spec.group(group.name).array(array_to_draw(group).name).chip_shape[-1]
     rows = np.minimum(np.arange(edge) * len(chip) // edge, len(chip) - 1)
     return np.asarray(chip[np.ix_(rows, rows)])

@@ -18,6 +18,7 @@ from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from landweave.shard import chips_of
 from landweave.strict import parse
 from landweave.table import REMEDY, check_columns, read_table
+from landweave.view import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,17 @@ class SamplePixels:
             return self._reader.read(array, where, present, out, sample_id)
         chips = chips_of(array, where[1], present, out)
         for _, damage in decode_from(self._reader, self._pack, where[0], record, (array, chips)):
+            raise CorruptError(f"sample {sample_id}: {damage}")
+        return out
+
+    def read_bands(
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], bands: tuple[int, ...], sample_id: str
+    ) -> NDArray[Any]:
+        """Some bands of one sample's array, all dates: only the chunks that hold them are read."""
+        dates, edges = array.sample_shape[:-3], array.sample_shape[-2:]
+        out = self._buffers.empty((*dates, len(bands), *edges), array.dtype)
+        pieces = pieces_of(array, bands, as_stored=True)
+        for _, damage in self._reader.read_pieces(array, where, present, pieces, out):
             raise CorruptError(f"sample {sample_id}: {damage}")
         return out
 

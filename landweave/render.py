@@ -10,7 +10,7 @@ import numpy as np
 from landweave.errors import AbsentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +50,7 @@ class Pictured(Protocol):
     @property
     def statistics(self) -> Json: ...  # noqa: D102
 
-    def physical(self, name: str) -> NDArray[np.float32]: ...  # noqa: D102
+    def physical(self, name: str, bands: Sequence[str] | None = None) -> NDArray[np.float32]: ...  # noqa: D102
 
     def __getitem__(self, name: str) -> NDArray[Any]: ...
 
@@ -75,10 +75,10 @@ def picture(sample: Pictured, group: GroupSpec, slot: int = 0) -> NDArray[np.uin
         raise AbsentError(f"sample {sample.id}: {group.name} is absent")
     if array.kind == "classes":
         return _classes(sample.spec, sample, group, array, slot)
-    physical = sample.physical(array.path)
+    bands, banded = drawn_bands(array), len(array.chip_shape) == 3
+    physical = sample.physical(array.path, [array.bands[band].name for band in bands] if banded else None)
     chip = physical[slot] if array.dated else physical
-    bands = drawn_bands(array)
-    values: NDArray[np.float64] = (chip[bands] if chip.ndim == 3 else chip[None]).astype(np.float64)
+    values: NDArray[np.float64] = (chip if banded else chip[None]).astype(np.float64)
     if len(values) == 1 and array.unit == "m":
         return _shaded(values[0], array.resolution_m)
     limits = [_limits(sample, array, band, values[i]) for i, band in enumerate(bands)]

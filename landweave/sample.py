@@ -16,6 +16,7 @@ from landweave.notebook import sample_html
 from landweave.questions import question_of
 from landweave.strict import Fields, parse
 from landweave.table import REMEDY
+from landweave.view import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,12 @@ class Pixels(Protocol):
 
     def read(self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], sample_id: str) -> NDArray[Any]:
         """All dates of one sample's array."""
+        ...
+
+    def read_bands(
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], bands: tuple[int, ...], sample_id: str
+    ) -> NDArray[Any]:
+        """All dates of some bands of one sample's array."""
         ...
 
     def vectors(self, label: str, shard: int, sample_id: str) -> pa.Table:
@@ -89,7 +96,7 @@ class Sample:
         self._catalogue, self._position = catalogue, position
         self._spec = spec
         self._pixels = pixels
-        self._read: dict[str, NDArray[Any]] = {}
+        self._read: dict[tuple[str, ...], NDArray[Any]] = {}
         self.id: str = catalogue.id(position)
         """Sample id."""
 
@@ -183,27 +190,53 @@ class Sample:
             AbsentError: nothing was obtained here for it.
             CorruptError: the shard is damaged.
         """
+        return self._stored(name, None)
+
+    def get(self, name: str, bands: Sequence[str] | None = None) -> NDArray[Any] | None:
+        """Like `sample[name]`, but None if it is absent; of some bands as in `physical`."""
+        try:
+            return self._stored(name, bands)
+        except AbsentError:
+            return None
+
+    def _stored(self, name: str, bands: Sequence[str] | None) -> NDArray[Any]:
         array, path = self._catalogue.array(name)
-        found = self._read.get(path)
+        numbers = None if bands is None else self._numbers(array, bands)
+        split = numbers is not None and array.bands_per_chunk and (path,) not in self._read
+        key = (path, *map(str, numbers)) if split and numbers is not None else (path,)
+        found = self._read.get(key)
         if found is None:
             slots = self._slots(array.group)
             if True not in slots:
                 raise AbsentError(
                     f"sample {self.id}: {array.group} is absent; the ledger has the reason (`Dataset.ledger`)"
                 )
-            self._read[path] = found = self._pixels.read(array, self._where, slots, self.id)
-        return found
+            if split and numbers is not None:
+                found = self._pixels.read_bands(array, self._where, slots, numbers, self.id)
+            else:
+                found = self._pixels.read(array, self._where, slots, self.id)
+            self._read[key] = found
+        return found if numbers is None or split else found[..., list(numbers), :, :]
 
-    def get(self, name: str) -> NDArray[Any] | None:
-        """Like `sample[name]`, but None if it is absent."""
-        try:
-            return self[name]
-        except AbsentError:
-            return None
+    def _numbers(self, array: ArraySpec, bands: Sequence[str]) -> tuple[int, ...]:
+        """Where bands stand in an array."""
+        held, wanted = [b.name for b in array.bands], named(self._spec, array.group, bands)
+        if len(array.chip_shape) < 3 or not wanted or set(wanted) - set(held):
+            raise UnknownNameError(f"{array.path} has no such bands: {list(bands)}; it has {held}")
+        return tuple(held.index(band) for band in wanted)
 
-    def physical(self, name: str) -> NDArray[np.float32]:
-        """Stored * scale + offset in the array's unit, float32, NaN where there is no measured value."""
-        array, stored = self._catalogue.array(name)[0], self[name]
+    def physical(self, name: str, bands: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Stored * scale + offset in the array's unit, float32, NaN where there is no measured value.
+
+        Args:
+            name: as in `sample[name]`.
+            bands: these bands alone, in this order, by name or common name ('red'); where a chunk holds some bands of
+                the array (`ArraySpec.bands_per_chunk`), only their chunks are read.
+
+        Raises:
+            UnknownNameError: no such array, or not these bands. AbsentError, CorruptError: as `sample[name]`.
+        """
+        array, stored = self._catalogue.array(name)[0], self._stored(name, bands)
         values = (stored.astype(np.float64) * array.scale + array.offset).astype(np.float32)
         if array.nodata is not None and not np.isnan(array.nodata):
             values[stored == array.nodata] = np.nan

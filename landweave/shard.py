@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from landweave.kept import Kept
     from landweave.layout import ArraySpec
     from landweave.store import Store
+    from landweave.view import Piece
 
 _INDEX_BYTES = 1 << 28
 """Memory of the shard indexes that are kept: 64 kB each for 4,096 samples of one chunk."""
@@ -142,6 +143,25 @@ class ShardReader:
         for _, damage in self.read_chips(array, where[0], chips_of(array, where[1], present, out)):
             raise CorruptError(f"sample {sample_id}: {damage}")
         return out
+
+    def read_pieces(
+        self, array: ArraySpec, where: tuple[int, int], present: Sequence[bool], pieces: Sequence[Piece], out: Any
+    ) -> list[tuple[Key, str]]:
+        """As `read`, of some bands: `out` has these in place of array.chip_shape's; returns what `read_chips` does."""
+        each, slots = array.chunks_per_date, out if array.dated else (out,)
+
+        def finish(key: Key, chunk: NDArray[Any]) -> None:
+            piece = pieces[key[1]]
+            slots[key[0]][... if piece.where is None else piece.where] = chunk[piece.bands]
+
+        chips: list[Chip] = []
+        for slot, there in enumerate(present):
+            if not there:
+                slots[slot][...] = fill_value(array)
+                continue
+            places = (slots[slot][p.where] if p.plain else None for p in pieces)
+            chips += [(where[1], slot * each + pieces[n].number, (slot, n), p) for n, p in enumerate(places)]
+        return self.read_chips(array, where[0], chips, finish)
 
     def read_chips(
         self,

@@ -115,8 +115,8 @@ class Piece(NamedTuple):
     """Whether it stays as it is on disk, so that it can be decoded into place."""
 
 
-def _pieces(array: ArraySpec, bands: tuple[int, ...] | None, *, as_stored: bool) -> tuple[Piece, ...]:
-    """The chunks of a date that hold bands (None: all)."""
+def pieces_of(array: ArraySpec, bands: tuple[int, ...] | None, *, as_stored: bool) -> tuple[Piece, ...]:
+    """The chunks of a date that hold bands (None: all); `as_stored`: whether nothing but bands is chosen."""
     each = array.bands_per_chunk
     if not each:
         return (Piece(0, None if bands is None else list(bands), None, as_stored and bands is None),)
@@ -174,7 +174,7 @@ class Shown:
         known: dict[str, Any] = {}
         as_stored = self.mean is None and self.cast in (None, array.dtype)
         as_stored = as_stored and self.edge == array.chip_shape[-2:]
-        known["pieces"] = _pieces(array, self.bands, as_stored=as_stored)
+        known["pieces"] = pieces_of(array, self.bands, as_stored=as_stored)
         known["plain"] = all(piece.plain for piece in known["pieces"])
         known["dtype"] = np.dtype("float32" if self.mean is not None else self.cast or array.dtype)
         lead = array.chip_shape[:-2] if self.bands is None else (len(self.bands),)
@@ -202,7 +202,7 @@ def shown(spec: DatasetSpec, arrays: Iterable[ArraySpec], view: View, statistics
     """
     _check_names(spec, view)
     _check_times(view)
-    wanted = {name: _named(spec, name, bands) for name, bands in view.bands.items()}
+    wanted = {name: named(spec, name, bands) for name, bands in view.bands.items()}
     arrays = tuple(arrays)
     if view.crop_m is not None:
         _check_crop(spec, arrays, view.crop_m)
@@ -339,7 +339,7 @@ def _check_names(spec: DatasetSpec, view: View) -> None:
                 raise QueryError(f"{setting}: {name!r} is a label (role: label), which is never left out or changed")
 
 
-def _named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str, ...]:
+def named(spec: DatasetSpec, modality: str, wanted: Iterable[str]) -> tuple[str, ...]:
     """Names of bands that were requested by name or by common name ('red')."""
     bands = [b for a in spec.group(modality).arrays for b in a.bands]
     names, found = [b.name for b in bands], []

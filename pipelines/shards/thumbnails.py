@@ -11,7 +11,7 @@ import numpy as np
 from landweave.render import array_to_draw, drawn_bands, encoded, in_colour, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,8 +42,9 @@ class _Chip:
     def present(self) -> dict[str, tuple[bool, ...]]:
         return {self.array.group: (True,)}
 
-    def physical(self, name: str) -> NDArray[np.float32]:
-        stored = self[name]
+    def physical(self, name: str, bands: Sequence[str] | None = None) -> NDArray[np.float32]:
+        stored, held = self[name], [band.name for band in self.array.bands]
+        stored = stored if bands is None else stored[..., [held.index(band) for band in bands], :, :]
         values: NDArray[np.float32] = (stored * self.array.scale + self.array.offset).astype(np.float32)
         if self.array.nodata is not None:
             values[stored == self.array.nodata] = np.nan

@@ -21,14 +21,16 @@ from landweave import codec
 from landweave.check import check
 from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.local_store import LocalStore
+from landweave.render import picture
 from landweave.shard import ShardReader, fill_value
 from pipelines.plan.indexes import large_index
-from pipelines.shards import add
+from pipelines.shards import add, withdraw
 from pipelines.shards.packs import PackWriter
 from pipelines.shards.write import _ArrayWriter
 from schemas.recipe import Recipe
 from tests.landweave.test_landweave_bucket import bucket
 from tests.shards.synthetic import Planned, planned, recipe
+from tests.shards.test_shards_write import digest
 
 SPLIT = {"sentinel2": 3, "enmap": 100, "landsat": 1}
 """3 of 4, 6 and 2 bands (filled up, even, whole), 100 of 224, and one."""
@@ -87,6 +89,51 @@ def test_any_view_is_that_of_whole_chunks(whole: landweave.Dataset, split: landw
     how["normalise"] = data.draw(st.sampled_from([None, "all"]), label="normalise")
     rows = data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5), label="rows")
     same(whole.samples(rows, **how), split.samples(rows, **how))
+
+
+def test_bands_of_a_sample_are_those_of_its_array(whole: landweave.Dataset, split: landweave.Dataset) -> None:
+    asked = {
+        "sentinel2/bands_10m": ["B08", "B02"], "sentinel2/bands_20m": ["B05"], "landsat/bands_30m": ["SR_B4", "red"],
+        "enmap/bands_30m": ["B224", "B001", "B101", "B100"],
+    }  # fmt: skip
+    for data in (whole, split):
+        for sample in data:
+            for name, bands in asked.items():
+                names = ["SR_B4" if band == "red" else band for band in bands]
+                where = [sample.bands(name).index(band) for band in names]
+                few, again = sample.get(name, bands), data.sample(sample.id).get(name)
+                assert (few is None) == (again is None)
+                if few is not None and again is not None:
+                    np.testing.assert_array_equal(few, again[..., where, :, :])
+                    physical = data.sample(sample.id).physical(name)[..., where, :, :]
+                    np.testing.assert_array_equal(sample.physical(name, bands), physical)
+        for name, bands in (("sentinel2/bands_10m", ["B05"]), ("sentinel2/scl", ["SCL"]), ("dem/elevation", [])):
+            with pytest.raises(landweave.UnknownNameError, match="has no such bands"):
+                data.sample(0).get(name, bands)
+        with pytest.raises(landweave.UnknownNameError, match="no band 'B99'"):
+            data.sample(0).get("sentinel2/bands_10m", ["B99"])
+    assert whole.statistics == split.statistics
+
+
+def test_a_picture_costs_the_bands_that_it_shows(whole: landweave.Dataset, split: landweave.Dataset) -> None:
+    group = split.spec.group("enmap")
+    array = split.arrays["enmap/bands_30m"]
+    with bucket(_folder(split)) as served:
+        remote = landweave.open(served.url)
+        drawn = picture(remote.sample(0), group)
+        np.testing.assert_array_equal(drawn, picture(whole.sample(0), whole.spec.group("enmap")))
+        (span,) = [asked for path, asked in served.asked if path.endswith(array.object(0)) and "=-" not in asked]
+        ends = split._reader.index(array, 0)[0, 0::3]  # the first hundred bands of both dates: blue to red are in them
+        assert span == f"bytes={ends[0, 0]}-{ends[1].sum() - 1}"
+
+
+def test_built_twice_and_a_shard_again_has_the_same_bytes(tmp_path: Path) -> None:
+    plan = planned((2, 1), sources=("landsat",), size_m=60.0, bands_per_chunk={"landsat": 2}, requests=1)
+    once, again = plan.build(tmp_path / "once"), plan.build(tmp_path / "again")
+    assert digest(once) == digest(again)
+    withdraw(again, [0])
+    plan.build(again)
+    assert digest(once) == digest(again)
 
 
 def test_noise_is_the_same_in_any_batch_and_differs_between_bands(split: landweave.Dataset) -> None:
