@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from landweave.bands import Piece
     from landweave.buffers import Buffers
     from landweave.catalogue import Catalogue
     from landweave.handover import SharedBuffers
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
     from landweave.order import EpochRandom
     from landweave.shard import Chip, Key, ShardReader
-    from landweave.view import Piece, Shown, Times, View
+    from landweave.view import Shown, Times, View
 
 Batch = dict[str, Any]
 _AT_A_TIME, _PART_BYTES = 8, 1 << 20

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from landweave.bands import pieces_of
 from landweave.errors import CorruptError
 from landweave.layout import STATISTICS, VECTOR_KINDS, questions, shard_manifest, supplement_manifest, vectors
 from landweave.layout_json import statistics_from_json
@@ -18,7 +19,6 @@ from landweave.questions import COLUMNS as QUESTION_COLUMNS
 from landweave.shard import chips_of
 from landweave.strict import parse
 from landweave.table import REMEDY, check_columns, read_table
-from landweave.view import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

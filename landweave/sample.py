@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from landweave.bands import named
 from landweave.catalogue import checked_captions
 from landweave.errors import AbsentError, CorruptError, UnknownNameError, needed
 from landweave.notebook import sample_html
 from landweave.questions import question_of
 from landweave.strict import Fields, parse
 from landweave.table import REMEDY
-from landweave.view import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

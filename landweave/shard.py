@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from landweave.bands import Piece
     from landweave.kept import Kept
     from landweave.layout import ArraySpec
     from landweave.store import Store
-    from landweave.view import Piece
 
 _INDEX_BYTES = 1 << 28
 """Memory of the shard indexes that are kept: 64 kB each for 4,096 samples of one chunk."""
