@@ -2,8 +2,8 @@
 
 Budget of one call, apart from the results themselves: `workers` rasters at work x (16 MiB of stored blocks on their
 way + one range of 8 MiB being decoded, or 16 MiB handed to GDAL), plus the source windows of those rasters' chips: at
-most 256 MiB per raster and 512 MiB in all at once, and blocks at work of 320 MiB in all
-(`pipelines.access.rasters.raster`).
+most 256 MiB per raster and 512 MiB in all at once, 128 MiB of windows that wait for other rasters to be warped with
+theirs (`pipelines.access.rasters.reads`), and blocks at work of 320 MiB in all (`pipelines.access.rasters.raster`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipelines.access.http.client import Client
     from pipelines.access.rasters.levels import Image
 
-    _Known = dict[Hashable, tuple[list[Frame], list[Raster]]]
+    _Known = dict[Hashable, list[Frame]]
 
 _MAX_FRAME_BYTES = 1 << 27
 """Source pixels of one chip: 0.3 m pixels for a chip of 2.5 km; the warp takes three to six times as much."""
@@ -306,10 +306,9 @@ def _plan(
         rasters = _fitting(request, opened)
         alike = (request.geobox, request.kernel, tuple(raster.lattice for raster in rasters))
         if alike in known:
-            found = moved(*known[alike], rasters)
+            found = moved(known[alike], rasters)
         else:
-            found = frames(request.geobox, request.kernel, rasters)
-            known[alike] = (found, rasters)
+            found = known[alike] = frames(request.geobox, request.kernel, rasters)
         _check_size(request, rasters, found)
         return Job(position, request, rasters, found)
     except AccessError as error:

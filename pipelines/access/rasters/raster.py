@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -104,9 +103,9 @@ class Raster:
         """Mean stored size of a block of one of the file's images, bytes."""
         return self.layout(image).mean_bytes
 
-    @cached_property
+    @property
     def lattice(self) -> Hashable:
-        """Where the pixels of all levels lie: the same for rasters that lie alike."""
+        """Where the pixels of all levels lie: the same for rasters that lie alike. Levels can go: see `seek_mask`."""
         return self.wkt, self.placed, tuple((level.transform, level.width, level.height) for level in self.levels)
 
     @property

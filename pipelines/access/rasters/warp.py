@@ -175,12 +175,12 @@ def frames(geobox: GeoBox, kernel: Kernel, rasters: Sequence[Raster]) -> list[Fr
     return found
 
 
-def moved(found: Sequence[Frame], rasters: Sequence[Raster], others: Sequence[Raster]) -> list[Frame]:
+def moved(found: Sequence[Frame], rasters: Sequence[Raster]) -> list[Frame]:
     """The frames of a request, for the rasters of another one that lie as its own do."""
 
     def part(one: Part) -> Part:
-        number = next(i for i, level in enumerate(rasters[one.source].levels) if level is one.level)
-        return replace(one, level=others[one.source].levels[number])
+        size = one.level.width, one.level.height
+        return replace(one, level=next(x for x in rasters[one.source].levels if (x.width, x.height) == size))
 
     return [replace(frame, parts=[part(one) for one in frame.parts]) for frame in found]
 

@@ -119,6 +119,31 @@ def test_a_mask_decides_wherever_it_lies(inside: bool, overviews: bool, folder: 
     assert isinstance(read(services, "m.tif", box=coarse, kernel="bilinear"), Chip)
 
 
+def test_a_mask_beside_that_has_no_overviews_takes_them_from_its_raster_alone(folder: tuple[Path, Services]) -> None:
+    """Rasters that lie alike are planned once; the mask of one of them is sought after they were read without it."""
+    path, services = folder
+    for name in ("a.tif", "b.tif"):
+        written(path / name, False)
+        (path / f"{name}.msk").rename(path / f"{name}.kept")
+        with rasterio.open(path / name, "r+") as dataset:
+            dataset.build_overviews([2, 4])
+    (path / "b.tif.kept").rename(path / "b.tif.msk")
+    coarse = GeoBox(epsg=32632, x_min=500_000, y_max=5_000_000, resolution_m=240, width=4, height=4)
+    how = {"bands": (1,), "geobox": coarse, "kernel": "bilinear"}
+    stated, asked = (
+        [ChipRequest(hrefs=(f"{services.base_url}/f/{name}.tif",), fill=fill, **how) for name in "ab"]  # type: ignore[arg-type]
+        for fill in ((0.0,), ())
+    )
+    with Reader(Client(retries=0)) as reader:
+        reader.read_chips(stated)
+        together = reader.read_chips(asked)
+    for got, name in zip(together, ("a.tif", "b.tif"), strict=True):
+        alone = read(services, name, box=coarse, kernel="bilinear")
+        assert isinstance(got, Chip), got
+        np.testing.assert_array_equal(got.valid, alone.valid)
+        np.testing.assert_array_equal(got.pixels, alone.pixels)
+
+
 def test_a_mask_beside_a_jpeg2000(folder: tuple[Path, Services]) -> None:
     path, services = folder
     written(path / "t.tif", False)
