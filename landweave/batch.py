@@ -354,18 +354,15 @@ class Loading:
 
     def _chips(self, part: _Part) -> list[Chip]:
         shown, _, rows, slots, batch, _ = part
-        dated, where, each = shown.dated, self._where, shown.array.chunks_per_date
+        where, each, rank = self._where, shown.array.chunks_per_date, 2 if shown.dated else 1
         pieces = [(n, p.number, () if p.where is None else (p.where,), p.plain) for n, p in enumerate(shown.pieces)]
-        chips: list[Chip] = []
-        for i in rows:
-            for k, slot in enumerate(slots[i]):
-                if slot < 0:
-                    continue
-                lead = (i, k) if dated else (i,)
-                for n, number, place, plain in pieces:
-                    out = batch[lead + place] if plain else None
-                    chips.append((where[i][1], slot * each + number, (i, k, n), out))
-        return chips
+        return [
+            (where[i][1], slot * each + number, (i, k, n), batch[(i, k)[:rank] + place] if plain else None)
+            for i in rows
+            for k, slot in enumerate(slots[i])
+            if slot >= 0
+            for n, number, place, plain in pieces
+        ]
 
     def _name(self, i: int) -> str:
         return self._source.catalogue.ids(self._positions[i : i + 1])[0]

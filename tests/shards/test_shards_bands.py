@@ -232,8 +232,10 @@ def test_chunks_of_some_bands_lie_side_by_side_too(tmp_path: Path) -> None:
     assert {"landsat/bands_30m", "sentinel2/bands_60m"} <= set(local.spec.packed)
     with bucket(tmp_path / "out") as served:
         remote = landweave.open(served.url)
+        kept = landweave.open(served.url, cache_dir=str(tmp_path / "cache"))
         for view in ({}, {"bands": {"landsat": ["SR_B5", "SR_B2"], "sentinel2": ["B08", "B02"]}, "times": "last"}):
-            same(remote.samples([0, 2], **view), local.samples([0, 2], **view))
+            for data in (remote, kept, kept):
+                same(data.samples([0, 2], **view), local.samples([0, 2], **view))
         for name in local.arrays:
             np.testing.assert_array_equal(remote.sample(2).get(name), local.sample(2).get(name))
 
