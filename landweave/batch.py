@@ -115,13 +115,20 @@ class _Asked(NamedTuple):
 class Loading:
     """A batch that is being read: threads run `drain`, and `result` waits for the batch."""
 
-    def __init__(self, source: Source, positions: NDArray[np.int64], random: EpochRandom) -> None:
+    def __init__(
+        self,
+        source: Source,
+        positions: NDArray[np.int64],
+        random: EpochRandom,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         """Plan a batch.
 
         Args:
             source: where from.
             positions: (n,) in the catalogue.
             random: the random choices of the epoch.
+            pool: whose threads read; from a URL, one asks for the catalogue's columns while the batch is planned.
         """
         began = perf_counter()
         self._source, self._positions, self._random = source, positions, random
@@ -129,17 +136,32 @@ class Loading:
         self._damage: dict[int, CorruptError] = {}
         self._failed: BaseException | None = None
         self._corners: NDArray[np.float64] | None = None
-        self._where: list[list[int]] = source.catalogue.seats(positions).tolist()
         self._batch: Batch = {"id": []}
-        self._plan()
-        self._running: list[Future[None]] = []
-        self.timings = [Timing(collating_s=perf_counter() - began)]
+        self.timings: list[Timing] = []
         """Seconds of planning, and of each part that has been read."""
+        self._opening = self._open_ahead()
+        self._pool, remote = pool, source.reader.store.remote
+        self._running: list[Future[None]] = [pool.submit(self._columns)] if pool is not None and remote else []
+        self._where: list[list[int]] = source.catalogue.seats(positions).tolist()
+        self._plan()
+        self.timings.append(Timing(collating_s=perf_counter() - began))
         self._fetching: Future[None] | None = None
         self._arrivals: Arrivals[tuple[_Asked, Fetched]] | None = None
 
-    def start(self, pool: ThreadPoolExecutor | None, threads: int) -> Loading:
-        """Start reading in threads of a pool; returns itself. Without a pool (URLs alone), `result` decodes."""
+    def _open_ahead(self) -> Future[None] | None:
+        """Ask for the indexes of shards that are read for the first time while the catalogue asks where samples are."""
+        source = self._source
+        unseen = source.catalogue.unseen(self._positions) if source.reader.store.remote else []
+        if not unseen:
+            return None
+        lies: list[ArraySpec | Pack] = [s.array for s in source.shown if s.array.path not in source.from_pack]
+        lies += [source.pack] if source.pack is not None and source.from_pack else []
+        found: Future[None] = begin(source.reader.open_all([(one, shard) for one in lies for shard in unseen]))
+        return found
+
+    def start(self, threads: int) -> Loading:
+        """Start reading in some threads of the pool; returns itself. Without one (URLs alone), `result` decodes."""
+        pool = self._pool
         if self._source.reader.store.remote:
             here, asked = self._asked()
             self._parts = here
@@ -148,9 +170,7 @@ class Loading:
                 self._fetching = begin(self._fetch(asked, self._arrivals))
         if pool is None:
             return self
-        columns = [pool.submit(self._columns)] if self._source.reader.store.remote else []
-        drains = (pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts))))
-        self._running = [*columns, *drains]
+        self._running += [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
     def drain(self, *, smallest: bool = False) -> None:
@@ -229,8 +249,9 @@ class Loading:
         """Stop: nobody will ask for the batch."""
         self._parts.clear()
         self._arrivals = None
-        if self._fetching is not None:
-            self._fetching.cancel()
+        for asked in (self._opening, self._fetching):
+            if asked is not None:
+                asked.cancel()
 
     def result(self, on_error: OnError = "raise") -> tuple[Batch, list[tuple[str, str]]]:
         """The batch, and (sample id, what is wrong) of damaged samples that were left out of it.
@@ -292,7 +313,8 @@ class Loading:
             parts += [_Part(shown, shard, rows, stored, out, each * len(rows)) for shard, rows in groups[most]]
         parts.sort(key=attrgetter("size"), reverse=True)
         self._parts.extend(parts)
-        self._batch |= dict.fromkeys(source.view.columns)
+        for name in source.view.columns:
+            self._batch.setdefault(name)
         if not remote:
             self._columns()
 

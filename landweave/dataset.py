@@ -479,11 +479,11 @@ class Dataset:
         source = replace(source, shown=seen, buffers=buffers or self._buffers)
 
         def read(positions: NDArray[np.int64], random: EpochRandom) -> Batch:
-            loading = Loading(source, positions, random)
-            if self.store.remote or source.sample_bytes * len(positions) > _ALONE_BYTES:
-                pool, threads = self._pool()
-                if threads or self.store.remote:
-                    loading.start(pool, threads)
+            much = self.store.remote or source.sample_bytes * len(positions) > _ALONE_BYTES
+            pool, threads = self._pool() if much else (None, 0)
+            loading = Loading(source, positions, random, pool)
+            if threads or self.store.remote:
+                loading.start(threads)
             loading.drain()
             return loading.result()[0]
 

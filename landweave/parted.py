@@ -180,6 +180,12 @@ class PartedCatalogue(Catalogue):
             found[inside, 0], found[inside, 1] = shard, np.flatnonzero(record[0])[local]
         return found
 
+    def unseen(self, positions: NDArray[np.int64]) -> list[int]:
+        """See `Catalogue.unseen`: those whose record is not kept."""
+        root = self._root
+        found = root.shards[distinct(np.searchsorted(root.ends, positions, side="right"))]
+        return [shard for shard in found.tolist() if shard not in self._records]
+
     def _by_shard(
         self, positions: NDArray[np.int64]
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
@@ -369,13 +375,15 @@ class PartedCatalogue(Catalogue):
         order = np.argsort(inverse, kind="stable")
         edges = np.searchsorted(inverse[order], np.arange(len(keys) + 1))
 
-        def taken(i: int) -> pa.Table:
-            return self._rows_of(*keys[i], columns).take(indexes(local[order[edges[i] : edges[i + 1]]]))
-
+        by_part: dict[int, list[int]] = {}
+        for number, group in keys:
+            by_part.setdefault(number, []).append(group)
         alone = columns is None and len(keys) == 1
-        lacking = [] if alone else sorted({n for n, _ in keys if n not in self._open})
+        lacking = [] if alone else [n for n in by_part if n not in self._open]
         self._together([lambda n=n: self._part(n) for n in lacking])  # type: ignore[misc]
-        tables = self._together([lambda i=i: taken(i) for i in range(len(keys))])  # type: ignore[misc]
+        jobs = [partial(self._rows_of, number, some, columns) for number, some in by_part.items()]
+        groups = [table for some in self._together(jobs) for table in some]
+        tables = [t.take(indexes(local[order[edges[i] : edges[i + 1]]])) for i, t in enumerate(groups)]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         return pa.concat_tables(tables).take(indexes(place))
@@ -387,23 +395,38 @@ class PartedCatalogue(Catalogue):
         found = distinct(numbers)
         return [(int(key >> 32), int(key & 0xFFFFFFFF)) for key in found], np.searchsorted(found, numbers)
 
-    def _rows_of(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
+    def _rows_of(self, number: int, groups: list[int], columns: tuple[str, ...] | None) -> list[pa.Table]:
+        """Columns (all if None) of each of these row groups of a part; what is not kept is read together."""
+        found = {group: self._held(number, group, columns) for group in groups}
+        lacking = [group for group, table in found.items() if table is None]
+        if lacking:
+            table = self._read_groups(number, lacking, columns)
+            if "id" in table.column_names:
+                ids = table["id"]
+                if not pc.all(pc.match_substring_regex(ids, f"^(?:{SAMPLE_ID.pattern})\\z")).as_py() or ids.null_count:
+                    raise CorruptError(f"{self._root.parts[number].path}: column id contains no sample id; {REMEDY}")
+            size, start = self._root.row_group, 0
+            for group in lacking:
+                some = table.slice(start, min(size, self._root.parts[number].samples - group * size))
+                start += some.num_rows
+                found[group] = self._groups.keep((number, group, columns), some)
+        return [found[group] for group in groups]
+
+    def _held(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table | None:
+        """Columns of a row group that are kept."""
         for key in ((number, group, columns), (number, group, None)):
             known = self._groups.get(key)
             if known is not None:
                 return known if columns is None else known.select(list(columns))
-        table = self._read_group(number, group, columns)
-        if "id" in table.column_names:
-            ids = table["id"]
-            if not pc.all(pc.match_substring_regex(ids, f"^(?:{SAMPLE_ID.pattern})\\z")).as_py() or ids.null_count:
-                raise CorruptError(f"{self._root.parts[number].path}: column id contains no sample id; {REMEDY}")
-        return self._groups.keep((number, group, columns), table)
+        return None
 
-    def _read_group(self, number: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
-        """Columns (all if None) of a row group; all of it is asked for together with the footer of its part."""
+    def _read_groups(self, number: int, groups: list[int], columns: tuple[str, ...] | None) -> pa.Table:
+        """Columns (all if None) of row groups; one group as a whole is asked for together with the part's footer."""
         held = self._root.parts[number]
-        if columns is not None or not self._store.remote or number in self._open or group >= len(held.groups):
-            return self._part(number).rows([group], columns)
+        known = columns is not None or not self._store.remote or number in self._open
+        if known or len(groups) > 1 or groups[0] >= len(held.groups):
+            return self._part(number).rows(groups, columns)
+        group = groups[0]
         start = held.groups[group] // PART_BLOCK * PART_BLOCK
         stop = min(held.footer, -(-(*held.groups, held.footer)[group + 1] // PART_BLOCK) * PART_BLOCK)
         part, raw = self._together(

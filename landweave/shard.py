@@ -271,6 +271,11 @@ class ShardReader:
         except FileNotFoundError as error:
             raise _missing(array, shard) from error
 
+    async def open_all(self, wanted: list[tuple[ArraySpec | Pack, int]]) -> None:
+        """Ask for the indexes of arrays in shards that will be needed; `fetch` says what is wrong with one."""
+        lacking = [(a, shard) for a, shard in wanted if (a.group, a.name, shard) not in self._opened]
+        await asyncio.gather(*(self._opening(*one) for one in lacking), return_exceptions=True)
+
     async def _opening(self, array: ArraySpec | Pack, shard: int) -> _Opened:
         """The index of an array in a shard: those who want it at the same time ask for it once."""
         key = (array.group, array.name, shard)

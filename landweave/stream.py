@@ -264,8 +264,8 @@ class Stream:
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
-                    loading = Loading(source, positions, random)
-                    ahead.append((number, loading.start(pool, threads) if pool or remote else loading))
+                    loading = Loading(source, positions, random, pool)
+                    ahead.append((number, loading.start(threads) if pool or remote else loading))
                 if not ahead:
                     break
                 number, loading = ahead.popleft()
