@@ -56,21 +56,22 @@ GOALS: tuple[tuple[str, str, bool, float], ...] = (
 """(task, measure, whether more is better, bound)."""
 
 
-def _alone(server: Server, tag: str, url: str, asked: Row) -> Row:
-    """A task in a fresh process, with the requests and bytes that its tag was served."""
-    command = [sys.executable, "-m", "benchmarks.bucket_use", json.dumps({"place": url, **asked})]
-    before = (0, 0)
+def _alone(server: Server, tag: str, url: str, asked: Row, module: str = "benchmarks.bucket_use") -> Row:
+    """A task in a fresh process, with the requests and bytes that its tag was served, and the server's CPU."""
+    command = [sys.executable, "-m", module, json.dumps({"place": url, **asked})]
+    before, busy_s = (0, 0), server.busy_s()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin is not None  # noqa: S101 - asked for
         assert process.stdout is not None  # noqa: S101
         found = json.loads(process.stdout.readline())
         if found.get("ready"):
-            before = server.counted(tag)
+            before, busy_s = server.counted(tag), server.busy_s()
             process.stdin.write("\n")
             process.stdin.flush()
             found = json.loads(process.stdout.readline())
     requests, size = server.counted(tag)
-    return {**found, "requests": requests - before[0], "bytes": size - before[1]}
+    busy_s = server.busy_s() - busy_s
+    return {**found, "requests": requests - before[0], "bytes": size - before[1], "server_s": busy_s}
 
 
 def _first(server: Server, name: str, times: int) -> Row:
@@ -108,9 +109,24 @@ def _link(server: Server, name: str, link: int, batches: int) -> Row:
     url = f"{server.url(tag, LATENCY_MS, link, 't')}/{name}"
     found = _alone(server, tag, url, {"task": "stream", "batches": batches})
     return {
-        "task": f"link {link} MB/s", "used": found["bytes"] / found["wall_s"] / 1e6 / link,
+        "task": f"link {link} MB/s", "server_ms": found["server_s"] / found["samples"] * 1e3,
+        "used": found["bytes"] / found["wall_s"] / 1e6 / link,
         "samples_s": found["samples"] / found["wall_s"], "cpu_ms": found["cpu_s"] / found["samples"] * 1e3,
         "requests_sample": found["requests"] / found["samples"], "peak_mb": found["peak_mb"],
+    }  # fmt: skip
+
+
+def _least(server: Server, name: str, link: int, batches: int, how: str) -> Row:
+    """The ranges of the same stream, over the same link, where nothing is late and nothing is decoded."""
+    tag = f"least{link}{how}"
+    over = f"{server.url(tag, LATENCY_MS, link)}/{name}"
+    asked = {"place": f"{server.url(f'ranges{link}{how}')}/{name}", "over": over, "batches": batches, "how": how}
+    found = _alone(server, tag, over, asked, "benchmarks.bucket_least")
+    return {
+        "task": f"link {link} MB/s, {how} alone", "used": found["bytes"] / found["wall_s"] / 1e6 / link,
+        "samples_s": found["samples"] / found["wall_s"], "cpu_ms": found["cpu_s"] / found["samples"] * 1e3,
+        "server_ms": found["server_s"] / found["samples"] * 1e3,
+        "requests_sample": found["requests"] / found["samples"],
     }  # fmt: skip
 
 
@@ -150,6 +166,8 @@ def _rows(server: Server, folder: Path, name: str, quick: bool) -> Iterator[Row]
     yield _random(server, name, "random", batches // 3, kind="w")
     for link, much in ((500, 96), (125, 32)):
         yield _link(server, name, link, much // 3 if quick else much)
+        for how in ("sockets", "obstore"):
+            yield _least(server, name, link, much // 3 if quick else much, how)
     yield _second_epoch(server, folder, 5 if quick else 20)
 
     def read(name: str, task: str, **how: Any) -> Row:

@@ -19,6 +19,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _RANGE = re.compile(rb"\r\nrange:\s*bytes=(\d*)-(\d*)", re.IGNORECASE)
 _TARGET = re.compile(r"/d(\d+)(?:l(\d+))?([tw]?)/([\w.-]+)/(.+)")
 _SLOW_S, _STALLS, _SLOW = 2.0, 0.01, 0.01
+_JOINED = 1 << 16
+"""Bodies of at most this many bytes are copied behind their heads: a system call costs more."""
 _SIGMA = 0.35
 """Of the logarithm of the wait of requests that are neither slow nor stalled."""
 Content = mmap.mmap | Repeated
@@ -64,6 +67,8 @@ class _Connection(asyncio.Protocol):
     def _answer(self, head: bytes) -> None:
         method, target = head.split(b" ", 2)[:2]
         path = target.decode().split("?")[0]
+        if path == "/_busy":
+            return self._send(b"200 OK", b"", memoryview(repr(time.process_time()).encode()), 0.0)
         if path == "/_log":
             return self._send(b"200 OK", b"", memoryview(json.dumps(self._counts).encode()), 0.0)
         match = _TARGET.fullmatch(path)
@@ -135,10 +140,11 @@ class _Connection(asyncio.Protocol):
         head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%sContent-Type: image/tiff\r\n\r\n" % (status, size, more)
 
         def out() -> None:
-            if not self._transport.is_closing():
+            if not self._transport.is_closing() and len(body) <= _JOINED:
+                self._transport.write(head + body)
+            elif not self._transport.is_closing():
                 self._transport.write(head)
-                if len(body):
-                    self._transport.write(body)
+                self._transport.write(body)
 
         self._later(delay_s, out)
 
@@ -180,6 +186,11 @@ class Server:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_log") as answer:
             requests, size = json.load(answer).get(tag, (0, 0))
         return requests, size
+
+    def busy_s(self) -> float:
+        """CPU seconds of the server so far."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_busy") as answer:
+            return float(answer.read())
 
 
 @contextmanager
