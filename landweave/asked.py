@@ -203,7 +203,8 @@ class Scene:
         mask = self.keep(("chip", f"{group}/{role}", slot), lambda: self.reads.chip(f"{group}/{role}", slot))
         if mask is None or mask.shape == shape:
             return mask  # type: ignore[no-any-return]
-        return mask[np.ix_(*(_nearest(n, m) for n, m in zip(shape, mask.shape, strict=True)))]  # type: ignore[no-any-return]
+        near = [_nearest(n, m) for n, m in zip(shape, mask.shape, strict=True)]
+        return self.keep(("mask", group, role, slot, shape), lambda: mask[np.ix_(*near)])  # type: ignore[no-any-return]
 
     def greenness(self, path: str, bands: tuple[str, ...], slot: int) -> NDArray[np.float64] | None:
         """(y, x) (nir - red) / (nir + red) of one date, -1..1, NaN where either is not measured."""

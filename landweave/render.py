@@ -213,9 +213,8 @@ def _stretch(values: NDArray[np.float64], low: float, high: float) -> NDArray[np
 
 
 def _colours(channels: list[NDArray[np.float64]]) -> NDArray[np.uint8]:
-    stacked = np.stack(channels, axis=-1)
-    there = np.asarray(np.isfinite(stacked).all(axis=-1))
-    drawn = np.round(255 * np.where(there[..., None], stacked, 0.0)).astype(np.uint8)
+    there = np.logical_and.reduce([np.isfinite(channel) for channel in channels])
+    drawn = np.stack([np.round(255 * np.where(there, channel, 0.0)).astype(np.uint8) for channel in channels], axis=-1)
     drawn[~there] = NOTHING
     return drawn
 

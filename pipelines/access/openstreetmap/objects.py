@@ -182,7 +182,7 @@ def _has_place(node: int, located: osmium.index.LocationTable) -> bool:
 
 
 def _tags(thing: osmium.osm.Node | osmium.osm.Way | osmium.osm.Area) -> dict[str, str]:
-    return dict(sorted((tag.k, tag.v) for tag in thing.tags))
+    return dict(sorted(thing.tags))
 
 
 def id_order(osm_id: str, kind: str) -> tuple[str, int, bool]:

@@ -59,16 +59,18 @@ def write_parts(pbf: Path, files: Mapping[str, Growing], folder: Path) -> None:
         places.close()
 
 
-def _write_nodes(writer: osmium.SimpleWriter, units: Units, number: int, places: Sorted) -> None:
+def _write_nodes(writer: osmium.SimpleWriter, units: Units, part: int, places: Sorted) -> None:
     """Nodes of one part by rising id: corners of ways, and those with tags."""
-    own = {units.points[at][0]: units.points[at] for at in np.flatnonzero(units.point_part == number)}
-    refs = units.refs[number]
+    own = {units.points[at][0]: units.points[at] for at in np.flatnonzero(units.point_part == part)}
+    refs = units.refs[part]
     where, there = places.find(refs)
     corners = dict(zip(refs[there].tolist(), where[there, :2].tolist(), strict=True))
-    for node in sorted(corners.keys() | own.keys()):
-        lon, lat = own[node][1:3] if node in own else corners[node]
-        tags = own[node][3] if node in own else {}
-        writer.add_node(Node(id=node, location=osmium.osm.Location(lon / 1e7, lat / 1e7), tags=tags))
+    node = Node()  # one for all: to make one costs as much as to write it
+    for number in sorted(corners.keys() | own.keys()):
+        lon, lat = own[number][1:3] if number in own else corners[number]
+        node.id, node.location = number, osmium.osm.Location(lon / 1e7, lat / 1e7)
+        node.tags = own[number][3] if number in own else {}
+        writer.add_node(node)
 
 
 def _write_others(pbf: Path, units: Units, writers: list[osmium.SimpleWriter]) -> None:
