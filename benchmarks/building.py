@@ -51,7 +51,7 @@ SIZES = {MINIATURE: (10, 50), FULL: (8, 64)}
 """Samples of the runs."""
 OURS, ODC, RSLEARN = "landweave", "odc-stac", "rslearn"
 INSTALL = {
-    ODC: "pip install --group bench",
+    ODC: "python -m venv .benchmarks/odc; .benchmarks/odc/bin/pip install odc-stac pystac-client osmium zarr",
     RSLEARN: "python -m venv .benchmarks/rslearn; .benchmarks/rslearn/bin/pip install rslearn einops pystac scipy "
     "xarray planetary-computer osmium zarr",
 }
@@ -188,7 +188,8 @@ def goals(rows: Sequence[Row], failed: Mapping[str, str]) -> dict[str, list[str]
 def _pythons() -> dict[str, str]:
     """Interpreters of the peers that are installed."""
     found = {}
-    for method, module, folder in ((ODC, "odc.stac", "odc"), (RSLEARN, "rslearn", "rslearn")):
+    needs = ((ODC, "odc.stac, pystac_client, osmium, zarr", "odc"), (RSLEARN, "rslearn", "rslearn"))
+    for method, module, folder in needs:
         own = ROOT / ".benchmarks" / folder / "bin" / "python"
         for python in [str(own)] * own.exists() + [sys.executable]:
             if _runs([python, "-c", f"import {module}"]):

@@ -139,7 +139,7 @@ def make_full(earth: Path, folder: Path) -> Path:
     items = _items(json.loads((earth / "stac" / f"{name}-items.json").read_text()), made)
     (home / "stac" / "items.json").write_text(json.dumps(items))
     shutil.copyfile(earth / "stac" / f"{name}-collections.json", home / "stac" / "collections.json")
-    (home / POINTS).write_text(_points())
+    (home / POINTS).write_text(points())
     said = json.loads((earth / "providers.json").read_text())[name]
     index = {name: said | {"items": ["stac/items.json"], "collections": "stac/collections.json"}}
     (home / "providers.json").write_text(json.dumps(index))
@@ -219,7 +219,7 @@ def _moved(item: Json, where: str, by_name: dict[str, Made]) -> Json:
     }
 
 
-def _points() -> str:
+def points() -> str:
     """Longitude and latitude of footprints: uniformly at random, none within a footprint of another one."""
     rng = np.random.default_rng(SEED)
     centres: list[tuple[float, float]] = []

@@ -277,3 +277,38 @@ def test_a_gradient_stays_where_it_is(tmp_path: Path) -> None:
             shift = np.abs(chip.pixels[0] - truth) / np.hypot(5.0, 3.0)
             assert shift.mean() < 0.05
             assert shift.max() < 0.15  # GDAL's approximate transformer allows 0.125 px
+
+
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "cubic"])
+def test_bands_in_files_of_their_own_are_each_as_read_alone(folder: tuple[Path, Services], kernel: Any) -> None:
+    """Files that lie alike are warped at once: with the same gaps, with others, of another dtype, one that lies
+    elsewhere, one whose pixels are damaged, and one that is not there."""
+    path, services = folder
+    place = Affine(10, 0, 600_000, 0, -10, 5_200_000)
+    holes = np.ones((SIZE, SIZE), bool)
+    holes[100:200:3, 200:300] = False
+    names = [f"band-{i}.tif" for i in range(8)]
+    for i, name in enumerate(names):
+        pixels = smooth((SIZE, SIZE), 30 + i)
+        gaps = holes if i < 3 else np.roll(holes, i, axis=1)
+        kept = np.where(gaps, pixels, 0) if i < 5 else pixels
+        moved = Affine.translation(5, 0) * place if i == 6 else place
+        write(path / name, kept.astype(np.float32 if i == 4 else np.uint16), "EPSG:32632", moved, 0)
+    broken = bytearray((path / names[7]).read_bytes())
+    broken[len(broken) // 3 : 2 * len(broken) // 3] = bytes(len(broken) // 3)
+    (path / names[7]).write_bytes(broken)
+    boxes = [GeoBox(epsg=32632, x_min=600_005 + 1_500 * i, y_max=5_199_985, resolution_m=30, width=60, height=50)
+             for i in range(3)]  # fmt: skip
+    hrefs = [f"{services.base_url}/f/{name}" for name in (*names, "absent.tif")]
+    asked = [ChipRequest(hrefs=(href,), bands=(1,), geobox=box, kernel=kernel) for box in boxes for href in hrefs]
+    with Reader(Client()) as reader:
+        together = reader.read_chips(asked)
+        alone = [reader.read_chips([one])[0] for one in asked]
+    assert sum(isinstance(chip, Chip) for chip in alone) >= 7 * len(boxes)
+    for one, other in zip(together, alone, strict=True):
+        if isinstance(one, Chip) and isinstance(other, Chip):
+            assert (one.pixels.dtype, one.resampling) == (other.pixels.dtype, other.resampling)
+            np.testing.assert_array_equal(one.valid, other.valid)
+            np.testing.assert_array_equal(one.pixels[one.valid], other.pixels[one.valid])
+        else:
+            assert (type(one), str(one)) == (type(other), str(other))
