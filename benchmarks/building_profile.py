@@ -34,6 +34,8 @@ STAGES: tuple[tuple[str, str, str], ...] = (
     ("landweave/codec.py", "encode_chunk", "compressing"),
     ("pipelines/shards/statistics.py", "", "statistics"),
     ("pipelines/shards/verify.py", "", "verifying"),
+    ("landweave/render.py", "", "pictures"),
+    ("pipelines/shards/thumbnails.py", "", "pictures"),
     ("pipelines/captions/frames.py", "<listcomp>", f"{ONCE}grammar of captions"),
     ("pipelines/captions/frames.py", "_regex", f"{ONCE}grammar of captions"),
     ("pipelines/captions/lexicon.py", "", f"{ONCE}grammar of captions"),
