@@ -377,7 +377,8 @@ def _over(scene: Scene, q: Quantity) -> float | None:
     values, common = scene.values(q.source, q.about[0], q.slot), scene.common(q.about[2])
     if values is None or common is None or values.shape != common.shape:
         return None
-    there = (common == COMMON.index(q.about[1])) & np.isfinite(values)
+    covered = scene.keep(("covered", *q.about[1:]), lambda: common == COMMON.index(q.about[1]))
+    there = covered & scene.keep(("seen", q.source, q.about[0], q.slot), lambda: np.isfinite(values))
     return float(values[there].mean()) if there.sum() >= 100 else None
 
 
@@ -393,7 +394,7 @@ def _clear(scene: Scene, q: Quantity) -> float | None:
 def _height(scene: Scene, q: Quantity) -> float | None:
     """Mean elevation of a part, metres, or its mean 'slope', degrees; 'lowest', 'highest', 'range' of the scene."""
     values = scene.values(q.source, "", 0)
-    if values is None or np.isfinite(values).mean() < LEAST_SEEN:
+    if values is None or scene.keep(("measured", q.source), lambda: np.isfinite(values).mean()) < LEAST_SEEN:
         return None
     if q.about[0] == "mean":
         return scene.mean(("height", q.source), values, box_of(q.where))
@@ -403,7 +404,7 @@ def _height(scene: Scene, q: Quantity) -> float | None:
         edge_m = scene.spec.size_m / values.shape[1]
         slopes = scene.keep(("slope", q.source), lambda: _slopes(values, edge_m))
         return scene.mean(("slope", q.source), slopes, box_of(q.where))
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low, high = scene.keep(("ends", q.source), lambda: (float(np.nanmin(values)), float(np.nanmax(values))))
     return {"lowest": low, "highest": high, "range": high - low}.get(q.about[0])
 
 
