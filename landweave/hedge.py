@@ -7,9 +7,9 @@ One thread of the process runs an event loop for all stores. Each request has a 
   cancelled. If both are late, there is a third after the same time, and a fourth.
 * Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a
   store that is slow as a whole does not get twice the load.
-* A request without an answer for 2 s (and four times the late time), while others of its size that were sent later are
-  answered, is given up and sent anew, whatever the shares say; where no others are answered, after 10 s. Each time the
-  request has twice the time, so that a slow link brings it in the end.
+* A request without an answer for 2 s (and four times the late time), while four others of its size are answered for
+  each that is late, is given up and sent anew, whatever the shares say; where fewer are answered, as from a store that
+  is slow as a whole, after 10 s. Each time the request has twice the time, so that a slow link brings it in the end.
 * An answer that breaks off is asked for again, twice at most.
 * After `deadline_s` there is an error.
 
@@ -128,6 +128,7 @@ class _Request:
         self.try_once()
         self.began = self.latest
         self.times.fresh.append(self)
+        self.asker.watch()
 
     def try_once(self) -> None:
         """Send it."""
@@ -230,10 +231,13 @@ class Asker:
         request = _Request(self, send, size, self._times[sum(size > s for s in _SIZES)])
         answer = request.answer
         _room().enter(request)
+        return answer
+
+    def watch(self) -> None:
+        """A request was started: look at what is open until nothing is."""
         if not self._ticking:
             self._ticking = True
             asyncio.get_running_loop().call_later(_TICK_S, self._tick)
-        return answer
 
     def count(self, request: _Request, began: float) -> None:
         """Count an answer; the try that brought it began then."""
@@ -268,7 +272,7 @@ class Asker:
             )
             return
         stalled_s = max(_STALLED_S, 4 * late_s) * 2**request.resent
-        if request.times.count - request.seen < _OTHERS:
+        if request.times.count - request.seen < _OTHERS * len(request.times.late):
             stalled_s *= _PATIENT
         given_up = [sent for sent, began in request.tries.items() if now - began > stalled_s]
         for sent in given_up:

@@ -157,3 +157,43 @@ def test_an_error_of_the_store_is_the_error_of_the_request(clock: Clock) -> None
     for send, kind in ((refuse, FileNotFoundError), (broken, OSError)):
         with pytest.raises(kind):
             clock.run_until_complete(ask(send))
+
+
+def test_requests_that_waited_for_those_of_another_store_are_watched(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge, "AT_ONCE", 4)
+    slow, waits = Store(hedge.Asker(), lambda: 1.0), iter([math.inf, 0.03])
+    other = Store(hedge.Asker(), lambda: next(waits))
+
+    async def ask() -> bytes:
+        first = [slow.asker.ask(slow._answer, 1000) for _ in range(4)]
+        second = other.asker.ask(other._answer, 1000)
+        await asyncio.gather(*first)
+        return await asyncio.wait_for(second, 60)
+
+    assert clock.run_until_complete(ask()) == b"x"
+
+
+@pytest.mark.parametrize(("least", "most"), [(3, 9), (1, 5)])
+def test_a_store_that_becomes_slow_as_a_whole_gets_few_requests_more(clock: Clock, least: int, most: int) -> None:
+    dice, slow = random.Random(1), False
+    store = Store(hedge.Asker(), lambda: dice.uniform(least, most) if slow else 0.03)
+    clock.run_until_complete(store.batch(200))
+    slow = True
+    for _ in range(3):
+        clock.run_until_complete(store.batch(200))
+    assert store.asked <= 1.15 * 800
+
+
+def test_a_link_that_brings_one_answer_after_another_gets_few_requests_more(clock: Clock) -> None:
+    free = 0.0
+
+    def queued() -> float:
+        nonlocal free
+        free = max(free, clock.now) + 0.03
+        return free - clock.now
+
+    store = Store(hedge.Asker(), queued)
+    assert clock.run_until_complete(store.batch(400)) < 1.1 * 400 * 0.03
+    assert store.asked <= 8 + 1.05 * 400
