@@ -224,7 +224,7 @@ class Loading:
         try:
             found = await self._source.reader.fetch(one.lies, one.shard, one.chips) if one.chips else _NOTHING
         except CorruptError as error:
-            found = Fetched([], [], [(key, str(error)) for _, _, key, _ in one.chips], [])
+            found = _lost(one, error)
         self.timings.append(Timing(bytes_s=perf_counter() - began))
         arrivals.put((one, found))
 
@@ -362,7 +362,10 @@ class Loading:
         if isinstance(part, _Asked):
             assert isinstance(part.lies, Pack)  # noqa: S101 - arrays are read part by part
             began = perf_counter()
-            found = self._source.reader.take(part.lies, part.shard, part.chips)
+            try:
+                found = self._source.reader.take(part.lies, part.shard, part.chips)
+            except CorruptError as error:
+                found = _lost(part, error)
             self.timings.append(Timing(bytes_s=perf_counter() - began))
             self._decode((part, found))
             return
@@ -413,6 +416,11 @@ class Loading:
                 whole[place] = out
 
         return finish
+
+
+def _lost(one: _Asked, error: CorruptError) -> Fetched:
+    """None of what was asked for, and why."""
+    return Fetched([], [], [(key, str(error)) for _, _, key, _ in one.chips], [])
 
 
 def _dealt(one: _Asked, come: Fetched) -> Iterator[tuple[_Part, list[Chip], list[memoryview], list[tuple[Key, str]]]]:

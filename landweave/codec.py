@@ -90,6 +90,12 @@ def decode_chunk(data: bytes | memoryview | NDArray[np.uint8], out: NDArray[Any]
         raise DamageError(f"blosc cannot decode the chunk: {error}") from error
 
 
+def is_whole(data: memoryview) -> bool:
+    """Whether the bytes of a chunk are those that its crc32c is of."""
+    length = len(data) - _CRC_BYTES
+    return length > 0 and crc32c(data[:length]) == _UINT32.unpack_from(data, length)[0]
+
+
 def encode_index(entries: NDArray[np.uint64]) -> bytes:
     """Index of a shard from (chunks, 2) offsets and lengths."""
     raw = np.ascontiguousarray(entries, dtype="<u8").tobytes()

@@ -249,16 +249,17 @@ class Kept:
 
     def read(self, path: str, start: int, length: int) -> memoryview | None:
         """A piece, or None if it is not there or not whole. It is good until this thread reads the next."""
-        memory = self._scratch.of(length)
-        there = False
+        found = None
         try:
             segment = self._segment(path, start, write=False)
-            there = segment is not None and segment.read(start, memory)
+            if segment is not None and segment.has((start, length)):  # no memory for a length that an index invents
+                memory = self._scratch.of(length)
+                found = memory if segment.read(start, memory) else None
         except OSError as error:
             self._stop(error)
-        self.hits += there
-        self.misses += not there
-        return memory if there else None
+        self.hits += found is not None
+        self.misses += found is None
+        return found
 
     def put(self, path: str, start: int, data: bytes | memoryview) -> None:
         """Keep bytes of an object."""

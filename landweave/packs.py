@@ -126,6 +126,10 @@ class Pack:
             raise codec.DamageError(f"the record has {len(record)} bytes, its chunks end at {starts[-1]}")
         return list(zip(starts, lengths, strict=False))
 
+    def is_whole(self, record: memoryview) -> bool:
+        """Whether all chunks of a record have the bytes that their crc32c are of; errors as those of `spans`."""
+        return all(codec.is_whole(record[start : start + n]) for start, n in self.spans(record) if n)
+
     def worth(self, wanted: Mapping[str, float]) -> frozenset[str]:
         """Paths of the arrays that are taken from the pack where these are wanted of each sample; all or none.
 

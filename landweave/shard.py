@@ -203,7 +203,7 @@ class ShardReader:
         try:
             return damage + self.decode(array, shard, chips, self._found(opened.path, spans, timing), finish, timing)
         except FileNotFoundError:
-            return [(chip[2], f"{array.path} is missing in shard {shard}; {REMEDY}") for chip in chips]
+            return damage + [(chip[2], f"{array.path} is missing in shard {shard}; {REMEDY}") for chip in chips]
 
     def _read_kept(
         self,
@@ -241,11 +241,15 @@ class ShardReader:
         return self._far.has(opened.path, _spans(array, shard, opened, chips)[1])
 
     def keep(self, array: ArraySpec | Pack, shard: int, come: Fetched) -> None:
-        """Keep bytes that have been verified on this machine, where the dataset was opened with `cache_dir`."""
+        """Keep bytes that have been decoded on this machine, where the dataset was opened with `cache_dir`.
+
+        Of a record, some chunks may not have been decoded: it is kept if they are whole too.
+        """
         if self._far is not None and self._far.kept is not None:
             path = array.object(shard)
-            for (start, _), data in zip(come.spans, come.found, strict=True):
-                self._far.kept.put(path, start, data)
+            for span, data in zip(come.spans, come.found, strict=True):
+                if not self._far.has(path, [span]) and (not isinstance(array, Pack) or array.is_whole(data)):
+                    self._far.kept.put(path, span[0], data)
 
     def take(self, pack: Pack, shard: int, chips: list[Chip]) -> Fetched:
         """Records of a pack, at once; errors as those of `fetch`."""

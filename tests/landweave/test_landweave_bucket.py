@@ -517,6 +517,15 @@ def test_pieces_of_two_lengths_at_one_place_are_both_kept(tmp_path: Path) -> Non
     assert sum(p.stat().st_size for p in cached(tmp_path) if p.suffix == ".spans") == 32
 
 
+def test_a_length_that_an_index_invents_takes_no_memory(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, 1 << 30, "x")
+    kept.put("packs/00001.bin", 0, b"12345678")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kept.read("packs/00001.bin", 0, 2**53) is None
+    assert bytes(kept.read("packs/00001.bin", 0, 8) or b"") == b"12345678"
+
+
 def test_a_list_that_was_torn_is_begun_again(tmp_path: Path) -> None:
     Kept(tmp_path, size_of("1GB"), "dataset").put("a", 0, b"piece")
     (spans,) = (path for path in cached(tmp_path) if path.suffix == ".spans")

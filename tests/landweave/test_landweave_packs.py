@@ -233,3 +233,58 @@ def test_info_names_the_arrays_that_lie_side_by_side(packed_path: Path, capsys: 
     lines = capsys.readouterr().out.splitlines()
     named = tuple(line.split()[0] for line in lines if line.endswith("  side by side"))
     assert named == landweave.open(packed_path).spec.packed
+
+
+def test_a_record_is_kept_only_if_all_its_chunks_are_whole(packed_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(packed_path, copy)
+    spoiled(copy, 1, 2, "chunk")  # the last one, of a label
+    some = ["dem/elevation", "sentinel2/scl", "sentinel2/valid", "sentinel2/cloud"]
+    with bucket(copy) as made:
+        first = landweave.open(made.url, cache_dir=tmp_path / "kept")
+        assert sum(len(batch["id"]) for batch in first.stream(batch_size=4, arrays=some)) == len(first)
+        assert any(p.startswith("/packs") for p, _ in pixels(made))
+        shutil.copy(packed_path / pack_path(1), copy / pack_path(1))
+        there, here = landweave.open(made.url, cache_dir=tmp_path / "kept"), landweave.open(packed_path)
+        for far, near in zip(there.stream(batch_size=4), here.stream(batch_size=4), strict=True):
+            equal(far, near)
+
+
+def test_kept_records_that_are_wrong_and_gone_at_their_origin_lose_their_samples_alone(
+    packed_path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(packed_path, copy)
+    with bucket(copy) as made:
+        data: Any = landweave.open(made.url, cache_dir=tmp_path / "kept")
+        list(data.stream(batch_size=4))
+        (copy / pack_path(1)).unlink()
+        pack = pack_of(data.spec)
+        assert pack is not None
+        starts = [start for start, length in data._reader.index(pack, 1)[:, 0].tolist() if start != codec.ABSENT]
+        with (
+            (tmp_path / "kept" / "landweave-cache")
+            .joinpath(data.store.kept._folder(pack_path(1)).rpartition("/")[2], "000000.bytes")
+            .open("r+b") as file
+        ):
+            for start in starts:
+                file.seek(start)
+                file.write(bytes(8))
+        stream = data.stream(batch_size=4, on_error="skip")
+        assert sum(len(batch["id"]) for batch in stream) == len(data) - len(starts)
+        assert all("packs/00001.bin" in text for _, text in stream.skipped)
+
+
+def test_chunks_that_an_index_lacks_are_told_where_the_object_is_missing_too(packed_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(packed_path, copy)
+    with bucket(copy) as made:
+        data = landweave.open(made.url)
+        array = data.arrays["landsat/bands_30m"]
+        held = data._reader.index(array, 0)[..., 0] != codec.ABSENT
+        chips: list[Any] = [
+            (row, slot, (row, slot), np.empty(array.chunk_shape, array.dtype)) for row, slot in np.ndindex(*held.shape)
+        ]
+        assert 0 < held.sum() < len(chips)
+        (copy / array.object(0)).unlink()
+        assert {key for key, _ in data._reader.read_chips(array, 0, chips)} == {chip[2] for chip in chips}
