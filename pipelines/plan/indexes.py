@@ -22,16 +22,16 @@ def large_index(recipe: Recipe, shard_samples: int) -> str | None:
     """
     for name, bands in recipe.shards.bands_per_chunk.items():
         dates = recipe.dates_of(name)
-        for layer in recipe.modality_of(name).layers:
-            held, each = len(layer.bands), ENTRY_BYTES * shard_samples * dates
-            size = each * -(-held // bands)
-            if bands >= held or size <= MOST_INDEX_BYTES:
-                continue
-            enough = -(-held // max(1, MOST_INDEX_BYTES // each))
-            return (
-                f"shards.bands_per_chunk.{name}: {bands}: the index of {name}/{layer.name} would have "
-                f"{size / 1e6:,.1f} MB in each shard ({shard_samples:,} samples x {dates} date{'s' * (dates > 1)} x "
-                f"{-(-held // bands)} chunks), and readers fetch it before the first sample; at most "
-                f"{MOST_INDEX_BYTES / 1e6:.1f} MB: write {name}: {enough}, or fewer shards.samples"
-            )
+        layer = max(recipe.modality_of(name).layers, key=lambda x: len(x.bands))  # its index is the largest
+        held, each = len(layer.bands), ENTRY_BYTES * shard_samples * dates
+        size = each * -(-held // bands)
+        if bands >= held or size <= MOST_INDEX_BYTES:
+            continue
+        enough = -(-held // max(1, MOST_INDEX_BYTES // each))
+        return (
+            f"shards.bands_per_chunk.{name}: {bands}: the index of {name}/{layer.name} would have "
+            f"{size / 1e6:,.1f} MB in each shard ({shard_samples:,} samples x {dates} date{'s' * (dates > 1)} x "
+            f"{-(-held // bands)} chunks), and readers fetch it before the first sample; at most "
+            f"{MOST_INDEX_BYTES / 1e6:.1f} MB: write {name}: {enough}, or fewer shards.samples"
+        )
     return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from landweave import codec
 from landweave.packs import pack_of, stored_bytes
+from pipelines.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +37,11 @@ def packs_text(dataset: DatasetSpec, requests: int | None) -> list[str]:
     arrays = dataset.arrays
     if requests is None:
         return []
+    asked = counted(requests, "request")
     if not dataset.packed:
-        return [f"packs     none: a sample has {len(arrays)} arrays, which is no more than {requests} requests"]
+        return [f"packs     none: a sample has {len(arrays)} arrays, which is no more than {asked}"]
     more = sum(stored_bytes(a) for a in arrays if a.path in dataset.packed) / sum(stored_bytes(a) for a in arrays)
-    said = f"packs     {requests} requests per random sample from a bucket in place of {len(arrays)}: "
+    said = f"packs     {asked} per random sample from a bucket in place of {len(arrays)}: "
     twice = f"{len(dataset.packed)} of its arrays lie side by side a second time, about {100 * more:.0f} % more bytes"
     return [said + twice]
 

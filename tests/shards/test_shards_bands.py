@@ -337,6 +337,15 @@ def test_an_index_that_readers_would_wait_for_is_refused_before_anything_is_fetc
     assert large_index(of(2, 4_096), 4_096) is None
 
 
+def test_the_number_that_is_proposed_is_enough_for_all_arrays_of_the_layer() -> None:
+    said = large_index(recipe(bands_per_chunk={"sentinel2": 1}), 200_000)
+    assert said is not None
+    assert "sentinel2/bands_20m" in said
+    assert "write sentinel2: 3, or" in said
+    assert large_index(recipe(bands_per_chunk={"sentinel2": 2}), 200_000) is not None
+    assert large_index(recipe(bands_per_chunk={"sentinel2": 3}), 200_000) is None
+
+
 def test_bands_that_fit_into_a_chunk_are_not_split() -> None:
     plain, wide = made().dataset, made(bands_per_chunk={"sentinel2": 6, "enmap": 224}).dataset
     assert [a for g in wide.groups for a in g.arrays] == [a for g in plain.groups for a in g.arrays]

@@ -275,6 +275,7 @@ def test_a_plan_says_what_packs_cost() -> None:
         "packs     3 requests per random sample from a bucket in place of 12: "
         "10 of its arrays lie side by side a second time, about 14 % more bytes"
     )
+    assert said(1)[1].startswith("packs     1 request per random sample from a bucket in place of 12: ")
     assert said(1)[1].endswith("12 of its arrays lie side by side a second time, about 100 % more bytes")
     few, many = (int(said(n)[0].split()[1].replace(",", "")) for n in (None, 3))
     assert many == few + 4
