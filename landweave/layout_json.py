@@ -26,7 +26,7 @@ from landweave.strict import NAME, SHA256, Fields, number, refuse, whole
 _MOST_SAMPLE_BYTES = 2**34
 _MOST_SLOTS = _MOST_CLASSES = 2**16
 _MOST_GROUPS, _MOST_REVISIONS, _MOST_SHARDS, _MOST_ROWS = 200, 10_000, 10**7, 2**24
-_MOST_PACKED = 2**22
+_MOST_PACKED = 2**18
 """Chunks of a sample that lie side by side."""
 _METRES = (1e-3, 1e7)
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")

@@ -13,8 +13,10 @@ from landweave.timing import Timing
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from landweave.layout import ArraySpec
-    from landweave.packs import Pack, Span
+    from landweave.packs import Pack
     from landweave.shard import Chip, Fetched, ShardReader
 
 _PIECE_BYTES = 1 << 24
@@ -32,7 +34,7 @@ def deal(
         come: records; the keys of their chips are (sample, 0).
         wanted: chips of each array; their keys begin with the sample. Those without a record are left out.
     """
-    records: dict[int, tuple[memoryview, list[Span]]] = {}
+    records: dict[int, tuple[memoryview, NDArray[np.int64]]] = {}
     damage: _Damage = []
     for (row, _, key, _), data in zip(come.chips, come.found, strict=True):
         try:
@@ -45,7 +47,7 @@ def deal(
             held = records.get(chip[2][0])
             if held is None:
                 continue
-            start, length = held[1][pack.firsts[array.path] + chip[1]]
+            start, length = held[1][pack.firsts[array.path] + chip[1]].tolist()
             if length:
                 mine.append(chip)
                 found.append(held[0][start : start + length])
@@ -132,7 +134,7 @@ def _compared(
 ) -> Iterator[str]:
     """Records, by row, against the chunks in the arrays' own objects."""
     path = pack.object(shard)
-    spans: dict[int, list[Span]] = {}
+    spans: dict[int, NDArray[np.int64]] = {}
     for row, record in records.items():
         try:
             spans[row] = pack.spans(record)
@@ -144,7 +146,7 @@ def _compared(
         places, copies = [], []
         for row, found in spans.items():
             for number in range(array.chunks_per_row):
-                start, length = found[first + number]
+                start, length = found[first + number].tolist()
                 offset, size = (codec.ABSENT, 0) if own is None else own[row, number].tolist()
                 if length != (0 if offset == codec.ABSENT else size):
                     wrong.add(row)

@@ -25,6 +25,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
 from awscrt.checksums import crc32c
 
 from landweave import codec
@@ -32,6 +33,8 @@ from landweave.layout import pack_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from landweave.layout import ArraySpec, DatasetSpec
 
@@ -42,8 +45,6 @@ _WEIGHTS = {"classes": 0.1, "bits": 0.1, "mask": 0.01}
 """Stored bytes per decoded byte, about, by docs/codecs.md; continuous numbers: see `stored_bytes`."""
 GAP_BYTES = 1 << 15
 """Bytes that may be read for nothing to save a request; also the gap across which ranges are merged."""
-Span = tuple[int, int]
-"""Start and length of a chunk in a record; a length of 0: it is not there."""
 
 
 def stored_bytes(array: ArraySpec) -> float:
@@ -85,17 +86,17 @@ class Pack:
     """Path of a member -> number of its first chunk in a record."""
     chunks: int = field(init=False)
     """Chunks of a record."""
-    _most: tuple[int, ...] = field(init=False)
-    """Most bytes of each."""
+    _most: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    """(chunks,) most bytes of each."""
 
     def __post_init__(self) -> None:
         each = [a.chunks_per_row for a in self.members]
-        most = [codec.most_bytes(a.chunk_bytes) for a in self.members for _ in range(a.chunks_per_row)]
+        most = np.repeat([codec.most_bytes(a.chunk_bytes) for a in self.members], each)
         starts = accumulate(each, initial=0)
         object.__setattr__(self, "firsts", {a.path: n for a, n in zip(self.members, starts, strict=False)})
         object.__setattr__(self, "chunks", sum(each))
-        object.__setattr__(self, "_most", tuple(most))
-        object.__setattr__(self, "chunk_bytes", 4 * sum(each) + _CRC.size + sum(most))
+        object.__setattr__(self, "_most", most)
+        object.__setattr__(self, "chunk_bytes", 4 * sum(each) + _CRC.size + int(most.sum()))
 
     def object(self, shard: int) -> str:
         """Path of a shard's object, from the dataset's root."""
@@ -106,8 +107,8 @@ class Pack:
         lengths = _head(self.chunks).pack(*(_NONE if c is None else len(c) for c in chunks))
         return b"".join((lengths, _CRC.pack(crc32c(lengths)), *(c for c in chunks if c is not None)))
 
-    def spans(self, record: memoryview) -> list[Span]:
-        """Where each chunk lies in a record.
+    def spans(self, record: memoryview) -> NDArray[np.int64]:
+        """(chunks, 2): start and length of each chunk in a record; a length of 0: it is not there.
 
         Raises:
             DamageError: the record is too short, its head differs from its crc32c, or its lengths do not fit.
@@ -117,18 +118,20 @@ class Pack:
             raise codec.DamageError(f"{len(record)} bytes are too few for a record of {self.chunks} chunks")
         if crc32c(record[:head]) != _CRC.unpack_from(record, head)[0]:
             raise codec.DamageError("crc32c of the record's head is wrong")
-        found = _head(self.chunks).unpack_from(record)
-        lengths = [0 if n == _NONE else n for n in found]
-        if 0 in found or any(n > most for n, most in zip(lengths, self._most, strict=True)):
+        lengths = np.frombuffer(record, "<u4", self.chunks)
+        found = np.empty((self.chunks, 2), np.int64)
+        found[:, 1] = np.where(lengths == _NONE, 0, lengths)
+        if not lengths.all() or (found[:, 1] > self._most).any():
             raise codec.DamageError("the record has a chunk of a length that no chunk of its array has")
-        starts = list(accumulate(lengths, initial=head + _CRC.size))
-        if starts[-1] != len(record):
-            raise codec.DamageError(f"the record has {len(record)} bytes, its chunks end at {starts[-1]}")
-        return list(zip(starts, lengths, strict=False))
+        ends = np.cumsum(found[:, 1]) + (head + _CRC.size)
+        if ends[-1] != len(record):
+            raise codec.DamageError(f"the record has {len(record)} bytes, its chunks end at {ends[-1]}")
+        found[:, 0] = ends - found[:, 1]
+        return found
 
     def is_whole(self, record: memoryview) -> bool:
         """Whether all chunks of a record have the bytes that their crc32c are of; errors as those of `spans`."""
-        return all(codec.is_whole(record[start : start + n]) for start, n in self.spans(record) if n)
+        return all(codec.is_whole(record[start : start + n]) for start, n in self.spans(record).tolist() if n)
 
     def worth(self, wanted: Mapping[str, float]) -> frozenset[str]:
         """Paths of the arrays that are taken from the pack where these are wanted of each sample; all or none.

@@ -62,6 +62,7 @@ class SamplePixels:
         chips = chips_of(array, where[1], present, out)
         for _, damage in decode_from(self._reader, self._pack, where[0], record, (array, chips)):
             raise CorruptError(f"sample {sample_id}: {damage}")
+        self._reader.keep(self._pack, where[0], record)
         return out
 
     def read_bands(

@@ -201,7 +201,11 @@ class ShardReader:
         if not chips:
             return damage
         try:
-            return damage + self.decode(array, shard, chips, self._found(opened.path, spans, timing), finish, timing)
+            found = self._found(opened.path, spans, timing)
+            wrong = self.decode(array, shard, chips, found, finish, timing)
+            if self._far is not None and isinstance(found, list) and not wrong:
+                self.keep(array, shard, Fetched(chips, found, [], spans))
+            return damage + wrong
         except FileNotFoundError:
             return damage + [(chip[2], f"{array.path} is missing in shard {shard}; {REMEDY}") for chip in chips]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from awscrt.checksums import crc32c
 
 import landweave
 from landweave import codec
 from landweave.__main__ import main
 from landweave.check import check
 from landweave.layout import pack_path
+from landweave.layout_json import spec_from_json, spec_to_json
 from landweave.order import EpochRandom
 from landweave.packs import pack_of
 from landweave.view import View, shown
@@ -288,3 +292,49 @@ def test_chunks_that_an_index_lacks_are_told_where_the_object_is_missing_too(pac
         assert 0 < held.sum() < len(chips)
         (copy / array.object(0)).unlink()
         assert {key for key, _ in data._reader.read_chips(array, 0, chips)} == {chip[2] for chip in chips}
+
+
+def test_samples_that_were_read_one_by_one_are_kept_too(packed_path: Path, tmp_path: Path) -> None:
+    here = landweave.open(packed_path)
+    for epoch in range(2):
+        with bucket(packed_path) as made:
+            data = landweave.open(made.url, cache_dir=tmp_path)
+            for path in here.arrays:
+                for far, near in zip(data, here, strict=True):
+                    found, known = far.get(path), near.get(path)
+                    assert (found is None) == (known is None)
+                    if known is not None:
+                        np.testing.assert_array_equal(found, known)
+            for path in here.arrays:  # of one sample: from its record
+                data.sample(0).get(path)
+            same = data.sample(1)
+            assert [same.get(path) is None for path in here.arrays] == [
+                here[1].get(path) is None for path in here.arrays
+            ]
+            assert bool(pixels(made)) == (not epoch)
+
+
+def with_dates(dates: int) -> Any:
+    """The form of a dataset whose Sentinel-2 has so many dates."""
+    made = dataset_spec(recipe(sources=("sentinel2", "dem"), requests=3), 1, LEGENDS)
+    form = json.loads(json.dumps(spec_to_json(made)))
+    form["shard_samples"] = 1
+    form["groups"][0]["slots"] = [f"w{n}" for n in range(dates)]
+    for array in form["groups"][0]["arrays"]:
+        array["sample_shape"][0] = dates
+    return form
+
+
+def test_a_hostile_head_takes_little_more_memory_than_it_has_bytes() -> None:
+    pack = pack_of(spec_from_json(with_dates(2**15)))
+    assert pack is not None
+    head = b"\xff" * (4 * pack.chunks)
+    record = memoryview(head + int(crc32c(head)).to_bytes(4, "little"))
+    tracemalloc.start()
+    try:
+        assert not pack.spans(record)[:, 1].any()
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(record)
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(landweave.CorruptError, match=r"expected at most 262144, found arrays with 26\d+ chunks"):
+        spec_from_json(with_dates(2**16))
