@@ -211,7 +211,10 @@ def main() -> int:
     parser.add_argument("--earth", type=Path, default=ROOT / "data" / "earth", help="the miniature Earth")
     parser.add_argument("--scenes", choices=(MINIATURE, FULL), action="append", help="one table; without: both")
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".benchmarks", help="where scenes of real size are kept: 2 GB, made once"
+        "--folder",
+        type=Path,
+        default=ROOT / ".benchmarks",
+        help="where scenes of real size are kept: 1.1 GB, made once",
     )
     parser.add_argument("--json", action="store_true", help="print JSON: a row per line, last the summary")
     parser.add_argument(

@@ -121,7 +121,7 @@ def rasters() -> list[Made]:
 
 
 def make_full(earth: Path, folder: Path) -> Path:
-    """Write the scenes, their items and the footprints, unless they are there: 2 GB, some minutes.
+    """Write the scenes, their items and the footprints, unless they are there: 1.1 GB, a minute of CPU.
 
     Args:
         earth: the miniature Earth, whose items are taken.
