@@ -5,8 +5,9 @@ One thread of the process runs an event loop for all stores. Each request has a 
 * An answer is late after 1.25 times the time within which 95 of 100 recent requests of its size were answered, those
   that still wait counted. Then the same request is sent a second time, and the first answer counts; the other is
   cancelled. If both are late, there is a third after the same time, and a fourth.
-* Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a
-  store that is slow as a whole does not get twice the load.
+* Such requests are at most 5 of 100, and those that came too late to help at most 1 of 100 bytes, so that a store that
+  is slow as a whole does not get twice the load. The last 5 of 100, or the last two, of those that were sent together
+  may be sent again twice in any case.
 * A request without an answer for 2 s (and four times the late time), while four others of its size are answered for
   each that is late, is given up and sent anew, whatever the shares say; where fewer are answered, as from a store that
   is slow as a whole, after 10 s. Each time the request has twice the time, so that a slow link brings it in the end.
@@ -64,10 +65,14 @@ class _Times:
         self._measured = 0
         """Number of answers when the time was measured last."""
         self.late_s = _UNKNOWN_S
+        self.usual_s = 0.0
+        """Half of the requests are answered within this time."""
         self.fresh: deque[_Request] = deque()
         """Requests that were sent once, in the order of sending; those that are answered leave it later."""
         self.late: dict[_Request, None] = {}
         """Requests that are late."""
+        self.sent = self.open = 0
+        """Requests that were sent so far, and those of them that are open."""
 
     def add(self, seconds: float) -> None:
         """Count an answer."""
@@ -97,9 +102,12 @@ class _Times:
         """
         waiting = [(now - r.began, True) for r in (*self.fresh, *self.late) if not r.done]
         at_risk, left = len(self._last) + len(waiting), 1.0
+        usual = False
         for seconds, open_ended in sorted([*self._last, *waiting]):
             if not open_ended:
                 left *= 1 - 1 / at_risk
+                if left <= 0.5 and not usual:
+                    self.usual_s, usual = seconds, True
                 if left <= 1 - _SHARE:
                     self.late_s = max(2 * _TICK_S, _LATE * seconds)
                     return
@@ -110,14 +118,16 @@ class _Request:
     """A request with all its tries."""
 
     __slots__ = (
-        "again", "answer", "asker", "began", "broken", "done", "latest", "resent", "seen", "send", "size", "times",
-        "tries",
+        "again", "answer", "asker", "began", "broken", "done", "latest", "number", "resent", "seen", "send", "size",
+        "times", "tries",
     )  # fmt: skip
 
     def __init__(self, asker: Asker, send: Callable[[], Awaitable[Any]], size: int, times: _Times) -> None:
         self.asker, self.send, self.size, self.times = asker, send, size, times
         self.again = self.broken = self.resent = self.seen = 0
         self.began = self.latest = 0.0
+        self.number = -1
+        """Requests of its size that were sent before; -1: it has not been sent."""
         self.done = False
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.answer.add_done_callback(self._over)
@@ -125,10 +135,19 @@ class _Request:
 
     def start(self) -> None:
         """Send it for the first time, and watch it."""
+        self.number = self.times.sent
+        self.times.sent += 1
+        self.times.open += 1
         self.try_once()
         self.began = self.latest
         self.times.fresh.append(self)
         self.asker.watch()
+
+    @property
+    def last(self) -> bool:
+        """Whether 95 of 100 requests of its size that were sent with it or later, or all but two, are answered."""
+        since = self.times.sent - self.number
+        return since >= _FEW and self.times.open <= max(2, (1 - _SHARE) * since)
 
     def try_once(self) -> None:
         """Send it."""
@@ -165,6 +184,7 @@ class _Request:
         """There is an answer or an error, or nobody waits for one."""
         self.done = True
         self.times.late.pop(self, None)
+        self.times.open -= self.number >= 0
         for sent in list(self.tries):
             sent.cancel()
         del self.answer, self.send  # the watch may hold this request a little longer
@@ -248,7 +268,7 @@ class Asker:
         for sent in request.tries.values():
             if sent < began:
                 times.add_left(now - sent)
-            else:  # the second one was for nothing
+            elif now - sent > times.usual_s / 2:  # the second one was for nothing, and its answer perhaps on the way
                 self._wasted += request.size
 
     def _tick(self) -> None:
@@ -282,13 +302,15 @@ class Asker:
             self.given_up += 1
             request.resent += 1
             request.try_once()
-        elif request.again < _MOST and now - request.latest > late_s and self._may():
+        elif request.again < _MOST and now - request.latest > late_s and self._may(request):
             request.again += 1
             self.again += 1
             request.try_once()
 
-    def _may(self) -> bool:
+    def _may(self, request: _Request) -> bool:
         """Whether a late request may be sent a second time."""
+        if request.again < 2 and request.last:
+            return True
         few = self.again < _AGAIN_FIRST + _AGAIN_SHARE * self.requests
         return few and self._wasted < _WASTED_FIRST + _WASTED_SHARE * self._bytes
 
