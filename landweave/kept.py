@@ -241,11 +241,11 @@ class Kept:
             return memory[:0]
 
     def drop(self, path: str, spans: Sequence[tuple[int, int]]) -> None:
-        """These pieces are wrong: they are fetched again."""
+        """These pieces, which counted as hits, are wrong: they are fetched again, and count as misses then."""
         self.hits -= len(spans)
-        self.misses += len(spans)
-        for piece, segment in zip(spans, self._listed(path, spans) or (), strict=False):
-            segment.drop(piece)
+        for piece in spans:
+            for segment in self._listed(path, [piece]) or ():
+                segment.drop(piece)
 
     def read(self, path: str, start: int, length: int) -> memoryview | None:
         """A piece, or None if it is not there or not whole. It is good until this thread reads the next."""

@@ -252,7 +252,7 @@ class ShardReader:
         if self._far is not None and self._far.kept is not None:
             path = array.object(shard)
             for span, data in zip(come.spans, come.found, strict=True):
-                if not self._far.has(path, [span]) and (not isinstance(array, Pack) or array.is_whole(data)):
+                if not isinstance(array, Pack) or self._far.has(path, [span]) or array.is_whole(data):
                     self._far.kept.put(path, span[0], data)
 
     def take(self, pack: Pack, shard: int, chips: list[Chip]) -> Fetched:

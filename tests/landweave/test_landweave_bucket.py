@@ -526,6 +526,17 @@ def test_a_length_that_an_index_invents_takes_no_memory(tmp_path: Path) -> None:
     assert bytes(kept.read("packs/00001.bin", 0, 8) or b"") == b"12345678"
 
 
+def test_a_piece_that_is_wrong_is_dropped_also_if_its_neighbour_was_before(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, 1 << 30, "x")
+    for start in (0, 100):
+        kept.put("a", start, b"12345678")
+    kept.drop("a", [(0, 8)])
+    kept.drop("a", [(0, 8), (100, 8)])
+    assert not kept.has("a", [(100, 8)])
+    kept.put("a", 100, b"12345678")
+    assert kept.has("a", [(100, 8)])
+
+
 def test_a_list_that_was_torn_is_begun_again(tmp_path: Path) -> None:
     Kept(tmp_path, size_of("1GB"), "dataset").put("a", 0, b"piece")
     (spans,) = (path for path in cached(tmp_path) if path.suffix == ".spans")
