@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ _WINDOWS_BYTES = 256 << 20
 _WAITING_BYTES = 128 << 20
 """Source pixels of one call that wait for other rasters, to be warped with theirs."""
 _AT_ONCE_BYTES = 16 << 20
-"""Source pixels that are warped at once, where they come from several requests."""
+"""Source pixels and pixels of chips that are warped at once, where they come from several requests. GDAL would divide
+more than 64 MiB (it may need four times this), and place the pixels of each part a little differently."""
 
 
 @dataclass(slots=True)
@@ -44,8 +46,16 @@ class Job:
     @property
     def window_bytes(self) -> int:
         """Source pixels of the frames that are warped, with their validity."""
-        size = len(self.request.bands) * (1 + max(raster.dtype.itemsize for raster in self.rasters))
-        return sum(frame.shape[0] * frame.shape[1] * size for frame in self.frames if not frame.copied)
+        return self._pixel_bytes * sum(math.prod(frame.shape) for frame in self.frames if not frame.copied)
+
+    @property
+    def chip_bytes(self) -> int:
+        """Pixels of the chip in the numbers of its rasters, with their validity."""
+        return self._pixel_bytes * math.prod(self.request.geobox.shape)
+
+    @property
+    def _pixel_bytes(self) -> int:
+        return len(self.request.bands) * (1 + max(raster.dtype.itemsize for raster in self.rasters))
 
 
 @dataclass(slots=True)
@@ -71,6 +81,7 @@ def together(jobs: Sequence[Job]) -> list[Together]:
         request = job.request
         alike = (request.geobox, request.kernel, tuple((r.lattice, r.dtype.str) for r in job.rasters))
         one, held = open_ones.get(alike, (None, 0))
+        size += job.chip_bytes
         if one is None or held + size > _AT_ONCE_BYTES:
             one, held = Together([], 0), 0
             found.append(one)

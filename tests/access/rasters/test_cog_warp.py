@@ -54,7 +54,6 @@ def oracle(path: Path, geobox: GeoBox, kernel: str, **how: Any) -> tuple[NDArray
         "dst_transform": Affine(*geobox.transform),
         "dst_crs": f"EPSG:{geobox.epsg}",
         "resampling": Resampling[kernel],
-        "tolerance": 0.0,
     }
     with rasterio.open(path) as dataset:
         how |= {"src_transform": dataset.transform, "src_crs": dataset.crs}
@@ -312,3 +311,30 @@ def test_bands_in_files_of_their_own_are_each_as_read_alone(folder: tuple[Path, 
             np.testing.assert_array_equal(one.pixels[one.valid], other.pixels[one.valid])
         else:
             assert (type(one), str(one)) == (type(other), str(other))
+
+
+def test_many_bands_of_a_large_chip_are_each_as_read_alone(folder: tuple[Path, Services]) -> None:
+    """Files far coarser than the chip: GDAL would divide the chips of all of them, and place pixels by each part."""
+    path, services = folder
+    for i in range(10):
+        write(
+            path / f"{i}.tif",
+            smooth((80, 80), i).astype(np.float64),
+            "EPSG:32632",
+            Affine(100, 0, 600_000, 0, -100, 5_200_000),
+            0,
+        )
+    x, y = pyproj.Transformer.from_crs(32632, 32633, always_xy=True).transform(604_000, 5_196_000)
+    box = GeoBox(epsg=32633, x_min=round(x) - 2_500, y_max=round(y) + 2_500, resolution_m=5, width=1_200, height=900)
+    asked = [
+        ChipRequest(hrefs=(f"{services.base_url}/f/{i}.tif",), bands=(1,), geobox=box, kernel="bilinear")
+        for i in range(10)
+    ]
+    with Reader(Client()) as reader:
+        together = reader.read_chips(asked)
+        alone = reader.read_chips(asked[:1]) + reader.read_chips(asked[1:2])
+    for one, other in zip(together, alone, strict=False):
+        assert isinstance(one, Chip)
+        assert isinstance(other, Chip)
+        assert one.valid.all()
+        np.testing.assert_array_equal(one.pixels, other.pixels)
