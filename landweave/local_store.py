@@ -123,17 +123,22 @@ class LocalStore:
                 raise CorruptError(f"{path}: is a link to a file outside the dataset; replace it by the file itself")
             if not stat.S_ISREG(os.lstat(place).st_mode):
                 raise CorruptError(f"{path}: is not a regular file")
-            return _File(place)
+            return _File(place, path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(path) from error
         except OSError as error:
-            raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> AccessError:
+    return AccessError(f"{path}: cannot be read: {error.strerror}")
 
 
 class _File:
     """An open file; closed when nobody holds it any more."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, path: str) -> None:
+        self._path = path
         self._handle = os.open(place, _FLAGS)
         about = os.fstat(self._handle)
         if not stat.S_ISREG(about.st_mode):
@@ -145,13 +150,24 @@ class _File:
             os.close(self._handle)
 
     def read(self, start: int, length: int) -> bytes:
-        """Bytes from `start`, fewer at the end of the file; one system call reads at most 2 GiB."""
+        """Bytes from `start`, fewer at the end of the file; one system call reads at most 2 GiB.
+
+        Raises:
+            AccessError: the disk, or the server of a network disk, does not give them.
+        """
         length = max(0, min(length, self.size - start))
-        found = os.pread(self._handle, length, start)
-        while len(found) < length and (more := os.pread(self._handle, length - len(found), start + len(found))):
-            found += more
+        try:
+            found = os.pread(self._handle, length, start)
+            while len(found) < length and (more := os.pread(self._handle, length - len(found), start + len(found))):
+                found += more
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
         return found
 
     def read_into(self, memory: memoryview, start: int) -> memoryview:
-        found = os.preadv(self._handle, [memory], start)
+        """Bytes from `start` in this memory, fewer at the end of the file; errors as those of `read`."""
+        try:
+            found = os.preadv(self._handle, [memory], start)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
         return memory if found == len(memory) else memory[:found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landweave.errors import AccessError
 from landweave.local_store import LocalStore
 
 CONTENT = bytes(range(256)) * 5
@@ -40,3 +42,11 @@ def test_a_new_thread_may_ask_for_no_bytes_first(folder: Path) -> None:
     thread.start()
     thread.join()
     assert found == [b""]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file whose bytes cannot be read is one of Linux's own")
+def test_a_disk_that_does_not_give_bytes_is_an_error_of_one_line() -> None:
+    store = LocalStore("/proc/self")  # nothing is mapped at address 0 of a process
+    for spans in ([(0, 16)], [(0, 1 << 16), (1 << 16, 8)], [(0, 4), (1 << 17, 4)]):
+        with pytest.raises(AccessError, match="^mem: cannot be read: Input/output error$"):
+            list(store.get_ranges("mem", spans))
