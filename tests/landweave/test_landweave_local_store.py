@@ -48,5 +48,5 @@ def test_a_new_thread_may_ask_for_no_bytes_first(folder: Path) -> None:
 def test_a_disk_that_does_not_give_bytes_is_an_error_of_one_line() -> None:
     store = LocalStore("/proc/self")  # nothing is mapped at address 0 of a process
     for spans in ([(0, 16)], [(0, 1 << 16), (1 << 16, 8)], [(0, 4), (1 << 17, 4)]):
-        with pytest.raises(AccessError, match="^mem: cannot be read: Input/output error$"):
+        with pytest.raises(AccessError, match=r"^mem: cannot be read: Input/output error$"):
             list(store.get_ranges("mem", spans))
