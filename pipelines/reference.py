@@ -39,7 +39,7 @@ _NAMED: Json = {
     "of": "mean(dem.elevation)", "polygons": "ecoregions.parquet", "table": "income.csv", "column": "name",
     "crs": "EPSG:2154", "common_name": "red", "center_um": 0.665, "fwhm_um": 0.04, "title": "My orthophotos",
     "edge_km": 110, "per_day": 0.35, "stratify": ["attr_biome"],
-    "quantiles": 10, "bins": [50, 100], "bands_per_chunk": {"sentinel2": 1, "enmap": 8},
+    "quantiles": 10, "bins": [50, 100], "bands_per_chunk": {"sentinel2": 1, "enmap": 8}, "requests_per_sample": 4,
 }  # fmt: skip
 """Key -> an example that says more than its type does."""
 
