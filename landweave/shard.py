@@ -288,7 +288,7 @@ class ShardReader:
         """The index of an array in a shard: those who want it at the same time ask for it once."""
         key = (array.group, array.name, shard)
         asked = self._asked.get(key)
-        if asked is None:
+        if asked is None or asked.answer.get_loop() is not asyncio.get_running_loop():  # of the parent of a fork
             self._asked[key] = asked = _Asked(asyncio.ensure_future(self._ask(array, shard)))
         asked.waiting += 1
         try:

@@ -267,6 +267,33 @@ def test_what_is_asked_for_after_the_loop_has_ended_is_an_error(dataset_path: Pa
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_while_indexes_come_is_told_to_spawn(dataset_path: Path) -> None:
+    code = (
+        "import os, sys, threading, landweave\n"
+        "data = landweave.open(sys.argv[1])\n"
+        "first = iter(data.stream(batch_size=4, arrays=['dem']))\n"
+        "threading.Thread(target=lambda: next(first), daemon=True).start()\n"
+        "while not data._reader._asked:\n"
+        "    pass\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    try:\n"
+        "        next(iter(data.stream(batch_size=4, arrays=['dem'])))\n"
+        "    except landweave.AccessError as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "os._exit(0)\n"
+    )
+    with bucket(dataset_path) as store:
+        store.habit = lambda path, times: "stall" if "/c/" in path else None  # noqa: ARG005
+        done = subprocess.run(
+            [sys.executable, "-c", code, store.url], capture_output=True, text=True, timeout=60, check=True
+        )
+    assert "multiprocessing_context='spawn'" in done.stdout, done.stderr
+
+
 def cached(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
