@@ -263,10 +263,18 @@ def _legends(recipe: Recipe) -> dict[str, Legend]:
     return {x.layer: legend_of(x) for x in recipe.read_labels}
 
 
-def objects_text(recipe: Recipe, samples: int, shards: int) -> str:
-    """Predicted number of objects of the dataset, with advice if there are too many; what packs cost, if it has any."""
+def objects_text(recipe: Recipe, samples: int, shards: int, *, remote: bool = False) -> str:
+    """Predicted number of objects of the dataset, with advice if there are too many; what packs cost or would cost.
+
+    Args:
+        recipe: of the dataset.
+        samples: as planned.
+        shards: as planned.
+        remote: whether the dataset is to lie behind a URL, where packs may pay.
+    """
     form = dataset_spec(recipe, shards, _legends(recipe))
-    return "\n".join([_objects_text(recipe, samples, form), *packs_text(form, recipe.shards.requests_per_sample)])
+    packs = packs_text(form, recipe.shards.requests_per_sample, remote=remote)
+    return "\n".join([_objects_text(recipe, samples, form), *packs])
 
 
 def _objects_text(recipe: Recipe, samples: int, form: DatasetSpec) -> str:

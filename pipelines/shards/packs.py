@@ -11,10 +11,13 @@ from landweave.packs import pack_of, stored_bytes
 from pipelines.progress import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from landweave.layout import ArraySpec, DatasetSpec, GroupSpec
+
+_PROPOSED = 4
+"""Requests per sample that a plan proposes: the three largest arrays of most datasets are most of their bytes."""
 
 
 def packed(groups: Iterable[GroupSpec], requests: int | None) -> tuple[str, ...]:
@@ -32,18 +35,26 @@ def packed(groups: Iterable[GroupSpec], requests: int | None) -> tuple[str, ...]
     return tuple(a.path for a in arrays if a.path not in alone)
 
 
-def packs_text(dataset: DatasetSpec, requests: int | None) -> list[str]:
-    """What `requests_per_sample` costs, for the plan: at most one line."""
+def packs_text(dataset: DatasetSpec, requests: int | None, *, remote: bool = False) -> list[str]:
+    """What `requests_per_sample` costs, for the plan, or what it would save from a store: at most one line."""
     arrays = dataset.arrays
     if requests is None:
-        return []
+        proposed = packed(dataset.groups, _PROPOSED)
+        if not (remote and proposed):
+            return []
+        costs = f"with shards.requests_per_sample: {_PROPOSED} it costs {_PROPOSED}, for about {_more(arrays, proposed)}"
+        return [f"packs     none: a random sample costs {len(arrays)} requests from this store; {costs}"]
     asked = counted(requests, "request")
     if not dataset.packed:
         return [f"packs     none: a sample has {len(arrays)} arrays, which is no more than {asked}"]
-    more = sum(stored_bytes(a) for a in arrays if a.path in dataset.packed) / sum(stored_bytes(a) for a in arrays)
     said = f"packs     {asked} per random sample from a bucket in place of {len(arrays)}: "
-    twice = f"{len(dataset.packed)} of its arrays lie side by side a second time, about {100 * more:.0f} % more bytes"
+    twice = f"{len(dataset.packed)} of its arrays lie side by side a second time, about {_more(arrays, dataset.packed)}"
     return [said + twice]
+
+
+def _more(arrays: Sequence[ArraySpec], twice: Collection[str]) -> str:
+    share = sum(stored_bytes(a) for a in arrays if a.path in twice) / sum(stored_bytes(a) for a in arrays)
+    return f"{100 * share:.0f} % more bytes"
 
 
 class PackWriter:

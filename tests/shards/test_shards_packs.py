@@ -281,6 +281,19 @@ def test_a_plan_says_what_packs_cost() -> None:
     assert many == few + 4
 
 
+def test_a_plan_for_a_bucket_proposes_packs() -> None:
+    def said(sources: tuple[str, ...], requests: int | None) -> list[str]:
+        made = recipe(sources=sources, requests=requests, labels=False)
+        return objects_text(made, 100, 4, remote=True).splitlines()[1:]
+
+    assert said(SOURCES, None) == [
+        "packs     none: a random sample costs 12 requests from this store; "
+        "with shards.requests_per_sample: 4 it costs 4, for about 2 % more bytes"
+    ]
+    assert "10 of its arrays lie side by side" in said(SOURCES, 3)[0]
+    assert said(("dem",), None) == []
+
+
 def test_the_default_is_the_dataset_of_before() -> None:
     assert recipe().sha256 == recipe(requests=None).sha256
     assert "requests_per_sample" not in recipe().model_dump(mode="json")["shards"]
