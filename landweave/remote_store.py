@@ -13,10 +13,11 @@ import threading
 from bisect import bisect_right
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from landweave.errors import AccessError, CorruptError, LandweaveError, first_line
 from landweave.hedge import Asker, run
+from landweave.plain import printable
 from landweave.strict import MOST_JSON, inside
 
 if TYPE_CHECKING:
@@ -262,6 +263,7 @@ def _connect(url: str) -> Any:
 
     _STARTED[:] = [os.getpid()]
     try:
+        check_settings(url)
         place, headers = _hub(url) if url.startswith("hf://") else (url, {})
         client: Any = {"default_headers": headers} if headers else {}
         if place[:7].lower() == "http://":
@@ -271,6 +273,43 @@ def _connect(url: str) -> Any:
         raise
     except Exception as error:
         raise AccessError(f"{public(url)}: cannot be opened: {explained(error)}") from error
+
+
+_ADDRESSES = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_WORDS = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN",
+)  # fmt: skip
+"""Environment variables that obstore sends in a request."""
+
+
+def check_settings(url: str) -> None:
+    """Look at the environment variables that obstore reads for a URL: it panics where they cannot be sent.
+
+    Raises:
+        AccessError: names the variable; its value is shown only if it should be an address.
+    """
+    cloud = {"s3": "AWS_", "az": "AZURE_", "ab": "AZURE_", "ad": "AZURE_"}.get(url[:2].lower(), "none")
+    for name in (*_ADDRESSES, *_WORDS):
+        value = os.environ.get(name, "") if name.startswith(cloud) else ""
+        if name in _ADDRESSES and value and not _is_address(value):
+            expected = "expected https://HOST or http://HOST:PORT"
+            raise AccessError(
+                f"the environment variable {name} is no address: {expected}, found {printable(public(value))!r}"
+            )
+        if not value.isprintable():
+            raise AccessError(f"the environment variable {name} contains a line break or another control character")
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is http(s)://HOST[:PORT][/PATH]."""
+    try:
+        found = urlsplit(text)
+        port = found.port
+    except ValueError:
+        return False
+    plain = text.isascii() and " " not in text
+    return plain and found.scheme in ("http", "https") and bool(found.hostname) and port != 0
 
 
 def _hub(url: str) -> tuple[str, dict[str, str]]:

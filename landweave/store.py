@@ -70,7 +70,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
         AccessError: a file: URL of another machine, or no path at all.
     """
     text: Any = os.fspath(place)
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text or "\0" in text or ("://" in text and not text.isprintable()):
         raise AccessError(f"{text!r} is not a path or URL of a dataset")
     if text[:5].lower() == "file:":
         return LocalStore(_local(text))

@@ -42,8 +42,9 @@ def packs_text(dataset: DatasetSpec, requests: int | None, *, remote: bool = Fal
         proposed = packed(dataset.groups, _PROPOSED)
         if not (remote and proposed):
             return []
-        costs = f"with shards.requests_per_sample: {_PROPOSED} it costs {_PROPOSED}, for about {_more(arrays, proposed)}"
-        return [f"packs     none: a random sample costs {len(arrays)} requests from this store; {costs}"]
+        said = f"packs     none: a random sample costs {len(arrays)} requests from this store; with "
+        costs = f"shards.requests_per_sample: {_PROPOSED} it costs {_PROPOSED}, for about {_more(arrays, proposed)}"
+        return [said + costs]
     asked = counted(requests, "request")
     if not dataset.packed:
         return [f"packs     none: a sample has {len(arrays)} arrays, which is no more than {asked}"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.layout import shard_manifest
 from landweave.manifest import shard_from_bytes
-from landweave.remote_store import explained
+from landweave.remote_store import check_settings, explained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ class DatasetStore:
         try:
             from obstore.store import from_url
 
+            check_settings(url)
             options: dict[str, Any] = {"mkdir": True} if url.startswith("file:") else {}
             if url.startswith("s3:"):
                 options = {"config": {"aws_checksum_algorithm": "sha256"}}  # the store refuses what arrives changed

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import landweave
+from pipelines.shards.store import DatasetStore, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,3 +120,37 @@ def test_a_remote_place_that_is_no_dataset(url: str) -> None:
 def test_a_place_that_cannot_be_opened() -> None:
     with pytest.raises(landweave.AccessError, match="cannot be"):
         landweave.open("gopher://example/dataset")
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:9", "ftp://x", "http://a b", "http://x:99999", "http://hüx", "http://user:secret@", "minio"]
+)
+def test_an_endpoint_that_is_no_address_is_one_line(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """obstore would end by a panic, which is no Exception."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(
+        landweave.AccessError, match=r"AWS_ENDPOINT_URL is no address: expected https://HOST"
+    ) as refused:
+        landweave.open("s3://bucket/data")
+    assert "secret" not in str(refused.value)
+    with pytest.raises(StoreError, match=r"^s3://bucket/data: cannot be opened: .*AWS_ENDPOINT_URL is no address"):
+        DatasetStore("s3://bucket/data")
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+def test_a_setting_with_a_line_break_is_one_line_without_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "hidden\r")
+    with pytest.raises(landweave.AccessError, match=rf"{name} contains a line break") as refused:
+        landweave.open("s3://bucket/data")
+    assert "hidden" not in str(refused.value)
+
+
+def test_settings_of_another_cloud_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio")
+    with pytest.raises(landweave.AccessError, match="no Azure account name"):
+        landweave.open("az://container/data")
+
+
+def test_a_url_with_a_line_break_is_none() -> None:
+    with pytest.raises(landweave.AccessError, match=r"^'s3://buck\\net/x' is not a path or URL of a dataset$"):
+        landweave.open("s3://buck\net/x")

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from landweave.remote_store import check_settings
 from pipelines.access.errors import interpolate
 from pipelines.access.http.address import public_url, shown
 from pipelines.access.http.client import Client
@@ -162,6 +163,7 @@ def _in_bucket(address: str, where: str) -> list[MapFile]:
     scheme, _, rest = address.partition("://")
     bucket, _, prefix = rest.partition("/")
     try:
+        check_settings(address)
         store: Any = from_url(f"{scheme}://{bucket}")
         if _is_data(prefix.rpartition("/")[2]):
             entries: list[Any] = [obstore.head(store, prefix)]
