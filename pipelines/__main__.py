@@ -150,7 +150,7 @@ def plan(
         from pipelines.fusion.check import check_fused
         from pipelines.jobs import plan_dataset
         from pipelines.plan import outlook_text, plan_text, trouble
-        from pipelines.shards.desk import address_of, is_url
+        from pipelines.shards.desk import is_remote
         from pipelines.speak import estimates
 
         engine = None
@@ -164,7 +164,7 @@ def plan(
             echo(f"fused     {line}")
         for found in estimates(file, out, summary.samples):
             echo(f"model     {found.text()}")
-        echo(objects_text(file.recipe, summary.samples, summary.shards, remote=is_url(address_of(out))))
+        echo(objects_text(file.recipe, summary.samples, summary.shards, remote=is_remote(out)))
         echo(outlook_text(file.recipe, summary, known))
         if lines := trouble(summary):
             stop(PARTIAL, "\n".join(lines))

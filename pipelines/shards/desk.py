@@ -103,6 +103,12 @@ def address_of(out: Path) -> str:
     return str(out.resolve()) if store is None else store.url
 
 
+def is_remote(out: Path) -> bool:
+    """Whether the dataset lies in a store whose readers send requests; `file` URLs are read as folders."""
+    store = store_of(out)
+    return store is not None and urlsplit(store.url).scheme != "file"
+
+
 def store_of(out: Path) -> DatasetStore | None:
     """The store that a desk belongs to; None for a dataset that is local.
 

@@ -23,6 +23,7 @@ from landweave.packs import Pack, pack_of
 from pipelines.assemble import objects_text
 from pipelines.shards import dataset_spec, finalise, object_count, withdraw
 from pipelines.shards.addition import add
+from pipelines.shards.desk import desk_of, is_remote
 from pipelines.shards.store import DatasetStore
 from tests.shards.synthetic import LEGENDS, Planned, planned, recipe
 from tests.shards.test_shards_write import digest
@@ -294,6 +295,13 @@ def test_a_plan_for_a_bucket_proposes_packs() -> None:
     )
     assert "10 of its arrays lie side by side" in said(SOURCES, 3)[0]
     assert said(("dem",), None) == []
+
+
+def test_a_dataset_behind_a_file_url_is_read_without_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDWEAVE_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert [is_remote(desk_of(url)) for url in (f"file://{tmp_path}/data", "s3://bucket/data")] == [False, True]
+    assert not is_remote(tmp_path)
 
 
 def test_the_default_is_the_dataset_of_before() -> None:
