@@ -138,11 +138,17 @@ class RemoteStore:
 
         merged = _merged(spans)
         connection, where = self._store(), inside(path)
-        asked = [
-            self.asker.ask(partial(obstore.get_range_async, connection, where, start=start, length=length), length)
-            for start, length in merged
-        ]
-        found = await self._all(path, asked)
+
+        def ask(start: int, length: int) -> asyncio.Future[Any]:
+            send = partial(obstore.get_range_async, connection, where, start=start, length=length)
+            return self.asker.ask(send, length)
+
+        try:
+            found = await self._all(path, [ask(*span) for span in merged])
+        except AccessError as error:
+            if not _BEYOND.search(str(error)):
+                raise
+            found = [await self._or_nothing(path, ask(*span)) for span in merged]
         held = [(start, memoryview(data)) for (start, _), data in zip(merged, found, strict=True)]
         firsts = [start for start, _ in held]
         pieces = []
@@ -150,6 +156,15 @@ class RemoteStore:
             first, data = held[bisect_right(firsts, start) - 1]
             pieces.append(data[start - first : start - first + length])
         return pieces
+
+    async def _or_nothing(self, path: str, asked: asyncio.Future[Any]) -> Any:
+        """A range, of no bytes where it begins beyond the end of the object."""
+        try:
+            return (await self._all(path, [asked]))[0]
+        except AccessError as error:
+            if not _BEYOND.search(str(error)):
+                raise
+            return b""
 
     def get_tail(self, path: str, length: int) -> bytes:
         """See `Store.get_tail`."""
@@ -251,6 +266,9 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 _RANGES = re.compile(r"byte ranges|suffix range|Content-Range|Requested \d+\.\.|status code: (400|405|416|501)\b")
 """Messages of obstore if a server does not support ranges, or suffix ranges."""
+
+_BEYOND = re.compile(r"Wanted range starting at|status code: 416\b")
+"""Messages of obstore if a range begins beyond the end of the object."""
 
 _FORKED = (
     "this process was forked after a read from a URL, and obstore does not survive a fork; start workers with "

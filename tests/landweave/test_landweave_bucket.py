@@ -39,6 +39,8 @@ class Bucket:
         self.sent = 0
         self.habit: Any = lambda path, times: None  # noqa: ARG005
         """(path, how often this range was asked for) -> None, 'stall', 'cut', or seconds to wait."""
+        self.strict = True
+        """Whether a range beyond the end of an object is an error, as from S3, and not an answer of no bytes."""
         self.over = threading.Event()
         self.url = ""
 
@@ -76,6 +78,11 @@ def bucket(root: Path) -> Iterator[Bucket]:
                 first, last = wanted.split("-")
                 start, status = int(first) if first else max(0, total - int(last)), 206
                 raw = raw[start : int(last) + 1] if first and last else raw[start:]
+                if start >= total and made.strict:
+                    self.send_response(416)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
             self.send_response(status)
             self.send_header("Content-Range", f"bytes {start}-{start + len(raw) - 1}/{total}")
             self.send_header("Content-Length", str(len(raw)))
@@ -179,6 +186,25 @@ def test_an_object_that_changes_while_it_is_read(dataset_path: Path, tmp_path: P
             list(data.stream(batch_size=4, arrays=["dem"]))
         assert "dem/elevation" in str(failed.value)
         assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_object_that_gets_shorter_loses_the_samples_beyond_its_end(
+    dataset_path: Path, tmp_path: Path, *, strict: bool
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset_path, copy)
+    with bucket(copy) as store:
+        store.strict = strict
+        data = landweave.open(store.url)
+        array, shard = data.arrays["dem/elevation"], data.catalogue.shards[0]
+        entries = data._reader.index(array, shard)[:, 0]
+        ends = sorted(int(start + size) for start, size in entries if start != 2**64 - 1)
+        path = copy / array.object(shard)
+        path.write_bytes(path.read_bytes()[: ends[0]])  # the first of its chunks is there
+        stream = data.stream(batch_size=4, arrays=["dem/elevation"], on_error="skip")
+        assert sum(len(batch["id"]) for batch in stream) == len(data) - len(ends) + 1
+        assert {"0 bytes are too few for a chunk" in text for _, text in stream.skipped} == {True}
 
 
 @pytest.mark.slow
