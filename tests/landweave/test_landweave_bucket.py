@@ -205,6 +205,10 @@ def test_an_object_that_gets_shorter_loses_the_samples_beyond_its_end(
         stream = data.stream(batch_size=4, arrays=["dem/elevation"], on_error="skip")
         assert sum(len(batch["id"]) for batch in stream) == len(data) - len(ends) + 1
         assert {"0 bytes are too few for a chunk" in text for _, text in stream.skipped} == {True}
+        lost = [data.sample(name) for name, _ in stream.skipped]
+        for sample in lost:  # one range each, which begins beyond the end
+            with pytest.raises(landweave.CorruptError, match="0 bytes are too few for a chunk"):
+                sample["dem/elevation"]
 
 
 @pytest.mark.slow
