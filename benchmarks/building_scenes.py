@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 SEED = 20_260_518
 EPSG = 32632
 LEFT, TOP = 499_980.0, 5_300_040.0
 """Corner of granule 32TNT: east of 9 E, so that one tile of WorldCover holds it."""
-PLACES = 64
+PLACES = 400
 """Footprints, uniformly at random in the granule and apart from one another."""
 
 

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.building import further, goals
 from benchmarks.building_cost import Prices, cost_of_million
 from benchmarks.building_profile import Profile, stage_goals, stage_rows
-from benchmarks.building_scenes import points, rasters
+from benchmarks.building_scenes import PLACES, points, rasters
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -130,20 +130,20 @@ def test_the_profile_of_our_build_names_its_stages(earth: Path) -> None:
 
 def test_footprints_of_scenes_of_real_size_lie_apart_and_whole_in_every_product() -> None:
     lon, lat = np.array([row.split(",") for row in points().splitlines()[1:]], float).T
-    assert len(lon) == 64
+    assert len(lon) == PLACES
     x, y = pyproj.Transformer.from_crs(4326, 32632, always_xy=True).transform(lon, lat)
     apart = np.maximum(np.abs(x[:, None] - x), np.abs(y[:, None] - y))
-    assert apart[~np.eye(64, dtype=bool)].min() > 2_560
+    assert apart[~np.eye(PLACES, dtype=bool)].min() > 2_560
     covered: dict[str, int] = {}
     for raster in rasters():
         at = pyproj.Transformer.from_crs(32632, raster.epsg, always_xy=True).transform
-        inside = np.ones(64, bool)
+        inside = np.ones(PLACES, bool)
         for dx, dy in ((-1_340, -1_340), (-1_340, 1_340), (1_340, -1_340), (1_340, 1_340)):
             columns, rows = ~raster.transform * at(x + dx, y + dy)
             inside &= (columns > 0) & (columns < raster.width) & (rows > 0) & (rows < raster.height)
         product = raster.names[0].partition("/")[0]
         covered[product] = covered.get(product, 0) + int(inside.sum())
-    assert covered.pop("sentinel2") == 4 * 64  # 10, 20, 60 m and classes
-    assert covered.pop("landsat") == 2 * 64
-    assert covered.pop("dem") > 0.8 * 64  # others lie across an edge between tiles
-    assert covered == {"sentinel1": 64, "worldcover": 64}
+    assert covered.pop("sentinel2") == 4 * PLACES  # 10, 20, 60 m and classes
+    assert covered.pop("landsat") == 2 * PLACES
+    assert covered.pop("dem") > 0.8 * PLACES  # others lie across an edge between tiles
+    assert covered == {"sentinel1": PLACES, "worldcover": PLACES}
