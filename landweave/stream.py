@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from landweave.order import Batches, Order
     from landweave.positions import Positions
 
+_AHEAD, _FAR_AHEAD, _FAR_BYTES = 2, 6, 512_000_000
+"""Batches that are read ahead; the most of them from a URL, where they take no more decoded bytes than this: with 6, a
+link of 500 MB/s with late answers is nine tenths full, with 2 two thirds (docs/loading.md)."""
 _ORDER = 2
 """Version of the shuffled order: an epoch of another version has other batches."""
 
@@ -105,8 +108,9 @@ class Stream:
         at least one if nothing else reads ahead; for a URL the number of cores; 0: none. While it waits for a batch of
         a local disk, the iterating thread decodes too. From a URL all bytes of a batch are asked for at once, whatever
         the number of threads."""
-        self.prefetch = 2
-        """Batches that are read ahead."""
+        self.prefetch: int | None = None
+        """Batches that are read ahead. None: 2; from a URL up to 6, where they take at most 512 MB decoded in all
+        workers together: a batch with a late answer must not leave the link idle."""
         self.timing = Timing()
         """Who makes the trainer wait: print it after an epoch."""
 
@@ -257,10 +261,11 @@ class Stream:
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
         random = EpochRandom(self.order.seed, place.epoch)
         given, timing, remote = 0, self.timing, source.reader.store.remote
+        prefetch = self._ahead(source, share.workers)
         try:
             while True:
                 asked = perf_counter()
-                while len(ahead) <= (min(given, self.prefetch) if pool else 0):  # the first batch waits for no other
+                while len(ahead) <= (min(given, prefetch) if pool else 0):  # the first batch waits for no other
                     number, positions = next(wanted, (-1, None))
                     if positions is None:
                         break
@@ -297,6 +302,15 @@ class Stream:
             if (number - turn.start) % share.workers == share.worker:
                 which = np.arange(batches[number].start, batches[number].stop) % max(1, len(sequence))
                 yield number, self._positions[sequence[which]]
+
+    def _ahead(self, source: Source, workers: int) -> int:
+        """Batches that are read ahead, in each of these workers."""
+        if self.prefetch is not None:
+            return self.prefetch
+        if not source.reader.store.remote:
+            return _AHEAD
+        batch = max(1, source.sample_bytes * self.order.batch_size)
+        return max(_AHEAD, min(_FAR_AHEAD, _FAR_BYTES // (batch * workers)))
 
     def _threads(self, workers: int) -> int:
         if self.threads is not None:

@@ -658,9 +658,24 @@ def test_check_reads_the_dataset_and_not_what_is_kept_of_it(dataset_path: Path, 
         assert not cached(tmp_path / "cache")
 
 
+def test_more_batches_are_ahead_from_a_url_as_far_as_memory_goes(dataset_path: Path) -> None:
+    def ahead(data: landweave.Dataset, batch_size: int, workers: int = 1) -> int:
+        stream = data.stream(batch_size=batch_size)
+        return stream._ahead(stream.source, workers)
+
+    here = landweave.open(dataset_path)
+    assert ahead(here, 1) == 2
+    with bucket(dataset_path) as store:
+        far = landweave.open(store.url)
+        sample = far.stream(batch_size=1).source.sample_bytes
+        assert ahead(far, 1) == ahead(far, 512_000_000 // (6 * sample)) == 6
+        assert ahead(far, 512_000_000 // (4 * sample)) == ahead(far, 512_000_000 // (8 * sample), workers=2) == 4
+        assert ahead(far, 512_000_000 // sample) == 2
+
+
 @pytest.mark.slow
 def test_a_stream_holds_the_batches_that_docs_loading_names(tmp_path: Path) -> None:
-    # 4 decoded batches and the compressed bytes of 3: with prefetch = 2, the one that comes and the one in use
+    # an epoch has 3 batches: all of them ahead and the one in use, decoded, and the compressed bytes of 3
     root = planned((8, 8, 8), sources=("sentinel2", "dem"), size_m=2560.0).build(tmp_path / "out")
     sample = sum(
         sum(a.nbytes for n, a in batch.items() if "/" in n) for batch in landweave.open(root).stream(batch_size=1)
