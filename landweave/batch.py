@@ -173,6 +173,11 @@ class Loading:
         self._running += [pool.submit(self.drain, smallest=not n) for n in range(min(threads, len(self._parts)))]
         return self
 
+    @property
+    def far(self) -> bool:
+        """Whether something was asked from a URL when it was started."""
+        return self._fetching is not None
+
     def drain(self, *, smallest: bool = False) -> None:
         """Read chunks until none is left, largest first.
 

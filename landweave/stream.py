@@ -109,8 +109,8 @@ class Stream:
         a local disk, the iterating thread decodes too. From a URL all bytes of a batch are asked for at once, whatever
         the number of threads."""
         self.prefetch: int | None = None
-        """Batches that are read ahead. None: 2; from a URL up to 6, where they take at most 512 MB decoded in all
-        workers together: a batch with a late answer must not leave the link idle."""
+        """Batches that are read ahead. None: 2; up to 6 while something is asked from a URL, where they take at most
+        512 MB decoded in all workers together: a batch with a late answer must not leave the link idle."""
         self.timing = Timing()
         """Who makes the trainer wait: print it after an epoch."""
 
@@ -261,7 +261,7 @@ class Stream:
         wanted = self._wanted(Turn(place.epoch, place.start, place.next), share)
         random = EpochRandom(self.order.seed, place.epoch)
         given, timing, remote = 0, self.timing, source.reader.store.remote
-        prefetch = self._ahead(source, share.workers)
+        most = prefetch = self._ahead(source, share.workers)
         try:
             while True:
                 asked = perf_counter()
@@ -271,6 +271,7 @@ class Stream:
                         break
                     loading = Loading(source, positions, random, pool)
                     ahead.append((number, loading.start(threads) if pool or remote else loading))
+                    prefetch = most if loading.far or self.prefetch is not None else _AHEAD
                 if not ahead:
                     break
                 number, loading = ahead.popleft()
