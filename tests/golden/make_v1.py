@@ -10,11 +10,15 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import landweave
 from tests.shards.synthetic import planned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 
@@ -32,17 +36,20 @@ def digests(data: landweave.Dataset) -> dict[str, dict[str, str]]:
     return found
 
 
-def main() -> int:
-    target = HERE / "v1"
+def written(version: str, build: Callable[[Path], object]) -> int:
+    """Let `build` write a version's dataset, and write the digests of its pixels beside it; 1 if it is there."""
+    target = HERE / version
     if target.exists():
         sys.stderr.write(f"{target.name} is there already: golden data are never rewritten\n")
         return 1
-    plan = planned((3, 1), sources=("sentinel2", "dem"), size_m=60.0, name="golden-v1")
-    plan.build(target)
+    build(target)
     shutil.rmtree(target / ".staging", ignore_errors=True)
-    data = landweave.open(target)
-    (HERE / "v1.json").write_text(json.dumps(digests(data), indent=1, sort_keys=True) + "\n")
+    (HERE / f"{version}.json").write_text(json.dumps(digests(landweave.open(target)), indent=1, sort_keys=True) + "\n")
     return 0
+
+
+def main() -> int:
+    return written("v1", planned((3, 1), sources=("sentinel2", "dem"), size_m=60.0, name="golden-v1").build)
 
 
 if __name__ == "__main__":
